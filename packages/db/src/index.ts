@@ -1,0 +1,12 @@
+export {
+  connectionConfig,
+  type DatabaseClient,
+  type DatabaseExecutor,
+  type DatabaseOptions,
+  DEFAULT_LITELLM_SCHEMA,
+  GATEWAY_SCHEMA,
+  isDatabaseUnavailable,
+  openDatabase,
+} from "./client.ts";
+export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";
+export type * from "./schema.ts";

@@ -1,0 +1,215 @@
+import type { ColumnType, Generated, JSONColumnType } from "kysely";
+
+/** NUMERIC and DOUBLE: read as exact text, written as text. */
+type Amount = ColumnType<string, string, string>;
+type AmountWithDefault = ColumnType<string, string | undefined, string>;
+type Instant = ColumnType<Date, Date | string, Date | string>;
+type InstantWithDefault = ColumnType<Date, Date | string | undefined, Date | string>;
+/** BIGINT: read as text. */
+type BigInteger = ColumnType<string, string | number | bigint, string | number | bigint>;
+type Json = JSONColumnType<Record<string, unknown>, string | undefined, string>;
+
+export interface SpendLogTable {
+  request_id: string;
+  call_type: string;
+  api_key: string;
+  spend: Amount;
+  total_tokens: number;
+  prompt_tokens: number;
+  completion_tokens: number;
+  startTime: Instant;
+  endTime: Instant;
+  request_duration_ms: number | null;
+  completionStartTime: Instant | null;
+  model: string;
+  model_id: string | null;
+  model_group: string | null;
+  custom_llm_provider: string | null;
+  api_base: string | null;
+  user: string | null;
+  metadata: Json;
+  cache_hit: string | null;
+  cache_key: string | null;
+  request_tags: JSONColumnType<string[], string | undefined, string>;
+  team_id: string | null;
+  organization_id: string | null;
+  end_user: string | null;
+  requester_ip_address: string | null;
+  session_id: string | null;
+  status: string | null;
+  litellm_call_id: string | null;
+}
+
+export interface VerificationTokenTable {
+  token: string;
+  key_name: string | null;
+  key_alias: string | null;
+  spend: AmountWithDefault;
+  expires: Instant | null;
+  models: Generated<string[]>;
+  user_id: string | null;
+  team_id: string | null;
+  max_parallel_requests: number | null;
+  metadata: Json;
+  blocked: boolean | null;
+  tpm_limit: BigInteger | null;
+  rpm_limit: BigInteger | null;
+  max_budget: Amount | null;
+  budget_duration: string | null;
+  budget_reset_at: Instant | null;
+  created_at: InstantWithDefault;
+  created_by: string | null;
+  updated_at: InstantWithDefault;
+  updated_by: string | null;
+}
+
+export interface TeamTable {
+  team_id: string;
+  team_alias: string | null;
+  metadata: Json;
+  max_budget: Amount | null;
+  spend: AmountWithDefault;
+  models: Generated<string[]>;
+  members_with_roles: JSONColumnType<unknown[], string | undefined, string>;
+  tpm_limit: BigInteger | null;
+  rpm_limit: BigInteger | null;
+  budget_duration: string | null;
+  budget_reset_at: Instant | null;
+  blocked: Generated<boolean>;
+  created_at: InstantWithDefault;
+  updated_at: InstantWithDefault;
+}
+
+export interface RequestAttemptTable {
+  attempt_id: string;
+  instance_id: number;
+  key_hash: string;
+  team_id: string | null;
+  user_id: string | null;
+  key_alias: string | null;
+  dialect: "anthropic" | "openai";
+  call_type: string;
+  model_group: string;
+  model: string;
+  provider: string;
+  api_base: Generated<string>;
+  price_id: string;
+  end_user: string | null;
+  client_session_id: string | null;
+  requester_ip_address: string | null;
+  reserved_usd: Amount;
+  estimated_input_tokens: number;
+  checkpoint: ColumnType<Record<string, unknown> | null, string | null, string | null>;
+  started_at: InstantWithDefault;
+  checkpointed_at: Instant | null;
+}
+
+export interface BudgetCounterTable {
+  scope: "key" | "team";
+  scope_id: string;
+  spend_usd: AmountWithDefault;
+  reserved_usd: AmountWithDefault;
+}
+
+export interface BillingAccountTable {
+  org_id: string;
+  carry_credits: AmountWithDefault;
+  last_batch_sequence: Generated<number>;
+  created_at: InstantWithDefault;
+}
+
+export type SettlementState = "sealed" | "sending" | "unknown" | "delivered" | "unapplied" | "parked" | "dead";
+
+export interface SettlementBatchTable {
+  batch_id: string;
+  org_id: string;
+  sequence: number;
+  idempotency_key: string;
+  event_count: number;
+  spend_usd: Amount;
+  events_credits: Amount;
+  carry_in: Amount;
+  carry_out: Amount;
+  credits: Amount;
+  state: Generated<SettlementState>;
+  sealed_at: InstantWithDefault;
+  lease_token: Generated<number>;
+  lease_until: Instant | null;
+  next_attempt_at: InstantWithDefault;
+  attempt_count: Generated<number>;
+  first_sent_at: Instant | null;
+  delivered_at: Instant | null;
+  deducted_credits: Amount | null;
+  balance_after: Amount | null;
+  last_error_code: string | null;
+  last_error: string | null;
+}
+
+export interface SettlementAttemptTable {
+  batch_id: string;
+  attempt: number;
+  started_at: InstantWithDefault;
+  finished_at: Instant | null;
+  outcome: string | null;
+  status: number | null;
+  error_code: string | null;
+}
+
+export interface BillingEventTable {
+  event_id: ColumnType<string, never, never>;
+  idempotency_key: string;
+  org_id: string;
+  event_type: Generated<"llm">;
+  request_id: string;
+  session_id: string | null;
+  key_hash: string | null;
+  model: string;
+  prompt_tokens: number;
+  completion_tokens: number;
+  spend_usd: Amount;
+  markup: Amount;
+  credits_per_usd: Amount;
+  credits: Amount;
+  occurred_at: Instant;
+  recorded_at: InstantWithDefault;
+  batch_id: string | null;
+}
+
+export interface SpendReviewTable {
+  request_id: string;
+  reason: "no_org" | "no_request_id";
+  spend_usd: Amount;
+  model: string;
+  occurred_at: Instant;
+  first_seen_at: InstantWithDefault;
+}
+
+export interface GatewaySessionTable {
+  session_id: string;
+  org_id: string;
+  user_id: string | null;
+  state: Generated<"active" | "ended">;
+  model: string;
+  key_hash: string | null;
+  key_alias: string | null;
+  max_budget_usd: Amount | null;
+  expires_at: Instant | null;
+  metadata: Json;
+  created_at: InstantWithDefault;
+  ended_at: Instant | null;
+}
+
+/** Every table the product's statements name. The first three are LiteLLM's, in its own schema. */
+export interface Database {
+  LiteLLM_SpendLogs: SpendLogTable;
+  LiteLLM_VerificationToken: VerificationTokenTable;
+  LiteLLM_TeamTable: TeamTable;
+  request_attempts: RequestAttemptTable;
+  budget_counters: BudgetCounterTable;
+  billing_accounts: BillingAccountTable;
+  settlement_batches: SettlementBatchTable;
+  settlement_attempts: SettlementAttemptTable;
+  billing_events: BillingEventTable;
+  spend_reviews: SpendReviewTable;
+  gateway_sessions: GatewaySessionTable;
+}

@@ -1,0 +1,4 @@
+export { Lifecycle, type Stoppable } from "./lifecycle.ts";
+export { listen, type Listener, type ListenOptions } from "./listen.ts";
+export { createLogger, type Logger, redactSecrets } from "./logger.ts";
+export { type FailedMessage, type ReadyMessage, runProcess } from "./run-process.ts";

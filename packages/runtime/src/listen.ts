@@ -1,0 +1,49 @@
+import type { Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { AppError } from "@proliferate/shared/errors";
+import type { Stoppable } from "./lifecycle.ts";
+
+export interface ListenOptions {
+  readonly port: number;
+  /** Default 0.0.0.0. */
+  readonly host?: string;
+  /** The variable that sets the port; named when the port is taken. */
+  readonly portVariable: string;
+  /** How long requests in flight may go on after `stop`. Default 5 s. */
+  readonly drainTimeoutMs?: number;
+}
+
+export interface Listener extends Stoppable {
+  readonly port: number;
+}
+
+/** Listens, or throws `port_in_use` naming port and variable. `stop` refuses new connections, lets running ones end, then cuts them. */
+export async function listen(server: Server, options: ListenOptions): Promise<Listener> {
+  const host = options.host ?? "0.0.0.0";
+  await new Promise<void>((done, fail) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EADDRINUSE" && error.code !== "EACCES") return fail(error);
+      const what = error.code === "EACCES" ? "may not be used by this user" : "is taken by another program";
+      fail(new AppError("port_in_use", `Port ${options.port} ${what}; set ${options.portVariable} to another one.`, { cause: error }));
+    });
+    server.listen(options.port, host, done);
+  });
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> => {
+    stopping ??= new Promise<void>((done) => {
+      const timer = setTimeout(() => sockets.forEach((socket) => socket.destroy()), options.drainTimeoutMs ?? 5_000);
+      server.close(() => {
+        clearTimeout(timer);
+        done();
+      });
+      server.closeIdleConnections();
+    });
+    return stopping;
+  };
+  return { port: (server.address() as AddressInfo).port, stop };
+}

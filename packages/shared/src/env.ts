@@ -1,0 +1,36 @@
+import { z } from "zod";
+import { AppError } from "./errors/index.ts";
+
+/** What is read from the process environment; an empty string counts as unset, as people write `NAME=` to switch off. */
+export type EnvironmentSource = Readonly<Record<string, string | undefined>>;
+
+/** 1/true/yes/on and 0/false/no/off, in any case. Anything else is refused, so a typing error cannot switch a guard off. */
+export const booleanFlag = z.string().transform((text, context) => {
+  if (/^(1|true|yes|on)$/i.test(text)) return true;
+  if (/^(0|false|no|off)$/i.test(text)) return false;
+  context.addIssue({ code: "custom", message: `must be true or false (or 1 or 0), not "${text}"` });
+  return z.NEVER;
+});
+
+/** A TCP port, 0..65535 (0 = any free one). */
+export const portNumber = z.coerce.number().int().min(0).max(65_535);
+
+/** An absolute http or https URL; trailing slashes are cut. */
+export const httpUrl = z
+  .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
+  .transform((url) => url.replace(/\/+$/, ""));
+
+/**
+ * Parses the environment once, at the edge of a process. Throws one `env_invalid` that names every wrong variable, never
+ * its value. Each process states its variables in one object (`env.ts`), and `docs/env.md` is checked against those.
+ */
+export function parseEnvironment<Shape extends z.ZodRawShape>(shape: Shape, source: EnvironmentSource): z.output<z.ZodObject<Shape>> {
+  const present = Object.fromEntries(Object.entries(source).filter(([, value]) => value !== undefined && value.trim() !== ""));
+  const result = z.object(shape).safeParse(present);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => {
+    const name = issue.path.join(".");
+    return present[name] === undefined ? `${name} is not set` : `${name}: ${issue.message}`;
+  });
+  throw new AppError("env_invalid", `The environment is not usable: ${problems.join("; ")}.`, { details: { problems } });
+}

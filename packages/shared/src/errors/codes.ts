@@ -1,0 +1,96 @@
+/**
+ * The one table of error codes. Everything a caller can be told stands here; `docs/errors.md` is checked against it.
+ *
+ * - `status`: HTTP status where the error reaches a caller over HTTP; 0 where it never does (start-up, client library).
+ * - `retryable`: whether the same call can succeed later without anybody changing anything. A false one is sent with
+ *   `x-should-retry: false`, which the OpenAI and Anthropic SDKs and Claude Code obey.
+ * - `anthropicType`, `openaiType`: the `error.type` in the envelope of each dialect. Real clients stop at 402 and show its
+ *   message; they retry 429 whatever its body says, so money never answers 429.
+ * - `fix`: what the reader of the message does about it.
+ */
+interface ErrorCodeRow {
+  readonly status: number;
+  readonly retryable: boolean;
+  readonly anthropicType: string;
+  readonly openaiType: string;
+  readonly fix: string;
+}
+
+const row = (status: number, retryable: boolean, anthropicType: string, openaiType: string, fix: string): ErrorCodeRow => ({
+  status,
+  retryable,
+  anthropicType,
+  openaiType,
+  fix,
+});
+
+export const ERROR_CODES = {
+  // Who is calling
+  missing_api_key: row(401, false, "authentication_error", "invalid_request_error", "Send the virtual key as `x-api-key: KEY` or `Authorization: Bearer KEY`."),
+  invalid_api_key: row(401, false, "authentication_error", "invalid_request_error", "Use a key that the gateway minted and that was not revoked."),
+  expired_api_key: row(401, false, "authentication_error", "invalid_request_error", "Mint a new key; resume the session to get one."),
+  blocked_api_key: row(401, false, "authentication_error", "invalid_request_error", "Ask the operator to unblock the key (`POST /key/unblock`)."),
+  admin_key_required: row(403, false, "permission_error", "invalid_request_error", "Call management routes with the master key, on the management port."),
+  unauthorized: row(401, false, "authentication_error", "invalid_request_error", "Send `Authorization: Bearer GATEWAY_API_TOKEN`."),
+
+  // What is asked for
+  model_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use a model that `GET /v1/models` lists, or add it to litellm/config.yaml."),
+  model_not_allowed: row(403, false, "permission_error", "invalid_request_error", "Use a model that the key allows, or mint a key that allows this one."),
+  model_dialect_mismatch: row(400, false, "invalid_request_error", "invalid_request_error", "Call the route that the message names; this model is not served in this dialect."),
+  model_unpriced: row(400, false, "invalid_request_error", "invalid_request_error", "Give the model a price in litellm/config.yaml (`model_info`), or regenerate the price table."),
+  invalid_json: row(400, false, "invalid_request_error", "invalid_request_error", "Send one JSON object as the body."),
+  invalid_request: row(400, false, "invalid_request_error", "invalid_request_error", "Correct the field that the message names."),
+  request_too_large: row(413, false, "request_too_large", "invalid_request_error", "Send a smaller body; the message names the limit."),
+  not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the path and the port; `GET /v1/models` is a safe first call."),
+  method_not_allowed: row(405, false, "invalid_request_error", "invalid_request_error", "Use the method that the `allow` header names."),
+
+  // Money and limits
+  budget_exceeded: row(402, false, "billing_error", "insufficient_quota", "Raise the budget of the key or the team, or mint a new key."),
+  budget_reserved: row(429, true, "rate_limit_error", "rate_limit_exceeded", "Wait for a request in flight to end; what is left of the budget is reserved by it."),
+
+  // The provider
+  provider_key_missing: row(503, false, "api_error", "api_error", "Set the variable that the message names where the proxy runs."),
+  provider_unreachable: row(502, true, "api_error", "api_error", "Try again; the operator checks api_base and the network."),
+  provider_timeout: row(504, true, "timeout_error", "api_error", "Try again; the operator may raise router_settings.timeout."),
+  provider_stream_broken: row(502, true, "api_error", "api_error", "Try again; the provider ended the answer before its end."),
+
+  // The store and ourselves
+  store_unavailable: row(503, true, "api_error", "api_error", "Try again; the operator checks PostgreSQL. No key is refused because of it."),
+  shutting_down: row(503, true, "api_error", "api_error", "Try again; this process is stopping."),
+  internal_error: row(500, true, "api_error", "api_error", "Report the request id."),
+
+  // Management API
+  key_not_found: row(404, false, "not_found_error", "not_found_error", "Name an existing key, hash or alias."),
+  key_alias_taken: row(400, false, "invalid_request_error", "bad_request_error", "Use another key_alias, or delete the key that holds it."),
+  team_not_found: row(404, false, "not_found_error", "not_found_error", "Create the team first (`POST /team/new`)."),
+  team_exists: row(400, false, "invalid_request_error", "bad_request_error", "Use the existing team, or another team_id."),
+
+  // Control plane
+  session_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use the id of a session that was created here."),
+  session_conflict: row(409, false, "invalid_request_error", "invalid_request_error", "End the session first, or choose another session id."),
+  llm_proxy_failed: row(502, true, "api_error", "api_error", "Check LLM_PROXY_ADMIN_URL, LLM_PROXY_MASTER_KEY and that the proxy is up."),
+
+  // @proliferate/shared, talking to the proxy
+  proxy_not_configured: row(0, false, "api_error", "api_error", "Set LLM_PROXY_URL and LLM_PROXY_MASTER_KEY."),
+  proxy_unreachable: row(0, true, "api_error", "api_error", "Check LLM_PROXY_ADMIN_URL (or LLM_PROXY_URL) and that the proxy is up."),
+  proxy_timeout: row(0, true, "api_error", "api_error", "Check the proxy and its database; raise timeoutMs if it is far away."),
+  proxy_unauthorized: row(0, false, "api_error", "api_error", "Set LLM_PROXY_MASTER_KEY to the proxy's LITELLM_MASTER_KEY."),
+  proxy_rejected: row(0, false, "api_error", "api_error", "Correct the argument that the proxy's message names."),
+  proxy_bad_response: row(0, false, "api_error", "api_error", "Check that the URL is a LiteLLM-compatible proxy, not some other server."),
+  provider_key_exposure: row(0, false, "api_error", "api_error", "Configure the proxy; a provider key never enters a sandbox unless the unsafe option is set."),
+  reserved_variable: row(0, false, "api_error", "api_error", "Rename the variable; the gateway sets this name itself."),
+
+  // Settlement
+  autumn_unavailable: row(0, true, "api_error", "api_error", "Wait; the batch is sent again with the same key."),
+  autumn_rejected: row(0, false, "api_error", "api_error", "Read the code in the message; correct the customer, feature or key, then redrive the batch."),
+
+  // Start-up
+  env_invalid: row(0, false, "api_error", "api_error", "Set the variables that the message names; docs/env.md describes each."),
+  config_invalid: row(0, false, "api_error", "api_error", "Correct the line of config.yaml that the message names."),
+  port_in_use: row(0, false, "api_error", "api_error", "Stop the program that holds the port, or set the variable that the message names."),
+  database_unreachable: row(0, true, "api_error", "api_error", "Check DATABASE_URL and that PostgreSQL is up."),
+  migration_failed: row(0, false, "api_error", "api_error", "Read the message; an applied migration file is never edited."),
+  embedded_postgres_failed: row(0, false, "api_error", "api_error", "Read the server's last lines in the message, or set DATABASE_URL."),
+} as const satisfies Record<string, ErrorCodeRow>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;

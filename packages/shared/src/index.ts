@@ -1,0 +1,1 @@
+export { AppError, isAppError, ERROR_CODES, type ErrorCode } from "./errors/index.ts";
