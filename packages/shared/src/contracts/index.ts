@@ -1,1 +1,2 @@
-export {};
+export * from "./key-management.ts";
+export * from "./session.ts";

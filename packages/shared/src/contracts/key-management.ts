@@ -1,0 +1,195 @@
+import { z } from "zod";
+import { normalizeDecimal } from "../money.ts";
+
+/**
+ * LiteLLM's management API, as far as this product speaks it: the client in `llm-proxy/` sends and reads it, the engine in
+ * `apps/llm-proxy` serves it. Names are LiteLLM's wire names. Objects are loose: LiteLLM sends about 55 fields for a key
+ * and takes more than are listed here; what is not listed passes through untouched.
+ *
+ * Amounts are JSON numbers on this wire. A request schema turns them into decimal text, the shortest spelling of the
+ * number that was sent (`0.1` → `"0.1"`), so nothing behind it computes with a float.
+ */
+
+/** `sk-` and at least 8 printable characters without a space. LiteLLM refuses a custom key without the prefix. */
+export const virtualKeyPattern = /^sk-[\x21-\x7e]{8,}$/;
+
+/** 2..255 characters of `a-zA-Z0-9_-/.@`, a letter or digit at both ends; unique over all keys of the proxy. */
+export const keyAliasPattern = /^[a-zA-Z0-9][a-zA-Z0-9_\-/.@]{0,253}[a-zA-Z0-9]$/;
+
+/** A duration: digits and one of `s m h d w mo`. Strict; LiteLLM itself reads a prefix, so that `30min` means 30 m there. */
+export const durationPattern = /^[1-9]\d{0,8}(?:mo|[smhdw])$/;
+
+const decimalText = (value: number | string): string => normalizeDecimal(String(value));
+
+/** USD, not negative: a JSON number, or decimal text as Python's parser also takes it. Output: decimal text. */
+const usdAmount = z
+  .union([z.number().nonnegative(), z.string().regex(/^\+?\d+(\.\d+)?$/, "must be a decimal number of USD")])
+  .transform(decimalText);
+
+const positiveInteger = z.number().int().nonnegative();
+const jsonObject = z.record(z.string(), z.unknown());
+
+/** What a key and a team can both be limited by. `null` means no limit, in a request and in an answer. */
+const limits = {
+  max_budget: usdAmount.nullish().describe("USD the key or team may spend; raw provider cost, before any markup"),
+  budget_duration: z.string().nullish().describe("window after which spend starts again at 0"),
+  tpm_limit: positiveInteger.nullish(),
+  rpm_limit: positiveInteger.nullish(),
+  max_parallel_requests: positiveInteger.nullish(),
+  models: z.array(z.string()).nullish().describe("model names that are allowed; empty or absent = all"),
+  metadata: jsonObject.nullish(),
+  blocked: z.boolean().nullish(),
+};
+
+/** `POST /key/generate`. Sending the same `key` value again changes nothing. */
+export const generateKeyRequestSchema = z.looseObject({
+  ...limits,
+  key: z.string().nullish().describe("chosen by the caller; made by the proxy when absent"),
+  key_alias: z.string().nullish(),
+  duration: z.string().nullish().describe("life of the key from now; absent = never expires"),
+  team_id: z.string().nullish(),
+  user_id: z.string().nullish(),
+});
+export type GenerateKeyRequest = z.input<typeof generateKeyRequestSchema>;
+
+/**
+ * A row of the key table as LiteLLM answers it. `token` is the SHA-256 of the key in hex; `spend` and `max_budget` are JSON
+ * numbers; `expires` is ISO 8601 with or without an offset (UTC when without).
+ */
+export const keyObjectSchema = z.looseObject({
+  token: z.string().nullish(),
+  key_name: z.string().nullish(),
+  key_alias: z.string().nullish(),
+  expires: z.string().nullish(),
+  user_id: z.string().nullish(),
+  team_id: z.string().nullish(),
+  models: z.array(z.string()).nullish(),
+  metadata: jsonObject.nullish(),
+  spend: z.number().nullish(),
+  max_budget: z.number().nullish(),
+  budget_duration: z.string().nullish(),
+  budget_reset_at: z.string().nullish(),
+  tpm_limit: z.number().nullish(),
+  rpm_limit: z.number().nullish(),
+  max_parallel_requests: z.number().nullish(),
+  blocked: z.boolean().nullish(),
+  created_at: z.string().nullish(),
+  updated_at: z.string().nullish(),
+});
+export type KeyObject = z.infer<typeof keyObjectSchema>;
+
+/** Answer of `POST /key/generate`: the key's row, flat, plus the key itself, which is never told again. */
+export const generateKeyResponseSchema = keyObjectSchema.extend({
+  key: z.string().min(1),
+  token_id: z.string().nullish(),
+});
+export type GenerateKeyResponse = z.infer<typeof generateKeyResponseSchema>;
+
+/** `GET /key/info?key=`: the key or its hash; absent = the caller's key. */
+export const keyInfoQuerySchema = z.looseObject({ key: z.string().optional() });
+
+/** Answer of `GET /key/info`. `key` repeats what was asked; `info` is the row without its `token`. */
+export const keyInfoResponseSchema = z.looseObject({ key: z.string(), info: keyObjectSchema });
+export type KeyInfoResponse = z.infer<typeof keyInfoResponseSchema>;
+
+/** `GET /key/list`: filters and paging; values are text because they stand in the query string. Pages start at 1. */
+export const keyListQuerySchema = z.looseObject({
+  page: z.coerce.number().int().min(1).default(1),
+  size: z.coerce.number().int().min(1).max(100).default(10),
+  team_id: z.string().optional(),
+  user_id: z.string().optional(),
+  key_alias: z.string().optional(),
+  key_hash: z.string().optional(),
+  return_full_object: z.stringbool().default(false),
+});
+export type KeyListQuery = z.output<typeof keyListQuerySchema>;
+
+/** Answer of `GET /key/list`: hashes, or rows when `return_full_object=true`. */
+export const keyListResponseSchema = z.looseObject({
+  keys: z.array(z.union([z.string(), keyObjectSchema])),
+  total_count: z.number().int().nullish(),
+  current_page: z.number().int().nullish(),
+  total_pages: z.number().int().nullish(),
+});
+export type KeyListResponse = z.infer<typeof keyListResponseSchema>;
+
+/** `POST /key/update`. Fields that are absent stay; `null` clears a limit; `metadata` replaces the whole object. */
+export const updateKeyRequestSchema = z.looseObject({
+  ...limits,
+  key: z.string().min(1).describe("the key or its hash"),
+  key_alias: z.string().nullish(),
+  duration: z.string().nullish().describe("new life counted from now"),
+  team_id: z.string().nullish(),
+  user_id: z.string().nullish(),
+});
+export type UpdateKeyRequest = z.input<typeof updateKeyRequestSchema>;
+
+/** `POST /key/delete`: keys (raw or hashed) or aliases, at least one of the two lists. */
+export const deleteKeysRequestSchema = z
+  .looseObject({ keys: z.array(z.string()).nullish(), key_aliases: z.array(z.string()).nullish() })
+  .refine((body) => (body.keys ?? body.key_aliases) !== null && (body.keys ?? body.key_aliases) !== undefined, {
+    message: "keys or key_aliases is required",
+    path: ["keys"],
+  });
+export type DeleteKeysRequest = z.input<typeof deleteKeysRequestSchema>;
+
+/** Answer of `POST /key/delete`. When nothing was found LiteLLM answers an error whose body says code `"404"`. */
+export const deleteKeysResponseSchema = z.looseObject({ deleted_keys: z.array(z.unknown()).nullish() });
+export type DeleteKeysResponse = z.infer<typeof deleteKeysResponseSchema>;
+
+/** `POST /key/block` and `/key/unblock`: the key or its hash. Answer: the key's row. In force for the next request. */
+export const blockKeyRequestSchema = z.looseObject({ key: z.string().min(1) });
+export type BlockKeyRequest = z.input<typeof blockKeyRequestSchema>;
+
+/** `POST /team/new`. `team_id` is made by the proxy when absent; an id that exists is refused with 400. */
+export const newTeamRequestSchema = z.looseObject({
+  ...limits,
+  team_id: z.string().nullish(),
+  team_alias: z.string().nullish(),
+});
+export type NewTeamRequest = z.input<typeof newTeamRequestSchema>;
+
+/** A row of the team table: the answer of `POST /team/new`, an entry of `GET /team/list`. */
+export const teamObjectSchema = z.looseObject({
+  team_id: z.string(),
+  team_alias: z.string().nullish(),
+  models: z.array(z.string()).nullish(),
+  metadata: jsonObject.nullish(),
+  spend: z.number().nullish(),
+  max_budget: z.number().nullish(),
+  budget_duration: z.string().nullish(),
+  budget_reset_at: z.string().nullish(),
+  tpm_limit: z.number().nullish(),
+  rpm_limit: z.number().nullish(),
+  blocked: z.boolean().nullish(),
+  created_at: z.string().nullish(),
+  updated_at: z.string().nullish(),
+});
+export type TeamObject = z.infer<typeof teamObjectSchema>;
+
+/** `GET /team/info?team_id=` and its answer; `keys` are rows without `token`. */
+export const teamInfoQuerySchema = z.looseObject({ team_id: z.string().min(1) });
+export const teamInfoResponseSchema = z.looseObject({
+  team_id: z.string(),
+  team_info: teamObjectSchema,
+  keys: z.array(keyObjectSchema).nullish(),
+  team_memberships: z.array(z.unknown()).nullish(),
+});
+export type TeamInfoResponse = z.infer<typeof teamInfoResponseSchema>;
+
+/**
+ * The error envelopes of the management API. `code` is a string even where it is a status; `param` is often the string
+ * `"None"`. Validation and a few routes answer `detail` instead of `error`.
+ */
+export const managementErrorSchema = z.union([
+  z.looseObject({
+    error: z.looseObject({
+      message: z.unknown(),
+      type: z.string().nullish(),
+      param: z.string().nullish(),
+      code: z.union([z.string(), z.number()]).nullish(),
+    }),
+  }),
+  z.looseObject({ detail: z.unknown() }),
+]);
+export type ManagementError = z.infer<typeof managementErrorSchema>;

@@ -1,0 +1,165 @@
+import { z } from "zod";
+import { normalizeDecimal } from "../money.ts";
+import { durationPattern } from "./key-management.ts";
+
+/** The gateway's HTTP API: sessions, usage, ledger. Amounts are decimal text everywhere, instants ISO 8601 in UTC. */
+
+/** Ids that stand in a path: 1..200 characters of `A-Za-z0-9._:@-`, a letter or digit first. */
+export const resourceIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}$/, "must be 1 to 200 characters of A-Za-z0-9._:@- and begin with a letter or digit");
+
+const amount = (unit: string) => z.string().describe(`${unit}, exact decimal text`);
+const instant = z.iso.datetime({ offset: true });
+
+/** Amounts that a caller sends: text, or a JSON number that is spelled out; at most 12 digits after the point. */
+const sentAmount = z
+  .union([z.number().nonnegative(), z.string().regex(/^\d{1,12}(\.\d{1,12})?$/, "must be a decimal number such as \"2.50\"")])
+  .transform((value) => normalizeDecimal(String(value)));
+
+/** `POST /v1/sessions`. The id of a session that exists in the same org resumes it: a new key, then the old ones revoked. */
+export const createSessionRequestSchema = z.strictObject({
+  session_id: resourceIdSchema.optional().describe("chosen by the caller; made by the gateway when absent"),
+  org_id: resourceIdSchema.describe("who pays: LiteLLM's team, Autumn's customer"),
+  user_id: resourceIdSchema.optional().describe("for the caller's own records"),
+  model: z.string().min(1).max(200).optional().describe("the agent's model; the gateway's default when absent"),
+  max_budget_usd: sentAmount.optional().describe("raw provider cost that the key may cause; no limit when absent"),
+  duration: z.string().regex(durationPattern, "must be a number and one of s m h d w mo, such as \"24h\"").optional(),
+  models: z.array(z.string().min(1).max(200)).max(100).optional().describe("models that the key allows; all when absent"),
+  metadata: z.record(z.string(), z.unknown()).optional(),
+});
+export type CreateSessionRequest = z.input<typeof createSessionRequestSchema>;
+
+export const sessionStateSchema = z.enum(["active", "ended"]);
+export type SessionState = z.infer<typeof sessionStateSchema>;
+
+/** 201 of `POST /v1/sessions`. `api_key` is told this once; it also stands in `environment`. */
+export const createSessionResponseSchema = z.object({
+  session_id: z.string(),
+  org_id: z.string(),
+  state: sessionStateSchema,
+  resumed: z.boolean().describe("true when the session existed; its older keys are revoked"),
+  model: z.string(),
+  api_key: z.string().describe("virtual key; shown once"),
+  base_url: z.string().describe("base URL for clients, with /v1"),
+  expires_at: instant.nullable(),
+  environment: z.record(z.string(), z.string()).describe("variables to set in the sandbox"),
+  opencode_config: z.record(z.string(), z.unknown()).describe("content of opencode_config_path"),
+  opencode_config_path: z.string().describe("relative to the home directory of the sandbox"),
+});
+export type CreateSessionResponse = z.infer<typeof createSessionResponseSchema>;
+
+/** What was used: `credits` = `spend_usd` x markup x 100, as frozen on the billing events. */
+export const usageTotalsSchema = z.object({
+  requests: z.number().int(),
+  prompt_tokens: z.number().int().describe("cache tokens included"),
+  completion_tokens: z.number().int(),
+  spend_usd: amount("USD"),
+  credits: amount("credits"),
+});
+export type UsageTotals = z.infer<typeof usageTotalsSchema>;
+
+/** `GET /v1/sessions/{id}`. Never the key; its hash joins the spend rows. */
+export const sessionSchema = z.object({
+  session_id: z.string(),
+  org_id: z.string(),
+  user_id: z.string().nullable(),
+  state: sessionStateSchema,
+  model: z.string(),
+  key_hash: z.string().nullable(),
+  max_budget_usd: amount("USD").nullable(),
+  expires_at: instant.nullable(),
+  metadata: z.record(z.string(), z.unknown()),
+  created_at: instant,
+  ended_at: instant.nullable(),
+  billed: usageTotalsSchema.describe("on the ledger"),
+  unbilled_spend_usd: amount("USD").describe("in spend rows that the worker has not read yet"),
+});
+export type Session = z.infer<typeof sessionSchema>;
+
+/** `GET /v1/sessions?org_id=`, newest first. `next_cursor` is null on the last page. */
+export const sessionListQuerySchema = z.object({
+  org_id: resourceIdSchema,
+  cursor: z.string().max(500).optional(),
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+});
+export const sessionListResponseSchema = z.object({
+  sessions: z.array(sessionSchema.omit({ billed: true, unbilled_spend_usd: true })),
+  next_cursor: z.string().nullable(),
+});
+export type SessionListResponse = z.infer<typeof sessionListResponseSchema>;
+
+/** `GET /v1/orgs/{id}/usage`: by when the request began; `from` counts, `to` does not. */
+export const orgUsageQuerySchema = z.object({ from: instant.optional(), to: instant.optional(), session_id: resourceIdSchema.optional() });
+export const orgUsageResponseSchema = z.object({
+  org_id: z.string(),
+  from: instant.nullable(),
+  to: instant.nullable(),
+  totals: usageTotalsSchema,
+  by_model: z.array(usageTotalsSchema.extend({ model: z.string() })),
+  by_session: z.array(usageTotalsSchema.extend({ session_id: z.string().nullable() })),
+});
+export type OrgUsageResponse = z.infer<typeof orgUsageResponseSchema>;
+
+/** `GET /v1/orgs/{id}/ledger`: events newest first, each with the batch that settles it. */
+export const ledgerQuerySchema = z.object({
+  cursor: z.string().max(500).optional(),
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+});
+export const settlementStateSchema = z.enum(["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead"]);
+export const ledgerEventSchema = z.object({
+  event_id: z.string(),
+  idempotency_key: z.string(),
+  request_id: z.string(),
+  session_id: z.string().nullable(),
+  model: z.string(),
+  prompt_tokens: z.number().int(),
+  completion_tokens: z.number().int(),
+  spend_usd: amount("USD"),
+  markup: amount("factor"),
+  credits: amount("credits"),
+  occurred_at: instant,
+  recorded_at: instant,
+  batch_id: z.string().nullable().describe("null while the event waits for its batch"),
+});
+export type LedgerEvent = z.infer<typeof ledgerEventSchema>;
+
+/** One settlement: `events_credits` + `carry_in` = `credits` + `carry_out`. */
+export const ledgerBatchSchema = z.object({
+  batch_id: z.string(),
+  sequence: z.number().int(),
+  idempotency_key: z.string(),
+  event_count: z.number().int(),
+  spend_usd: amount("USD"),
+  events_credits: amount("credits"),
+  carry_in: amount("credits"),
+  carry_out: amount("credits"),
+  credits: amount("credits"),
+  state: settlementStateSchema,
+  attempt_count: z.number().int(),
+  sealed_at: instant,
+  delivered_at: instant.nullable(),
+  deducted_credits: amount("credits").nullable(),
+  balance_after: amount("credits").nullable(),
+  last_error_code: z.string().nullable(),
+});
+export type LedgerBatch = z.infer<typeof ledgerBatchSchema>;
+
+export const ledgerResponseSchema = z.object({
+  org_id: z.string(),
+  carry_credits: amount("credits").describe("owed but below the precision of a settlement; part of the next batch"),
+  events: z.array(ledgerEventSchema),
+  batches: z.array(ledgerBatchSchema).describe("the batches that the events of this page name"),
+  next_cursor: z.string().nullable(),
+});
+export type LedgerResponse = z.infer<typeof ledgerResponseSchema>;
+
+/** Every error of the gateway, whatever the route. `code` is a row of docs/errors.md. */
+export const gatewayErrorSchema = z.object({
+  error: z.object({
+    code: z.string(),
+    message: z.string(),
+    fix: z.string(),
+    request_id: z.string(),
+    param: z.string().optional(),
+  }),
+});
+export type GatewayError = z.infer<typeof gatewayErrorSchema>;
