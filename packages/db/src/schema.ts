@@ -186,10 +186,13 @@ export interface SpendReviewTable {
 
 export interface GatewaySessionTable {
   session_id: string;
+  session_number: ColumnType<string, never, never>;
   org_id: string;
   user_id: string | null;
-  state: Generated<"active" | "ended">;
+  state: Generated<"starting" | "active" | "ending" | "ended">;
+  key_generation: Generated<number>;
   model: string;
+  models: Generated<string[]>;
   key_hash: string | null;
   key_alias: string | null;
   max_budget_usd: Amount | null;

@@ -28,7 +28,8 @@ export const createSessionRequestSchema = z.strictObject({
 });
 export type CreateSessionRequest = z.input<typeof createSessionRequestSchema>;
 
-export const sessionStateSchema = z.enum(["active", "ended"]);
+/** `starting` has no recorded key yet, `ending` is being revoked; both are states a crash can leave and a call repairs. */
+export const sessionStateSchema = z.enum(["starting", "active", "ending", "ended"]);
 export type SessionState = z.infer<typeof sessionStateSchema>;
 
 /** 201 of `POST /v1/sessions`. `api_key` is told this once; it also stands in `environment`. */

@@ -67,7 +67,7 @@ export const ERROR_CODES = {
 
   // Control plane
   session_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use the id of a session that was created here."),
-  session_conflict: row(409, false, "invalid_request_error", "invalid_request_error", "End the session first, or choose another session id."),
+  session_conflict: row(409, false, "invalid_request_error", "invalid_request_error", "Choose another session id: an id belongs to one organization, and an ended session stays ended."),
   llm_proxy_failed: row(502, true, "api_error", "api_error", "Check LLM_PROXY_ADMIN_URL, LLM_PROXY_MASTER_KEY and that the proxy is up."),
 
   // @proliferate/shared, talking to the proxy

@@ -1,0 +1,160 @@
+import type { DatabaseExecutor, GatewaySessionTable } from "@proliferate/db";
+import { type Selectable, sql } from "kysely";
+
+/** A row of `gateway_sessions`. */
+export type SessionRow = Selectable<GatewaySessionTable>;
+
+/** What the caller decides about a session; kept from the former start when a resume leaves it out. */
+export interface SessionSettings {
+  readonly userId?: string | undefined;
+  readonly model?: string | undefined;
+  readonly models?: readonly string[] | undefined;
+  /** USD, decimal text. */
+  readonly maxBudgetUsd?: string | undefined;
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/**
+ * Inserts the session, or takes the next key generation of one that this org may resume. Undefined when the id belongs to
+ * another org or the session is ending or ended; then nothing has changed. `key_generation` is 1 exactly for a new row.
+ */
+export async function claimSession(
+  db: DatabaseExecutor,
+  session: SessionSettings & { readonly sessionId: string; readonly orgId: string; readonly model: string },
+): Promise<SessionRow | undefined> {
+  return db
+    .insertInto("gateway_sessions")
+    .values({
+      session_id: session.sessionId,
+      org_id: session.orgId,
+      user_id: session.userId ?? null,
+      model: session.model,
+      models: [...(session.models ?? [])],
+      max_budget_usd: session.maxBudgetUsd ?? null,
+      metadata: JSON.stringify(session.metadata ?? {}),
+    })
+    .onConflict((conflict) =>
+      conflict
+        .column("session_id")
+        .doUpdateSet((row) => ({ key_generation: row("gateway_sessions.key_generation", "+", 1) }))
+        .whereRef("gateway_sessions.org_id", "=", "excluded.org_id")
+        .where("gateway_sessions.state", "in", ["starting", "active"]),
+    )
+    .returningAll()
+    .executeTakeFirst();
+}
+
+export interface RecordedKey {
+  readonly sessionId: string;
+  readonly keyGeneration: number;
+  readonly keyHash: string;
+  readonly keyAlias: string | null;
+  readonly expiresAt: Date | null;
+}
+
+/** Makes a minted key the session's key and applies the settings. Undefined when a newer generation or an end came first. */
+export async function recordSessionKey(db: DatabaseExecutor, key: RecordedKey, settings: SessionSettings): Promise<SessionRow | undefined> {
+  return db
+    .updateTable("gateway_sessions")
+    .set({
+      state: "active",
+      key_hash: key.keyHash,
+      key_alias: key.keyAlias,
+      expires_at: key.expiresAt,
+      ...(settings.userId === undefined ? {} : { user_id: settings.userId }),
+      ...(settings.model === undefined ? {} : { model: settings.model }),
+      ...(settings.models === undefined ? {} : { models: [...settings.models] }),
+      ...(settings.maxBudgetUsd === undefined ? {} : { max_budget_usd: settings.maxBudgetUsd }),
+      ...(settings.metadata === undefined ? {} : { metadata: JSON.stringify(settings.metadata) }),
+    })
+    .where("session_id", "=", key.sessionId)
+    .where("key_generation", "=", key.keyGeneration)
+    .where("state", "in", ["starting", "active"])
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/** Removes a session that never had a key, unless somebody else has claimed it since. */
+export async function discardSession(db: DatabaseExecutor, sessionId: string, keyGeneration: number): Promise<void> {
+  await db
+    .deleteFrom("gateway_sessions")
+    .where("session_id", "=", sessionId)
+    .where("key_generation", "=", keyGeneration)
+    .where("state", "=", "starting")
+    .execute();
+}
+
+/** From here on no key of the session is recorded. Returns the row as it is now, an ended one included. */
+export async function markSessionEnding(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
+  return db
+    .updateTable("gateway_sessions")
+    .set((row) => ({ state: row.case().when("state", "=", "ended").then(sql<"ended">`'ended'`).else(sql<"ending">`'ending'`).end() }))
+    .where("session_id", "=", sessionId)
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/** Final; the moment of the first end is kept. */
+export async function markSessionEnded(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
+  return db
+    .updateTable("gateway_sessions")
+    .set({ state: "ended", ended_at: sql<Date>`coalesce(ended_at, now())` })
+    .where("session_id", "=", sessionId)
+    .where("state", "in", ["ending", "ended"])
+    .returningAll()
+    .executeTakeFirst();
+}
+
+export async function findSession(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
+  return db.selectFrom("gateway_sessions").selectAll().where("session_id", "=", sessionId).executeTakeFirst();
+}
+
+/** Newest first; `before` is the `session_number` of the last row of the page before. */
+export async function selectSessions(
+  db: DatabaseExecutor,
+  page: { readonly orgId: string; readonly before?: string | undefined; readonly limit: number },
+): Promise<readonly SessionRow[]> {
+  let query = db.selectFrom("gateway_sessions").selectAll().where("org_id", "=", page.orgId);
+  if (page.before !== undefined) query = query.where("session_number", "<", page.before);
+  return query.orderBy("session_number", "desc").limit(page.limit).execute();
+}
+
+/** Sums over a session's events; BIGINT and NUMERIC come as text. */
+export interface SessionSums {
+  readonly requests: string;
+  readonly prompt_tokens: string;
+  readonly completion_tokens: string;
+  readonly spend_usd: string;
+  readonly credits: string;
+}
+
+export async function sumBilledEvents(db: DatabaseExecutor, sessionId: string): Promise<SessionSums> {
+  const { rows } = await sql<SessionSums>`
+    select count(*) as requests,
+           coalesce(sum(prompt_tokens), 0) as prompt_tokens,
+           coalesce(sum(completion_tokens), 0) as completion_tokens,
+           coalesce(sum(spend_usd), 0) as spend_usd,
+           coalesce(sum(credits), 0) as credits
+    from billing_events where session_id = ${sessionId}`.execute(db);
+  return rows[0] as SessionSums;
+}
+
+/** False until LiteLLM's schema is migrated; stock LiteLLM does that itself when it first starts. */
+export async function hasSpendLogs(db: DatabaseExecutor): Promise<boolean> {
+  const { rows } = await sql<{ present: boolean }>`select to_regclass('"LiteLLM_SpendLogs"') is not null as present`.execute(db);
+  return rows[0]?.present === true;
+}
+
+/**
+ * USD in spend rows that have no event yet. Looks back as far as the worker's spend sync (24 h): an older row has its event
+ * or stands in the reviews. DOUBLE is read by its exact text.
+ */
+export async function sumUnbilledSpend(db: DatabaseExecutor, sessionId: string): Promise<string> {
+  const { rows } = await sql<{ spend_usd: string }>`
+    select coalesce(sum(spent.spend::text::numeric), 0) as spend_usd
+    from "LiteLLM_SpendLogs" spent
+    where spent."user" = ${sessionId}
+      and spent."startTime" >= (now() - interval '24 hours') at time zone 'utc'
+      and not exists (select 1 from billing_events event where event.idempotency_key = 'llm:' || spent.request_id)`.execute(db);
+  return rows[0]?.spend_usd ?? "0";
+}
