@@ -1,0 +1,2 @@
+import { normalizeDecimal } from "@proliferate/shared/money";
+import type { Stack } from "./stack.ts";

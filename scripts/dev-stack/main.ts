@@ -1,0 +1,92 @@
+import { fileURLToPath } from "node:url";
+import { isAppError } from "@proliferate/shared/errors";
+import { askWithSdk } from "./agent-request.ts";
+import { parseDevStackEnvironment } from "./environment.ts";
+import { askWithOpencode, fetchOpencode, installedVersion } from "./opencode.ts";
+import { parseStackOptions, type StackOptions, USAGE } from "./options.ts";
+import { type PassResult, runPass } from "./pass.ts";
+import { createScreen } from "./screen.ts";
+import { printSettings } from "./settings.ts";
+import { type Stack, StackStarter } from "./stack.ts";
+import { openStateFolder } from "./state-folder.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const screen = createScreen((text) => process.stdout.write(text));
+
+/** Ctrl-C, and a terminal that was closed. The second Ctrl-C does not wait. */
+function stopSignal(): Promise<string> {
+  return new Promise((done) => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      process.once(signal, () => {
+        process.once(signal, () => process.exit(130));
+        done(signal);
+      });
+    }
+  });
+}
+
+async function main(): Promise<number> {
+  const options = parseStackOptions(process.argv.slice(2));
+  if (options.help) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  const environment = parseDevStackEnvironment(process.env);
+  const state = await openStateFolder(ROOT, environment.LLM_PROXY_PORT);
+  const starter = new StackStarter(environment, state, screen);
+  const stopped = stopSignal();
+  try {
+    screen.heading("Starting");
+    const work = startAndPass(starter, options, { orgId: environment.DEV_ORG_ID, model: environment.DEV_MODEL });
+    // After a stop signal nobody waits for it any more.
+    work.catch(() => undefined);
+    const first = await Promise.race([work, stopped]);
+    if (typeof first === "string") return 130;
+    const { stack, result } = first;
+    if (options.once) return result.report.ok ? 0 : 1;
+    printSettings(screen, stack, result.session);
+    if (options.json) printReport(result);
+    screen.line("\nEverything is up. Ctrl-C stops it.");
+    const end = await Promise.race([stopped, stack.failed]);
+    if (["SIGINT", "SIGTERM", "SIGHUP"].includes(end)) return 0;
+    process.stderr.write(`\n${end}\n`);
+    return 1;
+  } finally {
+    screen.line("\nStopping");
+    await starter.stop();
+    if (options.once && options.json && lastResult) printReport(lastResult);
+  }
+}
+
+let lastResult: PassResult | undefined;
+
+function printReport(result: PassResult): void {
+  process.stdout.write(`${JSON.stringify(result.report)}\n`);
+}
+
+async function startAndPass(starter: StackStarter, options: StackOptions, request: { orgId: string; model: string }): Promise<{ stack: Stack; result: PassResult }> {
+  const stack = await starter.start();
+  const agent = await chooseAgent(options);
+  screen.heading("One pass of the main job");
+  const failed = stack.failed.then((line) => Promise.reject(new Error(line)));
+  const result = await Promise.race([runPass(stack, screen, { ...request, ...agent }), failed]);
+  lastResult = result;
+  const { report } = result;
+  screen.line(`\n  ${report.ok ? "exact" : "NOT EXACT"}: $${report.spend_usd} spent, ${report.credits} credits owed, ${report.autumn_deducted} deducted in Autumn; ${report.lag_ms} ms after the request ended`);
+  return { stack, result };
+}
+
+async function chooseAgent(options: StackOptions): Promise<{ ask: Parameters<typeof runPass>[2]["ask"]; agent: string }> {
+  if (!options.opencode) return { ask: askWithSdk, agent: "@anthropic-ai/sdk" };
+  const program = await fetchOpencode(`${ROOT}.dev/tools`, (text) => screen.part("opencode", text));
+  const agent = `OpenCode ${await installedVersion(program)}`;
+  return { ask: (session) => askWithOpencode(program, session), agent };
+}
+
+try {
+  process.exit(await main());
+} catch (error) {
+  const text = isAppError(error) ? `${error.message} ${error.fix}` : (error as Error).message;
+  process.stderr.write(`\n${text}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,19 @@
+/** What a person sees. Everything goes to stdout in the order it happens; children log to files. */
+export interface Screen {
+  /** A part that is up, and whether it is real or a stand-in. */
+  part(name: string, what: string, kind?: "stand-in"): void;
+  heading(text: string): void;
+  line(text: string): void;
+  /** One stage of the trail: what happened, and its facts. */
+  stage(name: string, facts: string): void;
+}
+
+export function createScreen(write: (text: string) => void): Screen {
+  const line = (text: string): void => write(`${text}\n`);
+  return {
+    line,
+    heading: (text) => line(`\n${text}`),
+    part: (name, what, kind) => line(`  ${name.padEnd(12)} ${kind === "stand-in" ? "[STAND-IN] " : ""}${what}`),
+    stage: (name, facts) => line(`  ${name.padEnd(18)} ${facts}`),
+  };
+}
