@@ -1,0 +1,16 @@
+import { AppError } from "@proliferate/shared/errors";
+import { markSessionEnded, markSessionEnding, type SessionRow } from "./db.ts";
+import type { SessionDependencies } from "./start-session.ts";
+
+/**
+ * Ends a session and revokes every key that the proxy knows under its id. Idempotent: ending again revokes again, so a key
+ * that a crash left behind goes too. Throws `session_not_found`, or what the proxy client throws; then the session stays
+ * `ending`, accepts no key, and the call may be repeated.
+ */
+export async function endSession({ db, keys }: SessionDependencies, sessionId: string): Promise<SessionRow> {
+  if (!(await markSessionEnding(db, sessionId))) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
+  await keys.revokeAll(sessionId);
+  const ended = await markSessionEnded(db, sessionId);
+  if (!ended) throw new AppError("session_not_found", `Session ${sessionId} was removed while it ended.`);
+  return ended;
+}

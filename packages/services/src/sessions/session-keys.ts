@@ -1,0 +1,36 @@
+/** What a session's key may do. */
+export interface SessionKeyRequest {
+  readonly sessionId: string;
+  readonly orgId: string;
+  /** Model names; empty = all. */
+  readonly models: readonly string[];
+  /** USD, decimal text; what is left of the session's budget. */
+  readonly maxBudgetUsd?: string | undefined;
+  /** LiteLLM's grammar (`24h`); the proxy client's default when absent. */
+  readonly duration?: string | undefined;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface MintedKey {
+  readonly apiKey: string;
+  /** SHA-256 of the key, hex. */
+  readonly keyHash: string;
+  readonly keyAlias: string | null;
+  readonly expiresAt: Date | null;
+}
+
+/**
+ * What a session needs of the LLM proxy. Every call throws an AppError with a `proxy_*` code. The proxy must know each key
+ * under the id of its session, so that keys that were never recorded here are found.
+ */
+export interface SessionKeys {
+  /** Mints one key and touches no other. */
+  mint(request: SessionKeyRequest): Promise<MintedKey>;
+  /** Hashes of every key that the proxy has for the session. */
+  list(sessionId: string): Promise<readonly string[]>;
+  /** Revokes these keys, by hash. Idempotent: a key that is gone is success. */
+  revoke(keyHashes: readonly string[]): Promise<void>;
+  /** Revokes every key of the session. Idempotent. */
+  revokeAll(sessionId: string): Promise<void>;
+}

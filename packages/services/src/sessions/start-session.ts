@@ -1,0 +1,90 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { AppError, isAppError } from "@proliferate/shared/errors";
+import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
+import { claimSession, discardSession, findSession, recordSessionKey, type SessionRow, type SessionSettings } from "./db.ts";
+import type { MintedKey, SessionKeys } from "./session-keys.ts";
+import { getSessionSpend } from "./session-spend.ts";
+
+export interface StartSessionRequest extends SessionSettings {
+  readonly sessionId: string;
+  readonly orgId: string;
+  /** For a new session that names no model. */
+  readonly defaultModel: string;
+  /** Life of the key, `24h`; the proxy client's default when absent. */
+  readonly duration?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface StartedSession {
+  readonly session: SessionRow;
+  /** Plain text, nowhere stored. */
+  readonly apiKey: string;
+  /** True when the session had a key before; that one is revoked. */
+  readonly resumed: boolean;
+}
+
+export interface SessionDependencies {
+  readonly db: DatabaseClient;
+  readonly keys: SessionKeys;
+}
+
+/** After these the proxy has certainly made no key. After a time-out, say, it may have. */
+const NOTHING_MINTED = ["proxy_not_configured", "proxy_unauthorized", "proxy_rejected", "invalid_request", "budget_exceeded"] as const;
+
+/**
+ * Starts a session, or resumes one of the same org: the new key is recorded before older ones are revoked. The session's
+ * budget covers all its keys: a new key gets what is left. Throws `session_conflict` (another org's id, an ended session,
+ * a newer call), `budget_exceeded`, `invalid_request` (model outside models), or what the proxy client throws; then a new
+ * session leaves no row unless the proxy may have made a key, and a running one goes on with its old key.
+ */
+export async function startSession(deps: SessionDependencies, request: StartSessionRequest): Promise<StartedSession> {
+  const claimed = await claimSession(deps.db, { ...request, model: request.model ?? request.defaultModel });
+  if (!claimed) throw await explainConflict(deps.db, request);
+
+  // Listed before the mint: a list made afterwards could hold the key of a still newer call, and revoke it.
+  const olderKeys = claimed.key_generation === 1 ? [] : await deps.keys.list(claimed.session_id);
+  const minted = await mintKey(deps, claimed, request).catch(async (error: unknown) => {
+    const firstKey = claimed.key_generation === 1;
+    if (firstKey && NOTHING_MINTED.some((code) => isAppError(error, code))) await discardSession(deps.db, claimed.session_id, 1);
+    throw error;
+  });
+  const session = await recordSessionKey(deps.db, { sessionId: claimed.session_id, keyGeneration: claimed.key_generation, ...minted }, request);
+  if (!session) {
+    await deps.keys.revoke([minted.keyHash]);
+    throw new AppError("session_conflict", `Session ${request.sessionId} was started or ended by another call at the same time; that call stands.`);
+  }
+  if (olderKeys.length > 0) await deps.keys.revoke(olderKeys);
+  return { session, apiKey: minted.apiKey, resumed: claimed.key_hash !== null };
+}
+
+async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: StartSessionRequest): Promise<MintedKey> {
+  const model = request.model ?? claimed.model;
+  const models = request.models ?? claimed.models;
+  if (models.length > 0 && !models.includes(model)) {
+    throw new AppError("invalid_request", `The session's model "${model}" is not among the models that its key allows.`, { param: "model" });
+  }
+  return deps.keys.mint({
+    sessionId: claimed.session_id,
+    orgId: claimed.org_id,
+    models,
+    maxBudgetUsd: await remainingBudget(deps.db, claimed, request.maxBudgetUsd ?? claimed.max_budget_usd ?? undefined),
+    duration: request.duration,
+    metadata: request.metadata ?? claimed.metadata,
+    signal: request.signal,
+  });
+}
+
+async function remainingBudget(db: DatabaseClient, claimed: SessionRow, maxBudgetUsd: string | undefined): Promise<string | undefined> {
+  if (maxBudgetUsd === undefined || claimed.key_hash === null) return maxBudgetUsd;
+  const { spendUsd } = await getSessionSpend(db, claimed.session_id);
+  const remaining = subtractDecimals(maxBudgetUsd, spendUsd);
+  if (compareDecimals(remaining, "0") > 0) return remaining;
+  const message = `Session ${claimed.session_id} has spent ${spendUsd} of its ${maxBudgetUsd} USD; resume it with a larger max_budget_usd.`;
+  throw new AppError("budget_exceeded", message, { param: "max_budget_usd" });
+}
+
+async function explainConflict(db: DatabaseClient, request: StartSessionRequest): Promise<AppError> {
+  const session = await findSession(db, request.sessionId);
+  if (session && session.org_id !== request.orgId) return new AppError("session_conflict", `Session ${request.sessionId} belongs to another organization.`);
+  return new AppError("session_conflict", `Session ${request.sessionId} has ended.`);
+}
