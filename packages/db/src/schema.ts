@@ -111,6 +111,11 @@ export interface BudgetCounterTable {
   reserved_usd: AmountWithDefault;
 }
 
+export interface BillingDeploymentTable {
+  singleton: Generated<boolean>;
+  deployment_id: Generated<string>;
+}
+
 export interface BillingAccountTable {
   org_id: string;
   carry_credits: AmountWithDefault;
@@ -125,6 +130,7 @@ export interface SettlementBatchTable {
   org_id: string;
   sequence: number;
   idempotency_key: string;
+  redrive_count: Generated<number>;
   event_count: number;
   spend_usd: Amount;
   events_credits: Amount;
@@ -138,6 +144,7 @@ export interface SettlementBatchTable {
   next_attempt_at: InstantWithDefault;
   attempt_count: Generated<number>;
   first_sent_at: Instant | null;
+  needs_reconcile: Generated<boolean>;
   delivered_at: Instant | null;
   deducted_credits: Amount | null;
   balance_after: Amount | null;
@@ -148,6 +155,7 @@ export interface SettlementBatchTable {
 export interface SettlementAttemptTable {
   batch_id: string;
   attempt: number;
+  idempotency_key: string;
   started_at: InstantWithDefault;
   finished_at: Instant | null;
   outcome: string | null;
@@ -175,13 +183,18 @@ export interface BillingEventTable {
   batch_id: string | null;
 }
 
+export type SpendReviewReason = "no_org" | "no_request_id" | "bad_spend";
+
 export interface SpendReviewTable {
+  review_key: string;
   request_id: string;
-  reason: "no_org" | "no_request_id";
-  spend_usd: Amount;
+  reason: SpendReviewReason;
+  /** The source's own spelling. */
+  spend_usd: string;
   model: string;
   occurred_at: Instant;
   first_seen_at: InstantWithDefault;
+  resolved_at: Instant | null;
 }
 
 export interface GatewaySessionTable {
@@ -209,6 +222,7 @@ export interface Database {
   LiteLLM_TeamTable: TeamTable;
   request_attempts: RequestAttemptTable;
   budget_counters: BudgetCounterTable;
+  billing_deployment: BillingDeploymentTable;
   billing_accounts: BillingAccountTable;
   settlement_batches: SettlementBatchTable;
   settlement_attempts: SettlementAttemptTable;

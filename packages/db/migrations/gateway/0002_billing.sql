@@ -1,5 +1,24 @@
 -- The ledger and its settlement. Amounts are NUMERIC without a scale: a product of two exact numbers is stored exactly.
 
+-- One row, made when the first batch is sealed: keeps the batch keys of two deployments that share an Autumn organization
+-- apart. A copy of the database shares it, so a copy must never be given the live Autumn key.
+create table billing_deployment (
+  singleton boolean primary key default true check (singleton),
+  deployment_id uuid not null default gen_random_uuid()
+);
+
+-- The id of an org's n-th batch: a name-based UUID (version 8), so that sealing again after a crash gives the same id.
+create function settlement_batch_id(deployment_id uuid, org_id text, sequence integer) returns uuid
+  language sql immutable strict parallel safe
+  return overlay(overlay(left(encode(sha256(convert_to(deployment_id::text || '/' || sequence::text || '/' || org_id, 'UTF8')), 'hex'), 32)
+    placing '8' from 13 for 1) placing '8' from 17 for 1)::uuid;
+
+-- The most of an amount that Autumn and a JSON number both carry exactly, never more than the amount: at most 10 decimals
+-- and at most 15 significant digits. For amounts >= 0.
+create function settleable_credits(amount numeric) returns numeric
+  language sql immutable strict parallel safe
+  return trim_scale(trunc(amount, least(10, 15 - case when amount >= 1 then length(trunc(amount)::text) else 0 end)));
+
 -- One row per organization that has ever spent. The row is the lock under which batches are sealed.
 create table billing_accounts (
   org_id text primary key,
@@ -14,8 +33,10 @@ create table settlement_batches (
   batch_id uuid primary key,
   org_id text not null references billing_accounts (org_id),
   sequence integer not null,
-  -- sent as Autumn's idempotency key; derived from (org_id, sequence), so the same batch always has the same key
+  -- sent as Autumn's idempotency key; derived from the batch id, so the same batch always has the same key. A redrive
+  -- (an operator's decision) sends it under the next key of the row: the count is appended.
   idempotency_key text not null unique,
+  redrive_count integer not null default 0,
   event_count integer not null,
   spend_usd numeric not null,
   -- exact: sum(events.credits) + carry_in = credits + carry_out
@@ -31,7 +52,11 @@ create table settlement_batches (
   lease_until timestamptz,
   next_attempt_at timestamptz not null default now(),
   attempt_count integer not null default 0,
+  -- start of the first attempt that may have been applied; Autumn remembers the key for 24 h from here. Null again when
+  -- every attempt so far is known not to have been applied.
   first_sent_at timestamptz,
+  -- `unknown` for longer than Autumn remembers the key: never sent again before it was compared with Autumn
+  needs_reconcile boolean not null default false,
   delivered_at timestamptz,
   -- what the sink says it took; may differ from credits, then the state says why
   deducted_credits numeric,
@@ -41,12 +66,14 @@ create table settlement_batches (
   unique (org_id, sequence),
   check (events_credits + carry_in = credits + carry_out)
 );
-create index settlement_batches_due on settlement_batches (next_attempt_at) where state in ('sealed', 'sending', 'unknown', 'parked', 'unapplied');
+create index settlement_batches_due on settlement_batches (next_attempt_at) where state in ('sealed', 'sending', 'unknown', 'parked');
+create index settlement_batches_unsettled on settlement_batches (org_id, state) where state <> 'delivered';
 
 -- Every try to deliver a batch, kept for audits.
 create table settlement_attempts (
   batch_id uuid not null references settlement_batches (batch_id),
   attempt integer not null,
+  idempotency_key text not null,
   started_at timestamptz not null default now(),
   finished_at timestamptz,
   outcome text,
@@ -82,11 +109,17 @@ create index billing_events_session on billing_events (session_id);
 create index billing_events_batch on billing_events (batch_id);
 
 -- Spend rows that cannot be billed as they are: kept visible with a reason, never dropped, never in the others' way.
+-- Settled by itself (`resolved_at`) once the source row was repaired and billed.
 create table spend_reviews (
-  request_id text primary key,
-  reason text not null check (reason in ('no_org', 'no_request_id')),
-  spend_usd numeric not null,
+  -- 'id:' + request id, or 'row:' + a hash of the row where the id is unusable
+  review_key text primary key,
+  request_id text not null,
+  reason text not null check (reason in ('no_org', 'no_request_id', 'bad_spend')),
+  -- as the source spells it: what is wrong may be the amount itself
+  spend_usd text not null,
   model text not null,
   occurred_at timestamptz not null,
-  first_seen_at timestamptz not null default now()
+  first_seen_at timestamptz not null default now(),
+  resolved_at timestamptz
 );
+create index spend_reviews_open on spend_reviews (first_seen_at) where resolved_at is null;

@@ -81,6 +81,7 @@ export const ERROR_CODES = {
   reserved_variable: row(0, false, "api_error", "api_error", "Rename the variable; the gateway sets this name itself."),
 
   // Settlement
+  spend_source_missing: row(0, true, "api_error", "api_error", "Start LiteLLM once, or run the `litellm` migrations; check LITELLM_DB_SCHEMA."),
   autumn_unavailable: row(0, true, "api_error", "api_error", "Wait; the batch is sent again with the same key."),
   autumn_rejected: row(0, false, "api_error", "api_error", "Read the code in the message; correct the customer, feature or key, then redrive the batch."),
 

@@ -1,0 +1,221 @@
+/** Statements of settlement: seal, claim, attempt, record, redrive. The states they move between: README.md. */
+import type { DatabaseExecutor, SettlementState } from "@proliferate/db";
+import { sql } from "kysely";
+
+/** Makes the deployment's row if it has none. Idempotent. */
+export async function ensureDeployment(db: DatabaseExecutor): Promise<void> {
+  await sql`insert into billing_deployment default values on conflict do nothing`.execute(db);
+}
+
+/**
+ * Locks the accounts of orgs with open events, in order of org id after `afterOrgId`, at most `limit`; accounts that
+ * another worker is sealing are left to it. The lock lasts as long as the transaction.
+ */
+export async function lockAccountsToSeal(tx: DatabaseExecutor, options: { readonly afterOrgId: string; readonly limit: number }): Promise<readonly string[]> {
+  const result = await sql<{ org_id: string }>`
+    select a.org_id from billing_accounts a
+    where a.org_id > ${options.afterOrgId}
+      and exists (select 1 from billing_events e where e.org_id = a.org_id and e.batch_id is null)
+    order by a.org_id
+    limit ${options.limit}
+    for update skip locked`.execute(tx);
+  return result.rows.map((row) => row.org_id);
+}
+
+export interface SealedBatch {
+  readonly batchId: string;
+  readonly orgId: string;
+  readonly eventCount: number;
+  readonly credits: string;
+  readonly state: SettlementState;
+}
+
+/**
+ * Seals all open events of each given org into one batch. Call it in the transaction that locked the accounts, as a later
+ * statement: only then does it see what the former holder of the lock sealed. An org whose corrections outweigh its usage
+ * keeps its events open; a batch that rounds to nothing is delivered at once, its remainder carried.
+ */
+export async function sealBatches(tx: DatabaseExecutor, orgIds: readonly string[]): Promise<readonly SealedBatch[]> {
+  const result = await sql<{ batch_id: string; org_id: string; event_count: number; credits: string; state: SettlementState }>`
+    with open_events as (
+      select e.org_id, count(*)::int as event_count, sum(e.spend_usd) as spend_usd, sum(e.credits) as credits
+      from billing_events e
+      where e.batch_id is null and e.org_id = any(${orgIds as string[]}::text[])
+      group by e.org_id
+    ), batches as (
+      select o.*, a.last_batch_sequence + 1 as sequence, a.carry_credits as carry_in, settleable_credits(o.credits + a.carry_credits) as settled,
+        settlement_batch_id(d.deployment_id, o.org_id, a.last_batch_sequence + 1) as batch_id
+      from open_events o join billing_accounts a using (org_id) cross join billing_deployment d
+      where o.credits + a.carry_credits >= 0
+    ), sealed as (
+      insert into settlement_batches (batch_id, org_id, sequence, idempotency_key, event_count, spend_usd, events_credits, carry_in, carry_out, credits,
+        state, delivered_at, deducted_credits)
+      select batch_id, org_id, sequence, 'pb:' || batch_id, event_count, spend_usd, credits, carry_in, credits + carry_in - settled, settled,
+        case when settled = 0 then 'delivered' else 'sealed' end, case when settled = 0 then now() end, case when settled = 0 then 0 end
+      from batches
+      returning batch_id, org_id, event_count, credits, state
+    ), events as (
+      update billing_events e set batch_id = b.batch_id from batches b where e.org_id = b.org_id and e.batch_id is null
+    ), accounts as (
+      update billing_accounts a set carry_credits = trim_scale(b.credits + b.carry_in - b.settled), last_batch_sequence = b.sequence
+      from batches b where a.org_id = b.org_id
+    )
+    select * from sealed`.execute(tx);
+  return result.rows.map((row) => ({ batchId: row.batch_id, orgId: row.org_id, eventCount: row.event_count, credits: row.credits, state: row.state }));
+}
+
+/** Flags what may have been applied so long ago that the sink has forgotten the key: it is not sent again. Returns how many are new. */
+export async function flagForgottenKeys(db: DatabaseExecutor, keyMemoryMs: number): Promise<number> {
+  const result = await sql`
+    update settlement_batches
+    set state = 'unknown', needs_reconcile = true, lease_until = null, lease_token = lease_token + 1,
+      last_error_code = 'key_forgotten', last_error = 'may have been applied longer ago than the sink remembers its key; compare before sending again'
+    where state in ('sealed', 'sending', 'unknown', 'parked') and not needs_reconcile
+      and first_sent_at < clock_timestamp() - ${keyMemoryMs} * interval '1 millisecond'
+      and (lease_until is null or lease_until < clock_timestamp())`.execute(db);
+  return Number(result.numAffectedRows ?? 0n);
+}
+
+export interface ClaimedBatch {
+  readonly batchId: string;
+  readonly orgId: string;
+  readonly idempotencyKey: string;
+  readonly credits: string;
+  readonly eventCount: number;
+  readonly leaseToken: number;
+  readonly attemptCount: number;
+  /** True when an earlier attempt may have been applied: a refused duplicate then means delivered. */
+  readonly mayBeApplied: boolean;
+}
+
+/**
+ * Claims due batches for `leaseMs`, one batch of each org before the second of any, so that no org waits behind another's
+ * backlog. A batch whose claimer died is due again when its lease ends. Claims of two workers never meet.
+ */
+export async function claimDueBatches(db: DatabaseExecutor, options: { readonly limit: number; readonly leaseMs: number }): Promise<readonly ClaimedBatch[]> {
+  const due = sql`state in ('sealed', 'sending', 'unknown', 'parked') and not needs_reconcile
+    and next_attempt_at <= clock_timestamp() and (lease_until is null or lease_until <= clock_timestamp())`;
+  const result = await sql<{
+    batch_id: string;
+    org_id: string;
+    idempotency_key: string;
+    redrive_count: number;
+    credits: string;
+    event_count: number;
+    lease_token: number;
+    attempt_count: number;
+    may_be_applied: boolean;
+  }>`
+    with turns as materialized (
+      select batch_id, row_number() over (partition by org_id order by sequence) as turn from settlement_batches where ${due}
+    ), claimed as (
+      select b.batch_id from settlement_batches b join turns t using (batch_id)
+      where ${due}
+      order by t.turn, b.next_attempt_at
+      limit ${options.limit}
+      for update of b skip locked
+    )
+    update settlement_batches b
+    set state = 'sending', lease_token = b.lease_token + 1, lease_until = clock_timestamp() + ${options.leaseMs} * interval '1 millisecond'
+    from claimed where b.batch_id = claimed.batch_id
+    returning b.batch_id, b.org_id, b.idempotency_key, b.redrive_count, trim_scale(b.credits) as credits, b.event_count, b.lease_token, b.attempt_count,
+      b.first_sent_at is not null as may_be_applied`.execute(db);
+  return result.rows.map((row) => ({
+    batchId: row.batch_id,
+    orgId: row.org_id,
+    idempotencyKey: row.redrive_count === 0 ? row.idempotency_key : `${row.idempotency_key}.${row.redrive_count}`,
+    credits: row.credits,
+    eventCount: row.event_count,
+    leaseToken: row.lease_token,
+    attemptCount: row.attempt_count,
+    mayBeApplied: row.may_be_applied,
+  }));
+}
+
+/** Names a claim: a statement with an older token than the row's changes nothing. */
+export interface Claim {
+  readonly batchId: string;
+  readonly leaseToken: number;
+}
+
+/**
+ * Puts an attempt on record before it is made, so that a crash during the call is seen as "may have been applied", and
+ * renews the lease. Returns the attempt's number, or undefined when the claim was lost: then nothing may be sent.
+ */
+export async function beginAttempt(db: DatabaseExecutor, claim: Claim, options: { readonly idempotencyKey: string; readonly leaseMs: number }): Promise<number | undefined> {
+  const result = await sql<{ attempt: number }>`
+    with batch as (
+      update settlement_batches
+      set attempt_count = attempt_count + 1, first_sent_at = coalesce(first_sent_at, now()),
+        lease_until = clock_timestamp() + ${options.leaseMs} * interval '1 millisecond'
+      where batch_id = ${claim.batchId} and lease_token = ${claim.leaseToken} and state = 'sending'
+      returning batch_id, attempt_count
+    )
+    insert into settlement_attempts (batch_id, attempt, idempotency_key, started_at)
+    select batch_id, attempt_count, ${options.idempotencyKey}, now() from batch
+    returning attempt`.execute(db);
+  return result.rows[0]?.attempt;
+}
+
+export interface AttemptRecord {
+  readonly attempt: number;
+  /** Word of the outcome, for audits. */
+  readonly outcome: string;
+  readonly status: number | null;
+  readonly errorCode: string | null;
+  readonly errorMessage: string | null;
+  readonly state: Exclude<SettlementState, "sending">;
+  /** False when the sink certainly did not apply this attempt. */
+  readonly mayBeApplied: boolean;
+  readonly deductedCredits: string | null;
+  readonly balanceAfter: string | null;
+  /** When it is due again; ignored by states that are not sent again. */
+  readonly retryInMs: number;
+}
+
+/** Closes an attempt for audits, whoever holds the batch by now. */
+export async function finishAttempt(db: DatabaseExecutor, batchId: string, record: AttemptRecord): Promise<void> {
+  await sql`
+    update settlement_attempts
+    set finished_at = clock_timestamp(), outcome = ${record.outcome}, status = ${record.status}, error_code = ${record.errorCode}
+    where batch_id = ${batchId} and attempt = ${record.attempt}`.execute(db);
+}
+
+/** Moves the batch on and gives the claim back. Returns false, changing nothing, when the claim was lost. */
+export async function recordOutcome(db: DatabaseExecutor, claim: Claim, record: AttemptRecord): Promise<boolean> {
+  const result = await sql`
+    update settlement_batches b
+    set state = ${record.state}, lease_until = null,
+      next_attempt_at = clock_timestamp() + ${record.retryInMs} * interval '1 millisecond',
+      first_sent_at = case when ${record.mayBeApplied} then b.first_sent_at
+        else nullif(b.first_sent_at, (select started_at from settlement_attempts where batch_id = b.batch_id and attempt = ${record.attempt})) end,
+      delivered_at = case when ${record.state} = 'delivered' then clock_timestamp() end,
+      deducted_credits = ${record.deductedCredits}::numeric, balance_after = ${record.balanceAfter}::numeric,
+      last_error_code = ${record.errorCode}, last_error = ${record.errorMessage}
+    where batch_id = ${claim.batchId} and lease_token = ${claim.leaseToken} and state = 'sending'`.execute(db);
+  return (result.numAffectedRows ?? 0n) > 0n;
+}
+
+/** Gives claims back that were not begun, due as before. Lost claims are left alone. */
+export async function releaseClaims(db: DatabaseExecutor, claims: readonly Claim[]): Promise<void> {
+  if (claims.length === 0) return;
+  await sql`
+    update settlement_batches b
+    set state = case when b.first_sent_at is null then 'sealed' else 'unknown' end, lease_until = null
+    from unnest(${claims.map((claim) => claim.batchId)}::uuid[], ${claims.map((claim) => claim.leaseToken)}::int[]) as claim (batch_id, lease_token)
+    where b.batch_id = claim.batch_id and b.lease_token = claim.lease_token and b.state = 'sending'`.execute(db);
+}
+
+/**
+ * Makes a batch that came to rest undelivered due again under its next key: `parked` and `dead`, and `unapplied` where the
+ * sink said that it took nothing. Returns false for any other. It is for a person who corrected what the batch's error names.
+ */
+export async function redriveBatch(db: DatabaseExecutor, batchId: string): Promise<boolean> {
+  const result = await sql`
+    update settlement_batches
+    set state = 'sealed', redrive_count = redrive_count + 1, next_attempt_at = clock_timestamp(), lease_until = null,
+      first_sent_at = null, deducted_credits = null
+    where batch_id = ${batchId}
+      and ((state in ('parked', 'dead') and first_sent_at is null) or (state = 'unapplied' and deducted_credits = 0))`.execute(db);
+  return (result.numAffectedRows ?? 0n) > 0n;
+}

@@ -1,0 +1,169 @@
+/** Statements behind the reports on usage, ledger and settlement. Read only. */
+import type { DatabaseExecutor, SettlementState, SpendReviewReason } from "@proliferate/db";
+import { sql } from "kysely";
+
+export interface UsageRange {
+  /** Inclusive; by the start of the request. Default: from the beginning. */
+  readonly from?: Date;
+  /** Exclusive. Default: without end. */
+  readonly to?: Date;
+  readonly sessionId?: string;
+}
+
+export interface UsageRow {
+  /** Null in the row of the total, and in the group of requests that had none. */
+  readonly model: string | null;
+  readonly session_id: string | null;
+  readonly grouping: "total" | "model" | "session";
+  readonly requests: string;
+  readonly prompt_tokens: string;
+  readonly completion_tokens: string;
+  readonly spend_usd: string;
+  readonly credits: string;
+}
+
+/** An org's total (always one row), its groups by model and by session, dearest first. */
+export async function readUsage(db: DatabaseExecutor, orgId: string, range: UsageRange): Promise<readonly UsageRow[]> {
+  const from = range.from ?? null;
+  const to = range.to ?? null;
+  const sessionId = range.sessionId ?? null;
+  const result = await sql<UsageRow>`
+    select model, session_id, case grouping(model, session_id) when 3 then 'total' when 1 then 'model' else 'session' end as grouping,
+      count(*) as requests, coalesce(sum(prompt_tokens), 0) as prompt_tokens, coalesce(sum(completion_tokens), 0) as completion_tokens,
+      trim_scale(coalesce(sum(spend_usd), 0)) as spend_usd, trim_scale(coalesce(sum(credits), 0)) as credits
+    from billing_events
+    where org_id = ${orgId}
+      and (${from}::timestamptz is null or occurred_at >= ${from}::timestamptz)
+      and (${to}::timestamptz is null or occurred_at < ${to}::timestamptz)
+      and (${sessionId}::text is null or session_id = ${sessionId}::text)
+    group by grouping sets ((), (model), (session_id))
+    order by sum(spend_usd) desc nulls last, model, session_id`.execute(db);
+  return result.rows;
+}
+
+export interface BatchRow {
+  readonly batch_id: string;
+  readonly sequence: number;
+  readonly event_count: number;
+  readonly spend_usd: string;
+  readonly credits: string;
+  readonly carry_in: string;
+  readonly carry_out: string;
+  readonly state: SettlementState;
+  readonly needs_reconcile: boolean;
+  readonly sealed_at: Date;
+  readonly delivered_at: Date | null;
+  readonly attempt_count: number;
+  readonly deducted_credits: string | null;
+  readonly balance_after: string | null;
+  readonly last_error_code: string | null;
+}
+
+/** An org's batches below `beforeSequence`, newest first. */
+export async function readBatches(db: DatabaseExecutor, orgId: string, options: { readonly beforeSequence: number; readonly limit: number }): Promise<readonly BatchRow[]> {
+  const result = await sql<BatchRow>`
+    select batch_id, sequence, event_count, trim_scale(spend_usd) as spend_usd, trim_scale(credits) as credits, trim_scale(carry_in) as carry_in,
+      trim_scale(carry_out) as carry_out, state, needs_reconcile, sealed_at, delivered_at, attempt_count,
+      trim_scale(deducted_credits) as deducted_credits, trim_scale(balance_after) as balance_after, last_error_code
+    from settlement_batches
+    where org_id = ${orgId} and sequence < ${options.beforeSequence}
+    order by sequence desc
+    limit ${options.limit}`.execute(db);
+  return result.rows;
+}
+
+export interface EventRow {
+  readonly event_id: string;
+  readonly request_id: string;
+  readonly session_id: string | null;
+  readonly model: string;
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly spend_usd: string;
+  readonly markup: string;
+  readonly credits_per_usd: string;
+  readonly credits: string;
+  readonly occurred_at: Date;
+  readonly recorded_at: Date;
+  readonly batch_id: string | null;
+}
+
+/** An org's events below `beforeEventId`, newest first. */
+export async function readEvents(db: DatabaseExecutor, orgId: string, options: { readonly beforeEventId: string; readonly limit: number }): Promise<readonly EventRow[]> {
+  const result = await sql<EventRow>`
+    select event_id, request_id, session_id, model, prompt_tokens, completion_tokens, trim_scale(spend_usd) as spend_usd, trim_scale(markup) as markup,
+      trim_scale(credits_per_usd) as credits_per_usd, trim_scale(credits) as credits, occurred_at, recorded_at, batch_id
+    from billing_events
+    where org_id = ${orgId} and event_id < ${options.beforeEventId}::bigint
+    order by event_id desc
+    limit ${options.limit}`.execute(db);
+  return result.rows;
+}
+
+export interface OpenEventsRow {
+  readonly events: string;
+  readonly credits: string;
+  readonly carry_credits: string;
+  /** Age of the oldest event that is not in a delivered batch; null when there is none. */
+  readonly oldest_unsettled_seconds: string | null;
+}
+
+export async function readOpenEvents(db: DatabaseExecutor): Promise<OpenEventsRow> {
+  const result = await sql<OpenEventsRow>`
+    select count(*) as events, trim_scale(coalesce(sum(credits), 0)) as credits,
+      (select trim_scale(coalesce(sum(carry_credits), 0)) from billing_accounts) as carry_credits,
+      round(extract(epoch from clock_timestamp() - least(min(recorded_at), (
+        select min(e.recorded_at) from settlement_batches b join billing_events e using (batch_id) where b.state <> 'delivered')))) as oldest_unsettled_seconds
+    from billing_events where batch_id is null`.execute(db);
+  return result.rows[0] ?? { events: "0", credits: "0", carry_credits: "0", oldest_unsettled_seconds: null };
+}
+
+export interface StateRow {
+  readonly state: SettlementState;
+  readonly needs_reconcile: boolean;
+  readonly batches: string;
+  readonly credits: string;
+}
+
+export async function readBatchStates(db: DatabaseExecutor): Promise<readonly StateRow[]> {
+  const result = await sql<StateRow>`
+    select state, needs_reconcile, count(*) as batches, trim_scale(sum(credits)) as credits
+    from settlement_batches group by state, needs_reconcile order by state, needs_reconcile`.execute(db);
+  return result.rows;
+}
+
+export interface ReviewRow {
+  readonly reason: SpendReviewReason;
+  readonly rows: string;
+}
+
+export async function readOpenReviews(db: DatabaseExecutor): Promise<readonly ReviewRow[]> {
+  const result = await sql<ReviewRow>`
+    select reason, count(*) as rows from spend_reviews where resolved_at is null group by reason order by reason`.execute(db);
+  return result.rows;
+}
+
+export interface BalanceRow {
+  readonly org_id: string;
+  readonly events_credits: string;
+  readonly batch_credits: string;
+  readonly carry_credits: string;
+  readonly open_credits: string;
+}
+
+/** Orgs whose events are not exactly their batches + carry + open events. The ledger is sound when there is none. */
+export async function readUnbalancedOrgs(db: DatabaseExecutor): Promise<readonly BalanceRow[]> {
+  const result = await sql<BalanceRow>`
+    with events as (
+      select org_id, sum(spend_usd * markup * credits_per_usd) as events_credits, coalesce(sum(credits) filter (where batch_id is null), 0) as open_credits
+      from billing_events group by org_id
+    ), batches as (
+      select org_id, sum(credits) as batch_credits from settlement_batches group by org_id
+    )
+    select org_id, coalesce(events_credits, 0) as events_credits, coalesce(batch_credits, 0) as batch_credits,
+      coalesce(carry_credits, 0) as carry_credits, coalesce(open_credits, 0) as open_credits
+    from events full join batches using (org_id) full join billing_accounts using (org_id)
+    where coalesce(events_credits, 0) <> coalesce(batch_credits, 0) + coalesce(carry_credits, 0) + coalesce(open_credits, 0)
+    order by org_id`.execute(db);
+  return result.rows;
+}
