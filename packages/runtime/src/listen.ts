@@ -34,6 +34,8 @@ export async function listen(server: Server, options: ListenOptions): Promise<Li
     socket.once("close", () => sockets.delete(socket));
   });
   let stopping: Promise<void> | undefined;
+  // A connection that was busy when we stopped turns idle with its answer; nothing else would close it.
+  server.on("request", (_, response) => response.once("close", () => stopping && setImmediate(() => server.closeIdleConnections())));
   const stop = (): Promise<void> => {
     stopping ??= new Promise<void>((done) => {
       const timer = setTimeout(() => sockets.forEach((socket) => socket.destroy()), options.drainTimeoutMs ?? 5_000);

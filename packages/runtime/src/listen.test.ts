@@ -1,0 +1,42 @@
+import { createServer } from "node:http";
+import { expect, test } from "vitest";
+import { listen } from "./listen.ts";
+
+test("a taken port is named together with the variable that moves it", async () => {
+  const first = await listen(createServer(), { port: 0, host: "127.0.0.1", portVariable: "GATEWAY_PORT" });
+
+  const second = listen(createServer(), { port: first.port, host: "127.0.0.1", portVariable: "GATEWAY_PORT" });
+
+  await expect(second).rejects.toMatchObject({ code: "port_in_use", message: `Port ${first.port} is taken by another program; set GATEWAY_PORT to another one.` });
+  await first.stop();
+});
+
+test("stop lets a request in flight end and refuses new ones", async () => {
+  let release = (): void => undefined;
+  const released = new Promise<void>((done) => (release = done));
+  const entered = Promise.withResolvers<void>();
+  const server = createServer(async (_, response) => {
+    entered.resolve();
+    await released;
+    response.end("done");
+  });
+  const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "PORT" });
+  const answer = fetch(`http://127.0.0.1:${listener.port}/`).then((response) => response.text());
+  await entered.promise;
+
+  const stopped = listener.stop();
+  release();
+
+  expect(await answer).toBe("done");
+  await stopped;
+  await expect(fetch(`http://127.0.0.1:${listener.port}/`)).rejects.toThrow("fetch failed");
+});
+
+test("stop cuts a request that does not end within the drain time-out", async () => {
+  const listener = await listen(createServer(() => undefined), { port: 0, host: "127.0.0.1", portVariable: "PORT", drainTimeoutMs: 50 });
+  const hanging = fetch(`http://127.0.0.1:${listener.port}/`).catch(() => "cut");
+
+  await listener.stop();
+
+  expect(await hanging).toBe("cut");
+});
