@@ -1,0 +1,92 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { AppError } from "@proliferate/shared/errors";
+import type { DecimalText } from "@proliferate/shared/money";
+import { type CallerRow, findCaller } from "../keys/db.ts";
+import { type AdmittedAttempt, type CounterRow, insertAttempt, insertMissingCounters, lockCounters } from "./db.ts";
+import { type Budget, decideReservation } from "./reservation.ts";
+
+export interface AdmissionRequest {
+  /** All of the attempt but what admission decides. */
+  readonly attempt: Omit<AdmittedAttempt, "key_hash" | "team_id" | "user_id" | "key_alias" | "reserved_usd">;
+  readonly keyHash: string;
+  /** What the request costs at least, and at most. */
+  readonly minimumUsd: DecimalText;
+  readonly worstCaseUsd: DecimalText;
+}
+
+/**
+ * Admits a request: in one transaction it checks key, team, allow list and every budget, reserves, and puts the attempt
+ * on record; or it throws and changes nothing. Exact under concurrency: counters are read under their row locks.
+ *
+ * Throws `invalid_api_key`, `blocked_api_key`, `expired_api_key`, `team_not_found`, `model_not_allowed`,
+ * `budget_exceeded` (nothing left even if every request in flight cost nothing) and `budget_reserved` (retry in 1 s).
+ */
+export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedAttempt> {
+  return db.transaction().execute(async (tx) => {
+    const caller = requireUsable(await findCaller(tx, request.keyHash));
+    requireModelAllowed(caller, request.attempt.model_group);
+    const budgets = budgetsOf(caller, await countersOf(tx, caller));
+    const decision = decideReservation(budgets, request.minimumUsd, request.worstCaseUsd);
+    if (decision.kind !== "granted") throw budgetError(decision.kind, decision.budget);
+    const attempt: AdmittedAttempt = {
+      ...request.attempt,
+      key_hash: caller.keyHash,
+      team_id: caller.teamId,
+      user_id: caller.userId,
+      key_alias: caller.keyAlias,
+      reserved_usd: decision.reservedUsd,
+    };
+    await insertAttempt(tx, attempt);
+    return attempt;
+  });
+}
+
+/** The key, if it may be used at all. Throws the 401s, and `team_not_found` for a key whose team was never made. */
+export function requireUsable(caller: CallerRow | undefined): CallerRow {
+  if (!caller) throw new AppError("invalid_api_key", "The API key is not known here; it was never minted, or it was revoked.");
+  if (caller.blocked) throw new AppError("blocked_api_key", "The API key is blocked.");
+  if (caller.teamBlocked) throw new AppError("blocked_api_key", "The team of the API key is blocked.");
+  if (caller.expired) throw new AppError("expired_api_key", `The API key expired at ${caller.expires?.toISOString() ?? "an unknown time"}.`);
+  if (caller.teamId !== null && !caller.teamExists) {
+    throw new AppError("team_not_found", `Team doesn't exist in db. Team=${caller.teamId}. The API key was minted for it; create it with POST /team/new.`);
+  }
+  return caller;
+}
+
+/** LiteLLM's allow lists: an empty one allows all, and so do its two words for that. */
+export function isModelAllowed(caller: CallerRow, model: string): boolean {
+  const allows = (models: readonly string[]): boolean => models.length === 0 || models.includes(model) || models.includes("all-proxy-models");
+  const keyAllows = allows(caller.models) || caller.models.includes("all-team-models");
+  return keyAllows && allows(caller.teamModels);
+}
+
+function requireModelAllowed(caller: CallerRow, model: string): void {
+  if (isModelAllowed(caller, model)) return;
+  const names = caller.models.length > 0 ? caller.models : caller.teamModels;
+  throw new AppError("model_not_allowed", `The API key may not use model "${model}"; it may use: ${names.join(", ")}.`, { param: "model" });
+}
+
+async function countersOf(tx: Parameters<typeof lockCounters>[0], caller: CallerRow): Promise<readonly CounterRow[]> {
+  const expected = caller.teamId === null ? 1 : 2;
+  const counters = await lockCounters(tx, caller.keyHash, caller.teamId);
+  if (counters.length === expected) return counters;
+  await insertMissingCounters(tx, caller.keyHash, caller.teamId);
+  const made = await lockCounters(tx, caller.keyHash, caller.teamId);
+  if (made.length === expected) return made;
+  throw new AppError("invalid_api_key", "The API key was revoked a moment ago.");
+}
+
+function budgetsOf(caller: CallerRow, counters: readonly CounterRow[]): readonly Budget[] {
+  return counters.map((counter) => ({ ...counter, maxUsd: counter.scope === "key" ? caller.maxBudgetUsd : caller.teamMaxBudgetUsd }));
+}
+
+function budgetError(kind: "exceeded" | "reserved", budget: Budget): AppError {
+  const whose = budget.scope === "key" ? "API key" : "team";
+  const details = { scope: budget.scope, maxUsd: budget.maxUsd, spendUsd: budget.spendUsd, reservedUsd: budget.reservedUsd };
+  if (kind === "reserved") {
+    return new AppError("budget_reserved", `What is left of the budget of the ${whose} is reserved by requests in flight.`, { details, retryAfterSeconds: 1 });
+  }
+  // A team's amounts are not for everyone who holds one of its keys.
+  const amounts = budget.scope === "key" ? ` (${budget.spendUsd} of ${budget.maxUsd} USD spent)` : "";
+  return new AppError("budget_exceeded", `The budget of the ${whose} is spent, or too little is left for this request${amounts}.`, { details });
+}

@@ -1,0 +1,201 @@
+import { randomUUID } from "node:crypto";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { sql } from "kysely";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { mintKey, revokeKeys } from "../keys/keys.ts";
+import { hashKey } from "../keys/virtual-key.ts";
+import { NO_USAGE } from "../metering/usage.ts";
+import { findSpendLog } from "../spend-logs/db.ts";
+import type { AttemptOutcome } from "../spend-logs/spend-log.ts";
+import { insertTeam } from "../teams/db.ts";
+import { type AdmissionRequest, admitAttempt } from "./admit.ts";
+import { settleAttempt } from "./settle.ts";
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.drop());
+
+const team = { teamAlias: null, budgetDuration: null, models: [], metadata: {}, tpmLimit: null, rpmLimit: null, blocked: false, createdBy: "admin" };
+
+function request(keyHash: string, costs: { minimumUsd?: string; worstCaseUsd?: string; model?: string } = {}): AdmissionRequest {
+  return {
+    keyHash,
+    minimumUsd: costs.minimumUsd ?? "0.001",
+    worstCaseUsd: costs.worstCaseUsd ?? "0.01",
+    attempt: {
+      attempt_id: randomUUID(),
+      instance_id: 1,
+      dialect: "anthropic",
+      call_type: "anthropic_messages",
+      model_group: costs.model ?? "claude-haiku-4-5",
+      model: "anthropic/claude-haiku-4-5",
+      provider: "anthropic",
+      api_base: "https://provider.test",
+      price_id: "anthropic/claude-haiku-4-5",
+      end_user: null,
+      client_session_id: null,
+      requester_ip_address: "127.0.0.1",
+      estimated_input_tokens: 10,
+      started_at: new Date(),
+    },
+  };
+}
+
+function outcome(totalUsd: string, recovered = false): AttemptOutcome {
+  return {
+    usage: { ...NO_USAGE, inputTokens: 7, cacheReadTokens: 3, outputTokens: 5 },
+    cost: { inputUsd: totalUsd, outputUsd: "0", totalUsd },
+    status: recovered ? "failure" : "success",
+    estimated: recovered,
+    recovered,
+    providerResponseId: "msg_1",
+    firstByteAt: new Date(),
+    endedAt: new Date(),
+  };
+}
+
+async function counter(scope: "key" | "team", id: string): Promise<{ spend: string; reserved: string } | undefined> {
+  const { rows } = await sql<{ spend: string; reserved: string }>`
+    select trim_scale(spend_usd)::text as spend, trim_scale(reserved_usd)::text as reserved from budget_counters
+     where scope = ${scope} and scope_id = ${id}`.execute(database.db);
+  return rows[0];
+}
+
+async function newTeam(maxBudgetUsd: string | null): Promise<string> {
+  const teamId = `org-${randomUUID()}`;
+  await insertTeam(database.db, { ...team, teamId, maxBudgetUsd });
+  return teamId;
+}
+
+describe("admission", () => {
+  test("reserves in the counters of key and team, and settling gives it back and adds the spend", async () => {
+    const teamId = await newTeam("10");
+    const { row } = await mintKey(database.db, { teamId, userId: "session-1", maxBudgetUsd: "1" });
+
+    const attempt = await admitAttempt(database.db, request(row.token));
+
+    expect(await counter("key", row.token)).toEqual({ spend: "0", reserved: "0.01" });
+    expect(await counter("team", teamId)).toEqual({ spend: "0", reserved: "0.01" });
+    expect(await settleAttempt(database.db, attempt, outcome("0.000123"))).toBe("settled");
+    expect(await counter("key", row.token)).toEqual({ spend: "0.000123", reserved: "0" });
+    expect(await counter("team", teamId)).toEqual({ spend: "0.000123", reserved: "0" });
+    expect(await findSpendLog(database.db, attempt.attempt_id)).toMatchObject({
+      spend: "0.000123", api_key: row.token, user: "session-1", team_id: teamId, prompt_tokens: 10, completion_tokens: 5, total_tokens: 15,
+      startTime: attempt.started_at, call_type: "anthropic_messages", status: "success", cache_hit: "False", organization_id: "",
+    });
+  });
+
+  test("takes what is left when the worst case does not fit, then answers budget_reserved until it is given back", async () => {
+    const { row } = await mintKey(database.db, { maxBudgetUsd: "0.004" });
+
+    const first = await admitAttempt(database.db, request(row.token));
+    const second = admitAttempt(database.db, request(row.token));
+
+    expect(first.reserved_usd).toBe("0.004");
+    await expect(second).rejects.toMatchObject({ code: "budget_reserved", retryAfterSeconds: 1 });
+    await settleAttempt(database.db, first, outcome("0.001"));
+    await expect(admitAttempt(database.db, request(row.token))).resolves.toMatchObject({ reserved_usd: "0.003" });
+  });
+
+  test("answers budget_exceeded when the money is spent, and when the input alone cannot fit", async () => {
+    const { row } = await mintKey(database.db, { maxBudgetUsd: "0.004" });
+    await expect(admitAttempt(database.db, request(row.token, { minimumUsd: "0.005" }))).rejects.toMatchObject({ code: "budget_exceeded" });
+
+    await settleAttempt(database.db, await admitAttempt(database.db, request(row.token)), outcome("0.004"));
+
+    await expect(admitAttempt(database.db, request(row.token))).rejects.toMatchObject({ code: "budget_exceeded" });
+  });
+
+  test("binds two keys of a team to the budget of the team", async () => {
+    const teamId = await newTeam("0.005");
+    const one = await mintKey(database.db, { teamId });
+    const other = await mintKey(database.db, { teamId });
+
+    await settleAttempt(database.db, await admitAttempt(database.db, request(one.row.token)), outcome("0.005"));
+
+    const refused = await admitAttempt(database.db, request(other.row.token)).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ code: "budget_exceeded" });
+    expect(String(refused)).not.toContain("0.005");
+  });
+
+  test("never lets 50 parallel requests overshoot a budget by more than one request", async () => {
+    const teamId = await newTeam("0.05");
+    const keys = await Promise.all([mintKey(database.db, { teamId }), mintKey(database.db, { teamId, maxBudgetUsd: "0.03" })]);
+    const costUsd = "0.013";
+
+    const results = await Promise.allSettled(
+      Array.from({ length: 50 }, async (_, index) => {
+        const attempt = await admitAttempt(database.db, request(keys[index % 2]?.row.token ?? "", { worstCaseUsd: costUsd }));
+        await settleAttempt(database.db, attempt, outcome(costUsd));
+      }),
+    );
+
+    const spent = Number((await counter("team", teamId))?.spend);
+    expect(results.some((result) => result.status === "fulfilled")).toBe(true);
+    expect(spent).toBeLessThanOrEqual(0.05 + 0.013);
+    expect(await counter("team", teamId)).toMatchObject({ reserved: "0" });
+    for (const result of results) if (result.status === "rejected") expect(result.reason.code).toMatch(/^budget_/);
+  });
+
+  test("refuses an unknown, blocked, expired or teamless key, and a model that is not allowed, and records nothing", async () => {
+    const blocked = await mintKey(database.db, { blocked: true });
+    const expired = await mintKey(database.db, { life: "-1 second" });
+    const orphan = await mintKey(database.db, { teamId: "no-such-team" });
+    const limited = await mintKey(database.db, { models: ["gpt-4o"] });
+    const revoked = await mintKey(database.db, {});
+    await revokeKeys(database.db, [revoked.key], []);
+
+    await expect(admitAttempt(database.db, request(hashKey("sk-unknown-key")))).rejects.toMatchObject({ code: "invalid_api_key" });
+    await expect(admitAttempt(database.db, request(revoked.row.token))).rejects.toMatchObject({ code: "invalid_api_key" });
+    await expect(admitAttempt(database.db, request(blocked.row.token))).rejects.toMatchObject({ code: "blocked_api_key" });
+    await expect(admitAttempt(database.db, request(expired.row.token))).rejects.toMatchObject({ code: "expired_api_key" });
+    await expect(admitAttempt(database.db, request(orphan.row.token))).rejects.toMatchObject({ code: "team_not_found" });
+    await expect(admitAttempt(database.db, request(limited.row.token))).rejects.toMatchObject({ code: "model_not_allowed" });
+    const hashes = [revoked, blocked, expired, orphan, limited].map((minted) => minted.row.token);
+    const left = await database.db.selectFrom("request_attempts").selectAll().where("key_hash", "in", hashes).execute();
+    expect(left).toEqual([]);
+  });
+
+  test("starts the counters at what LiteLLM had counted before us", async () => {
+    const { row } = await mintKey(database.db, { maxBudgetUsd: "2" });
+    await sql`update "LiteLLM_VerificationToken" set spend = 2.5 where token = ${row.token}`.execute(database.db);
+
+    await expect(admitAttempt(database.db, request(row.token))).rejects.toMatchObject({ code: "budget_exceeded" });
+  });
+});
+
+describe("settlement", () => {
+  test("repeated, changes nothing", async () => {
+    const { row } = await mintKey(database.db, {});
+    const attempt = await admitAttempt(database.db, request(row.token));
+    await settleAttempt(database.db, attempt, outcome("0.002"));
+
+    expect(await settleAttempt(database.db, attempt, outcome("0.002"))).toBe("repeated");
+
+    expect(await counter("key", row.token)).toEqual({ spend: "0.002", reserved: "0" });
+  });
+
+  test("after another process settled it at an estimate, writes the difference once", async () => {
+    const { row } = await mintKey(database.db, {});
+    const attempt = await admitAttempt(database.db, request(row.token));
+    await settleAttempt(database.db, attempt, outcome("0.0035", true));
+
+    expect(await settleAttempt(database.db, attempt, outcome("0.002"))).toBe("corrected");
+    expect(await settleAttempt(database.db, attempt, outcome("0.002"))).toBe("repeated");
+
+    expect(await findSpendLog(database.db, `${attempt.attempt_id}:correction`)).toMatchObject({ spend: "-0.0015" });
+    expect(await counter("key", row.token)).toEqual({ spend: "0.002", reserved: "0" });
+  });
+
+  test("of the same attempt by many at once writes one row", async () => {
+    const { row } = await mintKey(database.db, {});
+    const attempt = await admitAttempt(database.db, request(row.token));
+
+    const results = await Promise.all(Array.from({ length: 8 }, () => settleAttempt(database.db, attempt, outcome("0.001"))));
+
+    expect(results.filter((result) => result === "settled")).toHaveLength(1);
+    expect(await counter("key", row.token)).toEqual({ spend: "0.001", reserved: "0" });
+  });
+});

@@ -1,0 +1,146 @@
+import type { DatabaseExecutor, RequestAttemptTable } from "@proliferate/db";
+import type { DecimalText } from "@proliferate/shared/money";
+import { type Selectable, sql } from "kysely";
+import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/db.ts";
+import type { AttemptCheckpoint } from "./checkpoint.ts";
+
+/**
+ * Every statement on `request_attempts` and `budget_counters`. Counter rows are locked in the order key, team by all of
+ * them, before anything of LiteLLM's is, so no two transactions wait for each other in a circle.
+ */
+
+/** An attempt as it was admitted; it never changes. */
+export type AdmittedAttempt = Readonly<Omit<Selectable<RequestAttemptTable>, "checkpoint" | "checkpointed_at">>;
+
+export type AttemptRow = AdmittedAttempt & { readonly checkpoint: AttemptCheckpoint | null };
+
+export interface CounterRow {
+  readonly scope: "key" | "team";
+  readonly spendUsd: DecimalText;
+  readonly reservedUsd: DecimalText;
+}
+
+/** Locks the counters of a key and its team until the transaction ends, and reads them as they are under the lock. */
+export async function lockCounters(tx: DatabaseExecutor, keyHash: string, teamId: string | null): Promise<readonly CounterRow[]> {
+  const { rows } = await sql<CounterRow>`
+    select scope, spend_usd as "spendUsd", reserved_usd as "reservedUsd"
+      from budget_counters
+     where (scope = 'key' and scope_id = ${keyHash}) or (scope = 'team' and scope_id = ${teamId}::text)
+     order by scope, scope_id
+       for update`.execute(tx);
+  return rows;
+}
+
+/** Makes the counters that are missing, starting at what LiteLLM's columns say was spent. Existing ones stay. */
+export async function insertMissingCounters(tx: DatabaseExecutor, keyHash: string, teamId: string | null): Promise<void> {
+  await sql`
+    insert into budget_counters (scope, scope_id, spend_usd)
+    select 'key', token, spend::text::numeric from "LiteLLM_VerificationToken" where token = ${keyHash}
+    union all
+    select 'team', team_id, spend::text::numeric from "LiteLLM_TeamTable" where team_id = ${teamId}::text
+    order by 1, 2
+    on conflict do nothing`.execute(tx);
+}
+
+/** Records an attempt and reserves its amount in every counter of its scopes, which the caller has locked. */
+export async function insertAttempt(tx: DatabaseExecutor, attempt: AdmittedAttempt): Promise<void> {
+  await tx
+    .with("attempt", (qb) => qb.insertInto("request_attempts").values(attempt).returning(["key_hash", "team_id", "reserved_usd"]))
+    .updateTable("budget_counters as c")
+    .from("attempt as a")
+    .set({ reserved_usd: sql<string>`c.reserved_usd + a.reserved_usd` })
+    .where(sql<boolean>`(c.scope = 'key' and c.scope_id = a.key_hash) or (c.scope = 'team' and c.scope_id = a.team_id)`)
+    .execute();
+}
+
+/** Keeps the usage seen so far; nothing happens when the attempt is settled already. */
+export async function checkpointAttempt(db: DatabaseExecutor, attemptId: string, checkpoint: AttemptCheckpoint): Promise<void> {
+  await sql`
+    update request_attempts set checkpoint = ${JSON.stringify(checkpoint)}::jsonb, checkpointed_at = clock_timestamp()
+     where attempt_id = ${attemptId}`.execute(db);
+}
+
+/**
+ * Settles an attempt in one atomic statement: attempt out, spend row in, spend added to the counters and to LiteLLM's own
+ * columns, reservation released. False, and nothing changed, when the attempt is gone: settled before, by anyone.
+ */
+export async function replaceAttemptBySpendLog(db: DatabaseExecutor, attemptId: string, row: SpendLogRow): Promise<boolean> {
+  const { rows } = await sql<{ settled: boolean }>`
+    with attempt as (
+      delete from request_attempts where attempt_id = ${attemptId} returning key_hash, team_id, reserved_usd
+    ), locked as (
+      select c.scope, c.scope_id, a.reserved_usd
+        from budget_counters c
+        join attempt a on (c.scope = 'key' and c.scope_id = a.key_hash) or (c.scope = 'team' and c.scope_id = a.team_id)
+       order by c.scope, c.scope_id
+         for update of c
+    ), spend_log as (${insertSpendLogFrom(row, "attempt")}),
+    moved as (
+      update budget_counters c
+         set spend_usd = c.spend_usd + ${row.spend}::numeric, reserved_usd = c.reserved_usd - l.reserved_usd
+        from locked l
+       where c.scope = l.scope and c.scope_id = l.scope_id
+    ), key_spend as (
+      update "LiteLLM_VerificationToken" k set spend = k.spend + ${row.spend}::float8
+        from attempt a where k.token = a.key_hash and (select count(*) from locked) >= 0
+    ), team_spend as (
+      update "LiteLLM_TeamTable" t set spend = t.spend + ${row.spend}::float8
+        from attempt a where t.team_id = a.team_id and (select count(*) from locked) >= 0
+    )
+    select count(*) > 0 as settled from attempt`.execute(db);
+  return rows[0]?.settled ?? false;
+}
+
+/** Adds a row that corrects one, and moves the counters by the difference. False when this correction exists already. */
+export async function insertCorrection(db: DatabaseExecutor, row: SpendLogRow): Promise<boolean> {
+  const { rows } = await sql<{ corrected: boolean }>`
+    with correction as (select 1 where not exists (select from "LiteLLM_SpendLogs" where request_id = ${row.request_id})),
+    locked as (
+      select c.scope, c.scope_id from budget_counters c, correction
+       where (c.scope = 'key' and c.scope_id = ${row.api_key}) or (c.scope = 'team' and c.scope_id = ${row.team_id})
+       order by c.scope, c.scope_id
+         for update of c
+    ), spend_log as (${insertSpendLogFrom(row, "correction")}),
+    moved as (
+      update budget_counters c set spend_usd = c.spend_usd + ${row.spend}::numeric
+        from locked l where c.scope = l.scope and c.scope_id = l.scope_id
+    ), key_spend as (
+      update "LiteLLM_VerificationToken" k set spend = k.spend + ${row.spend}::float8
+        from correction where k.token = ${row.api_key} and (select count(*) from locked) >= 0
+    ), team_spend as (
+      update "LiteLLM_TeamTable" t set spend = t.spend + ${row.spend}::float8
+        from correction where t.team_id = ${row.team_id} and (select count(*) from locked) >= 0
+    )
+    select count(*) > 0 as corrected from correction`.execute(db);
+  return rows[0]?.corrected ?? false;
+}
+
+/** The instances that have attempts on record, other than `exceptInstanceId`. */
+export async function listInstancesWithAttempts(db: DatabaseExecutor, exceptInstanceId: number): Promise<readonly number[]> {
+  const rows = await db
+    .selectFrom("request_attempts")
+    .select("instance_id")
+    .distinct()
+    .where("instance_id", "!=", exceptInstanceId)
+    .orderBy("instance_id")
+    .execute();
+  return rows.map((row) => row.instance_id);
+}
+
+/** Attempts of an instance, oldest first, `limit` at most. */
+export async function listAttempts(db: DatabaseExecutor, instanceId: number, limit: number): Promise<readonly AttemptRow[]> {
+  const rows = await db
+    .selectFrom("request_attempts")
+    .selectAll()
+    .where("instance_id", "=", instanceId)
+    .orderBy("started_at")
+    .limit(limit)
+    .execute();
+  return rows as readonly unknown[] as readonly AttemptRow[];
+}
+
+/** A new number for a proxy process; never given twice. */
+export async function nextInstanceId(db: DatabaseExecutor): Promise<number> {
+  const { rows } = await sql<{ id: number }>`select nextval('proxy_instance_ids')::integer as id`.execute(db);
+  return rows[0]?.id ?? 0;
+}

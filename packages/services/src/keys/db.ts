@@ -1,0 +1,165 @@
+import type { DatabaseExecutor, VerificationTokenTable } from "@proliferate/db";
+import type { DecimalText } from "@proliferate/shared/money";
+import { type Selectable, sql } from "kysely";
+
+/** Every statement on LiteLLM's key table. */
+
+export type KeyRow = Selectable<VerificationTokenTable>;
+
+/** A key as a request meets it, with what its team adds. Times are judged by the database clock. */
+export interface CallerRow {
+  readonly keyHash: string;
+  readonly keyName: string | null;
+  readonly keyAlias: string | null;
+  readonly userId: string | null;
+  /** Null where there is none; LiteLLM writes '' as well. */
+  readonly teamId: string | null;
+  readonly teamAlias: string | null;
+  readonly teamExists: boolean;
+  readonly blocked: boolean;
+  readonly teamBlocked: boolean;
+  readonly expired: boolean;
+  readonly expires: Date | null;
+  /** Names that are allowed; empty = all. */
+  readonly models: readonly string[];
+  readonly teamModels: readonly string[];
+  readonly maxBudgetUsd: DecimalText | null;
+  readonly teamMaxBudgetUsd: DecimalText | null;
+}
+
+/** The key that a request shows, by its hash; undefined when there is none. No cache: what was revoked is gone at once. */
+export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise<CallerRow | undefined> {
+  const { rows } = await sql<CallerRow>`
+    select k.token as "keyHash", k.key_name as "keyName", k.key_alias as "keyAlias", k.user_id as "userId",
+           nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
+           coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",
+           coalesce(k.expires <= clock_timestamp() at time zone 'utc', false) as expired, k.expires,
+           k.models, coalesce(t.models, '{}') as "teamModels",
+           k.max_budget as "maxBudgetUsd", t.max_budget as "teamMaxBudgetUsd"
+      from "LiteLLM_VerificationToken" k
+      left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
+     where k.token = ${keyHash}`.execute(db);
+  return rows[0];
+}
+
+/** A column that is absent is left as it is (update) or at its default (insert); null clears it. */
+export interface KeyFields {
+  readonly keyAlias?: string | null;
+  /** PostgreSQL interval counted from now; null = never expires. */
+  readonly life?: string | null;
+  readonly userId?: string | null;
+  readonly teamId?: string | null;
+  readonly models?: readonly string[];
+  readonly metadata?: Readonly<Record<string, unknown>>;
+  readonly blocked?: boolean;
+  readonly maxBudgetUsd?: DecimalText | null;
+  readonly budgetDuration?: string | null;
+  readonly tpmLimit?: number | null;
+  readonly rpmLimit?: number | null;
+  readonly maxParallelRequests?: number | null;
+}
+
+const utcNow = sql<Date>`(clock_timestamp() at time zone 'utc')::timestamp(3)`;
+const inUtc = (life: string) => sql<Date>`(clock_timestamp() at time zone 'utc' + ${life}::interval)::timestamp(3)`;
+
+function columns(fields: KeyFields) {
+  return {
+    ...(fields.keyAlias !== undefined && { key_alias: fields.keyAlias }),
+    ...(fields.life !== undefined && { expires: fields.life === null ? null : inUtc(fields.life) }),
+    ...(fields.userId !== undefined && { user_id: fields.userId }),
+    ...(fields.teamId !== undefined && { team_id: fields.teamId }),
+    ...(fields.models !== undefined && { models: [...fields.models] }),
+    ...(fields.metadata !== undefined && { metadata: JSON.stringify(fields.metadata) }),
+    ...(fields.blocked !== undefined && { blocked: fields.blocked }),
+    ...(fields.maxBudgetUsd !== undefined && { max_budget: fields.maxBudgetUsd }),
+    ...(fields.budgetDuration !== undefined && { budget_duration: fields.budgetDuration }),
+    ...(fields.tpmLimit !== undefined && { tpm_limit: fields.tpmLimit }),
+    ...(fields.rpmLimit !== undefined && { rpm_limit: fields.rpmLimit }),
+    ...(fields.maxParallelRequests !== undefined && { max_parallel_requests: fields.maxParallelRequests }),
+  };
+}
+
+/** Inserts a key; undefined when a key with this hash exists, which is then untouched. */
+export async function insertKey(
+  db: DatabaseExecutor,
+  key: { readonly hash: string; readonly name: string; readonly createdBy: string; readonly fields: KeyFields },
+): Promise<KeyRow | undefined> {
+  return db
+    .insertInto("LiteLLM_VerificationToken")
+    .values({ token: key.hash, key_name: key.name, created_by: key.createdBy, updated_by: key.createdBy, ...columns(key.fields) })
+    .onConflict((conflict) => conflict.column("token").doNothing())
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/** Sets what is given; undefined when there is no such key. */
+export async function updateKeyRow(db: DatabaseExecutor, hash: string, updatedBy: string, fields: KeyFields): Promise<KeyRow | undefined> {
+  return db
+    .updateTable("LiteLLM_VerificationToken")
+    .set({ updated_at: utcNow, updated_by: updatedBy, ...columns(fields) })
+    .where("token", "=", hash)
+    .returningAll()
+    .executeTakeFirst();
+}
+
+export async function findKey(db: DatabaseExecutor, hash: string): Promise<KeyRow | undefined> {
+  return db.selectFrom("LiteLLM_VerificationToken").selectAll().where("token", "=", hash).executeTakeFirst();
+}
+
+/** The hash of the key that holds an alias, other than `exceptHash`. */
+export async function findAliasHolder(db: DatabaseExecutor, keyAlias: string, exceptHash: string): Promise<string | undefined> {
+  const row = await db
+    .selectFrom("LiteLLM_VerificationToken")
+    .select("token")
+    .where("key_alias", "=", keyAlias)
+    .where("token", "!=", exceptHash)
+    .executeTakeFirst();
+  return row?.token;
+}
+
+/** Within a transaction: until its end, nobody else takes or checks this alias. LiteLLM's table has no unique index on it. */
+export async function lockAlias(db: DatabaseExecutor, keyAlias: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`key_alias:${keyAlias}`}, 0))`.execute(db);
+}
+
+export interface KeyFilter {
+  readonly teamId?: string | undefined;
+  readonly userId?: string | undefined;
+  readonly keyAlias?: string | undefined;
+  readonly keyHash?: string | undefined;
+}
+
+export interface KeyPage {
+  readonly rows: readonly KeyRow[];
+  readonly total: number;
+}
+
+/** Newest first; `page` counts from 1. */
+export async function listKeys(db: DatabaseExecutor, filter: KeyFilter, page: number, size: number): Promise<KeyPage> {
+  let matching = db.selectFrom("LiteLLM_VerificationToken");
+  if (filter.teamId !== undefined) matching = matching.where("team_id", "=", filter.teamId);
+  if (filter.userId !== undefined) matching = matching.where("user_id", "=", filter.userId);
+  if (filter.keyAlias !== undefined) matching = matching.where("key_alias", "=", filter.keyAlias);
+  if (filter.keyHash !== undefined) matching = matching.where("token", "=", filter.keyHash);
+  const { total } = await matching.select(sql<string>`count(*)`.as("total")).executeTakeFirstOrThrow();
+  const rows = await matching
+    .selectAll()
+    .orderBy("created_at", "desc")
+    .orderBy("token")
+    .limit(size)
+    .offset((page - 1) * size)
+    .execute();
+  return { rows, total: Number(total) };
+}
+
+/** Deletes the keys that exist among hashes and aliases, with the counters nothing is reserved in, and tells their hashes. */
+export async function deleteKeyRows(db: DatabaseExecutor, hashes: readonly string[], aliases: readonly string[]): Promise<readonly string[]> {
+  const { rows } = await sql<{ token: string }>`
+    with deleted as (
+      delete from "LiteLLM_VerificationToken" where token = any(${[...hashes]}) or key_alias = any(${[...aliases]}) returning token
+    ), forgotten as (
+      delete from budget_counters c using deleted d where c.scope = 'key' and c.scope_id = d.token and c.reserved_usd = 0
+    )
+    select token from deleted`.execute(db);
+  return rows.map((row) => row.token);
+}

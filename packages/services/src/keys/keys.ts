@@ -1,0 +1,77 @@
+import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
+import { keyAliasPattern, virtualKeyPattern } from "@proliferate/shared/contracts";
+import { AppError } from "@proliferate/shared/errors";
+import { deleteKeyRows, findAliasHolder, findKey, insertKey, type KeyFields, type KeyRow, lockAlias, updateKeyRow } from "./db.ts";
+import { abbreviateKey, ADMIN_USER_ID, hashKey, hashOfKeyOrHash, makeKey } from "./virtual-key.ts";
+
+export interface MintedKey {
+  /** The key itself: told once, stored nowhere. */
+  readonly key: string;
+  readonly row: KeyRow;
+  /** False when the key existed: then nothing was changed. */
+  readonly created: boolean;
+}
+
+/**
+ * Makes a key. Idempotent for a `key` that the caller chose: a repeat answers the row that exists, unchanged. An alias is
+ * unique, also among concurrent calls: `key_alias_taken` otherwise. Throws `invalid_request` on a malformed key or alias.
+ */
+export async function mintKey(db: DatabaseClient, fields: KeyFields, chosenKey?: string): Promise<MintedKey> {
+  if (chosenKey !== undefined && !virtualKeyPattern.test(chosenKey)) {
+    throw new AppError("invalid_request", "key must start with sk- and go on with 8 printable characters or more.", { param: "key" });
+  }
+  const key = chosenKey ?? makeKey();
+  const hash = hashKey(key);
+  return db.transaction().execute(async (tx) => {
+    const known = chosenKey === undefined ? undefined : await findKey(tx, hash);
+    if (known) return { key, row: known, created: false };
+    await claimAlias(tx, fields.keyAlias, hash);
+    const inserted = await insertKey(tx, { hash, name: abbreviateKey(key), createdBy: ADMIN_USER_ID, fields });
+    const row = inserted ?? (await requireKey(tx, hash));
+    return { key, row, created: inserted !== undefined };
+  });
+}
+
+/** Changes a key, named by itself or its hash. Throws `key_not_found`, `key_alias_taken`. */
+export async function changeKey(db: DatabaseClient, keyOrHash: string, fields: KeyFields): Promise<KeyRow> {
+  const hash = hashOfKeyOrHash(keyOrHash);
+  return db.transaction().execute(async (tx) => {
+    await claimAlias(tx, fields.keyAlias, hash);
+    const row = await updateKeyRow(tx, hash, ADMIN_USER_ID, fields);
+    if (!row) throw keyNotFound();
+    return row;
+  });
+}
+
+/** Deletes keys, in force for the next request. Throws `key_not_found` when none of them exists. */
+export async function revokeKeys(db: DatabaseClient, keysOrHashes: readonly string[], aliases: readonly string[]): Promise<readonly string[]> {
+  const deleted = await deleteKeyRows(db, keysOrHashes.map(hashOfKeyOrHash), aliases);
+  if (deleted.length === 0) throw keyNotFound();
+  return deleted;
+}
+
+/** The row of a key, named by itself or its hash. Throws `key_not_found`. */
+export async function requireKey(db: DatabaseExecutor, keyOrHash: string): Promise<KeyRow> {
+  const row = await findKey(db, hashOfKeyOrHash(keyOrHash));
+  if (!row) throw keyNotFound();
+  return row;
+}
+
+function keyNotFound(): AppError {
+  return new AppError("key_not_found", "Key not found in database.", { param: "key" });
+}
+
+async function claimAlias(tx: DatabaseExecutor, keyAlias: string | null | undefined, hash: string): Promise<void> {
+  if (keyAlias === undefined || keyAlias === null) return;
+  if (!keyAliasPattern.test(keyAlias)) {
+    throw new AppError("invalid_request", "key_alias must have 2 to 255 characters of a-z A-Z 0-9 _ - / . @ and a letter or digit at both ends.", {
+      param: "key_alias",
+    });
+  }
+  await lockAlias(tx, keyAlias);
+  if (!(await findAliasHolder(tx, keyAlias, hash))) return;
+  // LiteLLM's words: its clients look for "already exists".
+  throw new AppError("key_alias_taken", `Key with alias '${keyAlias}' already exists. Unique key aliases across all keys are required.`, {
+    param: "key_alias",
+  });
+}

@@ -1,0 +1,24 @@
+import { createHash, randomBytes } from "node:crypto";
+
+/** Who made what the master key made; LiteLLM's id for its proxy administrator. */
+export const ADMIN_USER_ID = "default_user_id";
+
+/** SHA-256 in hex of the whole key: the only form in which a key is stored, logged or joined. */
+export function hashKey(key: string): string {
+  return createHash("sha256").update(key).digest("hex");
+}
+
+/** What a caller names a key by: the key itself, or its hash as LiteLLM also takes it. */
+export function hashOfKeyOrHash(keyOrHash: string): string {
+  return keyOrHash.startsWith("sk-") ? hashKey(keyOrHash) : keyOrHash;
+}
+
+/** A new key of 256 random bits. */
+export function makeKey(): string {
+  return `sk-${randomBytes(32).toString("base64url")}`;
+}
+
+/** `sk-...` and the last four characters: what may be shown of a key. */
+export function abbreviateKey(key: string): string {
+  return `sk-...${key.slice(-4)}`;
+}

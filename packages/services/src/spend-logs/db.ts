@@ -1,0 +1,71 @@
+import type { DatabaseExecutor, SpendLogTable } from "@proliferate/db";
+import { type Insertable, type RawBuilder, type Selectable, sql } from "kysely";
+
+/** Every statement on LiteLLM's spend table. */
+
+/** A complete row: every column that LiteLLM writes, so that no reader meets a NULL that it does not know. Times are ISO 8601 in UTC. */
+export type SpendLogRow = Readonly<Required<Insertable<SpendLogTable>>>;
+
+export type StoredSpendLog = Selectable<SpendLogTable>;
+
+/**
+ * `insert into … select … from <source>`: writes the row once for each row of the common table expression `source`, so
+ * that it is written exactly if what it stands for happened in the same statement.
+ */
+export function insertSpendLogFrom(row: SpendLogRow, source: string): RawBuilder<unknown> {
+  const columns = Object.keys(row) as (keyof SpendLogRow)[];
+  const values = columns.map((column) => sql`${row[column]}`);
+  return sql`insert into "LiteLLM_SpendLogs" (${sql.join(columns.map((column) => sql.ref(column)))}) select ${sql.join(values)} from ${sql.ref(source)}`;
+}
+
+export async function findSpendLog(db: DatabaseExecutor, requestId: string): Promise<StoredSpendLog | undefined> {
+  return db.selectFrom("LiteLLM_SpendLogs").selectAll().where("request_id", "=", requestId).executeTakeFirst() as Promise<StoredSpendLog | undefined>;
+}
+
+export interface SpendLogFilter {
+  /** Bounds on "startTime", both inclusive, as LiteLLM has them. */
+  readonly from: Date;
+  readonly to: Date;
+  readonly teamId?: string | undefined;
+  readonly userId?: string | undefined;
+  readonly keyHash?: string | undefined;
+  readonly requestId?: string | undefined;
+  readonly status?: string | undefined;
+}
+
+export interface SpendLogOrder {
+  readonly column: "startTime" | "endTime" | "spend" | "total_tokens";
+  readonly direction: "asc" | "desc";
+}
+
+export interface SpendLogPage {
+  readonly rows: readonly StoredSpendLog[];
+  readonly total: number;
+}
+
+/** One page; `page` counts from 1. Ties are ordered by request_id, so that pages do not overlap. */
+export async function listSpendLogs(
+  db: DatabaseExecutor,
+  filter: SpendLogFilter,
+  order: SpendLogOrder,
+  paging: { readonly page: number; readonly size: number },
+): Promise<SpendLogPage> {
+  let matching = db
+    .selectFrom("LiteLLM_SpendLogs")
+    .where("startTime", ">=", filter.from.toISOString() as never)
+    .where("startTime", "<=", filter.to.toISOString() as never);
+  if (filter.teamId !== undefined) matching = matching.where("team_id", "=", filter.teamId);
+  if (filter.userId !== undefined) matching = matching.where("user", "=", filter.userId);
+  if (filter.keyHash !== undefined) matching = matching.where("api_key", "=", filter.keyHash);
+  if (filter.requestId !== undefined) matching = matching.where("request_id", "=", filter.requestId);
+  if (filter.status !== undefined) matching = matching.where("status", "=", filter.status);
+  const { total } = await matching.select(sql<string>`count(*)`.as("total")).executeTakeFirstOrThrow();
+  const rows = await matching
+    .selectAll()
+    .orderBy(order.column, order.direction)
+    .orderBy("request_id", order.direction)
+    .limit(paging.size)
+    .offset((paging.page - 1) * paging.size)
+    .execute();
+  return { rows: rows as readonly StoredSpendLog[], total: Number(total) };
+}
