@@ -12,12 +12,11 @@ test("a taken port is named together with the variable that moves it", async () 
 });
 
 test("stop lets a request in flight end and refuses new ones", async () => {
-  let release = (): void => undefined;
-  const released = new Promise<void>((done) => (release = done));
+  const released = Promise.withResolvers<void>();
   const entered = Promise.withResolvers<void>();
   const server = createServer(async (_, response) => {
     entered.resolve();
-    await released;
+    await released.promise;
     response.end("done");
   });
   const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "PORT" });
@@ -25,7 +24,7 @@ test("stop lets a request in flight end and refuses new ones", async () => {
   await entered.promise;
 
   const stopped = listener.stop();
-  release();
+  released.resolve();
 
   expect(await answer).toBe("done");
   await stopped;
