@@ -1,0 +1,21 @@
+import { startProviderStandIn } from "./server.ts";
+
+/**
+ * The stand-in as a process of the development stack: `node main.ts [port] [key]`. Reports `{type: "ready", ports}` over
+ * IPC as our own processes do, and ends with its parent.
+ */
+const [port = "0", apiKey] = process.argv.slice(2);
+
+try {
+  const standIn = await startProviderStandIn({ port: Number(port), journalSize: 100, frameGapMs: 5, ...(apiKey && { apiKey }) });
+  const exit = (): void => void standIn.stop().then(() => process.exit(0));
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, exit);
+  if (process.channel) process.on("disconnect", exit);
+  process.stderr.write(`provider stand-in: ${standIn.url}\n`);
+  process.send?.({ type: "ready", ports: { http: standIn.port } });
+} catch (error) {
+  const { code, message } = error as NodeJS.ErrnoException;
+  process.stderr.write(`provider stand-in: ${message}\n`);
+  process.send?.({ type: "failed", code: code === "EADDRINUSE" ? "port_in_use" : "internal_error", message });
+  process.exitCode = 1;
+}
