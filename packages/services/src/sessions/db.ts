@@ -154,7 +154,13 @@ export async function sumUnbilledSpend(db: DatabaseExecutor, sessionId: string):
     select coalesce(sum(spent.spend::text::numeric), 0) as spend_usd
     from "LiteLLM_SpendLogs" spent
     where spent."user" = ${sessionId}
+      and spent.spend not in ('NaN', 'Infinity', '-Infinity')
       and spent."startTime" >= (now() - interval '24 hours') at time zone 'utc'
       and not exists (select 1 from billing_events event where event.idempotency_key = 'llm:' || spent.request_id)`.execute(db);
   return rows[0]?.spend_usd ?? "0";
+}
+
+/** Resolves when PostgreSQL answers and our migrations are applied; throws the driver's error otherwise. */
+export async function pingSessionStore(db: DatabaseExecutor): Promise<void> {
+  await sql`select 1 from gateway_sessions limit 1`.execute(db);
 }

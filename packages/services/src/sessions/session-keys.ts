@@ -9,7 +9,6 @@ export interface SessionKeyRequest {
   /** LiteLLM's grammar (`24h`); the proxy client's default when absent. */
   readonly duration?: string | undefined;
   readonly metadata: Readonly<Record<string, unknown>>;
-  readonly signal?: AbortSignal | undefined;
 }
 
 export interface MintedKey {

@@ -12,7 +12,6 @@ export interface StartSessionRequest extends SessionSettings {
   readonly defaultModel: string;
   /** Life of the key, `24h`; the proxy client's default when absent. */
   readonly duration?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 export interface StartedSession {
@@ -70,7 +69,6 @@ async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: 
     maxBudgetUsd: await remainingBudget(deps.db, claimed, request.maxBudgetUsd ?? claimed.max_budget_usd ?? undefined),
     duration: request.duration,
     metadata: request.metadata ?? claimed.metadata,
-    signal: request.signal,
   });
 }
 

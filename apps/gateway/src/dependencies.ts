@@ -1,0 +1,28 @@
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { DatabaseClient } from "@proliferate/db";
+import type { Logger } from "@proliferate/runtime";
+import type { SessionKeys } from "@proliferate/services/sessions/session-keys";
+import type { GatewayVariables } from "./request-id.ts";
+
+/** Everything the gateway talks to. */
+export interface GatewayDependencies {
+  readonly db: DatabaseClient;
+  readonly logger: Logger;
+  /** Bearer tokens that `/v1` accepts. */
+  readonly apiTokens: readonly string[];
+  /** For sessions that name no model. */
+  readonly defaultModel: string;
+  readonly proxy: LLMProxy;
+}
+
+/** The LLM proxy, as the gateway sees it. */
+export interface LLMProxy {
+  /** What sandboxes use, with `/v1`. */
+  readonly baseUrl: string;
+  readonly keys: SessionKeys;
+  /** Throws an AppError that says why not. */
+  checkReachable(): Promise<void>;
+}
+
+/** The Hono application that routes are registered on. */
+export type GatewayApp = OpenAPIHono<GatewayVariables>;

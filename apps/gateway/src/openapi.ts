@@ -1,0 +1,49 @@
+import { gatewayErrorSchema } from "@proliferate/shared/contracts";
+import { ERROR_CODES, type ErrorCode } from "@proliferate/shared/errors";
+import type { GatewayApp } from "./dependencies.ts";
+
+const errorBody = gatewayErrorSchema.meta({ id: "Error" });
+
+/** Security of every `/v1` route. */
+export const BEARER_SECURITY = [{ bearer: [] }];
+
+/** What any `/v1` route may answer besides its own errors. */
+const COMMON_CODES = ["unauthorized", "invalid_request", "store_unavailable", "internal_error"] as const satisfies readonly ErrorCode[];
+
+type ErrorResponses = Record<string, { readonly description: string; readonly content: { readonly "application/json": { readonly schema: typeof errorBody } } }>;
+
+/** The `responses` entries for these error codes and those that every `/v1` route shares, by their status. */
+export function errorResponses(...codes: readonly ErrorCode[]): ErrorResponses {
+  const byStatus = new Map<number, ErrorCode[]>();
+  for (const code of [...codes, ...COMMON_CODES]) {
+    const { status } = ERROR_CODES[code];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, named]) => [
+      String(status),
+      { description: named.map((code) => `\`${code}\``).join(", "), content: { "application/json": { schema: errorBody } } },
+    ]),
+  );
+}
+
+/** Serves `/openapi.json`: the routes as they are registered, so the document cannot lag behind. */
+export function registerOpenApiDocument(app: GatewayApp): void {
+  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", {
+    type: "http",
+    scheme: "bearer",
+    description: "One of the tokens in GATEWAY_API_TOKEN.",
+  });
+  app.get("/openapi.json", (context) =>
+    context.json(
+      app.getOpenAPI31Document({
+        openapi: "3.1.0",
+        info: {
+          title: "LLM gateway control plane",
+          version: "1.0.0",
+          description: "Sessions, usage, ledger. Amounts are exact decimal text, instants ISO 8601 in UTC. Every error is `Error`; `x-request-id` is taken over and sent back.",
+        },
+      }),
+    ),
+  );
+}
