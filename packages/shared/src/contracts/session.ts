@@ -12,7 +12,7 @@ const instant = z.iso.datetime({ offset: true });
 
 /** Amounts that a caller sends: text, or a JSON number that is spelled out; at most 12 digits after the point. */
 const sentAmount = z
-  .union([z.number().nonnegative(), z.string().regex(/^\d{1,12}(\.\d{1,12})?$/, "must be a decimal number such as \"2.50\"")])
+  .union([z.number().nonnegative().max(1e12), z.string().regex(/^\d{1,12}(\.\d{1,12})?$/, "must be a decimal number such as \"2.50\"")])
   .transform((value) => normalizeDecimal(String(value)));
 
 /** `POST /v1/sessions`. The id of a session that exists in the same org resumes it: a new key, then the old ones revoked. */
@@ -100,7 +100,7 @@ export const orgUsageResponseSchema = z.object({
 });
 export type OrgUsageResponse = z.infer<typeof orgUsageResponseSchema>;
 
-/** `GET /v1/orgs/{id}/ledger`: events newest first, each with the batch that settles it. */
+/** `GET /v1/orgs/{id}/ledger`: batches and events, paged together. */
 export const ledgerQuerySchema = z.object({
   cursor: z.string().max(500).optional(),
   limit: z.coerce.number().int().min(1).max(200).default(50),
@@ -108,7 +108,6 @@ export const ledgerQuerySchema = z.object({
 export const settlementStateSchema = z.enum(["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead"]);
 export const ledgerEventSchema = z.object({
   event_id: z.string(),
-  idempotency_key: z.string(),
   request_id: z.string(),
   session_id: z.string().nullable(),
   model: z.string(),
@@ -116,42 +115,53 @@ export const ledgerEventSchema = z.object({
   completion_tokens: z.number().int(),
   spend_usd: amount("USD"),
   markup: amount("factor"),
-  credits: amount("credits"),
+  credits_per_usd: amount("credits for one USD"),
+  credits: amount("credits; spend_usd x markup x credits_per_usd"),
   occurred_at: instant,
   recorded_at: instant,
   batch_id: z.string().nullable().describe("null while the event waits for its batch"),
 });
 export type LedgerEvent = z.infer<typeof ledgerEventSchema>;
 
-/** One settlement: `events_credits` + `carry_in` = `credits` + `carry_out`. */
+/** One settlement: the credits of its events + carry_in_credits = credits + carry_out_credits. */
 export const ledgerBatchSchema = z.object({
   batch_id: z.string(),
   sequence: z.number().int(),
-  idempotency_key: z.string(),
+  state: settlementStateSchema,
+  needs_reconcile: z.boolean().describe("may have been applied, but too long ago to ask again"),
   event_count: z.number().int(),
   spend_usd: amount("USD"),
-  events_credits: amount("credits"),
-  carry_in: amount("credits"),
-  carry_out: amount("credits"),
-  credits: amount("credits"),
-  state: settlementStateSchema,
-  attempt_count: z.number().int(),
+  credits: amount("credits that the batch asks for"),
+  carry_in_credits: amount("credits"),
+  carry_out_credits: amount("credits"),
+  deducted_credits: amount("credits that Autumn says it took").nullable(),
+  balance_after_credits: amount("credits").nullable(),
   sealed_at: instant,
   delivered_at: instant.nullable(),
-  deducted_credits: amount("credits").nullable(),
-  balance_after: amount("credits").nullable(),
+  attempt_count: z.number().int(),
   last_error_code: z.string().nullable(),
 });
 export type LedgerBatch = z.infer<typeof ledgerBatchSchema>;
 
 export const ledgerResponseSchema = z.object({
   org_id: z.string(),
-  carry_credits: amount("credits").describe("owed but below the precision of a settlement; part of the next batch"),
-  events: z.array(ledgerEventSchema),
-  batches: z.array(ledgerBatchSchema).describe("the batches that the events of this page name"),
-  next_cursor: z.string().nullable(),
+  batches: z.array(ledgerBatchSchema).describe("newest first"),
+  events: z.array(ledgerEventSchema).describe("newest first"),
+  next_cursor: z.string().nullable().describe("null when both lists are at their end"),
 });
 export type LedgerResponse = z.infer<typeof ledgerResponseSchema>;
+
+/** `GET /v1/billing/status`: where every credit of the deployment is now. */
+export const billingStatusSchema = z.object({
+  open_events: z.number().int().describe("in no batch yet"),
+  open_credits: amount("credits"),
+  carry_credits: amount("credits below the precision of a settlement; part of the next batch"),
+  batches: z.record(settlementStateSchema, z.object({ batches: z.number().int(), credits: amount("credits") })),
+  needs_reconcile: z.number().int(),
+  oldest_unsettled_seconds: z.number().nullable(),
+  reviews: z.record(z.string(), z.number().int()).describe("spend rows that cannot be billed as they are, by reason"),
+});
+export type BillingStatusResponse = z.infer<typeof billingStatusSchema>;
 
 /** Every error of the gateway, whatever the route. `code` is a row of docs/errors.md. */
 export const gatewayErrorSchema = z.object({
