@@ -127,7 +127,7 @@ export type UpdateKeyRequest = z.input<typeof updateKeyRequestSchema>;
 /** `POST /key/delete`: keys (raw or hashed) or aliases, at least one of the two lists. */
 export const deleteKeysRequestSchema = z
   .looseObject({ keys: z.array(z.string()).nullish(), key_aliases: z.array(z.string()).nullish() })
-  .refine((body) => (body.keys ?? body.key_aliases) !== null && (body.keys ?? body.key_aliases) !== undefined, {
+  .refine((body) => Array.isArray(body.keys) || Array.isArray(body.key_aliases), {
     message: "keys or key_aliases is required",
     path: ["keys"],
   });
