@@ -63,6 +63,8 @@ export function openDatabase(options: DatabaseOptions): DatabaseClient {
   const pool = new pg.Pool(connectionConfig(options));
   // Without a listener, the error of an idle connection ends the process.
   pool.on("error", (error) => options.onIdleError?.(error));
+  // The pool takes its listener off a connection while it is in use; the statement in flight gets the error anyway.
+  pool.on("connect", (client) => client.on("error", () => undefined));
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 }
 

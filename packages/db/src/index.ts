@@ -9,4 +9,5 @@ export {
   openDatabase,
 } from "./client.ts";
 export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";
+export { ProcessLock, type ProcessLockOptions } from "./process-lock.ts";
 export type * from "./schema.ts";

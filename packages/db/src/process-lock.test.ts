@@ -1,0 +1,52 @@
+import { sql } from "kysely";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ProcessLock } from "./process-lock.ts";
+import { createTestDatabase, type TestDatabase } from "./test-database.ts";
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.drop());
+
+const LOCK = { lockClass: 77, lockId: 5 };
+
+async function isFree(): Promise<boolean> {
+  const { rows } = await sql<{ free: boolean }>`
+    select not exists (
+      select from pg_locks where locktype = 'advisory' and classid = ${LOCK.lockClass} and objid = ${LOCK.lockId}
+         and database = (select oid from pg_database where datname = current_database())
+    ) as free`.execute(database.db);
+  return rows[0]?.free ?? false;
+}
+
+test("the lock is held until it is given back", async () => {
+  const lock = await ProcessLock.hold({ connectionString: database.connectionString, ...LOCK });
+  expect(await isFree()).toBe(false);
+
+  await lock.stop();
+
+  await expect.poll(isFree).toBe(true);
+});
+
+test("a lock whose connection was ended by the server is taken again", async () => {
+  const events: string[] = [];
+  const held = Promise.withResolvers<void>();
+  const lock = await ProcessLock.hold({
+    connectionString: database.connectionString,
+    ...LOCK,
+    onLost: () => events.push("lost"),
+    onHeld: () => {
+      events.push("held");
+      held.resolve();
+    },
+  });
+
+  await sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'llm-gateway process lock'
+               and datname = current_database()`.execute(database.db);
+  await held.promise;
+
+  expect(events).toEqual(["lost", "held"]);
+  expect(await isFree()).toBe(false);
+  await lock.stop();
+});
