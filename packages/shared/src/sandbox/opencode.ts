@@ -148,12 +148,13 @@ function modelEntries(models: readonly OpencodeModel[]): object {
 }
 
 /** OpenCode reads JSON numbers; here they are for display only. */
+const displayedPrice = (price: DecimalText): number => Number(normalizeDecimal(price));
+
 function displayedCost({ input, output, cacheRead, cacheWrite }: NonNullable<OpencodeModel["cost"]>): object {
-  const price = (text: DecimalText): number => Number(normalizeDecimal(text));
   return {
-    input: price(input),
-    output: price(output),
-    ...(cacheRead !== undefined && { cache_read: price(cacheRead) }),
-    ...(cacheWrite !== undefined && { cache_write: price(cacheWrite) }),
+    input: displayedPrice(input),
+    output: displayedPrice(output),
+    ...(cacheRead !== undefined && { cache_read: displayedPrice(cacheRead) }),
+    ...(cacheWrite !== undefined && { cache_write: displayedPrice(cacheWrite) }),
   };
 }
