@@ -12,6 +12,8 @@ export interface GatewayDependencies {
   readonly apiTokens: readonly string[];
   /** For sessions that name no model. */
   readonly defaultModel: string;
+  /** For titles and summaries, where the session's key allows it. */
+  readonly smallModel: string;
   readonly proxy: LLMProxy;
 }
 

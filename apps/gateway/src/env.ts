@@ -20,6 +20,7 @@ export const GATEWAY_ENVIRONMENT = {
   GATEWAY_PORT: portNumber.default(8787).describe("Port that the gateway listens on; 0 = any free one"),
   GATEWAY_API_TOKEN: apiTokens.describe(`Bearer tokens that /v1 accepts, separated by commas; each at least ${MIN_TOKEN_LENGTH} characters. Two at once make rotation possible`),
   GATEWAY_DEFAULT_MODEL: z.string().default("claude-sonnet-4-5").describe("Model of a session that names none; a name of litellm/config.yaml"),
+  GATEWAY_SMALL_MODEL: z.string().default("claude-haiku-4-5").describe("Model that agents use for titles, where the session's key allows it and its provider is that of the session's model"),
 } as const;
 
 export interface GatewayConfig {
@@ -28,6 +29,7 @@ export interface GatewayConfig {
   readonly port: number;
   readonly apiTokens: readonly string[];
   readonly defaultModel: string;
+  readonly smallModel: string;
 }
 
 /** Throws one `env_invalid` that names every wrong variable. */
@@ -41,5 +43,6 @@ export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
     port: variables.GATEWAY_PORT,
     apiTokens: variables.GATEWAY_API_TOKEN,
     defaultModel: variables.GATEWAY_DEFAULT_MODEL,
+    smallModel: variables.GATEWAY_SMALL_MODEL,
   };
 }

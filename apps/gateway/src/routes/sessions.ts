@@ -92,7 +92,7 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
         api_key: apiKey,
         base_url: proxy.baseUrl,
         expires_at: session.expires_at?.toISOString() ?? null,
-        ...sandboxSettings({ session, apiKey, baseUrl: proxy.baseUrl }),
+        ...sandboxSettings({ session, apiKey, baseUrl: proxy.baseUrl, smallModel: deps.smallModel }),
       },
       201,
     );

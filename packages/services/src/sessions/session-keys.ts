@@ -2,7 +2,7 @@
 export interface SessionKeyRequest {
   readonly sessionId: string;
   readonly orgId: string;
-  /** Model names; empty = all. */
+  /** Model names, each in every spelling that an agent may send; empty = all. */
   readonly models: readonly string[];
   /** USD, decimal text; what is left of the session's budget. */
   readonly maxBudgetUsd?: string | undefined;

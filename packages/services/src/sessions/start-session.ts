@@ -2,6 +2,7 @@ import type { DatabaseClient } from "@proliferate/db";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import { claimSession, discardSession, findSession, recordSessionKey, type SessionRow, type SessionSettings } from "./db.ts";
+import { allowsModel, modelSpellings } from "./model-name.ts";
 import type { MintedKey, SessionKeys } from "./session-keys.ts";
 import { getSessionSpend } from "./session-spend.ts";
 
@@ -59,13 +60,13 @@ export async function startSession(deps: SessionDependencies, request: StartSess
 async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: StartSessionRequest): Promise<MintedKey> {
   const model = request.model ?? claimed.model;
   const models = request.models ?? claimed.models;
-  if (models.length > 0 && !models.includes(model)) {
+  if (!allowsModel(models, model)) {
     throw new AppError("invalid_request", `The session's model "${model}" is not among the models that its key allows.`, { param: "model" });
   }
   return deps.keys.mint({
     sessionId: claimed.session_id,
     orgId: claimed.org_id,
-    models,
+    models: [...new Set(models.flatMap(modelSpellings))],
     maxBudgetUsd: await remainingBudget(deps.db, claimed, request.maxBudgetUsd ?? claimed.max_budget_usd ?? undefined),
     duration: request.duration,
     metadata: request.metadata ?? claimed.metadata,

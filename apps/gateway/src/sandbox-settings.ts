@@ -1,0 +1,29 @@
+import type { SessionRow } from "@proliferate/services/sessions/db";
+import { allowsModel, modelSpellings, providerOfModel } from "@proliferate/services/sessions/model-name";
+import { buildSandboxEnv, getOpencodeConfig, OPENCODE_GLOBAL_CONFIG_PATH } from "@proliferate/shared";
+import type { CreateSessionResponse } from "@proliferate/shared/contracts";
+
+/** What is put into a session's sandbox: variables, and OpenCode's configuration with the place where it is honoured. */
+export function sandboxSettings(options: {
+  readonly session: SessionRow;
+  readonly apiKey: string;
+  /** With `/v1`. */
+  readonly baseUrl: string;
+  readonly smallModel: string;
+}): Pick<CreateSessionResponse, "environment" | "opencode_config" | "opencode_config_path"> {
+  const { session, apiKey, baseUrl } = options;
+  const usesSmallModel = providerOfModel(options.smallModel) === providerOfModel(session.model) && allowsModel(session.models, options.smallModel);
+  const config = getOpencodeConfig({
+    model: prefixed(session.model),
+    smallModel: prefixed(usesSmallModel ? options.smallModel : session.model),
+    models: [...new Set(session.models.map(prefixed))].map((id) => ({ id })),
+    baseUrl,
+  });
+  return {
+    environment: buildSandboxEnv({ sessionId: session.session_id, orgId: session.org_id, apiKey, baseUrl }),
+    opencode_config: JSON.parse(config) as Record<string, unknown>,
+    opencode_config_path: OPENCODE_GLOBAL_CONFIG_PATH,
+  };
+}
+
+const prefixed = (model: string): string => modelSpellings(model)[1];
