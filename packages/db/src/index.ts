@@ -5,6 +5,7 @@ export {
   type DatabaseOptions,
   DEFAULT_LITELLM_SCHEMA,
   GATEWAY_SCHEMA,
+  isDatabaseReachable,
   isDatabaseUnavailable,
   openDatabase,
 } from "./client.ts";

@@ -1,0 +1,54 @@
+import type { IncomingHttpHeaders } from "node:http";
+import { CREDENTIAL_HEADER_NAMES } from "../http/credential.ts";
+
+/** Of one connection only (RFC 9110 7.6.1), in either direction. */
+const HOP_BY_HOP = new Set([
+  "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+]);
+
+/** What a caller sends about its connection to us, or about an account that is not ours. */
+const NOT_FOR_PROVIDERS = new Set([
+  "host", "content-length", "expect", "accept-encoding", "forwarded", "via", "x-real-ip", "openai-organization", "openai-project",
+]);
+
+/** Ours to say. */
+const NOT_FOR_CALLERS = new Set(["content-length", "request-id", "x-request-id", "set-cookie", "alt-svc", "strict-transport-security"]);
+
+/** The version that a caller is taken to speak when it does not say. */
+const DEFAULT_ANTHROPIC_VERSION = "2023-06-01";
+
+function namedByConnection(headers: IncomingHttpHeaders): ReadonlySet<string> {
+  const connection = headers.connection;
+  return new Set(connection ? connection.toLowerCase().split(",").map((name) => name.trim()) : []);
+}
+
+/**
+ * The headers that go to the provider: the caller's but for its credential, what belongs to its connection and our own
+ * `x-litellm-*`; unknown ones pass, because `anthropic-beta` and its kind are open lists. The encoding is identity: usage
+ * is read off the passing bytes.
+ */
+export function headersForProvider(headers: IncomingHttpHeaders, provider: string, apiKey: string): Record<string, string> {
+  const listed = namedByConnection(headers);
+  const result: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || HOP_BY_HOP.has(name) || NOT_FOR_PROVIDERS.has(name) || CREDENTIAL_HEADER_NAMES.has(name) || listed.has(name)) continue;
+    if (name.startsWith("x-litellm-") || name.startsWith("x-forwarded-")) continue;
+    result[name] = Array.isArray(value) ? value.join(", ") : value;
+  }
+  result["accept-encoding"] = "identity";
+  if (provider === "anthropic") return { "anthropic-version": DEFAULT_ANTHROPIC_VERSION, ...result, "x-api-key": apiKey };
+  return { ...result, authorization: `Bearer ${apiKey}` };
+}
+
+/** The headers that go back to the caller: the provider's but for its connection's; its request id under LiteLLM's name for it. */
+export function headersForCaller(headers: IncomingHttpHeaders): Record<string, string | string[]> {
+  const listed = namedByConnection(headers);
+  const result: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || HOP_BY_HOP.has(name) || NOT_FOR_CALLERS.has(name) || listed.has(name)) continue;
+    result[name] = value;
+  }
+  const providerRequestId = headers["request-id"] ?? headers["x-request-id"];
+  if (typeof providerRequestId === "string") result["llm_provider-request-id"] = providerRequestId;
+  return result;
+}

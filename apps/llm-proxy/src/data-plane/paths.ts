@@ -1,0 +1,64 @@
+import type { Dialect } from "./dialect.ts";
+
+/** What a path on the data plane means. */
+export type DataPlaneRoute =
+  | { readonly kind: "answer"; readonly dialect: Dialect; readonly upstreamPath: string }
+  | { readonly kind: "count_tokens"; readonly dialect: "anthropic"; readonly upstreamPath: string }
+  | { readonly kind: "models" }
+  | { readonly kind: "model"; readonly id: string }
+  | { readonly kind: "liveness" }
+  | { readonly kind: "readiness" }
+  | { readonly kind: "root" }
+  | { readonly kind: "management" }
+  | { readonly kind: "unknown" };
+
+const FIXED: Readonly<Record<string, DataPlaneRoute>> = {
+  "/": { kind: "root" },
+  "/messages": { kind: "answer", dialect: "anthropic", upstreamPath: "/v1/messages" },
+  "/messages/count_tokens": { kind: "count_tokens", dialect: "anthropic", upstreamPath: "/v1/messages/count_tokens" },
+  "/chat/completions": { kind: "answer", dialect: "openai", upstreamPath: "/v1/chat/completions" },
+  "/models": { kind: "models" },
+  "/health/liveliness": { kind: "liveness" },
+  "/health/liveness": { kind: "liveness" },
+  "/health/readiness": { kind: "readiness" },
+};
+
+/** The methods that a route takes. */
+export const ROUTE_METHODS: Readonly<Record<DataPlaneRoute["kind"], readonly string[]>> = {
+  answer: ["POST"],
+  count_tokens: ["POST"],
+  models: ["GET", "HEAD"],
+  model: ["GET", "HEAD"],
+  liveness: ["GET", "HEAD"],
+  readiness: ["GET", "HEAD"],
+  root: ["GET", "HEAD"],
+  management: [],
+  unknown: [],
+};
+
+/**
+ * The route of a request target; the query does not matter. Clients differ in whether their base URL ends in `/v1`, so
+ * `/v1/messages`, `/messages` and `/v1/v1/messages` are one route.
+ */
+export function routeOfPath(target: string): DataPlaneRoute {
+  const path = target.replace(/[?#].*$/s, "").replace(/\/+$/, "") || "/";
+  const short = path.replace(/^(?:\/v1){1,2}(?=\/)/, "");
+  const fixed = Object.hasOwn(FIXED, short) ? FIXED[short] : undefined;
+  if (fixed) return fixed;
+  if (short.startsWith("/models/")) return { kind: "model", id: decode(short.slice("/models/".length)) };
+  return { kind: /^\/(key|team|spend|user|budget|global|model|credentials|v2)(\/|$)/.test(short) ? "management" : "unknown" };
+}
+
+/** `?…` of a request target, or ''. It is forwarded as it came. */
+export function queryOf(target: string): string {
+  const start = target.indexOf("?");
+  return start < 0 ? "" : target.slice(start);
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,85 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { DatabaseClient } from "@proliferate/db";
+import type { Logger } from "@proliferate/runtime";
+import { AppError } from "@proliferate/shared/errors";
+import { ALIVE, checkReadiness } from "../health.ts";
+import { credentialOf, isSameSecret } from "../http/credential.ts";
+import { readBody } from "../http/read-body.ts";
+import { asAppError, type ManagementAnswer, managementError } from "./error-response.ts";
+import { keyRoutes } from "./key-routes.ts";
+import type { Route } from "./route.ts";
+import { spendRoutes } from "./spend-routes.ts";
+import { teamRoutes } from "./team-routes.ts";
+
+export interface ManagementDeps {
+  readonly db: DatabaseClient;
+  readonly logger: Logger;
+  readonly masterKey: string;
+}
+
+const BODY_LIMIT_BYTES = 1024 * 1024;
+
+/** Served without a key. */
+const HEALTH_PATHS = new Set(["/health/liveliness", "/health/liveness", "/health/readiness"]);
+
+/** The management API: LiteLLM's shapes, Bearer master key. Never reachable through the data plane. */
+export function createManagementServer(deps: ManagementDeps): Server {
+  const routes = [...keyRoutes(deps.db), ...teamRoutes(deps.db), ...spendRoutes(deps.db)];
+  return createServer((request, response) => {
+    answer(deps, routes, request)
+      .catch((error: unknown) => {
+        logFailure(deps.logger, request, error);
+        return managementError(error);
+      })
+      .then((result) => send(response, result))
+      .catch((error: unknown) => deps.logger.error({ error: String(error) }, "management.answer_failed"));
+  });
+}
+
+async function answer(deps: ManagementDeps, routes: readonly Route[], request: IncomingMessage): Promise<ManagementAnswer> {
+  // The origin is never used: the Host header is the caller's word.
+  const url = new URL(request.url ?? "/", "http://management");
+  const path = url.pathname.length > 1 ? url.pathname.replace(/\/+$/, "") : url.pathname;
+  if (HEALTH_PATHS.has(path)) return path.endsWith("readiness") ? checkReadiness(deps.db) : { status: 200, body: ALIVE };
+  requireMasterKey(deps, request);
+  const candidates = routes.filter((route) => route.path === path);
+  if (candidates.length === 0) throw new AppError("not_found", `The management API has no route ${path}.`);
+  const route = candidates.find(({ method }) => method === request.method);
+  if (!route) return methodNotAllowed(path, candidates);
+  const body = request.method === "POST" ? await readJson(request) : {};
+  return { status: 200, body: await route.handle({ body, query: url.searchParams }) };
+}
+
+function requireMasterKey(deps: ManagementDeps, request: IncomingMessage): void {
+  const credential = credentialOf(request.headers);
+  if (credential === undefined) throw new AppError("missing_api_key", "Authentication Error, No api key passed in. Send the master key as a Bearer token.");
+  if (isSameSecret(credential, deps.masterKey)) return;
+  throw new AppError("invalid_api_key", "Authentication Error, Invalid proxy server token passed. The management API takes the master key only.");
+}
+
+function methodNotAllowed(path: string, routes: readonly Route[]): ManagementAnswer {
+  const allow = routes.map((route) => route.method).join(", ");
+  return { ...managementError(new AppError("method_not_allowed", `${path} takes ${allow}.`)), headers: { allow } };
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const bytes = await readBody(request, BODY_LIMIT_BYTES);
+  if (bytes.length === 0) return {};
+  try {
+    return JSON.parse(bytes.toString("utf8")) as unknown;
+  } catch (error) {
+    throw new AppError("invalid_json", "The body is not JSON.", { cause: error });
+  }
+}
+
+function send(response: ServerResponse, result: ManagementAnswer): void {
+  const bytes = Buffer.from(JSON.stringify(result.body));
+  response.writeHead(result.status, { "content-type": "application/json", "content-length": bytes.length, ...result.headers });
+  response.end(bytes);
+}
+
+function logFailure(logger: Logger, request: IncomingMessage, error: unknown): void {
+  const failure = asAppError(error);
+  if (failure.status < 500) return;
+  logger.error({ path: request.url?.split("?")[0], code: failure.code, error: String(failure.cause ?? failure) }, "management.failed");
+}

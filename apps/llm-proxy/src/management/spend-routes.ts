@@ -1,0 +1,61 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { hashOfKeyOrHash } from "@proliferate/services/keys/virtual-key";
+import { listSpendLogs, type StoredSpendLog } from "@proliferate/services/spend-logs/db";
+import { z } from "zod";
+import { parseQuery, type Route } from "./route.ts";
+
+/** `YYYY-MM-DD` or `YYYY-MM-DD HH:MM:SS`, UTC. */
+const utcInstant = z
+  .string()
+  .regex(/^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2})?$/, "must be YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, in UTC")
+  .transform((text, context) => {
+    const instant = new Date(text.length === 10 ? `${text}T00:00:00Z` : `${text.replace(" ", "T")}Z`);
+    if (!Number.isNaN(instant.getTime())) return instant;
+    context.addIssue({ code: "custom", message: "is not a date of the calendar" });
+    return z.NEVER;
+  });
+
+const spendLogsQuerySchema = z.looseObject({
+  start_date: utcInstant,
+  end_date: utcInstant,
+  team_id: z.string().optional(),
+  user_id: z.string().optional(),
+  api_key: z.string().optional(),
+  request_id: z.string().optional(),
+  status_filter: z.enum(["success", "failure"]).optional(),
+  sort_by: z.enum(["startTime", "endTime", "spend", "total_tokens"]).default("startTime"),
+  sort_order: z.enum(["asc", "desc"]).default("desc"),
+  page: z.coerce.number().int().min(1).default(1),
+  page_size: z.coerce.number().int().min(1).max(1_000).default(50),
+});
+
+/** `GET /spend/logs/v2` in LiteLLM's shape: bounds are inclusive, on `startTime`. */
+export function spendRoutes(db: DatabaseClient): readonly Route[] {
+  return [{ method: "GET", path: "/spend/logs/v2", handle: async ({ query }) => spendLogs(db, parseQuery(spendLogsQuerySchema, query)) }];
+}
+
+async function spendLogs(db: DatabaseClient, query: z.output<typeof spendLogsQuerySchema>): Promise<unknown> {
+  const filter = {
+    from: query.start_date,
+    to: query.end_date,
+    teamId: query.team_id,
+    userId: query.user_id,
+    keyHash: query.api_key === undefined ? undefined : hashOfKeyOrHash(query.api_key),
+    requestId: query.request_id,
+    status: query.status_filter,
+  };
+  const order = { column: query.sort_by, direction: query.sort_order };
+  const { rows, total } = await listSpendLogs(db, filter, order, { page: query.page, size: query.page_size });
+  return {
+    data: rows.map(spendLogView),
+    total,
+    page: query.page,
+    page_size: query.page_size,
+    total_pages: Math.ceil(total / query.page_size),
+  };
+}
+
+/** Spend is a JSON number on this wire, for display. Whoever bills reads the table. */
+function spendLogView(row: StoredSpendLog): Record<string, unknown> {
+  return { ...row, spend: Number(row.spend) };
+}
