@@ -28,9 +28,8 @@ export interface LLMProxyClient {
   generateSessionAPIKey(sessionId: string, orgId: string, options?: VirtualKeyOptions): Promise<string>;
   /**
    * Mints a key for the session. When the session has one already, the new key exists before the older ones are revoked;
-   * if the call throws, the older ones may still work. Of several calls for one session at once the newest key survives,
-   * and a call that was overtaken throws `proxy_rejected`, or, when none of them was a resume, returns a key that is
-   * revoked with the others later.
+   * if the call throws, the older ones may still work. Of several calls for one session at once the newest key survives;
+   * one that was overtaken throws `proxy_rejected` or returns a key that is revoked by then, so do not run them at once.
    */
   generateVirtualKey(sessionId: string, orgId: string, options?: VirtualKeyOptions): Promise<VirtualKey>;
   /**
