@@ -1,0 +1,136 @@
+import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
+import { estimateOutputTokens, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf, tokenCount } from "./sse-data.ts";
+import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
+import { NO_USAGE, type Usage } from "./usage.ts";
+
+const DELTA_MARKERS = ['"content":"', '"arguments":"', '"reasoning_content":"', '"refusal":"', '"content": "', '"arguments": "'];
+
+export interface OpenAIUsageReaderOptions {
+  /**
+   * The proxy asked for the usage chunk and the client did not: the client must not get it. (The other chunks then carry
+   * `"usage":null`, which every client ignores; they pass as they came.) Default false.
+   */
+  readonly dropUsageChunk?: boolean;
+}
+
+/**
+ * OpenAI chat completions. The usage chunk (`choices: []`) comes last before `[DONE]`, if `stream_options.include_usage`
+ * asked for it. `prompt_tokens` includes cached tokens and cache writes, `completion_tokens` includes reasoning.
+ */
+export class OpenAIUsageReader implements StreamUsageReader {
+  readonly #relay = new FrameRelay((frame) => this.#inspect(frame));
+  readonly #dropUsageChunk: boolean;
+  #usage: Usage | undefined;
+  #outputBytes = 0;
+  #responseId: string | undefined;
+  #model: string | undefined;
+  #terminal: "end" | "error" | undefined;
+  #error: ProviderStreamError | undefined;
+
+  constructor(options: OpenAIUsageReaderOptions = {}) {
+    this.#dropUsageChunk = options.dropUsageChunk ?? false;
+  }
+
+  get terminal(): "end" | "error" | undefined {
+    return this.#terminal;
+  }
+
+  get error(): ProviderStreamError | undefined {
+    return this.#error;
+  }
+
+  push(chunk: Uint8Array): readonly Uint8Array[] {
+    return this.#relay.push(chunk);
+  }
+
+  takeRest(): Uint8Array {
+    return this.#relay.takeRest();
+  }
+
+  reading(): UsageReading {
+    const isFinal = this.#usage !== undefined;
+    return {
+      usage: this.#usage ?? { ...NO_USAGE, outputTokens: estimateOutputTokens(this.#outputBytes) },
+      isInputReported: isFinal,
+      isFinal,
+      responseId: this.#responseId,
+      model: this.#model,
+    };
+  }
+
+  #inspect(frame: Buffer): FrameVerdict {
+    if (isDone(frame)) {
+      this.#terminal = "end";
+      return "hold";
+    }
+    this.#outputBytes += measureJsonString(frame, DELTA_MARKERS);
+    const isWorthParsing = this.#responseId === undefined || hasObject(frame, '"usage"') || hasObject(frame, '"error"');
+    const chunk = isWorthParsing ? parseFrameData(frame) : undefined;
+    return chunk ? this.#read(chunk) : "pass";
+  }
+
+  #read(chunk: Readonly<Record<string, unknown>>): FrameVerdict {
+    this.#responseId ??= textOf(chunk["id"]);
+    this.#model ??= textOf(chunk["model"]);
+    const error = objectOf(chunk["error"]);
+    if (error) {
+      this.#terminal = "error";
+      this.#error = { type: textOf(error["type"]), message: textOf(error["message"]) };
+      return "hold";
+    }
+    const usage = readOpenAIUsage(objectOf(chunk["usage"]));
+    if (!usage) return "pass";
+    this.#usage = usage;
+    const isUsageChunk = Array.isArray(chunk["choices"]) && chunk["choices"].length === 0;
+    return this.#dropUsageChunk && isUsageChunk ? "drop" : "pass";
+  }
+}
+
+/** Reads a whole answer. A body that is no JSON, or has no usage, is a reading that is not final. */
+export function readOpenAIAnswer(body: Uint8Array): UsageReading {
+  const completion = parseJsonObject(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
+  const usage = readOpenAIUsage(objectOf(completion?.["usage"]));
+  return {
+    usage: usage ?? NO_USAGE,
+    isInputReported: usage !== undefined,
+    isFinal: usage !== undefined,
+    responseId: textOf(completion?.["id"]),
+    model: textOf(completion?.["model"]),
+  };
+}
+
+/** Undefined unless both sides are reported. A part larger than its whole is cut to it, so no class is negative. */
+function readOpenAIUsage(wire: Readonly<Record<string, unknown>> | undefined): Usage | undefined {
+  const promptTokens = tokenCount(wire?.["prompt_tokens"]);
+  const outputTokens = tokenCount(wire?.["completion_tokens"]);
+  if (promptTokens === undefined || outputTokens === undefined) return undefined;
+  const promptDetails = objectOf(wire?.["prompt_tokens_details"]);
+  const outputDetails = objectOf(wire?.["completion_tokens_details"]);
+  const cacheReadTokens = Math.min(tokenCount(promptDetails?.["cached_tokens"]) ?? 0, promptTokens);
+  // OpenAI's writes live 30 minutes and have one price: they are in the class of a provider's ordinary cache write.
+  const cacheWrite5mTokens = Math.min(tokenCount(promptDetails?.["cache_write_tokens"]) ?? 0, promptTokens - cacheReadTokens);
+  return {
+    inputTokens: promptTokens - cacheReadTokens - cacheWrite5mTokens,
+    cacheReadTokens,
+    cacheWrite5mTokens,
+    cacheWrite1hTokens: 0,
+    outputTokens,
+    reasoningTokens: Math.min(tokenCount(outputDetails?.["reasoning_tokens"]) ?? 0, outputTokens),
+  };
+}
+
+function isDone(frame: Buffer): boolean {
+  return /^data: ?\[DONE\]/.test(frame.toString("latin1", 0, 16));
+}
+
+/**
+ * True if the key stands in the frame with an object as its value. Text of the model cannot fake it: quotes inside a JSON
+ * string are escaped, so `"usage"` with plain quotes is always a key (or a whole value, which no object follows).
+ */
+function hasObject(frame: Buffer, quotedKey: string): boolean {
+  for (let at = frame.indexOf(quotedKey, 0, "latin1"); at >= 0; at = frame.indexOf(quotedKey, at + 1, "latin1")) {
+    const after = frame.toString("latin1", at + quotedKey.length, at + quotedKey.length + 8);
+    if (/^\s*:\s*\{/.test(after)) return true;
+  }
+  return false;
+}

@@ -1,0 +1,61 @@
+/** The JSON of a frame's data lines; undefined if there is none or it is broken. */
+export function parseFrameData(frame: Buffer): Readonly<Record<string, unknown>> | undefined {
+  const lines = frame.toString("utf8").split(/\r?\n/);
+  const data = lines.filter((line) => line.startsWith("data:")).map((line) => line.slice("data:".length));
+  return parseJsonObject(data.join("\n"));
+}
+
+/** An object or undefined; arrays, other values and broken JSON are undefined. */
+export function parseJsonObject(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return objectOf(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+export function objectOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+}
+
+export function textOf(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+/** A token count as reported: a whole number that is not negative. Anything else counts as not reported. */
+export function tokenCount(value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
+}
+
+const QUOTE = 34;
+const BACKSLASH = 92;
+const LETTER_U = 117;
+
+/**
+ * Length of the JSON string that follows the first of these markers (each ends with the opening quote), without parsing
+ * the frame. An escape counts as one byte, so the result is never more than the decoded text has. 0 if no marker is there.
+ */
+export function measureJsonString(frame: Buffer, markers: readonly string[]): number {
+  for (const marker of markers) {
+    const at = frame.indexOf(marker, 0, "latin1");
+    if (at >= 0) return measureFrom(frame, at + marker.length);
+  }
+  return 0;
+}
+
+function measureFrom(frame: Buffer, start: number): number {
+  let length = 0;
+  for (let index = start; index < frame.length && frame[index] !== QUOTE; index += 1) {
+    if (frame[index] === BACKSLASH) index += frame[index + 1] === LETTER_U ? 5 : 1;
+    length += 1;
+  }
+  return length;
+}
+
+/**
+ * The floor under what an aborted answer cost, when the provider did not come to say it: four bytes of visible output
+ * are one token (1 at least, once there was any). Hidden reasoning is not in it.
+ */
+export function estimateOutputTokens(outputBytes: number): number {
+  return outputBytes === 0 ? 0 : Math.max(1, Math.floor(outputBytes / 4));
+}

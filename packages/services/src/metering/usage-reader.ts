@@ -1,0 +1,40 @@
+import type { Usage } from "./usage.ts";
+
+/** What is known of an answer's cost at this moment. */
+export interface UsageReading {
+  /**
+   * Reported counts where the provider gave them. Until it does: input classes 0, output the floor that
+   * `estimateOutputTokens` makes of the text seen so far.
+   */
+  readonly usage: Usage;
+  /** The input classes are the provider's own. */
+  readonly isInputReported: boolean;
+  /** Input and output are the provider's own, for the answer as far as it came. */
+  readonly isFinal: boolean;
+  /** The provider's id of the answer (`msg_…`, `chatcmpl-…`). */
+  readonly responseId: string | undefined;
+  /** The model as the provider names it. */
+  readonly model: string | undefined;
+}
+
+/** An error that the provider sent inside a stream. */
+export interface ProviderStreamError {
+  readonly type: string | undefined;
+  readonly message: string | undefined;
+}
+
+/**
+ * Reads usage off a streamed answer while it passes. The forwarder sends on what `push` returns; once `terminal` is set it
+ * settles, then sends `takeRest()`: so no client sees the end of an answer that is not on record.
+ */
+export interface StreamUsageReader {
+  /** Takes bytes cut anywhere; returns what may be sent on now, in order. The chunk stays the caller's. */
+  push(chunk: Uint8Array): readonly Uint8Array[];
+  /** `end`: the event that ends the answer has come. `error`: the provider's error event. Both are held, with all that follows. */
+  readonly terminal: "end" | "error" | undefined;
+  /** The held end, or a frame that never ended. Once, when settled or when the upstream ended; `push` then only passes. */
+  takeRest(): Uint8Array;
+  /** At any time, also after an abort. */
+  reading(): UsageReading;
+  readonly error: ProviderStreamError | undefined;
+}
