@@ -13,7 +13,9 @@ const instant = z.iso.datetime({ offset: true });
 /** Amounts that a caller sends: text, or a JSON number that is spelled out; at most 12 digits after the point. */
 const sentAmount = z
   .union([z.number().nonnegative().max(1e12), z.string().regex(/^\d{1,12}(\.\d{1,12})?$/, "must be a decimal number such as \"2.50\"")])
-  .transform((value) => normalizeDecimal(String(value)));
+  .transform((value) => normalizeDecimal(String(value)))
+  // LiteLLM holds a budget as a JSON number and a DOUBLE, which keep 15 digits as they were written.
+  .refine((amount) => amount.replace(".", "").replace(/^0+/, "").length <= 15, "must have at most 15 significant digits");
 
 /** `POST /v1/sessions`. The id of a session that exists in the same org resumes it: a new key, then the old ones revoked. */
 export const createSessionRequestSchema = z.strictObject({
@@ -23,7 +25,7 @@ export const createSessionRequestSchema = z.strictObject({
   model: z.string().min(1).max(200).optional().describe("the agent's model; the gateway's default when absent"),
   max_budget_usd: sentAmount.optional().describe("raw provider cost that the key may cause; no limit when absent"),
   duration: z.string().regex(durationPattern, "must be a number and one of s m h d w mo, such as \"24h\"").optional(),
-  models: z.array(z.string().min(1).max(200)).max(100).optional().describe("models that the key allows; all when absent"),
+  models: z.array(z.string().min(1).max(200)).min(1).max(100).optional().describe("models that the key allows; all when absent"),
   metadata: z.record(z.string(), z.unknown()).optional(),
 });
 export type CreateSessionRequest = z.input<typeof createSessionRequestSchema>;
