@@ -197,6 +197,11 @@ export interface SpendReviewTable {
   resolved_at: Instant | null;
 }
 
+export interface WorkerPassTable {
+  job: string;
+  succeeded_at: InstantWithDefault;
+}
+
 export interface GatewaySessionTable {
   session_id: string;
   session_number: ColumnType<string, never, never>;
@@ -228,5 +233,6 @@ export interface Database {
   settlement_attempts: SettlementAttemptTable;
   billing_events: BillingEventTable;
   spend_reviews: SpendReviewTable;
+  worker_passes: WorkerPassTable;
   gateway_sessions: GatewaySessionTable;
 }

@@ -123,3 +123,9 @@ create table spend_reviews (
   resolved_at timestamptz
 );
 create index spend_reviews_open on spend_reviews (first_seen_at) where resolved_at is null;
+
+-- When each of the worker's jobs last ran to its end, on whichever worker; what readiness is judged by.
+create table worker_passes (
+  job text primary key,
+  succeeded_at timestamptz not null default now()
+);

@@ -29,6 +29,8 @@ export interface SettlementOptions {
   readonly passTimeoutMs?: number;
   /** How long after a first uncertain attempt the key may still be used. Default 23 h: Autumn remembers keys for 24 h. */
   readonly keyMemoryMs?: number;
+  /** No attempt begins after it is aborted. */
+  readonly signal?: AbortSignal;
   readonly retryDelayMs?: typeof retryDelayMs;
   readonly parkedDelayMs?: typeof parkedDelayMs;
   readonly onStep?: (step: SettlementStep) => void;
@@ -82,6 +84,7 @@ export async function sealOpenEvents(db: DatabaseClient): Promise<readonly Seale
  */
 export async function settle(db: DatabaseClient, options: SettlementOptions): Promise<SettlementResult> {
   const deadline = performance.now() + (options.passTimeoutMs ?? 50_000);
+  const isOver = (): boolean => performance.now() >= deadline || (options.signal?.aborted ?? false);
   const sealed = await sealOpenEvents(db);
   options.onStep?.("sealed");
   const flagged = await flagForgottenKeys(db, options.keyMemoryMs ?? 23 * 60 * 60 * 1_000);
@@ -90,12 +93,12 @@ export async function settle(db: DatabaseClient, options: SettlementOptions): Pr
   let delivered = 0;
   let undelivered = 0;
   const tried = new Set<string>();
-  while (performance.now() < deadline) {
+  while (!isOver()) {
     const claims = await claimDueBatches(db, { limit: CLAIM_CHUNK_BATCHES, leaseMs: options.leaseMs ?? 60_000 });
     const fresh = claims.filter((claim) => !tried.has(claim.batchId));
     fresh.forEach((claim) => tried.add(claim.batchId));
     options.onStep?.("claimed");
-    const kinds = await deliverAll(db, fresh, { ...options, deadline });
+    const kinds = await deliverAll(db, fresh, { ...options, isOver });
     delivered += kinds.filter((kind) => kind === "delivered").length;
     undelivered += kinds.filter((kind) => kind !== "delivered").length;
     await releaseClaims(db, claims.filter((claim) => !fresh.includes(claim)));
@@ -109,13 +112,13 @@ function isOutage(kinds: readonly string[]): boolean {
   return kinds.length > 0 && kinds.every((kind) => kind === "unavailable" || kind === "unknown");
 }
 
-/** Delivers with bounded concurrency. After the deadline, or when one delivery throws, the claims not begun are given back. */
-async function deliverAll(db: DatabaseClient, claims: readonly ClaimedBatch[], options: SettlementOptions & { readonly deadline: number }): Promise<readonly string[]> {
+/** Delivers with bounded concurrency. When the pass is over, or when one delivery throws, the claims not begun are given back. */
+async function deliverAll(db: DatabaseClient, claims: readonly ClaimedBatch[], options: SettlementOptions & { readonly isOver: () => boolean }): Promise<readonly string[]> {
   const waiting = [...claims];
   const kinds: string[] = [];
   const lane = async (): Promise<void> => {
     for (let claim = waiting.shift(); claim !== undefined; claim = waiting.shift()) {
-      if (performance.now() >= options.deadline) {
+      if (options.isOver()) {
         waiting.unshift(claim);
         return;
       }

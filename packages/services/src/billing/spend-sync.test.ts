@@ -17,6 +17,10 @@ beforeEach(async () => {
   await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches cascade`.execute(database.db);
 });
 
+const crash = () => {
+  throw new Error("crash");
+};
+
 const sync = (options: Partial<Parameters<typeof syncSpend>[1]> = {}) => syncSpend(database.db, { rate: RATE, ...options });
 
 async function readEvents() {
@@ -125,9 +129,6 @@ describe("running it again", () => {
 
   it("after a crash between two chunks bills the rest", async () => {
     await insertSpendRows(database.db, Array.from({ length: 25 }, () => ({})));
-    const crash = () => {
-      throw new Error("crash");
-    };
     await expect(sync({ chunkRows: 10, onStep: crash })).rejects.toThrow("crash");
 
     expect(await sync({ chunkRows: 10 })).toMatchObject({ events: 15 });

@@ -1,0 +1,62 @@
+import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
+import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber } from "@proliferate/shared/env";
+import { AppError } from "@proliferate/shared/errors";
+import { cleanAutumnSecretKey, cleanAutumnUrl } from "@proliferate/services/billing/autumn-settings";
+import { z } from "zod";
+
+const milliseconds = z.coerce.number().int().min(100).max(24 * 60 * 60 * 1_000);
+
+/** At most 6 decimals: enough for any markup, and the products stay short. */
+const markup = z.string().regex(/^\d{1,4}(\.\d{1,6})?$/, "must be a decimal number such as 3 or 2.5");
+
+const autumnUrl = z.string().transform(cleanAutumnUrl).pipe(httpUrl);
+const autumnKey = z.string().transform(cleanAutumnSecretKey).pipe(z.string().min(1, "is empty"));
+
+/** The worker's variables. */
+export const WORKER_ENVIRONMENT = {
+  DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; required, here or by its alias"),
+  POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
+  LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
+  REDIS_URL: z.url({ protocol: /^rediss?$/, error: "must be a redis:// or rediss:// URL" }).optional().describe("Redis for the job schedules; unset: they are kept in PostgreSQL"),
+  AUTUMN_API_KEY: autumnKey.describe("Autumn's secret key (am_sk_...)"),
+  AUTUMN_API_URL: autumnUrl.default("https://api.useautumn.com").describe("Autumn's address, with or without /v1"),
+  AUTUMN_API_VERSION: z.string().regex(/^\d+\.\d+(\.\d+)?$/, "must be a version such as 2.3.0").default("2.3.0").describe("Version of Autumn's API that is asked for; at least 2.1"),
+  AUTUMN_FEATURE_ID: z.string().default("credits").describe("Autumn's feature that credits are deducted from"),
+  BILLING_MARKUP: markup.default("3").describe("Factor on the provider's price; frozen on each event, so a change moves nothing that was metered before"),
+  LLM_SYNC_INTERVAL_MS: milliseconds.default(30_000).describe("Milliseconds between two passes from spend rows to events"),
+  OUTBOX_INTERVAL_MS: milliseconds.default(60_000).describe("Milliseconds between two passes from events to Autumn"),
+  WORKER_PORT: portNumber.default(3002).describe("Port of /livez, /readyz and /status; 0 = any free one"),
+} as const;
+
+export interface WorkerConfig {
+  readonly databaseUrl: string;
+  readonly litellmSchema: string;
+  readonly redisUrl: string | undefined;
+  readonly autumn: { readonly secretKey: string; readonly serverUrl: string; readonly apiVersion: string; readonly featureId: string };
+  readonly markup: string;
+  readonly syncIntervalMs: number;
+  readonly outboxIntervalMs: number;
+  readonly port: number;
+}
+
+/** Throws one `env_invalid` that names every wrong variable. */
+export function parseWorkerConfig(source: EnvironmentSource): WorkerConfig {
+  const variables = parseEnvironment(WORKER_ENVIRONMENT, source);
+  const databaseUrl = variables.DATABASE_URL ?? variables.POSTGRES_CONNECTION_STRING;
+  if (databaseUrl === undefined) throw new AppError("env_invalid", "The environment is not usable: DATABASE_URL is not set.");
+  return {
+    databaseUrl,
+    litellmSchema: variables.LITELLM_DB_SCHEMA,
+    redisUrl: variables.REDIS_URL,
+    autumn: {
+      secretKey: variables.AUTUMN_API_KEY,
+      serverUrl: variables.AUTUMN_API_URL,
+      apiVersion: variables.AUTUMN_API_VERSION,
+      featureId: variables.AUTUMN_FEATURE_ID,
+    },
+    markup: variables.BILLING_MARKUP,
+    syncIntervalMs: variables.LLM_SYNC_INTERVAL_MS,
+    outboxIntervalMs: variables.OUTBOX_INTERVAL_MS,
+    port: variables.WORKER_PORT,
+  };
+}

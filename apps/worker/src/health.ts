@@ -1,0 +1,79 @@
+import { createServer, type Server, type ServerResponse } from "node:http";
+import type { DatabaseClient } from "@proliferate/db";
+import { readPasses } from "@proliferate/services/billing/passes-db";
+import { getBillingStatus } from "@proliferate/services/billing/usage";
+import { errorFacts } from "./problem-log.ts";
+import type { QueueBackend } from "./queue.ts";
+
+export interface HealthDeps {
+  readonly db: DatabaseClient;
+  readonly queueBackend: QueueBackend;
+  /** Interval of each job, by its name. */
+  readonly jobs: Readonly<Record<string, number>>;
+}
+
+export interface JobHealth {
+  readonly job: string;
+  readonly interval_ms: number;
+  /** Of the last pass that ran to its end, on whichever worker; null before the first. */
+  readonly last_success_at: string | null;
+  readonly age_ms: number | null;
+  readonly late: boolean;
+}
+
+/** A pass may take long and the queue may be slow; this much beyond three intervals is a fault. */
+const GRACE_MS = 60_000;
+
+/**
+ * `/livez`: the process answers. `/readyz`: the database answers and every job succeeded lately, on whichever worker; 503
+ * names what is not so. `/status`: lags, states and sums as JSON. GET only, no authentication, nothing secret.
+ */
+export function createHealthServer(deps: HealthDeps): Server {
+  return createServer((request, response) => {
+    const path = new URL(request.url ?? "/", "http://worker").pathname;
+    const answer = request.method === "GET" ? ROUTES[path] : undefined;
+    if (!answer) return reply(response, 404, { error: { code: "not_found", message: "This port serves GET /livez, /readyz and /status." } });
+    answer(deps).then(
+      ({ status, body }) => reply(response, status, body),
+      (error: unknown) => reply(response, 503, { status: "unavailable", problems: [{ part: "database", ...errorFacts(error) }] }),
+    );
+  });
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+const ROUTES: Readonly<Record<string, (deps: HealthDeps) => Promise<Answer>>> = {
+  "/livez": async () => ({ status: 200, body: { status: "ok" } }),
+  "/readyz": async (deps) => {
+    const jobs = await readJobs(deps);
+    const problems = jobs
+      .filter((job) => job.late)
+      .map((job) => ({ part: job.job, code: "late", message: job.age_ms === null ? "no pass yet" : `last success ${job.age_ms} ms ago` }));
+    return { status: problems.length === 0 ? 200 : 503, body: { status: problems.length === 0 ? "ok" : "unavailable", problems, jobs } };
+  },
+  "/status": async (deps) => {
+    const [jobs, billing] = await Promise.all([readJobs(deps), getBillingStatus(deps.db)]);
+    return { status: 200, body: { queue: deps.queueBackend, jobs, billing } };
+  },
+};
+
+async function readJobs(deps: HealthDeps): Promise<readonly JobHealth[]> {
+  const passes = await readPasses(deps.db);
+  return Object.entries(deps.jobs).map(([job, intervalMs]) => {
+    const pass = passes.find((row) => row.job === job);
+    return {
+      job,
+      interval_ms: intervalMs,
+      last_success_at: pass?.succeeded_at.toISOString() ?? null,
+      age_ms: pass?.age_ms ?? null,
+      late: pass === undefined || pass.age_ms > 3 * intervalMs + GRACE_MS,
+    };
+  });
+}
+
+function reply(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json; charset=utf-8" }).end(`${JSON.stringify(body)}\n`);
+}

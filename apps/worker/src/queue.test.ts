@@ -1,0 +1,148 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { createTestDatabase, onServer, type TestDatabase } from "@proliferate/db/test-database";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type JobQueue, openJobQueue } from "./queue.ts";
+
+const redisUrl = process.env["TEST_REDIS_URL"];
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.drop());
+
+const opened: JobQueue[] = [];
+const errors: { job: string; error: unknown }[] = [];
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((queue) => queue.stop()));
+  errors.length = 0;
+});
+
+async function until(condition: () => boolean, deadlineMs = 10_000): Promise<void> {
+  const deadline = performance.now() + deadlineMs;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`Not so within ${deadlineMs} ms: ${condition}`);
+    await delay(10);
+  }
+}
+
+// The Redis leg needs a server: `.ci/run` sets TEST_REDIS_URL.
+describe.each(redisUrl ? (["postgres", "redis"] as const) : (["postgres"] as const))("a queue on %s", (backend) => {
+  // A name of its own for each test, as all share one store.
+  let names = 0;
+  const newName = () => `${backend}-test-${process.pid}-${Date.now()}-${(names += 1)}`;
+  const open = async (): Promise<JobQueue> => {
+    const queue = await openJobQueue({
+      databaseUrl: database.connectionString,
+      redisUrl: backend === "redis" ? redisUrl : undefined,
+      onError: (error, job) => errors.push({ error, job }),
+    });
+    opened.push(queue);
+    return queue;
+  };
+
+  it("runs a job at once and then again at its interval", async () => {
+    const queue = await open();
+    const runs: number[] = [];
+
+    await queue.every(newName(), 200, async () => void runs.push(performance.now()));
+    await until(() => runs.length >= 4);
+
+    expect(queue.backend).toBe(backend);
+    const span = (runs[3] ?? 0) - (runs[0] ?? 0);
+    expect(span).toBeGreaterThan(300);
+    expect(span).toBeLessThan(2_500);
+  });
+
+  it("goes on after a job that threw, and reports the error", async () => {
+    const queue = await open();
+    const name = newName();
+    let runs = 0;
+
+    await queue.every(name, 100, async () => {
+      runs += 1;
+      if (runs === 1) throw new Error("bad tick");
+    });
+    await until(() => runs >= 3);
+
+    expect(errors.filter((entry) => entry.job === name).map((entry) => (entry.error as Error).message)).toEqual(["bad tick"]);
+  });
+
+  it("shares one schedule among processes: two queues do not run it twice as often", async () => {
+    const [first, second] = [await open(), await open()];
+    const name = newName();
+    let runs = 0;
+    const job = async () => void (runs += 1);
+
+    await first.every(name, 300, job);
+    await second.every(name, 300, job);
+    await until(() => runs >= 1);
+    const before = runs;
+    await delay(1_500);
+
+    expect(runs - before).toBeGreaterThanOrEqual(3);
+    expect(runs - before).toBeLessThanOrEqual(6);
+  });
+
+  it("never overlaps a slow job with itself within a process", async () => {
+    const queue = await open();
+    let running = 0;
+    let most = 0;
+    let runs = 0;
+
+    await queue.every(newName(), 100, async () => {
+      running += 1;
+      most = Math.max(most, running);
+      await delay(250);
+      running -= 1;
+      runs += 1;
+    });
+    await until(() => runs >= 3);
+
+    expect(most).toBe(1);
+  });
+
+  it("goes on when another process with the same schedule stops", async () => {
+    const [first, second] = [await open(), await open()];
+    const name = newName();
+    let runs = 0;
+    await first.every(name, 150, async () => undefined);
+    await second.every(name, 150, async () => void (runs += 1));
+
+    await first.stop();
+    const before = runs;
+
+    await until(() => runs >= before + 3);
+  });
+
+  it("stops within its time although a job hangs", async () => {
+    const queue = await open();
+    let started = false;
+    const hanging = Promise.withResolvers<void>();
+    await queue.every(newName(), 1_000, async () => {
+      started = true;
+      await hanging.promise;
+    });
+    await until(() => started);
+    const stoppedAt = performance.now();
+
+    await queue.stop();
+
+    expect(performance.now() - stoppedAt).toBeLessThan(6_000);
+    hanging.resolve();
+  });
+});
+
+it("is there again after PostgreSQL lost every connection and the queue's tables were emptied", async () => {
+  const queue = await openJobQueue({ databaseUrl: database.connectionString, onError: (error, job) => errors.push({ error, job }) });
+  opened.push(queue);
+  let runs = 0;
+  await queue.every("emptied", 200, async () => void (runs += 1));
+  await until(() => runs >= 1);
+
+  await onServer(database.connectionString, "do $$ declare t record; begin for t in select tablename from pg_tables where schemaname = 'bullmq' and tablename not like '%migration%' loop execute format('truncate bullmq.%I cascade', t.tablename); end loop; end $$");
+  await onServer(database.connectionString, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'llm-gateway-queue' and datname = current_database()");
+  const before = runs;
+
+  await until(() => runs >= before + 3, 20_000);
+});

@@ -1,0 +1,150 @@
+import type { Stoppable } from "@proliferate/runtime";
+import { createPostgresBackend, type PgPool, Queue, runMigrations, withBackend, Worker } from "bullmq";
+import pg from "pg";
+
+export type QueueBackend = "postgres" | "redis";
+
+export interface JobQueueOptions {
+  /** Where the schedules are kept when there is no Redis; in a schema of their own, `bullmq`. */
+  readonly databaseUrl: string;
+  readonly redisUrl?: string | undefined;
+  /** Told when a job threw, and when the queue's own connection failed; both go on by themselves. */
+  readonly onError: (error: unknown, job: string) => void;
+}
+
+/** Runs jobs at intervals, on one of the processes that share the queue. Only a trigger: no money state lives in it. */
+export interface JobQueue extends Stoppable {
+  readonly backend: QueueBackend;
+  /**
+   * Runs `job` about every `intervalMs`, the first time at once, on any one process that named it. Within a process a job
+   * never overlaps itself; across processes, and after a crash, it may, so it must not mind. A job that throws is reported
+   * and runs again at its next tick.
+   */
+  every(name: string, intervalMs: number, job: () => Promise<void>): Promise<void>;
+}
+
+const SCHEMA = "bullmq";
+const PREFIX = "llm-gateway";
+const POOL_SIZE = 8;
+const STOP_TIMEOUT_MS = 3_000;
+/** A schedule that somebody lost (a flushed Redis, a restored database) is there again after this many missed ticks. */
+const MISSED_TICKS = 4;
+const KEEP_JOBS = { removeOnComplete: { count: 20 }, removeOnFail: { count: 20 } } as const;
+
+/** Opens the queue on Redis when there is a URL, else on PostgreSQL, whose tables it makes first. */
+export async function openJobQueue(options: JobQueueOptions): Promise<JobQueue> {
+  return options.redisUrl ? openOnRedis(options.redisUrl, options) : openOnPostgres(options);
+}
+
+interface ScheduledQueue {
+  /** Puts the schedule there; one that is there already is left as it is. */
+  schedule(): Promise<void>;
+  close(): Promise<void>;
+}
+
+type OpenQueue = (name: string, process: () => Promise<void>, intervalMs: number) => ScheduledQueue;
+
+async function openOnPostgres(options: JobQueueOptions): Promise<JobQueue> {
+  // One pool for all. Each worker keeps one connection of it for LISTEN.
+  const pool = new pg.Pool({ connectionString: options.databaseUrl, max: POOL_SIZE, options: `-c search_path=${SCHEMA}`, application_name: "llm-gateway-queue" });
+  pool.on("error", (error) => options.onError(error, "queue"));
+  // A worker on a schema without tables would spin in errors.
+  const client = await pool.connect();
+  try {
+    await runMigrations(client);
+  } finally {
+    client.release();
+  }
+  const postgres = withBackend(createPostgresBackend);
+  // The same object; only the two declarations of its optional fields differ.
+  const connection = pool as unknown as PgPool;
+  const open: OpenQueue = (name, process, intervalMs) => {
+    const queue = new postgres.Queue(name, { connection });
+    const worker = new postgres.Worker(name, process, { connection, concurrency: 1, ...KEEP_JOBS });
+    return watch({ queue, worker, name, intervalMs, onError: options.onError });
+  };
+  return new ScheduledJobs("postgres", open, options, () => pool.end());
+}
+
+async function openOnRedis(url: string, options: JobQueueOptions): Promise<JobQueue> {
+  const connection = { url, maxRetriesPerRequest: null };
+  const open: OpenQueue = (name, process, intervalMs) => {
+    const queue = new Queue(name, { connection, prefix: PREFIX });
+    const worker = new Worker(name, process, { connection, prefix: PREFIX, concurrency: 1, ...KEEP_JOBS });
+    return watch({ queue, worker, name, intervalMs, onError: options.onError });
+  };
+  return new ScheduledJobs("redis", open, options, async () => undefined);
+}
+
+/** What both kinds of queue and worker have in common, as far as it is used here. */
+interface Parts {
+  readonly queue: {
+    upsertJobScheduler(id: string, repeat: { every: number }, template: { name: string }): Promise<unknown>;
+    on(event: "error", listener: (error: Error) => void): unknown;
+    close(): Promise<void>;
+  };
+  readonly worker: { on(event: "error", listener: (error: Error) => void): unknown; close(): Promise<void> };
+  readonly name: string;
+  readonly intervalMs: number;
+  readonly onError: (error: unknown, job: string) => void;
+}
+
+function watch({ queue, worker, name, intervalMs, onError }: Parts): ScheduledQueue {
+  const report = (error: Error): void => onError(error, name);
+  queue.on("error", report);
+  worker.on("error", report);
+  return {
+    schedule: async () => void (await queue.upsertJobScheduler(name, { every: intervalMs }, { name })),
+    close: async () => {
+      await worker.close();
+      await queue.close();
+    },
+  };
+}
+
+class ScheduledJobs implements JobQueue {
+  readonly backend: QueueBackend;
+  readonly #open: OpenQueue;
+  readonly #options: JobQueueOptions;
+  readonly #closeConnection: () => Promise<void>;
+  readonly #queues: ScheduledQueue[] = [];
+  readonly #guards: NodeJS.Timeout[] = [];
+  /** Resolved when a stop has waited long enough: a job that still runs counts as done, and the next pass repeats it. */
+  readonly #abandoned = Promise.withResolvers<void>();
+  #stopping: Promise<void> | undefined;
+
+  constructor(backend: QueueBackend, open: OpenQueue, options: JobQueueOptions, closeConnection: () => Promise<void>) {
+    this.backend = backend;
+    this.#open = open;
+    this.#options = options;
+    this.#closeConnection = closeConnection;
+  }
+
+  async every(name: string, intervalMs: number, job: () => Promise<void>): Promise<void> {
+    let ranAt = performance.now();
+    const run = async (): Promise<void> => {
+      ranAt = performance.now();
+      const done = job().catch((error: unknown) => this.#options.onError(error, name));
+      await Promise.race([done, this.#abandoned.promise]);
+    };
+    const queue = this.#open(name, run, intervalMs);
+    this.#queues.push(queue);
+    await queue.schedule();
+    const guard = async (): Promise<void> => {
+      if (performance.now() - ranAt < MISSED_TICKS * intervalMs) return;
+      await queue.schedule().catch((error: unknown) => this.#options.onError(error, name));
+    };
+    this.#guards.push(setInterval(() => void guard(), MISSED_TICKS * intervalMs));
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping ??= (async () => {
+      this.#guards.forEach(clearInterval);
+      const timer = setTimeout(() => this.#abandoned.resolve(), STOP_TIMEOUT_MS);
+      await Promise.all(this.#queues.map((queue) => queue.close()));
+      clearTimeout(timer);
+      await this.#closeConnection();
+    })();
+    return this.#stopping;
+  }
+}

@@ -1,0 +1,56 @@
+import { type DatabaseClient, openDatabase } from "@proliferate/db";
+import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
+import { createAutumnSink } from "@proliferate/services/billing/autumn";
+import { recordPass } from "@proliferate/services/billing/passes-db";
+import { CREDITS_PER_USD } from "@proliferate/shared/money";
+import { createSpendSyncJob } from "./billing-worker.ts";
+import type { WorkerConfig } from "./env.ts";
+import { createHealthServer } from "./health.ts";
+import { runOutbox } from "./outbox-worker.ts";
+import { createProblemLog, errorFacts } from "./problem-log.ts";
+import { openJobQueue } from "./queue.ts";
+
+const SPEND_SYNC = "llm-spend-sync";
+const OUTBOX = "settlement-outbox";
+
+/** Builds the worker from its parts and gives each to the lifecycle, which stops them in reverse. */
+export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly ports: { readonly worker: number } }> {
+  const problems = createProblemLog({ logger });
+  const db = openDatabase({
+    connectionString: config.databaseUrl,
+    litellmSchema: config.litellmSchema,
+    applicationName: "llm-gateway-worker",
+    onIdleError: (error) => problems.report("database.connection_lost", errorFacts(error)),
+  });
+  lifecycle.own("database", { stop: () => db.destroy() });
+
+  const queue = await openJobQueue({
+    databaseUrl: config.databaseUrl,
+    redisUrl: config.redisUrl,
+    onError: (error, job) => problems.report("job.failed", { job, ...errorFacts(error) }),
+  });
+  lifecycle.own("queue", queue);
+
+  const jobs = { [SPEND_SYNC]: config.syncIntervalMs, [OUTBOX]: config.outboxIntervalMs };
+  const server = createHealthServer({ db, queueBackend: queue.backend, jobs });
+  const listener = lifecycle.own("health", await listen(server, { port: config.port, portVariable: "WORKER_PORT" }));
+
+  const stopping = new AbortController();
+  lifecycle.own("outbox", { stop: async () => stopping.abort() });
+
+  const syncSpend = createSpendSyncJob({ db, rate: { markup: config.markup, creditsPerUsd: CREDITS_PER_USD } });
+  await queue.every(SPEND_SYNC, config.syncIntervalMs, () => passOf(SPEND_SYNC, { db, logger }, syncSpend));
+
+  const sink = createAutumnSink(config.autumn);
+  const onProblem = (problem: object): void => problems.report("settlement.undelivered", { ...problem });
+  await queue.every(OUTBOX, config.outboxIntervalMs, () => passOf(OUTBOX, { db, logger }, () => runOutbox({ db, sink, onProblem, signal: stopping.signal })));
+  return { ports: { worker: listener.port } };
+}
+
+/** Runs one pass, notes its success, and logs it when it moved anything. */
+async function passOf(job: string, deps: { readonly db: DatabaseClient; readonly logger: Logger }, pass: () => Promise<object>): Promise<void> {
+  const result = await pass();
+  await recordPass(deps.db, job);
+  const moved = Object.values(result).some((value) => typeof value === "number" && value > 0);
+  if (moved) deps.logger.info({ job, ...result }, "job.done");
+}
