@@ -46,7 +46,7 @@ export interface RecordedRequest {
 }
 
 export type Fault =
-  /** This answer, with nothing done; or, `applied`, after the work was done. */
+  /** This answer (an object as JSON, text as it is), with nothing done; or, `applied`, after the work was done. */
   | { readonly kind: "answer"; readonly status: number; readonly body: string | object; readonly headers?: Readonly<Record<string, string>>; readonly applied?: boolean }
   /** The connection is cut; `applied`: after the work was done. */
   | { readonly kind: "reset"; readonly applied?: boolean }
@@ -93,7 +93,7 @@ export async function startLiteLLMStandIn(options: LiteLLMStandInOptions = {}): 
     const open = url.pathname.startsWith("/health/");
     const answer = open || request.headers.authorization === `Bearer ${masterKey}` ? route(store, recorded) : wrongMasterKey(request);
     if (fault) return misbehave(response, fault);
-    send(response, answer.status, answer.body);
+    send(response, answer.status, JSON.stringify(answer.body));
   };
   await new Promise<void>((done, fail) => server.once("error", fail).listen(options.port ?? 0, "127.0.0.1", done));
 
@@ -129,13 +129,12 @@ async function readBody(request: IncomingMessage): Promise<Readonly<Record<strin
   return text === "" ? {} : (JSON.parse(text) as Record<string, unknown>);
 }
 
-function send(response: ServerResponse, status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): void {
-  const text = typeof body === "string" ? body : JSON.stringify(body);
-  response.writeHead(status, { "content-type": typeof body === "string" ? "text/html" : "application/json", ...headers }).end(text);
+function send(response: ServerResponse, status: number, text: string, headers: Readonly<Record<string, string>> = {}): void {
+  response.writeHead(status, { "content-type": "application/json", ...headers }).end(text);
 }
 
 function misbehave(response: ServerResponse, fault: Fault): void {
-  if (fault.kind === "answer") return send(response, fault.status, fault.body, fault.headers);
+  if (fault.kind === "answer") return send(response, fault.status, typeof fault.body === "string" ? fault.body : JSON.stringify(fault.body), fault.headers);
   if (fault.kind === "reset") return void response.socket?.resetAndDestroy();
   if (fault.kind === "hang") return;
   response.writeHead(200, { "content-type": "application/json" });
@@ -310,7 +309,7 @@ function deleteKeys(store: Store, body: RecordedRequest["body"]): Answer {
   const { keys = [], key_aliases: aliases = [] } = body as { keys?: readonly string[]; key_aliases?: readonly string[] };
   const tokens = [...keys.map(tokenOf), ...aliases.flatMap((alias) => aliasHolder(store, alias)?.token ?? [])];
   const deleted = tokens.filter((token) => store.keys.delete(token));
-  if (deleted.length === 0) return raised(404, `No keys found to delete.`);
+  if (deleted.length === 0) return raised(404, "No keys found to delete.");
   if (deleted.length < keys.length) return raised(400, "Not all keys passed in were deleted. This probably means you don't have access to delete all the keys passed in.");
   return { status: 200, body: { deleted_keys: keys.length > 0 ? keys : deleted } };
 }

@@ -50,6 +50,7 @@ export const ERROR_CODES = {
 
   // The provider
   provider_key_missing: row(503, false, "api_error", "api_error", "Set the variable that the message names where the proxy runs."),
+  provider_key_rejected: row(502, false, "api_error", "api_error", "The operator replaces the provider key that the message names; the caller's own key is good."),
   provider_unreachable: row(502, true, "api_error", "api_error", "Try again; the operator checks api_base and the network."),
   provider_timeout: row(504, true, "timeout_error", "api_error", "Try again; the operator may raise router_settings.timeout."),
   provider_stream_broken: row(502, true, "api_error", "api_error", "Try again; the provider ended the answer before its end."),
