@@ -15,7 +15,7 @@ const sentAmount = z
   .union([z.number().nonnegative().max(1e12), z.string().regex(/^\d{1,12}(\.\d{1,12})?$/, "must be a decimal number such as \"2.50\"")])
   .transform((value) => normalizeDecimal(String(value)))
   // LiteLLM holds a budget as a JSON number and a DOUBLE, which keep 15 digits as they were written.
-  .refine((amount) => amount.replace(".", "").replace(/^0+/, "").length <= 15, "must have at most 15 significant digits");
+  .refine((text) => text.replace(".", "").replace(/^0+/, "").length <= 15, "must have at most 15 significant digits");
 
 /** `POST /v1/sessions`. The id of a session that exists in the same org resumes it: a new key, then the old ones revoked. */
 export const createSessionRequestSchema = z.strictObject({
