@@ -1,0 +1,66 @@
+import type { Server } from "node:http";
+import { createAdaptorServer } from "@hono/node-server";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { createLogger, listen } from "@proliferate/runtime";
+import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
+import type { GatewayApp } from "../src/dependencies.ts";
+import { connectLLMProxy } from "../src/llm-proxy.ts";
+import { createServer } from "../src/server.ts";
+
+export const TOKEN = "test-token-0123456789";
+export const SECOND_TOKEN = "other-token-0123456789";
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  // oxlint-disable-next-line typescript/no-explicit-any -- answers are asserted on field by field
+  readonly body: any;
+}
+
+export interface TestGateway {
+  readonly app: GatewayApp;
+  readonly database: TestDatabase;
+  readonly proxy: LiteLLMStandIn;
+  /** One real HTTP request with the token; `headers` win. */
+  call(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer>;
+  stop(): Promise<void>;
+}
+
+/** The gateway on a real socket, on a database of its own, before LiteLLM's management API. */
+export async function startTestGateway(): Promise<TestGateway> {
+  const database = await createTestDatabase();
+  const proxy = await startLiteLLMStandIn();
+  const app = createServer({
+    db: database.db,
+    logger: createLogger("gateway-test", "silent"),
+    apiTokens: [TOKEN, SECOND_TOKEN],
+    defaultModel: "claude-sonnet-4-5",
+    smallModel: "claude-haiku-4-5",
+    proxy: connectLLMProxy({ adminUrl: proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: proxy.masterKey }),
+  });
+  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "GATEWAY_PORT" });
+  return {
+    app,
+    database,
+    proxy,
+    call: (method, path, body, headers) => request(`http://127.0.0.1:${listener.port}${path}`, method, body, headers),
+    stop: async () => {
+      await listener.stop();
+      await proxy.stop();
+      await database.drop();
+    },
+  };
+}
+
+/** Text and bytes are sent as they are, everything else as JSON. */
+async function request(url: string, method: string, body: unknown, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
+  const raw = typeof body === "string" ? body : body === undefined ? undefined : JSON.stringify(body);
+  const answer = await fetch(url, {
+    method,
+    headers: { authorization: `Bearer ${TOKEN}`, connection: "close", ...(raw === undefined ? {} : { "content-type": "application/json" }), ...headers },
+    ...(raw === undefined ? {} : { body: raw }),
+  });
+  const text = await answer.text();
+  return { status: answer.status, headers: answer.headers, body: text === "" ? undefined : JSON.parse(text) };
+}
