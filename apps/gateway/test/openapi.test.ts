@@ -1,0 +1,70 @@
+import { readFile } from "node:fs/promises";
+import { ERROR_CODES } from "@proliferate/shared/errors";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startTestGateway, type TestGateway } from "./test-gateway.ts";
+
+interface Operation {
+  readonly summary?: string;
+  readonly security?: readonly object[];
+  readonly parameters?: readonly { readonly name: string; readonly in: string; readonly required?: boolean }[];
+  readonly requestBody?: { readonly required?: boolean };
+  readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: object }>>;
+}
+
+let gateway: TestGateway;
+let document: { readonly openapi: string; readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>; readonly components: Readonly<Record<string, object>> };
+let operations: readonly { readonly method: string; readonly path: string; readonly operation: Operation }[];
+beforeAll(async () => {
+  gateway = await startTestGateway();
+  document = (await gateway.call("GET", "/openapi.json")).body;
+  operations = Object.entries(document.paths).flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })));
+});
+afterAll(() => gateway.stop());
+
+test("the document has every route that is served, and no other", () => {
+  const served = gateway.app.routes.filter(({ method, path }) => method !== "ALL" && path !== "/openapi.json").map(({ method, path }) => `${method} ${path.replaceAll(/:([^/]+)/g, "{$1}")}`);
+
+  expect(operations.map(({ method, path }) => `${method} ${path}`).sort()).toEqual([...new Set(served)].sort());
+});
+
+test("docs/http-api.md names the same routes", async () => {
+  const page = await readFile(new URL("../../../docs/http-api.md", import.meta.url), "utf8");
+  const named = [...page.matchAll(/^### `([A-Z]+) ([^`]+)`$/gm)].map(([, method, path]) => `${method} ${path}`);
+
+  expect(named.sort()).toEqual([...operations.map(({ method, path }) => `${method} ${path}`), "GET /openapi.json"].sort());
+});
+
+test("every operation states its summary, its token, its body and its path parameters", () => {
+  for (const { method, path, operation } of operations) {
+    const inPath = [...path.matchAll(/\{([^}]+)\}/g)].map(([, name]) => name);
+    expect({
+      path,
+      summary: (operation.summary ?? "") !== "",
+      token: operation.security !== undefined,
+      body: operation.requestBody?.required === true,
+      parameters: (operation.parameters ?? []).filter((parameter) => parameter.in === "path" && parameter.required).map(({ name }) => name),
+    }).toEqual({ path, summary: true, token: path.startsWith("/v1/"), body: method === "POST", parameters: inPath });
+  }
+});
+
+test("every error that a route documents has the status of its code, and every reference leads somewhere", () => {
+  for (const { operation } of operations) {
+    for (const [status, { description }] of Object.entries(operation.responses)) {
+      const codes = [...description.matchAll(/`([a-z_]+)`/g)].map(([, code]) => code).filter((code) => code !== undefined && code in ERROR_CODES);
+      expect(codes.map((code) => ERROR_CODES[code as keyof typeof ERROR_CODES].status)).toEqual(codes.map(() => Number(status)));
+    }
+  }
+  const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)].map(([, name]) => name ?? "");
+  expect(references.length).toBeGreaterThan(operations.length);
+  expect(Object.keys(document.components["schemas"] ?? {})).toEqual(expect.arrayContaining(references));
+});
+
+test("every documented route really answers, with a status that it documents", async () => {
+  await gateway.call("POST", "/v1/sessions", { session_id: "s1", org_id: "org_a" });
+  const required: Readonly<Record<string, string>> = { "/v1/sessions": "?org_id=org_a" };
+  for (const { method, path, operation } of operations) {
+    const concrete = path.replace("{session_id}", "s1").replace("{org_id}", "org_a");
+    const { status } = await gateway.call(method, concrete + (method === "GET" ? (required[path] ?? "") : ""), method === "POST" ? { org_id: "org_a" } : undefined);
+    expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({ method, path, status: method === "POST" ? 201 : 200, documented: true });
+  }
+});

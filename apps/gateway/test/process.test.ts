@@ -1,0 +1,102 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { TOKEN } from "./test-gateway.ts";
+
+let database: TestDatabase;
+let proxy: LiteLLMStandIn;
+const children: ChildProcess[] = [];
+beforeAll(async () => {
+  database = await createTestDatabase();
+  proxy = await startLiteLLMStandIn();
+});
+afterEach(() => children.splice(0).forEach((child) => child.kill("SIGKILL")));
+afterAll(async () => {
+  await proxy.stop();
+  await database.drop();
+});
+
+const settings = (): Record<string, string> => ({
+  DATABASE_URL: database.connectionString,
+  GATEWAY_PORT: "0",
+  GATEWAY_API_TOKEN: TOKEN,
+  LLM_PROXY_URL: proxy.url,
+  LLM_PROXY_MASTER_KEY: proxy.masterKey,
+});
+
+interface Started {
+  readonly child: ChildProcess;
+  /** Resolves with what the process tells its parent first. */
+  readonly message: Promise<{ readonly type: string; readonly code?: string; readonly ports?: { readonly gateway: number } }>;
+  readonly stderr: () => string;
+}
+
+function start(environment: Record<string, string>): Started {
+  const child = spawn(process.execPath, [new URL("../src/main.ts", import.meta.url).pathname], { env: environment, stdio: ["ignore", "ignore", "pipe", "ipc"] });
+  children.push(child);
+  let stderr = "";
+  child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  return { child, message: once(child, "message").then(([message]) => message as Awaited<Started["message"]>), stderr: () => stderr };
+}
+
+test("the process says when it is ready, mints through the proxy, and stops cleanly when told to", async () => {
+  const { child, message, stderr } = start(settings());
+  const { type, ports } = await message;
+  const answer = await fetch(`http://127.0.0.1:${ports?.gateway}/v1/sessions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" },
+    body: JSON.stringify({ org_id: "org_a" }),
+  });
+  const { api_key: apiKey, base_url: baseUrl } = (await answer.json()) as { api_key: string; base_url: string };
+  child.kill("SIGTERM");
+  const [status] = await once(child, "exit");
+
+  expect([type, answer.status, status]).toEqual(["ready", 201, 0]);
+  expect(proxy.accepts(apiKey)).toBe(true);
+  expect(baseUrl).toBe(`${proxy.url}/v1`);
+  expect(stderr()).not.toContain(apiKey);
+  expect(stderr()).not.toContain(proxy.masterKey);
+});
+
+test.each([
+  ["DATABASE_URL", "env_invalid"],
+  ["GATEWAY_API_TOKEN", "env_invalid"],
+  ["LLM_PROXY_URL", "proxy_not_configured"],
+  ["LLM_PROXY_MASTER_KEY", "proxy_not_configured"],
+])("without %s it ends with one line that names the variable", async (name, code) => {
+  const { [name]: _left, ...environment } = settings();
+  const { child, message, stderr } = start(environment);
+  const exited = once(child, "exit");
+
+  expect((await message).code).toBe(code);
+  expect((await exited)[0]).toBe(1);
+  expect(stderr()).toContain(name);
+  expect(stderr().trim().split("\n")).toHaveLength(1);
+});
+
+test("a token that is short enough to guess is refused without being repeated", async () => {
+  const { message, stderr, child } = start({ ...settings(), GATEWAY_API_TOKEN: `${TOKEN},hunter2` });
+  const exited = once(child, "exit");
+
+  expect((await message).code).toBe("env_invalid");
+  await exited;
+  expect(stderr()).toContain("GATEWAY_API_TOKEN");
+  expect(stderr()).not.toContain("hunter2");
+});
+
+test("a taken port is named with the variable that changes it", async () => {
+  const other = createServer().listen(0, "0.0.0.0");
+  await once(other, "listening");
+  const { port } = other.address() as AddressInfo;
+  const { message, stderr, child } = start({ ...settings(), GATEWAY_PORT: String(port) });
+  const exited = once(child, "exit");
+
+  expect((await message).code).toBe("port_in_use");
+  await exited;
+  other.close();
+  expect(stderr()).toMatch(new RegExp(`${port}.*GATEWAY_PORT`));
+});

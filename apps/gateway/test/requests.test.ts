@@ -1,0 +1,133 @@
+import { openDatabase } from "@proliferate/db";
+import { createLogger } from "@proliferate/runtime";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { connectLLMProxy } from "../src/llm-proxy.ts";
+import { createServer } from "../src/server.ts";
+import { SECOND_TOKEN, startTestGateway, type TestGateway, TOKEN } from "./test-gateway.ts";
+
+let gateway: TestGateway;
+beforeAll(async () => {
+  gateway = await startTestGateway();
+});
+afterAll(() => gateway.stop());
+
+const countSessions = async (): Promise<number> => (await gateway.database.db.selectFrom("gateway_sessions").select("session_id").execute()).length;
+
+test.each([
+  ["no token", { authorization: "" }],
+  ["a wrong token", { authorization: "Bearer wrong-token-0123456789" }],
+  ["a token in another scheme", { authorization: `Basic ${TOKEN}` }],
+  ["a part of a token", { authorization: `Bearer ${TOKEN.slice(0, -1)}` }],
+])("%s is refused, on a route that does not exist, too", async (_case, headers) => {
+  const known = await gateway.call("POST", "/v1/sessions", { org_id: "org_a" }, headers);
+  const unknown = await gateway.call("GET", "/v1/nothing", undefined, headers);
+
+  expect([known.status, known.body.error.code, known.headers.get("www-authenticate")]).toEqual([401, "unauthorized", "Bearer"]);
+  expect(unknown.status).toBe(401);
+  expect(await countSessions()).toBe(0);
+});
+
+test("each of several tokens is accepted, so that one can be replaced while the other works", async () => {
+  const answer = await gateway.call("GET", "/v1/billing/status", undefined, { authorization: `Bearer ${SECOND_TOKEN}` });
+
+  expect(answer.status).toBe(200);
+});
+
+test("a request id is taken over, sent back, and named in an error", async () => {
+  const { headers, body } = await gateway.call("GET", "/v1/sessions/none", undefined, { "x-request-id": "trace-7" });
+
+  expect(headers.get("x-request-id")).toBe("trace-7");
+  expect(body).toEqual({ error: { code: "session_not_found", message: "There is no session none.", fix: expect.any(String), request_id: "trace-7" } });
+});
+
+test("a request id that could forge a log line is replaced", async () => {
+  const { headers } = await gateway.call("GET", "/livez", undefined, { "x-request-id": "a b{}" });
+
+  expect(headers.get("x-request-id")).toMatch(/^req_[0-9a-f-]{36}$/);
+});
+
+test("a path that does not exist and a method that a path does not take are told apart", async () => {
+  const unknown = await gateway.call("GET", "/v1/nothing");
+  const method = await gateway.call("PUT", "/v1/sessions/s1", {});
+
+  expect([unknown.status, unknown.body.error.code]).toEqual([404, "not_found"]);
+  expect([method.status, method.body.error.code, method.headers.get("allow")]).toEqual([405, "method_not_allowed", "GET, DELETE"]);
+});
+
+const badSessions: readonly (readonly [what: string, body: unknown, param: string | undefined])[] = [
+  ["no org", {}, "org_id"],
+  ["an id that could leave its path", { org_id: "org/../x" }, "org_id"],
+  ["an unknown field, a typing error perhaps", { org_id: "org_a", max_budget: 1 }, undefined],
+  ["a negative budget", { org_id: "org_a", max_budget_usd: "-1" }, "max_budget_usd"],
+  ["a budget that is no number", { org_id: "org_a", max_budget_usd: "much" }, "max_budget_usd"],
+  ["a budget finer than a double", { org_id: "org_a", max_budget_usd: "123456.0000000001" }, "max_budget_usd"],
+  ["a duration that LiteLLM would misread", { org_id: "org_a", duration: "30min" }, "duration"],
+  ["an empty allow list", { org_id: "org_a", models: [] }, "models"],
+  ["metadata that is no object", { org_id: "org_a", metadata: "x" }, "metadata"],
+  ["an array", [], undefined],
+];
+
+test.each(badSessions)("a session with %s is refused by name and changes nothing", async (_what, body, param) => {
+  const answer = await gateway.call("POST", "/v1/sessions", body);
+
+  expect([answer.status, answer.body.error.code]).toEqual([400, "invalid_request"]);
+  expect(answer.body.error.param).toBe(param);
+  expect(await countSessions()).toBe(0);
+  expect(gateway.proxy.requests).toEqual([]);
+});
+
+test.each([
+  ["broken JSON", '{"org_id": ', {}, 400, "invalid_json"],
+  ["nothing", "", {}, 400, "invalid_json"],
+  ["a form", "org_id=org_a", { "content-type": "application/x-www-form-urlencoded" }, 400, "invalid_request"],
+  ["more than a megabyte", JSON.stringify({ org_id: "org_a", metadata: { text: "x".repeat(1_048_576) } }), {}, 413, "request_too_large"],
+] as const)("a body of %s is refused and changes nothing", async (_what, body, headers, status, code) => {
+  const answer = await gateway.call("POST", "/v1/sessions", body, headers);
+
+  expect([answer.status, answer.body.error.code]).toEqual([status, code]);
+  expect(await countSessions()).toBe(0);
+});
+
+test.each([
+  ["/v1/sessions", "org_id"],
+  ["/v1/sessions?org_id=org_a&limit=0", "limit"],
+  ["/v1/sessions?org_id=org_a&cursor=guess", "cursor"],
+  ["/v1/orgs/org_a/usage?from=yesterday", "from"],
+  ["/v1/orgs/org_a/usage?from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z", "from"],
+  ["/v1/orgs/org_a/ledger?cursor=guess", "cursor"],
+  ["/v1/orgs/org_a/ledger?limit=100000", "limit"],
+  ["/v1/orgs/-bad/ledger", "org_id"],
+])("GET %s names the wrong parameter", async (path, param) => {
+  const answer = await gateway.call("GET", path);
+
+  expect([answer.status, answer.body.error.code, answer.body.error.param]).toEqual([400, "invalid_request", param]);
+});
+
+test("without its database the gateway answers that the store is unavailable, and is not ready", async () => {
+  const db = openDatabase({ connectionString: "postgresql://app@127.0.0.1:1/app" });
+  const app = createServer({
+    db,
+    logger: createLogger("gateway-test", "silent"),
+    apiTokens: [TOKEN],
+    defaultModel: "claude-sonnet-4-5",
+    smallModel: "claude-haiku-4-5",
+    proxy: connectLLMProxy({ adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey }),
+  });
+
+  const answer = await app.request("/v1/billing/status", { headers: { authorization: `Bearer ${TOKEN}` } });
+  const ready = await app.request("/readyz");
+  await db.destroy();
+
+  expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "1"]);
+  expect(await answer.json()).toMatchObject({ error: { code: "store_unavailable" } });
+  expect([ready.status, await ready.json()]).toMatchObject([503, { checks: [{ name: "database", ok: false }, { name: "llm_proxy", ok: true }] }]);
+});
+
+test("the gateway is ready when database and proxy answer, and says which does not", async () => {
+  const ready = await gateway.call("GET", "/readyz", undefined, { authorization: "" });
+  gateway.proxy.failNext("/health/readiness", ...Array.from({ length: 5 }, () => ({ kind: "reset" }) as const));
+  const notReady = await gateway.call("GET", "/readyz", undefined, { authorization: "" });
+
+  expect([ready.status, ready.body.status]).toEqual([200, "ready"]);
+  expect([notReady.status, notReady.body.checks]).toMatchObject([503, [{ name: "database", ok: true }, { name: "llm_proxy", ok: false }]]);
+});
