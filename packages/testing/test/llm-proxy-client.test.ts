@@ -212,6 +212,15 @@ describe("revoking", () => {
     }
   });
 
+  it("does not take the 404 of the data plane for success", async () => {
+    proxy.failNext("/key/delete", { kind: "answer", status: 404, body: { error: { message: "Management routes are on another port.", type: "invalid_request_error", param: null, code: "not_found" } } });
+
+    const error = await failureOf(client.revokeKeys([sha256("sk-some-key")]));
+
+    expect(error.code).toBe("proxy_rejected");
+    expect(error.message).toContain("Management routes are on another port.");
+  });
+
   it("believes the code 404 in the body of another status", async () => {
     await client.generateSessionAPIKey("session-1", "org-1");
     proxy.failNext("/key/delete", { kind: "answer", status: 500, body: { error: { message: "{'error': 'No keys found'}", type: "auth_error", param: "None", code: "404" } }, applied: true });

@@ -100,7 +100,7 @@ export async function deleteKeys(context: ManagementContext, tokenHashes: readon
     for (const tokenHash of tokenHashes) await deleteKeys(context, [tokenHash]);
     return;
   }
-  if (answer.accepted || answer.status !== 404) acceptAnswer("revoke keys", answer, deleteKeysResponseSchema);
+  if (answer.accepted || answer.code !== "404") acceptAnswer("revoke keys", answer, deleteKeysResponseSchema);
 }
 
 /** Gives a key another alias. False when it was refused: the key is gone, or another holds the alias. */

@@ -20,6 +20,8 @@ export function safeServerText(text: string, credentials: readonly string[]): st
 export interface ManagementFailure {
   /** The status that is meant: the body's code where it is one (LiteLLM sends 404 inside other statuses), else HTTP's. */
   readonly status: number;
+  /** The body's code; `"404"` for a key that is not there, while a path that is not there has a word or none. */
+  readonly code: string | undefined;
   /** What the server said; not yet fit for a message. */
   readonly text: string;
 }
@@ -52,10 +54,10 @@ export function readManagementFailure(httpStatus: number, body: unknown): Manage
   if (!parsed.success) return undefined;
   if (!("error" in parsed.data)) {
     const text = describeDetail(parsed.data.detail);
-    return text === undefined ? undefined : { status: httpStatus, text };
+    return text === undefined ? undefined : { status: httpStatus, code: String(httpStatus), text };
   }
   const { message, code } = parsed.data.error as { message?: unknown; code?: string | number | null };
   const raw = typeof message === "string" ? message : JSON.stringify(message ?? "");
   const codeIsStatus = /^[45]\d\d$/.test(String(code));
-  return { status: codeIsStatus ? Number(code) : httpStatus, text: stringifiedDetail.exec(raw)?.[2] ?? raw };
+  return { status: codeIsStatus ? Number(code) : httpStatus, code: code?.toString(), text: stringifiedDetail.exec(raw)?.[2] ?? raw };
 }

@@ -43,7 +43,7 @@ export function startDeadline(timeoutMs: number, caller: AbortSignal | undefined
 /** A 2xx with its JSON, or a refusal that the caller may know how to read. `tries` > 1: an earlier one may have taken effect. */
 export type ManagementAnswer =
   | { readonly accepted: true; readonly body: unknown; readonly tries: number }
-  | { readonly accepted: false; readonly status: number; readonly message: string; readonly tries: number };
+  | { readonly accepted: false; readonly status: number; readonly code: string | undefined; readonly message: string; readonly tries: number };
 
 interface RawAnswer {
   readonly status: number;
@@ -81,7 +81,8 @@ async function exchange(target: ManagementTarget, request: ManagementRequest, si
 }
 
 function networkErrorName(error: unknown): string {
-  const cause = error instanceof Error ? (error.cause as { code?: unknown } | undefined) : undefined;
+  const cause = error instanceof Error ? (error.cause as { code?: unknown; message?: unknown } | undefined) : undefined;
+  if (cause?.message === "bad port") return "this port is one that no HTTP client may use";
   return typeof cause?.code === "string" ? cause.code : "connection failed";
 }
 
@@ -132,7 +133,7 @@ function judge(target: ManagementTarget, request: ManagementRequest, answer: Raw
   if (status === 401 || status === 403) return new AppError("proxy_unauthorized", `The LLM proxy refused the master key for ${what} with ${status}${told}`);
   if (isTransient(status)) return new AppError("proxy_unreachable", `The LLM proxy failed at ${what} with ${status} (try ${tries})${told}`);
   if (!failure) return new AppError("proxy_bad_response", `The LLM proxy answered ${what} with ${status}, but not as LiteLLM does.`);
-  return { accepted: false, status, message, tries };
+  return { accepted: false, status, code: failure.code, message, tries };
 }
 
 function timeoutError(what: string, deadline: Deadline): AppError {
