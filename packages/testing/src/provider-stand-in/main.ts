@@ -1,10 +1,11 @@
 import { startProviderStandIn } from "./server.ts";
 
 /**
- * The stand-in as a process of the development stack: `node main.ts [port] [key]`. Reports `{type: "ready", ports}` over
- * IPC as our own processes do, and ends with its parent.
+ * The stand-in as a process of the development stack. Variables: PROVIDER_STAND_IN_PORT (default: any free one),
+ * PROVIDER_STAND_IN_API_KEY (default: any key is taken). Reports `{type: "ready", ports: {provider}}` over IPC, as our own
+ * processes do, and ends with its parent.
  */
-const [port = "0", apiKey] = process.argv.slice(2);
+const { PROVIDER_STAND_IN_PORT: port = "0", PROVIDER_STAND_IN_API_KEY: apiKey } = process.env;
 
 try {
   const standIn = await startProviderStandIn({ port: Number(port), journalSize: 100, frameGapMs: 5, ...(apiKey && { apiKey }) });
@@ -12,7 +13,7 @@ try {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, exit);
   if (process.channel) process.on("disconnect", exit);
   process.stderr.write(`provider stand-in: ${standIn.url}\n`);
-  process.send?.({ type: "ready", ports: { http: standIn.port } });
+  process.send?.({ type: "ready", ports: { provider: standIn.port } });
 } catch (error) {
   const { code, message } = error as NodeJS.ErrnoException;
   process.stderr.write(`provider stand-in: ${message}\n`);
