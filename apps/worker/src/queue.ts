@@ -1,4 +1,5 @@
 import type { Stoppable } from "@proliferate/runtime";
+import { AppError } from "@proliferate/shared/errors";
 import { createPostgresBackend, type PgPool, Queue, runMigrations, withBackend, Worker } from "bullmq";
 import pg from "pg";
 
@@ -31,7 +32,7 @@ const STOP_TIMEOUT_MS = 3_000;
 const MISSED_TICKS = 4;
 const KEEP_JOBS = { removeOnComplete: { count: 20 }, removeOnFail: { count: 20 } } as const;
 
-/** Opens the queue on Redis when there is a URL, else on PostgreSQL, whose tables it makes first. */
+/** Opens the queue on Redis when there is a URL, else on PostgreSQL, whose tables it makes first; throws `database_unreachable`. */
 export async function openJobQueue(options: JobQueueOptions): Promise<JobQueue> {
   return options.redisUrl ? openOnRedis(options.redisUrl, options) : openOnPostgres(options);
 }
@@ -49,7 +50,10 @@ async function openOnPostgres(options: JobQueueOptions): Promise<JobQueue> {
   const pool = new pg.Pool({ connectionString: options.databaseUrl, max: POOL_SIZE, options: `-c search_path=${SCHEMA}`, application_name: "llm-gateway-queue" });
   pool.on("error", (error) => options.onError(error, "queue"));
   // A worker on a schema without tables would spin in errors.
-  const client = await pool.connect();
+  const client = await pool.connect().catch(async (error: unknown) => {
+    await pool.end();
+    throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}`, { cause: error });
+  });
   try {
     await runMigrations(client);
   } finally {

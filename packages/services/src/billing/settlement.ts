@@ -138,8 +138,9 @@ async function deliverOne(db: DatabaseClient, claim: ClaimedBatch, options: Sett
   const attempt = await beginAttempt(db, claim, { idempotencyKey: claim.idempotencyKey, leaseMs: options.leaseMs ?? 60_000 });
   if (attempt === undefined) return undefined;
   options.onStep?.("begun");
+  // The message of a foreign error may quote what was sent, so only its name is kept.
   const outcome = await options.sink.deliver(claim).catch(
-    (error: unknown): DeliveryOutcome => ({ kind: "unknown", code: "sink_failed", message: `The sink failed: ${(error as Error).message}` }),
+    (error: unknown): DeliveryOutcome => ({ kind: "unknown", code: "sink_failed", message: `The sink threw ${(error as Error).name}.` }),
   );
   options.onStep?.("answered");
   const record = recordOf(outcome, { claim, attempt, options });

@@ -1,0 +1,85 @@
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { closedPort, startWorkerProcess, waitUntil, type WorkerProcess } from "./worker-process.ts";
+
+let database: TestDatabase;
+/** Of an Autumn that is down. */
+let autumnPort: number;
+const workers: WorkerProcess[] = [];
+beforeAll(async () => {
+  [database, autumnPort] = await Promise.all([createTestDatabase(), closedPort()]);
+});
+afterEach(async () => {
+  await Promise.all(workers.splice(0).map((worker) => worker.end("SIGKILL")));
+});
+afterAll(() => database.drop());
+
+const environment = () => ({
+  DATABASE_URL: database.connectionString,
+  AUTUMN_API_KEY: "am_sk_test_secret_of_the_test",
+  AUTUMN_API_URL: `http://127.0.0.1:${autumnPort}/v1`,
+  LLM_SYNC_INTERVAL_MS: "200",
+  OUTBOX_INTERVAL_MS: "200",
+});
+
+async function start(overrides: Readonly<Record<string, string>> = {}): Promise<WorkerProcess> {
+  const worker = await startWorkerProcess({ ...environment(), ...overrides });
+  workers.push(worker);
+  return worker;
+}
+
+async function get(worker: WorkerProcess, path: string): Promise<{ status: number; body: Record<string, unknown> }> {
+  const response = await fetch(`${worker.url}${path}`);
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+}
+
+it("meters and seals while Autumn is down, says so, and logs no key", async () => {
+  const worker = await start();
+  await insertSpendRows(database.db, [{ spendUsd: "0.1" }]);
+
+  const { body } = await waitUntil(
+    () => get(worker, "/status"),
+    ({ body: status }) => (status["billing"] as { batches: { sealed: { credits: string } } }).batches.sealed.credits === "30",
+  );
+  await waitUntil(async () => worker.log(), (log) => log.includes("settlement.undelivered"));
+
+  expect(body).toMatchObject({ queue: "postgres", billing: { openEvents: 0, openCredits: "0", batches: { dead: { batches: 0 } }, reviews: { no_org: 0 } } });
+  expect((await get(worker, "/livez")).status).toBe(200);
+  expect(await waitUntil(() => get(worker, "/readyz"), ({ status }) => status === 200)).toMatchObject({ body: { status: "ok", problems: [] } });
+  expect((await get(worker, "/nothing")).status).toBe(404);
+  expect(worker.log()).not.toContain("secret_of_the_test");
+});
+
+it("stops cleanly and soon at SIGTERM", async () => {
+  const worker = await start();
+  const askedAt = performance.now();
+
+  expect(await worker.end("SIGTERM")).toBe(0);
+  expect(performance.now() - askedAt).toBeLessThan(5_000);
+});
+
+it("waits for stock LiteLLM to make its table, with one clear line instead of a crash", async () => {
+  const worker = await start({ LITELLM_DB_SCHEMA: "not_migrated" });
+
+  await waitUntil(async () => worker.log(), (log) => log.includes("spend_source_missing"));
+  const ready = await waitUntil(() => get(worker, "/readyz"), ({ status }) => status === 503 || status === 200);
+
+  expect(ready.body).toHaveProperty("jobs");
+  expect(worker.log().match(/spend_source_missing/g)).toHaveLength(1);
+  expect(worker.child.exitCode).toBeNull();
+});
+
+it.each([
+  ["DATABASE_URL", { DATABASE_URL: "" }],
+  ["AUTUMN_API_KEY", { AUTUMN_API_KEY: "" }],
+  ["AUTUMN_API_URL", { AUTUMN_API_URL: "autumn" }],
+  ["BILLING_MARKUP", { BILLING_MARKUP: "three" }],
+  ["LLM_SYNC_INTERVAL_MS", { LLM_SYNC_INTERVAL_MS: "soon" }],
+])("refuses to start on a wrong %s, and names it", async (name, overrides) => {
+  await expect(startWorkerProcess({ ...environment(), ...overrides })).rejects.toThrow(new RegExp(`${name}.*docs/env.md`, "s"));
+});
+
+it("says that the database cannot be reached", async () => {
+  await expect(startWorkerProcess({ ...environment(), DATABASE_URL: `postgresql://app@127.0.0.1:${autumnPort}/app` })).rejects.toThrow(/PostgreSQL cannot be reached.*DATABASE_URL/s);
+});
