@@ -23,7 +23,7 @@ export function errorBody(error: AppError, dialect: Dialect, requestId: string):
 /** The same as an event of a stream that has begun; real clients raise on it. */
 export function errorEvent(error: AppError, dialect: Dialect, requestId: string): string {
   const data = JSON.stringify(errorBody(error, dialect, requestId));
-  return dialect === "anthropic" ? `\n\nevent: error\ndata: ${data}\n\n` : `\n\ndata: ${data}\n\n`;
+  return dialect === "anthropic" ? `event: error\ndata: ${data}\n\n` : `data: ${data}\n\n`;
 }
 
 /** Both spellings, on every answer: Anthropic's clients read one, OpenAI's the other. */
@@ -33,6 +33,7 @@ export function identityHeaders(requestId: string): Record<string, string> {
 
 /** The one place where the data plane turns an error into an answer. Nothing of the answer may have been sent. */
 export function sendError(response: ServerResponse, dialect: Dialect, requestId: string, error: AppError, extra: Readonly<Record<string, string>> = {}): void {
+  if (response.destroyed) return;
   const bytes = Buffer.from(JSON.stringify(errorBody(error, dialect, requestId)));
   const status = error.status === 0 ? 500 : error.status;
   response.writeHead(status, {

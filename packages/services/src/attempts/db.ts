@@ -1,4 +1,4 @@
-import type { DatabaseExecutor, RequestAttemptTable } from "@proliferate/db";
+import type { DatabaseClient, DatabaseExecutor, RequestAttemptTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
 import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/db.ts";
@@ -12,7 +12,7 @@ import type { AttemptCheckpoint } from "./checkpoint.ts";
 /** An attempt as it was admitted; it never changes. */
 export type AdmittedAttempt = Readonly<Omit<Selectable<RequestAttemptTable>, "checkpoint" | "checkpointed_at">>;
 
-export type AttemptRow = AdmittedAttempt & { readonly checkpoint: AttemptCheckpoint | null };
+export type AttemptRow = AdmittedAttempt & { readonly checkpoint: AttemptCheckpoint | null; readonly checkpointed_at: Date | null };
 
 export interface CounterRow {
   readonly scope: "key" | "team";
@@ -143,4 +143,25 @@ export async function listAttempts(db: DatabaseExecutor, instanceId: number, lim
 export async function nextInstanceId(db: DatabaseExecutor): Promise<number> {
   const { rows } = await sql<{ id: number }>`select nextval('proxy_instance_ids')::integer as id`.execute(db);
   return rows[0]?.id ?? 0;
+}
+
+/** The class of the process locks that live instances hold, each on its own id; any constant that is ours. */
+export const INSTANCE_LOCK_CLASS = 7_031_002;
+
+/**
+ * Does the work while holding the process lock of a dead instance, on a connection of its own. False, and nothing done,
+ * when the instance lives or somebody else is at it.
+ */
+export async function withDeadInstance(db: DatabaseClient, instanceId: number, work: () => Promise<void>): Promise<boolean> {
+  return db.connection().execute(async (connection) => {
+    const { rows } = await sql<{ free: boolean }>`
+      select pg_try_advisory_lock(${INSTANCE_LOCK_CLASS}::integer, ${instanceId}::integer) as free`.execute(connection);
+    if (!rows[0]?.free) return false;
+    try {
+      await work();
+      return true;
+    } finally {
+      await sql`select pg_advisory_unlock(${INSTANCE_LOCK_CLASS}::integer, ${instanceId}::integer)`.execute(connection);
+    }
+  });
 }

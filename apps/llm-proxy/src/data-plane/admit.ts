@@ -1,0 +1,54 @@
+import type { IncomingHttpHeaders } from "node:http";
+import { admitAttempt } from "@proliferate/services/attempts/admit";
+import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
+import { NO_USAGE } from "@proliferate/services/metering/usage";
+import { priceUsage, worstCasePicoUsd } from "@proliferate/services/pricing/price";
+import { decimalFromPicoUsd } from "@proliferate/shared/money";
+import type { Call } from "./call.ts";
+import type { DataPlaneDeps } from "./deps.ts";
+import { estimateInputTokens } from "./estimate.ts";
+import type { RequestBody } from "./request-body.ts";
+import type { Deployment } from "./route.ts";
+
+/** Reserved for the output of a request that sets no limit; no model here answers more at once without being asked to. */
+const DEFAULT_MAX_OUTPUT_TOKENS = 32_000;
+
+const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "x-session-affinity"] as const;
+
+/** Puts the request on record and reserves its worst case. Throws what `admitAttempt` throws; then nothing is forwarded. */
+export async function admit(deps: DataPlaneDeps, call: Call, keyHash: string, body: RequestBody, deployment: Deployment): Promise<AdmittedAttempt> {
+  const estimatedInputTokens = estimateInputTokens(body.json);
+  const minimum = priceUsage(deployment.price, { ...NO_USAGE, inputTokens: estimatedInputTokens });
+  const worstCase = worstCasePicoUsd(deployment.price, estimatedInputTokens, body.maxOutputTokens ?? deployment.maxOutputTokens ?? DEFAULT_MAX_OUTPUT_TOKENS);
+  return admitAttempt(deps.db, {
+    keyHash,
+    minimumUsd: decimalFromPicoUsd(minimum),
+    worstCaseUsd: decimalFromPicoUsd(worstCase),
+    attempt: {
+      attempt_id: call.requestId,
+      instance_id: deps.instanceId,
+      dialect: call.dialect,
+      call_type: call.dialect === "anthropic" ? "anthropic_messages" : "acompletion",
+      model_group: deployment.modelName,
+      model: deployment.model,
+      provider: deployment.provider,
+      api_base: deployment.apiBase,
+      price_id: deployment.priceId,
+      end_user: storable(headerText(call.request.headers, "x-litellm-end-user-id") ?? body.endUser),
+      client_session_id: storable(SESSION_HEADERS.map((name) => headerText(call.request.headers, name)).find(Boolean)),
+      requester_ip_address: call.request.socket.remoteAddress ?? null,
+      estimated_input_tokens: estimatedInputTokens,
+      started_at: call.startedAt,
+    },
+  });
+}
+
+function headerText(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** The caller's text as a column takes it: bounded, and without the one character that PostgreSQL cannot hold. */
+function storable(text: string | undefined): string | null {
+  return text === undefined ? null : text.replaceAll("\u0000", "").slice(0, 256);
+}

@@ -1,0 +1,21 @@
+import type { DatabaseClient } from "@proliferate/db";
+import type { Logger } from "@proliferate/runtime";
+import type { ModelTable } from "../config/model-table.ts";
+import type { Settler } from "./settle.ts";
+import type { Upstreams } from "./upstream.ts";
+
+/** All that the data plane stands on. It has no globals and makes none of these itself. */
+export interface DataPlaneDeps {
+  readonly db: DatabaseClient;
+  readonly logger: Logger;
+  readonly models: ModelTable;
+  readonly upstreams: Upstreams;
+  /** How often a request is sent again whose provider could not be reached at all. */
+  readonly connectRetries: number;
+  readonly settler: Settler;
+  /** Written on each attempt; a lock on it says that this process lives. */
+  readonly instanceId: number;
+  readonly masterKey: string;
+  /** Named where a management route is asked for on the wrong port. */
+  readonly adminPort: number;
+}

@@ -1,0 +1,32 @@
+import { isModelAllowed } from "@proliferate/services/attempts/admit";
+import type { CallerRow } from "@proliferate/services/keys/db";
+import { AppError } from "@proliferate/shared/errors";
+import type { Deployment, ModelTable } from "../config/model-table.ts";
+
+/** LiteLLM's constant: models have no date of birth here. */
+const CREATED = 1_677_610_602;
+
+/** `GET /v1/models`: what the key may use, in a shape that both OpenAI's and Anthropic's clients read. */
+export function listModels(models: ModelTable, caller: CallerRow): unknown {
+  const data = models.list().filter(({ modelName }) => isModelAllowed(caller, modelName)).map(modelView);
+  return { object: "list", data, has_more: false, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
+}
+
+/** `GET /v1/models/{id}`. Throws `model_not_found`, also for one that the key may not use. */
+export function showModel(models: ModelTable, caller: CallerRow, id: string): unknown {
+  const deployment = models.find(id);
+  if (deployment && isModelAllowed(caller, id)) return modelView(deployment);
+  throw new AppError("model_not_found", `There is no model "${id.slice(0, 128)}" for this key.`, { param: "model" });
+}
+
+function modelView({ modelName, provider }: Deployment): { readonly id: string } & Record<string, unknown> {
+  return {
+    id: modelName,
+    object: "model",
+    created: CREATED,
+    owned_by: provider,
+    type: "model",
+    display_name: modelName,
+    created_at: new Date(CREATED * 1_000).toISOString(),
+  };
+}

@@ -1,0 +1,104 @@
+import { randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { AppError } from "@proliferate/shared/errors";
+import { ALIVE, checkReadiness } from "../health.ts";
+import { answerRequest, countTokens } from "./answer.ts";
+import { authenticate } from "./authenticate.ts";
+import type { Call } from "./call.ts";
+import type { DataPlaneDeps } from "./deps.ts";
+import type { Dialect } from "./dialect.ts";
+import { asAppError, identityHeaders, sendError } from "./error-response.ts";
+import { listModels, showModel } from "./models.ts";
+import { type DataPlaneRoute, queryOf, ROUTE_METHODS, routeOfPath } from "./paths.ts";
+
+export interface DataPlane {
+  readonly server: Server;
+  /** Resolves when no request is being handled; each one's settlement included. */
+  idle(): Promise<void>;
+}
+
+/** The data plane: the two LLM dialects, the model list and health. Everything but health and `/` asks for a virtual key. */
+export function createDataPlane(deps: DataPlaneDeps): DataPlane {
+  const running = new Set<Promise<void>>();
+  const server = createServer({ noDelay: true, keepAliveTimeout: 75_000, requestTimeout: 600_000 }, (request, response) => {
+    // A caller that leaves while we write is no error of ours; `close` tells it where it matters.
+    response.on("error", () => undefined);
+    const handled = handle(deps, request, response);
+    running.add(handled);
+    void handled.finally(() => running.delete(handled));
+  });
+  return {
+    server,
+    idle: async () => {
+      while (running.size > 0) await Promise.all(running);
+    },
+  };
+}
+
+/** Never rejects. */
+async function handle(deps: DataPlaneDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const requestId = randomUUID();
+  const target = request.url ?? "/";
+  const route = routeOfPath(target);
+  const dialect = dialectOf(route, request);
+  try {
+    const allowed = ROUTE_METHODS[route.kind];
+    if (allowed.length > 0 && !allowed.includes(request.method ?? "")) {
+      const error = new AppError("method_not_allowed", `${target.replace(/\?.*$/s, "").slice(0, 128)} does not take ${request.method ?? "this method"}.`);
+      return sendError(response, dialect, requestId, error, { allow: allowed.join(", ") });
+    }
+    const upstreamPath = "upstreamPath" in route ? `${route.upstreamPath}${queryOf(target)}` : "";
+    await answer(deps, route, { request, response, requestId, dialect, upstreamPath, startedAt: new Date() });
+  } catch (error) {
+    refuse(deps, { request, response, requestId, dialect }, asAppError(error));
+  }
+}
+
+async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): Promise<void> {
+  switch (route.kind) {
+    case "answer":
+      return answerRequest(deps, call);
+    case "count_tokens":
+      return countTokens(deps, call);
+    case "models":
+      return sendJson(call, 200, listModels(deps.models, await authenticate(deps, call.request.headers)));
+    case "model":
+      return sendJson(call, 200, showModel(deps.models, await authenticate(deps, call.request.headers), route.id));
+    case "liveness":
+      return sendJson(call, 200, ALIVE);
+    case "readiness": {
+      const { status, body } = await checkReadiness(deps.db);
+      return sendJson(call, status, body);
+    }
+    case "root":
+      return sendJson(call, 200, { status: "ok" });
+    case "management":
+      throw new AppError("not_found", `Management routes are served on port ${deps.adminPort} only, with the master key.`);
+    default:
+      throw new AppError("not_found", "There is no such route on the data plane.");
+  }
+}
+
+function refuse(deps: DataPlaneDeps, call: Omit<Call, "startedAt" | "upstreamPath">, error: AppError): void {
+  const { request, response, requestId, dialect } = call;
+  if (error.status >= 500) {
+    deps.logger.error({ request: requestId, code: error.code, error: String(error.cause ?? error) }, "request.failed");
+  }
+  if (response.headersSent) return void response.destroy();
+  if (response.destroyed) return;
+  sendError(response, dialect, requestId, error);
+  // What is left of the body is discarded, so that the connection can go on and the caller can read the answer.
+  if (!request.complete) request.resume();
+}
+
+function sendJson({ response, requestId }: Call, status: number, body: unknown): void {
+  const bytes = Buffer.from(JSON.stringify(body));
+  response.writeHead(status, { ...identityHeaders(requestId), "content-type": "application/json", "content-length": bytes.length });
+  response.end(bytes);
+}
+
+/** Where the route does not say, Anthropic's clients are known by their version header. */
+function dialectOf(route: DataPlaneRoute, request: IncomingMessage): Dialect {
+  if ("dialect" in route) return route.dialect;
+  return request.headers["anthropic-version"] === undefined ? "openai" : "anthropic";
+}

@@ -1,0 +1,72 @@
+import type { DatabaseClient } from "@proliferate/db";
+import type { Logger, Stoppable } from "@proliferate/runtime";
+import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
+import { settleAttempt } from "@proliferate/services/attempts/settle";
+import type { AttemptOutcome } from "@proliferate/services/spend-logs/spend-log";
+
+export interface SettlerOptions {
+  readonly db: DatabaseClient;
+  readonly logger: Logger;
+  /** How long the end of an answer waits for a store that does not answer. Default 3 s. */
+  readonly holdMs?: number;
+}
+
+const RETRY_MS = { first: 50, most: 2_000 } as const;
+
+/**
+ * Settles attempts, and does not give up: what the store would not take while a caller waited is tried again in the
+ * background. What is left when the process ends is still on record as an attempt, and another process settles it.
+ */
+export class Settler implements Stoppable {
+  readonly #options: SettlerOptions;
+  readonly #running = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
+
+  constructor(options: SettlerOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the attempt is settled, or after `holdMs` while it is still being tried. Never rejects. */
+  async settle(attempt: AdmittedAttempt, outcome: AttemptOutcome): Promise<void> {
+    const settled = this.#untilSettled(attempt, outcome);
+    this.#running.add(settled);
+    void settled.finally(() => this.#running.delete(settled));
+    const { promise: held, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, this.#options.holdMs ?? 3_000);
+    await Promise.race([settled, held]);
+    clearTimeout(timer);
+  }
+
+  /** Lets every settlement have one more try, then gives up those that the store does not take. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all(this.#running);
+  }
+
+  async #untilSettled(attempt: AdmittedAttempt, outcome: AttemptOutcome): Promise<void> {
+    for (let delayMs: number = RETRY_MS.first; ; delayMs = Math.min(delayMs * 2, RETRY_MS.most)) {
+      const isLastTry = this.#stopping.signal.aborted;
+      try {
+        const result = await settleAttempt(this.#options.db, attempt, outcome);
+        if (result === "corrected") this.#options.logger.warn({ attempt: attempt.attempt_id }, "settle.corrected");
+        return;
+      } catch (error) {
+        this.#options.logger.error({ attempt: attempt.attempt_id, error: String(error), isLastTry }, "settle.failed");
+      }
+      if (isLastTry) return;
+      await this.#pause(delayMs);
+    }
+  }
+
+  /** Ends early when the process stops. */
+  #pause(delayMs: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { signal } = this.#stopping;
+    const timer = setTimeout(resolve, delayMs);
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    if (signal.aborted) resolve();
+    return promise.finally(() => {
+      clearTimeout(timer);
+    });
+  }
+}

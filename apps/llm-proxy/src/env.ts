@@ -1,0 +1,54 @@
+import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
+import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
+import { AppError } from "@proliferate/shared/errors";
+import { z } from "zod";
+
+/** Published in tutorials and in this repository's history: whoever finds the port tries these. */
+const WELL_KNOWN_KEYS: ReadonlySet<string> = new Set(["sk-1234", "sk-local-master-key", "sk-master-key", "sk-litellm-master-key", "sk-your-master-key-here"]);
+const MIN_KEY_LENGTH = 16;
+
+const masterKey = z
+  .string()
+  .min(MIN_KEY_LENGTH, `must have at least ${MIN_KEY_LENGTH} characters`)
+  .refine((key) => !WELL_KNOWN_KEYS.has(key), "is publicly known; make a random one")
+  .refine((key) => /^[\x21-\x7e]+$/.test(key), "must be printable ASCII without spaces");
+
+/** Every variable of the proxy but the provider keys, which litellm/config.yaml names itself. */
+export const LLM_PROXY_ENVIRONMENT = {
+  DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; required, here or by its alias"),
+  POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
+  LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
+  LITELLM_MASTER_KEY: masterKey.describe(`Key of the management API; random, at least ${MIN_KEY_LENGTH} characters`),
+  LLM_PROXY_PORT: portNumber.default(4000).describe("Port of the data plane; 0 = any free one"),
+  LLM_PROXY_HOST: z.string().default("0.0.0.0").describe("Address of the data plane"),
+  LLM_PROXY_ADMIN_PORT: portNumber.default(4001).describe("Port of the management API; 0 = any free one"),
+  LLM_PROXY_ADMIN_HOST: z.string().default("127.0.0.1").describe("Address of the management API; reached from this machine only unless it is changed"),
+  LLM_PROXY_DATABASE_CONNECTIONS: z.coerce.number().int().min(2).max(500).default(20).describe("Connections to PostgreSQL at most"),
+  LITELLM_CONFIG: z.string().optional().describe("Path of config.yaml, the model list; unset: the one of this repository"),
+} as const;
+
+export interface LLMProxyProcessConfig {
+  readonly databaseUrl: string;
+  readonly litellmSchema: string;
+  readonly masterKey: string;
+  readonly dataPlane: { readonly port: number; readonly host: string };
+  readonly management: { readonly port: number; readonly host: string };
+  readonly databaseConnections: number;
+  readonly configFile: string | undefined;
+}
+
+/** Throws one `env_invalid` that names every wrong variable. */
+export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProcessConfig {
+  const variables = parseEnvironment(LLM_PROXY_ENVIRONMENT, source);
+  const databaseUrl = variables.DATABASE_URL ?? variables.POSTGRES_CONNECTION_STRING;
+  if (databaseUrl === undefined) throw new AppError("env_invalid", "The environment is not usable: DATABASE_URL is not set.");
+  return {
+    databaseUrl,
+    litellmSchema: variables.LITELLM_DB_SCHEMA,
+    masterKey: variables.LITELLM_MASTER_KEY,
+    dataPlane: { port: variables.LLM_PROXY_PORT, host: variables.LLM_PROXY_HOST },
+    management: { port: variables.LLM_PROXY_ADMIN_PORT, host: variables.LLM_PROXY_ADMIN_HOST },
+    databaseConnections: variables.LLM_PROXY_DATABASE_CONNECTIONS,
+    configFile: variables.LITELLM_CONFIG,
+  };
+}

@@ -1,0 +1,62 @@
+import { type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
+import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
+import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
+import type { ModelConfig } from "./config/load-model-config.ts";
+import { recoverOrphans, startRecovery } from "./data-plane/recover.ts";
+import { createDataPlane } from "./data-plane/server.ts";
+import { Settler } from "./data-plane/settle.ts";
+import { Upstreams } from "./data-plane/upstream.ts";
+import { createManagementServer } from "./management/server.ts";
+
+export interface ProxyOptions {
+  readonly database: DatabaseOptions;
+  readonly config: ModelConfig;
+  readonly masterKey: string;
+  readonly dataPlane: { readonly port: number; readonly host: string };
+  readonly management: { readonly port: number; readonly host: string };
+}
+
+/**
+ * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse: listeners first, then
+ * what is in flight, the database last. Attempts of dead processes are settled before the first request is taken.
+ */
+export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly dataPlane: number; readonly management: number }> {
+  const { config, masterKey } = options;
+  const { models } = config;
+  if (config.ignoredSettings.length > 0) logger.warn({ settings: config.ignoredSettings }, "config.ignored_settings");
+  const db = openDatabase({ ...options.database, applicationName: "llm-proxy" });
+  lifecycle.own("database", { stop: () => db.destroy() });
+  const instanceId = await nextInstanceId(db);
+  lifecycle.own(
+    "process lock",
+    await ProcessLock.hold({
+      ...options.database,
+      lockClass: INSTANCE_LOCK_CLASS,
+      lockId: instanceId,
+      onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost"),
+      onHeld: () => logger.info({}, "process_lock.held"),
+    }),
+  );
+  const recovery = { db, logger, models, instanceId };
+  await recoverOrphans(recovery);
+  lifecycle.own("recovery", startRecovery(recovery));
+  const settler = lifecycle.own("settler", new Settler({ db, logger }));
+  const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
+
+  const managementServer = createManagementServer({ db, logger, masterKey });
+  const management = lifecycle.own("management", await listen(managementServer, { ...options.management, portVariable: "LLM_PROXY_ADMIN_PORT" }));
+  const dataPlane = createDataPlane({
+    db,
+    logger,
+    models,
+    upstreams,
+    connectRetries: config.router.retries,
+    settler,
+    instanceId,
+    masterKey,
+    adminPort: management.port,
+  });
+  lifecycle.own("requests in flight", { stop: () => dataPlane.idle() });
+  const data = lifecycle.own("data plane", await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT" }));
+  return { dataPlane: data.port, management: management.port };
+}
