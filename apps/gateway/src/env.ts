@@ -19,7 +19,7 @@ export const GATEWAY_ENVIRONMENT = {
   LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
   GATEWAY_PORT: portNumber.default(8787).describe("Port that the gateway listens on; 0 = any free one"),
   GATEWAY_API_TOKEN: apiTokens.describe(`Bearer tokens that /v1 accepts, separated by commas; each at least ${MIN_TOKEN_LENGTH} characters. Two at once make rotation possible`),
-  GATEWAY_DEFAULT_MODEL: z.string().default("claude-sonnet-4-5").describe("Model of a session that names none; a name of litellm/config.yaml"),
+  GATEWAY_DEFAULT_MODEL: z.string().default("claude-sonnet-5").describe("Model of a session that names none; a name of litellm/config.yaml"),
   GATEWAY_SMALL_MODEL: z.string().default("claude-haiku-4-5").describe("Model that agents use for titles, where the session's key allows it and its provider is that of the session's model"),
 } as const;
 

@@ -1,0 +1,112 @@
+import { readFile, stat } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { parse } from "yaml";
+import { defaultsOfVariable, ENVIRONMENT_TABLES } from "./environment-tables.ts";
+
+interface Service {
+  readonly image?: string;
+  readonly build?: string;
+  readonly command?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly ports?: readonly string[];
+  readonly volumes?: readonly string[];
+  readonly healthcheck?: object;
+  readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
+}
+
+const text = await readFile(new URL("../docker-compose.yml", import.meta.url), "utf8");
+const { services } = parse(text, { merge: true }) as { readonly services: Readonly<Record<string, Service>> };
+const environmentOf = (name: string): Readonly<Record<string, string>> => services[name]?.environment ?? {};
+/** Each `${NAME}`, with what stands after the name: `:-default`, `:?message` or nothing. */
+const interpolations = (source: string) => [...source.matchAll(/\$\{([A-Z_]+)(:-|:\?)?([^}]*)\}/g)].map(([, name = "", operator = "", rest = ""]) => ({ name, operator, rest }));
+
+const { gateway, shared, worker, migrate, common } = ENVIRONMENT_TABLES;
+const readBy: Readonly<Record<string, readonly { readonly shape: object }[]>> = { gateway: [gateway, shared, common], worker: [worker, common], migrate: [migrate, common] };
+
+test.each(Object.entries(readBy))("every variable that the %s is given is one that it reads", (service, tables) => {
+  const read = tables.flatMap(({ shape }) => Object.keys(shape));
+
+  expect(Object.keys(environmentOf(service)).filter((name) => !read.includes(name))).toEqual([]);
+});
+
+test.each(Object.entries(readBy))("the %s is given every variable that it requires, each in a form that it accepts", (service, tables) => {
+  const given = { ...environmentOf(service) };
+  for (const [name, value] of Object.entries(given)) {
+    given[name] = interpolations(value).reduce((filled, { name: variable, operator, rest }) => filled.replace(/\$\{[^}]*\}/, operator === ":-" ? rest : `sk-${variable}-0123456789`), value);
+  }
+  const schemas = tables.flatMap(({ shape }) => Object.entries(shape as Record<string, { safeParse(input: unknown): { success: boolean } }>));
+
+  expect(schemas.filter(([name, schema]) => !schema.safeParse(given[name]).success).map(([name]) => name)).toEqual([]);
+  expect(given["DATABASE_URL"]).toBeDefined();
+});
+
+test("the gateway can mint: it is given the proxy, its public address, and the proxy's own master key", () => {
+  expect(environmentOf("gateway")).toMatchObject({ LLM_PROXY_URL: "http://llm-proxy:4000", LLM_PROXY_REQUIRED: "true", LLM_PROXY_PUBLIC_URL: expect.any(String) });
+  expect(environmentOf("gateway")["LLM_PROXY_MASTER_KEY"]).toBe(environmentOf("llm-proxy")["LITELLM_MASTER_KEY"]);
+});
+
+test("every secret is required and has no default, wherever it stands", () => {
+  const secrets = ["POSTGRES_PASSWORD", "LITELLM_MASTER_KEY", "GATEWAY_API_TOKEN", "AUTUMN_API_KEY"];
+  const used = interpolations(text.replaceAll(/^\s*#.*$/gm, ""));
+
+  expect([...new Set(used.filter(({ name }) => secrets.includes(name)).map(({ name }) => name))].sort()).toEqual(secrets.toSorted());
+  expect(used.filter(({ name, operator }) => secrets.includes(name) && operator !== ":?")).toEqual([]);
+  expect(used.filter(({ name, operator, rest }) => /KEY$|TOKEN|PASSWORD|SECRET/.test(name) && operator !== ":?" && rest !== "")).toEqual([]);
+});
+
+test("a provider key is given to the proxy and to nobody else", () => {
+  const holders = Object.entries(services).filter(([, service]) => Object.keys(service.environment ?? {}).some((name) => /^(ANTHROPIC|OPENAI)_/.test(name)));
+
+  expect(holders.map(([name]) => name)).toEqual(["llm-proxy"]);
+});
+
+test("every image is pinned by an exact version", () => {
+  for (const { image, build } of Object.values(services)) {
+    if (build !== undefined) continue;
+    expect(image).toMatch(/:v?\d+\.\d+(\.\d+)?$/);
+  }
+});
+
+test("the proxy's image is the one of apps/llm-proxy/Dockerfile", async () => {
+  const dockerfile = await readFile(new URL("../apps/llm-proxy/Dockerfile", import.meta.url), "utf8");
+
+  expect(/^FROM (\S+)/m.exec(dockerfile)?.[1]).toBe(services["llm-proxy"]?.image);
+});
+
+test("LiteLLM keeps its tables in the schema that the others read them from, and migrates it alone", () => {
+  expect(environmentOf("llm-proxy")["DATABASE_URL"]).toBe(`${environmentOf("gateway")["DATABASE_URL"]}?schema=${environmentOf("gateway")["LITELLM_DB_SCHEMA"]}`);
+  expect(environmentOf("migrate")["MIGRATION_SETS"]).toBe("gateway");
+});
+
+test("nothing is published beyond this machine", () => {
+  const published = Object.values(services).flatMap(({ ports = [] }) => ports);
+
+  expect(published.length).toBeGreaterThan(0);
+  expect(published.filter((port) => !port.startsWith("127.0.0.1:"))).toEqual([]);
+});
+
+test("every long-running service has a health check, and waits for what it needs to be healthy", () => {
+  const unchecked = Object.entries(services).filter(([name, service]) => name !== "migrate" && service.healthcheck === undefined);
+  const conditions = Object.values(services).flatMap(({ depends_on: needs = {} }) => Object.entries(needs));
+
+  expect(unchecked.map(([name]) => name)).toEqual([]);
+  for (const [needed, { condition }] of conditions) expect([needed, condition]).toEqual([needed, needed === "migrate" ? "service_completed_successfully" : "service_healthy"]);
+});
+
+test("every file that the compose file names exists", async () => {
+  const mounted = Object.values(services).flatMap(({ volumes = [] }) => volumes.filter((volume) => volume.startsWith("./")).map((volume) => volume.split(":")[0] ?? ""));
+  const run = Object.values(services).flatMap(({ command = [] }) => command.filter((part) => part.endsWith(".ts")));
+
+  expect([...mounted, ...run].length).toBeGreaterThanOrEqual(4);
+  for (const path of [...mounted, ...run]) expect((await stat(new URL(`../${path}`, import.meta.url))).isFile()).toBe(true);
+});
+
+test("every variable that compose asks the user for is in .env.example, and its defaults are those of the code", async () => {
+  const example = await readFile(new URL("../.env.example", import.meta.url), "utf8");
+  const asked = interpolations(text.replaceAll(/^\s*#.*$/gm, ""));
+  for (const { name } of asked) expect(example).toMatch(new RegExp(`^${name}=`, "m"));
+
+  const withDefault = asked.filter(({ name, operator, rest }) => operator === ":-" && rest !== "" && defaultsOfVariable(name).length > 0);
+  expect(withDefault.length).toBeGreaterThan(0);
+  for (const { name, rest } of withDefault) expect({ name, defaults: defaultsOfVariable(name) }).toEqual({ name, defaults: [rest] });
+});

@@ -1,0 +1,64 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { ERROR_CODES } from "@proliferate/shared/errors";
+import { defaultOf, ENVIRONMENT_TABLES, type EnvironmentTable } from "./environment-tables.ts";
+
+/**
+ * Writes the tables in docs/ that the code already states. `node scripts/generate-docs.ts` writes them,
+ * `node scripts/generate-docs.ts --check` only says whether they are up to date (status 1 when not).
+ */
+
+const GENERATED = "<!-- Written by scripts/generate-docs.ts; change the code and run it again. -->";
+const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+const row = (...cells: readonly string[]): string => `| ${cells.map(cell).join(" | ")} |`;
+
+function errorsPage(): string {
+  const rows = Object.entries(ERROR_CODES).map(([code, { status, retryable, anthropicType, openaiType, fix }]) =>
+    row(`\`${code}\``, status === 0 ? "–" : String(status), retryable ? "yes" : "no", `\`${anthropicType}\``, `\`${openaiType}\``, fix),
+  );
+  return `${[
+    "# Error codes",
+    GENERATED,
+    "",
+    "Every error has a code of this table, wherever it is met. The gateway answers `{error: {code, message, fix, request_id, param?}}`;",
+    "the proxy answers in the dialect of the route (`error.type` is one of the two type columns). A status of – never reaches a",
+    "caller over HTTP: it stops a start, is thrown by `@proliferate/shared`, or stands on a settlement batch. An error that is not",
+    "worth a retry is sent with `x-should-retry: false` by the proxy.",
+    "",
+    row("code", "status", "retry", "Anthropic type", "OpenAI type", "what to do"),
+    row(...Array.from({ length: 6 }, () => "---")),
+    ...rows,
+  ].join("\n")}\n`;
+}
+
+function environmentSection({ title, note, shape }: EnvironmentTable): string[] {
+  const rows = Object.entries(shape).map(([name, schema]) => row(`\`${name}\``, defaultOf(schema), schema.description ?? ""));
+  return ["", `## ${title}`, "", ...(note === "" ? [] : [note, ""]), row("variable", "default", "what it is"), row("---", "---", "---"), ...rows];
+}
+
+function environmentPage(): string {
+  return `${[
+    "# Environment variables",
+    GENERATED,
+    "",
+    "Each process reads its variables once, at its start, and names every wrong one in a single error. An empty value counts as unset.",
+    ...Object.values(ENVIRONMENT_TABLES).flatMap(environmentSection),
+  ].join("\n")}\n`;
+}
+
+/** Path below the repository's root → what must stand there. */
+export function generatedDocs(): Readonly<Record<string, string>> {
+  return { "docs/errors.md": errorsPage(), "docs/env.md": environmentPage() };
+}
+
+async function main(check: boolean): Promise<void> {
+  for (const [path, text] of Object.entries(generatedDocs())) {
+    const url = new URL(`../${path}`, import.meta.url);
+    const present = await readFile(url, "utf8").catch(() => "");
+    if (present === text) continue;
+    if (!check) await writeFile(url, text);
+    if (check) process.exitCode = 1;
+    process.stdout.write(`${path} ${check ? "is out of date: run node scripts/generate-docs.ts" : "written"}\n`);
+  }
+}
+
+if (import.meta.main) await main(process.argv.includes("--check"));
