@@ -94,6 +94,11 @@ describe("what is sent", () => {
   });
 });
 
+it("refuses an amount that a JSON number would change, before it is sent", async () => {
+  expect(await newSink().deliver(delivery({ credits: "12345678901.12345678" }))).toMatchObject({ kind: "dead", code: "not_representable" });
+  expect(received).toHaveLength(0);
+});
+
 describe("an answer of 200", () => {
   it("that deducted exactly what was asked is delivered, with the balance that is left", async () => {
     expect(await newSink().deliver(delivery())).toEqual({ kind: "delivered", status: 200, deductedCredits: "30.0000000001", balanceAfter: "970" });

@@ -1,4 +1,3 @@
-import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, compareDecimals, type DecimalText } from "@proliferate/shared/money";
 import type { Autumn, TrackResponse } from "autumn-js";
 import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn-settings.ts";
@@ -35,12 +34,17 @@ export function createAutumnSink(options: AutumnSinkOptions): SettlementSink {
       client ??= openClient(options, timeoutMs);
       const { autumn, takeStatus } = await client;
       const customerId = customerIdForOrg(delivery.orgId);
+      const value = Number(delivery.credits);
+      // Settled amounts have at most 15 digits, so the number's shortest spelling is the amount's own.
+      if (compareDecimals(decimalFromJsonNumber(value), delivery.credits) !== 0) {
+        return { kind: "dead", code: "not_representable", message: `${delivery.credits} credits do not fit a JSON number; a sealed batch must.` };
+      }
       try {
         const answer = await autumn.track(
           {
             customerId,
             featureId: options.featureId,
-            value: toJsonNumber(delivery.credits),
+            value,
             overageBehavior: "overflow",
             properties: { batch_id: delivery.batchId, event_count: delivery.eventCount, source: "llm-gateway" },
           },
@@ -88,17 +92,9 @@ async function openClient(options: AutumnSinkOptions, timeoutMs: number): Promis
   };
 }
 
-/** Settled amounts have at most 15 digits, so the number has exactly one shortest spelling: the amount's. */
-function toJsonNumber(credits: DecimalText): number {
-  const value = Number(credits);
-  if (compareDecimals(decimalFromJsonNumber(value), credits) !== 0) {
-    throw new AppError("internal_error", `${credits} credits do not fit a JSON number; a sealed batch must.`);
-  }
-  return value;
-}
-
 /** What Autumn meant by a number: 15 digits, at most 10 decimals; noise of binary sums beyond them is cut. */
 function decimalFromJsonNumber(value: number): DecimalText {
+  if (!Number.isFinite(value)) return "0";
   const [digits = "0", exponent = "0"] = value.toExponential(14).split("e");
   const decimals = Math.min(14 - Number(exponent), 10);
   if (decimals < 10) return addDecimals(`${digits}e${exponent}`);

@@ -12,6 +12,8 @@ const INGEST_LOCK = 7_031_002;
 /** Longer than any id LiteLLM makes; beyond it a row could not be indexed and would fail its whole statement. */
 const MAX_ORG_ID_LENGTH = 200;
 const MAX_REQUEST_ID_LENGTH = 1_000;
+/** No request costs this much: the writer erred. Infinity is above it, and so is NaN, by PostgreSQL's order. */
+const MAX_SPEND_USD = 1_000_000;
 
 /**
  * Makes ingest statements of several workers run one after the other until this transaction ends. Correctness does not
@@ -25,7 +27,7 @@ export async function lockIngest(tx: DatabaseExecutor): Promise<void> {
 const REVIEW_REASON = sql`case
   when length(s.request_id) not between 1 and ${sql.lit(MAX_REQUEST_ID_LENGTH)} then 'no_request_id'
   when length(coalesce(s.team_id, '')) not between 1 and ${sql.lit(MAX_ORG_ID_LENGTH)} then 'no_org'
-  when s.spend in ('NaN', 'Infinity', '-Infinity') then 'bad_spend'
+  when abs(s.spend) > ${sql.lit(MAX_SPEND_USD)} then 'bad_spend'
 end`;
 
 export interface IngestChunk {

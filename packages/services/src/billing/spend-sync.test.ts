@@ -148,17 +148,21 @@ describe("a row that cannot be billed", () => {
       { requestId: "msg_empty", orgId: "" },
       { requestId: "msg_long", orgId: "x".repeat(5_000) },
       { requestId: "msg_nan", spendUsd: "NaN" },
+      { requestId: "msg_infinite", spendUsd: "-Infinity" },
+      { requestId: "msg_absurd", spendUsd: "1e9" },
       { requestId: "" },
       { requestId: "msg_good" },
     ]);
 
-    expect(await sync()).toMatchObject({ events: 1, reviews: 5 });
+    expect(await sync()).toMatchObject({ events: 1, reviews: 7 });
     expect(await sync({ fullSweep: true })).toMatchObject({ events: 0, reviews: 0 });
 
     const reviews = await database.db.selectFrom("spend_reviews").select(["request_id", "reason"]).orderBy("request_id").execute();
     expect(reviews).toEqual([
       { request_id: "", reason: "no_request_id" },
+      { request_id: "msg_absurd", reason: "bad_spend" },
       { request_id: "msg_empty", reason: "no_org" },
+      { request_id: "msg_infinite", reason: "bad_spend" },
       { request_id: "msg_long", reason: "no_org" },
       { request_id: "msg_nan", reason: "bad_spend" },
       { request_id: "msg_null", reason: "no_org" },

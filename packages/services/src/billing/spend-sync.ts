@@ -38,8 +38,9 @@ export async function syncSpend(db: DatabaseClient, options: SpendSyncOptions): 
   try {
     return await syncOnce(db, options);
   } catch (error) {
-    if ((error as { code?: unknown }).code !== UNDEFINED_TABLE) throw error;
-    throw new AppError("spend_source_missing", `The spend table does not exist yet: ${(error as Error).message}.`, { cause: error });
+    const { code, message } = error as { code?: unknown; message: string };
+    if (code !== UNDEFINED_TABLE || !message.includes("LiteLLM_SpendLogs")) throw error;
+    throw new AppError("spend_source_missing", `The spend table does not exist yet: ${message}.`, { cause: error });
   }
 }
 
