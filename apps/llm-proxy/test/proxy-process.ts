@@ -34,12 +34,11 @@ interface ProcessMessage {
   readonly message?: string;
 }
 
-/** Starts `src/main.ts` as a process of its own, on free ports; rejects with its message when it does not start. */
+/** Starts `src/main.ts` as a process of its own, on free ports, with nothing of the test's own environment; rejects with its message when it does not start. */
 export async function startProxyProcess(options: ProxyProcessOptions): Promise<ProxyProcess> {
   const child = fork(MAIN, [], {
     stdio: ["ignore", "inherit", "pipe", "ipc"],
     env: {
-      ...process.env,
       DATABASE_URL: options.connectionString,
       LITELLM_MASTER_KEY: MASTER_KEY,
       LLM_PROXY_PORT: "0",

@@ -8,8 +8,9 @@ import { errorEvent, identityHeaders, sendError } from "./error-response.ts";
 import { headersForCaller } from "./headers.ts";
 import { checkpointOf, readAnswer, streamReader } from "./meter.ts";
 import { abandoned, completed, type Ending, failed, outcomeOf, unreadable } from "./outcome.ts";
+import { isKeyRejection, keyRejected, providerError } from "./provider-error.ts";
 import type { Deployment } from "./route.ts";
-import { isUpstreamTimeout, type UpstreamHead, type UpstreamRequest, wasNeverConnected } from "./upstream.ts";
+import { type UpstreamHead, type UpstreamRequest, wasNeverConnected } from "./upstream.ts";
 
 /** An admitted request, ready to be sent. */
 export interface ForwardRequest {
@@ -44,6 +45,10 @@ export async function forward(deps: DataPlaneDeps, request: ForwardRequest): Pro
   const relay = new Relay(deps, request);
   try {
     await relay.run(caller);
+  } catch (error) {
+    // Our own fault; without this the reservation would stay until the process ends. Settled before, it changes nothing.
+    await relay.settle(unreadable("internal_error", "Error"));
+    throw error;
   } finally {
     response.off("close", onClose);
     relay.stop();
@@ -139,7 +144,7 @@ class Relay {
     if (!isWhole && reader.terminal === undefined) {
       return this.#breakStream(reading, new AppError("provider_stream_broken", "The provider ended the answer before its end."));
     }
-    await this.#settle(isWhole ? completed(reading) : failed(reading, "provider_error_event", reader.error?.type ?? "error"));
+    await this.settle(isWhole ? completed(reading) : failed(reading, "provider_error_event", reader.error?.type ?? "error"));
     if (!response.destroyed) response.write(reader.takeRest());
     await endOrGrace(upstreamEnd);
     if (!response.destroyed) response.end();
@@ -149,18 +154,16 @@ class Relay {
 
   async #endWhole(): Promise<void> {
     const { call, deployment } = this.#request;
-    const { response, dialect, requestId } = call;
+    const { response, dialect } = call;
     const head = this.#head;
     const body = Buffer.concat(this.#chunks);
     if (!head) return this.#refuse(new AppError("provider_unreachable", "The provider gave no answer."));
-    if (head.status === 401 || head.status === 403) {
-      await this.#settle(unreadable(String(head.status), "provider_key_rejected"));
+    if (isKeyRejection(head)) {
       this.#deps.logger.error({ provider: deployment.provider, status: head.status, variable: deployment.apiKeyVariable }, "provider.key_rejected");
-      const error = new AppError("provider_key_rejected", `The provider refused the gateway's own key (${deployment.apiKeyVariable ?? "litellm_params.api_key"}).`);
-      return sendError(response, dialect, requestId, error);
+      return this.#refuse(keyRejected(deployment));
     }
     const ending = head.status === 200 ? completed(readAnswer(dialect, body)) : unreadable(String(head.status), "provider_error");
-    const costUsd = await this.#settle(ending);
+    const costUsd = await this.settle(ending);
     if (response.destroyed) return;
     response.writeHead(head.status, { ...this.#headers(head), "content-length": body.length, "x-litellm-response-cost": costUsd });
     response.end(body);
@@ -169,7 +172,7 @@ class Relay {
   /** The provider's side failed, or the caller left. */
   async #endFailed(failure: unknown): Promise<void> {
     const reading = this.#reader?.reading();
-    if (failure instanceof CallerGone) return void (await this.#settle(abandoned(reading)));
+    if (failure instanceof CallerGone) return void (await this.settle(abandoned(reading)));
     const error = providerError(failure);
     this.#deps.logger.warn({ attempt: this.#request.attempt.attempt_id, code: error.code, error: String(failure) }, "provider.failed");
     if (reading && this.#request.call.response.headersSent) return this.#breakStream(reading, error);
@@ -178,20 +181,20 @@ class Relay {
 
   async #refuse(error: AppError): Promise<void> {
     const { response, dialect, requestId } = this.#request.call;
-    await this.#settle(unreadable(error.code, error.name));
+    await this.settle(unreadable(error.code, error.name));
     sendError(response, dialect, requestId, error);
   }
 
   /** A stream that did not end well must not look as if it had: an error event, and the connection is cut. */
   async #breakStream(reading: UsageReading, error: AppError): Promise<void> {
     const { response, dialect, requestId } = this.#request.call;
-    await this.#settle(failed(reading, error.code, error.name));
+    await this.settle(failed(reading, error.code, error.name));
     if (response.destroyed) return;
     response.write(errorEvent(error, dialect, requestId), () => response.destroy());
   }
 
   /** Returns what it cost, in USD. */
-  async #settle(ending: Ending): Promise<string> {
+  async settle(ending: Ending): Promise<string> {
     this.stop();
     const { attempt, deployment } = this.#request;
     const outcome = outcomeOf(attempt, deployment.price, ending, { firstByteAt: this.#firstByteAt, endedAt: new Date() });
@@ -203,12 +206,6 @@ class Relay {
     const { call, attempt } = this.#request;
     return { ...headersForCaller(head.headers), ...identityHeaders(call.requestId), "x-litellm-model-group": attempt.model_group };
   }
-}
-
-function providerError(failure: unknown): AppError {
-  if (isUpstreamTimeout(failure)) return new AppError("provider_timeout", "The provider did not answer in time.", { cause: failure });
-  if (wasNeverConnected(failure)) return new AppError("provider_unreachable", "The provider cannot be reached.", { cause: failure });
-  return new AppError("provider_stream_broken", "The connection to the provider broke before the end of its answer.", { cause: failure });
 }
 
 async function endOrGrace(upstreamEnd: Promise<void>): Promise<void> {

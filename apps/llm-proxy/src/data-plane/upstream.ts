@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Stoppable } from "@proliferate/runtime";
-import { Pool } from "undici";
+import { type Dispatcher, Pool } from "undici";
 
 /** One request to a provider. */
 export interface UpstreamRequest {
@@ -30,6 +30,56 @@ export interface UpstreamOptions {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** undici's view of one request. It may wait for a connection first: then an abort ends it without waiting along. */
+class UpstreamCall implements Dispatcher.DispatchHandler {
+  readonly ended: Promise<void>;
+  readonly #accept: AcceptAnswer;
+  readonly #signal: AbortSignal;
+  readonly #end: PromiseWithResolvers<void>;
+  #controller: Dispatcher.DispatchController | undefined;
+  #consume: ((chunk: Buffer) => void) | undefined;
+
+  constructor(accept: AcceptAnswer, signal: AbortSignal) {
+    this.#accept = accept;
+    this.#signal = signal;
+    this.#end = Promise.withResolvers<void>();
+    this.ended = this.#end.promise;
+    if (signal.aborted) this.#onAbort();
+    else signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#signal.aborted) this.#onAbort();
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    // 1xx come before the answer.
+    if (status < 200) return;
+    this.#consume = this.#accept({ status, headers, pause: () => controller.pause(), resume: () => controller.resume() });
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#consume?.(chunk);
+  }
+
+  onResponseEnd(): void {
+    this.#signal.removeEventListener("abort", this.#onAbort);
+    this.#end.resolve();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#signal.removeEventListener("abort", this.#onAbort);
+    this.#end.reject(error);
+  }
+
+  readonly #onAbort = (): void => {
+    const reason = this.#signal.reason as Error;
+    this.#controller?.abort(reason);
+    this.#end.reject(reason);
+  };
+}
+
 /** Connections to the providers, one pool for each origin. */
 export class Upstreams implements Stoppable {
   readonly #pools = new Map<string, Pool>();
@@ -44,35 +94,10 @@ export class Upstreams implements Stoppable {
    * connection broke, and with the signal's reason when it aborts, which cuts the connection at once. Never retries.
    */
   call(request: UpstreamRequest, accept: AcceptAnswer, signal: AbortSignal): Promise<void> {
-    return new Promise((done, fail) => {
-      let consume: (chunk: Buffer) => void = () => undefined;
-      let stopListening: () => void = () => undefined;
-      this.#poolOf(request.origin).dispatch(
-        { method: "POST", path: request.path, headers: request.headers, body: request.body },
-        {
-          onRequestStart: (controller) => {
-            const abort = (): void => controller.abort(signal.reason as Error);
-            if (signal.aborted) return abort();
-            signal.addEventListener("abort", abort, { once: true });
-            stopListening = () => signal.removeEventListener("abort", abort);
-          },
-          onResponseStart: (controller, status, headers) => {
-            // 1xx come before the answer.
-            if (status < 200) return;
-            consume = accept({ status, headers, pause: () => controller.pause(), resume: () => controller.resume() });
-          },
-          onResponseData: (_controller, chunk) => consume(chunk),
-          onResponseEnd: () => {
-            stopListening();
-            done();
-          },
-          onResponseError: (_controller, error) => {
-            stopListening();
-            fail(error);
-          },
-        },
-      );
-    });
+    const call = new UpstreamCall(accept, signal);
+    const { origin, path, headers, body } = request;
+    this.#poolOf(origin).dispatch({ method: "POST", path, headers, body }, call);
+    return call.ended;
   }
 
   async stop(): Promise<void> {

@@ -60,7 +60,8 @@ export function isModelAllowed(caller: CallerRow, model: string): boolean {
   return keyAllows && allows(caller.teamModels);
 }
 
-function requireModelAllowed(caller: CallerRow, model: string): void {
+/** Throws `model_not_allowed`, naming what is. */
+export function requireModelAllowed(caller: CallerRow, model: string): void {
   if (isModelAllowed(caller, model)) return;
   const names = caller.models.length > 0 ? caller.models : caller.teamModels;
   throw new AppError("model_not_allowed", `The API key may not use model "${model}"; it may use: ${names.join(", ")}.`, { param: "model" });
