@@ -1,0 +1,66 @@
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { findSpendLog, type StoredSpendLog } from "@proliferate/services/spend-logs/db";
+import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
+import { mintKey, PROVIDER_KEY, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
+
+/** A proxy process on a database of its own, with a provider that can be told to fail, and a key without limits. */
+export interface TestStack {
+  readonly database: TestDatabase;
+  readonly provider: ProviderStandIn;
+  readonly proxy: ProxyProcess;
+  readonly key: string;
+  readonly keyHash: string;
+  stop(): Promise<void>;
+}
+
+export async function startTestStack(environment: Readonly<Record<string, string | undefined>> = {}): Promise<TestStack> {
+  const database = await createTestDatabase();
+  const provider = await startProviderStandIn({ apiKey: PROVIDER_KEY });
+  const proxy = await startProxyProcess({ connectionString: database.connectionString, providerUrl: provider.url, environment });
+  const { key, token } = await mintKey(proxy);
+  const stop = async (): Promise<void> => {
+    await proxy.stop();
+    await provider.stop();
+    await database.drop();
+  };
+  return { database, provider, proxy, key, keyHash: token, stop };
+}
+
+/** A small request in each dialect. */
+export const MESSAGE = { model: "claude-haiku-4-5", max_tokens: 200, messages: [{ role: "user", content: "Say something." }] } as const;
+export const CHAT = { model: "gpt-4o-mini", messages: [{ role: "user", content: "Say something." }] } as const;
+
+export interface PostOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+}
+
+/** POSTs a JSON value, or bytes as they are, to the data plane with a key. */
+export async function post(stack: TestStack, path: string, body: unknown, options: PostOptions = {}): Promise<Response> {
+  return fetch(`${stack.proxy.url}${path}`, {
+    method: "POST",
+    headers: { "x-api-key": stack.key, "content-type": "application/json", "anthropic-version": "2023-06-01", ...options.headers },
+    body: typeof body === "string" || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
+    ...(options.signal && { signal: options.signal }),
+  });
+}
+
+/** The spend row of a request, polled for, because an aborted request is settled after its caller left. */
+export async function spendLogOf(stack: TestStack, requestId: string, timeoutMs = 5_000): Promise<StoredSpendLog> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const row = await findSpendLog(stack.database.db, requestId);
+    if (row) return row;
+    if (Date.now() > deadline) throw new Error(`no spend row for ${requestId} within ${timeoutMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** How much is reserved or in flight now. */
+export async function inFlight(stack: TestStack): Promise<{ readonly attempts: number; readonly reservedUsd: readonly string[] }> {
+  const attempts = await stack.database.db.selectFrom("request_attempts").select("attempt_id").execute();
+  const counters = await stack.database.db.selectFrom("budget_counters").select("reserved_usd").where("reserved_usd", ">", "0").execute();
+  return { attempts: attempts.length, reservedUsd: counters.map((counter) => counter.reserved_usd) };
+}
+
+export const NOTHING_IN_FLIGHT = { attempts: 0, reservedUsd: [] };
