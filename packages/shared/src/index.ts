@@ -1,4 +1,4 @@
-export { AppError, isAppError, ERROR_CODES, type ErrorCode } from "./errors/index.ts";
+export { AppError, type ErrorCode, isAppError } from "./errors/index.ts";
 export {
   ensureTeamExists,
   generateSessionAPIKey,
