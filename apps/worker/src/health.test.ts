@@ -1,0 +1,55 @@
+import { listen, type Listener } from "@proliferate/runtime";
+import { openDatabase } from "@proliferate/db";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { recordPass } from "@proliferate/services/billing/passes-db";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { createHealthServer, type HealthDeps } from "./health.ts";
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(() => database.drop());
+beforeEach(() => database.db.deleteFrom("worker_passes").execute());
+
+const listeners: Listener[] = [];
+afterEach(async () => {
+  await Promise.all(listeners.splice(0).map((listener) => listener.stop()));
+});
+
+async function get(path: string, overrides: Partial<HealthDeps> = {}, init: RequestInit = {}): Promise<{ status: number; body: unknown }> {
+  const server = createHealthServer({ db: database.db, queueBackend: "postgres", jobs: { sync: 1_000, outbox: 2_000 }, ...overrides });
+  const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "WORKER_PORT" });
+  listeners.push(listener);
+  const response = await fetch(`http://127.0.0.1:${listener.port}${path}`, init);
+  return { status: response.status, body: await response.json() };
+}
+
+it("is ready once every job has run to its end, on whichever worker", async () => {
+  await recordPass(database.db, "sync");
+  expect(await get("/readyz")).toMatchObject({ status: 503, body: { problems: [{ part: "outbox", code: "late", message: "no pass yet" }] } });
+  await recordPass(database.db, "outbox");
+
+  expect(await get("/readyz")).toMatchObject({ status: 200, body: { status: "ok", problems: [] } });
+});
+
+it("is not ready when a job did not succeed for long, and names it", async () => {
+  await recordPass(database.db, "sync");
+  await recordPass(database.db, "outbox");
+  await database.db.updateTable("worker_passes").set({ succeeded_at: new Date(Date.now() - 120_000) }).where("job", "=", "sync").execute();
+
+  expect(await get("/readyz")).toMatchObject({ status: 503, body: { problems: [{ part: "sync", code: "late" }] } });
+});
+
+it("is alive but not ready while the database is away", async () => {
+  const away = openDatabase({ connectionString: "postgresql://app@127.0.0.1:9/app" });
+
+  expect(await get("/livez", { db: away })).toMatchObject({ status: 200 });
+  expect(await get("/readyz", { db: away })).toMatchObject({ status: 503, body: { problems: [{ part: "database", code: "store_unavailable" }] } });
+  await away.destroy();
+});
+
+it("refuses what it does not serve", async () => {
+  expect(await get("/")).toMatchObject({ status: 404 });
+  expect(await get("/status", {}, { method: "POST" })).toMatchObject({ status: 404 });
+});
