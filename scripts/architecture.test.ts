@@ -1,0 +1,180 @@
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+/** The rules of ARCHITECTURE.md that a compiler does not know. Each test lists what breaks its rule, so a failure says where. */
+
+const ROOT = new URL("../", import.meta.url);
+const tracked = (await promisify(execFile)("git", ["ls-files", "-z"], { cwd: ROOT, maxBuffer: 2 ** 26 })).stdout.split("\0").filter((path) => path !== "");
+// A file that was just deleted or renamed is still in the index.
+const contents = new Map<string, string>();
+for (const path of tracked) {
+  const text = await readFile(new URL(path, ROOT), "utf8").catch(() => undefined);
+  if (text !== undefined) contents.set(path, text);
+}
+const files = [...contents.keys()];
+const sources = files.filter((path) => /^(apps|packages)\/.*\.ts$/.test(path));
+const isTest = (path: string): boolean => /\.test\.ts$|\/test\/|\/test-[a-z-]+\.ts$/.test(path);
+const textOf = (path: string): string => contents.get(path) ?? "";
+
+/** What a package may depend on; in tests, `testing` too. `scripts` stands above all and may use anything. */
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  shared: [],
+  runtime: ["shared"],
+  db: ["shared"],
+  testing: ["shared"],
+  services: ["shared", "db"],
+  "llm-proxy": ["shared", "runtime", "db", "services"],
+  gateway: ["shared", "runtime", "db", "services"],
+  worker: ["shared", "runtime", "db", "services"],
+};
+
+interface Manifest {
+  readonly name: string;
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
+}
+
+const folders = [...new Set(sources.map((path) => path.split("/").slice(0, 2).join("/")))];
+const manifestOf = (folder: string): Manifest => JSON.parse(textOf(folder === "." ? "package.json" : `${folder}/package.json`)) as Manifest;
+const internalName = (dependency: string): string | undefined => /^@proliferate\/([^/]+)/.exec(dependency)?.[1];
+const nameOf = (folder: string): string => folder.split("/")[1] ?? "";
+
+/** Module specifiers of static imports, re-exports and dynamic imports. */
+function importsOf(path: string): readonly string[] {
+  const code = textOf(path).replaceAll(/^\s*(\*|\/\/).*$/gm, "");
+  const statements = /^(?:import|export)\s[\w\s*{},$]*?\bfrom\s+"([^"]+)"|^import\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm;
+  return [...code.matchAll(statements)].map(([, from, effect, dynamic]) => from ?? effect ?? dynamic ?? "");
+}
+
+test("every package is in the arrows, and every arrow has its package", () => {
+  expect(folders.map(nameOf).sort()).toEqual(Object.keys(ARROWS).sort());
+});
+
+test("no package.json depends upward, sideways, or on an app", () => {
+  const wrong = folders.flatMap((folder) => {
+    const { dependencies = {}, devDependencies = {} } = manifestOf(folder);
+    const allowed = ARROWS[nameOf(folder)] ?? [];
+    const inProduct = Object.keys(dependencies).filter((name) => internalName(name) !== undefined && !allowed.includes(internalName(name) ?? ""));
+    const inTests = Object.keys(devDependencies).filter((name) => internalName(name) !== undefined && ![...allowed, "testing"].includes(internalName(name) ?? ""));
+    return [...inProduct, ...inTests].map((name) => `${folder} → ${name}`);
+  });
+  expect(wrong).toEqual([]);
+});
+
+test("no import goes against the arrows or reaches into another package's folder", () => {
+  const wrong = sources.flatMap((path) => {
+    const [kind = "", name = ""] = path.split("/");
+    const allowed = [name, ...(ARROWS[name] ?? []), ...(isTest(path) ? ["testing"] : [])];
+    return importsOf(path)
+      .filter((specifier) => {
+        const internal = internalName(specifier);
+        if (internal !== undefined) return !allowed.includes(internal);
+        return specifier.startsWith(".") && !new URL(specifier, `file:///${path}`).pathname.startsWith(`/${kind}/${name}/`);
+      })
+      .map((specifier) => `${path} imports ${specifier}`);
+  });
+  expect(wrong).toEqual([]);
+});
+
+test("every library that a package imports is in its package.json, and product code uses no development dependency", () => {
+  const wrong = folders.flatMap((folder) => {
+    const manifest = manifestOf(folder);
+    // The test tools of the whole repository stand in the root's package.json.
+    const forTests = { ...manifestOf(".").devDependencies, ...manifest.devDependencies };
+    const product = new Set([manifest.name, ...Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })]);
+    return sources
+      .filter((path) => path.startsWith(`${folder}/`))
+      .flatMap((path) => {
+        const libraries = importsOf(path).filter((specifier) => !/^(\.|node:|#)/.test(specifier));
+        const names = libraries.map((specifier) => specifier.split("/").slice(0, specifier.startsWith("@") ? 2 : 1).join("/"));
+        const isKnown = (name: string): boolean => product.has(name) || (isTest(path) && name in forTests);
+        return names.filter((name) => !isKnown(name)).map((name) => `${path} imports ${name}`);
+      });
+  });
+  expect(wrong).toEqual([]);
+});
+
+test.each([
+  ["autumn-js", ["packages/services/src/billing/autumn.ts"]],
+  ["bullmq", ["apps/worker/src/queue.ts"]],
+  ["@ngrok/ngrok", ["scripts/dev-stack/tunnel.ts"]],
+  ["modal", []],
+] as const)("%s is imported in one place", (library, places) => {
+  const importers = files.filter((path) => path.endsWith(".ts") && !isTest(path) && importsOf(path).some((specifier) => specifier === library || specifier.startsWith(`${library}/`)));
+
+  expect(importers).toEqual(places);
+});
+
+test("shared and the testing package load without a database, a queue or a server framework", () => {
+  const heavy = /^(pg|kysely|bullmq|ioredis|autumn-js|hono|@hono\/.*)$/;
+  const wrong = sources.filter((path) => /^packages\/(shared|testing)\//.test(path) && !isTest(path)).flatMap((path) => importsOf(path).filter((name) => heavy.test(name)).map((name) => `${path} imports ${name}`));
+
+  expect(wrong).toEqual([]);
+});
+
+test("process.env is read at the edge of a process and nowhere else", () => {
+  const allowed = [
+    /^apps\/[^/]+\/src\/(main|env)\.ts$/,
+    /^packages\/testing\/src\/[^/]+\/main\.ts$/,
+    // The logger's level before there is a configuration; PATH for a child process; the one line behind shared's free functions.
+    /^packages\/runtime\/src\/run-process\.ts$/,
+    /^packages\/db\/src\/embedded\.ts$/,
+    /^packages\/shared\/src\/llm-proxy\.ts$/,
+  ];
+  const readers = sources.filter((path) => !isTest(path) && /\bprocess\.env\b/.test(textOf(path)));
+
+  expect(readers.filter((path) => !allowed.some((pattern) => pattern.test(path)))).toEqual([]);
+});
+
+test("SQL stands in db.ts, or in a db.ts that was split by noun, and in packages/db", () => {
+  const statement = /\bsql(?:<[^`]*>)?`|\.(?:selectFrom|insertInto|updateTable|deleteFrom)\(|["'`]\s*(?:select|insert into|update|delete from)\s/;
+  const writers = sources.filter((path) => !isTest(path) && !path.startsWith("packages/db/") && statement.test(textOf(path)));
+
+  expect(writers.length).toBeGreaterThan(3);
+  expect(writers.filter((path) => !/^packages\/services\/src\/[a-z-]+\/([a-z-]+-)?db\.ts$/.test(path))).toEqual([]);
+});
+
+test("no source file is longer than 400 lines, no test longer than 500", () => {
+  const long = files.filter((path) => path.endsWith(".ts") && !path.includes("/generated/")).filter((path) => textOf(path).split("\n").length - 1 > (isTest(path) ? 500 : 400));
+
+  expect(long).toEqual([]);
+});
+
+test("files are named in kebab-case by one concept, never utils, helpers or common", () => {
+  const named = files.filter((path) => /^(apps|packages|scripts)\/.*\.ts$/.test(path)).map((path) => path.split("/").at(-1) ?? "");
+
+  expect(named.filter((name) => !/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|property\.test|config))?\.ts$/.test(name))).toEqual([]);
+  expect(named.filter((name) => /^(utils?|helpers?|common|misc|lib)\./.test(name))).toEqual([]);
+});
+
+test("no file names a machine's folder or a package registry's host", () => {
+  const machine = /(?:^|[\s"'`(=:])\/(?:work|home|Users|root)\/[A-Za-z]|https?:\/\/(?:[a-z0-9-]+\.)*(?:registry|npm|artifactory|nexus)[a-z0-9.-]*(?::\d+)?\/|\bresolution:.*tarball/m;
+
+  expect(files.filter((path) => path !== "scripts/architecture.test.ts" && machine.test(textOf(path)))).toEqual([]);
+});
+
+test("every file that the documentation names exists", () => {
+  const pages = files.filter((path) => path.endsWith(".md"));
+  const missing = pages.flatMap((page) => referencesOf(textOf(page)).filter((reference) => !exists(page, reference)).map((reference) => `${page} names ${reference}`));
+
+  expect(pages).toEqual(expect.arrayContaining(["README.md", "ARCHITECTURE.md"]));
+  expect(missing).toEqual([]);
+});
+
+/** Targets of links that stay in the repository, and code spans that look like a file: they end in a known extension. */
+function referencesOf(markdown: string): readonly string[] {
+  const links = [...markdown.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)].map(([, target = ""]) => target).filter((target) => !/^([a-z]+:|\/)/.test(target));
+  const spans = [...markdown.matchAll(/`([A-Za-z0-9_.-][A-Za-z0-9_./-]*\.(?:ts|sql|sh|md|yml|yaml|json))`/g)].map(([, path = ""]) => path);
+  // opencode.json and the like are files of the agent's home, not of this repository.
+  return [...links, ...spans].filter((path) => !/opencode\.json$|^dist\//.test(path));
+}
+
+/** A path from the root or from the page; in prose also the end of one, as `keys/db.ts` or `authenticate.ts`. */
+function exists(page: string, reference: string): boolean {
+  const fromPage = new URL(reference, `file:///${page}`).pathname.slice(1);
+  const path = reference.replace(/^\.\//, "");
+  return files.some((file) => file === path || file === fromPage || file.startsWith(`${fromPage.replace(/\/$/, "")}/`) || file.endsWith(`/${path}`));
+}
