@@ -17,6 +17,7 @@ try {
 } catch (error) {
   const { code, message } = error as NodeJS.ErrnoException;
   process.stderr.write(`provider stand-in: ${message}\n`);
-  process.send?.({ type: "failed", code: code === "EADDRINUSE" ? "port_in_use" : "internal_error", message });
-  process.exitCode = 1;
+  const failed = { type: "failed", code: code === "EADDRINUSE" ? "port_in_use" : "internal_error", message };
+  if (process.send) process.send(failed, () => process.exit(1));
+  else process.exit(1);
 }

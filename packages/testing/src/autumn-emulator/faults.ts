@@ -1,0 +1,21 @@
+/**
+ * Ways in which a `track` goes wrong, seen on the real server or possible there. "Released" and "kept" say what becomes
+ * of its idempotency key.
+ */
+export type AutumnFault =
+  /** Refused before anything happens; released. */
+  | { readonly kind: "status"; readonly status: number; readonly code?: string; readonly retryAfterSeconds?: number }
+  /** Applied, then answered with an error; released, so that a repeat deducts again. */
+  | { readonly kind: "status_after_apply"; readonly status: number }
+  /** The server dies after its claim: nothing applied, kept. */
+  | { readonly kind: "reset_before_apply" }
+  /** Applied, the answer is lost; kept. */
+  | { readonly kind: "reset_after_apply" }
+  /** Never answered; kept. */
+  | { readonly kind: "hang"; readonly applied: boolean }
+  /** 202: queued until `drainQueue` applies or `dropQueue` loses it; kept. */
+  | { readonly kind: "accept" }
+  /** Applied and answered with 204, which autumn-js takes for an error; kept. */
+  | { readonly kind: "no_content" }
+  /** The key store cannot be reached and lets everything through: a repeat deducts again. */
+  | { readonly kind: "key_store_down" };
