@@ -1,9 +1,6 @@
 import { openDatabase } from "@proliferate/db";
-import { createLogger } from "@proliferate/runtime";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { connectLLMProxy } from "../src/llm-proxy.ts";
-import { createServer } from "../src/server.ts";
-import { SECOND_TOKEN, startTestGateway, type TestGateway, TOKEN } from "./test-gateway.ts";
+import { SECOND_TOKEN, serveGateway, startTestGateway, type TestGateway, TOKEN } from "./test-gateway.ts";
 
 let gateway: TestGateway;
 beforeAll(async () => {
@@ -105,22 +102,15 @@ test.each([
 
 test("without its database the gateway answers that the store is unavailable, and is not ready", async () => {
   const db = openDatabase({ connectionString: "postgresql://app@127.0.0.1:1/app" });
-  const app = createServer({
-    db,
-    logger: createLogger("gateway-test", "silent"),
-    apiTokens: [TOKEN],
-    defaultModel: "claude-sonnet-4-5",
-    smallModel: "claude-haiku-4-5",
-    proxy: connectLLMProxy({ adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey }),
-  });
+  const blind = await serveGateway(db, { adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey });
 
-  const answer = await app.request("/v1/billing/status", { headers: { authorization: `Bearer ${TOKEN}` } });
-  const ready = await app.request("/readyz");
+  const answer = await blind.call("GET", "/v1/billing/status");
+  const ready = await blind.call("GET", "/readyz");
+  await blind.stop();
   await db.destroy();
 
-  expect([answer.status, answer.headers.get("retry-after")]).toEqual([503, "1"]);
-  expect(await answer.json()).toMatchObject({ error: { code: "store_unavailable" } });
-  expect([ready.status, await ready.json()]).toMatchObject([503, { checks: [{ name: "database", ok: false }, { name: "llm_proxy", ok: true }] }]);
+  expect([answer.status, answer.body.error.code, answer.headers.get("retry-after")]).toEqual([503, "store_unavailable", "1"]);
+  expect([ready.status, ready.body]).toMatchObject([503, { checks: [{ name: "database", ok: false }, { name: "llm_proxy", ok: true }] }]);
 });
 
 test("the gateway is ready when database and proxy answer, and says which does not", async () => {

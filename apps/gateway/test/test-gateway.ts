@@ -1,7 +1,9 @@
 import type { Server } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
+import type { DatabaseClient } from "@proliferate/db";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { createLogger, listen } from "@proliferate/runtime";
+import type { LLMProxyConfig } from "@proliferate/shared";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import type { GatewayApp } from "../src/dependencies.ts";
 import { connectLLMProxy } from "../src/llm-proxy.ts";
@@ -30,27 +32,32 @@ export interface TestGateway {
 export async function startTestGateway(): Promise<TestGateway> {
   const database = await createTestDatabase();
   const proxy = await startLiteLLMStandIn();
-  const app = createServer({
-    db: database.db,
-    logger: createLogger("gateway-test", "silent"),
-    apiTokens: [TOKEN, SECOND_TOKEN],
-    defaultModel: "claude-sonnet-4-5",
-    smallModel: "claude-haiku-4-5",
-    proxy: connectLLMProxy({ adminUrl: proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: proxy.masterKey }),
-  });
-  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
-  const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "GATEWAY_PORT" });
+  const gateway = await serveGateway(database.db, { adminUrl: proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: proxy.masterKey });
   return {
-    app,
+    ...gateway,
     database,
     proxy,
-    call: (method, path, body, headers) => request(`http://127.0.0.1:${listener.port}${path}`, method, body, headers),
     stop: async () => {
-      await listener.stop();
+      await gateway.stop();
       await proxy.stop();
       await database.drop();
     },
   };
+}
+
+/** The gateway on a real socket, before any proxy. */
+export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig): Promise<Pick<TestGateway, "app" | "call" | "stop">> {
+  const app = createServer({
+    db,
+    logger: createLogger("gateway-test", "silent"),
+    apiTokens: [TOKEN, SECOND_TOKEN],
+    defaultModel: "claude-sonnet-4-5",
+    smallModel: "claude-haiku-4-5",
+    proxy: connectLLMProxy(proxy),
+  });
+  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "GATEWAY_PORT" });
+  return { app, call: (method, path, body, headers) => request(`http://127.0.0.1:${listener.port}${path}`, method, body, headers), stop: () => listener.stop() };
 }
 
 /** Text and bytes are sent as they are, everything else as JSON. */

@@ -1,0 +1,85 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { compareDecimals } from "@proliferate/shared/money";
+import { startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { serveGateway, type TestGateway } from "./test-gateway.ts";
+
+/** The gateway before our own engine: a process of its own, on the same database, as in the development stack. */
+
+const MASTER_KEY = "sk-master-of-the-gateway-tests";
+const PROVIDER_KEY = "sk-provider-key-of-the-tests";
+
+let database: TestDatabase;
+let provider: Awaited<ReturnType<typeof startProviderStandIn>>;
+let engine: ChildProcess;
+let gateway: Pick<TestGateway, "call" | "stop">;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  provider = await startProviderStandIn({ apiKey: PROVIDER_KEY });
+  engine = fork(new URL("../../llm-proxy/src/main.ts", import.meta.url), [], {
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+    env: {
+      DATABASE_URL: database.connectionString,
+      LITELLM_MASTER_KEY: MASTER_KEY,
+      LLM_PROXY_PORT: "0",
+      LLM_PROXY_ADMIN_PORT: "0",
+      ANTHROPIC_API_KEY: PROVIDER_KEY,
+      ANTHROPIC_API_BASE: provider.url,
+    },
+  });
+  const [{ ports }] = (await once(engine, "message")) as [{ ports: Record<string, number> }];
+  gateway = await serveGateway(database.db, { adminUrl: `http://127.0.0.1:${ports["management"]}`, baseUrl: `http://127.0.0.1:${ports["dataPlane"]}/v1`, masterKey: MASTER_KEY });
+});
+afterAll(async () => {
+  await gateway.stop();
+  const exited = once(engine, "exit");
+  engine.kill("SIGTERM");
+  await exited;
+  await provider.stop();
+  await database.drop();
+});
+
+const ask = (environment: Readonly<Record<string, string>>): Promise<Response> =>
+  fetch(`${environment["ANTHROPIC_BASE_URL"]}/messages`, {
+    method: "POST",
+    headers: { "x-api-key": environment["ANTHROPIC_API_KEY"] ?? "", "anthropic-version": "2023-06-01", "content-type": "application/json", connection: "close" },
+    body: JSON.stringify({ model: "claude-sonnet-4-5", max_tokens: 64, messages: [{ role: "user", content: "hello" }] }),
+  });
+
+test("a session's sandbox reaches a model with what it was given, its spend shows at once, and its end refuses it", async () => {
+  const started = await gateway.call("POST", "/v1/sessions", { session_id: "s1", org_id: "org_a", model: "claude-sonnet-4-5", max_budget_usd: "1" });
+  const answered = await ask(started.body.environment);
+  await answered.arrayBuffer();
+  const { body: session } = await gateway.call("GET", "/v1/sessions/s1");
+  await gateway.call("DELETE", "/v1/sessions/s1");
+  const refused = await ask(started.body.environment);
+
+  expect([started.status, answered.status]).toEqual([201, 200]);
+  expect(compareDecimals(session.unbilled_spend_usd, "0")).toBe(1);
+  expect([refused.status, ((await refused.json()) as { type: string }).type]).toEqual([401, "error"]);
+  expect(provider.requests).toHaveLength(1);
+});
+
+test("a resumed session works with its new key alone, inside what is left of its budget", async () => {
+  const first = await gateway.call("POST", "/v1/sessions", { session_id: "s2", org_id: "org_a", max_budget_usd: "0.05" });
+  await (await ask(first.body.environment)).arrayBuffer();
+  const second = await gateway.call("POST", "/v1/sessions", { session_id: "s2", org_id: "org_a" });
+  const [old, current] = [await ask(first.body.environment), await ask(second.body.environment)];
+  const key = await database.db.selectFrom("LiteLLM_VerificationToken").select("max_budget").where("user_id", "=", "s2").executeTakeFirstOrThrow();
+
+  expect([second.body.resumed, old.status, current.status]).toEqual([true, 401, 200]);
+  expect(compareDecimals(key.max_budget ?? "", "0.05")).toBe(-1);
+});
+
+test("a session that may use one model only is refused another by the proxy", async () => {
+  const { body } = await gateway.call("POST", "/v1/sessions", { org_id: "org_a", model: "claude-haiku-4-5", models: ["anthropic/claude-haiku-4-5"] });
+  const refused = await ask(body.environment);
+
+  expect(refused.status).toBe(403);
+});
+
+test("the gateway is ready before our engine, too", async () => {
+  expect((await gateway.call("GET", "/readyz")).status).toBe(200);
+});
