@@ -11,8 +11,8 @@ export interface Conversation {
   readonly systemText: string;
   readonly lastUserText: string;
   readonly tools: readonly OfferedTool[];
-  /** The last message carries the result of a tool: the agent waits for the final text. */
-  readonly endsWithToolResult: boolean;
+  /** Set when the last message carries the result of a tool: the agent waits for the final text. */
+  readonly toolResult: string | undefined;
   readonly maxOutputTokens: number | undefined;
 }
 
@@ -41,7 +41,7 @@ export interface Answer {
 
 /**
  * A last user message with these words gets a tool call before its text, if tools are offered: "use a tool" lets the
- * stand-in choose a harmless one, "use the glob tool" names it.
+ * stand-in choose a harmless one, "use the bash tool to run `pwd`" names it, and the command that it shall run.
  */
 export const TOOL_PHRASE = /\buse (?:a|the (?<name>[\w-]+)) tool\b/i;
 
@@ -50,7 +50,7 @@ const HARMLESS_TOOLS = ["glob", "Glob", "list", "LS", "grep", "Grep", "read", "R
 
 /** The answer to a conversation; the same conversation always gets the same one. */
 export function chooseAnswer(conversation: Conversation): Answer {
-  const tool = conversation.endsWithToolResult ? undefined : chooseTool(conversation);
+  const tool = conversation.toolResult === undefined ? chooseTool(conversation) : undefined;
   if (tool) return { blocks: [{ type: "text", text: `I use ${tool.name} for that.` }, tool], stop: "tool_use" };
   return fitAnswer(chooseText(conversation), conversation.maxOutputTokens);
 }
@@ -71,7 +71,7 @@ export function countAnswerTokens(answer: Answer): number {
 function chooseText(conversation: Conversation): string {
   const said = conversation.lastUserText.trim().replace(/\s+/g, " ");
   if (conversation.tools.length === 0 && /\btitle\b/i.test(conversation.systemText)) return shorten(said, 40) || "New session";
-  if (conversation.endsWithToolResult) return "The tool answered; the work is done. (Local stand-in, no model was called.)";
+  if (conversation.toolResult !== undefined) return `The tool answered: ${shorten(conversation.toolResult.trim().replace(/\s+/g, " "), 80)}`;
   return `This is the local stand-in for the provider; no model was called. You said: ${shorten(said, 80) || "nothing"}`;
 }
 
@@ -86,16 +86,16 @@ function chooseTool(conversation: Conversation): ToolUseBlock | undefined {
   const preferred = [match.groups?.["name"] ?? "", ...HARMLESS_TOOLS];
   const name = preferred.find((candidate) => conversation.tools.some((tool) => tool.name === candidate));
   const tool = conversation.tools.find((candidate) => candidate.name === name) ?? conversation.tools[0];
-  return tool && { type: "tool_use", name: tool.name, input: exampleInput(tool.inputSchema) };
+  return tool && { type: "tool_use", name: tool.name, input: exampleInput(tool.inputSchema, /`([^`]+)`/.exec(conversation.lastUserText)?.[1]) };
 }
 
-/** An input that the tool's schema accepts: its required properties, with values that do no harm. */
-export function exampleInput(schema: unknown): Readonly<Record<string, unknown>> {
+/** An input that the tool's schema accepts: its required properties, with values that do no harm, and the quoted command. */
+export function exampleInput(schema: unknown, command = "pwd"): Readonly<Record<string, unknown>> {
   const { properties, required } = (schema ?? {}) as { properties?: Record<string, unknown>; required?: readonly string[] };
-  return Object.fromEntries((required ?? []).map((name) => [name, exampleValue(name, properties?.[name])]));
+  return Object.fromEntries((required ?? []).map((name) => [name, name === "command" ? command : exampleValue(name, properties?.[name])]));
 }
 
-const EXAMPLE_TEXT: Readonly<Record<string, string>> = { pattern: "*", path: ".", filePath: ".", file_path: ".", command: "pwd" };
+const EXAMPLE_TEXT: Readonly<Record<string, string>> = { pattern: "*", path: ".", filePath: ".", file_path: "." };
 
 function exampleValue(name: string, schema: unknown): unknown {
   const { type, enum: choices } = (schema ?? {}) as { type?: string; enum?: readonly unknown[] };

@@ -36,7 +36,7 @@ export const anthropicWire: Dialect = {
       systemText: contentText(request["system"]),
       lastUserText: contentText(last?.["content"]),
       tools: listOf(request["tools"]).map((tool) => ({ name: String(tool["name"]), inputSchema: tool["input_schema"] })),
-      endsWithToolResult: listOf(last?.["content"]).some((block) => block["type"] === "tool_result"),
+      toolResult: toolResultText(last?.["content"]),
       maxOutputTokens: typeof maxTokens === "number" ? maxTokens : undefined,
     };
   },
@@ -83,6 +83,11 @@ export const anthropicWire: Dialect = {
   errorFrame: (error, requestId) => frame("error", { error: { type: error.type, message: error.message }, request_id: requestId }),
   errorType: (status) => ERROR_TYPES[status] ?? "api_error",
 };
+
+function toolResultText(content: unknown): string | undefined {
+  const results = listOf(content).filter((block) => block["type"] === "tool_result");
+  return results.length === 0 ? undefined : results.map((block) => contentText(block["content"])).join("\n");
+}
 
 /** Tokens that `count_tokens` answers: everything on the input side. */
 export function countInputTokens(request: Request): number {

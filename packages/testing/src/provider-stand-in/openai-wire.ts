@@ -24,6 +24,7 @@ export const openaiWire: Dialect = {
 
   readConversation(request) {
     const messages = listOf(request["messages"]);
+    const last = messages.at(-1);
     const maxTokens = request["max_completion_tokens"] ?? request["max_tokens"];
     const systemMessages = messages.filter((message) => message["role"] === "system" || message["role"] === "developer");
     return {
@@ -33,7 +34,7 @@ export const openaiWire: Dialect = {
         const definition = (tool["function"] ?? {}) as { name?: string; parameters?: unknown };
         return { name: String(definition.name), inputSchema: definition.parameters };
       }),
-      endsWithToolResult: messages.at(-1)?.["role"] === "tool",
+      toolResult: last?.["role"] === "tool" ? contentText(last["content"]) : undefined,
       maxOutputTokens: typeof maxTokens === "number" ? maxTokens : undefined,
     };
   },

@@ -78,7 +78,15 @@ test("an agent that offers tools and is asked to use one gets a call whose input
 
   expect(first.stop_reason).toBe("tool_use");
   expect(call).toMatchObject({ name: "read", input: { filePath: ".", limit: 1 } });
-  expect(second.stop_reason).toBe("end_turn");
+  expect(second).toMatchObject({ stop_reason: "end_turn", content: [{ text: "The tool answered: done" }] });
+});
+
+test("a quoted command is what the named tool is asked to run", async () => {
+  const bash = { name: "bash", input_schema: { type: "object" as const, properties: { command: { type: "string" } }, required: ["command"] } };
+
+  const message = await anthropic.messages.create({ ...hello, tools: [readTool, bash], messages: [{ role: "user", content: "Use the bash tool to run `echo hi`." }] });
+
+  expect(message.content[1]).toMatchObject({ type: "tool_use", name: "bash", input: { command: "echo hi" } });
 });
 
 test("a title request gets a short title", async () => {
