@@ -10,13 +10,16 @@ export function sandboxSettings(options: {
   /** With `/v1`. */
   readonly baseUrl: string;
   readonly smallModel: string;
+  /** What the key may call, as far as that is known. */
+  readonly models: readonly string[] | undefined;
 }): Pick<CreateSessionResponse, "environment" | "opencode_config" | "opencode_config_path"> {
   const { session, apiKey, baseUrl } = options;
-  const usesSmallModel = providerOfModel(options.smallModel) === providerOfModel(session.model) && allowsModel(session.models, options.smallModel);
+  const models = options.models ?? session.models;
+  const usesSmallModel = providerOfModel(options.smallModel) === providerOfModel(session.model) && allowsModel(models, options.smallModel);
   const config = getOpencodeConfig({
     model: prefixed(session.model),
     smallModel: prefixed(usesSmallModel ? options.smallModel : session.model),
-    models: [...new Set(session.models.map(prefixed))].map((id) => ({ id })),
+    models: [...new Set(models.map(prefixed))].map((id) => ({ id })),
     baseUrl,
   });
   return {

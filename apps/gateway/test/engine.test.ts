@@ -30,7 +30,8 @@ beforeAll(async () => {
     },
   });
   const [{ ports }] = (await once(engine, "message")) as [{ ports: Record<string, number> }];
-  gateway = await serveGateway(database.db, { adminUrl: `http://127.0.0.1:${ports["management"]}`, baseUrl: `http://127.0.0.1:${ports["dataPlane"]}/v1`, masterKey: MASTER_KEY });
+  const url = `http://127.0.0.1:${ports["dataPlane"]}`;
+  gateway = await serveGateway(database.db, { url, adminUrl: `http://127.0.0.1:${ports["management"]}`, baseUrl: `${url}/v1`, masterKey: MASTER_KEY });
 });
 afterAll(async () => {
   await gateway.stop();
@@ -78,6 +79,24 @@ test("a session that may use one model only is refused another by the proxy", as
   const refused = await ask(body.environment);
 
   expect(refused.status).toBe(403);
+});
+
+test("a model that the proxy does not serve is refused when the session starts, and leaves neither session nor key", async () => {
+  const { status, body } = await gateway.call("POST", "/v1/sessions", { session_id: "s3", org_id: "org_a", model: "claude-opus-0-9" });
+  const keys = await database.db.selectFrom("LiteLLM_VerificationToken").select("token").where("user_id", "=", "s3").execute();
+
+  expect([status, body.error.code, body.error.param]).toEqual([404, "model_not_found", "model"]);
+  expect(keys).toEqual([]);
+  expect((await gateway.call("GET", "/v1/sessions/s3")).status).toBe(404);
+});
+
+test("OpenCode is told every model that the session's key may call", async () => {
+  const all = await gateway.call("POST", "/v1/sessions", { org_id: "org_a" });
+  const one = await gateway.call("POST", "/v1/sessions", { org_id: "org_a", model: "claude-haiku-4-5", models: ["claude-haiku-4-5"] });
+
+  const modelsOf = (answer: typeof all): string[] => Object.keys(answer.body.opencode_config.provider.anthropic.models);
+  expect(modelsOf(all)).toEqual(expect.arrayContaining(["claude-sonnet-4-5", "claude-haiku-4-5", "claude-opus-4-5"]));
+  expect(modelsOf(one)).toEqual(["claude-haiku-4-5"]);
 });
 
 test("the gateway is ready before our engine, too", async () => {

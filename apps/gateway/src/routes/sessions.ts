@@ -27,7 +27,7 @@ const create = createRoute({
   request: { body: { required: true, content: { "application/json": { schema: createSessionRequestSchema.meta({ id: "CreateSession" }) } } } },
   responses: {
     201: json("The session runs; `api_key` is shown this once.", createSessionResponseSchema.meta({ id: "StartedSession" })),
-    ...errorResponses("invalid_json", "request_too_large", "session_conflict", "budget_exceeded", "llm_proxy_failed"),
+    ...errorResponses("invalid_json", "request_too_large", "model_not_found", "session_conflict", "budget_exceeded", "llm_proxy_failed"),
   },
 });
 
@@ -81,7 +81,7 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
         defaultModel: deps.defaultModel,
       },
     );
-    const { session, apiKey, resumed } = started;
+    const { session, apiKey, models, resumed } = started;
     return context.json(
       {
         session_id: session.session_id,
@@ -92,7 +92,7 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
         api_key: apiKey,
         base_url: proxy.baseUrl,
         expires_at: session.expires_at?.toISOString() ?? null,
-        ...sandboxSettings({ session, apiKey, baseUrl: proxy.baseUrl, smallModel: deps.smallModel }),
+        ...sandboxSettings({ session, apiKey, baseUrl: proxy.baseUrl, smallModel: deps.smallModel, models }),
       },
       201,
     );

@@ -146,8 +146,9 @@ export async function hasSpendLogs(db: DatabaseExecutor): Promise<boolean> {
 }
 
 /**
- * USD in spend rows that have no event yet. Looks back as far as the worker's spend sync (24 h): an older row has its event
- * or stands in the reviews. DOUBLE is read by its exact text.
+ * USD in spend rows that have no event yet. Looks back as far as the worker's spend sync (24 h), as an older row has its
+ * event or stands in the reviews, and no further than the session's start, with an hour for clocks that differ. DOUBLE is
+ * read by its exact text.
  */
 export async function sumUnbilledSpend(db: DatabaseExecutor, sessionId: string): Promise<string> {
   const { rows } = await sql<{ spend_usd: string }>`
@@ -155,7 +156,10 @@ export async function sumUnbilledSpend(db: DatabaseExecutor, sessionId: string):
     from "LiteLLM_SpendLogs" spent
     where spent."user" = ${sessionId}
       and spent.spend not in ('NaN', 'Infinity', '-Infinity')
-      and spent."startTime" >= (now() - interval '24 hours') at time zone 'utc'
+      and spent."startTime" >= greatest(
+        now() - interval '24 hours',
+        (select created_at from gateway_sessions where session_id = ${sessionId}) - interval '1 hour'
+      ) at time zone 'utc'
       and not exists (select 1 from billing_events event where event.idempotency_key = 'llm:' || spent.request_id)`.execute(db);
   return rows[0]?.spend_usd ?? "0";
 }

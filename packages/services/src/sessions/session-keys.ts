@@ -17,6 +17,8 @@ export interface MintedKey {
   readonly keyHash: string;
   readonly keyAlias: string | null;
   readonly expiresAt: Date | null;
+  /** Names of the models that the proxy serves to this key; undefined when it did not say. */
+  readonly models?: readonly string[] | undefined;
 }
 
 /**

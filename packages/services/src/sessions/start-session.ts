@@ -19,6 +19,8 @@ export interface StartedSession {
   readonly session: SessionRow;
   /** Plain text, nowhere stored. */
   readonly apiKey: string;
+  /** Names of the models that the key may call; undefined when the proxy did not say. */
+  readonly models: readonly string[] | undefined;
   /** True when the session had a key before; that one is revoked. */
   readonly resumed: boolean;
 }
@@ -28,13 +30,13 @@ export interface SessionDependencies {
   readonly keys: SessionKeys;
 }
 
-/** After these the proxy has certainly made no key. After a time-out, say, it may have. */
-const NOTHING_MINTED = ["proxy_not_configured", "proxy_unauthorized", "proxy_rejected", "invalid_request", "budget_exceeded"] as const;
+/** After these the proxy certainly has no key of ours. After a time-out, say, it may have. */
+const NOTHING_MINTED = ["proxy_not_configured", "proxy_unauthorized", "proxy_rejected", "invalid_request", "budget_exceeded", "model_not_found"] as const;
 
 /**
  * Starts a session, or resumes one of the same org: the new key is recorded before older ones are revoked. The session's
  * budget covers all its keys: a new key gets what is left. Throws `session_conflict` (another org's id, an ended session,
- * a newer call), `budget_exceeded`, `invalid_request` (model outside models), or what the proxy client throws; then a new
+ * a newer call), `budget_exceeded`, `invalid_request` (model outside models), `model_not_found` (not served), or what the proxy client throws; then a new
  * session leaves no row unless the proxy may have made a key, and a running one goes on with its old key.
  */
 export async function startSession(deps: SessionDependencies, request: StartSessionRequest): Promise<StartedSession> {
@@ -48,13 +50,13 @@ export async function startSession(deps: SessionDependencies, request: StartSess
     if (firstKey && NOTHING_MINTED.some((code) => isAppError(error, code))) await discardSession(deps.db, claimed.session_id, 1);
     throw error;
   });
-  const session = await recordSessionKey(deps.db, { sessionId: claimed.session_id, keyGeneration: claimed.key_generation, ...minted }, request);
+  const session = await recordSessionKey(deps.db, { ...minted, sessionId: claimed.session_id, keyGeneration: claimed.key_generation }, request);
   if (!session) {
     await deps.keys.revoke([minted.keyHash]);
     throw new AppError("session_conflict", `Session ${request.sessionId} was started or ended by another call at the same time; that call stands.`);
   }
   if (olderKeys.length > 0) await deps.keys.revoke(olderKeys);
-  return { session, apiKey: minted.apiKey, resumed: claimed.key_hash !== null };
+  return { session, apiKey: minted.apiKey, models: minted.models, resumed: claimed.key_hash !== null };
 }
 
 async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: StartSessionRequest): Promise<MintedKey> {
@@ -63,7 +65,7 @@ async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: 
   if (!allowsModel(models, model)) {
     throw new AppError("invalid_request", `The session's model "${model}" is not among the models that its key allows.`, { param: "model" });
   }
-  return deps.keys.mint({
+  const minted = await deps.keys.mint({
     sessionId: claimed.session_id,
     orgId: claimed.org_id,
     models: [...new Set(models.flatMap(modelSpellings))],
@@ -71,6 +73,9 @@ async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: 
     duration: request.duration,
     metadata: request.metadata ?? claimed.metadata,
   });
+  if (minted.models === undefined || (minted.models.length > 0 && allowsModel(minted.models, model))) return minted;
+  await deps.keys.revoke([minted.keyHash]);
+  throw new AppError("model_not_found", `The LLM proxy does not serve the model "${model}".`, { param: "model" });
 }
 
 async function remainingBudget(db: DatabaseClient, claimed: SessionRow, maxBudgetUsd: string | undefined): Promise<string | undefined> {
