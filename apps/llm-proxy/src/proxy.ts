@@ -1,5 +1,6 @@
-import { type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
+import { type DatabaseClient, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
+import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
 import type { ModelConfig } from "./config/load-model-config.ts";
 import { recoverOrphans, startRecovery } from "./data-plane/recover.ts";
@@ -16,6 +17,9 @@ export interface ProxyOptions {
   readonly management: { readonly port: number; readonly host: string };
 }
 
+/** How long answers may go on after the process was told to stop; what is cut then is settled as if its caller had left. */
+const DRAIN_MS = 2_500;
+
 /**
  * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse: listeners first, then
  * what is in flight, the database last. Attempts of dead processes are settled before the first request is taken.
@@ -26,7 +30,7 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   if (config.ignoredSettings.length > 0) logger.warn({ settings: config.ignoredSettings }, "config.ignored_settings");
   const db = openDatabase({ ...options.database, applicationName: "llm-proxy" });
   lifecycle.own("database", { stop: () => db.destroy() });
-  const instanceId = await nextInstanceId(db);
+  const instanceId = await enrol(db);
   lifecycle.own(
     "process lock",
     await ProcessLock.hold({
@@ -57,6 +61,20 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
     adminPort: management.port,
   });
   lifecycle.own("requests in flight", { stop: () => dataPlane.idle() });
-  const data = lifecycle.own("data plane", await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT" }));
+  const data = lifecycle.own("data plane", await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: DRAIN_MS }));
   return { dataPlane: data.port, management: management.port };
 }
+
+/** The first statement that runs: it finds out whether there is a database, and whether it is ours. */
+async function enrol(db: DatabaseClient): Promise<number> {
+  try {
+    return await nextInstanceId(db);
+  } catch (error) {
+    if ((error as { code?: unknown }).code === UNDEFINED_TABLE) {
+      throw new AppError("migration_failed", "The database has no tables of the gateway; run its migrations first.", { cause: error });
+    }
+    throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+const UNDEFINED_TABLE = "42P01";

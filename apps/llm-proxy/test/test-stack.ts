@@ -2,11 +2,14 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { findSpendLog, type StoredSpendLog } from "@proliferate/services/spend-logs/db";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { mintKey, PROVIDER_KEY, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
+import { startTcpRelay, type TcpRelay } from "./tcp-relay.ts";
 
 /** A proxy process on a database of its own, with a provider that can be told to fail, and a key without limits. */
 export interface TestStack {
   readonly database: TestDatabase;
   readonly provider: ProviderStandIn;
+  /** The proxy's way to PostgreSQL; the test's own does not lead through it. */
+  readonly store: TcpRelay;
   readonly proxy: ProxyProcess;
   readonly key: string;
   readonly keyHash: string;
@@ -16,14 +19,20 @@ export interface TestStack {
 export async function startTestStack(environment: Readonly<Record<string, string | undefined>> = {}): Promise<TestStack> {
   const database = await createTestDatabase();
   const provider = await startProviderStandIn({ apiKey: PROVIDER_KEY });
-  const proxy = await startProxyProcess({ connectionString: database.connectionString, providerUrl: provider.url, environment });
-  const { key, token } = await mintKey(proxy);
+  const store = await startTcpRelay(database.connectionString);
   const stop = async (): Promise<void> => {
-    await proxy.stop();
+    await store.stop();
     await provider.stop();
     await database.drop();
   };
-  return { database, provider, proxy, key, keyHash: token, stop };
+  try {
+    const proxy = await startProxyProcess({ connectionString: store.through(database.connectionString), providerUrl: provider.url, environment });
+    const { key, token } = await mintKey(proxy);
+    return { database, provider, store, proxy, key, keyHash: token, stop: async () => void (await proxy.stop(), await stop()) };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 /** A small request in each dialect. */

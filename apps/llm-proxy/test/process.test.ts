@@ -1,0 +1,190 @@
+import { withDeadInstance } from "@proliferate/services/attempts/db";
+import { findSpendLog } from "@proliferate/services/spend-logs/db";
+import { addDecimals, compareDecimals } from "@proliferate/shared/money";
+import { afterEach, describe, expect, test } from "vitest";
+import { mintKey, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
+import { inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+});
+
+async function stack(environment: Readonly<Record<string, string | undefined>> = {}): Promise<TestStack> {
+  const started = await startTestStack(environment);
+  cleanups.push(() => started.stop());
+  return started;
+}
+
+async function secondProxy(first: TestStack): Promise<ProxyProcess> {
+  const proxy = await startProxyProcess({ connectionString: first.database.connectionString, providerUrl: first.provider.url });
+  cleanups.push(() => proxy.stop());
+  return proxy;
+}
+
+/** True when the server has noticed that the connection of the process lock is gone. */
+async function isLockFree({ database, keyHash }: TestStack): Promise<boolean> {
+  const attempt = await database.db.selectFrom("request_attempts").select("instance_id").where("key_hash", "=", keyHash).executeTakeFirstOrThrow();
+  return withDeadInstance(database.db, attempt.instance_id, async () => undefined);
+}
+
+const streamed = { ...MESSAGE, stream: true };
+
+describe("a proxy that does not start says what to fix", () => {
+  const start = (environment: Readonly<Record<string, string | undefined>>): Promise<ProxyProcess> =>
+    startProxyProcess({ connectionString: "postgres://nobody@127.0.0.1:1/none", providerUrl: "http://127.0.0.1:1", environment });
+
+  test.each([
+    [{ LITELLM_MASTER_KEY: undefined }, "LITELLM_MASTER_KEY is not set"],
+    [{ LITELLM_MASTER_KEY: "sk-1234" }, "LITELLM_MASTER_KEY: must have at least 16"],
+    [{ LITELLM_MASTER_KEY: "sk-local-master-key" }, "publicly known"],
+    [{ DATABASE_URL: undefined }, "DATABASE_URL is not set"],
+    [{ LLM_PROXY_PORT: "http" }, "LLM_PROXY_PORT"],
+    [{ LITELLM_CONFIG: "/nowhere/config.yaml" }, "LITELLM_CONFIG"],
+    [{}, "PostgreSQL cannot be reached"],
+  ])("%j", async (environment, message) => {
+    await expect(start(environment)).rejects.toThrow(message);
+  });
+
+  test("a port that is taken, with the variable that changes it", async () => {
+    const { proxy } = await stack();
+
+    await expect(stack({ LLM_PROXY_PORT: new URL(proxy.url).port })).rejects.toThrow("set LLM_PROXY_PORT to another one");
+  });
+});
+
+describe("a proxy that is told to stop", () => {
+  test("ends within 5 s and records the streams that it cuts", async () => {
+    const running = await stack();
+    running.provider.scriptNext({ answerBytes: 10_000, frameGapMs: 50 });
+    const response = await post(running, "/v1/messages", streamed);
+    await response.body?.getReader().read();
+
+    const toldAt = Date.now();
+    const status = await running.proxy.stop();
+
+    expect(status).toBe(0);
+    expect(Date.now() - toldAt).toBeLessThan(5_000);
+    expect(await spendLogOf(running, response.headers.get("request-id") ?? "")).toMatchObject({ metadata: { estimated: true, recovered: false } });
+    expect(await inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+  });
+});
+
+describe("a proxy that was killed", () => {
+  test("leaves its request to the next one, which settles it at the usage that was seen", async () => {
+    const first = await stack();
+    first.provider.scriptNext({ answerBytes: 100_000, frameGapMs: 20 });
+    const response = await post(first, "/v1/messages", streamed);
+    const reader = response.body?.getReader();
+    await reader?.read();
+    await expect
+      .poll(async () => (await first.database.db.selectFrom("request_attempts").select("checkpoint").executeTakeFirst())?.checkpoint, { timeout: 5_000 })
+      .toMatchObject({ usage: { inputTokens: expect.any(Number) } });
+
+    await first.proxy.kill();
+    await reader?.cancel().catch(() => undefined);
+    await secondProxy(first);
+
+    const row = await spendLogOf(first, response.headers.get("request-id") ?? "");
+    expect(row).toMatchObject({ status: "failure", metadata: { estimated: true, recovered: true } });
+    expect(Number(row.spend)).toBeGreaterThan(0);
+    expect(await inFlight(first)).toEqual(NOTHING_IN_FLIGHT);
+  });
+
+  test("is not taken for dead while it lives", async () => {
+    const first = await stack();
+    first.provider.scriptNext({ fault: { kind: "hang_mid_stream", afterFrames: 3 } });
+    const gone = new AbortController();
+    const response = await post(first, "/v1/messages", streamed, { signal: gone.signal });
+
+    await secondProxy(first);
+
+    expect(await inFlight(first)).toMatchObject({ attempts: 1 });
+    gone.abort();
+    expect(await spendLogOf(first, response.headers.get("request-id") ?? "")).toMatchObject({ metadata: { recovered: false } });
+  });
+});
+
+describe("a store that does not answer", () => {
+  test("is a 503 that may be tried again, never a refused key, and readiness says so; then all goes on", async () => {
+    const running = await stack();
+    await running.store.cut();
+
+    const answer = await post(running, "/v1/messages", MESSAGE);
+    const readiness = await fetch(`${running.proxy.url}/health/readiness`);
+    const liveness = await fetch(`${running.proxy.url}/health/liveness`);
+    await running.store.mend();
+
+    expect([answer.status, readiness.status, liveness.status]).toEqual([503, 503, 200]);
+    expect(await answer.json()).toMatchObject({ type: "error", error: { type: "api_error" } });
+    expect(answer.headers.get("x-should-retry")).toBeNull();
+    expect((await post(running, "/v1/messages", MESSAGE)).status).toBe(200);
+  });
+
+  test("when an answer ends, holds its end back until the answer is recorded", async () => {
+    const running = await stack();
+    running.provider.scriptNext({ text: "short", frameGapMs: 60 });
+    const response = await post(running, "/v1/messages", streamed);
+    await running.store.cut();
+    const before = running.provider.requests.length;
+    await running.provider.waitFor((entry) => entry.sequence >= before && entry.outcome === "completed");
+    await running.store.mend();
+
+    const text = await response.text();
+
+    expect(text).toContain("message_stop");
+    const row = await findSpendLog(running.database.db, response.headers.get("request-id") ?? "");
+    expect(row).toMatchObject({ status: "success", metadata: { estimated: false } });
+  });
+
+  test("for long does not take the end from the caller, and the answer is recorded when the store is back", async () => {
+    const running = await stack();
+    running.provider.scriptNext({ text: "short", frameGapMs: 20 });
+    const response = await post(running, "/v1/messages", streamed);
+    await running.store.cut();
+
+    expect(await response.text()).toContain("message_stop");
+    await running.store.mend();
+
+    expect(await spendLogOf(running, response.headers.get("request-id") ?? "")).toMatchObject({ status: "success", metadata: { estimated: false } });
+    await expect.poll(() => inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+  });
+
+  test("for a while costs the process its lock; another may then recover, and the truth is corrected", async () => {
+    const running = await stack();
+    running.provider.scriptNext({ answerBytes: 400, frameGapMs: 150 });
+    const response = await post(running, "/v1/messages", streamed);
+    await running.store.cut();
+    await expect.poll(() => isLockFree(running)).toBe(true);
+    await secondProxy(running);
+    await running.store.mend();
+
+    await response.text();
+
+    const id = response.headers.get("request-id") ?? "";
+    const [estimate, correction] = [await spendLogOf(running, id), await spendLogOf(running, `${id}:correction`)];
+    const served = running.provider.requests.at(-1)?.usage;
+    expect(estimate.metadata).toMatchObject({ recovered: true, estimated: true });
+    expect(estimate.completion_tokens + correction.completion_tokens).toBe(served?.outputTokens);
+    expect(estimate.prompt_tokens + correction.prompt_tokens).toBe(served?.inputTokens);
+    expect(await inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+  });
+});
+
+describe("budgets", () => {
+  test("hold under 50 requests at once: no more is spent than the budget and one request", async () => {
+    const running = await stack();
+    const { key, token } = await mintKey(running.proxy, { max_budget: 0.01 });
+    running.provider.script(() => true, { headersDelayMs: 5 });
+
+    const answers = await Promise.all(Array.from({ length: 50 }, () => post(running, "/v1/messages", MESSAGE, { headers: { "x-api-key": key } })));
+
+    const statuses = new Set(answers.map((answer) => answer.status));
+    const rows = await running.database.db.selectFrom("LiteLLM_SpendLogs").select("spend").where("api_key", "=", token).execute();
+    const most = rows.map((row) => row.spend).toSorted(compareDecimals).at(-1) ?? "0";
+    expect([...statuses].toSorted()).toEqual([200, 429]);
+    expect(answers.find((answer) => answer.status === 429)?.headers.get("retry-after")).toBe("1");
+    expect(compareDecimals(addDecimals(...rows.map((row) => row.spend)), addDecimals("0.01", most))).toBeLessThanOrEqual(0);
+    expect(await inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+  });
+});
