@@ -1,24 +1,22 @@
 import { withDeadInstance } from "@proliferate/services/attempts/db";
 import { findSpendLog } from "@proliferate/services/spend-logs/db";
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test, type TestContext } from "vitest";
 import { mintKey, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
 import { inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
 
-const cleanups: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
-});
+type Ends = Pick<TestContext, "onTestFinished">;
 
-async function stack(environment: Readonly<Record<string, string | undefined>> = {}): Promise<TestStack> {
+/** Tests run side by side, as they mostly wait; each has a stack of its own that ends with it. */
+async function stack({ onTestFinished }: Ends, environment: Readonly<Record<string, string | undefined>> = {}): Promise<TestStack> {
   const started = await startTestStack(environment);
-  cleanups.push(() => started.stop());
+  onTestFinished(() => started.stop());
   return started;
 }
 
-async function secondProxy(first: TestStack): Promise<ProxyProcess> {
+async function secondProxy({ onTestFinished }: Ends, first: TestStack): Promise<ProxyProcess> {
   const proxy = await startProxyProcess({ connectionString: first.database.connectionString, providerUrl: first.provider.url });
-  cleanups.push(() => proxy.stop());
+  onTestFinished(async () => void (await proxy.stop()));
   return proxy;
 }
 
@@ -30,7 +28,7 @@ async function isLockFree({ database, keyHash }: TestStack): Promise<boolean> {
 
 const streamed = { ...MESSAGE, stream: true };
 
-describe("a proxy that does not start says what to fix", () => {
+describe.concurrent("a proxy that does not start says what to fix", () => {
   const start = (environment: Readonly<Record<string, string | undefined>>): Promise<ProxyProcess> =>
     startProxyProcess({ connectionString: "postgres://nobody@127.0.0.1:1/none", providerUrl: "http://127.0.0.1:1", environment });
 
@@ -46,16 +44,16 @@ describe("a proxy that does not start says what to fix", () => {
     await expect(start(environment)).rejects.toThrow(message);
   });
 
-  test("a port that is taken, with the variable that changes it", async () => {
-    const { proxy } = await stack();
+  test("a port that is taken, with the variable that changes it", async (context) => {
+    const { proxy } = await stack(context);
 
-    await expect(stack({ LLM_PROXY_PORT: new URL(proxy.url).port })).rejects.toThrow("set LLM_PROXY_PORT to another one");
+    await expect(stack(context, { LLM_PROXY_PORT: new URL(proxy.url).port })).rejects.toThrow("set LLM_PROXY_PORT to another one");
   });
 });
 
-describe("a proxy that is told to stop", () => {
-  test("ends within 5 s and records the streams that it cuts", async () => {
-    const running = await stack();
+describe.concurrent("a proxy that is told to stop", () => {
+  test("ends within 5 s and records the streams that it cuts", async (context) => {
+    const running = await stack(context);
     running.provider.scriptNext({ answerBytes: 10_000, frameGapMs: 50 });
     const response = await post(running, "/v1/messages", streamed);
     await response.body?.getReader().read();
@@ -70,20 +68,20 @@ describe("a proxy that is told to stop", () => {
   });
 });
 
-describe("a proxy that was killed", () => {
-  test("leaves its request to the next one, which settles it at the usage that was seen", async () => {
-    const first = await stack();
+describe.concurrent("a proxy that was killed", () => {
+  test("leaves its request to the next one, which settles it at the usage that was seen", async (context) => {
+    const first = await stack(context);
     first.provider.scriptNext({ answerBytes: 100_000, frameGapMs: 20 });
     const response = await post(first, "/v1/messages", streamed);
     const reader = response.body?.getReader();
     await reader?.read();
-    await expect
+    await context.expect
       .poll(async () => (await first.database.db.selectFrom("request_attempts").select("checkpoint").executeTakeFirst())?.checkpoint, { timeout: 5_000 })
       .toMatchObject({ usage: { inputTokens: expect.any(Number) } });
 
     await first.proxy.kill();
     await reader?.cancel().catch(() => undefined);
-    await secondProxy(first);
+    await secondProxy(context, first);
 
     const row = await spendLogOf(first, response.headers.get("request-id") ?? "");
     expect(row).toMatchObject({ status: "failure", metadata: { estimated: true, recovered: true } });
@@ -91,13 +89,13 @@ describe("a proxy that was killed", () => {
     expect(await inFlight(first)).toEqual(NOTHING_IN_FLIGHT);
   });
 
-  test("is not taken for dead while it lives", async () => {
-    const first = await stack();
+  test("is not taken for dead while it lives", async (context) => {
+    const first = await stack(context);
     first.provider.scriptNext({ fault: { kind: "hang_mid_stream", afterFrames: 3 } });
     const gone = new AbortController();
     const response = await post(first, "/v1/messages", streamed, { signal: gone.signal });
 
-    await secondProxy(first);
+    await secondProxy(context, first);
 
     expect(await inFlight(first)).toMatchObject({ attempts: 1 });
     gone.abort();
@@ -105,9 +103,9 @@ describe("a proxy that was killed", () => {
   });
 });
 
-describe("a store that does not answer", () => {
-  test("is a 503 that may be tried again, never a refused key, and readiness says so; then all goes on", async () => {
-    const running = await stack();
+describe.concurrent("a store that does not answer", () => {
+  test("is a 503 that may be tried again, never a refused key, and readiness says so; then all goes on", async (context) => {
+    const running = await stack(context);
     await running.store.cut();
 
     const answer = await post(running, "/v1/messages", MESSAGE);
@@ -121,8 +119,8 @@ describe("a store that does not answer", () => {
     expect((await post(running, "/v1/messages", MESSAGE)).status).toBe(200);
   });
 
-  test("when an answer ends, holds its end back until the answer is recorded", async () => {
-    const running = await stack();
+  test("when an answer ends, holds its end back until the answer is recorded", async (context) => {
+    const running = await stack(context);
     running.provider.scriptNext({ text: "short", frameGapMs: 60 });
     const response = await post(running, "/v1/messages", streamed);
     await running.store.cut();
@@ -137,8 +135,8 @@ describe("a store that does not answer", () => {
     expect(row).toMatchObject({ status: "success", metadata: { estimated: false } });
   });
 
-  test("for long does not take the end from the caller, and the answer is recorded when the store is back", async () => {
-    const running = await stack();
+  test("for long does not take the end from the caller, and the answer is recorded when the store is back", async (context) => {
+    const running = await stack(context);
     running.provider.scriptNext({ text: "short", frameGapMs: 20 });
     const response = await post(running, "/v1/messages", streamed);
     await running.store.cut();
@@ -147,16 +145,16 @@ describe("a store that does not answer", () => {
     await running.store.mend();
 
     expect(await spendLogOf(running, response.headers.get("request-id") ?? "")).toMatchObject({ status: "success", metadata: { estimated: false } });
-    await expect.poll(() => inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+    await context.expect.poll(() => inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
   });
 
-  test("for a while costs the process its lock; another may then recover, and the truth is corrected", async () => {
-    const running = await stack();
+  test("for a while costs the process its lock; another may then recover, and the truth is corrected", async (context) => {
+    const running = await stack(context);
     running.provider.scriptNext({ answerBytes: 400, frameGapMs: 150 });
     const response = await post(running, "/v1/messages", streamed);
     await running.store.cut();
-    await expect.poll(() => isLockFree(running)).toBe(true);
-    await secondProxy(running);
+    await context.expect.poll(() => isLockFree(running)).toBe(true);
+    await secondProxy(context, running);
     await running.store.mend();
 
     await response.text();
@@ -171,9 +169,9 @@ describe("a store that does not answer", () => {
   });
 });
 
-describe("budgets", () => {
-  test("hold under 50 requests at once: no more is spent than the budget and one request", async () => {
-    const running = await stack();
+describe.concurrent("budgets", () => {
+  test("hold under 50 requests at once: no more is spent than the budget and one request", async (context) => {
+    const running = await stack(context);
     const { key, token } = await mintKey(running.proxy, { max_budget: 0.01 });
     running.provider.script(() => true, { headersDelayMs: 5 });
 
