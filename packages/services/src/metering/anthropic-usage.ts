@@ -1,5 +1,5 @@
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
-import { estimateOutputTokens, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf, tokenCount } from "./sse-data.ts";
+import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf, tokenCount } from "./sse-data.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
 import { NO_USAGE, type Usage } from "./usage.ts";
 
@@ -48,9 +48,10 @@ export class AnthropicUsageReader implements StreamUsageReader {
   }
 
   #inspect(frame: Buffer): FrameVerdict {
-    switch (eventType(frame)) {
+    const text = frameText(frame);
+    switch (eventType(text)) {
       case "content_block_delta":
-        this.#outputBytes += measureJsonString(frame, DELTA_MARKERS);
+        this.#outputBytes += measureJsonString(text, DELTA_MARKERS);
         return "pass";
       case "message_start":
         this.#start(objectOf(parseFrameData(frame)?.["message"]));
@@ -127,10 +128,7 @@ function splitCacheWrites(wire: Readonly<Record<string, unknown>>, before: Usage
   return { cacheWrite1hTokens, cacheWrite5mTokens: total - cacheWrite1hTokens };
 }
 
-const EVENT_LINE = /^event: ?(\w+)/;
-
-function eventType(frame: Buffer): string | undefined {
-  // The event line comes first; a comment or the data before it is legal and rare.
-  const type = EVENT_LINE.exec(frame.toString("latin1", 0, 40))?.[1];
-  return type ?? /^event: ?(\w+)/m.exec(frame.toString("latin1"))?.[1];
+/** The event line comes first; a comment or the data before it is legal and rare. */
+function eventType(frame: FrameText): string | undefined {
+  return /^event: ?(\w+)/m.exec(frame)?.[1];
 }

@@ -1,5 +1,5 @@
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
-import { estimateOutputTokens, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf, tokenCount } from "./sse-data.ts";
+import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf, tokenCount } from "./sse-data.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
 import { NO_USAGE, type Usage } from "./usage.ts";
 
@@ -59,12 +59,13 @@ export class OpenAIUsageReader implements StreamUsageReader {
   }
 
   #inspect(frame: Buffer): FrameVerdict {
-    if (isDone(frame)) {
+    const text = frameText(frame);
+    if (isDone(text)) {
       this.#terminal = "end";
       return "hold";
     }
-    this.#outputBytes += measureJsonString(frame, DELTA_MARKERS);
-    const isWorthParsing = this.#responseId === undefined || hasObject(frame, '"usage"') || hasObject(frame, '"error"');
+    this.#outputBytes += measureJsonString(text, DELTA_MARKERS);
+    const isWorthParsing = this.#responseId === undefined || hasObject(text, '"usage"') || hasObject(text, '"error"');
     const chunk = isWorthParsing ? parseFrameData(frame) : undefined;
     return chunk ? this.#read(chunk) : "pass";
   }
@@ -119,18 +120,17 @@ function readOpenAIUsage(wire: Readonly<Record<string, unknown>> | undefined): U
   };
 }
 
-function isDone(frame: Buffer): boolean {
-  return /^data: ?\[DONE\]/.test(frame.toString("latin1", 0, 16));
+function isDone(frame: FrameText): boolean {
+  return frame.startsWith("data: [DONE]") || frame.startsWith("data:[DONE]");
 }
 
 /**
  * True if the key stands in the frame with an object as its value. Text of the model cannot fake it: quotes inside a JSON
  * string are escaped, so `"usage"` with plain quotes is always a key (or a whole value, which no object follows).
  */
-function hasObject(frame: Buffer, quotedKey: string): boolean {
-  for (let at = frame.indexOf(quotedKey, 0, "latin1"); at >= 0; at = frame.indexOf(quotedKey, at + 1, "latin1")) {
-    const after = frame.toString("latin1", at + quotedKey.length, at + quotedKey.length + 8);
-    if (/^\s*:\s*\{/.test(after)) return true;
+function hasObject(frame: FrameText, quotedKey: string): boolean {
+  for (let at = frame.indexOf(quotedKey); at >= 0; at = frame.indexOf(quotedKey, at + 1)) {
+    if (/^\s*:\s*\{/.test(frame.slice(at + quotedKey.length, at + quotedKey.length + 8))) return true;
   }
   return false;
 }

@@ -1,3 +1,13 @@
+/**
+ * A frame as text in which each character is one byte: cheap to make and to search (several times faster than a Buffer),
+ * right for keys and lengths, wrong for the meaning of non-ASCII text.
+ */
+export type FrameText = string;
+
+export function frameText(frame: Buffer): FrameText {
+  return frame.toString("latin1");
+}
+
 /** The JSON of a frame's data lines; undefined if there is none or it is broken. */
 export function parseFrameData(frame: Buffer): Readonly<Record<string, unknown>> | undefined {
   const lines = frame.toString("utf8").split(/\r?\n/);
@@ -35,18 +45,20 @@ const LETTER_U = 117;
  * Length of the JSON string that follows the first of these markers (each ends with the opening quote), without parsing
  * the frame. An escape counts as one byte, so the result is never more than the decoded text has. 0 if no marker is there.
  */
-export function measureJsonString(frame: Buffer, markers: readonly string[]): number {
+export function measureJsonString(frame: FrameText, markers: readonly string[]): number {
   for (const marker of markers) {
-    const at = frame.indexOf(marker, 0, "latin1");
+    const at = frame.indexOf(marker);
     if (at >= 0) return measureFrom(frame, at + marker.length);
   }
   return 0;
 }
 
-function measureFrom(frame: Buffer, start: number): number {
+function measureFrom(frame: FrameText, start: number): number {
   let length = 0;
-  for (let index = start; index < frame.length && frame[index] !== QUOTE; index += 1) {
-    if (frame[index] === BACKSLASH) index += frame[index + 1] === LETTER_U ? 5 : 1;
+  for (let index = start; index < frame.length; index += 1) {
+    const character = frame.charCodeAt(index);
+    if (character === QUOTE) break;
+    if (character === BACKSLASH) index += frame.charCodeAt(index + 1) === LETTER_U ? 5 : 1;
     length += 1;
   }
   return length;

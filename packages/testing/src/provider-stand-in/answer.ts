@@ -45,8 +45,8 @@ export interface Answer {
  */
 export const TOOL_PHRASE = /\buse (?:a|the (?<name>[\w-]+)) tool\b/i;
 
-/** Chosen first when the user names none: they read and change nothing. */
-const HARMLESS_TOOLS = ["glob", "Glob", "list", "LS", "grep", "Grep", "read", "Read"];
+/** Chosen first when the user names none: with the inputs below they change nothing (a shell is asked for `pwd`). */
+const HARMLESS_TOOLS = ["bash", "Bash", "list", "LS", "glob", "Glob", "read", "Read"];
 
 /** The answer to a conversation; the same conversation always gets the same one. */
 export function chooseAnswer(conversation: Conversation): Answer {

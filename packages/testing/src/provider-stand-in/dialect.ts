@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import type { Answer, Conversation } from "./answer.ts";
+import type { JournalEntry } from "./journal.ts";
 import type { ServedUsage } from "./served-usage.ts";
 
 export interface WireError {
@@ -21,7 +22,7 @@ export interface WireAnswer {
 /** What differs between the two APIs on the wire. */
 export interface Dialect {
   /** What the API itself would refuse; undefined for a good request. */
-  validate(request: Readonly<Record<string, unknown>>, headers: Readonly<Record<string, string | string[] | undefined>>): WireError | undefined;
+  validate(request: Readonly<Record<string, unknown>>, entry: JournalEntry): WireError | undefined;
   readConversation(request: Readonly<Record<string, unknown>>): Conversation;
   countUsage(request: Readonly<Record<string, unknown>>, answer: Answer): ServedUsage;
   newResponseId(): string;

@@ -161,9 +161,10 @@ test("a wrong key is refused in each dialect's own envelope", async () => {
 test("bad requests are refused as the API refuses them", async () => {
   const noVersion = await fetch(`${provider.url}/v1/messages`, { method: "POST", headers: { "x-api-key": KEY }, body: JSON.stringify(hello) });
   const prefixed = await post("/v1/messages", { ...hello, model: "anthropic/claude-sonnet-5" });
+  const unlimited = await post("/v1/messages", { ...hello, max_tokens: undefined });
   const broken = await post("/v1/messages", '{"model": ');
 
-  expect([noVersion.status, prefixed.status, broken.status]).toEqual([400, 404, 400]);
+  expect([noVersion.status, prefixed.status, unlimited.status, broken.status]).toEqual([400, 404, 400, 400]);
 });
 
 test("queued failures come one a request: status with retry-after, overload, then a good answer", async () => {

@@ -166,7 +166,7 @@ function findRefusal(entry: JournalEntry, dialect: Dialect, options: ProviderSta
   if (typeof entry.json !== "object" || entry.json === null || Array.isArray(entry.json)) {
     return { status: 400, type: "invalid_request_error", message: "The request body is not valid JSON." };
   }
-  return dialect.validate(entry.json as Readonly<Record<string, unknown>>, entry.headers);
+  return dialect.validate(entry.json as Readonly<Record<string, unknown>>, entry);
 }
 
 function sendError(delivery: Delivery, dialect: Dialect, requestId: string, error: WireError, headers: Readonly<Record<string, string>> = {}): void {
