@@ -10,6 +10,9 @@ beforeAll(async () => {
 });
 afterAll(() => stack.stop());
 
+const sendText = (path: string, body: string): Promise<Response> =>
+  fetch(`${stack.proxy.adminUrl}${path}`, { method: "POST", headers: { authorization: `Bearer ${MASTER_KEY}` }, body });
+
 const call = (path: string, body?: unknown, key?: string) => manage(stack.proxy, path, body, key);
 
 describe("who may call", () => {
@@ -98,10 +101,8 @@ describe("mistakes are answered as LiteLLM answers them", () => {
   });
 
   test("a body that is no JSON, or too large, changes nothing", async () => {
-    const send = (body: string) => fetch(`${stack.proxy.adminUrl}/key/generate`, { method: "POST", headers: { authorization: `Bearer ${MASTER_KEY}` }, body });
-
-    expect((await send("{")).status).toBe(400);
-    expect((await send(`{"metadata":{"a":"${"x".repeat(1024 * 1024)}"}}`)).status).toBe(413);
+    expect((await sendText("/key/generate", "{")).status).toBe(400);
+    expect((await sendText("/key/generate", `{"metadata":{"a":"${"x".repeat(1024 * 1024)}"}}`)).status).toBe(413);
   });
 });
 

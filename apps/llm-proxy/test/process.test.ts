@@ -28,10 +28,11 @@ async function isLockFree({ database, keyHash }: TestStack): Promise<boolean> {
 
 const streamed = { ...MESSAGE, stream: true };
 
-describe.concurrent("a proxy that does not start says what to fix", () => {
-  const start = (environment: Readonly<Record<string, string | undefined>>): Promise<ProxyProcess> =>
-    startProxyProcess({ connectionString: "postgres://nobody@127.0.0.1:1/none", providerUrl: "http://127.0.0.1:1", environment });
+function startWithoutStore(environment: Readonly<Record<string, string | undefined>>): Promise<ProxyProcess> {
+  return startProxyProcess({ connectionString: "postgres://nobody@127.0.0.1:1/none", providerUrl: "http://127.0.0.1:1", environment });
+}
 
+describe.concurrent("a proxy that does not start says what to fix", () => {
   test.each([
     [{ LITELLM_MASTER_KEY: undefined }, "LITELLM_MASTER_KEY is not set"],
     [{ LITELLM_MASTER_KEY: "sk-1234" }, "LITELLM_MASTER_KEY: must have at least 16"],
@@ -41,7 +42,7 @@ describe.concurrent("a proxy that does not start says what to fix", () => {
     [{ LITELLM_CONFIG: "/nowhere/config.yaml" }, "LITELLM_CONFIG"],
     [{}, "PostgreSQL cannot be reached"],
   ])("%j", async (environment, message) => {
-    await expect(start(environment)).rejects.toThrow(message);
+    await expect(startWithoutStore(environment)).rejects.toThrow(message);
   });
 
   test("a port that is taken, with the variable that changes it", async (context) => {

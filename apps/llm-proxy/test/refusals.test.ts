@@ -7,12 +7,14 @@ beforeAll(async () => {
   stack = await startTestStack();
 });
 afterAll(() => stack.stop());
-afterEach(async () => {
-  // What is refused changes nothing: nothing is forwarded, recorded or reserved.
+afterEach(expectNothingChanged);
+
+/** What is refused changes nothing: nothing is forwarded, recorded or reserved. */
+async function expectNothingChanged(): Promise<void> {
   expect(stack.provider.requests).toHaveLength(0);
   expect(await inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
   expect(await stack.database.db.selectFrom("LiteLLM_SpendLogs").selectAll().execute()).toEqual([]);
-});
+}
 
 const DIALECTS = [
   { dialect: "anthropic", path: "/v1/messages", body: MESSAGE },

@@ -8,10 +8,12 @@ beforeAll(async () => {
   stack = await startTestStack();
 });
 afterAll(() => stack.stop());
-afterEach(async () => {
+afterEach(expectNothingLeft);
+
+async function expectNothingLeft(): Promise<void> {
   stack.provider.clearScripts();
   await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
-});
+}
 
 const lastRequest = () => stack.provider.requests.at(-1);
 const idOf = (response: Response): string => response.headers.get("request-id") ?? "";
