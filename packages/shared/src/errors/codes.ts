@@ -81,6 +81,10 @@ export const ERROR_CODES = {
   provider_key_exposure: row(0, false, "api_error", "api_error", "Configure the proxy; a provider key never enters a sandbox unless the unsafe option is set."),
   reserved_variable: row(0, false, "api_error", "api_error", "Rename the variable; the gateway sets this name itself."),
 
+  // Billing, for operators
+  billing_not_found: row(404, false, "not_found_error", "invalid_request_error", "Name a request, event, batch or review of this deployment; `billing export` lists them."),
+  redrive_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Do what the message names first; a batch that may have been applied is reconciled, not sent again."),
+
   // Settlement
   spend_source_missing: row(0, true, "api_error", "api_error", "Start LiteLLM once, or run the `litellm` migrations; check LITELLM_DB_SCHEMA."),
   autumn_unavailable: row(0, true, "api_error", "api_error", "Wait; the batch is sent again with the same key."),
@@ -91,6 +95,7 @@ export const ERROR_CODES = {
   config_invalid: row(0, false, "api_error", "api_error", "Correct the line of config.yaml that the message names."),
   port_in_use: row(0, false, "api_error", "api_error", "Stop the program that holds the port, or set the variable that the message names."),
   database_unreachable: row(0, true, "api_error", "api_error", "Check DATABASE_URL and that PostgreSQL is up."),
+  redis_unreachable: row(0, true, "api_error", "api_error", "Check REDIS_URL and that Redis is up; unset it to keep the job schedules in PostgreSQL."),
   migration_failed: row(0, false, "api_error", "api_error", "Read the message; an applied migration file is never edited."),
   embedded_postgres_failed: row(0, false, "api_error", "api_error", "Read the server's last lines in the message, or set DATABASE_URL."),
 } as const satisfies Record<string, ErrorCodeRow>;
