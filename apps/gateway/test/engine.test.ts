@@ -1,7 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { compareDecimals } from "@proliferate/shared/money";
+import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { compareDecimals, multiplyDecimals } from "@proliferate/shared/money";
 import { startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { serveGateway, type TestGateway } from "./test-gateway.ts";
@@ -61,6 +62,19 @@ test("a session's sandbox reaches a model with what it was given, its spend show
   expect(compareDecimals(session.unbilled_spend_usd, "0")).toBe(1);
   expect([refused.status, ((await refused.json()) as { type: string }).type]).toEqual([401, "error"]);
   expect(provider.requests).toHaveLength(1);
+});
+
+test("spend moves from unbilled to billed in one step, and the credits are exactly spend x markup x 100", async () => {
+  const { body } = await gateway.call("POST", "/v1/sessions", { session_id: "s4", org_id: "org_billed" });
+  await (await ask(body.environment)).arrayBuffer();
+  const before = (await gateway.call("GET", "/v1/sessions/s4")).body;
+  await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
+  const after = (await gateway.call("GET", "/v1/sessions/s4")).body;
+  const usage = (await gateway.call("GET", "/v1/orgs/org_billed/usage")).body;
+
+  expect([before.billed.spend_usd, after.unbilled_spend_usd]).toEqual(["0", "0"]);
+  expect(after.billed).toMatchObject({ requests: 1, spend_usd: before.unbilled_spend_usd, credits: multiplyDecimals(before.unbilled_spend_usd, "300") });
+  expect(usage.totals).toEqual(after.billed);
 });
 
 test("a resumed session works with its new key alone, inside what is left of its budget", async () => {

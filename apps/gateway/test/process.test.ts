@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { TOKEN } from "./test-gateway.ts";
 
 let database: TestDatabase;
@@ -43,23 +43,48 @@ function start(environment: Record<string, string>): Started {
   return { child, message: once(child, "message").then(([message]) => message as Awaited<Started["message"]>), stderr: () => stderr };
 }
 
-test("the process says when it is ready, mints through the proxy, and stops cleanly when told to", async () => {
-  const { child, message, stderr } = start(settings());
-  const { type, ports } = await message;
-  const answer = await fetch(`http://127.0.0.1:${ports?.gateway}/v1/sessions`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" },
-    body: JSON.stringify({ org_id: "org_a" }),
+async function call(gateway: Started, method: string, path: string, body?: object): Promise<Record<string, unknown>> {
+  const { ports } = await gateway.message;
+  const answer = await fetch(`http://127.0.0.1:${ports?.gateway}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${TOKEN}`, connection: "close", "content-type": "application/json" },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
-  const { api_key: apiKey, base_url: baseUrl } = (await answer.json()) as { api_key: string; base_url: string };
+  return { ...((await answer.json()) as Record<string, unknown>), httpStatus: answer.status };
+}
+
+test("the process says when it is ready, mints through the proxy, and stops cleanly when told to", async () => {
+  const gateway = start(settings());
+  const { child, message, stderr } = gateway;
+  const { type } = await message;
+  const { api_key: apiKey, base_url: baseUrl, httpStatus } = await call(gateway, "POST", "/v1/sessions", { org_id: "org_a" });
   child.kill("SIGTERM");
   const [status] = await once(child, "exit");
 
-  expect([type, answer.status, status]).toEqual(["ready", 201, 0]);
-  expect(proxy.accepts(apiKey)).toBe(true);
+  expect([type, httpStatus, status]).toEqual(["ready", 201, 0]);
+  expect(proxy.accepts(String(apiKey))).toBe(true);
   expect(baseUrl).toBe(`${proxy.url}/v1`);
   expect(stderr()).not.toContain(apiKey);
   expect(stderr()).not.toContain(proxy.masterKey);
+});
+
+test("a gateway that is killed between minting a key and recording it leaves a key that the next one revokes by the session", async () => {
+  proxy.reset();
+  proxy.failNext("/v1/models", { kind: "hang" });
+  const first = start(settings());
+  const lost = call(first, "POST", "/v1/sessions", { session_id: "s1", org_id: "org_a" }).catch(() => "cut off");
+  await vi.waitUntil(() => proxy.requests.some(({ path }) => path === "/v1/models"), { timeout: 10_000 });
+  first.child.kill("SIGKILL");
+  await once(first.child, "exit");
+  const leftAlive = proxy.keys.size;
+
+  const second = start(settings());
+  const found = await call(second, "GET", "/v1/sessions/s1");
+  const ended = await call(second, "DELETE", "/v1/sessions/s1");
+
+  expect([await lost, leftAlive]).toEqual(["cut off", 1]);
+  expect([found, ended]).toMatchObject([{ state: "starting" }, { state: "ended" }]);
+  expect(proxy.keys.size).toBe(0);
 });
 
 test.each([
