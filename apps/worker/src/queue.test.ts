@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createTestDatabase, onServer, type TestDatabase } from "@proliferate/db/test-database";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type JobQueue, openJobQueue } from "./queue.ts";
+import { type JobQueue, type JobQueueOptions, openJobQueue } from "./queue.ts";
 
 const redisUrl = process.env["TEST_REDIS_URL"];
 
@@ -18,6 +18,12 @@ afterEach(async () => {
   errors.length = 0;
 });
 
+async function openQueue(options: Partial<JobQueueOptions> = {}): Promise<JobQueue> {
+  const queue = await openJobQueue({ databaseUrl: database.connectionString, deploymentId: "queue-test", onError: (error, job) => errors.push({ error, job }), ...options });
+  opened.push(queue);
+  return queue;
+}
+
 async function until(condition: () => boolean, deadlineMs = 10_000): Promise<void> {
   const deadline = performance.now() + deadlineMs;
   while (!condition()) {
@@ -31,15 +37,7 @@ describe.each(redisUrl ? (["postgres", "redis"] as const) : (["postgres"] as con
   // A name of its own for each test, as all share one store.
   let names = 0;
   const newName = () => `${backend}-test-${process.pid}-${Date.now()}-${(names += 1)}`;
-  const open = async (): Promise<JobQueue> => {
-    const queue = await openJobQueue({
-      databaseUrl: database.connectionString,
-      redisUrl: backend === "redis" ? redisUrl : undefined,
-      onError: (error, job) => errors.push({ error, job }),
-    });
-    opened.push(queue);
-    return queue;
-  };
+  const open = () => openQueue(backend === "redis" ? { redisUrl } : {});
 
   it("runs a job at once and then again at its interval", async () => {
     const queue = await open();
@@ -135,8 +133,7 @@ describe.each(redisUrl ? (["postgres", "redis"] as const) : (["postgres"] as con
 });
 
 it("is there again after PostgreSQL lost every connection and the queue's tables were emptied", async () => {
-  const queue = await openJobQueue({ databaseUrl: database.connectionString, onError: (error, job) => errors.push({ error, job }) });
-  opened.push(queue);
+  const queue = await openQueue();
   let runs = 0;
   await queue.every("emptied", 200, async () => void (runs += 1));
   await until(() => runs >= 1);
@@ -147,4 +144,19 @@ it("is there again after PostgreSQL lost every connection and the queue's tables
   await until(() => runs >= before + 3, 20_000);
 
   expect(runs).toBeGreaterThan(before);
+});
+
+it("says that Redis cannot be reached instead of waiting for it", async () => {
+  await expect(openQueue({ redisUrl: "redis://127.0.0.1:9" })).rejects.toMatchObject({ code: "redis_unreachable", message: expect.stringContaining("ECONNREFUSED") });
+});
+
+it.runIf(redisUrl)("keeps two deployments on one Redis apart", async () => {
+  const runs = { first: 0, second: 0 };
+  const [first, second] = [await openQueue({ redisUrl, deploymentId: `first-${Date.now()}` }), await openQueue({ redisUrl, deploymentId: `second-${Date.now()}` })];
+
+  await first.every("same-name", 100, async () => void (runs.first += 1));
+  await second.every("same-name", 100, async () => void (runs.second += 1));
+  await until(() => runs.first >= 5 && runs.second >= 5, 3_000);
+
+  expect(Math.abs(runs.first - runs.second)).toBeLessThanOrEqual(3);
 });

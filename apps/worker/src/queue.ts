@@ -1,6 +1,7 @@
 import type { Stoppable } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { createPostgresBackend, type PgPool, Queue, runMigrations, withBackend, Worker } from "bullmq";
+import { Redis } from "ioredis";
 import pg from "pg";
 
 export type QueueBackend = "postgres" | "redis";
@@ -9,6 +10,8 @@ export interface JobQueueOptions {
   /** Where the schedules are kept when there is no Redis; in a schema of their own, `bullmq`. */
   readonly databaseUrl: string;
   readonly redisUrl?: string | undefined;
+  /** Keeps deployments on one Redis apart; processes of one deployment give the same. */
+  readonly deploymentId: string;
   /** Told when a job threw, and when the queue's own connection failed; both go on by themselves. */
   readonly onError: (error: unknown, job: string) => void;
 }
@@ -25,16 +28,32 @@ export interface JobQueue extends Stoppable {
 }
 
 const SCHEMA = "bullmq";
-const PREFIX = "llm-gateway";
+const REDIS_TIMEOUT_MS = 8_000;
 const POOL_SIZE = 8;
 const STOP_TIMEOUT_MS = 3_000;
 /** A schedule that somebody lost (a flushed Redis, a restored database) is there again after this many missed ticks. */
 const MISSED_TICKS = 4;
 const KEEP_JOBS = { removeOnComplete: { count: 20 }, removeOnFail: { count: 20 } } as const;
 
-/** Opens the queue on Redis when there is a URL, else on PostgreSQL, whose tables it makes first; throws `database_unreachable`. */
+/** Opens the queue on Redis when there is a URL, else on PostgreSQL, whose tables it makes first. Throws `redis_unreachable` or `database_unreachable`. */
 export async function openJobQueue(options: JobQueueOptions): Promise<JobQueue> {
   return options.redisUrl ? openOnRedis(options.redisUrl, options) : openOnPostgres(options);
+}
+
+/** BullMQ waits for a Redis that is away without an end; at the start that would hide a wrong URL. */
+async function checkRedis(url: string): Promise<void> {
+  const redis = new Redis(url, { lazyConnect: true, connectTimeout: REDIS_TIMEOUT_MS, maxRetriesPerRequest: 0, retryStrategy: () => null });
+  // The reason comes as an event; the rejected promise says only that the connection is closed.
+  let reason: Error | undefined;
+  redis.on("error", (error) => (reason ??= error));
+  try {
+    await redis.connect();
+    await redis.ping();
+  } catch (error) {
+    throw new AppError("redis_unreachable", `Redis cannot be reached: ${(reason ?? (error as Error)).message}`, { cause: error });
+  } finally {
+    redis.disconnect();
+  }
 }
 
 interface ScheduledQueue {
@@ -71,10 +90,12 @@ async function openOnPostgres(options: JobQueueOptions): Promise<JobQueue> {
 }
 
 async function openOnRedis(url: string, options: JobQueueOptions): Promise<JobQueue> {
+  await checkRedis(url);
   const connection = { url, maxRetriesPerRequest: null };
+  const prefix = `llm-gateway:${options.deploymentId}`;
   const open: OpenQueue = (name, process, intervalMs) => {
-    const queue = new Queue(name, { connection, prefix: PREFIX });
-    const worker = new Worker(name, process, { connection, prefix: PREFIX, concurrency: 1, ...KEEP_JOBS });
+    const queue = new Queue(name, { connection, prefix });
+    const worker = new Worker(name, process, { connection, prefix, concurrency: 1, ...KEEP_JOBS });
     return watch({ queue, worker, name, intervalMs, onError: options.onError });
   };
   return new ScheduledJobs("redis", open, options, async () => undefined);

@@ -1,7 +1,9 @@
-import { type DatabaseClient, openDatabase } from "@proliferate/db";
+import { type DatabaseClient, isDatabaseUnavailable, openDatabase } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { createAutumnSink } from "@proliferate/services/billing/autumn";
 import { recordPass } from "@proliferate/services/billing/passes-db";
+import { readDeploymentId } from "@proliferate/services/billing/settlement-db";
+import { AppError } from "@proliferate/shared/errors";
 import { CREDITS_PER_USD } from "@proliferate/shared/money";
 import { createSpendSyncJob } from "./billing-worker.ts";
 import type { WorkerConfig } from "./env.ts";
@@ -10,6 +12,7 @@ import { runOutbox } from "./outbox-worker.ts";
 import { createProblemLog, errorFacts } from "./problem-log.ts";
 import { openJobQueue } from "./queue.ts";
 
+const UNDEFINED_TABLE = "42P01";
 const SPEND_SYNC = "llm-spend-sync";
 const OUTBOX = "settlement-outbox";
 
@@ -27,6 +30,7 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
   const queue = await openJobQueue({
     databaseUrl: config.databaseUrl,
     redisUrl: config.redisUrl,
+    deploymentId: await openDeployment(db),
     onError: (error, job) => problems.report("job.failed", { job, ...errorFacts(error) }),
   });
   lifecycle.own("queue", queue);
@@ -45,6 +49,23 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
   const onProblem = (problem: object): void => problems.report("settlement.undelivered", { ...problem });
   await queue.every(OUTBOX, config.outboxIntervalMs, () => passOf(OUTBOX, { db, logger }, () => runOutbox({ db, sink, onProblem, signal: stopping.signal })));
   return { ports: { worker: listener.port } };
+}
+
+/** The first statement of the process: says at the start what would otherwise fail in every pass. */
+async function openDeployment(db: DatabaseClient): Promise<string> {
+  try {
+    return await readDeploymentId(db);
+  } catch (error) {
+    const { code, message } = error as { code?: unknown; message: string };
+    if (code === UNDEFINED_TABLE) throw new AppError("migration_failed", `The gateway's tables are not there yet (${message}); apply the migrations first.`, { cause: error });
+    if (!isDatabaseUnavailable(error) && !isConnectionRefusal(code)) throw error;
+    throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${message}`, { cause: error });
+  }
+}
+
+/** Wrong user, password or database name. */
+function isConnectionRefusal(code: unknown): boolean {
+  return typeof code === "string" && /^(28|3D)/.test(code);
 }
 
 /** Runs one pass, notes its success, and logs it when it moved anything. */

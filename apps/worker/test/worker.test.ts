@@ -83,3 +83,14 @@ it.each([
 it("says that the database cannot be reached", async () => {
   await expect(startWorkerProcess({ ...environment(), DATABASE_URL: `postgresql://app@127.0.0.1:${autumnPort}/app` })).rejects.toThrow(/PostgreSQL cannot be reached.*DATABASE_URL/s);
 });
+
+it("says that the migrations were not applied", async () => {
+  const server = new URL(database.connectionString);
+  server.pathname = "/postgres";
+
+  await expect(startWorkerProcess({ ...environment(), DATABASE_URL: server.toString() })).rejects.toThrow(/tables are not there yet.*migrations/s);
+});
+
+it("says that Redis cannot be reached", async () => {
+  await expect(startWorkerProcess({ ...environment(), REDIS_URL: `redis://127.0.0.1:${autumnPort}` })).rejects.toThrow(/Redis cannot be reached.*REDIS_URL/s);
+});

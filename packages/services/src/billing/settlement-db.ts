@@ -7,6 +7,13 @@ export async function ensureDeployment(db: DatabaseExecutor): Promise<void> {
   await sql`insert into billing_deployment default values on conflict do nothing`.execute(db);
 }
 
+/** The deployment's id, made when there was none: the same for every process on this database. */
+export async function readDeploymentId(db: DatabaseExecutor): Promise<string> {
+  await ensureDeployment(db);
+  const result = await sql<{ deployment_id: string }>`select deployment_id from billing_deployment`.execute(db);
+  return result.rows[0]?.deployment_id ?? "";
+}
+
 /**
  * Locks the accounts of orgs with open events, in order of org id after `afterOrgId`, at most `limit`; accounts that
  * another worker is sealing are left to it. The lock lasts as long as the transaction.
