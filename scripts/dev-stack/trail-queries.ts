@@ -65,7 +65,7 @@ export async function readSettlement(db: DatabaseClient, sessionId: string, even
       select batch_id, count(*) as events from billing_events where session_id = ${sessionId} and batch_id is not null group by batch_id
     )
     select count(*)::int as batches, sum(mine.events)::int as settled, array_agg(idempotency_key order by sequence) as "idempotencyKeys",
-      sum(attempt_count)::int as calls, trim_scale(sum(credits)) as credits, trim_scale(sum(deducted_credits)) as deducted,
+      sum(attempt_count)::int as calls, trim_scale(sum(credits)) as credits, trim_scale(sum(coalesce(deducted_credits, credits))) as deducted,
       max(delivered_at) as "deliveredAt"
     from mine join settlement_batches using (batch_id) where state = 'delivered' having count(*) > 0`.execute(db);
   const facts = rows[0];
