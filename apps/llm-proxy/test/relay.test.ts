@@ -248,6 +248,16 @@ describe("a provider that fails", () => {
     expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "success", metadata: { estimated: false } });
   });
 
+  test.each([MESSAGE, streamed])("to send it uncompressed as asked is read all the same (%#)", async (body) => {
+    stack.provider.scriptNext({ gzip: true, text: "compressed" });
+
+    const response = await post(stack, "/v1/messages", body);
+
+    expect(response.headers.get("content-encoding")).toBeNull();
+    expect(await response.text()).toContain("compressed");
+    expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "success", metadata: { estimated: false } });
+  });
+
   test("to give an id of its own twice loses no row", async () => {
     stack.provider.scriptNext({ responseId: "msg_recycled" }, { responseId: "msg_recycled" });
 

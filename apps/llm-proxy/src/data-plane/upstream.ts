@@ -1,4 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
+import type { Transform } from "node:stream";
+import { constants, createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import type { Stoppable } from "@proliferate/runtime";
 import { type Dispatcher, Pool } from "undici";
 
@@ -12,6 +14,7 @@ export interface UpstreamRequest {
 
 export interface UpstreamHead {
   readonly status: number;
+  /** Without a content encoding: what is read is what came, decompressed. */
   readonly headers: IncomingHttpHeaders;
   /** Back-pressure: stops and restarts the flow of the body. */
   pause(): void;
@@ -38,6 +41,7 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
   readonly #end: PromiseWithResolvers<void>;
   #controller: Dispatcher.DispatchController | undefined;
   #consume: ((chunk: Buffer) => void) | undefined;
+  #decoder: Transform | undefined;
 
   constructor(accept: AcceptAnswer, signal: AbortSignal) {
     this.#accept = accept;
@@ -56,16 +60,27 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     // 1xx come before the answer.
     if (status < 200) return;
-    this.#consume = this.#accept({ status, headers, pause: () => controller.pause(), resume: () => controller.resume() });
+    this.#decoder = decoderOf(headers);
+    const { "content-encoding": _encoding, ...decodedHeaders } = headers;
+    const head = { status, headers: this.#decoder ? decodedHeaders : headers, pause: () => controller.pause(), resume: () => controller.resume() };
+    const consume = this.#accept(head);
+    this.#consume = consume;
+    this.#decoder?.on("data", consume).once("end", () => this.#end.resolve());
+    this.#decoder?.once("error", (error) => {
+      controller.abort(error);
+      this.#end.reject(error);
+    });
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#consume?.(chunk);
+    if (this.#decoder) this.#decoder.write(chunk);
+    else this.#consume?.(chunk);
   }
 
   onResponseEnd(): void {
     this.#signal.removeEventListener("abort", this.#onAbort);
-    this.#end.resolve();
+    if (this.#decoder) this.#decoder.end();
+    else this.#end.resolve();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
@@ -118,6 +133,20 @@ export class Upstreams implements Stoppable {
     });
     this.#pools.set(origin, pool);
     return pool;
+  }
+}
+
+/** We ask for identity; a provider that compresses all the same would hide what its answer cost. */
+function decoderOf(headers: IncomingHttpHeaders): Transform | undefined {
+  switch (String(headers["content-encoding"] ?? "").trim().toLowerCase()) {
+    case "gzip":
+      return createGunzip({ flush: constants.Z_SYNC_FLUSH });
+    case "br":
+      return createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH });
+    case "deflate":
+      return createInflate({ flush: constants.Z_SYNC_FLUSH });
+    default:
+      return undefined;
   }
 }
 
