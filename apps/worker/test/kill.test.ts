@@ -86,13 +86,14 @@ it("kill -9 of either worker at any time loses nothing and charges nothing twice
       return { ...(await readLedgerSums(database.db)), count: Number(count) };
     },
     (ledger) => ledger.count === rows && ledger.open === "0" && ledger.delivered === ledger.batches,
+    30_000,
   );
   await checkLedger(database.db);
   expect(addDecimals(sums.delivered, sums.carry)).toBe(sums.events);
   expect(addDecimals(...ORGS.map((org) => autumn.deducted(org)))).toBe(sums.delivered);
   const events = await database.db.selectFrom("billing_events").select("spend_usd").execute();
   expect(addDecimals(...events.map((event) => event.spend_usd))).toBe(await sourceSpend());
-}, 60_000);
+}, 90_000);
 
 /** Exact sum of the source, added up here and not by the statement under test. */
 async function sourceSpend(): Promise<string> {

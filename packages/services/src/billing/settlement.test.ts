@@ -296,6 +296,23 @@ describe("a claim", () => {
   });
 });
 
+describe("what was metered and sealed", () => {
+  it.each([
+    ["an event's amount", sql`update billing_events set spend_usd = 0, credits = 0`],
+    ["an event's batch", sql`update billing_events set batch_id = null`],
+    ["an event", sql`delete from billing_events`],
+    ["a batch's amount", sql`update settlement_batches set credits = 1, carry_out = carry_out + credits - 1`],
+    ["a batch's key", sql`update settlement_batches set idempotency_key = 'pb:other'`],
+    ["a delivery", sql`update settlement_batches set state = 'sealed'`],
+    ["a batch", sql`delete from settlement_batches`],
+  ])("is refused by the database: a change of %s", async (_, statement) => {
+    await spend({ spendUsd: "0.1" });
+    await pass();
+
+    await expect(statement.execute(database.db)).rejects.toThrow("the ledger is immutable");
+  });
+});
+
 it("never stores a credential that an answer carried (pitfall 27)", async () => {
   await spend({ spendUsd: "0.1" });
   await settle(database.db, {
