@@ -21,8 +21,9 @@ export const DEV_STACK_ENVIRONMENT = {
   LLM_PROXY_ADMIN_PORT: portNumber.default(4001).describe("Port of the management API. Default: 4001."),
   GATEWAY_PORT: portNumber.default(8787).describe("Port of the gateway. Default: 8787."),
   WORKER_PORT: portNumber.default(3002).describe("Port of the worker's health server. Default: 3002."),
+  DEV_STATE_FOLDER: z.string().default(".dev").describe("Folder for database, logs and stand-in state, kept between runs. Default: .dev in the checkout."),
   DEV_ORG_ID: z.string().regex(/^[A-Za-z0-9_:-]{1,64}$/).default("org_demo").describe("The organization the demonstration bills. Default: org_demo."),
-  DEV_MODEL: z.string().default("claude-sonnet-4-5").describe("The model of the demonstration request. Default: claude-sonnet-4-5."),
+  DEV_MODEL: z.string().default("claude-sonnet-5").describe("The model of the demonstration request. Default: claude-sonnet-5."),
 } as const;
 
 export type DevStackEnvironment = z.output<z.ZodObject<typeof DEV_STACK_ENVIRONMENT>> & { readonly databaseUrl: string | undefined };

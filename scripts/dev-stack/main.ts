@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isAppError } from "@proliferate/shared/errors";
 import { askWithSdk } from "./agent-request.ts";
@@ -32,7 +33,7 @@ async function main(): Promise<number> {
     return 0;
   }
   const environment = parseDevStackEnvironment(process.env);
-  const state = await openStateFolder(ROOT, environment.LLM_PROXY_PORT);
+  const state = await openStateFolder(resolve(ROOT, environment.DEV_STATE_FOLDER), environment.LLM_PROXY_PORT);
   const starter = new StackStarter(environment, state, screen);
   const stopped = stopSignal();
   try {

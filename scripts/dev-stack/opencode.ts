@@ -18,9 +18,11 @@ export async function fetchOpencode(toolsFolder: string, announce: (text: string
   announce(`fetching opencode-ai ${OPENCODE_VERSION} from npm (about 180 MB, once)`);
   await mkdir(folder, { recursive: true });
   try {
-    // `allow-scripts`: OpenCode links its platform binary in an install script.
-    await promisify(execFile)("npm", ["install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts=false", `--allow-scripts=opencode-ai`, `opencode-ai@${OPENCODE_VERSION}`], { timeout: 600_000 });
+    await promisify(execFile)("npm", ["install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", `opencode-ai@${OPENCODE_VERSION}`], { timeout: 600_000 });
+    // What its install script does: link the program of this platform. Run by us, because npm may be set to run none.
+    await promisify(execFile)(process.execPath, [join(folder, "node_modules", "opencode-ai", "postinstall.mjs")], { cwd: join(folder, "node_modules", "opencode-ai") });
   } catch (error) {
+    await rm(folder, { recursive: true, force: true });
     throw new Error(`opencode-ai ${OPENCODE_VERSION} could not be installed: ${(error as { stderr?: string }).stderr ?? String(error)}`, { cause: error });
   }
   return program;

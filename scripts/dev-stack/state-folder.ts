@@ -16,12 +16,12 @@ export interface StackSecrets {
 }
 
 /**
- * Opens `.dev/stack-<port>`: one folder per data-plane port, so that two stacks run side by side, from one checkout or
+ * Opens `<parent>/stack-<port>`: one folder per data-plane port, so that two stacks run side by side, from one checkout or
  * two. Random secrets are made once and kept, so that keys of an earlier run go on working. Throws when another live
  * process holds the folder; a lock left by a kill -9 is taken over.
  */
-export async function openStateFolder(root: string, dataPlanePort: number): Promise<StateFolder> {
-  const path = join(root, ".dev", `stack-${dataPlanePort}`);
+export async function openStateFolder(parent: string, dataPlanePort: number): Promise<StateFolder> {
+  const path = join(parent, `stack-${dataPlanePort}`);
   await mkdir(join(path, "logs"), { recursive: true });
   const lock = join(path, "lock");
   await takeLock(lock);
