@@ -1,0 +1,58 @@
+/** Statements behind `billing export`: a server-side cursor, so that any number of events passes through little memory. */
+import type { DatabaseExecutor } from "@proliferate/db";
+import { sql } from "kysely";
+
+export interface ExportFilter {
+  readonly orgId?: string | undefined;
+  /** Inclusive; by the start of the request. */
+  readonly from?: Date | undefined;
+  /** Exclusive. */
+  readonly to?: Date | undefined;
+}
+
+/** One event with the batch that settles it. The columns of the export, in their order. */
+export interface ExportRow {
+  readonly event_id: string;
+  readonly event_type: string;
+  readonly org_id: string;
+  readonly session_id: string | null;
+  readonly request_id: string;
+  readonly model: string;
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly spend_usd: string;
+  readonly markup: string;
+  readonly credits_per_usd: string;
+  readonly credits: string;
+  readonly occurred_at: string;
+  readonly recorded_at: string;
+  readonly batch_id: string | null;
+  readonly batch_state: string | null;
+  readonly delivered_at: string | null;
+}
+
+const INSTANT = sql.lit('YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+
+/** Opens the cursor; it lives as long as the transaction, which must be `repeatable read` so that all pages are one moment. */
+export async function declareExport(tx: DatabaseExecutor, filter: ExportFilter): Promise<void> {
+  const orgId = filter.orgId ?? null;
+  const from = filter.from ?? null;
+  const to = filter.to ?? null;
+  await sql`declare billing_export no scroll cursor for
+    select e.event_id, e.event_type, e.org_id, e.session_id, e.request_id, e.model, e.prompt_tokens, e.completion_tokens,
+      trim_scale(e.spend_usd) as spend_usd, trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd,
+      trim_scale(e.credits) as credits, to_char(e.occurred_at at time zone 'UTC', ${INSTANT}) as occurred_at,
+      to_char(e.recorded_at at time zone 'UTC', ${INSTANT}) as recorded_at, e.batch_id, b.state as batch_state,
+      to_char(b.delivered_at at time zone 'UTC', ${INSTANT}) as delivered_at
+    from billing_events e left join settlement_batches b using (batch_id)
+    where (${orgId}::text is null or e.org_id = ${orgId}::text)
+      and (${from}::timestamptz is null or e.occurred_at >= ${from}::timestamptz)
+      and (${to}::timestamptz is null or e.occurred_at < ${to}::timestamptz)
+    order by e.event_id`.execute(tx);
+}
+
+/** The next rows, at most `limit`; none at the end. */
+export async function fetchExport(tx: DatabaseExecutor, limit: number): Promise<readonly ExportRow[]> {
+  const result = await sql<ExportRow>`fetch ${sql.lit(limit)} from billing_export`.execute(tx);
+  return result.rows;
+}

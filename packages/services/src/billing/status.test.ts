@@ -1,0 +1,93 @@
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { sql } from "kysely";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { settle } from "./settlement.ts";
+import { syncSpend } from "./spend-sync.ts";
+import { checkCompleteness, getOperatorStatus } from "./status.ts";
+import { insertSpendRows } from "./test-ledger.ts";
+import { ScriptedSink } from "./test-sink.ts";
+import { tamper } from "./test-tampering.ts";
+
+let database: TestDatabase;
+beforeEach(async () => {
+  database = await createTestDatabase();
+});
+afterEach(() => database.drop());
+
+const sync = () => syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
+const problemCodes = async (): Promise<readonly string[]> => (await getOperatorStatus(database.db)).problems.map(({ code }) => code);
+
+/** Dates every row so long ago that it should have been billed by now. */
+async function ageSource(): Promise<void> {
+  await sql`update "LiteLLM_SpendLogs" set "endTime" = "endTime" - interval '1 hour', "startTime" = "startTime" - interval '1 hour'`.execute(database.db);
+}
+
+test("an empty deployment is healthy, and nothing is unbilled", async () => {
+  const status = await getOperatorStatus(database.db);
+
+  expect(status).toMatchObject({ problems: [], unpostedCredits: "0", completeness: { sourceRows: 0, unbilledUsd: "0", differenceUsd: "0" } });
+});
+
+test("what is delivered is billed to the last digit, and nothing is unposted", async () => {
+  await insertSpendRows(database.db, [{ spendUsd: "0.1" }, { spendUsd: "0.2", orgId: "org_b" }, { spendUsd: "1.5e-05" }]);
+  await sync();
+  await settle(database.db, { sink: new ScriptedSink() });
+
+  expect(await getOperatorStatus(database.db)).toMatchObject({
+    problems: [],
+    unpostedCredits: "0",
+    lastDeliveredAt: expect.any(Date),
+    completeness: { sourceRows: 3, sourceUsd: "0.300015", billedUsd: "0.300015", unbilledRows: 0, unbilledUsd: "0", overbilledUsd: "0", differenceUsd: "0" },
+  });
+});
+
+test("a row that waits for its sync is unbilled but no problem; one that was missed for long is", async () => {
+  await insertSpendRows(database.db, [{ spendUsd: "0.1" }]);
+  expect(await getOperatorStatus(database.db)).toMatchObject({ problems: [], completeness: { unbilledRows: 1, unbilledUsd: "0.1", overdueRows: 0 } });
+
+  await ageSource();
+  expect(await getOperatorStatus(database.db)).toMatchObject({ problems: [{ code: "unbilled" }], completeness: { overdueRows: 1, overdueUsd: "0.1", differenceUsd: "0" } });
+});
+
+test("an event that was deleted or changed behind our back is found, and two errors do not cancel out", async () => {
+  await insertSpendRows(database.db, [{ requestId: "a", spendUsd: "0.1" }, { requestId: "b", spendUsd: "0.5" }, { requestId: "c", spendUsd: "0.2" }]);
+  await sync();
+  await ageSource();
+  await tamper(database.db, sql`delete from billing_events where request_id = 'a'`);
+  await tamper(database.db, sql`update billing_events set spend_usd = 0.6, credits = 180 where request_id = 'b'`);
+
+  expect(await getOperatorStatus(database.db)).toMatchObject({
+    problems: [{ code: "overbilled" }, { code: "unbilled", message: expect.stringContaining("$0.1") }],
+    completeness: { sourceUsd: "0.8", billedUsd: "0.8", unbilledUsd: "0.1", overbilledUsd: "0.1", differenceUsd: "0" },
+  });
+});
+
+test("rows in review are counted apart, with their amount where it is one", async () => {
+  await insertSpendRows(database.db, [{ spendUsd: "0.1", orgId: null }, { spendUsd: "NaN" }, { spendUsd: "Infinity" }]);
+  await sync();
+  await ageSource();
+
+  expect(await getOperatorStatus(database.db)).toMatchObject({ problems: [{ code: "needs_review" }], completeness: { reviewRows: 3, reviewUsd: "0.1", unbilledRows: 0, differenceUsd: "0" } });
+});
+
+test("each state that needs a person is named", async () => {
+  await insertSpendRows(database.db, [{ orgId: "org_dead" }, { orgId: "org_parked" }, { orgId: "org_unapplied" }]);
+  await sync();
+  const sink = new ScriptedSink();
+  sink.script = ({ orgId }) => {
+    if (orgId === "org_dead") return { kind: "dead", status: 400, code: "invalid_inputs" };
+    if (orgId === "org_parked") return { kind: "parked", status: 404, code: "customer_not_found" };
+    return { kind: "unapplied", status: 200, code: "no_balance", deductedCredits: "0" };
+  };
+  await settle(database.db, { sink });
+
+  expect(await problemCodes()).toEqual(["dead", "unapplied", "parked"]);
+  await tamper(database.db, sql`delete from billing_events where org_id = 'org_dead'`);
+  expect(await problemCodes()).toContain("ledger_unbalanced");
+});
+
+test("the comparison can be narrowed to recent requests", async () => {
+  await insertSpendRows(database.db, [{ spendUsd: "0.1", ageMs: 3 * 86_400_000 }, { spendUsd: "0.2" }]);
+
+  expect(await checkCompleteness(database.db, { from: new Date(Date.now() - 86_400_000) })).toMatchObject({ sourceRows: 1, sourceUsd: "0.2" });
+});

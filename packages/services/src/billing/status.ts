@@ -1,0 +1,128 @@
+import type { DatabaseExecutor } from "@proliferate/db";
+import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
+import { readPasses } from "./passes-db.ts";
+import { compareSourceWithLedger, readDelivery, readSourceLag } from "./status-db.ts";
+import { readUnbalancedOrgs } from "./usage-db.ts";
+import { type BillingStatus, getBillingStatus } from "./usage.ts";
+
+/** Rows of LiteLLM arrive up to minutes after their request; younger ones are waiting, older ones are overdue. */
+const UNBILLED_GRACE_MS = 10 * 60 * 1_000;
+
+/** Source against ledger, as far as the sums were compared. Amounts in USD, exact. */
+export interface Completeness {
+  /** Requests that began then or later were compared; null = all of them. */
+  readonly from: Date | null;
+  readonly sourceRows: number;
+  readonly sourceUsd: DecimalText;
+  readonly billedUsd: DecimalText;
+  readonly reviewRows: number;
+  readonly reviewUsd: DecimalText;
+  readonly unbilledRows: number;
+  readonly unbilledUsd: DecimalText;
+  /** The part of the unbilled whose requests ended more than 10 minutes ago: the sync does not reach it. */
+  readonly overdueRows: number;
+  readonly overdueUsd: DecimalText;
+  readonly overbilledUsd: DecimalText;
+  readonly oldestUnbilledSeconds: number | null;
+  /** source + overbilled - billed - in review - unbilled: zero, or the comparison itself erred. */
+  readonly differenceUsd: DecimalText;
+}
+
+export interface OperatorStatus extends BillingStatus {
+  readonly checkedAt: Date;
+  readonly completeness: Completeness;
+  /** Credits on the ledger that no sink has confirmed. */
+  readonly unpostedCredits: DecimalText;
+  readonly oldestUndeliveredSeconds: number | null;
+  readonly dueBatches: number;
+  readonly lastDeliveredAt: Date | null;
+  readonly newestSourceRowSeconds: number | null;
+  /** Requests that may have reached a provider and have no spend row yet (our engine only). */
+  readonly attemptsInFlight: number;
+  readonly oldestAttemptSeconds: number | null;
+  readonly passes: readonly { readonly job: string; readonly ageMs: number }[];
+  /** Orgs whose events are not exactly their batches + carry + open events. */
+  readonly unbalancedOrgs: readonly string[];
+  /** What a person must look at, most serious first; empty = all is well. */
+  readonly problems: readonly StatusProblem[];
+}
+
+export interface StatusProblem {
+  readonly code: "ledger_unbalanced" | "overbilled" | "unbilled" | "dead" | "needs_reconcile" | "unapplied" | "parked" | "needs_review" | "late";
+  readonly message: string;
+}
+
+export interface StatusOptions {
+  /** Compares only requests that began then or later. Default: all; reads the whole spend table. */
+  readonly from?: Date;
+  /** Batches and open events older than this are late. Default 15 minutes. */
+  readonly lateAfterMs?: number;
+}
+
+/** Compares source and ledger, sum by sum. What `unbilled` says is checked, not remembered. Read only. */
+export async function checkCompleteness(db: DatabaseExecutor, options: { readonly from?: Date } = {}): Promise<Completeness> {
+  const row = await compareSourceWithLedger(db, { from: options.from, graceMs: UNBILLED_GRACE_MS });
+  return {
+    from: options.from ?? null,
+    sourceRows: Number(row.source_rows),
+    sourceUsd: row.source_usd,
+    billedUsd: row.billed_usd,
+    reviewRows: Number(row.review_rows),
+    reviewUsd: row.review_usd,
+    unbilledRows: Number(row.unbilled_rows),
+    unbilledUsd: row.unbilled_usd,
+    overdueRows: Number(row.overdue_rows),
+    overdueUsd: row.overdue_usd,
+    overbilledUsd: row.overbilled_usd,
+    oldestUnbilledSeconds: row.oldest_unbilled_seconds === null ? null : Number(row.oldest_unbilled_seconds),
+    differenceUsd: subtractDecimals(addDecimals(row.source_usd, row.overbilled_usd), addDecimals(row.billed_usd, row.review_usd, row.unbilled_usd)),
+  };
+}
+
+/** Everything an operator asks first, in one answer. Read only; each part is one statement, so parts may be moments apart. */
+export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOptions = {}): Promise<OperatorStatus> {
+  const [billing, completeness, delivery, lag, passes, unbalanced] = await Promise.all([
+    getBillingStatus(db),
+    checkCompleteness(db, options.from === undefined ? {} : { from: options.from }),
+    readDelivery(db),
+    readSourceLag(db),
+    readPasses(db),
+    readUnbalancedOrgs(db),
+  ]);
+  const facts = {
+    ...billing,
+    checkedAt: new Date(),
+    completeness,
+    unpostedCredits: delivery.unposted_credits,
+    oldestUndeliveredSeconds: secondsOf(delivery.oldest_undelivered_seconds),
+    dueBatches: Number(delivery.due_batches),
+    lastDeliveredAt: delivery.last_delivered_at,
+    newestSourceRowSeconds: secondsOf(lag.newest_row_seconds),
+    attemptsInFlight: Number(lag.attempts_in_flight),
+    oldestAttemptSeconds: secondsOf(lag.oldest_attempt_seconds),
+    passes: passes.map((pass) => ({ job: pass.job, ageMs: pass.age_ms })),
+    unbalancedOrgs: unbalanced.map((row) => row.org_id),
+  };
+  return { ...facts, problems: problemsOf(facts, (options.lateAfterMs ?? 15 * 60 * 1_000) / 1_000) };
+}
+
+const secondsOf = (text: string | null): number | null => (text === null ? null : Number(text));
+
+function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: number): readonly StatusProblem[] {
+  const { completeness, batches, unbalancedOrgs } = status;
+  const problems: StatusProblem[] = [];
+  const add = (code: StatusProblem["code"], message: string | false): void => void (message !== false && problems.push({ code, message }));
+  const inState = (state: "dead" | "unapplied" | "parked"): string => `${batches[state].batches} batches, ${batches[state].credits} credits`;
+  add("ledger_unbalanced", unbalancedOrgs.length > 0 && `The ledger of ${unbalancedOrgs.slice(0, 5).join(", ")}${unbalancedOrgs.length > 5 ? ` and ${unbalancedOrgs.length - 5} more` : ""} does not add up.`);
+  add("overbilled", compareDecimals(completeness.overbilledUsd, "0") > 0 && `The ledger has $${completeness.overbilledUsd} more than the spend rows; the source was corrected downward.`);
+  add("unbilled", completeness.overdueRows > 0 && `${completeness.overdueRows} spend rows, $${completeness.overdueUsd}, have no event after 10 minutes: run billing audit.`);
+  add("dead", batches.dead.batches > 0 && `${inState("dead")} are dead: billing explain says why, then billing redrive.`);
+  add("needs_reconcile", status.needsReconcile > 0 && `${status.needsReconcile} batches may have been applied, but the sink has forgotten their keys: run billing reconcile.`);
+  add("unapplied", batches.unapplied.batches > 0 && `${inState("unapplied")} were accepted without being deducted in full.`);
+  add("parked", batches.parked.batches > 0 && `${inState("parked")} wait until what the sink names is corrected.`);
+  const reviews = Object.entries(status.reviews).filter(([, rows]) => rows > 0);
+  add("needs_review", reviews.length > 0 && `Spend rows need review: ${reviews.map(([reason, rows]) => `${rows} ${reason}`).join(", ")}.`);
+  const late = Math.max(status.oldestUnsettledSeconds ?? 0, status.oldestUndeliveredSeconds ?? 0);
+  add("late", late > lateAfterSeconds && `The oldest event that is not delivered waits for ${late} s.`);
+  return problems;
+}
