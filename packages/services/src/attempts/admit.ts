@@ -2,8 +2,8 @@ import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type CallerRow, findCaller } from "../keys/db.ts";
+import { type Budget, checkBudgets } from "./budget.ts";
 import { type AdmittedAttempt, type CounterRow, insertAttempt, insertMissingCounters, lockCounters } from "./db.ts";
-import { type Budget, decideReservation } from "./reservation.ts";
 
 export interface AdmissionRequest {
   /** All of the attempt but what admission decides. */
@@ -15,7 +15,7 @@ export interface AdmissionRequest {
 }
 
 /**
- * Admits a request: in one transaction it checks key, team, allow list and every budget, reserves, and puts the attempt
+ * Admits a request: in one transaction it checks key, team, allow list and every budget, reserves the worst case, and puts the attempt
  * on record; or it throws and changes nothing. Exact under concurrency: counters are read under their row locks.
  *
  * Throws `invalid_api_key`, `blocked_api_key`, `expired_api_key`, `team_not_found`, `model_not_allowed`,
@@ -26,15 +26,15 @@ export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest
     const caller = requireUsable(await findCaller(tx, request.keyHash));
     requireModelAllowed(caller, request.attempt.model_group);
     const budgets = budgetsOf(caller, await countersOf(tx, caller));
-    const decision = decideReservation(budgets, request.minimumUsd, request.worstCaseUsd);
-    if (decision.kind !== "granted") throw budgetError(decision.kind, decision.budget);
+    const verdict = checkBudgets(budgets, request.minimumUsd);
+    if (verdict.kind !== "fits") throw budgetError(verdict.kind, verdict.budget);
     const attempt: AdmittedAttempt = {
       ...request.attempt,
       key_hash: caller.keyHash,
       team_id: caller.teamId,
       user_id: caller.userId,
       key_alias: caller.keyAlias,
-      reserved_usd: decision.reservedUsd,
+      reserved_usd: request.worstCaseUsd,
     };
     await insertAttempt(tx, attempt);
     return attempt;

@@ -87,16 +87,16 @@ describe("admission", () => {
     });
   });
 
-  test("takes what is left when the worst case does not fit, then answers budget_reserved until it is given back", async () => {
+  test("of a request whose worst case does not fit closes the budget with budget_reserved until it ends", async () => {
     const { row } = await mintKey(database.db, { maxBudgetUsd: "0.004" });
 
     const first = await admitAttempt(database.db, request(row.token));
     const second = admitAttempt(database.db, request(row.token));
 
-    expect(first.reserved_usd).toBe("0.004");
+    expect(await counter("key", row.token)).toEqual({ spend: "0", reserved: "0.01" });
     await expect(second).rejects.toMatchObject({ code: "budget_reserved", retryAfterSeconds: 1 });
     await settleAttempt(database.db, first, outcome("0.001"));
-    await expect(admitAttempt(database.db, request(row.token))).resolves.toMatchObject({ reserved_usd: "0.003" });
+    await expect(admitAttempt(database.db, request(row.token))).resolves.toMatchObject({ key_hash: row.token });
   });
 
   test("answers budget_exceeded when the money is spent, and when the input alone cannot fit", async () => {
@@ -132,10 +132,10 @@ describe("admission", () => {
       }),
     );
 
-    const spent = Number((await counter("team", teamId))?.spend);
+    const spent = await counter("team", teamId);
     expect(results.some((result) => result.status === "fulfilled")).toBe(true);
-    expect(spent).toBeLessThanOrEqual(0.05 + 0.013);
-    expect(await counter("team", teamId)).toMatchObject({ reserved: "0" });
+    expect(Number(spent?.spend)).toBeLessThanOrEqual(0.05 + 0.013);
+    expect(spent?.reserved).toBe("0");
     const refusals = results.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
     expect(refusals.filter((code) => code !== "budget_reserved" && code !== "budget_exceeded")).toEqual([]);
   });
@@ -199,4 +199,18 @@ describe("settlement", () => {
     expect(results.filter((result) => result === "settled")).toHaveLength(1);
     expect(await counter("key", row.token)).toEqual({ spend: "0.001", reserved: "0" });
   });
+});
+
+test("keys that are revoked while their requests settle, and settlements, do not wait for each other in a circle", async () => {
+  const teamId = await newTeam(null);
+  const minted = await Promise.all(Array.from({ length: 20 }, () => mintKey(database.db, { teamId })));
+  const attempts = await Promise.all(minted.map(({ row }) => admitAttempt(database.db, request(row.token))));
+
+  const results = await Promise.all([
+    ...attempts.map((attempt) => settleAttempt(database.db, attempt, outcome("0.001"))),
+    ...minted.map(({ key }) => revokeKeys(database.db, [key], [])),
+  ]);
+
+  expect(results.filter((result) => result === "settled")).toHaveLength(20);
+  expect(await counter("team", teamId)).toEqual({ spend: "0.02", reserved: "0" });
 });

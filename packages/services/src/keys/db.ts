@@ -154,11 +154,18 @@ export async function listKeys(db: DatabaseExecutor, filter: KeyFilter, page: nu
 
 /** Deletes the keys that exist among hashes and aliases, with the counters nothing is reserved in, and tells their hashes. */
 export async function deleteKeyRows(db: DatabaseExecutor, hashes: readonly string[], aliases: readonly string[]): Promise<readonly string[]> {
+  // Counters are locked first, as by every statement that needs both: a settlement under way would wait in a circle.
   const { rows } = await sql<{ token: string }>`
-    with deleted as (
-      delete from "LiteLLM_VerificationToken" where token = any(${[...hashes]}) or key_alias = any(${[...aliases]}) returning token
+    with doomed as (
+      select token from "LiteLLM_VerificationToken" where token = any(${[...hashes]}) or key_alias = any(${[...aliases]})
+    ), locked as (
+      select c.scope_id, c.reserved_usd from budget_counters c where c.scope = 'key' and c.scope_id in (select token from doomed)
+       order by c.scope_id
+         for update
+    ), deleted as (
+      delete from "LiteLLM_VerificationToken" k using doomed d where k.token = d.token and (select count(*) from locked) >= 0 returning k.token
     ), forgotten as (
-      delete from budget_counters c using deleted d where c.scope = 'key' and c.scope_id = d.token and c.reserved_usd = 0
+      delete from budget_counters c using locked l where c.scope = 'key' and c.scope_id = l.scope_id and l.reserved_usd = 0
     )
     select token from deleted`.execute(db);
   return rows.map((row) => row.token);

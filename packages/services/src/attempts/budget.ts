@@ -11,32 +11,27 @@ export interface Budget {
   readonly reservedUsd: DecimalText;
 }
 
-export type ReservationDecision =
-  | { readonly kind: "granted"; readonly reservedUsd: DecimalText }
+export type BudgetVerdict =
+  | { readonly kind: "fits" }
   /** Not even with every request in flight given back. */
   | { readonly kind: "exceeded"; readonly budget: Budget }
   /** Only the reservations of requests in flight stand in the way. */
   | { readonly kind: "reserved"; readonly budget: Budget };
 
-const smaller = (a: DecimalText, b: DecimalText): DecimalText => (compareDecimals(a, b) <= 0 ? a : b);
-
 /**
- * How much of its budgets a request gets: the worst case, or what is left if that is less. A request that gets less than
- * its worst case has taken all that was left, so no other is admitted until it ends: all overshoot together is what one
- * request costs beyond its reservation. `minimumUsd` is what it costs at least (its input).
+ * Whether a request that costs at least `minimumUsd` (its input) may start. It then reserves its worst case in every one
+ * of these budgets, even where less is left: that closes the budget until the request ends, because nothing fits into
+ * less than nothing. So what all requests together spend beyond a budget is never more than one of them costs.
  */
-export function decideReservation(budgets: readonly Budget[], minimumUsd: DecimalText, worstCaseUsd: DecimalText): ReservationDecision {
-  let reservedUsd = worstCaseUsd;
-  let blocking: Budget | undefined;
+export function checkBudgets(budgets: readonly Budget[], minimumUsd: DecimalText): BudgetVerdict {
+  let reserved: Budget | undefined;
   for (const budget of budgets) {
     if (budget.maxUsd === null) continue;
     const unspentUsd = subtractDecimals(budget.maxUsd, budget.spendUsd);
-    const leftUsd = subtractDecimals(unspentUsd, budget.reservedUsd);
     if (!fits(minimumUsd, unspentUsd)) return { kind: "exceeded", budget };
-    if (!fits(minimumUsd, leftUsd)) blocking ??= budget;
-    reservedUsd = smaller(reservedUsd, leftUsd);
+    if (!fits(minimumUsd, subtractDecimals(unspentUsd, budget.reservedUsd))) reserved ??= budget;
   }
-  return blocking ? { kind: "reserved", budget: blocking } : { kind: "granted", reservedUsd };
+  return reserved ? { kind: "reserved", budget: reserved } : { kind: "fits" };
 }
 
 /** Something must be left even for a request that costs nothing: a spent budget admits nothing. */

@@ -1,0 +1,30 @@
+import { expect, test } from "vitest";
+import { headersForCaller, headersForProvider } from "./headers.ts";
+
+test("no credential, no hop-by-hop header and nothing about the caller's connection goes upstream", () => {
+  const sent = headersForProvider(
+    {
+      host: "gateway", connection: "keep-alive, x-hop", "x-hop": "1", "keep-alive": "5", te: "trailers", "transfer-encoding": "chunked", "content-length": "5", expect: "100-continue",
+      authorization: "Bearer sk-a", "x-api-key": "sk-b", "api-key": "sk-c", "x-litellm-api-key": "sk-d", cookie: "s=1", "proxy-authorization": "Basic x", "x-goog-api-key": "k",
+      "x-forwarded-for": "10.0.0.1", forwarded: "for=10.0.0.1", "x-litellm-tags": "t", "openai-organization": "org-x", "accept-encoding": "gzip", upgrade: "h2c",
+    },
+    "anthropic",
+    "provider-key",
+  );
+
+  expect(sent).toEqual({ "accept-encoding": "identity", "anthropic-version": "2023-06-01", "x-api-key": "provider-key" });
+});
+
+test("open lists pass: anthropic-* and headers nobody knows", () => {
+  const sent = headersForProvider({ "anthropic-beta": "a,b", "anthropic-version": "2026-10-21", "x-new": ["1", "2"], "user-agent": "opencode/1" }, "openai", "provider-key");
+
+  expect(sent).toEqual({
+    "anthropic-beta": "a,b", "anthropic-version": "2026-10-21", "x-new": "1, 2", "user-agent": "opencode/1", "accept-encoding": "identity", authorization: "Bearer provider-key",
+  });
+});
+
+test("the provider's request id comes back under another name, its cookies do not", () => {
+  const sent = headersForCaller({ "request-id": "req_1", "set-cookie": ["a=1"], "content-length": "5", connection: "close", "retry-after": "3", "content-type": "application/json" });
+
+  expect(sent).toEqual({ "llm_provider-request-id": "req_1", "retry-after": "3", "content-type": "application/json" });
+});

@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { queryOf, routeOfPath } from "./paths.ts";
+
+test.each(["/v1/messages", "/messages", "/v1/v1/messages", "/v1/messages/", "/v1/messages?beta=true", "/messages#x"])("%s is the route of messages", (target) => {
+  expect(routeOfPath(target)).toEqual({ kind: "answer", dialect: "anthropic", upstreamPath: "/v1/messages" });
+});
+
+test.each([
+  ["/", "root"],
+  ["/v1/chat/completions", "answer"],
+  ["/v1/messages/count_tokens?beta=true", "count_tokens"],
+  ["/v1/models?limit=1000", "models"],
+  ["/health/liveliness", "liveness"],
+  ["/health/readiness", "readiness"],
+  ["/key/generate", "management"],
+  ["/v1/key/info", "management"],
+  ["/spend/logs/v2", "management"],
+  ["/v1/v1/v1/messages", "unknown"],
+  ["/v1", "unknown"],
+  ["/v1/responses", "unknown"],
+  ["/constructor", "unknown"],
+  ["/keys", "unknown"],
+])("%s is %s", (target, kind) => {
+  expect(routeOfPath(target).kind).toBe(kind);
+});
+
+test("a model's id may have a slash, escaped or not, and nonsense stays as it is", () => {
+  expect(routeOfPath("/v1/models/anthropic/claude-opus-5-5")).toEqual({ kind: "model", id: "anthropic/claude-opus-5-5" });
+  expect(routeOfPath("/v1/models/anthropic%2Fclaude-opus-5-5")).toEqual({ kind: "model", id: "anthropic/claude-opus-5-5" });
+  expect(routeOfPath("/v1/models/%zz")).toEqual({ kind: "model", id: "%zz" });
+});
+
+test("the query is kept as it came", () => {
+  expect(queryOf("/v1/messages?a=%20&b?c")).toBe("?a=%20&b?c");
+  expect(queryOf("/v1/messages")).toBe("");
+});
