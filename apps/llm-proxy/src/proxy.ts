@@ -3,7 +3,7 @@ import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
 import type { ModelConfig } from "./config/load-model-config.ts";
-import { recoverOrphans, startRecovery } from "./data-plane/recover.ts";
+import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
 import { Upstreams } from "./data-plane/upstream.ts";
@@ -43,7 +43,7 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   );
   const recovery = { db, logger, models, instanceId };
   await recoverOrphans(recovery);
-  lifecycle.own("recovery", startRecovery(recovery));
+  lifecycle.own("upkeep", startUpkeep(recovery));
   const settler = lifecycle.own("settler", new Settler({ db, logger }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
 

@@ -70,6 +70,7 @@ describe("mistakes are answered as LiteLLM answers them", () => {
   test.each([
     ["/key/generate", { max_budget: "much" }, 422, "detail.0.loc", ["body", "max_budget"]],
     ["/key/generate", { duration: "30min" }, 400, "error.param", "duration"],
+    ["/key/generate", { budget_duration: "daily" }, 400, "error.param", "budget_duration"],
     ["/key/generate", { models: "all" }, 422, "detail.0.loc", ["body", "models"]],
     ["/key/generate", { key: "no-prefix" }, 400, "error.param", "key"],
     ["/key/delete", { keys: ["sk-never-minted-at-all"] }, 404, "error.code", "404"],
@@ -104,6 +105,13 @@ describe("mistakes are answered as LiteLLM answers them", () => {
     expect((await sendText("/key/generate", "{")).status).toBe(400);
     expect((await sendText("/key/generate", `{"metadata":{"a":"${"x".repeat(1024 * 1024)}"}}`)).status).toBe(413);
   });
+});
+
+test("a budget with a window says when the window ends", async () => {
+  const { body: key } = await call("/key/generate", { max_budget: 1, budget_duration: "1d" });
+  const { body: team } = await call("/team/new", { team_id: "windowed", max_budget: 1, budget_duration: "7d" });
+
+  for (const answer of [key, team]) expect(Date.parse((answer as { budget_reset_at: string }).budget_reset_at)).toBeGreaterThan(Date.now());
 });
 
 test("a team is answered with its keys, and without their hashes", async () => {

@@ -1,7 +1,10 @@
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
-import { listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/services/attempts/db";
+import { resetDueBudgets } from "@proliferate/services/attempts/budget-reset";
+import { type AttemptRow, listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/services/attempts/db";
 import { settleAttempt } from "@proliferate/services/attempts/settle";
+import type { Price } from "@proliferate/services/pricing/price";
+import { findPrice } from "@proliferate/services/pricing/price-table";
 import type { ModelTable } from "../config/model-table.ts";
 import { outcomeOfOrphan } from "./outcome.ts";
 
@@ -35,7 +38,7 @@ async function settleAttemptsOf(deps: RecoverDeps, instanceId: number): Promise<
   for (;;) {
     const attempts = await listAttempts(deps.db, instanceId, BATCH);
     for (const attempt of attempts) {
-      const price = deps.models.findPrice(attempt.price_id);
+      const price = deps.models.findPrice(attempt.price_id) ?? listPrice(attempt);
       if (!price) deps.logger.error({ attempt: attempt.attempt_id, price: attempt.price_id }, "recover.price_unknown");
       const result = await settleAttempt(deps.db, attempt, outcomeOfOrphan(attempt, price, attempt.checkpointed_at ?? attempt.started_at));
       if (result === "settled") settled += 1;
@@ -44,8 +47,11 @@ async function settleAttemptsOf(deps: RecoverDeps, instanceId: number): Promise<
   }
 }
 
-/** Recovers every 10 s, one pass after the other, until it is stopped. A pass that fails is logged and the next one tries again. */
-export function startRecovery(deps: RecoverDeps): Stoppable {
+/**
+ * Every 10 s, one pass after the other until it is stopped: settles orphans and ends the budgets' windows. A pass that
+ * fails is logged, and the next one tries again.
+ */
+export function startUpkeep(deps: RecoverDeps): Stoppable {
   let timer: NodeJS.Timeout | undefined;
   let isStopped = false;
   let pass: Promise<void> = Promise.resolve();
@@ -53,7 +59,8 @@ export function startRecovery(deps: RecoverDeps): Stoppable {
     if (isStopped) return;
     timer = setTimeout(() => {
       pass = recoverOrphans(deps)
-        .catch((error: unknown) => deps.logger.error({ error: String(error) }, "recover.failed"))
+        .then(() => resetDueBudgets(deps.db, new Date()))
+        .then(undefined, (error: unknown) => deps.logger.error({ error: String(error) }, "upkeep.failed"))
         .then(schedule);
     }, EVERY_MS);
   };
@@ -65,4 +72,10 @@ export function startRecovery(deps: RecoverDeps): Stoppable {
       await pass;
     },
   };
+}
+
+/** For a model that is no longer in config.yaml: its list price, which its attempt was reserved at. */
+function listPrice({ price_id, provider }: AttemptRow): Price | undefined {
+  const model = price_id.slice(provider.length + 1);
+  return provider === "anthropic" || provider === "openai" ? findPrice(provider, model) : undefined;
 }

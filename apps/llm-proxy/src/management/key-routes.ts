@@ -1,4 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
+import { nextBudgetReset } from "@proliferate/services/keys/budget-window";
 import { type KeyFields, type KeyRow, listKeys } from "@proliferate/services/keys/db";
 import { intervalFromDuration } from "@proliferate/services/keys/duration";
 import { changeKey, mintKey, requireKey, revokeKeys } from "@proliferate/services/keys/keys";
@@ -29,6 +30,11 @@ export function keyRoutes(db: DatabaseClient): readonly Route[] {
 
 type KeyRequest = z.output<typeof generateKeyRequestSchema> | z.output<typeof updateKeyRequestSchema>;
 
+/** A window and its first end; null for none. Throws `invalid_request`. */
+export function budgetWindow(duration: string | null | undefined): { readonly budgetDuration: string | null; readonly budgetResetAt: Date | null } {
+  return { budgetDuration: duration ?? null, budgetResetAt: duration ? nextBudgetReset(duration, new Date()) : null };
+}
+
 /** Fields that are absent stay absent: an insert then takes the column's default and an update leaves it. */
 function fieldsOf(request: KeyRequest): KeyFields {
   const { duration, models, metadata, blocked } = request;
@@ -38,7 +44,7 @@ function fieldsOf(request: KeyRequest): KeyFields {
     ...(request.team_id !== undefined && { teamId: request.team_id }),
     ...(request.user_id !== undefined && { userId: request.user_id }),
     ...(request.max_budget !== undefined && { maxBudgetUsd: request.max_budget }),
-    ...(request.budget_duration !== undefined && { budgetDuration: request.budget_duration }),
+    ...(request.budget_duration !== undefined && budgetWindow(request.budget_duration)),
     ...(request.tpm_limit !== undefined && { tpmLimit: request.tpm_limit }),
     ...(request.rpm_limit !== undefined && { rpmLimit: request.rpm_limit }),
     ...(request.max_parallel_requests !== undefined && { maxParallelRequests: request.max_parallel_requests }),

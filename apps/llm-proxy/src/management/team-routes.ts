@@ -6,7 +6,7 @@ import { findTeam, insertTeam, listTeams, type TeamRow } from "@proliferate/serv
 import { newTeamRequestSchema, teamInfoQuerySchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import type { z } from "zod";
-import { keyView } from "./key-routes.ts";
+import { budgetWindow, keyView } from "./key-routes.ts";
 import { parseBody, parseQuery, type Route } from "./route.ts";
 
 /** As many keys and teams as one answer shows. */
@@ -27,7 +27,7 @@ async function newTeam(db: DatabaseClient, request: z.output<typeof newTeamReque
     teamId,
     teamAlias: request.team_alias ?? null,
     maxBudgetUsd: request.max_budget ?? null,
-    budgetDuration: request.budget_duration ?? null,
+    ...budgetWindow(request.budget_duration),
     models: request.models ?? [],
     metadata: request.metadata ?? {},
     tpmLimit: request.tpm_limit ?? null,

@@ -2,13 +2,14 @@ import { randomUUID } from "node:crypto";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { mintKey, revokeKeys } from "../keys/keys.ts";
+import { mintKey, requireKey, revokeKeys } from "../keys/keys.ts";
 import { hashKey } from "../keys/virtual-key.ts";
 import { NO_USAGE } from "../metering/usage.ts";
 import { findSpendLog } from "../spend-logs/db.ts";
 import type { AttemptOutcome } from "../spend-logs/spend-log.ts";
 import { insertTeam } from "../teams/db.ts";
 import { type AdmissionRequest, admitAttempt } from "./admit.ts";
+import { resetDueBudgets } from "./budget-reset.ts";
 import { settleAttempt } from "./settle.ts";
 
 let database: TestDatabase;
@@ -17,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-const team = { teamAlias: null, budgetDuration: null, models: [], metadata: {}, tpmLimit: null, rpmLimit: null, blocked: false, createdBy: "admin" };
+const team = { teamAlias: null, budgetDuration: null, budgetResetAt: null, models: [], metadata: {}, tpmLimit: null, rpmLimit: null, blocked: false, createdBy: "admin" };
 
 function request(keyHash: string, costs: { minimumUsd?: string; worstCaseUsd?: string; model?: string } = {}): AdmissionRequest {
   return {
@@ -91,10 +92,10 @@ describe("admission", () => {
     const { row } = await mintKey(database.db, { maxBudgetUsd: "0.004" });
 
     const first = await admitAttempt(database.db, request(row.token));
-    const second = admitAttempt(database.db, request(row.token));
+    const second = await admitAttempt(database.db, request(row.token)).catch((error: unknown) => error);
 
     expect(await counter("key", row.token)).toEqual({ spend: "0", reserved: "0.01" });
-    await expect(second).rejects.toMatchObject({ code: "budget_reserved", retryAfterSeconds: 1 });
+    expect(second).toMatchObject({ code: "budget_reserved", retryAfterSeconds: 1 });
     await settleAttempt(database.db, first, outcome("0.001"));
     await expect(admitAttempt(database.db, request(row.token))).resolves.toMatchObject({ key_hash: row.token });
   });
@@ -164,6 +165,25 @@ describe("admission", () => {
     await sql`update "LiteLLM_VerificationToken" set spend = 2.5 where token = ${row.token}`.execute(database.db);
 
     await expect(admitAttempt(database.db, request(row.token))).rejects.toMatchObject({ code: "budget_exceeded" });
+  });
+});
+
+describe("a budget with a window", () => {
+  test("starts again at 0 when the window ends, once, and keeps what is reserved", async () => {
+    const teamId = `org-${randomUUID()}`;
+    const endedAt = new Date(Date.now() - 1_000);
+    await insertTeam(database.db, { ...team, teamId, maxBudgetUsd: "0.01", budgetDuration: "1d", budgetResetAt: endedAt });
+    const { row } = await mintKey(database.db, { teamId, maxBudgetUsd: "0.01", budgetDuration: "1h", budgetResetAt: endedAt });
+    await settleAttempt(database.db, await admitAttempt(database.db, request(row.token)), outcome("0.005"));
+    await admitAttempt(database.db, request(row.token));
+
+    const resets = await Promise.all([1, 2, 3].map(() => resetDueBudgets(database.db, new Date())));
+
+    expect(resets.reduce((sum, count) => sum + count)).toBe(2);
+    expect(await counter("key", row.token)).toEqual({ spend: "0", reserved: "0.01" });
+    expect(await counter("team", teamId)).toEqual({ spend: "0", reserved: "0.01" });
+    expect(await requireKey(database.db, row.token)).toMatchObject({ spend: "0" });
+    expect(await resetDueBudgets(database.db, new Date())).toBe(0);
   });
 });
 

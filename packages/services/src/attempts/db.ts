@@ -2,6 +2,7 @@ import type { DatabaseClient, DatabaseExecutor, RequestAttemptTable } from "@pro
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
 import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/db.ts";
+import type { BudgetScope } from "./budget.ts";
 import type { AttemptCheckpoint } from "./checkpoint.ts";
 
 /**
@@ -15,7 +16,7 @@ export type AdmittedAttempt = Readonly<Omit<Selectable<RequestAttemptTable>, "ch
 export type AttemptRow = AdmittedAttempt & { readonly checkpoint: AttemptCheckpoint | null; readonly checkpointed_at: Date | null };
 
 export interface CounterRow {
-  readonly scope: "key" | "team";
+  readonly scope: BudgetScope;
   readonly spendUsd: DecimalText;
   readonly reservedUsd: DecimalText;
 }
@@ -29,6 +30,16 @@ export async function lockCounters(tx: DatabaseExecutor, keyHash: string, teamId
      order by scope, scope_id
        for update`.execute(tx);
   return rows;
+}
+
+/** Locks one counter until the transaction ends; nothing where there is none. */
+export async function lockCounter(tx: DatabaseExecutor, scope: BudgetScope, scopeId: string): Promise<void> {
+  await sql`select from budget_counters where scope = ${scope} and scope_id = ${scopeId} for update`.execute(tx);
+}
+
+/** Sets what was spent to 0; reservations stay. */
+export async function clearCounterSpend(tx: DatabaseExecutor, scope: BudgetScope, scopeId: string): Promise<void> {
+  await sql`update budget_counters set spend_usd = 0 where scope = ${scope} and scope_id = ${scopeId}`.execute(tx);
 }
 
 /** Makes the counters that are missing, starting at what LiteLLM's columns say was spent. Existing ones stay. */

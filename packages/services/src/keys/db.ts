@@ -4,6 +4,13 @@ import { type Selectable, sql } from "kysely";
 
 /** Every statement on LiteLLM's key table. */
 
+/** A budget whose window has ended. */
+export interface DueBudget {
+  readonly id: string;
+  readonly duration: string;
+  readonly resetAt: Date;
+}
+
 export type KeyRow = Selectable<VerificationTokenTable>;
 
 /** A key as a request meets it, with what its team adds. Times are judged by the database clock. */
@@ -54,6 +61,7 @@ export interface KeyFields {
   readonly blocked?: boolean;
   readonly maxBudgetUsd?: DecimalText | null;
   readonly budgetDuration?: string | null;
+  readonly budgetResetAt?: Date | null;
   readonly tpmLimit?: number | null;
   readonly rpmLimit?: number | null;
   readonly maxParallelRequests?: number | null;
@@ -73,6 +81,7 @@ function columns(fields: KeyFields) {
     ...(fields.blocked !== undefined && { blocked: fields.blocked }),
     ...(fields.maxBudgetUsd !== undefined && { max_budget: fields.maxBudgetUsd }),
     ...(fields.budgetDuration !== undefined && { budget_duration: fields.budgetDuration }),
+    ...(fields.budgetResetAt !== undefined && { budget_reset_at: fields.budgetResetAt?.toISOString() ?? null }),
     ...(fields.tpmLimit !== undefined && { tpm_limit: fields.tpmLimit }),
     ...(fields.rpmLimit !== undefined && { rpm_limit: fields.rpmLimit }),
     ...(fields.maxParallelRequests !== undefined && { max_parallel_requests: fields.maxParallelRequests }),
@@ -169,4 +178,22 @@ export async function deleteKeyRows(db: DatabaseExecutor, hashes: readonly strin
     )
     select token from deleted`.execute(db);
   return rows.map((row) => row.token);
+}
+
+/** Budgets of keys whose window ended at `now` or before, oldest first, 1,000 at most. */
+export async function listKeysDueForReset(db: DatabaseExecutor, now: Date): Promise<readonly DueBudget[]> {
+  const { rows } = await sql<DueBudget>`
+    select token as id, budget_duration as duration, budget_reset_at as "resetAt" from "LiteLLM_VerificationToken"
+     where budget_duration is not null and budget_reset_at <= ${now.toISOString()}::timestamp
+     order by budget_reset_at
+     limit 1000`.execute(db);
+  return rows;
+}
+
+/** Ends the window of a key's budget; false when somebody else did, or the window was changed meanwhile. */
+export async function clearKeySpend(tx: DatabaseExecutor, due: DueBudget, nextResetAt: Date): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    update "LiteLLM_VerificationToken" set spend = 0, budget_reset_at = ${nextResetAt.toISOString()}::timestamp
+     where token = ${due.id} and budget_reset_at = ${due.resetAt.toISOString()}::timestamp`.execute(tx);
+  return numAffectedRows === 1n;
 }

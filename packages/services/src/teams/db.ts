@@ -1,6 +1,7 @@
 import type { DatabaseExecutor, TeamTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
-import type { Selectable } from "kysely";
+import { type Selectable, sql } from "kysely";
+import type { DueBudget } from "../keys/db.ts";
 
 /** Every statement on LiteLLM's team table. */
 
@@ -11,6 +12,7 @@ export interface NewTeam {
   readonly teamAlias: string | null;
   readonly maxBudgetUsd: DecimalText | null;
   readonly budgetDuration: string | null;
+  readonly budgetResetAt: Date | null;
   readonly models: readonly string[];
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly tpmLimit: number | null;
@@ -29,6 +31,7 @@ export async function insertTeam(db: DatabaseExecutor, team: NewTeam): Promise<T
       team_alias: team.teamAlias,
       max_budget: team.maxBudgetUsd,
       budget_duration: team.budgetDuration,
+      budget_reset_at: team.budgetResetAt?.toISOString() ?? null,
       models: [...team.models],
       metadata: JSON.stringify(team.metadata),
       members_with_roles: JSON.stringify([{ role: "admin", user_id: team.createdBy, user_email: null }]),
@@ -48,4 +51,22 @@ export async function findTeam(db: DatabaseExecutor, teamId: string): Promise<Te
 /** Newest first, `limit` at most. */
 export async function listTeams(db: DatabaseExecutor, limit: number): Promise<readonly TeamRow[]> {
   return db.selectFrom("LiteLLM_TeamTable").selectAll().orderBy("created_at", "desc").orderBy("team_id").limit(limit).execute();
+}
+
+/** Budgets of teams whose window ended at `now` or before, oldest first, 1,000 at most. */
+export async function listTeamsDueForReset(db: DatabaseExecutor, now: Date): Promise<readonly DueBudget[]> {
+  const { rows } = await sql<DueBudget>`
+    select team_id as id, budget_duration as duration, budget_reset_at as "resetAt" from "LiteLLM_TeamTable"
+     where budget_duration is not null and budget_reset_at <= ${now.toISOString()}::timestamp
+     order by budget_reset_at
+     limit 1000`.execute(db);
+  return rows;
+}
+
+/** Ends the window of a team's budget; false when somebody else did, or the window was changed meanwhile. */
+export async function clearTeamSpend(tx: DatabaseExecutor, due: DueBudget, nextResetAt: Date): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    update "LiteLLM_TeamTable" set spend = 0, budget_reset_at = ${nextResetAt.toISOString()}::timestamp
+     where team_id = ${due.id} and budget_reset_at = ${due.resetAt.toISOString()}::timestamp`.execute(tx);
+  return numAffectedRows === 1n;
 }

@@ -1,0 +1,30 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { nextBudgetReset } from "../keys/budget-window.ts";
+import { clearKeySpend, type DueBudget, listKeysDueForReset } from "../keys/db.ts";
+import { clearTeamSpend, listTeamsDueForReset } from "../teams/db.ts";
+import type { BudgetScope } from "./budget.ts";
+import { clearCounterSpend, lockCounter } from "./db.ts";
+
+const CLEAR = { key: clearKeySpend, team: clearTeamSpend } as const;
+
+/**
+ * Starts every budget whose window has ended again at 0, and sets when its next one ends. What is reserved stays reserved.
+ * Each budget is one transaction; several processes may run this at once, and each window is ended once.
+ */
+export async function resetDueBudgets(db: DatabaseClient, now: Date): Promise<number> {
+  const due = { key: await listKeysDueForReset(db, now), team: await listTeamsDueForReset(db, now) };
+  let reset = 0;
+  for (const scope of ["key", "team"] as const) {
+    for (const budget of due[scope]) if (await resetBudget(db, scope, budget, now)) reset += 1;
+  }
+  return reset;
+}
+
+async function resetBudget(db: DatabaseClient, scope: BudgetScope, budget: DueBudget, now: Date): Promise<boolean> {
+  return db.transaction().execute(async (tx) => {
+    await lockCounter(tx, scope, budget.id);
+    if (!(await CLEAR[scope](tx, budget, nextBudgetReset(budget.duration, now)))) return false;
+    await clearCounterSpend(tx, scope, budget.id);
+    return true;
+  });
+}
