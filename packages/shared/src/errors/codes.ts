@@ -48,6 +48,13 @@ export const ERROR_CODES = {
   budget_exceeded: row(402, false, "billing_error", "insufficient_quota", "Raise the budget of the key or the team, or mint a new key."),
   budget_reserved: row(429, true, "rate_limit_error", "rate_limit_exceeded", "Wait for a request in flight to end; what is left of the budget is reserved by it."),
 
+  // The billing gate
+  no_credits: row(402, false, "billing_error", "insufficient_quota", "Add credits to the organization, or end sessions that hold what is left."),
+  grace_expired: row(402, false, "billing_error", "insufficient_quota", "Add credits to the organization; its grace period after the last credit is over."),
+  billing_not_configured: row(409, false, "billing_error", "invalid_request_error", "Give the organization a customer and a plan with credits in Autumn; its id there is in the message."),
+  billing_state_blocked: row(403, false, "billing_error", "invalid_request_error", "Ask the operator to resume the organization; it was suspended by hand."),
+  concurrent_session_limit: row(409, false, "invalid_request_error", "invalid_request_error", "End a session of the organization, or raise its max_sessions."),
+
   // The provider
   provider_key_missing: row(503, false, "api_error", "api_error", "Set the variable that the message names where the proxy runs."),
   provider_key_rejected: row(502, false, "api_error", "api_error", "The operator replaces the provider key that the message names; the caller's own key is good."),
@@ -84,6 +91,22 @@ export const ERROR_CODES = {
   // Billing, for operators
   billing_not_found: row(404, false, "not_found_error", "invalid_request_error", "Name a request, event, batch or review of this deployment; `billing export` lists them."),
   redrive_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Do what the message names first; a batch that may have been applied is reconciled, not sent again."),
+
+  // Sandboxes
+  sandbox_create_failed: row(502, true, "api_error", "api_error", "Try again; what had been created was ended."),
+  sandbox_refused: row(502, false, "api_error", "api_error", "The operator corrects what the message names: image, app, region or size of the sandbox."),
+  sandbox_exists: row(409, false, "invalid_request_error", "invalid_request_error", "Use the running sandbox of this session, or end it first."),
+  sandbox_not_found: row(404, false, "not_found_error", "invalid_request_error", "Launch a new sandbox; this one ended or never was."),
+  sandbox_snapshot_not_found: row(404, false, "not_found_error", "invalid_request_error", "Launch without the snapshot; it was deleted or has expired."),
+  sandbox_file_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the path; it is relative to the home directory of the sandbox."),
+  sandbox_not_ready: row(504, true, "api_error", "api_error", "Try again; raise readyTimeoutMs when the agent needs longer. The sandbox was ended."),
+  sandbox_launch_cancelled: row(409, false, "invalid_request_error", "invalid_request_error", "Launch again; the sandbox was ended as the caller asked."),
+  sandbox_exec_failed: row(502, true, "api_error", "api_error", "Try again; check that the program is in the image and the sandbox still runs."),
+  sandbox_exec_timeout: row(504, true, "api_error", "api_error", "Raise timeoutMs, or start the command in the background."),
+  sandbox_snapshot_failed: row(502, true, "api_error", "api_error", "Try again; the sandbox runs on unchanged."),
+  sandbox_terminate_failed: row(502, true, "api_error", "api_error", "Try again; the sandbox ends by itself at its time-out."),
+  sandbox_provider_unauthorized: row(502, false, "api_error", "api_error", "The operator sets MODAL_TOKEN_ID (ak-…) and MODAL_TOKEN_SECRET (as-…) of one token."),
+  sandbox_provider_unavailable: row(503, true, "api_error", "api_error", "Try again; the operator checks the launcher's service and its limits."),
 
   // Settlement
   spend_source_missing: row(0, true, "api_error", "api_error", "Start LiteLLM once, or run the `litellm` migrations; check LITELLM_DB_SCHEMA."),

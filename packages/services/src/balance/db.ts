@@ -1,0 +1,109 @@
+/** Statements on balances. */
+import type { BalanceReconciliationTable, DatabaseExecutor } from "@proliferate/db";
+import type { DecimalText } from "@proliferate/shared/money";
+import { type Insertable, type Selectable, sql } from "kysely";
+
+/** The billing clock, exactly, as text that the database reads back. */
+export async function readBillingNow(db: DatabaseExecutor): Promise<string> {
+  const result = await sql<{ now: string }>`select billing_now()::text as now`.execute(db);
+  return result.rows[0]?.now ?? "";
+}
+
+export interface UnpostedRow {
+  readonly balance_credits: DecimalText | null;
+  readonly certain_credits: DecimalText;
+  readonly uncertain_credits: DecimalText;
+}
+
+/**
+ * An org's balance and what the sink has not taken of its usage; batches that were delivered since `since` count as
+ * uncertain, because a reading of the sink since then may have seen them or not. The account is locked until the
+ * transaction ends, so that no ingest comes in between; undefined without one.
+ */
+export async function lockUnposted(tx: DatabaseExecutor, orgId: string, since: string): Promise<UnpostedRow | undefined> {
+  await sql`select 1 from billing_accounts where org_id = ${orgId} for update`.execute(tx);
+  return readUnposted(tx, orgId, since);
+}
+
+/** As {@link lockUnposted}, without a lock: for a dry run. */
+export async function readUnposted(db: DatabaseExecutor, orgId: string, since: string): Promise<UnpostedRow | undefined> {
+  const result = await sql<UnpostedRow>`
+    select a.balance_credits, u.certain_credits,
+      u.uncertain_credits + coalesce((select sum(b.credits) from settlement_batches b
+        where b.org_id = a.org_id and b.state = 'delivered' and b.delivered_at >= ${since}::timestamptz and b.credits > 0), 0) as uncertain_credits
+    from billing_accounts a join billing_unposted u using (org_id)
+    where a.org_id = ${orgId}`.execute(db);
+  return result.rows[0];
+}
+
+export async function writeBalance(tx: DatabaseExecutor, orgId: string, balanceCredits: DecimalText): Promise<void> {
+  await sql`update billing_accounts set balance_credits = ${balanceCredits}::numeric where org_id = ${orgId}`.execute(tx);
+}
+
+/** Notes what the sink said at `readAt`, and that requests up to then are served. */
+export async function writeReading(
+  tx: DatabaseExecutor,
+  reading: { readonly orgId: string; readonly readAt: string; readonly grantedCredits: DecimalText; readonly nextResetAt: Date | null; readonly creditsPerSpendUsd: DecimalText },
+): Promise<void> {
+  await sql`
+    update org_gates
+    set remote_granted_credits = ${reading.grantedCredits}::numeric, remote_next_reset_at = ${reading.nextResetAt},
+      credits_per_spend_usd = ${reading.creditsPerSpendUsd}::numeric,
+      reconciled_at = ${reading.readAt}::timestamptz, reconcile_retry_at = null, reconcile_problem = null,
+      reconcile_wanted_at = case when reconcile_wanted_at > ${reading.readAt}::timestamptz then reconcile_wanted_at end
+    where org_id = ${reading.orgId}`.execute(tx);
+}
+
+/** Notes why there is no reading; the next try is `retryInMs` from now. */
+export async function writeReadingProblem(db: DatabaseExecutor, orgId: string, problem: string, retryInMs: number): Promise<void> {
+  await sql`
+    update org_gates set reconcile_problem = ${problem}, reconcile_retry_at = billing_now() + ${retryInMs} * interval '1 millisecond'
+    where org_id = ${orgId}`.execute(db);
+}
+
+/** Asks for a reading of an org's balance; it is at the front of the next tick. Idempotent. */
+export async function writeReconcileWanted(db: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`update org_gates set reconcile_wanted_at = billing_now(), reconcile_retry_at = null where org_id = ${orgId}`.execute(db);
+}
+
+export interface DueOrg {
+  readonly org_id: string;
+  readonly trigger: "first_sight" | "scheduled" | "on_demand";
+}
+
+/**
+ * Orgs whose balance has to be read: asked for, never read, without credits for `outOfCreditsMs` since the last reading, or
+ * not read for `everyMs`; the longest waiting first. One whose reading failed a moment ago waits for its next try.
+ */
+export async function listOrgsToReconcile(
+  db: DatabaseExecutor,
+  options: { readonly limit: number; readonly everyMs: number; readonly outOfCreditsMs: number },
+): Promise<readonly DueOrg[]> {
+  const result = await sql<DueOrg>`
+    select g.org_id, case when g.reconciled_at is null then 'first_sight' when g.reconcile_wanted_at is not null then 'on_demand' else 'scheduled' end as trigger
+    from org_gates g join billing_accounts a using (org_id)
+    where (g.reconcile_retry_at is null or g.reconcile_retry_at <= billing_now())
+      and (g.reconciled_at is null or g.reconcile_wanted_at is not null
+        or g.reconciled_at <= billing_now() - case when a.balance_credits > 0 then ${options.everyMs}::float8 else ${options.outOfCreditsMs}::float8 end * interval '1 millisecond')
+    order by g.reconcile_wanted_at nulls last, g.reconciled_at nulls first, g.org_id
+    limit ${options.limit}`.execute(db);
+  return result.rows;
+}
+
+export async function insertReconciliation(tx: DatabaseExecutor, row: Omit<Insertable<BalanceReconciliationTable>, "reconciled_at">): Promise<void> {
+  await tx
+    .insertInto("balance_reconciliations")
+    .values({ ...row, reconciled_at: sql<Date>`billing_now()` })
+    .execute();
+}
+
+/** The audit rows of an org, or of all, newest first. */
+export async function readReconciliations(db: DatabaseExecutor, orgId: string | null, limit: number): Promise<readonly Selectable<BalanceReconciliationTable>[]> {
+  const query = db.selectFrom("balance_reconciliations").selectAll().orderBy("reconciliation_id", "desc").limit(limit);
+  return (orgId === null ? query : query.where("org_id", "=", orgId)).execute();
+}
+
+export async function listKnownOrgs(db: DatabaseExecutor): Promise<readonly string[]> {
+  const result = await sql<{ org_id: string }>`select org_id from org_gates order by org_id`.execute(db);
+  return result.rows.map((row) => row.org_id);
+}

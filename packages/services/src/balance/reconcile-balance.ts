@@ -1,0 +1,175 @@
+import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
+import { isAppError } from "@proliferate/shared/errors";
+import { compareDecimals, type DecimalText, normalizeDecimal, subtractDecimals } from "@proliferate/shared/money";
+import { ensureGatesOfSpenders, ensureOrg, lockGate, type OrgGateRow, readGate } from "../billing-gate/db.ts";
+import { moveOrg } from "../billing-gate/gate.ts";
+import { insertWebhookEvent } from "../webhook-events/db.ts";
+import {
+  insertReconciliation,
+  listKnownOrgs,
+  listOrgsToReconcile,
+  lockUnposted,
+  readBillingNow,
+  readUnposted,
+  type UnpostedRow,
+  writeBalance,
+  writeReading,
+  writeReadingProblem,
+  writeReconcileWanted,
+} from "./db.ts";
+import { type BalanceFinding, type DriftTiers, findDrift } from "./drift.ts";
+import type { RemoteBalance, RemoteBalances } from "./remote-balance.ts";
+
+export type ReconcileTrigger = "first_sight" | "scheduled" | "on_demand" | "top_up";
+
+export interface ReconcileOptions {
+  readonly remote: RemoteBalances;
+  /** Credits that one USD of provider cost takes from the org: markup x credits per USD. */
+  readonly creditsPerSpendUsd: (orgId: string) => Promise<DecimalText> | DecimalText;
+  readonly tiers?: DriftTiers;
+}
+
+export type ReconcileReport =
+  | (BalanceFinding & {
+      readonly orgId: string;
+      readonly outcome: "reconciled";
+      readonly beforeCredits: DecimalText | null;
+      readonly remoteCredits: DecimalText;
+      readonly unpostedCredits: DecimalText;
+      readonly uncertainCredits: DecimalText;
+    })
+  /** The sink has no credits of the org, or could not be asked; the balance is as it was. */
+  | { readonly orgId: string; readonly outcome: "unknown" | "failed"; readonly problem: string };
+
+/** A reading that failed is tried again after this long. */
+const RETRY_MS = 60_000;
+
+/** Asks for a reconciliation of the org at the worker's next tick. Idempotent; a request is lost by nothing but being served. */
+export async function requestReconcile(db: DatabaseClient, orgId: string): Promise<void> {
+  await ensureOrg(db, orgId);
+  await writeReconcileWanted(db, orgId);
+}
+
+/**
+ * Reads the org's balance at the sink and brings ours to what it justifies: remote minus what is not posted, never a blind
+ * overwrite (README.md). The sink is asked outside of any transaction; balance, audit row, state and webhook event change in
+ * one. Never throws for what the sink does: that is a report, and the balance stays. Repeating it changes nothing.
+ */
+export async function reconcileBalance(db: DatabaseClient, orgId: string, options: ReconcileOptions & { readonly trigger: ReconcileTrigger }): Promise<ReconcileReport> {
+  await ensureOrg(db, orgId);
+  const readAt = await readBillingNow(db);
+  const reading = await readRemote(options.remote, orgId);
+  if (reading.kind !== "known") {
+    await writeReadingProblem(db, orgId, reading.problem, RETRY_MS);
+    return { orgId, outcome: reading.kind, problem: reading.problem };
+  }
+  const creditsPerSpendUsd = await options.creditsPerSpendUsd(orgId);
+  return db.transaction().execute(async (tx) => {
+    await lockGate(tx, orgId);
+    const gate = (await readGate(tx, orgId)) as OrgGateRow;
+    const unposted = (await lockUnposted(tx, orgId, readAt)) as UnpostedRow;
+    const report = compare(orgId, { gate, unposted, reading }, options.tiers);
+    if (compareDecimals(report.afterCredits, unposted.balance_credits ?? "0") !== 0 || unposted.balance_credits === null) await writeBalance(tx, orgId, report.afterCredits);
+    await writeReading(tx, { orgId, readAt, grantedCredits: reading.grantedCredits, nextResetAt: reading.nextResetAt, creditsPerSpendUsd });
+    if (report.cause !== "agrees") await recordReport(tx, report, options.trigger);
+    await moveOrg(tx, orgId);
+    return report;
+  });
+}
+
+/** What {@link reconcileBalance} would do, and nothing is written. */
+export async function previewReconcile(db: DatabaseClient, orgId: string, options: Pick<ReconcileOptions, "remote" | "tiers">): Promise<ReconcileReport> {
+  const readAt = await readBillingNow(db);
+  const reading = await readRemote(options.remote, orgId);
+  if (reading.kind !== "known") return { orgId, outcome: reading.kind, problem: reading.problem };
+  const [gate, unposted] = [await readGate(db, orgId), await readUnposted(db, orgId, readAt)];
+  return compare(orgId, { gate, unposted, reading }, options.tiers);
+}
+
+export interface DueReconcileOptions extends ReconcileOptions {
+  /** Orgs in one pass. Default 100. */
+  readonly limit?: number;
+  /** Default 24 h. */
+  readonly everyMs?: number;
+  /** For orgs without credits: how soon bought ones are seen. Default 60 s. */
+  readonly outOfCreditsMs?: number;
+  readonly onReport?: (report: ReconcileReport) => void;
+}
+
+/** Reconciles the orgs that are due, one after the other: the sink's general limit is 25 calls a second. Returns how many. */
+export async function reconcileDueOrgs(db: DatabaseClient, options: DueReconcileOptions): Promise<number> {
+  await ensureGatesOfSpenders(db);
+  const due = await listOrgsToReconcile(db, { limit: options.limit ?? 100, everyMs: options.everyMs ?? 24 * 60 * 60 * 1_000, outOfCreditsMs: options.outOfCreditsMs ?? 60_000 });
+  for (const { org_id: orgId, trigger } of due) options.onReport?.(await reconcileBalance(db, orgId, { ...options, trigger }));
+  return due.length;
+}
+
+/** Reconciles one org, or every one that is known; with `dryRun` it only says what it would do. */
+export async function reconcileBalances(
+  db: DatabaseClient,
+  options: ReconcileOptions & { readonly orgId?: string; readonly dryRun?: boolean },
+): Promise<readonly ReconcileReport[]> {
+  await ensureGatesOfSpenders(db);
+  const orgIds = options.orgId === undefined ? await listKnownOrgs(db) : [options.orgId];
+  const reports: ReconcileReport[] = [];
+  for (const orgId of orgIds) {
+    reports.push(options.dryRun ? await previewReconcile(db, orgId, options) : await reconcileBalance(db, orgId, { ...options, trigger: "on_demand" }));
+  }
+  return reports;
+}
+
+async function readRemote(remote: RemoteBalances, orgId: string): Promise<RemoteBalance | { readonly kind: "failed"; readonly problem: string }> {
+  try {
+    return await remote.readBalance(orgId);
+  } catch (error) {
+    if (isAppError(error)) return { kind: "failed", problem: error.message };
+    throw error;
+  }
+}
+
+type KnownBalance = Extract<RemoteBalance, { kind: "known" }>;
+
+function compare(
+  orgId: string,
+  { gate, unposted, reading }: { readonly gate: OrgGateRow | undefined; readonly unposted: UnpostedRow | undefined; readonly reading: KnownBalance },
+  tiers: DriftTiers | undefined,
+): Extract<ReconcileReport, { outcome: "reconciled" }> {
+  const last = gate?.remote_granted_credits ?? null;
+  const lastReset = gate?.remote_next_reset_at ?? null;
+  const facts = {
+    localCredits: unposted?.balance_credits ?? null,
+    remoteCredits: reading.remainingCredits,
+    certainCredits: unposted?.certain_credits ?? "0",
+    uncertainCredits: unposted?.uncertain_credits ?? "0",
+    grantedMoreCredits: last === null ? null : subtractDecimals(reading.grantedCredits, last),
+    periodReset: lastReset !== null && reading.nextResetAt !== null && reading.nextResetAt.getTime() !== lastReset.getTime(),
+  };
+  return {
+    ...findDrift(facts, tiers),
+    orgId,
+    outcome: "reconciled",
+    beforeCredits: facts.localCredits === null ? null : normalizeDecimal(facts.localCredits),
+    remoteCredits: facts.remoteCredits,
+    unpostedCredits: normalizeDecimal(facts.certainCredits),
+    uncertainCredits: normalizeDecimal(facts.uncertainCredits),
+  };
+}
+
+async function recordReport(tx: DatabaseExecutor, report: Extract<ReconcileReport, { outcome: "reconciled" }>, trigger: ReconcileTrigger): Promise<void> {
+  await insertReconciliation(tx, {
+    org_id: report.orgId,
+    trigger,
+    before_credits: report.beforeCredits,
+    remote_credits: report.remoteCredits,
+    unposted_credits: report.unpostedCredits,
+    uncertain_credits: report.uncertainCredits,
+    after_credits: report.afterCredits,
+    grant_credits: report.grantCredits,
+    drift_credits: report.driftCredits,
+    severity: report.severity,
+    cause: report.cause,
+  });
+  if (report.severity !== "warn" && report.severity !== "critical") return;
+  const payload = { drift_credits: report.driftCredits, severity: report.severity, cause: report.cause, balance_credits: report.afterCredits };
+  await insertWebhookEvent(tx, { type: "balance.drift", orgId: report.orgId, key: undefined, payload });
+}

@@ -1,0 +1,114 @@
+/** Statements on the state and the settings of orgs. Locks are taken in the order org_gates, billing_accounts. */
+import type { DatabaseExecutor, OrgGateTable } from "@proliferate/db";
+import type { DecimalText } from "@proliferate/shared/money";
+import { type Selectable, sql } from "kysely";
+
+/** Gives an org its account and its gate, `unconfigured`. Idempotent. */
+export async function ensureOrg(db: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`
+    with account as (insert into billing_accounts (org_id) values (${orgId}) on conflict do nothing)
+    insert into org_gates (org_id) values (${orgId}) on conflict do nothing`.execute(db);
+}
+
+/** Gives a gate to each org that has spent and has none. Returns how many. Idempotent. */
+export async function ensureGatesOfSpenders(db: DatabaseExecutor): Promise<number> {
+  const result = await sql`
+    insert into org_gates (org_id)
+    select a.org_id from billing_accounts a where not exists (select 1 from org_gates g where g.org_id = a.org_id)
+    order by a.org_id on conflict do nothing`.execute(db);
+  return Number(result.numAffectedRows ?? 0n);
+}
+
+/** An org's gate with its balance, read under the lock; times are judged by the billing clock. */
+export type OrgGateRow = Selectable<OrgGateTable> & {
+  readonly balance_credits: DecimalText | null;
+  readonly grace_is_over: boolean;
+  readonly is_low: boolean;
+};
+
+/** Locks the gate until the transaction ends. Undefined for an org that was never seen. */
+export async function lockGate(tx: DatabaseExecutor, orgId: string): Promise<boolean> {
+  const result = await sql`select 1 from org_gates where org_id = ${orgId} for update`.execute(tx);
+  return result.rows.length > 0;
+}
+
+/** Reads the gate. Call it as a later statement than {@link lockGate}: only then does it see what the lock waited for. */
+export async function readGate(db: DatabaseExecutor, orgId: string): Promise<OrgGateRow | undefined> {
+  const result = await sql<OrgGateRow>`
+    select g.*, a.balance_credits, coalesce(g.grace_until <= billing_now(), true) as grace_is_over,
+      coalesce(a.balance_credits < g.low_balance_credits, false) as is_low
+    from org_gates g left join billing_accounts a using (org_id)
+    where g.org_id = ${orgId}`.execute(db);
+  return result.rows[0];
+}
+
+/** Puts an org into a state; entering grace sets its end. */
+export async function writeState(
+  tx: DatabaseExecutor,
+  change: { readonly orgId: string; readonly state: OrgGateRow["state"]; readonly exhaustedBy: OrgGateRow["exhausted_by"]; readonly suspendedReason?: string },
+): Promise<void> {
+  await sql`
+    update org_gates
+    set state = ${change.state}, state_since = billing_now(), exhausted_by = ${change.exhaustedBy}, suspended_reason = ${change.suspendedReason ?? null},
+      grace_until = case when ${change.state} = 'grace' then billing_now() + grace_ms * interval '1 millisecond' end
+    where org_id = ${change.orgId}`.execute(tx);
+}
+
+export async function writeLowBalanceTold(tx: DatabaseExecutor, orgId: string, told: boolean): Promise<void> {
+  await sql`update org_gates set low_balance_told = ${told} where org_id = ${orgId}`.execute(tx);
+}
+
+/** Live sessions of an org other than `exceptSessionId`. */
+export async function countLiveSessions(db: DatabaseExecutor, orgId: string, exceptSessionId: string | null): Promise<number> {
+  const result = await sql<{ sessions: number }>`
+    select count(distinct session_id)::int as sessions from key_reservations
+    where org_id = ${orgId} and released_at is null and session_id is distinct from ${exceptSessionId}`.execute(db);
+  return result.rows[0]?.sessions ?? 0;
+}
+
+/** What may be set for an org; what is absent stays. */
+export interface OrgSettings {
+  readonly plan?: "paid" | "trial";
+  readonly graceMs?: number;
+  readonly overdraftCredits?: DecimalText;
+  readonly minCredits?: DecimalText;
+  /** Null: no limit. */
+  readonly maxSessions?: number | null;
+  readonly lowBalanceCredits?: DecimalText;
+}
+
+export async function writeSettings(db: DatabaseExecutor, orgId: string, settings: OrgSettings): Promise<void> {
+  const columns = {
+    ...(settings.plan !== undefined && { plan: settings.plan }),
+    ...(settings.graceMs !== undefined && { grace_ms: settings.graceMs }),
+    ...(settings.overdraftCredits !== undefined && { overdraft_credits: settings.overdraftCredits }),
+    ...(settings.minCredits !== undefined && { min_credits: settings.minCredits }),
+    ...(settings.maxSessions !== undefined && { max_sessions: settings.maxSessions }),
+    ...(settings.lowBalanceCredits !== undefined && { low_balance_credits: settings.lowBalanceCredits }),
+  };
+  if (Object.keys(columns).length > 0) await db.updateTable("org_gates").set(columns).where("org_id", "=", orgId).execute();
+}
+
+/** Orgs whose state may have to move: what the balance calls for is not what the row says, or a grace is over. */
+export async function listOrgsToMove(db: DatabaseExecutor): Promise<readonly string[]> {
+  const result = await sql<{ org_id: string }>`
+    select g.org_id from org_gates g join billing_accounts a using (org_id)
+    where a.balance_credits is not null and (
+      g.low_balance_told <> (a.balance_credits < g.low_balance_credits)
+      or g.state <> 'suspended' and case
+        when a.balance_credits > 0 then g.state <> case g.plan when 'trial' then 'trial' else 'active' end
+        when g.state = 'grace' then g.grace_until <= billing_now() or a.balance_credits <= -g.overdraft_credits
+        else g.state <> 'exhausted'
+      end)
+    order by g.org_id`.execute(db);
+  return result.rows.map((row) => row.org_id);
+}
+
+/** Orgs whose balance is known and below their low threshold: their usage is settled sooner. */
+export async function listOrgsNearZero(db: DatabaseExecutor): Promise<readonly string[]> {
+  const result = await sql<{ org_id: string }>`
+    select g.org_id from org_gates g join billing_accounts a using (org_id)
+    where a.balance_credits < g.low_balance_credits
+    order by g.org_id`.execute(db);
+  return result.rows.map((row) => row.org_id);
+}
