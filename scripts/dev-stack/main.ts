@@ -74,6 +74,7 @@ async function startAndPass(starter: StackStarter, options: StackOptions, reques
   lastResult = result;
   const { report } = result;
   screen.line(`\n  ${report.ok ? "exact" : "NOT EXACT"}: $${report.spend_usd} spent, ${report.credits} credits owed, ${report.autumn_deducted} deducted in Autumn; ${report.lag_ms} ms after the request ended`);
+  screen.line(`  every step of it, while this runs: ./scripts/billing explain ${report.request_id}`);
   return { stack, result };
 }
 

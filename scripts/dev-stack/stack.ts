@@ -51,6 +51,14 @@ export class StackStarter {
     const proxy = await this.#startProxy(database, provider);
     const gateway = await this.#startGateway(database, proxy);
     await this.#startWorker(database, autumn);
+    // What ./scripts/billing needs to find this stack; gone when the stack is.
+    await this.#state.publishEnvironment({
+      ...database,
+      AUTUMN_API_KEY: autumn.apiKey,
+      ...(autumn.url ? { AUTUMN_API_URL: autumn.url } : {}),
+      LLM_PROXY_ADMIN_URL: proxy["LLM_PROXY_ADMIN_URL"] ?? proxy["LLM_PROXY_URL"] ?? "",
+      LLM_PROXY_MASTER_KEY: proxy["LLM_PROXY_MASTER_KEY"] ?? "",
+    });
     const failed = Promise.race(this.#children.map((child) => child.exited));
     return { engine: this.#environment.LLM_PROXY_URL ? "external" : "builtin", db: this.#requireDatabase(), ...gateway, dataPlaneUrl: proxy["LLM_PROXY_PUBLIC_URL"] ?? "", autumn, failed };
   }

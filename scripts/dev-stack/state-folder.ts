@@ -7,6 +7,8 @@ export interface StateFolder {
   readonly path: string;
   readonly secrets: StackSecrets;
   file(name: string): string;
+  /** Writes `env`, one NAME=value a line, readable by this user alone; `unlock` takes it away. */
+  publishEnvironment(variables: Readonly<Record<string, string>>): Promise<void>;
   unlock(): Promise<void>;
 }
 
@@ -25,7 +27,18 @@ export async function openStateFolder(parent: string, dataPlanePort: number): Pr
   await mkdir(join(path, "logs"), { recursive: true });
   const lock = join(path, "lock");
   await takeLock(lock);
-  return { path, secrets: await readOrMakeSecrets(join(path, "secrets.json")), file: (name) => join(path, name), unlock: () => rm(lock, { force: true }) };
+  const environment = join(path, "env");
+  await rm(environment, { force: true });
+  return {
+    path,
+    secrets: await readOrMakeSecrets(join(path, "secrets.json")),
+    file: (name) => join(path, name),
+    publishEnvironment: (variables) => writeFile(environment, Object.entries(variables).map(([name, value]) => `${name}=${value}\n`).join(""), { mode: 0o600, flag: "wx" }),
+    unlock: async () => {
+      await rm(environment, { force: true });
+      await rm(lock, { force: true });
+    },
+  };
 }
 
 async function takeLock(lock: string): Promise<void> {

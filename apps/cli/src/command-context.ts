@@ -1,0 +1,48 @@
+import { fileURLToPath } from "node:url";
+import { resolve } from "node:path";
+import { type DatabaseClient, openDatabase } from "@proliferate/db";
+import type { EnvironmentSource } from "@proliferate/shared/env";
+import { findDevelopmentStack } from "./development-stack.ts";
+import { type CliConfig, parseCliConfig } from "./env.ts";
+import type { ExitStatus } from "./exit-status.ts";
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+
+/** Options that every command takes. */
+export interface GlobalOptions {
+  readonly json?: boolean;
+  /** Data-plane port of the development stack that is meant. */
+  readonly stack?: string;
+}
+
+/** What a command works with. */
+export interface CommandContext {
+  readonly db: DatabaseClient;
+  readonly json: boolean;
+  /** The process's variables, completed with the development stack's where it named no database. */
+  readonly environment: EnvironmentSource;
+  /** Writes to standard output and waits until it took it. */
+  write(text: string): Promise<void>;
+}
+
+/** A command, given its context; what it returns is the exit status. */
+export type Action = (context: CommandContext) => Promise<ExitStatus>;
+
+/** Opens the database, runs the action, and closes it again whatever happens. Throws as the action does. */
+export async function withContext(environment: EnvironmentSource, options: GlobalOptions, write: CommandContext["write"], action: Action): Promise<ExitStatus> {
+  const complete = await completeEnvironment(environment, parseCliConfig(environment), options);
+  const config = parseCliConfig(complete);
+  const db = openDatabase({ connectionString: config.databaseUrl ?? "", litellmSchema: config.litellmSchema, maxConnections: 4, applicationName: "llm-gateway-cli" });
+  try {
+    return await action({ db, json: options.json ?? false, environment: complete, write });
+  } finally {
+    await db.destroy();
+  }
+}
+
+/** A stack that is asked for wins over DATABASE_URL: naming one is more deliberate than a variable of the shell. */
+async function completeEnvironment(environment: EnvironmentSource, config: CliConfig, options: GlobalOptions): Promise<EnvironmentSource> {
+  if (config.databaseUrl !== undefined && options.stack === undefined) return environment;
+  const stack = await findDevelopmentStack(resolve(ROOT, config.stateFolder), options.stack);
+  return { ...environment, POSTGRES_CONNECTION_STRING: undefined, ...stack };
+}

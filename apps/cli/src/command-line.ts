@@ -1,0 +1,62 @@
+import { isDatabaseUnavailable } from "@proliferate/db";
+import { redactSecrets } from "@proliferate/runtime";
+import type { EnvironmentSource } from "@proliferate/shared/env";
+import { AppError, isAppError } from "@proliferate/shared/errors";
+import { Command, CommanderError } from "commander";
+import { registerBillingCommands } from "./billing-commands.ts";
+import { type Action, type GlobalOptions, withContext } from "./command-context.ts";
+import { EXIT, type ExitStatus, exitStatusOf } from "./exit-status.ts";
+
+export interface CommandLineOptions {
+  readonly environment: EnvironmentSource;
+  /** Resolves when standard output took the text. */
+  write(text: string): Promise<void>;
+  writeError(text: string): void;
+}
+
+/** Runs one command. Never throws; every failure is one line on standard error, as JSON where `--json` was given. */
+export async function runCommandLine(argv: readonly string[], options: CommandLineOptions): Promise<ExitStatus> {
+  let status: ExitStatus = EXIT.done;
+  const run = async (command: Command, action: Action): Promise<void> => {
+    status = await withContext(options.environment, command.optsWithGlobals<GlobalOptions>(), options.write, action);
+  };
+  const output: string[] = [];
+  const program = createProgram(output, options.writeError);
+  registerBillingCommands(program, run);
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return status;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      await options.write(output.join(""));
+      return error.exitCode === 0 ? EXIT.done : EXIT.badInput;
+    }
+    const known = toAppError(error);
+    options.writeError(argv.includes("--json") ? errorBody(known) : `${redactSecrets(`${known.message} ${known.fix}`)}\n`);
+    return exitStatusOf(known);
+  }
+}
+
+function createProgram(output: string[], writeError: (text: string) => void): Command {
+  return new Command("llm-gateway")
+    .description("Command line for operators of the LLM gateway.")
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => void output.push(text), writeErr: writeError })
+    .showSuggestionAfterError();
+}
+
+const errorBody = (error: AppError): string => `${JSON.stringify({ error: { code: error.code, message: redactSecrets(error.message), fix: error.fix } })}\n`;
+
+const UNDEFINED_TABLE = "42P01";
+const UNDEFINED_SCHEMA_OBJECT = /^42(P01|703|883)$/;
+
+function toAppError(error: unknown): AppError {
+  if (isAppError(error)) return error;
+  const { code, message } = error as { code?: unknown; message: string };
+  if (code === UNDEFINED_TABLE && message.includes("LiteLLM_")) return new AppError("spend_source_missing", `The spend table does not exist: ${message}.`, { cause: error });
+  if (typeof code === "string" && UNDEFINED_SCHEMA_OBJECT.test(code)) {
+    return new AppError("migration_failed", `This database lacks what this version needs (${message}): run node scripts/migrate.ts.`, { cause: error });
+  }
+  if (isDatabaseUnavailable(error) || (typeof code === "string" && /^(28|3D)/.test(code))) return new AppError("database_unreachable", `PostgreSQL cannot be reached: ${message}.`, { cause: error });
+  return new AppError("internal_error", `The command failed unexpectedly: ${message}.`, { cause: error });
+}

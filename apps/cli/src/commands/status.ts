@@ -1,0 +1,40 @@
+import { getOperatorStatus, type OperatorStatus } from "@proliferate/services/billing/status";
+import type { Action } from "../command-context.ts";
+import { EXIT } from "../exit-status.ts";
+import { parseInstant } from "../instant.ts";
+import { age, dollars, jsonDocument, table } from "../output.ts";
+
+/** `billing status`: where every credit is, and whether source and ledger agree. */
+export function status(options: { readonly from?: string }): Action {
+  return async ({ db, json, write }) => {
+    const report = await getOperatorStatus(db, options.from === undefined ? {} : { from: parseInstant("--from", options.from) });
+    await write(json ? jsonDocument(report) : statusText(report));
+    return report.problems.length === 0 ? EXIT.done : EXIT.problemFound;
+  };
+}
+
+function statusText(report: OperatorStatus): string {
+  const { completeness } = report;
+  const waiting = completeness.unbilledRows - completeness.overdueRows;
+  return table([
+    [`Source against ledger, ${completeness.sourceRows} spend rows compared${completeness.from === null ? "" : ` since ${completeness.from.toISOString()}`}`],
+    ["spent", dollars(completeness.sourceUsd)],
+    ["billed", dollars(completeness.billedUsd)],
+    ["in review", `${dollars(completeness.reviewUsd)} in ${completeness.reviewRows} rows`],
+    ["unbilled", `${dollars(completeness.unbilledUsd)}${completeness.unbilledRows === 0 ? "" : ` in ${completeness.unbilledRows} rows, ${waiting} of them younger than 10 min; oldest ${age(completeness.oldestUnbilledSeconds)}`}`],
+    ["overbilled", dollars(completeness.overbilledUsd)],
+    ["Credits on the way"],
+    ["open", `${report.openCredits} in ${report.openEvents} events, ${report.carryCredits} carried`],
+    ...Object.entries(report.batches).map(([state, { batches, credits }]) => [state, `${credits} in ${batches} batches`] as const),
+    ["unposted", `${report.unpostedCredits} in all, the oldest for ${age(report.oldestUnsettledSeconds)}`],
+    ["needs reconcile", `${report.needsReconcile} batches`],
+    ["needs review", Object.entries(report.reviews).map(([reason, rows]) => `${rows} ${reason}`).join(", ")],
+    ["Lags"],
+    ["newest spend row", age(report.newestSourceRowSeconds)],
+    ["requests in flight", `${report.attemptsInFlight}, the oldest ${age(report.oldestAttemptSeconds)}`],
+    ...report.passes.map(({ job, ageMs }) => [job, `last success ${age(ageMs / 1_000)} ago`] as const),
+    ["last delivery", report.lastDeliveredAt?.toISOString() ?? "–"],
+    [report.problems.length === 0 ? "Nothing to do: every sum agrees." : "To be looked at"],
+    ...report.problems.map(({ code, message }) => [code, message] as const),
+  ]).trimStart();
+}
