@@ -30,8 +30,9 @@ describe("the table of codes", () => {
     for (const code of ["missing_api_key", "invalid_api_key", "expired_api_key", "blocked_api_key"] as const) expect(ERROR_CODES[code]).toMatchObject({ status: 401, retryable: false });
   });
 
-  it("marks 429 and 5xx as retryable, but for a provider key that the operator must set right, and nothing below", () => {
-    const wrong = rows.filter(([code, { status, retryable }]) => status !== 0 && retryable !== (status === 429 || status >= 500) && !code.startsWith("provider_key_"));
+  it("marks 429 and 5xx as retryable, but for what the operator must set right, and nothing below", () => {
+    const forTheOperator = /^(provider_key_|sandbox_refused$|sandbox_provider_unauthorized$)/;
+    const wrong = rows.filter(([code, { status, retryable }]) => status !== 0 && retryable !== (status === 429 || status >= 500) && !forTheOperator.test(code));
 
     expect(wrong).toEqual([]);
   });

@@ -1,0 +1,76 @@
+import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { SandboxPort } from "../provider.ts";
+import { killSandboxProcesses, processStartTime } from "./processes.ts";
+
+/**
+ * Where local sandboxes lie on disk, below one root (0700):
+ *
+ * - `sandboxes/NAME/` a running sandbox: `sandbox.json`, `home/`, `tmp/`. It comes and goes by one rename, so that it is
+ *   whole or not there, and a name is taken by one.
+ * - `staging/ID/` a sandbox that is being made or ended.
+ * - `snapshots/ID/` copies of home directories.
+ */
+export interface LocalSandboxRecord {
+  /** `NAME~` and 16 hex digits. */
+  readonly id: string;
+  readonly name: string;
+  /** The process whose life is the sandbox's; `startTime` tells it from a later one with the same pid. */
+  readonly keeper: { readonly pid: number; readonly startTime: string };
+  readonly environment: Readonly<Record<string, string>>;
+  readonly ports: readonly (readonly [number, SandboxPort])[];
+}
+
+export const sandboxFolder = (root: string, name: string): string => join(root, "sandboxes", name);
+export const stagingFolder = (root: string, id: string): string => join(root, "staging", id);
+export const snapshotFolder = (root: string, snapshotId: string): string => join(root, "snapshots", snapshotId);
+
+/** The name in a sandbox's id. A text that is no id gives a name that no sandbox has. */
+export const nameInId = (id: string): string => /^([A-Za-z0-9][A-Za-z0-9._-]*)~[0-9a-f]{16}$/.exec(id)?.[1] ?? "~";
+
+/** Idempotent. */
+export async function makeRoot(root: string): Promise<void> {
+  for (const part of ["sandboxes", "staging", "snapshots"]) await mkdir(join(root, part), { recursive: true, mode: 0o700 });
+  await chmod(root, 0o700);
+}
+
+/** Names that have a folder, whether their sandbox runs or not. */
+export const recordedNames = (root: string): Promise<string[]> => readdir(join(root, "sandboxes")).catch(() => []);
+
+/** What stands on disk, whether the sandbox runs or not; `undefined` when there is nothing. */
+export async function readRecord(root: string, name: string): Promise<LocalSandboxRecord | undefined> {
+  try {
+    return JSON.parse(await readFile(join(sandboxFolder(root, name), "sandbox.json"), "utf8")) as LocalSandboxRecord;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+export const isRunning = ({ keeper }: LocalSandboxRecord): boolean => processStartTime(keeper.pid) === keeper.startTime;
+
+/** Puts a staged sandbox in its place. False when the name is taken. */
+export async function publishRecord(root: string, record: LocalSandboxRecord): Promise<boolean> {
+  const staged = stagingFolder(root, record.id);
+  await writeFile(join(staged, "sandbox.json"), JSON.stringify(record), { mode: 0o600 });
+  try {
+    await rename(staged, sandboxFolder(root, record.name));
+    return true;
+  } catch (error) {
+    if (["ENOTEMPTY", "EEXIST"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+    throw error;
+  }
+}
+
+/**
+ * Ends a sandbox wherever it stands between made and gone: out of sight, then its processes, then its files. The order
+ * matters: a process that is started while this runs either finds the folder gone or is found by the search. Idempotent,
+ * and harmless beside itself in another process.
+ */
+export async function endLocalSandbox(root: string, id: string): Promise<void> {
+  const staged = stagingFolder(root, id);
+  const record = await readRecord(root, nameInId(id)).catch(() => undefined);
+  if (record?.id === id) await rename(sandboxFolder(root, record.name), staged).catch(() => undefined);
+  await killSandboxProcesses(id);
+  await rm(staged, { recursive: true, force: true, maxRetries: 3 });
+}

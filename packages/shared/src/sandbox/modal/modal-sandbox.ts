@@ -1,0 +1,132 @@
+import { posix } from "node:path";
+import { AppError } from "../../errors/index.ts";
+import { collectOutput } from "../collected-output.ts";
+import { withDeadline } from "../deadline.ts";
+import type { ExecOptions, ExecResult, Sandbox, SandboxFiles, SandboxPort, SandboxProcess } from "../provider.ts";
+import { checkCommand, checkEnvironment, checkSandboxPath } from "../sandbox-options.ts";
+import { modalError, modalStatus } from "./errors.ts";
+import type { ModalSandbox } from "./sdk.ts";
+
+/** Bounds on what has no limit in the SDK, where a lost connection would be retried for ever. */
+const startTimeoutMs = 30_000;
+const fileTimeoutMs = 60_000;
+const snapshotTimeoutMs = 55_000;
+/** Beyond a command's own limit, which Modal enforces, for the way there and back. */
+const graceMs = 5000;
+
+export interface ModalSandboxContext {
+  readonly name: string;
+  readonly homeFolder: string;
+  readonly ports: ReadonlyMap<number, SandboxPort>;
+  readonly secrets?: readonly string[];
+  readonly terminate: (id: string) => Promise<void>;
+}
+
+/** A handle on a running Modal sandbox. The SDK's own handle underneath dials the sandbox at its first command. */
+export class ModalSandboxHandle implements Sandbox {
+  readonly id: string;
+  readonly name: string;
+  readonly ports: ReadonlyMap<number, SandboxPort>;
+  readonly #sandbox: ModalSandbox;
+  readonly #context: ModalSandboxContext;
+
+  constructor(sandbox: ModalSandbox, context: ModalSandboxContext) {
+    this.id = sandbox.sandboxId;
+    this.name = context.name;
+    this.ports = context.ports;
+    this.#sandbox = sandbox;
+    this.#context = context;
+  }
+
+  async exec(command: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+    const { timeoutMs = 60_000, environment = {}, workingFolder, maxOutputBytes = 2 ** 20 } = options;
+    checkCommand(command);
+    checkEnvironment(environment);
+    if (workingFolder !== undefined) checkSandboxPath(workingFolder);
+    const limitMs = Math.ceil(timeoutMs / 1000) * 1000;
+    const began = Date.now();
+    const timedOut = (): AppError => new AppError("sandbox_exec_timeout", `${command[0]} did not end within ${limitMs} ms in the sandbox ${this.id}.`);
+    try {
+      const result = await withDeadline(this.#run([...command], { limitMs, environment, workdir: this.#path(workingFolder), maxOutputBytes }), limitMs + graceMs);
+      // Modal kills a command at its limit and tells it like any other end.
+      if (result.status >= 124 && Date.now() - began >= limitMs) throw timedOut();
+      return result;
+    } catch (error) {
+      if (Date.now() - began >= limitMs) throw timedOut();
+      throw this.#error(error, `${command[0]} could not be run in the sandbox ${this.id}`, "sandbox_exec_failed");
+    }
+  }
+
+  async start(command: readonly string[], { logPath, environment = {} }: { readonly logPath: string; readonly environment?: Readonly<Record<string, string>> }): Promise<SandboxProcess> {
+    checkCommand(command);
+    checkEnvironment(environment);
+    checkSandboxPath(logPath);
+    // The command travels as arguments; the shell sees only the name of the log, relative to the home directory.
+    const logged = ["/bin/sh", "-c", 'exec >>"$0" 2>&1 "$@"', logPath, ...command];
+    try {
+      const started = this.#sandbox.exec(logged, { stdout: "ignore", stderr: "ignore", workdir: this.#context.homeFolder, env: { ...environment } });
+      const process = await withDeadline(started, startTimeoutMs);
+      return { exited: process.wait().catch(() => undefined) };
+    } catch (error) {
+      throw this.#error(error, `${command[0]} could not be started in the sandbox ${this.id}`, "sandbox_exec_failed");
+    }
+  }
+
+  async writeFiles(files: SandboxFiles): Promise<void> {
+    for (const path of Object.keys(files)) checkSandboxPath(path);
+    for (const [path, content] of Object.entries(files)) {
+      try {
+        const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+        await withDeadline(this.#sandbox.filesystem.writeBytes(bytes, this.#path(path)), fileTimeoutMs);
+      } catch (error) {
+        throw this.#error(error, `${path} could not be written in the sandbox ${this.id}`, "sandbox_exec_failed");
+      }
+    }
+  }
+
+  async readFile(path: string): Promise<Uint8Array> {
+    checkSandboxPath(path);
+    try {
+      return await withDeadline(this.#sandbox.filesystem.readBytes(this.#path(path)), fileTimeoutMs);
+    } catch (error) {
+      throw this.#error(error, `${path} could not be read in the sandbox ${this.id}`, "sandbox_exec_failed");
+    }
+  }
+
+  /** Modal keeps the whole file system as an image, for 30 days. */
+  async snapshot(): Promise<string> {
+    try {
+      return (await this.#sandbox.snapshotFilesystem({ timeoutMs: snapshotTimeoutMs })).imageId;
+    } catch (error) {
+      throw this.#error(error, `The sandbox ${this.id} could not be kept as a snapshot`, "sandbox_snapshot_failed");
+    }
+  }
+
+  async terminate(): Promise<void> {
+    await this.#context.terminate(this.id);
+    this.release();
+  }
+
+  release(): void {
+    this.#sandbox.detach();
+  }
+
+  /** The SDK's `exec` returns when the command has started; its end is asked for. */
+  async #run(command: string[], { limitMs, environment, workdir, maxOutputBytes }: { limitMs: number; environment: Readonly<Record<string, string>>; workdir: string; maxOutputBytes: number }): Promise<ExecResult> {
+    const process = await this.#sandbox.exec(command, { mode: "binary", timeoutMs: limitMs, workdir, env: { ...environment } });
+    const [status, stdout, stderr] = await Promise.all([process.wait(), collectOutput(process.stdout, maxOutputBytes), collectOutput(process.stderr, maxOutputBytes)]);
+    return { status, stdout: stdout.text, stderr: stderr.text, truncated: stdout.truncated || stderr.truncated };
+  }
+
+  #path(path = ""): string {
+    return posix.join(this.#context.homeFolder, path);
+  }
+
+  #error(error: unknown, failed: string, otherwise: "sandbox_exec_failed" | "sandbox_snapshot_failed"): AppError {
+    // A sandbox that has ended refuses commands as a state, not as a thing that is missing.
+    if (error instanceof Error && (error.name === "ConflictError" || error.name === "ClientClosedError")) {
+      return new AppError("sandbox_not_found", `The sandbox ${this.id} has ended.`, { details: { status: modalStatus(error) } });
+    }
+    return modalError(error, { failed, otherwise, ...(this.#context.secrets && { secrets: this.#context.secrets }) });
+  }
+}
