@@ -1,5 +1,6 @@
 import { LLM_PROXY_ENVIRONMENT } from "@proliferate/shared";
 import { z } from "zod";
+import { CLI_ENVIRONMENT } from "../apps/cli/src/env.ts";
 import { GATEWAY_ENVIRONMENT } from "../apps/gateway/src/env.ts";
 import { LLM_PROXY_ENVIRONMENT as ENGINE_ENVIRONMENT } from "../apps/llm-proxy/src/env.ts";
 import { WORKER_ENVIRONMENT } from "../apps/worker/src/env.ts";
@@ -37,6 +38,7 @@ export const ENVIRONMENT_TABLES = {
   worker: { title: "Worker", note: "`apps/worker`.", shape: WORKER_ENVIRONMENT },
   engine: { title: "LLM proxy", note: "`apps/llm-proxy`, our engine. Stock LiteLLM has its own manual.", shape: ENGINE_ENVIRONMENT },
   providers: { title: "Model providers", note: "Named by `apps/llm-proxy/litellm/config.yaml`. Only the proxy ever has them.", shape: PROVIDER_ENVIRONMENT },
+  cli: { title: "Command line", note: "`./scripts/billing`, `apps/cli`.", shape: CLI_ENVIRONMENT },
   migrate: { title: "Migrations", note: "`node scripts/migrate.ts`.", shape: MIGRATE_ENVIRONMENT },
   developmentStack: { title: "Development stack", note: "`./scripts/dev-start.sh`; each switches a part from its stand-in to the real thing.", shape: DEV_STACK_ENVIRONMENT },
   common: { title: "Every process", note: "", shape: COMMON_ENVIRONMENT },

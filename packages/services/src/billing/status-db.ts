@@ -40,7 +40,7 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
     ), differences as (
       select *, case when in_review then 0 else source_usd - coalesce(billed_usd, 0) end as missing_usd,
         not in_review and (billed_usd is null or billed_usd < source_usd) as is_unbilled,
-        ended_at < clock_timestamp() - ${options.graceMs} * interval '1 millisecond' as is_overdue
+        ended_at < billing_now() - ${options.graceMs} * interval '1 millisecond' as is_overdue
       from compared
     )
     select count(*) as source_rows, trim_scale(coalesce(sum(source_usd), 0)) as source_usd, trim_scale(coalesce(sum(billed_usd), 0)) as billed_usd,
@@ -49,7 +49,7 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
       count(*) filter (where is_unbilled and is_overdue) as overdue_rows,
       trim_scale(coalesce(sum(missing_usd) filter (where is_unbilled and is_overdue), 0)) as overdue_usd,
       trim_scale(coalesce(-sum(missing_usd) filter (where not is_unbilled and missing_usd < 0), 0)) as overbilled_usd,
-      round(extract(epoch from clock_timestamp() - min(ended_at) filter (where is_unbilled))) as oldest_unbilled_seconds
+      round(extract(epoch from billing_now() - min(ended_at) filter (where is_unbilled))) as oldest_unbilled_seconds
     from differences`.execute(db);
   const row = result.rows[0];
   if (row === undefined) throw new Error("an aggregate without groups has one row");
@@ -70,8 +70,8 @@ export async function readDelivery(db: DatabaseExecutor): Promise<DeliveryRow> {
     select trim_scale(coalesce(sum(credits) filter (where state <> 'delivered'), 0)
         + (select coalesce(sum(credits), 0) from billing_events where batch_id is null)
         + (select coalesce(sum(carry_credits), 0) from billing_accounts)) as unposted_credits,
-      round(extract(epoch from clock_timestamp() - min(sealed_at) filter (where state <> 'delivered'))) as oldest_undelivered_seconds,
-      count(*) filter (where state in ('sealed', 'unknown', 'parked') and not needs_reconcile and next_attempt_at <= clock_timestamp()) as due_batches,
+      round(extract(epoch from billing_now() - min(sealed_at) filter (where state <> 'delivered'))) as oldest_undelivered_seconds,
+      count(*) filter (where state in ('sealed', 'unknown', 'parked') and not needs_reconcile and next_attempt_at <= billing_now()) as due_batches,
       max(delivered_at) as last_delivered_at
     from settlement_batches`.execute(db);
   return result.rows[0] ?? { unposted_credits: "0", oldest_undelivered_seconds: null, due_batches: "0", last_delivered_at: null };
@@ -86,8 +86,8 @@ export interface SourceLagRow {
 
 export async function readSourceLag(db: DatabaseExecutor): Promise<SourceLagRow> {
   const result = await sql<SourceLagRow>`
-    select (select round(extract(epoch from clock_timestamp() - max("startTime") at time zone 'UTC')) from "LiteLLM_SpendLogs") as newest_row_seconds,
-      count(*) as attempts_in_flight, round(extract(epoch from clock_timestamp() - min(started_at))) as oldest_attempt_seconds
+    select (select round(extract(epoch from billing_now() - max("startTime") at time zone 'UTC')) from "LiteLLM_SpendLogs") as newest_row_seconds,
+      count(*) as attempts_in_flight, round(extract(epoch from billing_now() - min(started_at))) as oldest_attempt_seconds
     from request_attempts`.execute(db);
   return result.rows[0] ?? { newest_row_seconds: null, attempts_in_flight: "0", oldest_attempt_seconds: null };
 }

@@ -1,0 +1,110 @@
+import { randomUUID } from "node:crypto";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { settle } from "@proliferate/services/billing/settlement";
+import type { DeliveryOutcome } from "@proliferate/services/billing/sink";
+import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { ScriptedSink } from "@proliferate/services/billing/test-sink";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type CliResult, runCli } from "./cli-process.ts";
+
+let database: TestDatabase;
+beforeEach(async () => {
+  database = await createTestDatabase();
+});
+afterEach(() => database.drop());
+
+const billing = (...argv: readonly string[]): Promise<CliResult> => runCli(argv, { DATABASE_URL: database.connectionString });
+
+/** One row from its source to the sink's answer. Returns its batch. */
+async function bill(requestId: string, script: () => DeliveryOutcome | undefined = () => undefined): Promise<string> {
+  await insertSpendRows(database.db, [{ requestId, spendUsd: "0.01" }]);
+  await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
+  const sink = new ScriptedSink();
+  sink.script = script;
+  await settle(database.db, { sink });
+  const batch = await database.db.selectFrom("settlement_batches").select("batch_id").executeTakeFirst();
+  return batch?.batch_id ?? "";
+}
+
+const parked = (): DeliveryOutcome => ({ kind: "parked", status: 404, code: "customer_not_found", message: "Customer org_a is unknown." });
+
+test("status says that nothing is unbilled when every sum agrees, and exits 0", async () => {
+  await bill("msg_1");
+
+  const [text, json] = await Promise.all([billing("status"), billing("status", "--json")]);
+
+  expect(text).toMatchObject({ status: 0, stderr: "" });
+  expect(text.stdout).toMatch(/unbilled +\$0\.00\n/);
+  expect(text.stdout).toMatch(/Nothing to do: every sum agrees\.\n$/);
+  expect(JSON.parse(json.stdout)).toMatchObject({ problems: [], completeness: { source_rows: 1, source_usd: "0.01", billed_usd: "0.01", unbilled_usd: "0" }, unposted_credits: "0" });
+});
+
+test("status names a spend row that was missed, and exits 5", async () => {
+  await insertSpendRows(database.db, [{ spendUsd: "0.07" }]);
+  await database.db.updateTable("LiteLLM_SpendLogs").set({ endTime: new Date(Date.now() - 3_600_000) }).execute();
+
+  const result = await billing("status");
+
+  expect(result.status).toBe(5);
+  expect(result.stdout).toMatch(/unbilled +\$0\.07 in 1 rows.*1 spend rows, \$0\.07, have no event/s);
+});
+
+test("explain writes the arithmetic out and follows the request to the balance", async () => {
+  const batchId = await bill("msg_1");
+
+  const [text, json] = await Promise.all([billing("explain", "msg_1"), billing("explain", batchId, "--json")]);
+
+  expect(text.status).toBe(0);
+  for (const part of ["Spend row msg_1", "0.01 USD x 3 x 100 = 3 credits", `pb:${batchId}`, "delivered (200)", "3 - 3 = 0 credits"]) expect(text.stdout).toContain(part);
+  expect(JSON.parse(json.stdout)).toMatchObject({ kind: "batch", batches: [{ batch_id: batchId, state: "delivered" }] });
+});
+
+test("redrive makes a parked batch due again, once", async () => {
+  const batchId = await bill("msg_1", parked);
+  expect((await billing("status")).stdout).toMatch(/parked +1 batches, 3 credits wait until/);
+
+  const first = await billing("redrive", batchId, "--json");
+  const second = await billing("redrive", batchId);
+
+  expect(JSON.parse(first.stdout)).toMatchObject({ batch_id: batchId, redriven: true, state: "sealed" });
+  expect(second).toMatchObject({ status: 0, stdout: expect.stringContaining("nothing was changed") });
+  expect(await database.db.selectFrom("settlement_batches").select("redrive_count").execute()).toEqual([{ redrive_count: 1 }]);
+});
+
+test("a batch that was deducted in part is not redriven: exit 4, with the reason", async () => {
+  const batchId = await bill("msg_1", () => ({ kind: "unapplied", status: 200, code: "shortfall", deductedCredits: "1" }));
+
+  expect(await billing("redrive", batchId)).toMatchObject({ status: 4, stdout: "", stderr: expect.stringContaining("deducted 1 of its 3 credits") });
+});
+
+test("export writes CSV, or one JSON object a line, of the org and range that were asked for", async () => {
+  await bill("msg_1");
+
+  const [csv, json, none] = await Promise.all([billing("export"), billing("export", "--json", "--org", "org_a", "--from", "2020-01-01"), billing("export", "--json", "--to", "2020-01-01")]);
+
+  expect(csv.stdout.split("\r\n")).toHaveLength(3);
+  expect(JSON.parse(json.stdout)).toMatchObject({ request_id: "msg_1", credits: "3", batch_state: "delivered" });
+  expect(none).toMatchObject({ status: 0, stdout: "" });
+});
+
+test.each([
+  ["an unknown id", ["explain", "msg_none"], 3, '"msg_none"'],
+  ["an unknown batch", ["redrive", randomUUID()], 3, "There is no batch"],
+  ["an impossible day", ["export", "--from", "2026-02-30"], 2, '--from "2026-02-30"'],
+  ["an empty range", ["export", "--from", "2026-02-02", "--to", "2026-02-01"], 2, "The range is empty"],
+  ["an unknown command", ["explian", "x"], 2, "Did you mean explain"],
+  ["a missing argument", ["explain"], 2, "missing required argument"],
+  ["an argument too many", ["status", "now"], 2, "too many arguments"],
+  ["two formats at once", ["export", "--csv", "--json"], 2, "cannot be used with"],
+])("%s is refused in one line that says what to do, and prints nothing else", async (_, argv, status, message) => {
+  const result = await billing(...argv);
+
+  expect(result).toMatchObject({ status, stdout: "", stderr: expect.stringContaining(message) });
+});
+
+test("with --json an error is JSON, too", async () => {
+  const { status, stderr } = await billing("explain", "msg_none", "--json");
+
+  expect({ status, error: JSON.parse(stderr) }).toMatchObject({ status: 3, error: { error: { code: "billing_not_found", message: expect.any(String), fix: expect.any(String) } } });
+});

@@ -1,0 +1,20 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+const ENTRY = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+
+export interface CliResult {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** For tests only: the command as an operator starts it, in a process of its own, with these variables and no others. */
+export async function runCli(argv: readonly string[], environment: Readonly<Record<string, string>>): Promise<CliResult> {
+  const child = spawn(process.execPath, [ENTRY, "billing", ...argv], { env: environment, stdio: ["ignore", "pipe", "pipe"] });
+  const text = { stdout: "", stderr: "" };
+  child.stdout.on("data", (chunk) => (text.stdout += String(chunk)));
+  child.stderr.on("data", (chunk) => (text.stderr += String(chunk)));
+  const status = await new Promise<number | null>((done) => child.once("close", done));
+  return { status, ...text };
+}
