@@ -1,0 +1,59 @@
+import type { DatabaseExecutor } from "@proliferate/db";
+import { readPasses } from "../billing/passes-db.ts";
+import { checkCompleteness } from "../billing/status.ts";
+import { readDelivery, readSourceLag } from "../billing/status-db.ts";
+import { readUnbalancedOrgs } from "../billing/usage-db.ts";
+import { getBillingStatus } from "../billing/usage.ts";
+
+/** What a metrics page takes: a gauge with its values. Amounts are decimal text. */
+export interface BillingMetric {
+  readonly name: string;
+  readonly help: string;
+  readonly samples: readonly { readonly labels?: Readonly<Record<string, string>>; readonly value: number | string }[];
+}
+
+/** Rows older than this were compared when they were young; `billing status` compares all. */
+const CHECK_WINDOW_MS = 48 * 60 * 60 * 1_000;
+
+const gauge = (name: string, help: string, value: number | string | null): BillingMetric => ({ name: `llm_gateway_billing_${name}`, help, samples: value === null ? [] : [{ value }] });
+const gauges = (name: string, help: string, label: string, values: readonly (readonly [string, number | string])[]): BillingMetric => ({
+  name: `llm_gateway_billing_${name}`,
+  help,
+  samples: values.map(([of, value]) => ({ labels: { [label]: of }, value })),
+});
+
+/** Lags and states: cheap enough for every scrape. No label names an organization. Every age is 0 when nothing waits. */
+export async function collectBillingLags(db: DatabaseExecutor): Promise<readonly BillingMetric[]> {
+  const [status, delivery, lag, passes] = await Promise.all([getBillingStatus(db), readDelivery(db), readSourceLag(db), readPasses(db)]);
+  const states = Object.entries(status.batches);
+  return [
+    gauge("open_events", "Events in no batch yet.", status.openEvents),
+    gauge("open_credits", "Credits of those events.", status.openCredits),
+    gauge("carry_credits", "Credits below the precision of a settlement, carried into the next batch.", status.carryCredits),
+    gauge("unposted_credits", "Credits on the ledger that the sink has not confirmed.", delivery.unposted_credits),
+    gauges("batches", "Batches by state.", "state", states.map(([state, { batches }]) => [state, batches])),
+    gauges("batch_credits", "Credits of batches by state.", "state", states.map(([state, { credits }]) => [state, credits])),
+    gauge("needs_reconcile_batches", "Batches that may have been applied and whose key the sink has forgotten.", status.needsReconcile),
+    gauge("due_batches", "Batches whose next attempt is due now.", delivery.due_batches),
+    gauges("reviews", "Spend rows that cannot be billed as they are, by reason.", "reason", Object.entries(status.reviews)),
+    gauge("oldest_unsettled_seconds", "Age of the oldest event that is not delivered.", status.oldestUnsettledSeconds ?? 0),
+    gauge("oldest_undelivered_seconds", "Time since the oldest undelivered batch was sealed.", delivery.oldest_undelivered_seconds ?? 0),
+    gauge("newest_spend_row_seconds", "Age of the newest spend row; absent before the first.", lag.newest_row_seconds),
+    gauge("requests_in_flight", "Requests that may have reached a provider and have no spend row yet.", lag.attempts_in_flight),
+    gauge("oldest_request_in_flight_seconds", "Age of the oldest of them.", lag.oldest_attempt_seconds ?? 0),
+    gauges("pass_age_seconds", "Time since the last success of each job of the worker.", "job", passes.map((pass) => [pass.job, Math.round(pass.age_ms / 1_000)])),
+  ];
+}
+
+/** The checks that add whole tables up; collect them every few minutes. Source against ledger: requests of the last 48 hours. */
+export async function collectBillingChecks(db: DatabaseExecutor, options: { readonly now?: () => number } = {}): Promise<readonly BillingMetric[]> {
+  const from = new Date((options.now ?? Date.now)() - CHECK_WINDOW_MS);
+  const [completeness, unbalanced] = await Promise.all([checkCompleteness(db, { from }), readUnbalancedOrgs(db)]);
+  return [
+    gauge("unbilled_usd", "Spend without an event, requests of the last 48 hours.", completeness.unbilledUsd),
+    gauge("overdue_rows", "Spend rows without an event 10 minutes after their request ended.", completeness.overdueRows),
+    gauge("overdue_usd", "Spend of those rows.", completeness.overdueUsd),
+    gauge("overbilled_usd", "What the ledger has beyond the spend rows.", completeness.overbilledUsd),
+    gauge("unbalanced_orgs", "Organizations whose events are not exactly their batches, carry and open events.", unbalanced.length),
+  ];
+}
