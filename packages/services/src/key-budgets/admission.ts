@@ -1,0 +1,55 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { AppError } from "@proliferate/shared/errors";
+import type { DecimalText } from "@proliferate/shared/money";
+import { ensureOrg } from "../billing-gate/db.ts";
+import { findRefusal, moveOrg } from "../billing-gate/gate.ts";
+import { hasSpendLogs } from "../sessions/db.ts";
+import { deleteReservation, insertReservation, readReservations, releaseReservations, updateSpent, writeKeyHash } from "./db.ts";
+
+export interface AdmissionRequest {
+  readonly orgId: string;
+  readonly sessionId: string;
+  /** The generation of the key that is to be minted; more than one means that the session is resumed. */
+  readonly keyGeneration: number;
+  readonly operation: "session_start" | "session_resume" | "automation_trigger";
+  /** The caller's own limit for the key, USD of provider cost. */
+  readonly limitUsd?: DecimalText | undefined;
+}
+
+/**
+ * Asks the gate and reserves what the session's new key may spend, in one transaction under the org's lock: however many
+ * calls there are at once, live sessions stay within the limit and reservations within the balance. Returns the budget to
+ * mint the key with, USD. Throws what the gate throws, and `no_credits` where all that is left is reserved by others.
+ */
+export async function admitSession(db: DatabaseClient, request: AdmissionRequest): Promise<DecimalText> {
+  await ensureOrg(db, request.orgId);
+  const admitted = await db.transaction().execute(async (tx) => {
+    const gate = await moveOrg(tx, request.orgId);
+    const refusal = await findRefusal(tx, gate, request.operation, request.sessionId);
+    if (refusal) return refusal;
+    await updateSpent(tx, request.orgId);
+    const budgetUsd = await insertReservation(tx, request, request.limitUsd ?? null);
+    if (budgetUsd !== undefined) return budgetUsd;
+    const held = await readReservations(tx, request.orgId);
+    return new AppError("no_credits", `Organization ${request.orgId} can afford ${held?.affordable_usd ?? "0"} USD, of which ${held?.live_sessions ?? 0} live sessions hold ${held?.reserved_usd ?? "0"}.`);
+  });
+  // Thrown outside, so that a transition that the question found is kept.
+  if (admitted instanceof AppError) throw admitted;
+  return admitted;
+}
+
+/** Notes the key that was minted, and releases what the session's older keys held. Idempotent. */
+export async function confirmAdmission(db: DatabaseClient, key: { readonly sessionId: string; readonly keyGeneration: number; readonly keyHash: string }): Promise<void> {
+  await writeKeyHash(db, key.sessionId, key.keyGeneration, key.keyHash);
+  await releaseReservations(db, key.sessionId, { belowGeneration: key.keyGeneration, hasSpendLogs: await hasSpendLogs(db) });
+}
+
+/** Takes a reservation back whose key was certainly never made. Idempotent. */
+export async function cancelAdmission(db: DatabaseClient, sessionId: string, keyGeneration: number): Promise<void> {
+  await deleteReservation(db, sessionId, keyGeneration);
+}
+
+/** Releases all that a session holds but what is still under way. To be called after its keys were revoked. Idempotent. */
+export async function releaseSession(db: DatabaseClient, sessionId: string): Promise<void> {
+  await releaseReservations(db, sessionId, { belowGeneration: null, hasSpendLogs: await hasSpendLogs(db) });
+}

@@ -1,0 +1,210 @@
+/** Statements on what keys may spend. Amounts are USD of provider cost with at most 6 decimals, which a JSON number carries. */
+import type { DatabaseExecutor } from "@proliferate/db";
+import type { DecimalText } from "@proliferate/shared/money";
+import { sql } from "kysely";
+
+/** What a key may still spend, on `r`: the larger of decided and applied, minus what the ledger has. */
+const RESERVED = sql`greatest(greatest(r.budget_usd, r.applied_usd) - r.spent_usd, 0)`;
+
+/** What the org can afford, on `g` and `a`; null while balance or rate are unknown. */
+const AFFORDABLE = sql`trunc(greatest(a.balance_credits + case when g.state = 'grace' then g.overdraft_credits else 0 end, 0) / g.credits_per_spend_usd, 6)`;
+
+/**
+ * Brings `spent_usd` of an org's keys up to the ledger. To be a statement of its own, before the balance is read.
+ */
+export async function updateSpent(tx: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`
+    update key_reservations r
+    set spent_usd = greatest(r.spent_usd, s.spend_usd)
+    from (
+      select k.session_id, k.key_generation, sum(e.spend_usd) as spend_usd
+      from key_reservations k join billing_events e on e.session_id = k.session_id and e.key_hash = k.key_hash
+      where k.org_id = ${orgId}
+      group by k.session_id, k.key_generation
+    ) s
+    where r.session_id = s.session_id and r.key_generation = s.key_generation and r.spent_usd < s.spend_usd`.execute(tx);
+}
+
+export interface Reservation {
+  readonly sessionId: string;
+  readonly keyGeneration: number;
+  readonly orgId: string;
+}
+
+/**
+ * Reserves for a key that is about to be minted and returns its budget; undefined when less is left than the org's
+ * `min_credits` are worth. Call it under the org's lock, as a later statement. A repeat answers the same reservation.
+ */
+export async function insertReservation(tx: DatabaseExecutor, key: Reservation, limitUsd: DecimalText | null): Promise<DecimalText | undefined> {
+  const result = await sql<{ budget_usd: DecimalText }>`
+    with org as (
+      select ${AFFORDABLE} - coalesce((select sum(${RESERVED}) from key_reservations r where r.org_id = g.org_id), 0) as unreserved_usd,
+        trunc(g.min_credits / g.credits_per_spend_usd, 6) as min_usd
+      from org_gates g join billing_accounts a using (org_id)
+      where g.org_id = ${key.orgId}
+    ), share as (
+      select least(coalesce(${limitUsd}::numeric, 'Infinity'), greatest(trunc(unreserved_usd / 4, 6), min_usd)) as budget_usd
+      from org where unreserved_usd >= min_usd and unreserved_usd > 0
+    ), reserved as (
+      insert into key_reservations (session_id, key_generation, org_id, budget_usd, applied_usd, limit_usd, created_at)
+      select ${key.sessionId}, ${key.keyGeneration}, ${key.orgId}, budget_usd, budget_usd, ${limitUsd}::numeric, billing_now() from share
+      on conflict (session_id, key_generation) do update set released_at = null
+      returning budget_usd
+    )
+    select trim_scale(budget_usd) as budget_usd from reserved`.execute(tx);
+  return result.rows[0]?.budget_usd;
+}
+
+/** Names the key that was minted for a reservation. */
+export async function writeKeyHash(db: DatabaseExecutor, sessionId: string, keyGeneration: number, keyHash: string): Promise<void> {
+  await sql`update key_reservations set key_hash = ${keyHash} where session_id = ${sessionId} and key_generation = ${keyGeneration}`.execute(db);
+}
+
+/**
+ * Releases the reservations of a session whose generation is below `belowGeneration` (all where null): what is left in
+ * each is what is still under way for its key. `hasSpendLogs` says whether spend rows can be looked at.
+ */
+export async function releaseReservations(
+  db: DatabaseExecutor,
+  sessionId: string,
+  options: { readonly belowGeneration: number | null; readonly hasSpendLogs: boolean },
+): Promise<void> {
+  const unbilled = options.hasSpendLogs
+    ? sql`coalesce((select sum(s.spend::text::numeric) from "LiteLLM_SpendLogs" s
+        where s.api_key = r.key_hash and s."user" = r.session_id and s.spend not in ('NaN', 'Infinity', '-Infinity')
+          and s."startTime" >= (billing_now() - interval '24 hours') at time zone 'UTC'
+          and not exists (select 1 from billing_events e where e.idempotency_key = 'llm:' || s.request_id)), 0)`
+    : sql`0`;
+  await sql`
+    update key_reservations r
+    set released_at = billing_now(), applied_usd = 0, limit_usd = 0,
+      budget_usd = r.spent_usd + least(${RESERVED}, ${unbilled}
+        + coalesce((select sum(t.reserved_usd) from request_attempts t where t.key_hash = r.key_hash), 0))
+    where r.session_id = ${sessionId} and r.released_at is null
+      and (${options.belowGeneration}::int is null or r.key_generation < ${options.belowGeneration}::int)`.execute(db);
+}
+
+/** Takes back a reservation whose key was certainly never made. */
+export async function deleteReservation(db: DatabaseExecutor, sessionId: string, keyGeneration: number): Promise<void> {
+  await sql`delete from key_reservations where session_id = ${sessionId} and key_generation = ${keyGeneration} and key_hash is null`.execute(db);
+}
+
+/**
+ * Cleans up after crashes and ends: a reservation takes the key that its session recorded; one without a key after
+ * `mintTimeoutMs`, and one whose session ended or whose key expired, is over; one that was released `holdMs` ago is forgotten.
+ */
+export async function reapReservations(db: DatabaseExecutor, options: { readonly mintTimeoutMs: number; readonly holdMs: number }): Promise<void> {
+  await sql`
+    with adopted as (
+      update key_reservations r set key_hash = s.key_hash
+      from gateway_sessions s
+      where r.key_hash is null and s.session_id = r.session_id and s.key_generation = r.key_generation and s.state = 'active'
+    ), over as (
+      update key_reservations r set released_at = billing_now(), applied_usd = 0, limit_usd = 0
+      where r.released_at is null and (
+        (r.key_hash is null and r.created_at < billing_now() - ${options.mintTimeoutMs} * interval '1 millisecond'
+          and not exists (select 1 from gateway_sessions s where s.session_id = r.session_id and s.key_generation = r.key_generation and s.state = 'active'))
+        or exists (select 1 from gateway_sessions s where s.session_id = r.session_id and (s.state = 'ended' or s.expires_at < billing_now())))
+    )
+    delete from key_reservations where released_at < billing_now() - ${options.holdMs} * interval '1 millisecond'`.execute(db);
+}
+
+/** Orgs that have keys to look after. */
+export async function listOrgsWithKeys(db: DatabaseExecutor): Promise<readonly string[]> {
+  const result = await sql<{ org_id: string }>`select distinct org_id from key_reservations where released_at is null order by org_id`.execute(db);
+  return result.rows.map((row) => row.org_id);
+}
+
+/**
+ * Decides what each live key of an org may spend: its share of what is affordable, its own limit at most. Raises take only
+ * what nobody has reserved; changes below a tenth of the share are not worth a call unless too much is reserved. In
+ * exhausted and suspended orgs keys are to be blocked, and their budgets stay. Call it under the org's lock.
+ */
+export async function decideBudgets(tx: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`
+    with org as (
+      select g.org_id, g.state in ('exhausted', 'suspended') as is_blocked, ${AFFORDABLE} as affordable_usd
+      from org_gates g join billing_accounts a using (org_id)
+      where g.org_id = ${orgId}
+    ), keys as (
+      select r.*, ${RESERVED} as reserved_usd, coalesce(r.limit_usd, 'Infinity') as most_usd from key_reservations r where r.org_id = ${orgId}
+    ), held as (
+      select coalesce(sum(reserved_usd), 0) as total_usd, coalesce(sum(reserved_usd) filter (where released_at is not null), 0) as released_usd,
+        count(*) filter (where released_at is null) as live
+      from keys
+    ), wanted as (
+      select k.session_id, k.key_generation, k.spent_usd, k.reserved_usd, k.most_usd, k.budget_usd,
+        trunc(greatest(o.affordable_usd - h.released_usd, 0) / (h.live + 1), 6) as share_usd
+      from keys k, org o, held h
+      where k.released_at is null
+    ), targets as (
+      select w.*, least(w.share_usd, greatest(w.most_usd - w.spent_usd, 0)) as target_usd from wanted w
+    ), room as (
+      select greatest(o.affordable_usd - h.total_usd, 0) / nullif(sum(greatest(t.target_usd - t.reserved_usd, 0)), 0) as ratio
+      from targets t, org o, held h group by o.affordable_usd, h.total_usd
+    ), decided as (
+      select t.session_id, t.key_generation, o.is_blocked,
+        case
+          when o.is_blocked or o.affordable_usd is null then t.budget_usd
+          when t.target_usd > t.reserved_usd + t.share_usd / 10 then trunc(t.spent_usd + t.reserved_usd + (t.target_usd - t.reserved_usd) * least(room.ratio, 1), 6)
+          when t.target_usd < t.reserved_usd - t.share_usd / 10 or h.total_usd > o.affordable_usd then least(trunc(t.spent_usd + t.target_usd, 6), t.budget_usd)
+          else t.budget_usd
+        end as budget_usd
+      from targets t, org o, held h, room
+    )
+    update key_reservations r set budget_usd = d.budget_usd, blocked = d.is_blocked
+    from decided d
+    where r.session_id = d.session_id and r.key_generation = d.key_generation
+      and (r.budget_usd <> d.budget_usd or r.blocked <> d.is_blocked)`.execute(tx);
+}
+
+export interface UnappliedKey {
+  readonly session_id: string;
+  readonly key_generation: number;
+  readonly key_hash: string;
+  readonly budget_usd: DecimalText;
+  readonly blocked: boolean;
+  readonly budget_differs: boolean;
+  readonly blocked_differs: boolean;
+}
+
+/** Keys of an org of which the proxy was not told what was decided. Blocks and cuts first. */
+export async function listUnappliedKeys(db: DatabaseExecutor, orgId: string): Promise<readonly UnappliedKey[]> {
+  const result = await sql<UnappliedKey>`
+    select session_id, key_generation, key_hash, trim_scale(budget_usd) as budget_usd, blocked,
+      budget_usd <> applied_usd as budget_differs, blocked <> applied_blocked as blocked_differs
+    from key_reservations
+    where org_id = ${orgId} and released_at is null and key_hash is not null and (budget_usd <> applied_usd or blocked <> applied_blocked)
+    order by not blocked, budget_usd - applied_usd, session_id, key_generation`.execute(db);
+  return result.rows;
+}
+
+/** Notes what the proxy was told. */
+export async function writeApplied(db: DatabaseExecutor, key: Pick<UnappliedKey, "session_id" | "key_generation" | "budget_usd" | "blocked">): Promise<void> {
+  await sql`
+    update key_reservations set applied_usd = ${key.budget_usd}::numeric, applied_blocked = ${key.blocked}
+    where session_id = ${key.session_id} and key_generation = ${key.key_generation} and released_at is null`.execute(db);
+}
+
+/** A key that does not exist any more spends nothing more. */
+export async function releaseKey(db: DatabaseExecutor, sessionId: string, keyGeneration: number): Promise<void> {
+  await sql`
+    update key_reservations set released_at = billing_now(), applied_usd = 0, limit_usd = 0
+    where session_id = ${sessionId} and key_generation = ${keyGeneration} and released_at is null`.execute(db);
+}
+
+export interface OrgReservations {
+  readonly affordable_usd: DecimalText | null;
+  readonly reserved_usd: DecimalText;
+  readonly live_sessions: number;
+}
+
+/** What an org can afford, and what its keys have reserved of it. */
+export async function readReservations(db: DatabaseExecutor, orgId: string): Promise<OrgReservations | undefined> {
+  const result = await sql<OrgReservations>`
+    select trim_scale(${AFFORDABLE}) as affordable_usd,
+      trim_scale(coalesce((select sum(${RESERVED}) from key_reservations r where r.org_id = g.org_id), 0)) as reserved_usd,
+      (select count(distinct r.session_id)::int from key_reservations r where r.org_id = g.org_id and r.released_at is null) as live_sessions
+    from org_gates g join billing_accounts a using (org_id) where g.org_id = ${orgId}`.execute(db);
+  return result.rows[0];
+}

@@ -1,0 +1,68 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { isAppError } from "@proliferate/shared/errors";
+import { moveOrg } from "../billing-gate/gate.ts";
+import { decideBudgets, listOrgsWithKeys, listUnappliedKeys, reapReservations, releaseKey, type UnappliedKey, updateSpent, writeApplied } from "./db.ts";
+import type { KeyControl } from "./key-control.ts";
+
+export interface RefreshOptions {
+  readonly keys: KeyControl;
+  /** How long a mint may take before its reservation counts as abandoned. Default 5 min. */
+  readonly mintTimeoutMs?: number;
+  /** How long an ended session may hold what is under way. Default 5 min. */
+  readonly holdMs?: number;
+  /** Told of each key that could not be changed; the next tick tries again. */
+  readonly onProblem?: (problem: { readonly orgId: string; readonly sessionId: string; readonly code: string; readonly message: string }) => void;
+  /** Between deciding and telling the proxy; a test throws here to be a crash. */
+  readonly onStep?: (step: "decided" | "told") => void;
+}
+
+export interface RefreshResult {
+  /** Keys of which the proxy was told something. */
+  readonly changed: number;
+  readonly failed: number;
+}
+
+/**
+ * Brings the budgets of all live keys to what their orgs can afford now, blocks keys of orgs that may not go on and unblocks
+ * those that may again. Decides in the database first, tells the proxy afterwards (README.md), so it may be repeated, run
+ * twice at once, and die anywhere. No transaction is held while the proxy is called.
+ */
+export async function refreshKeyBudgets(db: DatabaseClient, options: RefreshOptions): Promise<RefreshResult> {
+  await reapReservations(db, { mintTimeoutMs: options.mintTimeoutMs ?? 300_000, holdMs: options.holdMs ?? 300_000 });
+  let changed = 0;
+  let failed = 0;
+  for (const orgId of await listOrgsWithKeys(db)) {
+    await db.transaction().execute(async (tx) => {
+      await moveOrg(tx, orgId);
+      await updateSpent(tx, orgId);
+      await decideBudgets(tx, orgId);
+    });
+    options.onStep?.("decided");
+    for (const key of await listUnappliedKeys(db, orgId)) {
+      const problem = await tellProxy(db, key, options);
+      if (problem === undefined) changed += 1;
+      else {
+        failed += 1;
+        options.onProblem?.({ orgId, sessionId: key.session_id, ...problem });
+      }
+    }
+  }
+  return { changed, failed };
+}
+
+/** Undefined when the proxy knows now; what went wrong otherwise. */
+async function tellProxy(db: DatabaseClient, key: UnappliedKey, options: RefreshOptions): Promise<{ readonly code: string; readonly message: string } | undefined> {
+  try {
+    const answers = [
+      key.blocked_differs ? await options.keys.setBlocked(key.key_hash, key.blocked) : "done",
+      key.budget_differs ? await options.keys.setBudget(key.key_hash, key.budget_usd) : "done",
+    ];
+    options.onStep?.("told");
+    if (answers.includes("gone")) await releaseKey(db, key.session_id, key.key_generation);
+    else await writeApplied(db, key);
+    return undefined;
+  } catch (error) {
+    if (isAppError(error)) return { code: error.code, message: error.message };
+    throw error;
+  }
+}

@@ -1,0 +1,150 @@
+/** Statements on top-ups. */
+import type { DatabaseExecutor, TopUpPolicyTable, TopUpTable } from "@proliferate/db";
+import type { DecimalText } from "@proliferate/shared/money";
+import { type Selectable, sql } from "kysely";
+
+export interface TopUpPolicy {
+  readonly enabled?: boolean;
+  /** The sink's plan that sells the pack. */
+  readonly planId: string;
+  readonly packCredits: DecimalText;
+  readonly thresholdCredits?: DecimalText;
+  readonly maxPacksPerMonth?: number;
+  readonly minIntervalMs?: number;
+}
+
+/** Sets an org's policy as a whole; the breaker stays as it is. */
+export async function writePolicy(db: DatabaseExecutor, orgId: string, policy: TopUpPolicy): Promise<void> {
+  const values = {
+    enabled: policy.enabled ?? true,
+    plan_id: policy.planId,
+    pack_credits: policy.packCredits,
+    threshold_credits: policy.thresholdCredits ?? "0",
+    max_packs_per_month: policy.maxPacksPerMonth ?? 20,
+    min_interval_ms: policy.minIntervalMs ?? 60_000,
+  };
+  await db
+    .insertInto("top_up_policies")
+    .values({ org_id: orgId, ...values })
+    .onConflict((conflict) => conflict.column("org_id").doUpdateSet(values))
+    .execute();
+}
+
+/** Locks an org's policy until the transaction ends. False where there is none. */
+export async function lockPolicy(tx: DatabaseExecutor, orgId: string): Promise<boolean> {
+  const result = await sql`select 1 from top_up_policies where org_id = ${orgId} for update`.execute(tx);
+  return result.rows.length > 0;
+}
+
+/** Closes a breaker whose time is over, by the clock or by a new month. */
+export async function closeDueBreaker(tx: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`
+    update top_up_policies p set breaker_until = null, breaker_reason = null
+    where p.org_id = ${orgId} and p.breaker_until is not null and (
+      p.breaker_until <= billing_now()
+      or not exists (select 1 from top_ups t where t.org_id = p.org_id and t.state = 'declined'
+        and t.month = to_char(billing_now() at time zone 'UTC', 'YYYY-MM')))`.execute(tx);
+}
+
+export async function openBreaker(tx: DatabaseExecutor, orgId: string, options: { readonly forMs: number; readonly reason: string }): Promise<void> {
+  await sql`
+    update top_up_policies set breaker_until = billing_now() + ${options.forMs} * interval '1 millisecond', breaker_reason = ${options.reason}
+    where org_id = ${orgId}`.execute(tx);
+}
+
+export async function closeBreaker(db: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`update top_up_policies set breaker_until = null, breaker_reason = null where org_id = ${orgId}`.execute(db);
+}
+
+/** Orgs that a pack may be bought for, or whose pack is under way. */
+export async function listOrgsToTopUp(db: DatabaseExecutor): Promise<readonly string[]> {
+  const result = await sql<{ org_id: string }>`
+    select p.org_id from top_up_policies p join billing_accounts a using (org_id) join org_gates g using (org_id)
+    where (p.enabled and g.state <> 'suspended' and a.balance_credits <= p.threshold_credits
+        and not exists (select 1 from top_ups t where t.org_id = p.org_id and t.state in ('charging', 'unknown', 'needs_review')))
+      or exists (select 1 from top_ups t where t.org_id = p.org_id and t.state in ('charging', 'unknown')
+        and t.next_attempt_at <= billing_now() and (t.lease_until is null or t.lease_until <= billing_now()))
+    order by p.org_id`.execute(db);
+  return result.rows.map((row) => row.org_id);
+}
+
+export type TopUpRow = Selectable<TopUpTable>;
+export type TopUpPolicyRow = Selectable<TopUpPolicyTable>;
+
+/**
+ * Puts the org's next pack on record if its policy allows one now: enabled, breaker closed, balance at or below the
+ * threshold, none under way, below the month's cap, and long enough after the last. Call it under the policy's lock.
+ */
+export async function insertTopUp(tx: DatabaseExecutor, orgId: string): Promise<boolean> {
+  const result = await sql`
+    with clock as (select billing_now() as now, to_char(billing_now() at time zone 'UTC', 'YYYY-MM') as month),
+    packs as (
+      select count(*) filter (where t.month = c.month and t.state <> 'declined') as counted,
+        coalesce(max(t.pack_number) filter (where t.month = c.month), 0) + 1 as next_number,
+        max(t.started_at) as last_started_at, coalesce(bool_or(t.state in ('charging', 'unknown', 'needs_review')), false) as under_way
+      from clock c left join top_ups t on t.org_id = ${orgId}
+    ), deployment as (
+      select coalesce((select deployment_id::text from billing_deployment), '') as id
+    )
+    insert into top_ups (top_up_id, org_id, month, pack_number, idempotency_key, plan_id, credits, granted_before, next_attempt_at, started_at)
+    select id.value, p.org_id, c.month, k.next_number, 'tu:' || id.value, p.plan_id, p.pack_credits, g.remote_granted_credits, c.now, c.now
+    from top_up_policies p join billing_accounts a using (org_id) join org_gates g using (org_id) cross join clock c cross join packs k cross join deployment d
+      cross join lateral (select encode(substr(sha256(convert_to(d.id || '/top-up/' || c.month || '/' || k.next_number || '/' || p.org_id, 'UTF8')), 1, 16), 'hex')::uuid as value) id
+    where p.org_id = ${orgId} and p.enabled and p.breaker_until is null and g.state <> 'suspended' and a.balance_credits <= p.threshold_credits
+      and not k.under_way and k.counted < p.max_packs_per_month
+      and (k.last_started_at is null or k.last_started_at <= c.now - p.min_interval_ms * interval '1 millisecond')`.execute(tx);
+  return (result.numAffectedRows ?? 0n) > 0n;
+}
+
+/** Claims an org's pack that is due, for `leaseMs`; one whose claimer died is due again when that ends. */
+export async function claimTopUp(db: DatabaseExecutor, orgId: string, leaseMs: number): Promise<TopUpRow | undefined> {
+  const result = await sql<TopUpRow>`
+    update top_ups
+    set lease_until = billing_now() + ${leaseMs} * interval '1 millisecond', attempt_count = attempt_count + 1,
+      state = case when first_sent_at is null then state else 'unknown' end, first_sent_at = coalesce(first_sent_at, billing_now())
+    where org_id = ${orgId} and state in ('charging', 'unknown') and next_attempt_at <= billing_now()
+      and (lease_until is null or lease_until <= billing_now())
+    returning *`.execute(db);
+  return result.rows[0];
+}
+
+export interface TopUpRecord {
+  readonly state: TopUpRow["state"];
+  readonly errorCode: string | null;
+  readonly errorMessage: string | null;
+  readonly retryInMs: number;
+  /** No attempt can have been paid so far: the key's memory begins anew. */
+  readonly certainlyUnpaid: boolean;
+}
+
+/** Records an answer; of an older attempt than the row's, nothing. Returns whether it was recorded. */
+export async function recordTopUp(tx: DatabaseExecutor, topUp: Pick<TopUpRow, "top_up_id" | "attempt_count">, record: TopUpRecord): Promise<boolean> {
+  const result = await sql`
+    update top_ups
+    set state = ${record.state}, lease_until = null, error_code = ${record.errorCode}, error_message = ${record.errorMessage},
+      next_attempt_at = billing_now() + ${record.retryInMs} * interval '1 millisecond',
+      first_sent_at = case when ${record.certainlyUnpaid} then null else first_sent_at end,
+      finished_at = case when ${record.state} in ('paid', 'declined') then billing_now() end
+    where top_up_id = ${topUp.top_up_id} and attempt_count = ${topUp.attempt_count} and state in ('charging', 'unknown')`.execute(tx);
+  return (result.numAffectedRows ?? 0n) > 0n;
+}
+
+/** Puts packs aside that stayed without an answer for longer than the provider remembers keys. Returns how many. */
+export async function flagForgottenTopUps(db: DatabaseExecutor, keyMemoryMs: number): Promise<number> {
+  const result = await sql`
+    update top_ups set state = 'needs_review', lease_until = null
+    where state in ('charging', 'unknown') and first_sent_at < billing_now() - ${keyMemoryMs} * interval '1 millisecond'
+      and (lease_until is null or lease_until <= billing_now())`.execute(db);
+  return Number(result.numAffectedRows ?? 0n);
+}
+
+/** What the sink granted at the last reading. */
+export async function readGranted(db: DatabaseExecutor, orgId: string): Promise<DecimalText | null> {
+  const result = await sql<{ granted: DecimalText | null }>`select remote_granted_credits as granted from org_gates where org_id = ${orgId}`.execute(db);
+  return result.rows[0]?.granted ?? null;
+}
+
+/** An org's packs, newest first. */
+export async function readTopUps(db: DatabaseExecutor, orgId: string): Promise<readonly TopUpRow[]> {
+  return db.selectFrom("top_ups").selectAll().where("org_id", "=", orgId).orderBy("started_at", "desc").orderBy("pack_number", "desc").execute();
+}
