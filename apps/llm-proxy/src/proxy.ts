@@ -19,6 +19,8 @@ export interface ProxyOptions {
 
 /** How long answers may go on after the process was told to stop; what is cut then is settled as if its caller had left. */
 const DRAIN_MS = 2_500;
+/** A caller's connection on which nothing moved for this long, or for twice the providers' time-out, is cut. */
+const LEAST_SILENCE_MS = 60_000;
 
 /**
  * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse: listeners first, then
@@ -60,6 +62,8 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
     masterKey,
     adminPort: management.port,
   });
+  // A caller that neither reads nor leaves would hold its reservation for ever.
+  dataPlane.server.timeout = Math.max(2 * config.router.timeoutMs, LEAST_SILENCE_MS);
   lifecycle.own("requests in flight", { stop: () => dataPlane.idle() });
   const data = lifecycle.own("data plane", await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: DRAIN_MS }));
   return { dataPlane: data.port, management: management.port };

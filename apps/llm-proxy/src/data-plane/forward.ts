@@ -1,6 +1,7 @@
 import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
 import { checkpointAttempt } from "@proliferate/services/attempts/db";
 import type { StreamUsageReader, UsageReading } from "@proliferate/services/metering/usage-reader";
+import type { AttemptOutcome } from "@proliferate/services/spend-logs/spend-log";
 import { AppError } from "@proliferate/shared/errors";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
@@ -199,7 +200,16 @@ class Relay {
     const { attempt, deployment } = this.#request;
     const outcome = outcomeOf(attempt, deployment.price, ending, { firstByteAt: this.#firstByteAt, endedAt: new Date() });
     await this.#deps.settler.settle(attempt, outcome);
+    this.#log(outcome);
     return outcome.cost.totalUsd;
+  }
+
+  /** One line for each request; ids, counts and names only. */
+  #log({ usage, cost, status, estimated, endedAt, error }: AttemptOutcome): void {
+    const { attempt } = this.#request;
+    const durationMs = endedAt.getTime() - attempt.started_at.getTime();
+    const facts = { request: attempt.attempt_id, team: attempt.team_id, model: attempt.model_group, status, estimated, usage, spendUsd: cost.totalUsd, durationMs };
+    this.#deps.logger.info(error ? { ...facts, code: error.code } : facts, "request.settled");
   }
 
   #headers(head: UpstreamHead): Record<string, string | string[]> {

@@ -22,11 +22,23 @@ export interface AdmissionRequest {
  * `budget_exceeded` (nothing left even if every request in flight cost nothing) and `budget_reserved` (retry in 1 s).
  */
 export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedAttempt> {
+  const admitted = await tryToAdmit(db, request);
+  if ("attempt_id" in admitted) return admitted;
+  // Made in a statement of its own: who holds one counter and then waits to make another would wait in a circle.
+  await insertMissingCounters(db, admitted.keyHash, admitted.teamId);
+  const second = await tryToAdmit(db, request);
+  if ("attempt_id" in second) return second;
+  throw new AppError("invalid_api_key", "The API key was revoked a moment ago.");
+}
+
+/** Answers the caller instead when one of its counters does not exist yet; then nothing was changed. */
+async function tryToAdmit(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedAttempt | CallerRow> {
   return db.transaction().execute(async (tx) => {
     const caller = requireUsable(await findCaller(tx, request.keyHash));
     requireModelAllowed(caller, request.attempt.model_group);
-    const budgets = budgetsOf(caller, await countersOf(tx, caller));
-    const verdict = checkBudgets(budgets, request.minimumUsd);
+    const counters = await lockCounters(tx, caller.keyHash, caller.teamId);
+    if (counters.length < (caller.teamId === null ? 1 : 2)) return caller;
+    const verdict = checkBudgets(budgetsOf(caller, counters), request.minimumUsd);
     if (verdict.kind !== "fits") throw budgetError(verdict.kind, verdict.budget);
     const attempt: AdmittedAttempt = {
       ...request.attempt,
@@ -65,16 +77,6 @@ export function requireModelAllowed(caller: CallerRow, model: string): void {
   if (isModelAllowed(caller, model)) return;
   const names = caller.models.length > 0 ? caller.models : caller.teamModels;
   throw new AppError("model_not_allowed", `The API key may not use model "${model}"; it may use: ${names.join(", ")}.`, { param: "model" });
-}
-
-async function countersOf(tx: Parameters<typeof lockCounters>[0], caller: CallerRow): Promise<readonly CounterRow[]> {
-  const expected = caller.teamId === null ? 1 : 2;
-  const counters = await lockCounters(tx, caller.keyHash, caller.teamId);
-  if (counters.length === expected) return counters;
-  await insertMissingCounters(tx, caller.keyHash, caller.teamId);
-  const made = await lockCounters(tx, caller.keyHash, caller.teamId);
-  if (made.length === expected) return made;
-  throw new AppError("invalid_api_key", "The API key was revoked a moment ago.");
 }
 
 function budgetsOf(caller: CallerRow, counters: readonly CounterRow[]): readonly Budget[] {

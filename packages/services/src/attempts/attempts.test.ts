@@ -221,6 +221,16 @@ describe("settlement", () => {
   });
 });
 
+test("the first requests of many keys of a new team at once do not wait for each other in a circle", async () => {
+  const teamId = await newTeam(null);
+  const minted = await Promise.all(Array.from({ length: 6 }, () => mintKey(database.db, { teamId })));
+
+  const attempts = await Promise.all(Array.from({ length: 60 }, (_, index) => admitAttempt(database.db, request(minted[index % 6]?.row.token ?? ""))));
+  await Promise.all(attempts.map((attempt) => settleAttempt(database.db, attempt, outcome("0.001"))));
+
+  expect(await counter("team", teamId)).toEqual({ spend: "0.06", reserved: "0" });
+});
+
 test("keys that are revoked while their requests settle, and settlements, do not wait for each other in a circle", async () => {
   const teamId = await newTeam(null);
   const minted = await Promise.all(Array.from({ length: 20 }, () => mintKey(database.db, { teamId })));

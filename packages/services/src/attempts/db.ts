@@ -42,15 +42,18 @@ export async function clearCounterSpend(tx: DatabaseExecutor, scope: BudgetScope
   await sql`update budget_counters set spend_usd = 0 where scope = ${scope} and scope_id = ${scopeId}`.execute(tx);
 }
 
-/** Makes the counters that are missing, starting at what LiteLLM's columns say was spent. Existing ones stay. */
-export async function insertMissingCounters(tx: DatabaseExecutor, keyHash: string, teamId: string | null): Promise<void> {
+/**
+ * Makes the counters that are missing, starting at what LiteLLM's columns say was spent; existing ones stay. Not within a
+ * transaction that holds a counter.
+ */
+export async function insertMissingCounters(db: DatabaseExecutor, keyHash: string, teamId: string | null): Promise<void> {
   await sql`
     insert into budget_counters (scope, scope_id, spend_usd)
     select 'key', token, spend::text::numeric from "LiteLLM_VerificationToken" where token = ${keyHash}
     union all
     select 'team', team_id, spend::text::numeric from "LiteLLM_TeamTable" where team_id = ${teamId}::text
     order by 1, 2
-    on conflict do nothing`.execute(tx);
+    on conflict do nothing`.execute(db);
 }
 
 /** Records an attempt and reserves its amount in every counter of its scopes, which the caller has locked. */
