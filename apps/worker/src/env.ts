@@ -25,7 +25,7 @@ export const WORKER_ENVIRONMENT = {
   BILLING_MARKUP: markup.default("3").describe("Factor on the provider's price; frozen on each event, so a change moves nothing that was metered before"),
   LLM_SYNC_INTERVAL_MS: milliseconds.default(30_000).describe("Milliseconds between two passes from spend rows to events"),
   OUTBOX_INTERVAL_MS: milliseconds.default(60_000).describe("Milliseconds between two passes from events to Autumn"),
-  WORKER_PORT: portNumber.default(3002).describe("Port of /livez, /readyz and /status; 0 = any free one"),
+  WORKER_PORT: portNumber.default(3002).describe("Port of /livez, /readyz, /status and /metrics; 0 = any free one"),
 } as const;
 
 export interface WorkerConfig {

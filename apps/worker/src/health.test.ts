@@ -22,7 +22,8 @@ async function get(path: string, overrides: Partial<HealthDeps> = {}, init: Requ
   const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "WORKER_PORT" });
   listeners.push(listener);
   const response = await fetch(`http://127.0.0.1:${listener.port}${path}`, init);
-  return { status: response.status, body: await response.json() };
+  const text = await response.text();
+  return { status: response.status, body: response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : text };
 }
 
 it("is ready once every job has run to its end, on whichever worker", async () => {
@@ -52,4 +53,19 @@ it("is alive but not ready while the database is away", async () => {
 it("refuses what it does not serve", async () => {
   expect(await get("/")).toMatchObject({ status: 404 });
   expect(await get("/status", {}, { method: "POST" })).toMatchObject({ status: 404 });
+});
+
+it("tells Prometheus every lag and state, and that the database is away instead of failing", async () => {
+  await recordPass(database.db, "sync");
+  const away = openDatabase({ connectionString: "postgresql://app@127.0.0.1:9/app" });
+
+  const { status, body } = await get("/metrics");
+  const withoutDatabase = await get("/metrics", { db: away });
+
+  expect(status).toBe(200);
+  for (const line of ['llm_gateway_billing_pass_age_seconds{job="sync"} 0', 'llm_gateway_worker_job_interval_seconds{job="outbox"} 2', 'llm_gateway_billing_batches{state="dead"} 0', "llm_gateway_billing_unbilled_usd 0"]) {
+    expect(body).toContain(line);
+  }
+  expect(withoutDatabase).toMatchObject({ status: 200, body: expect.stringContaining('llm_gateway_metrics_source_up{source="billing_lags"} 0') });
+  await away.destroy();
 });

@@ -2,6 +2,7 @@ import { createServer, type Server, type ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import { readPasses } from "@proliferate/services/billing/passes-db";
 import { getBillingStatus } from "@proliferate/services/billing/usage";
+import { createWorkerMetrics } from "./metrics.ts";
 import { errorFacts } from "./problem-log.ts";
 import type { QueueBackend } from "./queue.ts";
 
@@ -26,13 +27,19 @@ const GRACE_MS = 60_000;
 
 /**
  * `/livez`: the process answers. `/readyz`: the database answers and every job succeeded lately, on whichever worker; 503
- * names what is not so. `/status`: lags, states and sums as JSON. GET only, no authentication, nothing secret.
+ * names what is not so. `/status`: lags, states and sums as JSON. `/metrics`: the same for Prometheus. GET only, no
+ * authentication, nothing secret.
  */
 export function createHealthServer(deps: HealthDeps): Server {
+  const metrics = createWorkerMetrics(deps);
   return createServer((request, response) => {
     const path = new URL(request.url ?? "/", "http://worker").pathname;
+    if (request.method === "GET" && path === "/metrics") {
+      void metrics.text().then((text) => response.writeHead(200, { "content-type": metrics.contentType }).end(text));
+      return;
+    }
     const answer = request.method === "GET" ? ROUTES[path] : undefined;
-    if (!answer) return reply(response, 404, { error: { code: "not_found", message: "This port serves GET /livez, /readyz and /status." } });
+    if (!answer) return reply(response, 404, { error: { code: "not_found", message: "This port serves GET /livez, /readyz, /status and /metrics." } });
     answer(deps).then(
       ({ status, body }) => reply(response, status, body),
       (error: unknown) => reply(response, 503, { status: "unavailable", problems: [{ part: "database", ...errorFacts(error) }] }),
