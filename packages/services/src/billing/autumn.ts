@@ -65,6 +65,11 @@ interface AutumnClient {
   takeStatus(idempotencyKey: string): number | undefined;
 }
 
+/** The library itself, for what is no delivery: balances and top-ups. Loaded now; fails closed, makes no retries of its own. */
+export async function openAutumn(options: AutumnSinkOptions): Promise<Autumn> {
+  return (await openClient(options, options.timeoutMs ?? DEFAULT_TIMEOUT_MS)).autumn;
+}
+
 async function openClient(options: AutumnSinkOptions, timeoutMs: number): Promise<AutumnClient> {
   const { Autumn, HTTPClient } = await import("autumn-js");
   const statuses = new Map<string, number>();
@@ -93,7 +98,7 @@ async function openClient(options: AutumnSinkOptions, timeoutMs: number): Promis
 }
 
 /** What Autumn meant by a number: 15 digits, at most 10 decimals; noise of binary sums beyond them is cut. */
-function decimalFromJsonNumber(value: number): DecimalText {
+export function decimalFromJsonNumber(value: number): DecimalText {
   if (!Number.isFinite(value)) return "0";
   const [digits = "0", exponent = "0"] = value.toExponential(14).split("e");
   const decimals = Math.min(14 - Number(exponent), 10);

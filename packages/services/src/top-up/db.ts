@@ -30,10 +30,9 @@ export async function writePolicy(db: DatabaseExecutor, orgId: string, policy: T
     .execute();
 }
 
-/** Locks an org's policy until the transaction ends. False where there is none. */
-export async function lockPolicy(tx: DatabaseExecutor, orgId: string): Promise<boolean> {
-  const result = await sql`select 1 from top_up_policies where org_id = ${orgId} for update`.execute(tx);
-  return result.rows.length > 0;
+/** Locks an org's policy until the transaction ends: one pack is planned at a time. */
+export async function lockPolicy(tx: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`select 1 from top_up_policies where org_id = ${orgId} for update`.execute(tx);
 }
 
 /** Closes a breaker whose time is over, by the clock or by a new month. */
@@ -71,28 +70,41 @@ export async function listOrgsToTopUp(db: DatabaseExecutor): Promise<readonly st
 export type TopUpRow = Selectable<TopUpTable>;
 export type TopUpPolicyRow = Selectable<TopUpPolicyTable>;
 
+/** What decides on a pack for one org: the month, the packs so far, the policy, the balance. */
+const packFacts = (orgId: string) => sql`
+  clock as (select billing_now() as now, to_char(billing_now() at time zone 'UTC', 'YYYY-MM') as month),
+  packs as (
+    select count(*) filter (where t.month = c.month and t.state <> 'declined') as counted,
+      coalesce(max(t.pack_number) filter (where t.month = c.month), 0) + 1 as next_number,
+      max(t.started_at) as last_started_at, coalesce(bool_or(t.state in ('charging', 'unknown', 'needs_review')), false) as under_way
+    from clock c left join top_ups t on t.org_id = ${orgId}
+    group by c.month
+  ), allowed as (
+    select p.*, c.month, c.now, k.next_number, g.remote_granted_credits
+    from top_up_policies p join billing_accounts a using (org_id) join org_gates g using (org_id) cross join clock c cross join packs k
+    where p.org_id = ${orgId} and p.enabled and p.breaker_until is null and g.state <> 'suspended' and a.balance_credits <= p.threshold_credits
+      and not k.under_way and k.counted < p.max_packs_per_month
+      and (k.last_started_at is null or k.last_started_at <= c.now - p.min_interval_ms * interval '1 millisecond')
+  )`;
+
+/** Whether the policy allows a pack now: what {@link insertTopUp} would decide. */
+export async function isTopUpAllowed(db: DatabaseExecutor, orgId: string): Promise<boolean> {
+  const result = await sql`with ${packFacts(orgId)} select 1 from allowed`.execute(db);
+  return result.rows.length > 0;
+}
+
 /**
  * Puts the org's next pack on record if its policy allows one now: enabled, breaker closed, balance at or below the
  * threshold, none under way, below the month's cap, and long enough after the last. Call it under the policy's lock.
  */
 export async function insertTopUp(tx: DatabaseExecutor, orgId: string): Promise<boolean> {
   const result = await sql`
-    with clock as (select billing_now() as now, to_char(billing_now() at time zone 'UTC', 'YYYY-MM') as month),
-    packs as (
-      select count(*) filter (where t.month = c.month and t.state <> 'declined') as counted,
-        coalesce(max(t.pack_number) filter (where t.month = c.month), 0) + 1 as next_number,
-        max(t.started_at) as last_started_at, coalesce(bool_or(t.state in ('charging', 'unknown', 'needs_review')), false) as under_way
-      from clock c left join top_ups t on t.org_id = ${orgId}
-    ), deployment as (
-      select coalesce((select deployment_id::text from billing_deployment), '') as id
+    with ${packFacts(orgId)}, named as (
+      select allowed.*, encode(substr(sha256(convert_to(d.deployment_id::text || '/top-up/' || month || '/' || next_number || '/' || org_id, 'UTF8')), 1, 16), 'hex')::uuid as top_up_id
+      from allowed cross join billing_deployment d
     )
     insert into top_ups (top_up_id, org_id, month, pack_number, idempotency_key, plan_id, credits, granted_before, next_attempt_at, started_at)
-    select id.value, p.org_id, c.month, k.next_number, 'tu:' || id.value, p.plan_id, p.pack_credits, g.remote_granted_credits, c.now, c.now
-    from top_up_policies p join billing_accounts a using (org_id) join org_gates g using (org_id) cross join clock c cross join packs k cross join deployment d
-      cross join lateral (select encode(substr(sha256(convert_to(d.id || '/top-up/' || c.month || '/' || k.next_number || '/' || p.org_id, 'UTF8')), 1, 16), 'hex')::uuid as value) id
-    where p.org_id = ${orgId} and p.enabled and p.breaker_until is null and g.state <> 'suspended' and a.balance_credits <= p.threshold_credits
-      and not k.under_way and k.counted < p.max_packs_per_month
-      and (k.last_started_at is null or k.last_started_at <= c.now - p.min_interval_ms * interval '1 millisecond')`.execute(tx);
+    select top_up_id, org_id, month, next_number, 'tu:' || top_up_id, plan_id, pack_credits, remote_granted_credits, now, now from named`.execute(tx);
   return (result.numAffectedRows ?? 0n) > 0n;
 }
 

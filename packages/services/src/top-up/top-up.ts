@@ -11,6 +11,7 @@ import {
   closeDueBreaker,
   flagForgottenTopUps,
   insertTopUp,
+  isTopUpAllowed,
   listOrgsToTopUp,
   lockPolicy,
   openBreaker,
@@ -80,11 +81,15 @@ export async function topUpDueOrgs(db: DatabaseClient, options: TopUpOptions): P
 
 /** Undefined when nothing was to be bought, or the claim was lost. */
 async function topUpOrg(db: DatabaseClient, orgId: string, options: TopUpOptions): Promise<TopUpRow["state"] | undefined> {
-  await db.transaction().execute(async (tx) => {
-    if (!(await lockPolicy(tx, orgId))) return;
-    await closeDueBreaker(tx, orgId);
-    await insertTopUp(tx, orgId);
-  });
+  await closeDueBreaker(db, orgId);
+  if (await isTopUpAllowed(db, orgId)) {
+    // Asked again before anything is bought: the credits may be there by now, and what is granted is what the pack adds to.
+    await options.reconcile(orgId);
+    await db.transaction().execute(async (tx) => {
+      await lockPolicy(tx, orgId);
+      await insertTopUp(tx, orgId);
+    });
+  }
   options.onStep?.("planned");
   const topUp = await claimTopUp(db, orgId, options.leaseMs ?? 120_000);
   if (!topUp) return undefined;

@@ -1,10 +1,11 @@
 import { AppError } from "../errors/index.ts";
+import type { DecimalText } from "../money.ts";
 import { DEFAULT_KEY_DURATION, type LLMProxyConfig } from "./config.ts";
 import { KnownTeams } from "./known-teams.ts";
-import { createTeam, deleteKeys, listKeys, type ManagementContext, readReadiness } from "./management-calls.ts";
+import { changeKey, createTeam, deleteKeys, listKeys, type ManagementContext, readReadiness } from "./management-calls.ts";
 import { startDeadline } from "./management-request.ts";
 import { mintSessionKey, mintUnderTemporaryAlias } from "./session-key.ts";
-import { checkId, keyRequest, type VirtualKey, type VirtualKeyOptions } from "./virtual-key.ts";
+import { checkId, keyRequest, type VirtualKey, type VirtualKeyOptions, wireAmount } from "./virtual-key.ts";
 
 const knownTeamCapacity = 10_000;
 
@@ -46,6 +47,13 @@ export interface LLMProxyClient {
   listSessionKeys(sessionId: string, options?: CallOptions): Promise<readonly string[]>;
   /** Revokes exactly the keys with these hashes. Idempotent; one that does not exist is a success. */
   revokeKeys(tokenHashes: readonly string[], options?: CallOptions): Promise<void>;
+  /**
+   * Sets the total that the key with this hash may spend, its past included: USD of raw provider cost, 15 significant
+   * digits at most. In force with the next request. False when there is no such key. Idempotent.
+   */
+  setKeyBudget(tokenHash: string, maxBudget: number | DecimalText, options?: CallOptions): Promise<boolean>;
+  /** Refuses (true) or accepts again (false) every request of the key with this hash. False when there is no such key. Idempotent. */
+  setKeyBlocked(tokenHash: string, blocked: boolean, options?: CallOptions): Promise<boolean>;
   /** Resolves when the proxy says that it is ready. */
   checkReadiness(options?: CallOptions): Promise<void>;
 }
@@ -93,6 +101,12 @@ export function createLLMProxyClient(options: LLMProxyClientOptions): LLMProxyCl
     },
     async revokeKeys(tokenHashes, { signal } = {}) {
       await deleteKeys(begin(signal), tokenHashes);
+    },
+    async setKeyBudget(tokenHash, maxBudget, { signal } = {}) {
+      return changeKey(begin(signal), { path: "/key/update", tokenHash, fields: { max_budget: wireAmount(maxBudget) } });
+    },
+    async setKeyBlocked(tokenHash, blocked, { signal } = {}) {
+      return changeKey(begin(signal), { path: blocked ? "/key/block" : "/key/unblock", tokenHash });
     },
     async checkReadiness({ signal } = {}) {
       await readReadiness(begin(signal));

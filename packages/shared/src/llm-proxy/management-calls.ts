@@ -110,6 +110,18 @@ export async function renameKey({ target, deadline }: ManagementContext, tokenHa
   return answer.accepted;
 }
 
+/** Changes a key, named by its hash. False when there is no such key. */
+export async function changeKey(
+  { target, deadline }: ManagementContext,
+  change: { readonly path: "/key/update" | "/key/block" | "/key/unblock"; readonly tokenHash: string; readonly fields?: { readonly max_budget: number } },
+): Promise<boolean> {
+  const answer = await sendManagementRequest(target, { method: "POST", path: change.path, body: { key: change.tokenHash, ...change.fields } }, deadline);
+  // LiteLLM says 404 in the body's code, also inside other statuses.
+  if (!answer.accepted && (answer.code === "404" || /not found in (?:db|database)|does not exist/i.test(answer.message))) return false;
+  acceptAnswer("change a key", answer, z.looseObject({}));
+  return true;
+}
+
 /** Resolves when the proxy reports a status under 400 on its readiness route. */
 export async function readReadiness({ target, deadline }: ManagementContext): Promise<void> {
   const answer = await sendManagementRequest(target, { method: "GET", path: "/health/readiness" }, deadline);

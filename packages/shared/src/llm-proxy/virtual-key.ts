@@ -38,7 +38,7 @@ export function checkId(param: "sessionId" | "orgId", id: string): void {
 }
 
 /** The wire has only JSON numbers, so an amount that a double cannot hold exactly as written is refused, not rounded. */
-function wireAmount(maxBudget: number | DecimalText): number {
+export function wireAmount(maxBudget: number | DecimalText): number {
   const amount = Number(maxBudget);
   try {
     if (amount >= 0 && normalizeDecimal(String(maxBudget)) === normalizeDecimal(String(amount))) return amount;

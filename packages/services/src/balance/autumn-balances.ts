@@ -1,0 +1,55 @@
+import { AppError } from "@proliferate/shared/errors";
+import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
+import { type AutumnSinkOptions, decimalFromJsonNumber, openAutumn } from "../billing/autumn.ts";
+import { classifyAutumnError } from "../billing/autumn-errors.ts";
+import { customerIdForOrg } from "../billing/customer-id.ts";
+import type { RemoteBalance, RemoteBalances } from "./remote-balance.ts";
+
+/** Far more than any org will use: what an unlimited feature counts as. */
+const UNLIMITED_CREDITS = "1000000000000";
+
+/** Reads balances through `autumn-js`, loaded at the first reading. */
+export function createAutumnBalances(options: AutumnSinkOptions): RemoteBalances {
+  let client: ReturnType<typeof openAutumn> | undefined;
+  return {
+    async readBalance(orgId) {
+      client ??= openAutumn(options);
+      const autumn = await client;
+      const customerId = customerIdForOrg(orgId);
+      try {
+        const customer = await autumn.customers.get({ customerId });
+        if (customer.id !== customerId) throw new AppError("autumn_unavailable", "Autumn answered for another customer than the one that was asked for.");
+        return judgeBalance(customer.balances?.[options.featureId], options.featureId);
+      } catch (error) {
+        return explainFailure(error);
+      }
+    },
+  };
+}
+
+interface WireBalance {
+  readonly granted: number;
+  readonly remaining: number;
+  readonly usage: number;
+  readonly unlimited: boolean;
+  readonly nextResetAt: number | null;
+}
+
+function judgeBalance(balance: WireBalance | undefined, featureId: string): RemoteBalance {
+  if (!balance) return { kind: "unknown", problem: `Autumn has no balance of ${featureId} for it; attach a plan that grants some` };
+  const nextResetAt = balance.nextResetAt === null ? null : new Date(balance.nextResetAt);
+  if (balance.unlimited) return { kind: "known", remainingCredits: UNLIMITED_CREDITS, grantedCredits: UNLIMITED_CREDITS, nextResetAt };
+  const grantedCredits = decimalFromJsonNumber(balance.granted);
+  const remaining = decimalFromJsonNumber(balance.remaining);
+  // Overdrawn, Autumn says that 0 is left; how far it is below is granted - used.
+  const signed = compareDecimals(remaining, "0") > 0 ? remaining : subtractDecimals(grantedCredits, decimalFromJsonNumber(balance.usage));
+  return { kind: "known", remainingCredits: compareDecimals(signed, remaining) > 0 ? remaining : signed, grantedCredits, nextResetAt };
+}
+
+function explainFailure(error: unknown): RemoteBalance {
+  if (error instanceof AppError) throw error;
+  const outcome = classifyAutumnError(error);
+  if (outcome.code === "customer_not_found") return { kind: "unknown", problem: "Autumn does not know this customer; create it with a plan that grants credits" };
+  const code = outcome.kind === "parked" || outcome.kind === "dead" ? "autumn_rejected" : "autumn_unavailable";
+  throw new AppError(code, `Autumn did not tell the balance (${outcome.code ?? "no code"}): ${outcome.message ?? ""}`, { cause: error });
+}
