@@ -11,4 +11,6 @@ export {
 } from "./client.ts";
 export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";
 export { ProcessLock, type ProcessLockOptions } from "./process-lock.ts";
+export type * from "./gate-tables.ts";
 export type * from "./schema.ts";
+export type * from "./sink-tables.ts";

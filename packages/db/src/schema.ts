@@ -1,13 +1,15 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
-
-/** NUMERIC and DOUBLE: read as exact text, written as text. */
-type Amount = ColumnType<string, string, string>;
-type AmountWithDefault = ColumnType<string, string | undefined, string>;
-type Instant = ColumnType<Date, Date | string, Date | string>;
-type InstantWithDefault = ColumnType<Date, Date | string | undefined, Date | string>;
-/** BIGINT: read as text. */
-type BigInteger = ColumnType<string, string | number | bigint, string | number | bigint>;
-type Json = JSONColumnType<Record<string, unknown>, string | undefined, string>;
+import type { Amount, AmountWithDefault, BigInteger, Instant, InstantWithDefault, Json } from "./column-types.ts";
+import type { BalanceReconciliationTable, KeyReservationTable, OrgGateTable, TopUpPolicyTable, TopUpTable, WebhookEventTable } from "./gate-tables.ts";
+import type {
+  DeliveryFindingTable,
+  SettlementCircuitTable,
+  SettlementCorrectionTable,
+  SettlementFlushRequestTable,
+  SettlementOrgBackoffTable,
+  SinkCustomerTable,
+  SinkShadowResultTable,
+} from "./sink-tables.ts";
 
 export interface SpendLogTable {
   request_id: string;
@@ -125,7 +127,7 @@ export interface BillingAccountTable {
   balance_credits: Amount | null;
 }
 
-export type SettlementState = "sealed" | "sending" | "unknown" | "delivered" | "unapplied" | "parked" | "dead";
+export type SettlementState = "sealed" | "sending" | "unknown" | "delivered" | "unapplied" | "parked" | "dead" | "shortfall";
 
 export interface SettlementBatchTable {
   batch_id: string;
@@ -166,17 +168,20 @@ export interface SettlementAttemptTable {
 }
 
 export interface BillingEventTable {
-  event_id: ColumnType<string, never, never>;
+  event_id: ColumnType<string, string | undefined, never>;
   idempotency_key: string;
   org_id: string;
-  event_type: Generated<"llm">;
+  event_type: Generated<"llm" | "adjustment">;
   request_id: string;
+  /** Of an adjustment: what it corrects. */
+  original_event_id: string | null;
   session_id: string | null;
   key_hash: string | null;
   model: string;
   prompt_tokens: number;
   completion_tokens: number;
   spend_usd: Amount;
+  rate_card_id: string | null;
   markup: Amount;
   credits_per_usd: Amount;
   credits: Amount;
@@ -185,7 +190,82 @@ export interface BillingEventTable {
   batch_id: string | null;
 }
 
-export type SpendReviewReason = "no_org" | "no_request_id" | "bad_spend";
+/** Global idempotency of the ledger, over all partitions. */
+export interface BillingEventKeyTable {
+  idempotency_key: string;
+  event_id: string;
+  recorded_at: Instant;
+  source_start: Instant | null;
+  source_spend: Amount | null;
+  adjustment_count: Generated<number>;
+}
+
+export interface RateCardTable {
+  rate_card_id: ColumnType<string, never, never>;
+  org_id: string | null;
+  markup: Amount;
+  credits_per_usd: Amount;
+  valid_from: Instant;
+  valid_to: InstantWithDefault;
+  source: Generated<"operator" | "environment">;
+  created_at: InstantWithDefault;
+}
+
+export interface RetiredEventSumTable {
+  partition: string;
+  org_id: string;
+  events: BigInteger;
+  spend_usd: Amount;
+  credits: Amount;
+  recorded_from: Instant;
+  recorded_to: Instant;
+  retired_at: InstantWithDefault;
+}
+
+export interface KeyOwnerTable {
+  key_hash: string;
+  org_id: string;
+  created_at: InstantWithDefault;
+}
+
+export interface SpendSourceMarkTable {
+  singleton: Generated<boolean>;
+  low_water_mark: Instant;
+  swept_at: Instant;
+  source_rows: BigInteger;
+}
+
+export interface BillingAlertTable {
+  alert_key: string;
+  kind: "source_rows_deleted" | "partition_missing" | "ledger_gap";
+  message: string;
+  facts: Json;
+  raised_at: InstantWithDefault;
+  cleared_at: Instant | null;
+}
+
+export interface CompletenessAuditTable {
+  audit_id: ColumnType<string, never, never>;
+  range_from: Instant;
+  range_to: Instant;
+  started_at: Instant;
+  finished_at: Instant;
+  compared_rows: BigInteger;
+  gaps: number;
+  missing_rows: BigInteger;
+  missing_usd: Amount;
+  healed_rows: BigInteger;
+}
+
+export type SpendReviewReason =
+  | "no_org"
+  | "unknown_org"
+  | "no_request_id"
+  | "bad_spend"
+  | "recycled_id"
+  | "unlinked_refund"
+  | "excess_refund"
+  | "zero_price";
 
 export interface SpendReviewTable {
   review_key: string;
@@ -197,6 +277,12 @@ export interface SpendReviewTable {
   occurred_at: Instant;
   first_seen_at: InstantWithDefault;
   resolved_at: Instant | null;
+  org_id: string | null;
+  session_id: string | null;
+  key_hash: string | null;
+  prompt_tokens: Generated<number>;
+  completion_tokens: Generated<number>;
+  resolution: "billed" | "dismissed" | null;
 }
 
 export interface WorkerPassTable {
@@ -222,110 +308,6 @@ export interface GatewaySessionTable {
   ended_at: Instant | null;
 }
 
-export type OrgState = "unconfigured" | "trial" | "active" | "grace" | "exhausted" | "suspended";
-
-export interface OrgGateTable {
-  org_id: string;
-  state: Generated<OrgState>;
-  state_since: InstantWithDefault;
-  exhausted_by: "grace" | "overdraft" | "balance" | null;
-  grace_until: Instant | null;
-  suspended_reason: string | null;
-  plan: Generated<"paid" | "trial">;
-  grace_ms: Generated<number>;
-  overdraft_credits: AmountWithDefault;
-  min_credits: AmountWithDefault;
-  max_sessions: number | null;
-  low_balance_credits: AmountWithDefault;
-  low_balance_told: Generated<boolean>;
-  credits_per_spend_usd: Amount | null;
-  remote_granted_credits: Amount | null;
-  remote_next_reset_at: Instant | null;
-  reconciled_at: Instant | null;
-  reconcile_wanted_at: Instant | null;
-  reconcile_retry_at: Instant | null;
-  reconcile_problem: string | null;
-}
-
-export interface BalanceReconciliationTable {
-  reconciliation_id: ColumnType<string, never, never>;
-  org_id: string;
-  trigger: "first_sight" | "scheduled" | "on_demand" | "top_up";
-  before_credits: Amount | null;
-  remote_credits: Amount;
-  unposted_credits: Amount;
-  uncertain_credits: Amount;
-  after_credits: Amount;
-  grant_credits: Amount;
-  drift_credits: Amount;
-  severity: "none" | "info" | "warn" | "critical";
-  cause: "first_sight" | "agrees" | "grant" | "period_reset" | "sink_took_more" | "sink_took_less";
-  reconciled_at: Instant;
-}
-
-export interface KeyReservationTable {
-  session_id: string;
-  key_generation: number;
-  org_id: string;
-  key_hash: string | null;
-  budget_usd: Amount;
-  applied_usd: Amount;
-  spent_usd: AmountWithDefault;
-  limit_usd: Amount | null;
-  blocked: Generated<boolean>;
-  applied_blocked: Generated<boolean>;
-  created_at: Instant;
-  released_at: Instant | null;
-}
-
-export interface TopUpPolicyTable {
-  org_id: string;
-  enabled: Generated<boolean>;
-  plan_id: string;
-  pack_credits: Amount;
-  threshold_credits: AmountWithDefault;
-  max_packs_per_month: Generated<number>;
-  min_interval_ms: Generated<number>;
-  breaker_until: Instant | null;
-  breaker_reason: string | null;
-}
-
-export interface TopUpTable {
-  top_up_id: string;
-  org_id: string;
-  month: string;
-  pack_number: number;
-  idempotency_key: string;
-  plan_id: string;
-  credits: Amount;
-  state: Generated<"charging" | "unknown" | "paid" | "declined" | "needs_review">;
-  granted_before: Amount | null;
-  lease_until: Instant | null;
-  attempt_count: Generated<number>;
-  next_attempt_at: Instant;
-  first_sent_at: Instant | null;
-  started_at: Instant;
-  finished_at: Instant | null;
-  error_code: string | null;
-  error_message: string | null;
-}
-
-export interface WebhookEventTable {
-  event_id: Generated<string>;
-  event_key: string;
-  type: string;
-  org_id: string;
-  payload: Json;
-  state: Generated<"pending" | "delivered" | "dead">;
-  created_at: Instant;
-  lease_until: Instant | null;
-  next_attempt_at: Instant;
-  attempt_count: Generated<number>;
-  last_status: number | null;
-  last_error: string | null;
-  delivered_at: Instant | null;
-}
-
 /** Every table the product's statements name. The first three are LiteLLM's, in its own schema. */
 export interface Database {
   LiteLLM_SpendLogs: SpendLogTable;
@@ -337,7 +319,21 @@ export interface Database {
   billing_accounts: BillingAccountTable;
   settlement_batches: SettlementBatchTable;
   settlement_attempts: SettlementAttemptTable;
+  settlement_org_backoff: SettlementOrgBackoffTable;
+  settlement_circuits: SettlementCircuitTable;
+  settlement_flush_requests: SettlementFlushRequestTable;
+  sink_customers: SinkCustomerTable;
+  sink_shadow_results: SinkShadowResultTable;
+  delivery_findings: DeliveryFindingTable;
+  settlement_corrections: SettlementCorrectionTable;
   billing_events: BillingEventTable;
+  billing_event_keys: BillingEventKeyTable;
+  rate_cards: RateCardTable;
+  retired_event_sums: RetiredEventSumTable;
+  key_owners: KeyOwnerTable;
+  spend_source_marks: SpendSourceMarkTable;
+  billing_alerts: BillingAlertTable;
+  completeness_audits: CompletenessAuditTable;
   spend_reviews: SpendReviewTable;
   worker_passes: WorkerPassTable;
   gateway_sessions: GatewaySessionTable;

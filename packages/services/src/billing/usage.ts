@@ -186,7 +186,7 @@ export interface BillingStatus {
   readonly reviews: Readonly<Record<SpendReviewReason, number>>;
 }
 
-const STATES = ["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead"] as const satisfies readonly SettlementState[];
+const STATES = ["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead", "shortfall"] as const satisfies readonly SettlementState[];
 const REASONS = ["no_org", "no_request_id", "bad_spend"] as const satisfies readonly SpendReviewReason[];
 
 /** Where every credit of the deployment is now. Read only. */

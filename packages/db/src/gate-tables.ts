@@ -1,0 +1,107 @@
+/** Tables of migration 0007: the gate, balances, top-ups, outgoing events. */
+import type { ColumnType, Generated } from "kysely";
+import type { Amount, AmountWithDefault, Instant, InstantWithDefault, Json } from "./column-types.ts";
+
+export type OrgState = "unconfigured" | "trial" | "active" | "grace" | "exhausted" | "suspended";
+
+export interface OrgGateTable {
+  org_id: string;
+  state: Generated<OrgState>;
+  state_since: InstantWithDefault;
+  exhausted_by: "grace" | "overdraft" | "balance" | null;
+  grace_until: Instant | null;
+  suspended_reason: string | null;
+  plan: Generated<"paid" | "trial">;
+  grace_ms: Generated<number>;
+  overdraft_credits: AmountWithDefault;
+  min_credits: AmountWithDefault;
+  max_sessions: number | null;
+  low_balance_credits: AmountWithDefault;
+  low_balance_told: Generated<boolean>;
+  credits_per_spend_usd: Amount | null;
+  remote_granted_credits: Amount | null;
+  remote_next_reset_at: Instant | null;
+  reconciled_at: Instant | null;
+  reconcile_wanted_at: Instant | null;
+  reconcile_retry_at: Instant | null;
+  reconcile_problem: string | null;
+}
+
+export interface BalanceReconciliationTable {
+  reconciliation_id: ColumnType<string, never, never>;
+  org_id: string;
+  trigger: "first_sight" | "scheduled" | "on_demand" | "top_up";
+  before_credits: Amount | null;
+  remote_credits: Amount;
+  unposted_credits: Amount;
+  uncertain_credits: Amount;
+  after_credits: Amount;
+  grant_credits: Amount;
+  drift_credits: Amount;
+  severity: "none" | "info" | "warn" | "critical";
+  cause: "first_sight" | "agrees" | "grant" | "period_reset" | "sink_took_more" | "sink_took_less";
+  reconciled_at: Instant;
+}
+
+export interface KeyReservationTable {
+  session_id: string;
+  key_generation: number;
+  org_id: string;
+  key_hash: string | null;
+  budget_usd: Amount;
+  applied_usd: Amount;
+  spent_usd: AmountWithDefault;
+  limit_usd: Amount | null;
+  blocked: Generated<boolean>;
+  applied_blocked: Generated<boolean>;
+  created_at: Instant;
+  released_at: Instant | null;
+}
+
+export interface TopUpPolicyTable {
+  org_id: string;
+  enabled: Generated<boolean>;
+  plan_id: string;
+  pack_credits: Amount;
+  threshold_credits: AmountWithDefault;
+  max_packs_per_month: Generated<number>;
+  min_interval_ms: Generated<number>;
+  breaker_until: Instant | null;
+  breaker_reason: string | null;
+}
+
+export interface TopUpTable {
+  top_up_id: string;
+  org_id: string;
+  month: string;
+  pack_number: number;
+  idempotency_key: string;
+  plan_id: string;
+  credits: Amount;
+  state: Generated<"charging" | "unknown" | "paid" | "declined" | "needs_review">;
+  granted_before: Amount | null;
+  lease_until: Instant | null;
+  attempt_count: Generated<number>;
+  next_attempt_at: Instant;
+  first_sent_at: Instant | null;
+  started_at: Instant;
+  finished_at: Instant | null;
+  error_code: string | null;
+  error_message: string | null;
+}
+
+export interface WebhookEventTable {
+  event_id: Generated<string>;
+  event_key: string;
+  type: string;
+  org_id: string;
+  payload: Json;
+  state: Generated<"pending" | "delivered" | "dead">;
+  created_at: Instant;
+  lease_until: Instant | null;
+  next_attempt_at: Instant;
+  attempt_count: Generated<number>;
+  last_status: number | null;
+  last_error: string | null;
+  delivered_at: Instant | null;
+}
