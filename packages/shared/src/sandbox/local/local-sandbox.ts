@@ -27,6 +27,12 @@ function killGroup({ pid }: ChildProcess): void {
   if (pid !== undefined) killQuietly(-pid);
 }
 
+interface SpawnOptions {
+  readonly environment: Readonly<Record<string, string>> | undefined;
+  readonly workdir: string;
+  readonly stdio: ["ignore", "pipe" | number, "pipe" | number];
+}
+
 /** A handle on a running local sandbox; any number of them may exist, also in several processes. */
 export class LocalSandbox implements Sandbox {
   readonly id: string;
@@ -51,11 +57,11 @@ export class LocalSandbox implements Sandbox {
     const { timeoutMs = 60_000, environment, workingFolder, maxOutputBytes = 2 ** 20 } = options;
     if (workingFolder !== undefined) checkSandboxPath(workingFolder);
     const workdir = join(this.#home, workingFolder ?? "");
-    const { child, exited } = await this.#spawn(command, { environment, workdir, stdio: ["ignore", "pipe", "pipe"] });
+    const output = (stream: Readable | null) => collectOutput(stream ?? Readable.from([]), maxOutputBytes);
+    const { child, ended } = await this.#spawn(command, { environment, workdir, stdio: ["ignore", "pipe", "pipe"] }, (started, exited) => Promise.all([exited, output(started.stdout), output(started.stderr)]));
     const limitMs = Math.ceil(timeoutMs / 1000) * 1000;
     try {
-      const output = (stream: Readable | null) => collectOutput(stream ?? Readable.from([]), maxOutputBytes);
-      const [status, stdout, stderr] = await withDeadline(Promise.all([exited, output(child.stdout), output(child.stderr)]), limitMs);
+      const [status, stdout, stderr] = await withDeadline(ended, limitMs);
       return { status, stdout: stdout.text, stderr: stderr.text, truncated: stdout.truncated || stderr.truncated };
     } catch (error) {
       killGroup(child);
@@ -67,9 +73,9 @@ export class LocalSandbox implements Sandbox {
   async start(command: readonly string[], { logPath, environment }: { readonly logPath: string; readonly environment?: Readonly<Record<string, string>> }): Promise<SandboxProcess> {
     const log = await this.#openForWriting(logPath, constants.O_APPEND);
     try {
-      const { child, exited } = await this.#spawn(command, { environment, workdir: this.#home, stdio: ["ignore", log.fd, log.fd] });
+      const { child, ended } = await this.#spawn(command, { environment, workdir: this.#home, stdio: ["ignore", log.fd, log.fd] }, (_started, exited) => exited);
       child.unref();
-      return { exited };
+      return { exited: ended };
     } finally {
       await log.close();
     }
@@ -129,17 +135,21 @@ export class LocalSandbox implements Sandbox {
     if (record?.id !== this.id || !isRunning(record)) throw new AppError("sandbox_not_found", `The local sandbox ${this.id} has ended.`);
   }
 
-  /** Its own process group, only the given variables. */
-  async #spawn(command: readonly string[], options: { environment: Readonly<Record<string, string>> | undefined; workdir: string; stdio: ["ignore", "pipe" | number, "pipe" | number] }): Promise<{ child: ChildProcess; exited: Promise<number> }> {
+  /**
+   * Its own process group, only the given variables. `watch` is called before the first await: a short command is over by
+   * then, and Node throws away what nobody has begun to read.
+   */
+  async #spawn<T>(command: readonly string[], options: SpawnOptions, watch: (child: ChildProcess, exited: Promise<number>) => Promise<T>): Promise<{ child: ChildProcess; ended: Promise<T> }> {
     checkCommand(command);
     checkEnvironment(options.environment ?? {});
     await this.#checkRunning();
     const [program = "", ...args] = command;
     const child = spawn(program, args, { cwd: options.workdir, env: this.#environment(options.environment), detached: true, stdio: options.stdio });
-    // Listened for from the first moment: a short command has ended before the next await is over.
     const exited = new Promise<number>((resolve) => {
       child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : osConstants.signals[signal])));
     });
+    const ended = watch(child, exited);
+    ended.catch(() => undefined);
     try {
       await once(child, "spawn");
     } catch (error) {
@@ -153,7 +163,7 @@ export class LocalSandbox implements Sandbox {
       killGroup(child);
       throw error;
     }
-    return { child, exited };
+    return { child, ended };
   }
 
   #environment(added: Readonly<Record<string, string>> = {}): Record<string, string> {

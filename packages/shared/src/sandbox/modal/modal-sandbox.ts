@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { AppError } from "../../errors/index.ts";
+import { AppError, isAppError } from "../../errors/index.ts";
 import { collectOutput } from "../collected-output.ts";
 import { withDeadline } from "../deadline.ts";
 import type { ExecOptions, ExecResult, Sandbox, SandboxFiles, SandboxPort, SandboxProcess } from "../provider.ts";
@@ -53,7 +53,7 @@ export class ModalSandboxHandle implements Sandbox {
       return result;
     } catch (error) {
       if (Date.now() - began >= limitMs) throw timedOut();
-      throw this.#error(error, `${command[0]} could not be run in the sandbox ${this.id}`, "sandbox_exec_failed");
+      throw await this.#error(error, `${command[0]} could not be run in the sandbox ${this.id}`, "sandbox_exec_failed");
     }
   }
 
@@ -68,7 +68,7 @@ export class ModalSandboxHandle implements Sandbox {
       const process = await withDeadline(started, startTimeoutMs);
       return { exited: process.wait().catch(() => undefined) };
     } catch (error) {
-      throw this.#error(error, `${command[0]} could not be started in the sandbox ${this.id}`, "sandbox_exec_failed");
+      throw await this.#error(error, `${command[0]} could not be started in the sandbox ${this.id}`, "sandbox_exec_failed");
     }
   }
 
@@ -79,7 +79,7 @@ export class ModalSandboxHandle implements Sandbox {
         const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
         await withDeadline(this.#sandbox.filesystem.writeBytes(bytes, this.#path(path)), fileTimeoutMs);
       } catch (error) {
-        throw this.#error(error, `${path} could not be written in the sandbox ${this.id}`, "sandbox_exec_failed");
+        throw await this.#error(error, `${path} could not be written in the sandbox ${this.id}`, "sandbox_exec_failed");
       }
     }
   }
@@ -89,7 +89,7 @@ export class ModalSandboxHandle implements Sandbox {
     try {
       return await withDeadline(this.#sandbox.filesystem.readBytes(this.#path(path)), fileTimeoutMs);
     } catch (error) {
-      throw this.#error(error, `${path} could not be read in the sandbox ${this.id}`, "sandbox_exec_failed");
+      throw await this.#error(error, `${path} could not be read in the sandbox ${this.id}`, "sandbox_exec_failed");
     }
   }
 
@@ -98,7 +98,7 @@ export class ModalSandboxHandle implements Sandbox {
     try {
       return (await this.#sandbox.snapshotFilesystem({ timeoutMs: snapshotTimeoutMs })).imageId;
     } catch (error) {
-      throw this.#error(error, `The sandbox ${this.id} could not be kept as a snapshot`, "sandbox_snapshot_failed");
+      throw await this.#error(error, `The sandbox ${this.id} could not be kept as a snapshot`, "sandbox_snapshot_failed");
     }
   }
 
@@ -122,11 +122,19 @@ export class ModalSandboxHandle implements Sandbox {
     return posix.join(this.#context.homeFolder, path);
   }
 
-  #error(error: unknown, failed: string, otherwise: "sandbox_exec_failed" | "sandbox_snapshot_failed"): AppError {
-    // A sandbox that has ended refuses commands as a state, not as a thing that is missing.
-    if (error instanceof Error && (error.name === "ConflictError" || error.name === "ClientClosedError")) {
-      return new AppError("sandbox_not_found", `The sandbox ${this.id} has ended.`, { details: { status: modalStatus(error) } });
-    }
+  async #error(error: unknown, failed: string, otherwise: "sandbox_exec_failed" | "sandbox_snapshot_failed"): Promise<AppError> {
+    if (await this.#hasEnded(error)) return new AppError("sandbox_not_found", `The sandbox ${this.id} has ended.`, { details: { status: modalStatus(error) } });
     return modalError(error, { failed, otherwise, ...(this.#context.secrets && { secrets: this.#context.secrets }) });
+  }
+
+  /** A sandbox that has ended refuses commands in many ways, so it is asked. When it cannot be asked, it counts as running. */
+  async #hasEnded(error: unknown): Promise<boolean> {
+    if (isAppError(error)) return false;
+    if (error instanceof Error && error.name === "ClientClosedError") return true;
+    try {
+      return (await withDeadline(this.#sandbox.poll(), graceMs)) !== null;
+    } catch (unknown) {
+      return modalStatus(unknown) === "NOT_FOUND";
+    }
   }
 }
