@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
+import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
 import type { SessionKeys } from "@proliferate/services/sessions/session-keys";
 import type { GatewayVariables } from "./request-id.ts";
 
@@ -15,6 +16,8 @@ export interface GatewayDependencies {
   /** For titles and summaries, where the session's key allows it. */
   readonly smallModel: string;
   readonly proxy: LLMProxy;
+  /** The billing gate; absent: off. */
+  readonly admission?: SessionAdmission | undefined;
 }
 
 /** The LLM proxy, as the gateway sees it. */

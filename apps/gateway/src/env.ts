@@ -21,6 +21,7 @@ export const GATEWAY_ENVIRONMENT = {
   GATEWAY_API_TOKEN: apiTokens.describe(`Bearer tokens that /v1 accepts, separated by commas; each at least ${MIN_TOKEN_LENGTH} characters. Two at once make rotation possible`),
   GATEWAY_DEFAULT_MODEL: z.string().default("claude-sonnet-5").describe("Model of a session that names none; a name of litellm/config.yaml"),
   GATEWAY_SMALL_MODEL: z.string().default("claude-haiku-4-5").describe("Model that agents use for titles, where the session's key allows it and its provider is that of the session's model"),
+  BILLING_GATE: z.enum(["off", "enforce"]).default("off").describe("enforce: a session starts only if its org has credits, and its key may spend no more than they are worth; the worker must run, with LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
 } as const;
 
 export interface GatewayConfig {
@@ -30,6 +31,7 @@ export interface GatewayConfig {
   readonly apiTokens: readonly string[];
   readonly defaultModel: string;
   readonly smallModel: string;
+  readonly billingGate: "off" | "enforce";
 }
 
 /** Throws one `env_invalid` that names every wrong variable. */
@@ -44,5 +46,6 @@ export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
     apiTokens: variables.GATEWAY_API_TOKEN,
     defaultModel: variables.GATEWAY_DEFAULT_MODEL,
     smallModel: variables.GATEWAY_SMALL_MODEL,
+    billingGate: variables.BILLING_GATE,
   };
 }

@@ -1,6 +1,7 @@
 import { createAdaptorServer } from "@hono/node-server";
 import { openDatabase } from "@proliferate/db";
 import { listen, runProcess } from "@proliferate/runtime";
+import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
 import { parseLLMProxyConfig } from "@proliferate/shared";
 import type { Server } from "node:http";
 import { parseGatewayConfig } from "./env.ts";
@@ -17,7 +18,8 @@ await runProcess("gateway", async (lifecycle, logger) => {
     onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost"),
   });
   lifecycle.own("database", { stop: () => db.destroy() });
-  const app = createServer({ db, logger, proxy, apiTokens: config.apiTokens, defaultModel: config.defaultModel, smallModel: config.smallModel });
+  const admission = config.billingGate === "enforce" ? createSessionAdmission(db) : undefined;
+  const app = createServer({ db, logger, proxy, apiTokens: config.apiTokens, defaultModel: config.defaultModel, smallModel: config.smallModel, admission });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   const listener = lifecycle.own("http", await listen(server, { port: config.port, portVariable: "GATEWAY_PORT" }));
   return { ports: { gateway: listener.port } };

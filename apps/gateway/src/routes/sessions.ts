@@ -18,6 +18,9 @@ import { sandboxSettings } from "../sandbox-settings.ts";
 const sessionPath = z.object({ session_id: resourceIdSchema });
 const json = <Schema extends z.ZodType>(description: string, schema: Schema) => ({ description, content: { "application/json": { schema } } });
 
+/** What the billing gate may answer, where it is on. */
+const GATE_CODES = ["no_credits", "grace_expired", "billing_not_configured", "billing_state_blocked", "concurrent_session_limit"] as const;
+
 const create = createRoute({
   method: "post",
   path: "/v1/sessions",
@@ -27,7 +30,7 @@ const create = createRoute({
   request: { body: { required: true, content: { "application/json": { schema: createSessionRequestSchema.meta({ id: "CreateSession" }) } } } },
   responses: {
     201: json("The session runs; `api_key` is shown this once.", createSessionResponseSchema.meta({ id: "StartedSession" })),
-    ...errorResponses("invalid_json", "request_too_large", "model_not_found", "session_conflict", "budget_exceeded", "llm_proxy_failed"),
+    ...errorResponses("invalid_json", "request_too_large", "model_not_found", "session_conflict", "budget_exceeded", "llm_proxy_failed", ...GATE_CODES),
   },
 });
 
@@ -64,11 +67,11 @@ const end = createRoute({
 
 /** `/v1/sessions`: parse, call one service function, reply. */
 export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies): void {
-  const { db, proxy } = deps;
+  const { db, proxy, admission } = deps;
   app.openapi(create, async (context) => {
     const body = context.req.valid("json");
     const started = await startSession(
-      { db, keys: proxy.keys },
+      { db, keys: proxy.keys, admission },
       {
         sessionId: body.session_id ?? `ses_${randomUUID()}`,
         orgId: body.org_id,
@@ -103,7 +106,7 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
   });
   app.openapi(get, async (context) => context.json(await getSession(db, context.req.valid("param").session_id), 200));
   app.openapi(end, async (context) => {
-    const ended = await endSession({ db, keys: proxy.keys }, context.req.valid("param").session_id);
+    const ended = await endSession({ db, keys: proxy.keys, admission }, context.req.valid("param").session_id);
     return context.json(describeSession(ended), 200);
   });
 }

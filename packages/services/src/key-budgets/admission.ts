@@ -4,6 +4,7 @@ import type { DecimalText } from "@proliferate/shared/money";
 import { ensureOrg } from "../billing-gate/db.ts";
 import { findRefusal, moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "../sessions/db.ts";
+import type { SessionAdmission } from "../sessions/session-admission.ts";
 import { deleteReservation, insertReservation, readReservations, releaseReservations, updateSpent, writeKeyHash } from "./db.ts";
 
 export interface AdmissionRequest {
@@ -47,6 +48,16 @@ export async function confirmAdmission(db: DatabaseClient, key: { readonly sessi
 /** Takes a reservation back whose key was certainly never made. Idempotent. */
 export async function cancelAdmission(db: DatabaseClient, sessionId: string, keyGeneration: number): Promise<void> {
   await deleteReservation(db, sessionId, keyGeneration);
+}
+
+/** The gate and the reservations, as sessions use them. */
+export function createSessionAdmission(db: DatabaseClient): SessionAdmission {
+  return {
+    admit: (request) => admitSession(db, request),
+    confirm: (key) => confirmAdmission(db, key),
+    cancel: (sessionId, keyGeneration) => cancelAdmission(db, sessionId, keyGeneration),
+    release: (sessionId) => releaseSession(db, sessionId),
+  };
 }
 
 /** Releases all that a session holds but what is still under way. To be called after its keys were revoked. Idempotent. */

@@ -7,9 +7,10 @@ import type { SessionDependencies } from "./start-session.ts";
  * that a crash left behind goes too. Throws `session_not_found`, or what the proxy client throws; then the session stays
  * `ending`, accepts no key, and the call may be repeated.
  */
-export async function endSession({ db, keys }: SessionDependencies, sessionId: string): Promise<SessionRow> {
+export async function endSession({ db, keys, admission }: SessionDependencies, sessionId: string): Promise<SessionRow> {
   if (!(await markSessionEnding(db, sessionId))) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
   await keys.revokeAll(sessionId);
+  await admission?.release(sessionId);
   const ended = await markSessionEnded(db, sessionId);
   if (!ended) throw new AppError("session_not_found", `Session ${sessionId} was removed while it ended.`);
   return ended;

@@ -3,6 +3,7 @@ import { AppError, isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import { claimSession, discardSession, findSession, recordSessionKey, type SessionRow, type SessionSettings } from "./db.ts";
 import { allowsModel, modelSpellings } from "./model-name.ts";
+import type { SessionAdmission } from "./session-admission.ts";
 import type { MintedKey, SessionKeys } from "./session-keys.ts";
 import { getSessionSpend } from "./session-spend.ts";
 
@@ -28,16 +29,31 @@ export interface StartedSession {
 export interface SessionDependencies {
   readonly db: DatabaseClient;
   readonly keys: SessionKeys;
+  /** Asks the billing gate before a key is minted, and keeps what keys may spend within the balance. Absent: the gate is off. */
+  readonly admission?: SessionAdmission | undefined;
 }
 
 /** After these the proxy certainly has no key of ours. After a time-out, say, it may have. */
-const NOTHING_MINTED = ["proxy_not_configured", "proxy_unauthorized", "proxy_rejected", "invalid_request", "budget_exceeded", "model_not_found"] as const;
+const NOTHING_MINTED = [
+  "proxy_not_configured",
+  "proxy_unauthorized",
+  "proxy_rejected",
+  "invalid_request",
+  "budget_exceeded",
+  "model_not_found",
+  "no_credits",
+  "grace_expired",
+  "billing_not_configured",
+  "billing_state_blocked",
+  "concurrent_session_limit",
+] as const;
 
 /**
  * Starts a session, or resumes one of the same org: the new key is recorded before older ones are revoked. The session's
  * budget covers all its keys: a new key gets what is left. Throws `session_conflict` (another org's id, an ended session,
- * a newer call), `budget_exceeded`, `invalid_request` (model outside models), `model_not_found` (not served), or what the proxy client throws; then a new
- * session leaves no row unless the proxy may have made a key, and a running one goes on with its old key.
+ * a newer call), `budget_exceeded`, `invalid_request` (model outside models), `model_not_found` (not served), what the billing
+ * gate throws, or what the proxy client throws; then a new session leaves no row unless the proxy may have made a key, and a
+ * running one goes on with its old key.
  */
 export async function startSession(deps: SessionDependencies, request: StartSessionRequest): Promise<StartedSession> {
   const claimed = await claimSession(deps.db, { ...request, model: request.model ?? request.defaultModel });
@@ -46,16 +62,20 @@ export async function startSession(deps: SessionDependencies, request: StartSess
   // Listed before the mint: a list made afterwards could hold the key of a still newer call, and revoke it.
   const olderKeys = claimed.key_generation === 1 ? [] : await deps.keys.list(claimed.session_id);
   const minted = await mintKey(deps, claimed, request).catch(async (error: unknown) => {
-    const firstKey = claimed.key_generation === 1;
-    if (firstKey && NOTHING_MINTED.some((code) => isAppError(error, code))) await discardSession(deps.db, claimed.session_id, 1);
+    if (NOTHING_MINTED.some((code) => isAppError(error, code))) {
+      await deps.admission?.cancel(claimed.session_id, claimed.key_generation);
+      if (claimed.key_generation === 1) await discardSession(deps.db, claimed.session_id, 1);
+    }
     throw error;
   });
   const session = await recordSessionKey(deps.db, { ...minted, sessionId: claimed.session_id, keyGeneration: claimed.key_generation }, request);
   if (!session) {
     await deps.keys.revoke([minted.keyHash]);
+    await deps.admission?.cancel(claimed.session_id, claimed.key_generation);
     throw new AppError("session_conflict", `Session ${request.sessionId} was started or ended by another call at the same time; that call stands.`);
   }
   if (olderKeys.length > 0) await deps.keys.revoke(olderKeys);
+  await deps.admission?.confirm({ sessionId: claimed.session_id, keyGeneration: claimed.key_generation, keyHash: minted.keyHash });
   return { session, apiKey: minted.apiKey, models: minted.models, resumed: claimed.key_hash !== null };
 }
 
@@ -65,17 +85,26 @@ async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: 
   if (!allowsModel(models, model)) {
     throw new AppError("invalid_request", `The session's model "${model}" is not among the models that its key allows.`, { param: "model" });
   }
+  const limitUsd = await remainingBudget(deps.db, claimed, request.maxBudgetUsd ?? claimed.max_budget_usd ?? undefined);
+  const maxBudgetUsd = await admit(deps, claimed, limitUsd);
   const minted = await deps.keys.mint({
     sessionId: claimed.session_id,
     orgId: claimed.org_id,
     models: [...new Set(models.flatMap(modelSpellings))],
-    maxBudgetUsd: await remainingBudget(deps.db, claimed, request.maxBudgetUsd ?? claimed.max_budget_usd ?? undefined),
+    maxBudgetUsd,
     duration: request.duration,
     metadata: request.metadata ?? claimed.metadata,
   });
   if (minted.models === undefined || (minted.models.length > 0 && allowsModel(minted.models, model))) return minted;
   await deps.keys.revoke([minted.keyHash]);
   throw new AppError("model_not_found", `The LLM proxy does not serve the model "${model}".`, { param: "model" });
+}
+
+/** The key's budget: the caller's limit, or the share of the org's balance that the gate admits, whichever is less. */
+async function admit({ admission }: SessionDependencies, claimed: SessionRow, limitUsd: string | undefined): Promise<string | undefined> {
+  if (admission === undefined) return limitUsd;
+  const operation = claimed.key_hash === null ? "session_start" : "session_resume";
+  return admission.admit({ orgId: claimed.org_id, sessionId: claimed.session_id, keyGeneration: claimed.key_generation, operation, limitUsd });
 }
 
 async function remainingBudget(db: DatabaseClient, claimed: SessionRow, maxBudgetUsd: string | undefined): Promise<string | undefined> {
