@@ -35,6 +35,7 @@ interface Manifest {
   readonly name: string;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
 }
 
@@ -85,7 +86,7 @@ test("every library that a package imports is in its package.json, and product c
     const manifest = manifestOf(folder);
     // The test tools of the whole repository stand in the root's package.json.
     const forTests = { ...manifestOf(".").devDependencies, ...manifest.devDependencies };
-    const product = new Set([manifest.name, ...Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })]);
+    const product = new Set([manifest.name, ...Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.peerDependencies })]);
     return sources
       .filter((path) => path.startsWith(`${folder}/`))
       .flatMap((path) => {
