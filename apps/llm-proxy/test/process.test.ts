@@ -90,6 +90,26 @@ describe.concurrent("a proxy that was killed", () => {
     expect(await inFlight(first)).toEqual(NOTHING_IN_FLIGHT);
   });
 
+  test("before the provider answered leaves a request that costs its estimated input: a crash makes nothing free", async (context) => {
+    const first = await stack(context);
+    first.provider.scriptNext({ fault: { kind: "hang_before_headers" } });
+    const answer = post(first, "/v1/messages", streamed).catch(() => undefined);
+    await context.expect.poll(() => first.provider.requests.length, { timeout: 5_000 }).toBe(1);
+    const { attempt_id: attemptId, estimated_input_tokens: inputTokens } = await first.database.db
+      .selectFrom("request_attempts")
+      .select(["attempt_id", "estimated_input_tokens"])
+      .executeTakeFirstOrThrow();
+
+    await first.proxy.kill();
+    await answer;
+    await secondProxy(context, first);
+
+    const row = await spendLogOf(first, attemptId);
+    expect(row).toMatchObject({ status: "failure", prompt_tokens: inputTokens, completion_tokens: 0, metadata: { estimated: true, recovered: true } });
+    expect(Number(row.spend)).toBeGreaterThan(0);
+    expect(await inFlight(first)).toEqual(NOTHING_IN_FLIGHT);
+  });
+
   test("is not taken for dead while it lives", async (context) => {
     const first = await stack(context);
     first.provider.scriptNext({ fault: { kind: "hang_mid_stream", afterFrames: 3 } });

@@ -60,10 +60,13 @@ export function outcomeOf(
   };
 }
 
-/** An attempt whose process died: what was checkpointed is paid; where nothing was, nothing can be proved and nothing is. */
+/**
+ * An attempt whose process died: what was checkpointed is paid; where nothing was, the estimated input is, as for a caller
+ * that left. It was on record to be sent at once, and a crash must not make it free.
+ */
 export function outcomeOfOrphan(attempt: AttemptRow, price: Price | undefined, endedAt: Date): AttemptOutcome {
   const { checkpoint } = attempt;
-  const usage = checkpoint?.usage ?? NO_USAGE;
+  const usage = checkpoint?.usage ?? { ...NO_USAGE, inputTokens: attempt.estimated_input_tokens };
   return {
     usage,
     cost: price ? costOf(price, usage) : NO_COST,
