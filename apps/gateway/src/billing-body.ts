@@ -1,5 +1,5 @@
 import type * as billing from "@proliferate/services/billing/usage";
-import type { BillingStatusResponse, LedgerBatch, LedgerEvent, LedgerResponse, OrgUsageResponse, UsageTotals } from "@proliferate/shared/contracts";
+import type { LedgerBatch, LedgerEvent, LedgerResponse, OrgUsageResponse, UsageTotals } from "@proliferate/shared/contracts";
 import { normalizeDecimal } from "@proliferate/shared/money";
 
 /** The bodies of the billing reports: wire names, shortest decimal text, ISO instants. */
@@ -63,18 +63,4 @@ const eventBody = (event: billing.LedgerEvent): LedgerEvent => ({
 /** Body of `GET /v1/orgs/{org_id}/ledger`. */
 export function ledgerBody(page: billing.LedgerPage): LedgerResponse {
   return { org_id: page.orgId, batches: page.batches.map(batchBody), events: page.events.map(eventBody), next_cursor: page.nextCursor };
-}
-
-/** Body of `GET /v1/billing/status`. */
-export function billingStatusBody(status: billing.BillingStatus): BillingStatusResponse {
-  const batches = Object.entries(status.batches).map(([state, { batches: count, credits }]) => [state, { batches: count, credits: normalizeDecimal(credits) }]);
-  return {
-    open_events: status.openEvents,
-    open_credits: normalizeDecimal(status.openCredits),
-    carry_credits: normalizeDecimal(status.carryCredits),
-    batches: Object.fromEntries(batches) as BillingStatusResponse["batches"],
-    needs_reconcile: status.needsReconcile,
-    oldest_unsettled_seconds: status.oldestUnsettledSeconds,
-    reviews: { ...status.reviews },
-  };
 }

@@ -8,7 +8,9 @@ import { BODY_LIMIT_BYTES, errorResponse } from "./error-response.ts";
 import { registerOpenApiDocument } from "./openapi.ts";
 import { assignRequestId, type GatewayVariables } from "./request-id.ts";
 import { registerBillingRoutes } from "./routes/billing.ts";
+import { registerBillingExportRoute } from "./routes/billing-export.ts";
 import { registerHealthRoutes } from "./routes/health.ts";
+import { registerMetricsRoute } from "./routes/metrics.ts";
 import { registerOrgRoutes } from "./routes/orgs.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 
@@ -27,6 +29,8 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   registerSessionRoutes(app, deps);
   registerOrgRoutes(app, deps);
   registerBillingRoutes(app, deps);
+  registerBillingExportRoute(app, deps);
+  registerMetricsRoute(app, deps);
   registerHealthRoutes(app, deps);
   registerOpenApiDocument(app);
   return app;

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { ERROR_CODES } from "@proliferate/shared/errors";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { billOneRequest } from "./billed-request.ts";
 import { startTestGateway, type TestGateway } from "./test-gateway.ts";
 
 interface Operation {
@@ -43,7 +44,7 @@ test("every operation states its summary, its token, its body and its path param
       token: operation.security !== undefined,
       body: operation.requestBody?.required === true,
       parameters: (operation.parameters ?? []).filter((parameter) => parameter.in === "path" && parameter.required).map(({ name }) => name),
-    }).toEqual({ path, summary: true, token: path.startsWith("/v1/"), body: method === "POST", parameters: inPath });
+    }).toEqual({ path, summary: true, token: path.startsWith("/v1/") || path === "/metrics", body: method === "POST" && !path.endsWith("/redrive"), parameters: inPath });
   }
 });
 
@@ -61,10 +62,11 @@ test("every error that a route documents has the status of its code, and every r
 
 test("every documented route really answers, with a status that it documents", async () => {
   await gateway.call("POST", "/v1/sessions", { session_id: "s1", org_id: "org_a" });
+  const batchId = await billOneRequest(gateway.database.db, "msg_1");
   const required: Readonly<Record<string, string>> = { "/v1/sessions": "?org_id=org_a" };
   for (const { method, path, operation } of operations) {
-    const concrete = path.replace("{session_id}", "s1").replace("{org_id}", "org_a");
+    const concrete = path.replace("{session_id}", "s1").replace("{org_id}", "org_a").replace("{id}", "msg_1").replace("{batch_id}", batchId);
     const { status } = await gateway.call(method, concrete + (method === "GET" ? (required[path] ?? "") : ""), method === "POST" ? { org_id: "org_a" } : undefined);
-    expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({ method, path, status: method === "POST" ? 201 : 200, documented: true });
+    expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({ method, path, status: path === "/v1/sessions" && method === "POST" ? 201 : 200, documented: true });
   }
 });

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { onServer } from "@proliferate/db/test-database";
 import { multiplyDecimals } from "@proliferate/shared/money";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { startTestGateway, type TestGateway } from "./test-gateway.ts";
@@ -9,7 +10,8 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   gateway.proxy.reset();
-  for (const table of ["gateway_sessions", "billing_events", "LiteLLM_SpendLogs"] as const) await gateway.database.db.deleteFrom(table).execute();
+  // Rows of the ledger cannot be deleted one by one.
+  await onServer(gateway.database.connectionString, 'truncate llm_gateway.gateway_sessions, llm_gateway.billing_events, litellm."LiteLLM_SpendLogs" cascade');
 });
 afterAll(() => gateway.stop());
 

@@ -69,5 +69,7 @@ async function request(url: string, method: string, body: unknown, headers: Read
     ...(raw === undefined ? {} : { body: raw }),
   });
   const text = await answer.text();
-  return { status: answer.status, headers: answer.headers, body: text === "" ? undefined : JSON.parse(text) };
+  return { status: answer.status, headers: answer.headers, body: text === "" ? undefined : isJson(answer) ? JSON.parse(text) : text };
 }
+
+const isJson = (answer: Response): boolean => /^application\/json\b/.test(answer.headers.get("content-type") ?? "");

@@ -1,22 +1,57 @@
-import { createRoute } from "@hono/zod-openapi";
-import { getBillingStatus } from "@proliferate/services/billing/usage";
-import { billingStatusSchema } from "@proliferate/shared/contracts";
-import { billingStatusBody } from "../billing-body.ts";
+import { createRoute, z } from "@hono/zod-openapi";
+import { explainBilling } from "@proliferate/services/billing/explain";
+import { redrive } from "@proliferate/services/billing/redrive";
+import { reportBody } from "@proliferate/services/billing/report-body";
+import { getOperatorStatus } from "@proliferate/services/billing/status";
+import { explanationSchema, operatorStatusQuerySchema, operatorStatusSchema, redriveResultSchema } from "@proliferate/shared/contracts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 
 const status = createRoute({
   method: "get",
   path: "/v1/billing/status",
-  summary: "Where every credit of this deployment is now",
+  summary: "Where every credit of this deployment is now, and whether spend rows and ledger agree",
   security: BEARER_SECURITY,
+  request: { query: operatorStatusQuerySchema },
   responses: {
-    200: { description: "Over all orgs.", content: { "application/json": { schema: billingStatusSchema.meta({ id: "BillingStatus" }) } } },
+    200: { description: "Over all orgs. The comparison reads both tables; `from` narrows it.", content: { "application/json": { schema: operatorStatusSchema.meta({ id: "BillingStatus" }) } } },
     ...errorResponses(),
   },
 });
 
-/** `/v1/billing`: the state of billing as a whole, for operators. */
+const explain = createRoute({
+  method: "get",
+  path: "/v1/billing/explain/{id}",
+  summary: "Spend row, rate, arithmetic, batch, attempts and balance behind a request, event, batch or review",
+  description: "`request:`, `event:` or `batch:` before the id says which is meant where two would fit.",
+  security: BEARER_SECURITY,
+  request: { params: z.object({ id: z.string().min(1).max(1_100) }) },
+  responses: {
+    200: { description: "The chain, as far as it goes.", content: { "application/json": { schema: explanationSchema.meta({ id: "Explanation" }) } } },
+    ...errorResponses("billing_not_found"),
+  },
+});
+
+const redriveBatch = createRoute({
+  method: "post",
+  path: "/v1/billing/batches/{batch_id}/redrive",
+  summary: "Send a batch again that rests undelivered, after its cause was corrected",
+  description: "Safe to repeat: a batch that is on its way or delivered is left as it is.",
+  security: BEARER_SECURITY,
+  request: { params: z.object({ batch_id: z.string().min(1).max(200) }) },
+  responses: {
+    200: { description: "What became of it.", content: { "application/json": { schema: redriveResultSchema.meta({ id: "Redrive" }) } } },
+    ...errorResponses("billing_not_found", "redrive_refused"),
+  },
+});
+
+/** `/v1/billing`: billing as a whole, for operators; the same functions as the command line's. */
 export function registerBillingRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
-  app.openapi(status, async (context) => context.json(billingStatusBody(await getBillingStatus(db)), 200));
+  app.openapi(status, async (context) => {
+    const { from } = context.req.valid("query");
+    const report = await getOperatorStatus(db, from === undefined ? {} : { from: new Date(from) });
+    return context.json(operatorStatusSchema.parse(reportBody(report)), 200);
+  });
+  app.openapi(explain, async (context) => context.json(explanationSchema.parse(reportBody(await explainBilling(db, context.req.valid("param").id))), 200));
+  app.openapi(redriveBatch, async (context) => context.json(redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").batch_id))), 200));
 }

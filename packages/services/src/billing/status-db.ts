@@ -57,7 +57,7 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
 }
 
 export interface DeliveryRow {
-  /** Credits on the ledger that are in no delivered batch, the carry included. */
+  /** Credits on the ledger that no sink has confirmed, the carry included; without what a capped balance will never pay. */
   readonly unposted_credits: string;
   /** Longest time since a batch was sealed that is not delivered. */
   readonly oldest_undelivered_seconds: string | null;
@@ -67,10 +67,10 @@ export interface DeliveryRow {
 
 export async function readDelivery(db: DatabaseExecutor): Promise<DeliveryRow> {
   const result = await sql<DeliveryRow>`
-    select trim_scale(coalesce(sum(credits) filter (where state <> 'delivered'), 0)
+    select trim_scale(coalesce(sum(credits - coalesce(deducted_credits, 0)) filter (where state not in ('delivered', 'shortfall')), 0)
         + (select coalesce(sum(credits), 0) from billing_events where batch_id is null)
         + (select coalesce(sum(carry_credits), 0) from billing_accounts)) as unposted_credits,
-      round(extract(epoch from billing_now() - min(sealed_at) filter (where state <> 'delivered'))) as oldest_undelivered_seconds,
+      round(extract(epoch from billing_now() - min(sealed_at) filter (where state not in ('delivered', 'shortfall')))) as oldest_undelivered_seconds,
       count(*) filter (where state in ('sealed', 'unknown', 'parked') and not needs_reconcile and next_attempt_at <= billing_now()) as due_batches,
       max(delivered_at) as last_delivered_at
     from settlement_batches`.execute(db);

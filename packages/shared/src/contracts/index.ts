@@ -1,2 +1,3 @@
+export * from "./billing.ts";
 export * from "./key-management.ts";
 export * from "./session.ts";

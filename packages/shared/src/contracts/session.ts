@@ -107,7 +107,7 @@ export const ledgerQuerySchema = z.object({
   cursor: z.string().max(500).optional(),
   limit: z.coerce.number().int().min(1).max(200).default(50),
 });
-export const settlementStateSchema = z.enum(["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead"]);
+export const settlementStateSchema = z.enum(["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead", "shortfall"]);
 export const ledgerEventSchema = z.object({
   event_id: z.string(),
   request_id: z.string(),

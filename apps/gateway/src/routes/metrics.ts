@@ -1,0 +1,21 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { createMetricsPage } from "@proliferate/runtime";
+import { collectBillingLags } from "@proliferate/services/metrics/billing-metrics";
+import { requireBearerToken } from "../auth.ts";
+import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
+import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+
+const metrics = createRoute({
+  method: "get",
+  path: "/metrics",
+  summary: "Lags and states of billing, and this process, for Prometheus",
+  security: BEARER_SECURITY,
+  responses: { 200: { description: "Prometheus' text format.", content: { "text/plain": { schema: z.string() } } }, ...errorResponses() },
+});
+
+/** `/metrics`, with a token: this port is often public, and what a company spends is nobody's business. */
+export function registerMetricsRoute(app: GatewayApp, { db, apiTokens }: GatewayDependencies): void {
+  const page = createMetricsPage([{ name: "billing_lags", collect: () => collectBillingLags(db) }]);
+  app.use("/metrics", requireBearerToken(apiTokens));
+  app.openapi(metrics, async (context) => context.text(await page.text(), 200, { "content-type": page.contentType }));
+}

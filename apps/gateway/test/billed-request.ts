@@ -1,0 +1,18 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { settle } from "@proliferate/services/billing/settlement";
+import type { DeliveryOutcome } from "@proliferate/services/billing/sink";
+import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { ScriptedSink } from "@proliferate/services/billing/test-sink";
+
+/** For tests only: a request of $0.01 that went all the way, or as far as the sink's scripted answer lets it. Returns its batch's id. */
+export async function billOneRequest(db: DatabaseClient, requestId: string, answer?: DeliveryOutcome): Promise<string> {
+  const orgId = `org_of_${requestId}`;
+  await insertSpendRows(db, [{ requestId, orgId, spendUsd: "0.01" }]);
+  await syncSpend(db, { rate: { markup: "3", creditsPerUsd: "100" } });
+  const sink = new ScriptedSink();
+  sink.script = () => answer;
+  await settle(db, { sink });
+  const batch = await db.selectFrom("settlement_batches").select("batch_id").where("org_id", "=", orgId).executeTakeFirstOrThrow();
+  return batch.batch_id;
+}

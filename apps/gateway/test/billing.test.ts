@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { billOneRequest } from "./billed-request.ts";
+import { startTestGateway, type TestGateway } from "./test-gateway.ts";
+
+let gateway: TestGateway;
+let deliveredBatch: string;
+let parkedBatch: string;
+let partBatch: string;
+beforeAll(async () => {
+  gateway = await startTestGateway();
+  const { db } = gateway.database;
+  deliveredBatch = await billOneRequest(db, "msg_1");
+  parkedBatch = await billOneRequest(db, "msg_2", { kind: "parked", status: 404, code: "customer_not_found" });
+  partBatch = await billOneRequest(db, "msg_3", { kind: "unapplied", status: 200, code: "shortfall", deductedCredits: "1" });
+});
+afterAll(() => gateway.stop());
+
+test("status compares source and ledger and names what a person must look at", async () => {
+  const { status, body } = await gateway.call("GET", "/v1/billing/status");
+
+  expect(status).toBe(200);
+  expect(body.completeness).toMatchObject({ source_rows: 3, source_usd: "0.03", billed_usd: "0.03", unbilled_usd: "0", difference_usd: "0" });
+  expect(body.problems.map((problem: { code: string }) => problem.code)).toEqual(["unapplied", "parked"]);
+});
+
+test("status can be narrowed by time, and refuses a time that is none", async () => {
+  expect((await gateway.call("GET", "/v1/billing/status?from=2100-01-01T00:00:00Z")).body.completeness).toMatchObject({ from: "2100-01-01T00:00:00.000Z", source_rows: 0 });
+  expect(await gateway.call("GET", "/v1/billing/status?from=2026-02-30T00:00:00Z")).toMatchObject({ status: 400, body: { error: { code: "invalid_request", param: "from" } } });
+});
+
+test("explain answers by request, batch and key", async () => {
+  const byRequest = await gateway.call("GET", "/v1/billing/explain/msg_1");
+  const byKey = await gateway.call("GET", `/v1/billing/explain/${encodeURIComponent(`pb:${deliveredBatch}`)}`);
+
+  expect(byRequest.body).toMatchObject({ kind: "request", source: { request_id: "msg_1" }, events: [{ arithmetic: { text: "0.01 USD x 3 x 100 = 3 credits", holds: true } }], batches: [{ batch_id: deliveredBatch, state: "delivered", attempts: [{ status: 200 }] }] });
+  expect(byKey.body).toMatchObject({ kind: "batch", batches: [{ batch_id: deliveredBatch }] });
+  expect(await gateway.call("GET", "/v1/billing/explain/msg_none")).toMatchObject({ status: 404, body: { error: { code: "billing_not_found" } } });
+});
+
+test("redrive makes a parked batch due again, once, and refuses one that was deducted in part", async () => {
+  expect(await gateway.call("POST", `/v1/billing/batches/${parkedBatch}/redrive`)).toMatchObject({ status: 200, body: { redriven: true, state: "sealed" } });
+  expect(await gateway.call("POST", `/v1/billing/batches/${parkedBatch}/redrive`)).toMatchObject({ status: 200, body: { redriven: false } });
+  expect(await gateway.call("POST", `/v1/billing/batches/${partBatch}/redrive`)).toMatchObject({ status: 409, body: { error: { code: "redrive_refused" } } });
+  expect(await gateway.call("POST", "/v1/billing/batches/none/redrive")).toMatchObject({ status: 404, body: { error: { code: "billing_not_found" } } });
+});
+
+test("export streams CSV or lines of JSON, and refuses an empty range before it begins", async () => {
+  const csv = await gateway.call("GET", "/v1/billing/export");
+  const json = await gateway.call("GET", "/v1/billing/export?format=json&org_id=org_of_msg_1");
+
+  expect(csv.headers.get("content-type")).toMatch(/^text\/csv/);
+  expect(csv.body.split("\r\n")).toHaveLength(5);
+  expect(JSON.parse(json.body)).toMatchObject({ request_id: "msg_1", credits: "3", batch_id: deliveredBatch });
+  expect(await gateway.call("GET", "/v1/billing/export?from=2026-02-02T00:00:00Z&to=2026-02-01T00:00:00Z")).toMatchObject({ status: 400, body: { error: { code: "invalid_request" } } });
+});
+
+test("a reader that leaves in the middle of an export holds no connection of the database", async () => {
+  const answer = await gateway.app.request("/v1/billing/export", { headers: { authorization: "Bearer test-token-0123456789" } });
+  await answer.body?.cancel();
+
+  // More than the pool has connections; each would wait for ever if the first ones were not given back.
+  for (let count = 0; count < 15; count++) expect((await gateway.call("GET", "/v1/billing/export?format=json")).status).toBe(200);
+});
+
+test("metrics need the token and have every state", async () => {
+  expect(await gateway.call("GET", "/metrics", undefined, { authorization: "" })).toMatchObject({ status: 401 });
+  const { status, headers, body } = await gateway.call("GET", "/metrics");
+
+  expect({ status, type: headers.get("content-type") }).toEqual({ status: 200, type: expect.stringMatching(/^text\/plain; version=/) });
+  expect(body).toContain('llm_gateway_billing_batches{state="unapplied"} 1');
+});

@@ -1,0 +1,152 @@
+import { z } from "zod";
+import { billingStatusSchema, resourceIdSchema, settlementStateSchema } from "./session.ts";
+
+/** The gateway's HTTP API for operators of billing. Amounts are decimal text, instants ISO 8601 in UTC. */
+
+const usd = z.string().describe("USD, exact decimal text");
+const credits = z.string().describe("credits, exact decimal text");
+const instant = z.iso.datetime({ offset: true });
+const ageSeconds = z.number().nullable();
+
+/** `GET /v1/billing/status`: where every credit of the deployment is now, and whether spend rows and ledger agree. */
+export const operatorStatusQuerySchema = z.object({ from: instant.optional().describe("compare only requests that began then or later") });
+export const operatorStatusSchema = billingStatusSchema.extend({
+  checked_at: instant,
+  completeness: z
+    .object({
+      from: instant.nullable(),
+      source_rows: z.number().int(),
+      source_usd: usd,
+      billed_usd: usd,
+      review_rows: z.number().int(),
+      review_usd: usd,
+      unbilled_rows: z.number().int(),
+      unbilled_usd: usd,
+      overdue_rows: z.number().int().describe("unbilled 10 minutes after their request ended"),
+      overdue_usd: usd,
+      overbilled_usd: usd,
+      oldest_unbilled_seconds: ageSeconds,
+      difference_usd: usd.describe("0, or the comparison itself erred"),
+    })
+    .describe("every spend row compared with its event, amount by amount"),
+  unposted_credits: credits.describe("on the ledger, not confirmed by the sink"),
+  oldest_undelivered_seconds: ageSeconds,
+  due_batches: z.number().int(),
+  last_delivered_at: instant.nullable(),
+  newest_source_row_seconds: ageSeconds,
+  attempts_in_flight: z.number().int(),
+  oldest_attempt_seconds: ageSeconds,
+  passes: z.array(z.object({ job: z.string(), age_ms: z.number() })),
+  unbalanced_orgs: z.array(z.string()),
+  problems: z.array(z.object({ code: z.string(), message: z.string() })).describe("what a person must look at; empty when all is well"),
+});
+export type OperatorStatusResponse = z.infer<typeof operatorStatusSchema>;
+
+const arithmetic = z.object({ text: z.string().describe("the equation, computed again"), holds: z.boolean() });
+const sourceRow = z.object({
+  request_id: z.string(),
+  call_type: z.string(),
+  status: z.string().nullable(),
+  team_id: z.string().nullable(),
+  user_id: z.string().nullable(),
+  key_hash: z.string(),
+  model: z.string(),
+  provider: z.string().nullable(),
+  prompt_tokens: z.number().int(),
+  completion_tokens: z.number().int(),
+  spend: z.string().describe("as the source spells it"),
+  started_at: instant,
+  ended_at: instant,
+});
+const review = z.object({
+  review_key: z.string(),
+  request_id: z.string(),
+  reason: z.string(),
+  spend_usd: z.string(),
+  model: z.string(),
+  occurred_at: instant,
+  first_seen_at: instant,
+  resolved_at: instant.nullable(),
+});
+const event = z.object({
+  event_id: z.string(),
+  idempotency_key: z.string(),
+  event_type: z.string(),
+  org_id: z.string(),
+  request_id: z.string(),
+  session_id: z.string().nullable(),
+  model: z.string(),
+  prompt_tokens: z.number().int(),
+  completion_tokens: z.number().int(),
+  spend_usd: usd,
+  markup: z.string(),
+  credits_per_usd: z.string(),
+  credits,
+  occurred_at: instant,
+  recorded_at: instant,
+  batch_id: z.string().nullable(),
+  arithmetic,
+});
+const batch = z.object({
+  batch_id: z.string(),
+  org_id: z.string(),
+  sequence: z.number().int(),
+  state: settlementStateSchema,
+  needs_reconcile: z.boolean(),
+  current_key: z.string(),
+  event_count: z.number().int(),
+  events_credits: credits,
+  carry_in: credits,
+  carry_out: credits,
+  credits,
+  sealed_at: instant,
+  delivered_at: instant.nullable(),
+  deducted_credits: credits.nullable(),
+  balance_after: credits.nullable(),
+  last_error_code: z.string().nullable(),
+  last_error: z.string().nullable(),
+  arithmetic,
+  attempts: z.array(
+    z.object({
+      attempt: z.number().int(),
+      idempotency_key: z.string(),
+      started_at: instant,
+      finished_at: instant.nullable(),
+      outcome: z.string().nullable(),
+      status: z.number().int().nullable(),
+      error_code: z.string().nullable(),
+    }),
+  ),
+  balance_effect: z.object({ before: credits, deducted: credits, after: credits }).nullable(),
+  verdict: z.string(),
+});
+
+/** `GET /v1/billing/explain/{id}`: the chain behind a request, event, batch or review. */
+export const explanationSchema = z.object({
+  asked: z.string(),
+  kind: z.enum(["request", "event", "batch", "review"]),
+  source: sourceRow.nullable(),
+  reviews: z.array(review),
+  events: z.array(event),
+  batches: z.array(batch),
+  verdict: z.string().describe("how far the chain goes and why it ends there"),
+});
+export type ExplanationResponse = z.infer<typeof explanationSchema>;
+
+/** `POST /v1/billing/batches/{batch_id}/redrive`. */
+export const redriveResultSchema = z.object({
+  batch_id: z.string(),
+  org_id: z.string(),
+  redriven: z.boolean().describe("false when there was nothing to do"),
+  state: z.string(),
+  message: z.string(),
+});
+export type RedriveResponse = z.infer<typeof redriveResultSchema>;
+
+/** `GET /v1/billing/export`. */
+export const exportQuerySchema = z.object({
+  format: z.enum(["csv", "json"]).default("csv").describe("json: one object a line"),
+  org_id: resourceIdSchema.optional(),
+  from: instant.optional(),
+  to: instant.optional(),
+});
