@@ -1,0 +1,119 @@
+import { addDecimals, subtractDecimals } from "@proliferate/shared/money";
+import type pg from "pg";
+import type { AutumnModel, BatchAtAutumn } from "./autumn-model.ts";
+
+interface BatchNow {
+  readonly batch_id: string;
+  readonly org_id: string;
+  readonly state: string;
+  readonly credits: string;
+  readonly needs_reconcile: boolean;
+}
+
+/** What must hold at every moment of every schedule. Returns what does not, or undefined. */
+export async function findViolation(observer: pg.Client, autumn: AutumnModel): Promise<string | undefined> {
+  if (autumn.violations.length > 0) return autumn.violations.join("; ");
+  const { rows } = await observer.query<{ violations: string[] | null; batches: BatchNow[] | null }>({ name: "invariants", text: INVARIANTS });
+  const { violations, batches } = rows[0] ?? { violations: null, batches: null };
+  if (violations) return violations.join("; ");
+  for (const batch of batches ?? []) {
+    const violation = compareBatch(batch, autumn.batches.get(batch.batch_id));
+    if (violation !== undefined) return violation;
+  }
+  return undefined;
+}
+
+/** Added up here, from the rows themselves, without the product's own reports. */
+const INVARIANTS = `
+  select (
+    select json_agg(violation) from (
+      select format('%s: events %s, batches %s, open %s, carry %s', a.org_id, e.total, b.total, e.open, a.carry_credits) as violation
+      from billing_accounts a
+      cross join lateral (select coalesce(sum(spend_usd * markup * credits_per_usd), 0) as total, coalesce(sum(credits) filter (where batch_id is null), 0) as open
+        from billing_events where org_id = a.org_id) e
+      cross join lateral (select coalesce(sum(credits), 0) as total from settlement_batches where org_id = a.org_id) b
+      where e.total <> b.total + e.open + a.carry_credits
+      union all
+      select format('the event of %s is not what its spend row says', e.request_id)
+      from billing_events e left join "LiteLLM_SpendLogs" s on s.request_id = e.request_id
+      where s.request_id is null or e.org_id <> s.team_id or e.spend_usd <> s.spend::text::numeric
+      union all
+      select format('%s has %s events', request_id, count(*)) from billing_events group by request_id having count(*) > 1
+      union all
+      select format('batch %s was sealed over %s, its events are %s', b.batch_id, b.events_credits, coalesce(e.credits, 0))
+      from settlement_batches b left join (select batch_id, sum(credits) as credits from billing_events group by batch_id) e on e.batch_id = b.batch_id
+      where b.events_credits <> coalesce(e.credits, 0)
+    ) found
+  ) as violations,
+  (select json_agg(json_build_object('batch_id', batch_id, 'org_id', org_id, 'state', state, 'credits', trim_scale(credits)::text, 'needs_reconcile', needs_reconcile))
+    from settlement_batches where credits <> 0) as batches`;
+
+/** What a batch's state says about the sink must be so. */
+function compareBatch(batch: BatchNow, books: BatchAtAutumn | undefined): string | undefined {
+  const taken = books ? books.applied - books.injected : 0;
+  const isOpen = (books?.queued ?? 0) > 0;
+  const name = `batch ${batch.batch_id} of ${batch.org_id} is ${batch.state}`;
+  switch (batch.state) {
+    case "delivered":
+      return taken === 1 || isOpen || (books?.lost ?? 0) > 0 ? undefined : `${name}, but Autumn took nothing`;
+    case "sealed":
+    case "parked":
+    case "dead":
+      return taken === 0 && !isOpen ? undefined : `${name}, but Autumn took it`;
+    case "unapplied":
+      return taken === 0 ? undefined : `${name}, but Autumn took it`;
+    default:
+      return undefined;
+  }
+}
+
+/** What must hold when all faults are over and everybody has finished: nothing is left, and all sums are the same. */
+export async function findUnfinished(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
+  const { rows } = await observer.query<{ unfinished: string | null; reviews: string; events: string }>({ name: "unfinished", text: UNFINISHED });
+  const { unfinished, reviews, events } = rows[0] ?? { unfinished: null, reviews: "", events: "" };
+  if (unfinished !== null) return `left at the end: ${unfinished}`;
+  if (Number(events) !== expected.events) return `${expected.events} spend rows can be billed, ${events} events were made`;
+  if (Number(reviews) !== expected.reviews) return `${expected.reviews} spend rows cannot be billed, ${reviews} are in review`;
+  return compareSums(observer, autumn, expected);
+}
+
+export interface ExpectedBilling {
+  readonly events: number;
+  readonly reviews: number;
+  /** Exact credits of all rows of each org, computed without the database. */
+  readonly creditsByOrg: ReadonlyMap<string, string>;
+}
+
+const UNFINISHED = `
+  select (select string_agg(format('batch %s of %s is %s (%s)', batch_id, org_id, state, coalesce(last_error_code, 'no error')), '; ')
+      from settlement_batches where state <> 'delivered' and not needs_reconcile) as unfinished,
+    (select count(*) from spend_reviews where resolved_at is null) as reviews, (select count(*) from billing_events) as events`;
+
+async function compareSums(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
+  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string; waiting: string[] | null }>({ name: "sums", text: SUMS });
+  const known = new Map(rows.map((row) => [row.org_id, row]));
+  for (const [orgId, credits] of expected.creditsByOrg) {
+    const { rest = "0", delivered = "0", waiting = null } = known.get(orgId) ?? {};
+    const difference = subtractDecimals(credits, addDecimals(rest, delivered));
+    if (difference !== "0") return `${orgId} used ${credits} credits; ${delivered} are delivered or wait for a comparison, ${rest} are carried or open; ${difference} are missing`;
+    const atAutumn = deductedFor(orgId, autumn, new Set(waiting));
+    if (subtractDecimals(atAutumn, delivered) !== "0") return `${orgId}: ${delivered} credits are delivered or wait for a comparison, Autumn took ${atAutumn} by our doing`;
+  }
+  return undefined;
+}
+
+const SUMS = `
+  select a.org_id, trim_scale(a.carry_credits + coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id and e.batch_id is null), 0))::text as rest,
+    coalesce((select trim_scale(sum(credits))::text from settlement_batches b where b.org_id = a.org_id), '0') as delivered,
+    (select json_agg(batch_id) from settlement_batches b where b.org_id = a.org_id and b.needs_reconcile and b.state <> 'delivered') as waiting
+  from billing_accounts a`;
+
+/** What Autumn took, without what it took twice by itself, and with what it lost by itself or nobody knows yet. */
+function deductedFor(orgId: string, autumn: AutumnModel, waiting: ReadonlySet<string>): string {
+  const amounts = [...autumn.batches].filter(([, books]) => books.orgId === orgId).flatMap(([batchId, books]) => {
+    const isExcused = books.lost > 0 || books.queued > 0 || waiting.has(batchId);
+    const times = isExcused ? 1 : books.applied - books.injected;
+    return Array.from({ length: times }, () => books.credits);
+  });
+  return addDecimals(...amounts);
+}

@@ -1,0 +1,54 @@
+import type { SettlementSink } from "../../src/billing/sink.ts";
+import type { StatementRewrite } from "./simulated-process.ts";
+
+/** A defect that is planted into the running code, to prove that the simulation finds it. */
+export interface Mutation {
+  readonly rewrite: StatementRewrite;
+  readonly sink: (sink: SettlementSink) => SettlementSink;
+}
+
+export const NO_MUTATION: Mutation = { rewrite: (statement) => statement, sink: (sink) => sink };
+
+/** Statement mutations must hit: a pattern that no longer occurs would make its test prove nothing. */
+function rewriting(pattern: RegExp, replacement: string): Mutation {
+  return { ...NO_MUTATION, rewrite: (statement) => statement.replace(pattern, replacement) };
+}
+
+/** What an engineer might break, by name. */
+export const MUTATIONS: Readonly<Record<string, Mutation>> = {
+  "fencing is disabled": rewriting(/(?<!set |, )\blease_token = (\$\d+)/g, "(lease_token = $1 or true)"),
+  "the lease is not respected, and no token fences": rewriting(/\(lease_until is null or lease_until <= billing_now\(\)\)/g, "true"),
+  "the carry is skipped": rewriting(/a\.carry_credits as carry_in/, "0::numeric as carry_in"),
+  "every attempt has a key of its own": {
+    ...NO_MUTATION,
+    sink: (sink) => {
+      let attempts = 0;
+      return { name: sink.name, deliver: (delivery) => sink.deliver({ ...delivery, idempotencyKey: `${delivery.idempotencyKey}/${(attempts += 1)}` }) };
+    },
+  },
+  "amounts pass through a float": rewriting(/s\.spend::text::numeric/, "s.spend::numeric"),
+  "rows are read behind a cursor": rewriting(/(where \(\$\d+::timestamp is null or s\."startTime" >= \$\d+::timestamp\))(?=\s+and case)/, `$1
+    and s."startTime" >= coalesce((select max(occurred_at) at time zone 'UTC' from billing_events), '-infinity')`),
+  "an attempt is not put on record before it is made": rewriting(/first_sent_at = coalesce\(first_sent_at, billing_now\(\)\),/, ""),
+  "keys are used although Autumn has forgotten them": rewriting(/and first_sent_at < billing_now\(\) - .*? interval '1 millisecond'/, "and false and $1::float8 is not null"),
+  "a success that took nothing counts as delivered": {
+    ...NO_MUTATION,
+    sink: (sink) => ({
+      name: sink.name,
+      deliver: async (delivery) => {
+        const outcome = await sink.deliver(delivery);
+        return outcome.kind === "unapplied" ? { kind: "delivered", status: 200, deductedCredits: delivery.credits } : outcome;
+      },
+    }),
+  },
+  "a lost answer is taken for a refusal": {
+    ...NO_MUTATION,
+    sink: (sink) => ({
+      name: sink.name,
+      deliver: async (delivery) => {
+        const outcome = await sink.deliver(delivery);
+        return outcome.kind === "unknown" ? { kind: "unavailable", code: "guessed" } : outcome;
+      },
+    }),
+  },
+};

@@ -1,0 +1,186 @@
+import { Random } from "./random.ts";
+
+/**
+ * What one seed does, as a list of moves. Every move can be made at any time (one that finds nothing to do does nothing),
+ * so a list from which moves were taken out is a schedule too: that is how a failing one is shrunk.
+ */
+export interface Schedule {
+  readonly seed: number;
+  readonly markup: string;
+  /** Autumn's clock minus the database's, at the start. */
+  readonly autumnSkewMs: number;
+  readonly moves: readonly Move[];
+}
+
+export type Move =
+  /** The worker makes so many steps; one that rests begins the job that `roll` names. `roll` also picks among what it has in flight. */
+  | { readonly kind: "work"; readonly worker: number; readonly steps: number; readonly roll: number }
+  /** kill -9: open transactions are rolled back, what is in flight is never heard of again. */
+  | { readonly kind: "crash"; readonly worker: number }
+  /** The worker's next statement fails as on a broken connection, before or after PostgreSQL executed it. */
+  | { readonly kind: "cut"; readonly worker: number; readonly isExecuted: boolean }
+  /** Spend rows, committed at once or inside an open transaction (`transaction` 0..2). */
+  | { readonly kind: "write"; readonly transaction: number | undefined; readonly rows: readonly PlannedRow[] }
+  | { readonly kind: "end_write"; readonly transaction: number; readonly isCommitted: boolean }
+  | { readonly kind: "time"; readonly passMs: number }
+  /** One clock is set by hand. */
+  | { readonly kind: "clock"; readonly whose: "autumn" | "database"; readonly byMs: number }
+  | { readonly kind: "faults"; readonly faults: readonly Fault[] }
+  /** Autumn cannot be reached until it is up again. */
+  | { readonly kind: "outage"; readonly isDown: boolean }
+  /** What Autumn has accepted but not applied is applied, or lost. */
+  | { readonly kind: "queue"; readonly isApplied: boolean }
+  | { readonly kind: "customer"; readonly org: string; readonly state: CustomerState }
+  /** A person makes one of the batches that rest undelivered due again. */
+  | { readonly kind: "redrive"; readonly roll: number };
+
+export type CustomerState = "ready" | "missing" | "no_balance";
+
+/** How one call goes wrong; "kept" and "released" say what becomes of its key. See `autumn-model.ts`. */
+export type Fault =
+  | "refused" // the connection is refused: nothing happens
+  | "too_many_requests" // 429
+  | "server_error" // 500 before anything happens; released
+  | "error_after_apply" // applied, then 500; released, so that a repeat deducts again
+  | "reset_before_claim" // broken before Autumn read it
+  | "reset_before_apply" // kept, nothing applied
+  | "reset_after_apply" // applied, the answer is lost; kept
+  | "hang" // no answer; applied later or never, by the queue; kept
+  | "accepted" // 202: applied later or never, by the queue; kept
+  | "duplicate_apply" // Autumn deducts twice for one call; kept
+  | "key_store_down"; // a repeat is not recognized
+
+export interface PlannedRow {
+  readonly requestId: string;
+  readonly org: string | null;
+  readonly spendUsd: string;
+  /** The start of the request before now; negative: the writer's clock is ahead. */
+  readonly ageMs: number;
+}
+
+export const ORGS = ["org_a", "org_b", "acme.io"] as const;
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+export const HOUR = 60 * MINUTE;
+
+/** The schedule of a seed: the same one, always. */
+export function createSchedule(seed: number): Schedule {
+  const random = new Random(seed);
+  const workers = random.weighted([[1, 1], [6, 2], [3, 3]]);
+  const writer = new RowWriter(random, seed);
+  const moves: Move[] = [{ kind: "write", transaction: undefined, rows: writer.rows() }];
+  const faultiness = random.pick([0, 0.5, 1, 2]);
+  // One clock is set by hand at most once, by an hour at most: more, and the sink's memory of keys is no day long.
+  const skew = random.pick(["none", "autumn_apart", "autumn_set", "database_set"]);
+  const hourOrLess = (): number => random.pick([-1, 1]) * random.pick([HOUR, random.whole(1, HOUR)]);
+  const length = random.whole(25, 90);
+  const setAt = random.whole(0, length);
+  for (let at = 0; at < length; at += 1) {
+    if (at === setAt && skew.endsWith("_set")) moves.push({ kind: "clock", whose: skew === "autumn_set" ? "autumn" : "database", byMs: hourOrLess() });
+    moves.push(...nextMoves({ random, workers, writer, faultiness }));
+  }
+  return { seed, markup: random.pick(["3", "2.5", "1.000001", "0.37"]), autumnSkewMs: skew === "autumn_apart" ? hourOrLess() : 0, moves };
+}
+
+interface Chance {
+  readonly random: Random;
+  readonly workers: number;
+  readonly writer: RowWriter;
+  readonly faultiness: number;
+}
+
+function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Move[] {
+  const worker = random.whole(0, workers - 1);
+  const kind = random.weighted([
+    [60, "work"],
+    [4 * faultiness, "crash"],
+    [2 * faultiness, "cut"],
+    [8, "write"],
+    [4, "end_write"],
+    [8, "time"],
+    [8 * faultiness, "faults"],
+    [1 * faultiness, "outage"],
+    [2, "queue"],
+    [1 * faultiness, "customer"],
+    [1, "redrive"],
+  ] as const);
+  switch (kind) {
+    case "work":
+      return [{ kind, worker, steps: random.weighted([[3, 1], [3, 3], [3, 8], [1, 40]]), roll: random.next() }];
+    case "crash":
+      return [{ kind, worker }];
+    case "cut":
+      return [{ kind, worker, isExecuted: random.isLucky(0.6) }];
+    case "write":
+      return [{ kind, transaction: random.isLucky(0.5) ? random.whole(0, 2) : undefined, rows: writer.rows() }];
+    case "end_write":
+      return [{ kind, transaction: random.whole(0, 2), isCommitted: random.isLucky(0.85) }];
+    case "time":
+      return [{ kind, passMs: random.weighted([[4, random.whole(1, 30) * SECOND], [4, 61 * SECOND], [3, 20 * MINUTE], [1, 6 * HOUR], [1, 25 * HOUR]]) }];
+    case "faults":
+      return [{ kind, faults: Array.from({ length: random.whole(1, 3) }, () => random.pick(FAULTS)) }];
+    case "outage":
+      return random.isLucky(0.3) ? [{ kind, isDown: true }, { kind: "time", passMs: 25 * HOUR }] : [{ kind, isDown: random.isLucky(0.4) }];
+    case "queue":
+      return [{ kind, isApplied: random.isLucky(0.6) }];
+    case "customer":
+      return [{ kind, org: random.pick(ORGS), state: random.pick(["ready", "missing", "no_balance"]) }];
+    case "redrive":
+      return [{ kind, roll: random.next() }];
+  }
+}
+
+const FAULTS = [
+  "refused", "too_many_requests", "server_error", "error_after_apply", "reset_before_claim", "reset_before_apply",
+  "reset_after_apply", "reset_after_apply", "hang", "accepted", "duplicate_apply", "key_store_down",
+] as const satisfies readonly Fault[];
+
+/** Plans spend rows of every kind that engines write. */
+class RowWriter {
+  readonly #random: Random;
+  readonly #prefix: string;
+  #count = 0;
+
+  constructor(random: Random, seed: number) {
+    this.#random = random;
+    this.#prefix = `req_${seed}`;
+  }
+
+  rows(): readonly PlannedRow[] {
+    return Array.from({ length: this.#random.whole(1, 5) }, () => this.#row());
+  }
+
+  #row(): PlannedRow {
+    const random = this.#random;
+    // One in ten repeats an id: an engine that writes its row again.
+    if (this.#count === 0 || random.isLucky(0.9)) this.#count += 1;
+    return {
+      requestId: random.isLucky(0.02) ? "" : `${this.#prefix}_${this.#count}`,
+      org: random.isLucky(0.06) ? random.pick([null, ""]) : random.pick(ORGS),
+      spendUsd: this.#spendUsd(),
+      ageMs: random.weighted([[6, random.whole(0, 60) * SECOND], [2, random.whole(1, 23) * HOUR], [1, 30 * HOUR], [1, -random.whole(1, 60) * MINUTE]]),
+    };
+  }
+
+  /** The shortest spelling of a DOUBLE, as every writer's number becomes one. */
+  #spendUsd(): string {
+    const random = this.#random;
+    return String(
+      random.weighted([
+        [6, random.next() * 2],
+        [3, random.whole(0, 5_000) / 1_000],
+        [2, random.next() * 1e-6],
+        [1, random.next() * 1e-11],
+        [1, 1_000 + random.next() * 90_000],
+        [1, 0],
+        [1, -random.next() * 0.01],
+        [0.3, Number.POSITIVE_INFINITY],
+      ]),
+    );
+  }
+}
+
+/** One line a move, for people. */
+export function describeMoves(moves: readonly Move[]): string {
+  return moves.map((move, index) => `${String(index + 1).padStart(3)}. ${JSON.stringify(move)}`).join("\n");
+}

@@ -1,0 +1,64 @@
+import { connectionConfig } from "@proliferate/db";
+import pg from "pg";
+
+/** Processes that a schedule may have, and connections of each. */
+const PROCESSES = 3;
+const CONNECTIONS = 3;
+
+/** Everything of a database that seeds share: connections are opened once, tables are emptied before each seed. */
+export interface SimulationDatabase {
+  /** Of each simulated process. */
+  readonly pools: readonly (readonly pg.Client[])[];
+  /** Of the engines that write spend rows. */
+  readonly writers: readonly pg.Client[];
+  /** Looks on; never holds a lock. */
+  readonly observer: pg.Client;
+  /** Makes it as it was after the migrations. */
+  empty(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Opens a migrated database that nobody else uses. Its user must be allowed to bypass triggers (the embedded one is). */
+export async function openSimulationDatabase(connectionString: string): Promise<SimulationDatabase> {
+  const { max: _max, ...config } = connectionConfig({ connectionString, applicationName: "simulation" });
+  const clients: pg.Client[] = [];
+  const open = async (): Promise<pg.Client> => {
+    const client = new pg.Client(config);
+    clients.push(client);
+    await client.connect();
+    return client;
+  };
+  const openAll = (count: number): Promise<pg.Client[]> => Promise.all(Array.from({ length: count }, open));
+  const pools = await Promise.all(Array.from({ length: PROCESSES }, () => openAll(CONNECTIONS)));
+  const writers = await openAll(PROCESSES);
+  const observer = await open();
+  const emptyStatement = `set session_replication_role = replica; ${(await readVolatileTables(observer)).map((table) => `delete from ${table};`).join(" ")}
+    insert into billing_deployment (deployment_id) values ('00000000-0000-4000-8000-000000000001') on conflict do nothing; set session_replication_role = default;`;
+  let seeds = 0;
+  return {
+    pools,
+    writers,
+    observer,
+    empty: async () => {
+      await observer.query(emptyStatement);
+      seeds += 1;
+      if (seeds % 50 === 0) await observer.query("vacuum");
+    },
+    close: async () => {
+      await Promise.all(clients.map((client) => client.end()));
+    },
+  };
+}
+
+/** Tables that hold nothing after the migrations; what these put in is kept. */
+async function readVolatileTables(observer: pg.Client): Promise<readonly string[]> {
+  const { rows } = await observer.query<{ name: string }>(`
+    select format('%I.%I', n.nspname, c.relname) as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = any(current_schemas(false)) and c.relkind in ('r', 'p') and not c.relispartition order by 1`);
+  const volatile: string[] = [];
+  for (const { name } of rows) {
+    const { rowCount } = await observer.query(`select from ${name} limit 1`);
+    if (rowCount === 0 || name.endsWith(".billing_deployment")) volatile.push(name);
+  }
+  return volatile;
+}

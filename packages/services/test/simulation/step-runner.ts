@@ -1,0 +1,71 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type pg from "pg";
+import type { SimulatedProcess, Step } from "./simulated-process.ts";
+
+interface RunningStep {
+  readonly step: Step;
+  readonly done: Promise<void>;
+  isDone: boolean;
+}
+
+/** How long a statement may take before it is asked whether it waits for a lock. Only a matter of speed. */
+const PATIENCE_MS = 3;
+
+/**
+ * Performs steps one at a time. A statement that waits for another process's lock is left waiting, and found again when
+ * that lock was given back: whether it waits is PostgreSQL's word, so it does not depend on how fast the machine is.
+ */
+export class StepRunner {
+  readonly #observer: pg.Client;
+  readonly #blocked = new Set<RunningStep>();
+
+  constructor(observer: pg.Client) {
+    this.#observer = observer;
+  }
+
+  /** Resolves when the step is done and its process rests, or when the step waits for a lock. */
+  async perform(step: Step): Promise<void> {
+    const done = step.perform();
+    const running: RunningStep = { step, done, isDone: false };
+    void done.then(() => (running.isDone = true));
+    await this.#untilDoneOrBlocked(running);
+  }
+
+  /** Call after anything that may have given locks back. */
+  async settleBlocked(): Promise<void> {
+    for (const running of [...this.#blocked]) await this.#untilDoneOrBlocked(running);
+  }
+
+  /** Ends the statements of a process that is about to be killed. */
+  async cancel(process: SimulatedProcess): Promise<void> {
+    for (const running of [...this.#blocked]) {
+      if (!running.step.connection || !process.owns(running.step.connection)) continue;
+      await this.#observer.query("select pg_cancel_backend($1)", [processIdOf(running.step)]);
+      await running.done;
+      this.#blocked.delete(running);
+    }
+  }
+
+  async #untilDoneOrBlocked(running: RunningStep): Promise<void> {
+    this.#blocked.delete(running);
+    while (!running.isDone) {
+      const timer = new AbortController();
+      await Promise.race([running.done, delay(PATIENCE_MS, undefined, { signal: timer.signal }).catch(() => undefined)]);
+      timer.abort();
+      if (!running.isDone && (await this.#isBlocked(running.step))) {
+        this.#blocked.add(running);
+        return;
+      }
+    }
+  }
+
+  async #isBlocked(step: Step): Promise<boolean> {
+    if (!step.connection) return false;
+    const { rows } = await this.#observer.query<{ is_blocked: boolean }>({ name: "blocked", text: "select cardinality(pg_blocking_pids($1)) > 0 as is_blocked", values: [processIdOf(step)] });
+    return rows[0]?.is_blocked ?? false;
+  }
+}
+
+function processIdOf(step: Step): number {
+  return (step.connection?.client as { processID?: number } | undefined)?.processID ?? 0;
+}
