@@ -78,7 +78,7 @@ export async function countUnsettled(db: DatabaseClient, orgId: string): Promise
     select
       (select count(*)::int from billing_events where org_id = ${orgId} and batch_id is null and credits <> 0)
         + (select count(*)::int from "LiteLLM_SpendLogs" spend where team_id = ${orgId}
-             and not exists (select from billing_events event where event.idempotency_key = 'llm:' || spend.request_id)) as events,
+             and not exists (select from billing_event_keys event where event.idempotency_key = 'llm:' || spend.request_id)) as events,
       (select count(*)::int from settlement_batches where org_id = ${orgId} and state in ('sealed', 'sending', 'unknown')) as batches,
       coalesce((select string_agg(distinct state || coalesce(' (' || last_error_code || ')', ''), ', ')
          from settlement_batches where org_id = ${orgId} and state <> 'delivered'), '') as stuck`.execute(db);

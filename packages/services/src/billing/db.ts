@@ -1,34 +1,42 @@
 /**
- * Statements of the ledger: from spend rows to billing events. Settlement's are in `settlement-db.ts`, the reports' in
- * `usage-db.ts`. One function a statement; the caller decides what is one transaction.
+ * Statements of the ledger: from spend rows to billing events. Corrections are in `corrections-db.ts`, reviews in
+ * `reviews-db.ts`, settlement's in `settlement-db.ts`. One function a statement; the caller decides what is one transaction.
  */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
 import type { RateCard } from "./credits.ts";
+import { HAS_NO_EVENT, IS_CORRECTION, JOIN_OWNER, REVIEW_REASON, startsFrom } from "./source-rows.ts";
 
 /** Any constant will do; it only has to be ours and nobody else's. */
 const INGEST_LOCK = 7_031_002;
 
-/** Longer than any id LiteLLM makes; beyond it a row could not be indexed and would fail its whole statement. */
-const MAX_ORG_ID_LENGTH = 200;
-const MAX_REQUEST_ID_LENGTH = 1_000;
-/** No request costs this much: the writer erred. Infinity is above it, and so is NaN, by PostgreSQL's order. */
-const MAX_SPEND_USD = 1_000_000;
-
 /**
- * Makes ingest statements of several workers run one after the other until this transaction ends. Correctness does not
- * need it (the idempotency key decides); it keeps two of them from waiting for each other's keys in opposite order.
+ * Makes the transactions that write events run one after the other, until this one ends. Take it in a statement before
+ * those that look for rows without an event: they then see all that the former holder wrote.
  */
 export async function lockIngest(tx: DatabaseExecutor): Promise<void> {
   await sql`select pg_advisory_xact_lock(${sql.lit(INGEST_LOCK)})`.execute(tx);
 }
 
-/** What a spend row lacks to be billed, as SQL on `s`; null where it lacks nothing. */
-const REVIEW_REASON = sql`case
-  when length(s.request_id) not between 1 and ${sql.lit(MAX_REQUEST_ID_LENGTH)} then 'no_request_id'
-  when length(coalesce(s.team_id, '')) not between 1 and ${sql.lit(MAX_ORG_ID_LENGTH)} then 'no_org'
-  when abs(s.spend) > ${sql.lit(MAX_SPEND_USD)} then 'bad_spend'
-end`;
+/** False where the source is partitioned: then its primary key is (request_id, "startTime"), and an id can stand twice. */
+export async function areRequestIdsUnique(db: DatabaseExecutor): Promise<boolean> {
+  const result = await sql`
+    select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = '"LiteLLM_SpendLogs"'::regclass and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'request_id'`.execute(db);
+  return result.rows.length > 0;
+}
+
+export interface IngestOptions {
+  readonly fromStartTime: string | null;
+  /** Spend rows at most. */
+  readonly limit: number;
+  /** Of rows that no rate card covers. */
+  readonly rate: RateCard;
+  /** As `areRequestIdsUnique` says. */
+  readonly uniqueIds: boolean;
+  /** Models that may cost nothing; of any other, tokens without a price are put in review, too. */
+  readonly freeModels: readonly string[];
+}
 
 export interface IngestChunk {
   /** Spend rows that had no event when the statement began. */
@@ -41,81 +49,65 @@ export interface IngestChunk {
 }
 
 /**
- * Makes billing events of the oldest spend rows that have none, at most `limit`, and an account for each org that had
- * none. One atomic statement for all orgs, idempotent by the event's key. `fromStartTime` null reads the whole table.
+ * Makes billing events of the oldest spend rows that have none, priced by the rate card of the time at which each request
+ * began; accounts for orgs that had none; and takes the credits from the balances that are known. One atomic statement for
+ * all orgs; call it under `lockIngest`. The key of each event is unique, so a second writer could fail it, not bill twice.
  * Spend is read as text (the shortest spelling of the DOUBLE), so the amount is what the writer meant.
  */
-export async function ingestSpendRows(
-  db: DatabaseExecutor,
-  options: { readonly fromStartTime: string | null; readonly limit: number; readonly rate: RateCard },
-): Promise<IngestChunk> {
-  const { fromStartTime, limit, rate } = options;
+export async function ingestSpendRows(db: DatabaseExecutor, options: IngestOptions): Promise<IngestChunk> {
+  const { rate, limit } = options;
   const result = await sql<{ rows: number; events: number; credits: string; last_start_time: string | null }>`
-    with rows as (
-      select s.request_id, s.team_id as org_id, nullif(s."user", '') as session_id, nullif(s.api_key, '') as key_hash, s.model,
-        s.prompt_tokens, s.completion_tokens, s.spend::text::numeric as spend_usd, s."startTime" as start_time
-      from "LiteLLM_SpendLogs" s
-      where (${fromStartTime}::timestamp is null or s."startTime" >= ${fromStartTime}::timestamp)
-        and ${REVIEW_REASON} is null
-        and not exists (select 1 from billing_events e where e.idempotency_key = 'llm:' || s.request_id)
+    with picked as materialized (
+      select s.request_id, o.org_id, nullif(s."user", '') as session_id, nullif(s.api_key, '') as key_hash, s.model, s.prompt_tokens, s.completion_tokens,
+        s.spend, s.spend::text::numeric as spend_usd, s."startTime" as start_time, s."startTime" at time zone 'UTC' as occurred_at,
+        s.spend = 0 and s.prompt_tokens + s.completion_tokens > 0 and s.status is distinct from 'failure' and lower(s.cache_hit) is distinct from 'true'
+          and s.model <> all(${options.freeModels as string[]}::text[]) as is_zero_price
+      from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
+      where ${startsFrom(options.fromStartTime)} and ${REVIEW_REASON} is null and not ${IS_CORRECTION} and ${HAS_NO_EVENT}
       order by s."startTime", s.request_id
       limit ${limit}
+    ), priced as (
+      select ${options.uniqueIds ? sql`` : sql`distinct on (p.request_id)`} p.*, coalesce(own.rate_card_id, base.rate_card_id) as rate_card_id,
+        coalesce(own.markup, base.markup, ${rate.markup}::numeric) as markup,
+        coalesce(own.credits_per_usd, base.credits_per_usd, ${rate.creditsPerUsd}::numeric) as credits_per_usd
+      from picked p
+      left join rate_cards own on own.org_id = p.org_id and p.occurred_at >= own.valid_from and p.occurred_at < own.valid_to
+      left join rate_cards base on base.org_id is null and p.occurred_at >= base.valid_from and p.occurred_at < base.valid_to
+      ${options.uniqueIds ? sql`` : sql`order by p.request_id, p.start_time`}
+    ), rows as materialized (
+      select nextval('billing_event_ids') as event_id, (select billing_now()) as recorded_at, *, spend_usd * markup * credits_per_usd as credits
+      from (select * from priced order by start_time, request_id) in_order
+    ), keys as (
+      insert into billing_event_keys (idempotency_key, event_id, recorded_at, source_start, source_spend)
+      select 'llm:' || request_id, event_id, recorded_at, start_time, spend from rows
     ), events as (
-      insert into billing_events (idempotency_key, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
-        spend_usd, markup, credits_per_usd, credits, occurred_at)
-      select 'llm:' || request_id, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
-        spend_usd, ${rate.markup}::numeric, ${rate.creditsPerUsd}::numeric,
-        spend_usd * ${rate.markup}::numeric * ${rate.creditsPerUsd}::numeric, start_time at time zone 'UTC'
+      insert into billing_events (event_id, idempotency_key, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
+        spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at)
+      select event_id, 'llm:' || request_id, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
+        spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at
       from rows
-      order by start_time, request_id
-      on conflict (idempotency_key) do nothing
-      returning org_id, credits
+    ), totals as materialized (
+      select org_id, count(*) as events, sum(credits) as credits from rows group by org_id
     ), accounts as (
-      insert into billing_accounts (org_id) select distinct org_id from events order by org_id on conflict do nothing
+      insert into billing_accounts (org_id) select org_id from totals order by org_id on conflict do nothing
+    ), balances as (
+      update billing_accounts a set balance_credits = a.balance_credits - t.credits from totals t where a.org_id = t.org_id and a.balance_credits is not null
+    ), anomalies as (
+      insert into spend_reviews (review_key, request_id, reason, spend_usd, model, occurred_at, org_id, session_id, key_hash, prompt_tokens, completion_tokens, first_seen_at)
+      select 'zero:' || request_id, left(request_id, 200), 'zero_price', spend_usd::text, model, occurred_at, org_id, session_id, key_hash, prompt_tokens, completion_tokens, recorded_at
+      from rows where is_zero_price
+      on conflict do nothing
     )
-    select (select count(*) from rows)::int as rows, (select max(start_time)::text from rows) as last_start_time,
-      count(*)::int as events, coalesce(sum(credits), 0) as credits
-    from events`.execute(db);
+    select (select count(*) from picked)::int as rows, (select max(start_time)::text from picked) as last_start_time,
+      coalesce(sum(events), 0)::int as events, coalesce(sum(credits), 0) as credits
+    from totals`.execute(db);
   const row = result.rows[0];
   return { rows: row?.rows ?? 0, events: row?.events ?? 0, credits: row?.credits ?? "0", lastStartTime: row?.last_start_time ?? null };
 }
 
-/** Puts spend rows that cannot be billed on record with the reason, once each. Returns how many are new. Idempotent. */
-export async function quarantineSpendRows(db: DatabaseExecutor, options: { readonly fromStartTime: string | null; readonly limit: number }): Promise<number> {
-  const { fromStartTime, limit } = options;
-  const result = await sql`
-    with rows as (
-      select s.*, ${REVIEW_REASON} as reason,
-        case when length(s.request_id) between 1 and ${sql.lit(MAX_REQUEST_ID_LENGTH)} then 'id:' || s.request_id
-          else 'row:' || encode(sha256(convert_to(concat_ws('|', s.request_id, s.team_id, s."user", s.api_key, s.model, s."startTime"::text, s."endTime"::text,
-            s.prompt_tokens::text, s.completion_tokens::text, s.spend::text), 'UTF8')), 'hex')
-        end as review_key
-      from "LiteLLM_SpendLogs" s
-      where (${fromStartTime}::timestamp is null or s."startTime" >= ${fromStartTime}::timestamp)
-        and ${REVIEW_REASON} is not null
-    )
-    insert into spend_reviews (review_key, request_id, reason, spend_usd, model, occurred_at)
-    select r.review_key, left(r.request_id, 200), r.reason, r.spend::text, r.model, r."startTime" at time zone 'UTC'
-    from rows r
-    where not exists (select 1 from spend_reviews known where known.review_key = r.review_key)
-    order by r."startTime"
-    limit ${limit}
-    on conflict (review_key) do nothing`.execute(db);
-  return Number(result.numAffectedRows ?? 0n);
-}
-
-/** Closes the reviews whose row was repaired at its source and has its event by now. Returns how many. Idempotent. */
-export async function resolveReviews(db: DatabaseExecutor): Promise<number> {
-  const result = await sql`
-    update spend_reviews r set resolved_at = clock_timestamp()
-    where r.resolved_at is null and r.review_key like 'id:%'
-      and exists (select 1 from billing_events e where e.idempotency_key = 'llm:' || substr(r.review_key, 4))`.execute(db);
-  return Number(result.numAffectedRows ?? 0n);
-}
-
-/** The source's own spelling (UTC without a zone) of the moment `lookBackMs` before now, by the database clock. */
+/** The source's own spelling (UTC without a zone) of the moment `lookBackMs` before now, by the billing clock. */
 export async function readLookBackStart(db: DatabaseExecutor, lookBackMs: number): Promise<string> {
   const result = await sql<{ start: string }>`
-    select ((clock_timestamp() - ${lookBackMs} * interval '1 millisecond') at time zone 'UTC')::text as start`.execute(db);
+    select ((billing_now() - ${lookBackMs} * interval '1 millisecond') at time zone 'UTC')::text as start`.execute(db);
   return result.rows[0]?.start ?? "-infinity";
 }

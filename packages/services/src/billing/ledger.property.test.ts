@@ -27,6 +27,8 @@ const spendUsd = fc.oneof(
   fc.integer({ min: 0, max: 5_000 }).map((thousandths) => `${thousandths / 1_000}`),
   fc.double({ min: -0.01, max: 0, noNaN: true }).map(String),
 );
+/** A refund that names no request stands in review instead. */
+const isCharge = (amount: string): boolean => !amount.startsWith("-") || Number(amount) === 0;
 const markup = fc.integer({ min: 0, max: 9_999 }).map((thousandths) => `${thousandths / 1_000}`);
 const rows = fc.array(fc.record({ orgId: fc.constantFrom("org_a", "org_b", "acme.io"), spendUsd }), { minLength: 1, maxLength: 12 });
 
@@ -77,7 +79,7 @@ it("computes credits in the database exactly as the pure function does", async (
 
       const events = await database.db.selectFrom("billing_events").select(["spend_usd", "credits"]).execute();
 
-      expect(events).toHaveLength(spends.length);
+      expect(events).toHaveLength(spends.filter((row) => isCharge(row.spendUsd)).length);
       for (const event of events) expect(subtractDecimals(event.credits, creditsForSpend(event.spend_usd, { markup: factor, creditsPerUsd: "100" }))).toBe("0");
     }),
     { numRuns: 20 },
@@ -116,7 +118,7 @@ it("a crash at any step of either of two workers loses nothing and takes nothing
       expect(sums.delivered).toBe(sums.batches);
       expect(sink.total()).toBe(sums.delivered);
       const { count } = await database.db.selectFrom("billing_events").select((eb) => eb.fn.countAll().as("count")).executeTakeFirstOrThrow();
-      expect(Number(count)).toBe(rounds.flat().length);
+      expect(Number(count)).toBe(rounds.flat().filter((row) => isCharge(row.spendUsd)).length);
     }),
     { numRuns: 40 },
   );

@@ -1,42 +1,53 @@
-import type { DatabaseClient } from "@proliferate/db";
+import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
+import { adjustByCorrectionRows, adjustChangedRows, countDifferences } from "./corrections-db.ts";
 import type { RateCard } from "./credits.ts";
-import { ingestSpendRows, lockIngest, quarantineSpendRows, readLookBackStart, resolveReviews } from "./db.ts";
+import { areRequestIdsUnique, ingestSpendRows, lockIngest, readLookBackStart } from "./db.ts";
+import { quarantineSpendRows, resolveReviews } from "./reviews-db.ts";
 
 export interface SpendSyncOptions {
+  /** Of rows that no rate card covers. */
   readonly rate: RateCard;
   /** How far back rows are looked for, by the start of their request. Default 24 h. */
   readonly lookBackMs?: number;
   /** Reads the whole table instead: rows of any age. Default false. */
   readonly fullSweep?: boolean;
-  /** Spend rows in one statement at most. Default 5,000. */
+  /** Spend rows in one statement at most. Default 10,000. */
   readonly chunkRows?: number;
+  /** Models that may cost nothing. Of others, tokens without a price are billed at nothing and put in review. Default none. */
+  readonly freeModels?: readonly string[];
   /** Called between two statements; a test throws here to be a crash. */
   readonly onStep?: (step: SpendSyncStep) => void;
 }
 
-export type SpendSyncStep = "ingested" | "quarantined" | "resolved";
+export type SpendSyncStep = "ingested" | "adjusted" | "quarantined" | "resolved";
 
 export interface SpendSyncResult {
+  /** Events made, adjustments included. */
   readonly events: number;
   readonly credits: DecimalText;
-  /** Rows put in review by this pass, and reviews that it could close. */
+  readonly adjustments: number;
+  /** Rows put in review by this pass, and reviews that it could close. Anomalies that were billed all the same are not counted. */
   readonly reviews: number;
   readonly resolvedReviews: number;
 }
 
 const DEFAULT_LOOK_BACK_MS = 24 * 60 * 60 * 1_000;
+const DEFAULT_CHUNK_ROWS = 10_000;
+/** Chunks of a sweep between two looks at recent rows: about two seconds of work. */
+const CHUNKS_BETWEEN_LIVE_ROWS = 10;
 const UNDEFINED_TABLE = "42P01";
 
 /**
- * Gives each spend row its billing event, once. There is no cursor: rows arrive late and commit out of order, so every
- * pass looks for rows without an event. May run twice, at once or not at all: the next pass makes the same ledger.
- * Throws `spend_source_missing` while the spend table does not exist.
+ * Gives each spend row its billing event, once, and each later change of its amount an adjustment. There is no cursor: rows
+ * arrive late and commit out of order, so every pass looks for rows without an event. A sweep bills recent rows first and
+ * again in between, so a long backlog does not hold them up. May run twice, at once or not at all: the next pass makes the
+ * same ledger. Throws `spend_source_missing` while the spend table does not exist.
  */
 export async function syncSpend(db: DatabaseClient, options: SpendSyncOptions): Promise<SpendSyncResult> {
   try {
-    return await syncOnce(db, options);
+    return await new SpendSync(db, options).run();
   } catch (error) {
     const { code, message } = error as { code?: unknown; message: string };
     if (code !== UNDEFINED_TABLE || !message.includes("LiteLLM_SpendLogs")) throw error;
@@ -44,37 +55,86 @@ export async function syncSpend(db: DatabaseClient, options: SpendSyncOptions): 
   }
 }
 
-async function syncOnce(db: DatabaseClient, options: SpendSyncOptions): Promise<SpendSyncResult> {
-  const limit = options.chunkRows ?? 5_000;
-  const start = options.fullSweep ? null : await readLookBackStart(db, options.lookBackMs ?? DEFAULT_LOOK_BACK_MS);
-  let fromStartTime = start;
-  let events = 0;
-  let credits = "0";
-  for (;;) {
-    const from = fromStartTime;
-    const chunk = await db.transaction().execute(async (tx) => {
-      await lockIngest(tx);
-      return ingestSpendRows(tx, { fromStartTime: from, limit, rate: options.rate });
-    });
-    options.onStep?.("ingested");
-    events += chunk.events;
-    credits = addDecimals(credits, chunk.credits);
-    if (chunk.rows < limit) break;
-    // Older rows have their event by now; one that arrives meanwhile is found by the next pass.
-    fromStartTime = chunk.lastStartTime;
-  }
-  const reviews = await quarantineAll(db, start, limit);
-  options.onStep?.("quarantined");
-  const resolvedReviews = await resolveReviews(db);
-  options.onStep?.("resolved");
-  return { events, credits, reviews, resolvedReviews };
-}
+class SpendSync {
+  readonly #db: DatabaseClient;
+  readonly #options: SpendSyncOptions;
+  readonly #limit: number;
+  #uniqueIds = true;
+  #events = 0;
+  #adjustments = 0;
+  #credits: DecimalText = "0";
 
-async function quarantineAll(db: DatabaseClient, fromStartTime: string | null, limit: number): Promise<number> {
-  let total = 0;
-  for (;;) {
-    const added = await quarantineSpendRows(db, { fromStartTime, limit });
-    total += added;
-    if (added < limit) return total;
+  constructor(db: DatabaseClient, options: SpendSyncOptions) {
+    this.#db = db;
+    this.#options = options;
+    this.#limit = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
+  }
+
+  async run(): Promise<SpendSyncResult> {
+    this.#uniqueIds = await areRequestIdsUnique(this.#db);
+    const recent = await readLookBackStart(this.#db, this.#options.lookBackMs ?? DEFAULT_LOOK_BACK_MS);
+    await this.#ingestFrom(recent);
+    if (this.#options.fullSweep) await this.#ingestFrom(null, () => this.#ingestFrom(recent));
+    const start = this.#options.fullSweep ? null : recent;
+    const reviews = await this.#settleDifferences(start);
+    const resolvedReviews = await resolveReviews(this.#db);
+    this.#options.onStep?.("resolved");
+    return { events: this.#events, credits: this.#credits, adjustments: this.#adjustments, reviews, resolvedReviews };
+  }
+
+  /** Oldest first; a row that arrives behind the chunk at hand is found by the next pass. */
+  async #ingestFrom(start: string | null, inBetween?: () => Promise<void>): Promise<void> {
+    let fromStartTime = start;
+    for (let chunks = 1; ; chunks += 1) {
+      const from = fromStartTime;
+      const { rate, freeModels = [] } = this.#options;
+      const chunk = await this.#underLock((tx) => ingestSpendRows(tx, { fromStartTime: from, limit: this.#limit, rate, uniqueIds: this.#uniqueIds, freeModels }));
+      this.#options.onStep?.("ingested");
+      this.#count(chunk);
+      if (chunk.rows < this.#limit) return;
+      fromStartTime = chunk.lastStartTime;
+      if (chunks % CHUNKS_BETWEEN_LIVE_ROWS === 0) await inBetween?.();
+    }
+  }
+
+  /** Adjusts what changed and puts in review what cannot be billed. Returns how many reviews are new. */
+  async #settleDifferences(start: string | null): Promise<number> {
+    const found = await countDifferences(this.#db, start);
+    if (found.changed > 0) await this.#adjust((tx) => adjustChangedRows(tx, { fromStartTime: start, limit: this.#limit }));
+    if (found.corrections > 0) await this.#adjust((tx) => adjustByCorrectionRows(tx, { fromStartTime: start, limit: this.#limit }));
+    this.#options.onStep?.("adjusted");
+    const reviews = found.recycled + found.unbillable + found.corrections > 0 ? await this.#quarantineFrom(start) : 0;
+    this.#options.onStep?.("quarantined");
+    return reviews;
+  }
+
+  async #adjust(statement: (tx: DatabaseExecutor) => Promise<{ readonly rows: number; readonly events: number; readonly credits: string }>): Promise<void> {
+    for (;;) {
+      const chunk = await this.#underLock(statement);
+      this.#count(chunk);
+      this.#adjustments += chunk.events;
+      if (chunk.rows < this.#limit) return;
+    }
+  }
+
+  async #quarantineFrom(start: string | null): Promise<number> {
+    let total = 0;
+    for (;;) {
+      const added = await quarantineSpendRows(this.#db, { fromStartTime: start, limit: this.#limit });
+      total += added;
+      if (added < this.#limit) return total;
+    }
+  }
+
+  async #underLock<Result>(statement: (tx: DatabaseExecutor) => Promise<Result>): Promise<Result> {
+    return this.#db.transaction().execute(async (tx) => {
+      await lockIngest(tx);
+      return statement(tx);
+    });
+  }
+
+  #count(chunk: { readonly events: number; readonly credits: string }): void {
+    this.#events += chunk.events;
+    this.#credits = addDecimals(this.#credits, chunk.credits);
   }
 }

@@ -73,7 +73,7 @@ export async function releaseReservations(
     ? sql`coalesce((select sum(s.spend::text::numeric) from "LiteLLM_SpendLogs" s
         where s.api_key = r.key_hash and s."user" = r.session_id and s.spend not in ('NaN', 'Infinity', '-Infinity')
           and s."startTime" >= (billing_now() - interval '24 hours') at time zone 'UTC'
-          and not exists (select 1 from billing_events e where e.idempotency_key = 'llm:' || s.request_id)), 0)`
+          and not exists (select 1 from billing_event_keys e where e.idempotency_key = 'llm:' || s.request_id)), 0)`
     : sql`0`;
   await sql`
     update key_reservations r

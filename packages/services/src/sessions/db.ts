@@ -160,7 +160,7 @@ export async function sumUnbilledSpend(db: DatabaseExecutor, sessionId: string):
         now() - interval '24 hours',
         (select created_at from gateway_sessions where session_id = ${sessionId}) - interval '1 hour'
       ) at time zone 'utc'
-      and not exists (select 1 from billing_events event where event.idempotency_key = 'llm:' || spent.request_id)`.execute(db);
+      and not exists (select 1 from billing_event_keys event where event.idempotency_key = 'llm:' || spent.request_id)`.execute(db);
   return rows[0]?.spend_usd ?? "0";
 }
 

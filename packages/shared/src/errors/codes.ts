@@ -91,6 +91,11 @@ export const ERROR_CODES = {
   // Billing, for operators
   billing_not_found: row(404, false, "not_found_error", "invalid_request_error", "Name a request, event, batch or review of this deployment; `billing export` lists them."),
   redrive_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Do what the message names first; a batch that may have been applied is reconciled, not sent again."),
+  rate_card_invalid: row(400, false, "invalid_request_error", "invalid_request_error", "Correct what the message names; rates are decimal numbers above zero with at most 6 decimals."),
+  rate_card_overlap: row(409, false, "invalid_request_error", "invalid_request_error", "List the rate cards, and choose a time that none of the same organization covers."),
+  review_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use the key of an open review; `billing status` counts them by reason."),
+  review_not_billable: row(409, false, "invalid_request_error", "invalid_request_error", "Repair the row at its source, or dismiss the review."),
+  partition_not_retirable: row(409, false, "invalid_request_error", "invalid_request_error", "Deliver or settle what the message names first, then retire the month."),
 
   // Sandboxes
   sandbox_create_failed: row(502, true, "api_error", "api_error", "Try again; what had been created was ended."),

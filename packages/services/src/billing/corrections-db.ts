@@ -1,0 +1,116 @@
+/** Statements on what the source says differently after it was billed. An event is never rewritten: an adjustment is added. */
+import type { DatabaseExecutor } from "@proliferate/db";
+import { type RawBuilder, sql } from "kysely";
+import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, JOIN_OWNER, REVIEW_REASON, startsFrom } from "./source-rows.ts";
+
+export interface SourceDifferences {
+  /** Rows whose amount is no longer the one that was billed. */
+  readonly changed: number;
+  /** Rows that correct another, without an event yet. */
+  readonly corrections: number;
+  /** Rows under an id that another request was billed under. */
+  readonly recycled: number;
+  /** Rows that cannot be billed. */
+  readonly unbillable: number;
+}
+
+/** Counts what a pass has to do beyond new rows; usually nothing. Reads each row of the range once. */
+export async function countDifferences(db: DatabaseExecutor, fromStartTime: string | null): Promise<SourceDifferences> {
+  const result = await sql<SourceDifferences>`
+    select count(*) filter (where billed.source_start = s."startTime" and billed.source_spend <> s.spend)::int as changed,
+      count(*) filter (where billed.source_start is null and ${IS_CORRECTION})::int as corrections,
+      count(*) filter (where billed.source_start <> s."startTime")::int as recycled,
+      count(*) filter (where billed.source_start is null and ${REVIEW_REASON} is not null)::int as unbillable
+    from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
+    left join lateral (select k.source_start, k.source_spend from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id limit 1) billed on true
+    where ${startsFrom(fromStartTime)}`.execute(db);
+  return result.rows[0] ?? { changed: 0, corrections: 0, recycled: 0, unbillable: 0 };
+}
+
+export interface AdjustmentChunk {
+  readonly rows: number;
+  readonly events: number;
+  readonly credits: string;
+}
+
+/**
+ * Adds an adjustment for each billed row whose source amount changed since: the difference, at the rate of the original
+ * event, as `adj:<request id>:<n>`. A request that became negative is brought to nothing, not below. Atomic; call it under
+ * `lockIngest`. Rows that stand twice with one id and one start are left alone: which of them is meant cannot be known.
+ * Rows whose event is in a retired partition are, too.
+ */
+export async function adjustChangedRows(db: DatabaseExecutor, options: { readonly fromStartTime: string | null; readonly limit: number }): Promise<AdjustmentChunk> {
+  const found = sql`
+    select k.idempotency_key as original_key, 'adj:' || s.request_id || ':' || (k.adjustment_count + 1) as idempotency_key, k.adjustment_count + 1 as adjustment,
+      null::text as row_key, s."startTime" as start_time, s.spend, e.event_id as original_event_id, e.org_id, e.request_id, e.session_id, e.key_hash, e.model,
+      e.rate_card_id, e.markup, e.credits_per_usd, e.occurred_at, 0 as prompt_tokens, 0 as completion_tokens, false as is_cut,
+      case when e.spend_usd < 0 then s.spend::text::numeric - k.source_spend::text::numeric
+        else greatest(s.spend, 0)::text::numeric - greatest(k.source_spend, 0)::text::numeric end as spend_usd
+    from "LiteLLM_SpendLogs" s
+    cross join lateral (select * from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id limit 1) k
+    cross join lateral (select * from billing_events e where e.event_id = k.event_id and e.recorded_at = k.recorded_at limit 1) e
+    where ${startsFrom(options.fromStartTime)} and k.source_start = s."startTime" and k.source_spend <> s.spend
+      and abs(s.spend) <= 1000000 and e.event_type = 'llm'
+      and (select count(*) from "LiteLLM_SpendLogs" twin where twin.request_id = s.request_id and twin."startTime" = s."startTime") = 1
+    limit ${options.limit}`;
+  return insertAdjustments(db, found);
+}
+
+/**
+ * Adds an adjustment for each correction row whose original is billed: a refund takes back at most what the request was
+ * charged, and what was cut stands in review. Atomic; call it under `lockIngest`.
+ */
+export async function adjustByCorrectionRows(db: DatabaseExecutor, options: { readonly fromStartTime: string | null; readonly limit: number }): Promise<AdjustmentChunk> {
+  const found = sql`
+    select k.idempotency_key as original_key, 'adj:' || e.request_id || ':' || (k.adjustment_count + 1) as idempotency_key, k.adjustment_count + 1 as adjustment,
+      'llm:' || s.request_id as row_key, s."startTime" as start_time, s.spend, e.event_id as original_event_id, e.org_id, e.request_id, e.session_id, e.key_hash, e.model,
+      e.rate_card_id, e.markup, e.credits_per_usd, e.occurred_at, s.prompt_tokens, s.completion_tokens,
+      s.spend::text::numeric < -charged.usd as is_cut, greatest(s.spend::text::numeric, -charged.usd) as spend_usd
+    from "LiteLLM_SpendLogs" s
+    cross join lateral (select * from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID} limit 1) k
+    cross join lateral (select * from billing_events e where e.event_id = k.event_id and e.recorded_at = k.recorded_at limit 1) e
+    cross join lateral (
+      select greatest(sum(x.spend_usd), 0) as usd from billing_events x
+      where x.org_id = e.org_id and x.occurred_at = e.occurred_at and (x.event_id = e.event_id or x.original_event_id = e.event_id)
+    ) charged
+    where ${startsFrom(options.fromStartTime)} and ${IS_CORRECTION} and abs(s.spend) <= 1000000 and ${HAS_NO_EVENT} and e.event_type = 'llm'
+      and (select count(*) from "LiteLLM_SpendLogs" twin where twin.request_id = s.request_id) = 1
+    order by s."startTime", s.request_id
+    limit ${options.limit}`;
+  return insertAdjustments(db, found);
+}
+
+/** `found`: what to adjust, by how much, and under which keys. */
+async function insertAdjustments(db: DatabaseExecutor, found: RawBuilder<unknown>): Promise<AdjustmentChunk> {
+  const result = await sql<AdjustmentChunk>`
+    with found as materialized (${found}),
+    rows as materialized (
+      select nextval('billing_event_ids') as event_id, (select billing_now()) as recorded_at, spend_usd * markup * credits_per_usd as credits, found.* from found
+    ), originals as (
+      update billing_event_keys k
+      set adjustment_count = rows.adjustment, source_spend = case when rows.row_key is null then rows.spend else k.source_spend end
+      from rows where k.idempotency_key = rows.original_key
+    ), keys as (
+      insert into billing_event_keys (idempotency_key, event_id, recorded_at, source_start, source_spend)
+      select idempotency_key, event_id, recorded_at, null, null from rows
+      union all
+      select row_key, event_id, recorded_at, start_time, spend from rows where row_key is not null
+    ), events as (
+      insert into billing_events (event_id, idempotency_key, org_id, event_type, request_id, original_event_id, session_id, key_hash, model, prompt_tokens,
+        completion_tokens, spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at)
+      select event_id, idempotency_key, org_id, 'adjustment', request_id, original_event_id, session_id, key_hash, model, prompt_tokens,
+        completion_tokens, spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at
+      from rows
+    ), totals as (
+      select org_id, sum(credits) as credits from rows group by org_id
+    ), balances as (
+      update billing_accounts a set balance_credits = a.balance_credits - t.credits from totals t where a.org_id = t.org_id and a.balance_credits is not null
+    ), cuts as (
+      insert into spend_reviews (review_key, request_id, reason, spend_usd, model, occurred_at, org_id, session_id, key_hash, first_seen_at)
+      select 'cut:' || substr(row_key, 5), left(substr(row_key, 5), 200), 'excess_refund', spend::text, model, occurred_at, org_id, session_id, key_hash, recorded_at
+      from rows where is_cut
+      on conflict do nothing
+    )
+    select count(*)::int as rows, count(*)::int as events, coalesce(sum(credits), 0) as credits from rows`.execute(db);
+  return result.rows[0] ?? { rows: 0, events: 0, credits: "0" };
+}

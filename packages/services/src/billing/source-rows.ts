@@ -1,0 +1,45 @@
+/** SQL on a spend row `s` and its owner `o`, shared by the statements that bill, quarantine and audit: what a row is worth, and whose it is. */
+import { type RawBuilder, sql } from "kysely";
+
+/** Longer than any id LiteLLM makes; beyond it a row could not be indexed and would fail its whole statement. */
+const MAX_ORG_ID_LENGTH = 200;
+const MAX_REQUEST_ID_LENGTH = 1_000;
+/** No request costs this much: the writer erred. Infinity is above it, and so is NaN, by PostgreSQL's order. */
+const MAX_SPEND_USD = 1_000_000;
+
+/** A row whose id ends so corrects the row whose id stands before it; our engine writes them. */
+const CORRECTION_SUFFIX = ":correction";
+
+export const IS_CORRECTION: RawBuilder<boolean> = sql`s.request_id like ${sql.lit(`%${CORRECTION_SUFFIX}`)}`;
+/** Of a correction: the id of what it corrects. */
+export const CORRECTED_REQUEST_ID: RawBuilder<string> = sql`left(s.request_id, ${sql.lit(-CORRECTION_SUFFIX.length)})`;
+
+/**
+ * Lateral join of the owner as `o.org_id`: the row's team, else whose key it is by LiteLLM, by our sessions, or by what a
+ * person told (`key_owners`). The look-ups run only for rows without a team.
+ */
+export const JOIN_OWNER: RawBuilder<unknown> = sql`cross join lateral (select case when s.team_id <> '' then s.team_id else coalesce(
+  (select nullif(t.team_id, '') from "LiteLLM_VerificationToken" t where t.token = s.api_key),
+  (select g.org_id from gateway_sessions g where g.key_hash = s.api_key limit 1),
+  (select g.org_id from gateway_sessions g where g.session_id = s."user"),
+  (select known.org_id from key_owners known where known.key_hash = s.api_key)) end as org_id) o`;
+
+/** What a row lacks to be billed; null where it lacks nothing. Rows that correct others are asked for an owner of their own, too. */
+export const REVIEW_REASON: RawBuilder<string | null> = sql`case
+  when length(s.request_id) not between 1 and ${sql.lit(MAX_REQUEST_ID_LENGTH)} then 'no_request_id'
+  when abs(s.spend) > ${sql.lit(MAX_SPEND_USD)} then 'bad_spend'
+  when s.spend < 0 and not ${IS_CORRECTION} then 'unlinked_refund'
+  when length(coalesce(o.org_id, '')) not between 1 and ${sql.lit(MAX_ORG_ID_LENGTH)} then 'no_org'
+end`;
+
+/** Names a row by its content, where its id cannot. */
+export const ROW_HASH: RawBuilder<string> = sql`encode(sha256(convert_to(concat_ws('|', s.request_id, s.team_id, s."user", s.api_key, s.model,
+  s."startTime"::text, s."endTime"::text, s.prompt_tokens::text, s.completion_tokens::text, s.spend::text), 'UTF8')), 'hex')`;
+
+/** Rows that began at `fromStartTime` (the source's own spelling, UTC without a zone) or later; null: all. */
+export function startsFrom(fromStartTime: string | null): RawBuilder<boolean> {
+  return fromStartTime === null ? sql`true` : sql`s."startTime" >= ${fromStartTime}::timestamp`;
+}
+
+/** True when nothing was billed under the row's id. A scalar look-up on purpose: a join would read all keys, and they are for ever. */
+export const HAS_NO_EVENT: RawBuilder<boolean> = sql`(select true from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id) is null`;
