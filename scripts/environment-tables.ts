@@ -35,7 +35,7 @@ const PROVIDER_ENVIRONMENT = {
 export const ENVIRONMENT_TABLES = {
   gateway: { title: "Gateway", note: "`apps/gateway`; reads the variables of `@proliferate/shared`, too, and needs LLM_PROXY_URL and LLM_PROXY_MASTER_KEY.", shape: GATEWAY_ENVIRONMENT },
   shared: { title: "@proliferate/shared", note: "The gateway, and any program of yours that mints keys.", shape: LLM_PROXY_ENVIRONMENT },
-  worker: { title: "Worker", note: "`apps/worker`.", shape: WORKER_ENVIRONMENT },
+  worker: { title: "Worker", note: "`apps/worker`; reads the variables of `@proliferate/shared`, too: with LLM_PROXY_URL and LLM_PROXY_MASTER_KEY it keeps keys within the balance.", shape: WORKER_ENVIRONMENT },
   engine: { title: "LLM proxy", note: "`apps/llm-proxy`, our engine. Stock LiteLLM has its own manual.", shape: ENGINE_ENVIRONMENT },
   providers: { title: "Model providers", note: "Named by `apps/llm-proxy/litellm/config.yaml`. Only the proxy ever has them.", shape: PROVIDER_ENVIRONMENT },
   cli: { title: "Command line", note: "`./scripts/billing`, `apps/cli`.", shape: CLI_ENVIRONMENT },

@@ -50,7 +50,7 @@ export class StackStarter {
     const autumn = await this.#startAutumn();
     const proxy = await this.#startProxy(database, provider);
     const gateway = await this.#startGateway(database, proxy);
-    await this.#startWorker(database, autumn);
+    await this.#startWorker(database, proxy, autumn);
     // What ./scripts/billing needs to find this stack; gone when the stack is.
     await this.#state.publishEnvironment({
       ...database,
@@ -160,10 +160,11 @@ export class StackStarter {
     return { gatewayUrl, gatewayToken };
   }
 
-  async #startWorker(database: Record<string, string>, autumn: Stack["autumn"]): Promise<void> {
+  async #startWorker(database: Record<string, string>, proxy: Record<string, string>, autumn: Stack["autumn"]): Promise<void> {
     const { REDIS_URL, WORKER_PORT } = this.#environment;
     const ports = await this.#startChild("worker", "apps/worker/src/main.ts", {
       ...database,
+      ...proxy,
       ...(REDIS_URL ? { REDIS_URL } : {}),
       AUTUMN_API_KEY: autumn.apiKey,
       ...(autumn.url ? { AUTUMN_API_URL: autumn.url } : {}),

@@ -1,4 +1,5 @@
 import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
+import { type LLMProxyConfig, parseLLMProxyConfig } from "@proliferate/shared";
 import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
 import { cleanAutumnSecretKey, cleanAutumnUrl } from "@proliferate/services/billing/autumn-settings";
@@ -25,6 +26,10 @@ export const WORKER_ENVIRONMENT = {
   BILLING_MARKUP: markup.default("3").describe("Factor on the provider's price; frozen on each event, so a change moves nothing that was metered before"),
   LLM_SYNC_INTERVAL_MS: milliseconds.default(30_000).describe("Milliseconds between two passes from spend rows to events"),
   OUTBOX_INTERVAL_MS: milliseconds.default(60_000).describe("Milliseconds between two passes from events to Autumn"),
+  GATE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two passes that move the states of orgs and the budgets of live keys; the latter needs LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
+  BALANCE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two looks for balances to be read at Autumn (asked for, first seen, out of credits, a day old) and packs to be bought"),
+  BILLING_WEBHOOK_URL: httpUrl.optional().describe("Where low balances, exhaustion, drifts, top-ups and usage without a price are told; unset: nowhere"),
+  BILLING_WEBHOOK_SECRET: z.string().min(16).optional().describe("Secret that signs those events; needed with BILLING_WEBHOOK_URL"),
   WORKER_PORT: portNumber.default(3002).describe("Port of /livez, /readyz, /status and /metrics; 0 = any free one"),
 } as const;
 
@@ -36,6 +41,11 @@ export interface WorkerConfig {
   readonly markup: string;
   readonly syncIntervalMs: number;
   readonly outboxIntervalMs: number;
+  readonly gateIntervalMs: number;
+  readonly balanceIntervalMs: number;
+  readonly webhook: { readonly url: string; readonly secret: string } | undefined;
+  /** Without address or master key where no keys are to be kept within the balance. */
+  readonly proxy: LLMProxyConfig;
   readonly port: number;
 }
 
@@ -57,6 +67,16 @@ export function parseWorkerConfig(source: EnvironmentSource): WorkerConfig {
     markup: variables.BILLING_MARKUP,
     syncIntervalMs: variables.LLM_SYNC_INTERVAL_MS,
     outboxIntervalMs: variables.OUTBOX_INTERVAL_MS,
+    gateIntervalMs: variables.GATE_INTERVAL_MS,
+    balanceIntervalMs: variables.BALANCE_INTERVAL_MS,
+    webhook: webhookOf(variables.BILLING_WEBHOOK_URL, variables.BILLING_WEBHOOK_SECRET),
+    proxy: parseLLMProxyConfig(source),
     port: variables.WORKER_PORT,
   };
+}
+
+function webhookOf(url: string | undefined, secret: string | undefined): WorkerConfig["webhook"] {
+  if (url === undefined) return undefined;
+  if (secret === undefined) throw new AppError("env_invalid", "The environment is not usable: BILLING_WEBHOOK_URL is set, BILLING_WEBHOOK_SECRET is not.");
+  return { url, secret };
 }

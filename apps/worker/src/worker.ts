@@ -1,10 +1,14 @@
 import { type DatabaseClient, isDatabaseUnavailable, openDatabase } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
+import { createAutumnBalances } from "@proliferate/services/balance/autumn-balances";
 import { createAutumnSink } from "@proliferate/services/billing/autumn";
 import { recordPass } from "@proliferate/services/billing/passes-db";
 import { readDeploymentId } from "@proliferate/services/billing/settlement-db";
+import { createAutumnTopUpProvider } from "@proliferate/services/top-up/autumn-top-up";
+import { sendDueWebhooks } from "@proliferate/services/webhook-events/send-webhooks";
 import { AppError } from "@proliferate/shared/errors";
 import { CREDITS_PER_USD } from "@proliferate/shared/money";
+import { connectKeyControl, runBalances, runGate } from "./balance-worker.ts";
 import { createSpendSyncJob } from "./billing-worker.ts";
 import type { WorkerConfig } from "./env.ts";
 import { createHealthServer } from "./health.ts";
@@ -15,6 +19,11 @@ import { openJobQueue } from "./queue.ts";
 const UNDEFINED_TABLE = "42P01";
 const SPEND_SYNC = "llm-spend-sync";
 const OUTBOX = "settlement-outbox";
+const GATE = "billing-gate";
+const BALANCES = "org-balances";
+const WEBHOOKS = "billing-webhooks";
+/** Nobody waits for an event, and there are few. */
+const WEBHOOK_INTERVAL_MS = 5_000;
 
 /** Builds the worker from its parts and gives each to the lifecycle, which stops them in reverse. */
 export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly ports: { readonly worker: number } }> {
@@ -35,19 +44,39 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
   });
   lifecycle.own("queue", queue);
 
-  const jobs = { [SPEND_SYNC]: config.syncIntervalMs, [OUTBOX]: config.outboxIntervalMs };
+  const jobs = {
+    [SPEND_SYNC]: config.syncIntervalMs,
+    [OUTBOX]: config.outboxIntervalMs,
+    [GATE]: config.gateIntervalMs,
+    [BALANCES]: config.balanceIntervalMs,
+    ...(config.webhook && { [WEBHOOKS]: WEBHOOK_INTERVAL_MS }),
+  };
   const server = createHealthServer({ db, queueBackend: queue.backend, jobs });
   const listener = lifecycle.own("health", await listen(server, { port: config.port, portVariable: "WORKER_PORT" }));
 
   const stopping = new AbortController();
   lifecycle.own("outbox", { stop: async () => stopping.abort() });
 
-  const syncSpend = createSpendSyncJob({ db, rate: { markup: config.markup, creditsPerUsd: CREDITS_PER_USD } });
+  const rate = { markup: config.markup, creditsPerUsd: CREDITS_PER_USD };
+  const syncSpend = createSpendSyncJob({ db, rate });
   await queue.every(SPEND_SYNC, config.syncIntervalMs, () => passOf(SPEND_SYNC, { db, logger }, syncSpend));
 
   const sink = createAutumnSink(config.autumn);
   const onProblem = (problem: object): void => problems.report("settlement.undelivered", { ...problem });
   await queue.every(OUTBOX, config.outboxIntervalMs, () => passOf(OUTBOX, { db, logger }, () => runOutbox({ db, sink, onProblem, signal: stopping.signal })));
+
+  const balances = {
+    db,
+    rate,
+    remote: createAutumnBalances(config.autumn),
+    topUps: createAutumnTopUpProvider(config.autumn),
+    keys: connectKeyControl(config.proxy),
+    onProblem: (event: string, facts: Readonly<Record<string, unknown>>) => problems.report(event, facts),
+  };
+  await queue.every(GATE, config.gateIntervalMs, () => passOf(GATE, { db, logger }, () => runGate(balances)));
+  await queue.every(BALANCES, config.balanceIntervalMs, () => passOf(BALANCES, { db, logger }, () => runBalances(balances)));
+  const { webhook } = config;
+  if (webhook) await queue.every(WEBHOOKS, WEBHOOK_INTERVAL_MS, () => passOf(WEBHOOKS, { db, logger }, () => sendDueWebhooks(db, webhook)));
   return { ports: { worker: listener.port } };
 }
 

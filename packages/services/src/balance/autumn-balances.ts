@@ -8,7 +8,7 @@ import type { RemoteBalance, RemoteBalances } from "./remote-balance.ts";
 /** Far more than any org will use: what an unlimited feature counts as. */
 const UNLIMITED_CREDITS = "1000000000000";
 
-/** Reads balances through `autumn-js`, loaded at the first reading. */
+/** Reads balances at Autumn. Opens nothing before the first reading. */
 export function createAutumnBalances(options: AutumnSinkOptions): RemoteBalances {
   let client: ReturnType<typeof openAutumn> | undefined;
   return {

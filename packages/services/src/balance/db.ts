@@ -2,6 +2,7 @@
 import type { BalanceReconciliationTable, DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Insertable, type Selectable, sql } from "kysely";
+import type { RateCard } from "../billing/credits.ts";
 
 /** The billing clock, exactly, as text that the database reads back. */
 export async function readBillingNow(db: DatabaseExecutor): Promise<string> {
@@ -43,15 +44,32 @@ export async function writeBalance(tx: DatabaseExecutor, orgId: string, balanceC
 /** Notes what the sink said at `readAt`, and that requests up to then are served. */
 export async function writeReading(
   tx: DatabaseExecutor,
-  reading: { readonly orgId: string; readonly readAt: string; readonly grantedCredits: DecimalText; readonly nextResetAt: Date | null; readonly creditsPerSpendUsd: DecimalText },
+  reading: { readonly orgId: string; readonly readAt: string; readonly grantedCredits: DecimalText; readonly nextResetAt: Date | null },
 ): Promise<void> {
   await sql`
     update org_gates
     set remote_granted_credits = ${reading.grantedCredits}::numeric, remote_next_reset_at = ${reading.nextResetAt},
-      credits_per_spend_usd = ${reading.creditsPerSpendUsd}::numeric,
       reconciled_at = ${reading.readAt}::timestamptz, reconcile_retry_at = null, reconcile_problem = null,
       reconcile_wanted_at = case when reconcile_wanted_at > ${reading.readAt}::timestamptz then reconcile_wanted_at end
     where org_id = ${reading.orgId}`.execute(tx);
+}
+
+/**
+ * Notes what one USD of provider cost takes from an org (from all where null) as of now: markup x credits per USD of the rate
+ * card that is valid for it, else of the one for everybody, else `fallback`. Returns how many changed. Idempotent.
+ */
+export async function writeRates(db: DatabaseExecutor, orgId: string | null, fallback: RateCard): Promise<number> {
+  const result = await sql`
+    with rates as (
+      select g.org_id, coalesce(
+        (select c.markup * c.credits_per_usd from rate_cards c where c.org_id = g.org_id and c.valid_from <= billing_now() and c.valid_to > billing_now()),
+        (select c.markup * c.credits_per_usd from rate_cards c where c.org_id is null and c.valid_from <= billing_now() and c.valid_to > billing_now()),
+        ${fallback.markup}::numeric * ${fallback.creditsPerUsd}::numeric) as credits_per_spend_usd
+      from org_gates g where ${orgId}::text is null or g.org_id = ${orgId}::text
+    )
+    update org_gates g set credits_per_spend_usd = r.credits_per_spend_usd
+    from rates r where g.org_id = r.org_id and g.credits_per_spend_usd is distinct from r.credits_per_spend_usd`.execute(db);
+  return Number(result.numAffectedRows ?? 0n);
 }
 
 /** Notes why there is no reading; the next try is `retryInMs` from now. */

@@ -1,6 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal, subtractDecimals } from "@proliferate/shared/money";
+import type { RateCard } from "../billing/credits.ts";
 import { ensureGatesOfSpenders, ensureOrg, lockGate, type OrgGateRow, readGate } from "../billing-gate/db.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
 import { insertWebhookEvent } from "../webhook-events/db.ts";
@@ -13,6 +14,7 @@ import {
   readUnposted,
   type UnpostedRow,
   writeBalance,
+  writeRates,
   writeReading,
   writeReadingProblem,
   writeReconcileWanted,
@@ -24,8 +26,8 @@ export type ReconcileTrigger = "first_sight" | "scheduled" | "on_demand" | "top_
 
 export interface ReconcileOptions {
   readonly remote: RemoteBalances;
-  /** Credits that one USD of provider cost takes from the org: markup x credits per USD. */
-  readonly creditsPerSpendUsd: (orgId: string) => Promise<DecimalText> | DecimalText;
+  /** What spend costs where no rate card says so. */
+  readonly rate: RateCard;
   readonly tiers?: DriftTiers;
 }
 
@@ -63,14 +65,14 @@ export async function reconcileBalance(db: DatabaseClient, orgId: string, option
     await writeReadingProblem(db, orgId, reading.problem, RETRY_MS);
     return { orgId, outcome: reading.kind, problem: reading.problem };
   }
-  const creditsPerSpendUsd = await options.creditsPerSpendUsd(orgId);
   return db.transaction().execute(async (tx) => {
     await lockGate(tx, orgId);
     const gate = (await readGate(tx, orgId)) as OrgGateRow;
     const unposted = (await lockUnposted(tx, orgId, readAt)) as UnpostedRow;
     const report = compare(orgId, { gate, unposted, reading }, options.tiers);
     if (compareDecimals(report.afterCredits, unposted.balance_credits ?? "0") !== 0 || unposted.balance_credits === null) await writeBalance(tx, orgId, report.afterCredits);
-    await writeReading(tx, { orgId, readAt, grantedCredits: reading.grantedCredits, nextResetAt: reading.nextResetAt, creditsPerSpendUsd });
+    await writeReading(tx, { orgId, readAt, grantedCredits: reading.grantedCredits, nextResetAt: reading.nextResetAt });
+    await writeRates(tx, orgId, options.rate);
     if (report.cause !== "agrees") await recordReport(tx, report, options.trigger);
     await moveOrg(tx, orgId);
     return report;
@@ -100,7 +102,10 @@ export interface DueReconcileOptions extends ReconcileOptions {
 export async function reconcileDueOrgs(db: DatabaseClient, options: DueReconcileOptions): Promise<number> {
   await ensureGatesOfSpenders(db);
   const due = await listOrgsToReconcile(db, { limit: options.limit ?? 100, everyMs: options.everyMs ?? 24 * 60 * 60 * 1_000, outOfCreditsMs: options.outOfCreditsMs ?? 60_000 });
-  for (const { org_id: orgId, trigger } of due) options.onReport?.(await reconcileBalance(db, orgId, { ...options, trigger }));
+  for (const { org_id: orgId, trigger } of due) {
+    const report = await reconcileBalance(db, orgId, { ...options, trigger });
+    options.onReport?.(report);
+  }
   return due.length;
 }
 

@@ -1,10 +1,14 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { isAppError } from "@proliferate/shared/errors";
+import { writeRates } from "../balance/db.ts";
+import type { RateCard } from "../billing/credits.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
 import { decideBudgets, listOrgsWithKeys, listUnappliedKeys, reapReservations, releaseKey, type UnappliedKey, updateSpent, writeApplied } from "./db.ts";
 import type { KeyControl } from "./key-control.ts";
 
 export interface RefreshOptions {
+  /** What spend costs where no rate card says so. */
+  readonly rate: RateCard;
   readonly keys: KeyControl;
   /** How long a mint may take before its reservation counts as abandoned. Default 5 min. */
   readonly mintTimeoutMs?: number;
@@ -28,6 +32,7 @@ export interface RefreshResult {
  * twice at once, and die anywhere. No transaction is held while the proxy is called.
  */
 export async function refreshKeyBudgets(db: DatabaseClient, options: RefreshOptions): Promise<RefreshResult> {
+  await writeRates(db, null, options.rate);
   await reapReservations(db, { mintTimeoutMs: options.mintTimeoutMs ?? 300_000, holdMs: options.holdMs ?? 300_000 });
   let changed = 0;
   let failed = 0;

@@ -7,7 +7,7 @@ import type { TopUpOutcome, TopUpProvider } from "./top-up-provider.ts";
 const CHARGE_TIMEOUT_MS = 60_000;
 
 /**
- * Buys packs by attaching the policy's plan through `autumn-js` (`billing.attach`), charged to the card that is on file:
+ * Buys packs by attaching the policy's plan (`billing.attach`), charged to the card that is on file:
  * nobody is there to be sent to a checkout page. The pack's credits are the plan's prepaid quantity.
  */
 export function createAutumnTopUpProvider(options: AutumnSinkOptions): TopUpProvider {

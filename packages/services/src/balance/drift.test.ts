@@ -1,0 +1,35 @@
+import { addDecimals, compareDecimals, subtractDecimals } from "@proliferate/shared/money";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type BalanceFacts, findDrift } from "./drift.ts";
+
+const facts: BalanceFacts = { localCredits: "70", remoteCredits: "100", certainCredits: "30", uncertainCredits: "0", grantedMoreCredits: "0", periodReset: false };
+
+test.each([
+  ["a balance that is remote minus unposted agrees", {}, "70", "agrees", "0", "none"],
+  ["Autumn's rounding is no drift", { localCredits: "70.0000004" }, "70.0000004", "agrees", "0", "none"],
+  ["the first balance is what is certainly left", { localCredits: null, uncertainCredits: "20" }, "50", "first_sight", "0", "none"],
+  ["an answer that was lost leaves both readings possible, the higher", { uncertainCredits: "20" }, "70", "agrees", "0", "none"],
+  ["and the lower", { uncertainCredits: "20", localCredits: "50" }, "50", "agrees", "0", "none"],
+  ["beyond them it is corrected to the nearer one", { uncertainCredits: "20", localCredits: "45" }, "50", "sink_took_less", "-5", "info"],
+  ["a double charge at the sink is found to its exact size", { remoteCredits: "87.5" }, "57.5", "sink_took_more", "12.5", "warn"],
+  ["a drift of 500 credits is critical", { remoteCredits: "-400" }, "-430", "sink_took_more", "500", "critical"],
+  ["a pack that was bought is a grant, no drift", { remoteCredits: "600", grantedMoreCredits: "500" }, "570", "grant", "0", "none"],
+  ["what a grant does not explain is drift", { remoteCredits: "590", grantedMoreCredits: "500" }, "560", "sink_took_more", "10", "warn"],
+  ["a new period is no drift", { remoteCredits: "1000", grantedMoreCredits: "0", periodReset: true }, "970", "period_reset", "0", "none"],
+] as const)("%s", (_title, change, afterCredits, cause, driftCredits, severity) => {
+  expect(findDrift({ ...facts, ...change })).toMatchObject({ afterCredits, cause, driftCredits, severity });
+});
+
+test("what is found always adds up, and repeating it finds agreement", () => {
+  const amount = fc.integer({ min: -1_000, max: 1_000 }).map(String);
+  const size = fc.nat(500).map(String);
+  fc.assert(
+    fc.property(amount, amount, size, size, amount, (localCredits, remoteCredits, certainCredits, uncertainCredits, grantedMoreCredits) => {
+      const given = { localCredits, remoteCredits, certainCredits, uncertainCredits, grantedMoreCredits, periodReset: false };
+      const finding = findDrift(given);
+      expect(compareDecimals(finding.afterCredits, subtractDecimals(addDecimals(localCredits, finding.grantCredits), finding.driftCredits))).toBe(0);
+      expect(findDrift({ ...given, localCredits: finding.afterCredits, grantedMoreCredits: "0" }).cause).toBe("agrees");
+    }),
+  );
+});

@@ -1,0 +1,178 @@
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { AppError } from "@proliferate/shared/errors";
+import { sql } from "kysely";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { sealOpenEvents, settle } from "../billing/settlement.ts";
+import type { SettlementSink } from "../billing/sink.ts";
+import { readGate } from "../billing-gate/db.ts";
+import { listOrgsToReconcile, readReconciliations } from "./db.ts";
+import { reconcileBalances, reconcileDueOrgs, requestReconcile } from "./reconcile-balance.ts";
+import { balanceOf, insertSpend, RATE, ScriptedBalances, spend } from "./test-balances.ts";
+
+let database: TestDatabase;
+let remote: ScriptedBalances;
+let org = 0;
+/** A new org each test: the ledger is never emptied. */
+let orgId: string;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+beforeEach(() => {
+  remote = new ScriptedBalances();
+  orgId = `org_${(org += 1)}`;
+});
+afterAll(() => database.drop());
+
+/** Takes what is delivered from the scripted balance; `answer` decides what the outbox is told. */
+function sinkOf(balances: ScriptedBalances, answer: "delivered" | "lost" | "parked"): SettlementSink {
+  return {
+    name: "scripted",
+    deliver: async (delivery) => {
+      if (answer === "parked") return { kind: "parked", code: "customer_not_found" };
+      balances.take(delivery.orgId, delivery.credits);
+      return answer === "lost" ? { kind: "unknown", code: "timeout" } : { kind: "delivered", deductedCredits: delivery.credits };
+    },
+  };
+}
+
+const reconcileOptions = () => ({ remote, rate: RATE });
+
+test("an org's first balance is what the sink says, and it is on record", async () => {
+  remote.grant(orgId, "1000");
+
+  expect(await remote.reconcile(database.db, orgId, "first_sight")).toMatchObject({ outcome: "reconciled", cause: "first_sight", afterCredits: "1000" });
+
+  expect(await balanceOf(database.db, orgId)).toBe("1000");
+  expect((await readGate(database.db, orgId))?.state).toBe("active");
+  expect(await readReconciliations(database.db, orgId, 10)).toMatchObject([{ trigger: "first_sight", cause: "first_sight", after_credits: "1000" }]);
+});
+
+test("usage is taken from the balance in the transaction that puts it on the ledger", async () => {
+  remote.grant(orgId, "1000");
+  await remote.reconcile(database.db, orgId);
+
+  await spend(database.db, { orgId, usd: "0.123456" });
+
+  expect(await balanceOf(database.db, orgId)).toBe("962.9632");
+});
+
+test("defect 09 reconcile erases pending usage: what was not delivered yet stays subtracted, open, sealed or parked", async () => {
+  remote.grant(orgId, "1000");
+  await remote.reconcile(database.db, orgId);
+  await spend(database.db, { orgId, usd: "0.1" });
+  await settle(database.db, { sink: sinkOf(remote, "parked") });
+  await spend(database.db, { orgId, usd: "0.2" });
+  await sealOpenEvents(database.db);
+  await spend(database.db, { orgId, usd: "0.3" });
+
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees", driftCredits: "0", remoteCredits: "1000", unpostedCredits: "180" });
+
+  expect(await balanceOf(database.db, orgId)).toBe("820");
+});
+
+test("defect 09 reconcile erases pending usage: it moves the state as well, so bought credits free an exhausted org", async () => {
+  remote.grant(orgId, "30");
+  await remote.reconcile(database.db, orgId);
+  await spend(database.db, { orgId, usd: "2" });
+  await remote.reconcile(database.db, orgId);
+  expect((await readGate(database.db, orgId))?.state).toBe("exhausted");
+
+  remote.grant(orgId, "1000");
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "grant", grantCredits: "1000", driftCredits: "0", afterCredits: "430" });
+
+  expect((await readGate(database.db, orgId))?.state).toBe("active");
+});
+
+test("a batch whose answer was lost may or may not be in the remote figure, and is no drift either way", async () => {
+  remote.grant(orgId, "1000");
+  await remote.reconcile(database.db, orgId);
+  await spend(database.db, { orgId, usd: "0.1" });
+  await settle(database.db, { sink: sinkOf(remote, "lost") });
+
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees", remoteCredits: "970", uncertainCredits: "30" });
+
+  expect(await balanceOf(database.db, orgId)).toBe("970");
+});
+
+test("a delivery and new usage while the sink is being asked are no drift", async () => {
+  remote.grant(orgId, "1000");
+  await remote.reconcile(database.db, orgId);
+  await spend(database.db, { orgId, usd: "0.1" });
+  remote.during = async () => {
+    await settle(database.db, { sink: sinkOf(remote, "delivered") });
+    await spend(database.db, { orgId, usd: "0.2" });
+  };
+
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees", driftCredits: "0" });
+
+  expect(await balanceOf(database.db, orgId)).toBe("910");
+});
+
+test("a planted drift is found to its exact size, named, put right once and told to the webhook", async () => {
+  remote.grant(orgId, "1000");
+  await remote.reconcile(database.db, orgId);
+  remote.take(orgId, "12.5");
+
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "sink_took_more", driftCredits: "12.5", severity: "warn", afterCredits: "987.5" });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees" });
+
+  const events = await database.db.selectFrom("webhook_events").select(["type", "payload"]).where("org_id", "=", orgId).where("type", "=", "balance.drift").execute();
+  expect(events).toMatchObject([{ payload: { drift_credits: "12.5", severity: "warn", cause: "sink_took_more" } }]);
+});
+
+test("a dry run says the same and writes nothing", async () => {
+  remote.grant(orgId, "1000");
+  await remote.reconcile(database.db, orgId);
+  remote.take(orgId, "700");
+
+  const [preview] = await reconcileBalances(database.db, { ...reconcileOptions(), orgId, dryRun: true });
+
+  expect(preview).toMatchObject({ cause: "sink_took_more", driftCredits: "700", severity: "critical" });
+  expect(await balanceOf(database.db, orgId)).toBe("1000");
+  expect(await readReconciliations(database.db, orgId, 10)).toHaveLength(1);
+});
+
+test("an org that the sink does not know stays unconfigured, with the reason", async () => {
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ outcome: "unknown" });
+
+  expect(await readGate(database.db, orgId)).toMatchObject({ state: "unconfigured", balance_credits: null, reconcile_problem: "Autumn does not know this customer" });
+});
+
+test("defect 19 fast reconcile jams: a request whose reading fails is served later, again and again, and holds up no other org", async () => {
+  const other = `${orgId}_other`;
+  remote.grant(orgId, "1000");
+  remote.grant(other, "1000");
+  await remote.reconcile(database.db, orgId);
+  await remote.reconcile(database.db, other);
+  const due = async (): Promise<readonly string[]> =>
+    (await listOrgsToReconcile(database.db, { limit: 100, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).map((row) => row.org_id).filter((id) => id.startsWith(orgId));
+  for (let round = 0; round < 3; round += 1) {
+    await requestReconcile(database.db, orgId);
+    remote.failure = new AppError("autumn_unavailable", "down");
+    await reconcileDueOrgs(database.db, reconcileOptions());
+    expect(await due()).toEqual([]);
+    await requestReconcile(database.db, other);
+    expect(await due()).toEqual([other]);
+    remote.failure = undefined;
+    await reconcileDueOrgs(database.db, reconcileOptions());
+
+    // The wait after a failure ends; asking again ends it as well.
+    await sql`update org_gates set reconcile_retry_at = billing_now() where org_id = ${orgId}`.execute(database.db);
+    expect(await due()).toEqual([orgId]);
+    await reconcileDueOrgs(database.db, reconcileOptions());
+    expect(await due()).toEqual([]);
+  }
+});
+
+test("an org out of credits is asked about every minute, another once a day", async () => {
+  remote.grant(orgId, "10");
+  await remote.reconcile(database.db, orgId);
+  await sql`update org_gates set reconciled_at = billing_now() - interval '2 minutes' where org_id = ${orgId}`.execute(database.db);
+  const isDue = async (): Promise<boolean> => (await listOrgsToReconcile(database.db, { limit: 100, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).some((row) => row.org_id === orgId);
+  expect(await isDue()).toBe(false);
+
+  await insertSpend(database.db, { orgId, usd: "0.1" });
+  await spend(database.db, { orgId, usd: "0.1" });
+  expect(await isDue()).toBe(true);
+});
