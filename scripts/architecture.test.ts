@@ -100,10 +100,10 @@ test("every library that a package imports is in its package.json, and product c
 });
 
 test.each([
-  ["autumn-js", ["packages/services/src/billing/autumn.ts"]],
+  ["autumn-js", ["packages/services/src/billing/autumn-sdk.ts"]],
   ["bullmq", ["apps/worker/src/queue.ts"]],
   ["@ngrok/ngrok", ["scripts/dev-stack/tunnel.ts"]],
-  ["modal", ["packages/shared/src/sandbox/modal.ts"]],
+  ["modal", ["packages/shared/src/sandbox/modal/sdk.ts"]],
 ] as const)("%s is imported in one place", (library, places) => {
   const importers = files.filter((path) => path.endsWith(".ts") && !isTest(path) && importsOf(path).some((specifier) => specifier === library || specifier.startsWith(`${library}/`)));
 

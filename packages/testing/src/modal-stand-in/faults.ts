@@ -16,6 +16,8 @@ export interface Fault {
   readonly code: keyof typeof status;
   /** How many calls fail. Default 1. */
   readonly times?: number;
+  /** How many calls go well before that. Default 0. */
+  readonly skip?: number;
   /** `before` the work is done (default), or `after` it, so that only the answer is lost. */
   readonly when?: "before" | "after";
   readonly details?: string;
@@ -25,10 +27,10 @@ export interface Fault {
 export class Faults {
   /** Names of the RPCs that came in, in order. */
   readonly calls: string[] = [];
-  readonly #faults = new Map<string, { fault: Fault; left: number }>();
+  readonly #faults = new Map<string, { fault: Fault; skip: number; left: number }>();
 
   set(rpc: string, fault: Fault): void {
-    this.#faults.set(rpc, { fault, left: fault.times ?? 1 });
+    this.#faults.set(rpc, { fault, skip: fault.skip ?? 0, left: fault.times ?? 1 });
   }
 
   clear(): void {
@@ -41,6 +43,10 @@ export class Faults {
     this.calls.push(rpc);
     const entry = this.#faults.get(rpc);
     if (!entry || entry.left === 0) return work();
+    if (entry.skip > 0) {
+      entry.skip -= 1;
+      return work();
+    }
     entry.left -= 1;
     if (entry.fault.when === "after") await work();
     throw new RpcFailure(status[entry.fault.code], entry.fault.details ?? `${rpc} was told to fail`);

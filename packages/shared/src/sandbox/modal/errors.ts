@@ -75,6 +75,8 @@ function codeOf(status: string, otherwise: ErrorCode, notFound: ErrorCode): Erro
 
 function detailOf(error: unknown, secrets: readonly string[]): string {
   const { details, message } = error as { details?: unknown; message?: unknown };
+  // What the SDK's file operations say of every failure, which names nobody who can help.
+  if (typeof message === "string" && message.startsWith("An unexpected error occurred")) return "its SDK says no more";
   let text = typeof details === "string" && details !== "" ? details : String(message ?? "");
   // Short values ("true", "1") are no secrets, and would tear the text apart.
   for (const secret of secrets) if (secret.length >= 8) text = text.replaceAll(secret, "…");
