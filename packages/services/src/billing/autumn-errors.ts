@@ -10,8 +10,8 @@ interface HttpFailure {
 }
 
 /**
- * What an error of autumn-js says about the deduction. Told by its form, not by its class: the classes come with a library
- * that is loaded late. A request that may have reached Autumn without a clear refusal is `unknown`, never `unavailable`.
+ * What an error of either client says about the deduction. Told by its form, not by its class: autumn-js and its classes are
+ * loaded late, if at all. A request that may have reached Autumn without a clear refusal is `unknown`, never `unavailable`.
  */
 export function classifyAutumnError(error: unknown): DeliveryOutcome {
   if (!(error instanceof Error)) return { kind: "unknown", code: "unknown_error", message: "The call failed without an error." };
@@ -71,8 +71,8 @@ const PARKED_MESSAGES: Readonly<Record<string, string>> = {
 function classifyAnswer(failure: HttpFailure): DeliveryOutcome {
   const status = failure.statusCode;
   const code = codeOf(failure);
-  // 2xx that the library did not understand: accepted in some form.
-  if (status < 400) return { kind: "unknown", status, code: "unreadable_answer", message: "Autumn answered in a form that autumn-js cannot read." };
+  // 2xx that was not understood: accepted in some form.
+  if (status < 400) return { kind: "unknown", status, code: "unreadable_answer", message: "Autumn answered in a form that cannot be read." };
   if (status === 409) {
     if (code === "duplicate_idempotency_key") return { kind: "duplicate", status, code, message: "Autumn saw this key before." };
     return { kind: "unavailable", status, code, message: "Autumn reports a conflict." };

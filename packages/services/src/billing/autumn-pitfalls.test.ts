@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, billing_deployment cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits, billing_deployment cascade`.execute(database.db);
   autumn = await startAutumnEmulator({ secretKey: SECRET_KEY });
   autumn.grant("org_a", "1000");
   autumn.grant("org_b", "1000");
@@ -203,7 +203,7 @@ it("a wrong key or API version parks every batch with the setting to correct, an
 it("two deployments on one Autumn organization do not take each other's keys", async () => {
   await spend({ spendUsd: "0.1" });
   await pass();
-  await sql`truncate "LiteLLM_SpendLogs", billing_events, billing_accounts, settlement_batches, billing_deployment cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", billing_events, billing_accounts, settlement_batches, settlement_circuits, billing_deployment cascade`.execute(database.db);
   await spend({ spendUsd: "0.2" });
 
   await pass();

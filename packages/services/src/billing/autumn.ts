@@ -1,128 +1,134 @@
-import { addDecimals, compareDecimals, type DecimalText } from "@proliferate/shared/money";
-import type { Autumn, TrackResponse } from "autumn-js";
-import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn-settings.ts";
+import { addDecimals, compareDecimals } from "@proliferate/shared/money";
+import { createTokenBucket } from "../sinks/token-bucket.ts";
+import { AUTUMN_TIMEOUT_MS, type AutumnClient, type AutumnConnection, type AutumnTrackAnswer } from "./autumn-client.ts";
 import { classifyAutumnError } from "./autumn-errors.ts";
+import { openAutumnHttp } from "./autumn-http.ts";
+import { createAutumnLedger } from "./autumn-ledger.ts";
 import { customerIdForOrg } from "./customer-id.ts";
+import { decimalFromJsonNumber } from "./json-number.ts";
 import type { Delivery, DeliveryOutcome, SettlementSink } from "./sink.ts";
 
-export interface AutumnSinkOptions {
-  /** As people paste it: a `Bearer ` prefix and a trailing `# comment` are cut. */
-  readonly secretKey: string;
-  /** With or without a trailing `/v1`. */
-  readonly serverUrl: string;
-  /** Sent as `x-api-version`; at least 2.1, where an answer states what was deducted. */
-  readonly apiVersion: string;
+export { decimalFromJsonNumber } from "./json-number.ts";
+
+export interface AutumnSinkOptions extends AutumnConnection {
   /** The feature that is deducted from, `credits` by default in the worker. */
   readonly featureId: string;
-  /** For one call. Default 15 s. */
-  readonly timeoutMs?: number;
+  /** `http` (default): plain HTTP, small. `autumn-js`: the library, 140 MB. The same calls, the same answers. */
+  readonly client?: "http" | "autumn-js";
+  /** When the balance is short: `overflow` (default) takes all of it, since the usage has happened; `cap` takes what is left, and the rest is a shortfall. */
+  readonly overage?: "overflow" | "cap";
+  /** Creates a customer that Autumn does not know, instead of parking its batches. Default false. */
+  readonly autoCreateCustomers?: boolean;
+  /** Deductions a second, of this process. Default 500; Autumn queues beyond 2,000. */
+  readonly tracksPerSecond?: number;
 }
 
-const DEFAULT_TIMEOUT_MS = 15_000;
+/** Autumn admits 25 calls a second of the kinds that are neither `track` nor `check`, for everybody together. */
+const OTHER_CALLS_PER_SECOND = 10;
+/** A customer that cannot be: the id of an org without a name. */
+const NOBODY = "enc:";
+
+/** Autumn's API as it is used here. Fails closed, makes no retries of its own, keeps to Autumn's limits. */
+export async function openAutumn(options: AutumnSinkOptions): Promise<AutumnClient> {
+  const client = options.client === "autumn-js" ? await (await import("./autumn-sdk.ts")).openAutumnSdk(options) : openAutumnHttp(options);
+  const tracks = createTokenBucket(options.tracksPerSecond ?? 500);
+  const others = createTokenBucket(OTHER_CALLS_PER_SECOND);
+  return {
+    track: async (request, call) => tracks.take().then(() => client.track(request, call)),
+    customers: {
+      get: async (request) => others.take().then(() => client.customers.get(request)),
+      getOrCreate: async (request) => others.take().then(() => client.customers.getOrCreate(request)),
+    },
+    events: { list: async (request) => others.take().then(() => client.events.list(request)) },
+    billing: { attach: async (request, call) => others.take().then(() => client.billing.attach(request, call)) },
+  };
+}
 
 /**
- * Deducts through `autumn-js`: one `track` a batch, with the batch's key as `Idempotency-Key`, in full even when the
- * balance is short (`overflow`: the usage has happened), never failing open. What Autumn answers is compared with what was
- * asked. The library (0.7 s, 145 MB) is loaded at the first delivery.
+ * Deducts with one `track` a batch, with the batch's key as `Idempotency-Key`, never failing open. What Autumn answers is
+ * compared with what was asked.
  */
 export function createAutumnSink(options: AutumnSinkOptions): SettlementSink {
-  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  let client: Promise<AutumnClient> | undefined;
+  let opened: Promise<AutumnClient> | undefined;
+  const open = (): Promise<AutumnClient> => (opened ??= openAutumn(options));
+  const track = async (delivery: Delivery): Promise<DeliveryOutcome> => trackOnce(await open(), delivery, options);
   return {
     name: "autumn",
     async deliver(delivery) {
-      client ??= openClient(options, timeoutMs);
-      const { autumn, takeStatus } = await client;
-      const customerId = customerIdForOrg(delivery.orgId);
-      const value = Number(delivery.credits);
-      // Settled amounts have at most 15 digits, so the number's shortest spelling is the amount's own.
-      if (compareDecimals(decimalFromJsonNumber(value), delivery.credits) !== 0) {
-        return { kind: "dead", code: "not_representable", message: `${delivery.credits} credits do not fit a JSON number; a sealed batch must.` };
-      }
+      const outcome = await track(delivery);
+      if (outcome.code !== "customer_not_found" || !options.autoCreateCustomers) return outcome;
+      const refusal = await createCustomer(await open(), customerIdForOrg(delivery.orgId));
+      // The refused call gave its key back, so this is the first one that can be applied.
+      return refusal ?? track(delivery);
+    },
+    async checkReady() {
       try {
-        const answer = await autumn.track(
-          {
-            customerId,
-            featureId: options.featureId,
-            value,
-            overageBehavior: "overflow",
-            properties: { batch_id: delivery.batchId, event_count: delivery.eventCount, source: "llm-gateway" },
-          },
-          { headers: { "Idempotency-Key": delivery.idempotencyKey }, timeoutMs },
-        );
-        return judgeAnswer(answer, { delivery, customerId, status: takeStatus(delivery.idempotencyKey) });
+        await (await open()).customers.get({ customerId: NOBODY });
       } catch (error) {
-        takeStatus(delivery.idempotencyKey);
-        return classifyAutumnError(error);
+        const outcome = classifyAutumnError(error);
+        if (outcome.kind === "parked" && outcome.code !== "customer_not_found") return outcome;
       }
+      return undefined;
     },
+    ledger: createAutumnLedger(open, options.featureId, (correction) => track({ ...correction, eventCount: 0 })),
   };
 }
 
-interface AutumnClient {
-  readonly autumn: Autumn;
-  /** Status of the last answer under this key; forgets it. The library returns 200 and 202 alike. */
-  takeStatus(idempotencyKey: string): number | undefined;
+async function createCustomer(client: AutumnClient, customerId: string): Promise<DeliveryOutcome | undefined> {
+  try {
+    await client.customers.getOrCreate({ customerId });
+    return undefined;
+  } catch (error) {
+    const outcome = classifyAutumnError(error);
+    // Nothing was deducted, whatever became of the customer.
+    return outcome.kind === "unknown" ? { ...outcome, kind: "unavailable" } : outcome;
+  }
 }
 
-/** The library itself, for what is no delivery: balances and top-ups. Loaded now; fails closed, makes no retries of its own. */
-export async function openAutumn(options: AutumnSinkOptions): Promise<Autumn> {
-  return (await openClient(options, options.timeoutMs ?? DEFAULT_TIMEOUT_MS)).autumn;
-}
-
-async function openClient(options: AutumnSinkOptions, timeoutMs: number): Promise<AutumnClient> {
-  const { Autumn, HTTPClient } = await import("autumn-js");
-  const statuses = new Map<string, number>();
-  const httpClient = new HTTPClient();
-  httpClient.addHook("response", (response, request) => {
-    const key = request.headers.get("idempotency-key");
-    if (key !== null) statuses.set(key, response.status);
-  });
-  const autumn = new Autumn({
-    secretKey: cleanAutumnSecretKey(options.secretKey),
-    serverURL: cleanAutumnUrl(options.serverUrl),
-    xApiVersion: options.apiVersion,
-    failOpen: false,
-    retryConfig: { strategy: "none" },
-    timeoutMs,
-    httpClient,
-  });
-  return {
-    autumn,
-    takeStatus: (key) => {
-      const status = statuses.get(key);
-      statuses.delete(key);
-      return status;
-    },
-  };
-}
-
-/** What Autumn meant by a number: 15 digits, at most 10 decimals; noise of binary sums beyond them is cut. */
-export function decimalFromJsonNumber(value: number): DecimalText {
-  if (!Number.isFinite(value)) return "0";
-  const [digits = "0", exponent = "0"] = value.toExponential(14).split("e");
-  const decimals = Math.min(14 - Number(exponent), 10);
-  if (decimals < 10) return addDecimals(`${digits}e${exponent}`);
-  return addDecimals(value.toFixed(10));
+async function trackOnce(client: AutumnClient, delivery: Delivery, options: AutumnSinkOptions): Promise<DeliveryOutcome> {
+  const customerId = customerIdForOrg(delivery.orgId);
+  const value = Number(delivery.credits);
+  // Settled amounts have at most 15 digits, so the number's shortest spelling is the amount's own.
+  if (compareDecimals(decimalFromJsonNumber(value), delivery.credits) !== 0) {
+    return { kind: "dead", code: "not_representable", message: `${delivery.credits} credits do not fit a JSON number; a sealed batch must.` };
+  }
+  const overage = options.overage ?? "overflow";
+  try {
+    const answer = await client.track(
+      {
+        customerId,
+        featureId: options.featureId,
+        value,
+        overageBehavior: overage,
+        properties: { batch_id: delivery.batchId, event_count: delivery.eventCount, source: "llm-gateway" },
+      },
+      { headers: { "Idempotency-Key": delivery.idempotencyKey }, timeoutMs: options.timeoutMs ?? AUTUMN_TIMEOUT_MS },
+    );
+    return judgeAnswer(answer, { delivery, customerId, overage });
+  } catch (error) {
+    return classifyAutumnError(error);
+  }
 }
 
 function judgeAnswer(
-  answer: TrackResponse,
-  asked: { readonly delivery: Delivery; readonly customerId: string; readonly status: number | undefined },
+  answer: AutumnTrackAnswer,
+  { delivery, customerId, overage }: { readonly delivery: Delivery; readonly customerId: string; readonly overage: "overflow" | "cap" },
 ): DeliveryOutcome {
-  const status = asked.status ?? 200;
-  if (answer.customerId !== asked.customerId) {
+  const { status } = answer;
+  if (answer.customerId !== customerId) {
     return { kind: "unknown", status, code: "wrong_customer", message: "Autumn answered for another customer than the one that was asked for." };
   }
   if (status === 202) return { kind: "accepted", status, code: "accepted_not_applied", message: "Autumn queued the deduction; it is confirmed by a later attempt." };
   const deductedCredits = addDecimals(...(answer.deductions ?? []).map((deduction) => decimalFromJsonNumber(deduction.value)));
   const balance = answer.balance ? { balanceAfter: decimalFromJsonNumber(answer.balance.remaining) } : {};
-  const difference = compareDecimals(deductedCredits, asked.delivery.credits);
+  const difference = compareDecimals(deductedCredits, delivery.credits);
   if (difference === 0) return { kind: "delivered", status, deductedCredits, ...balance };
-  if (compareDecimals(deductedCredits, "0") === 0) {
+  const isNothing = compareDecimals(deductedCredits, "0") === 0;
+  if (isNothing && (overage === "overflow" || !answer.balance)) {
     const message = "Autumn deducted nothing: the customer has no balance of this feature. Give it a plan or a balance, then redrive the batch.";
     return { kind: "unapplied", status, code: "no_balance", message, deductedCredits, ...balance };
   }
-  const code = difference < 0 ? "shortfall" : "over_deducted";
-  return { kind: "unapplied", status, code, message: `Autumn deducted ${deductedCredits} of ${asked.delivery.credits} credits.`, deductedCredits, ...balance };
+  const message = `Autumn deducted ${deductedCredits} of ${delivery.credits} credits.`;
+  if (difference < 0) return { kind: "shortfall", status, code: "shortfall", message, deductedCredits, ...balance };
+  return { kind: "unapplied", status, code: "over_deducted", message, deductedCredits, ...balance };
 }

@@ -14,7 +14,7 @@ beforeAll(async () => {
   database = await createTestDatabase();
 });
 afterAll(() => database.drop());
-const emptyTables = () => sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches cascade`.execute(database.db);
+const emptyTables = () => sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits cascade`.execute(database.db);
 beforeEach(emptyTables);
 
 const endLeases = () => sql`update settlement_batches set lease_until = clock_timestamp(), next_attempt_at = clock_timestamp() where state = 'sending'`.execute(database.db);

@@ -1,6 +1,6 @@
 /** Statements of settlement: seal, claim, attempt, record, redrive. The states they move between: README.md. */
 import type { DatabaseExecutor, SettlementState } from "@proliferate/db";
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 
 /** Makes the deployment's row if it has none. Idempotent. */
 export async function ensureDeployment(db: DatabaseExecutor): Promise<void> {
@@ -14,14 +14,23 @@ export async function readDeploymentId(db: DatabaseExecutor): Promise<string> {
   return result.rows[0]?.deployment_id ?? "";
 }
 
+/** Restricts a statement to some orgs; all when `orgIds` is undefined. */
+export interface OrgSelection {
+  readonly orgIds?: readonly string[] | undefined;
+}
+
+function selected(table: string, { orgIds }: OrgSelection): RawBuilder<boolean> {
+  return orgIds === undefined ? sql`true` : sql`${sql.ref(`${table}.org_id`)} = any(${orgIds as string[]}::text[])`;
+}
+
 /**
  * Locks the accounts of orgs with open events, in order of org id after `afterOrgId`, at most `limit`; accounts that
  * another worker is sealing are left to it. The lock lasts as long as the transaction.
  */
-export async function lockAccountsToSeal(tx: DatabaseExecutor, options: { readonly afterOrgId: string; readonly limit: number }): Promise<readonly string[]> {
+export async function lockAccountsToSeal(tx: DatabaseExecutor, options: { readonly afterOrgId: string; readonly limit: number } & OrgSelection): Promise<readonly string[]> {
   const result = await sql<{ org_id: string }>`
     select a.org_id from billing_accounts a
-    where a.org_id > ${options.afterOrgId}
+    where a.org_id > ${options.afterOrgId} and ${selected("a", options)}
       and exists (select 1 from billing_events e where e.org_id = a.org_id and e.batch_id is null)
     order by a.org_id
     limit ${options.limit}
@@ -44,7 +53,7 @@ export interface SealedBatch {
  */
 export async function sealBatches(tx: DatabaseExecutor, orgIds: readonly string[]): Promise<readonly SealedBatch[]> {
   const result = await sql<{ batch_id: string; org_id: string; event_count: number; credits: string; state: SettlementState }>`
-    with open_events as (
+    with clock as materialized (select billing_now() as now), open_events as (
       select e.org_id, count(*)::int as event_count, sum(e.spend_usd) as spend_usd, sum(e.credits) as credits
       from billing_events e
       where e.batch_id is null and e.org_id = any(${orgIds as string[]}::text[])
@@ -56,10 +65,11 @@ export async function sealBatches(tx: DatabaseExecutor, orgIds: readonly string[
       where o.credits + a.carry_credits >= 0
     ), sealed as (
       insert into settlement_batches (batch_id, org_id, sequence, idempotency_key, event_count, spend_usd, events_credits, carry_in, carry_out, credits,
-        state, delivered_at, deducted_credits)
+        state, sealed_at, next_attempt_at, delivered_at, deducted_credits)
       select batch_id, org_id, sequence, 'pb:' || batch_id, event_count, spend_usd, credits, carry_in, credits + carry_in - settled, settled,
-        case when settled = 0 then 'delivered' else 'sealed' end, case when settled = 0 then now() end, case when settled = 0 then 0 end
-      from batches
+        case when settled = 0 then 'delivered' else 'sealed' end, clock.now, clock.now, case when settled = 0 then clock.now end,
+        case when settled = 0 then 0 end
+      from batches cross join clock
       returning batch_id, org_id, event_count, credits, state
     ), events as (
       update billing_events e set batch_id = b.batch_id from batches b where e.org_id = b.org_id and e.batch_id is null
@@ -78,8 +88,8 @@ export async function flagForgottenKeys(db: DatabaseExecutor, keyMemoryMs: numbe
     set state = 'unknown', needs_reconcile = true, lease_until = null, lease_token = lease_token + 1,
       last_error_code = 'key_forgotten', last_error = 'may have been applied longer ago than the sink remembers its key; compare before sending again'
     where state in ('sealed', 'sending', 'unknown', 'parked') and not needs_reconcile
-      and first_sent_at < clock_timestamp() - ${keyMemoryMs} * interval '1 millisecond'
-      and (lease_until is null or lease_until < clock_timestamp())`.execute(db);
+      and first_sent_at < (select billing_now()) - ${keyMemoryMs} * interval '1 millisecond'
+      and (lease_until is null or lease_until < (select billing_now()))`.execute(db);
   return Number(result.numAffectedRows ?? 0n);
 }
 
@@ -95,13 +105,24 @@ export interface ClaimedBatch {
   readonly mayBeApplied: boolean;
 }
 
+export interface ClaimOptions extends OrgSelection {
+  readonly limit: number;
+  /** Batches of one org; its others are claimed when these are done. */
+  readonly limitPerOrg: number;
+  readonly leaseMs: number;
+  /** Orgs that are left out. */
+  readonly exceptOrgIds: readonly string[];
+}
+
 /**
  * Claims due batches for `leaseMs`, one batch of each org before the second of any, so that no org waits behind another's
- * backlog. A batch whose claimer died is due again when its lease ends. Claims of two workers never meet.
+ * backlog. Orgs that wait after a failure, and orgs of which a batch is being sent, are left out; so an org's batches go one
+ * after the other, and an org that fails costs one attempt. A batch whose claimer died is due again when its lease ends.
+ * Claims of two workers never meet.
  */
-export async function claimDueBatches(db: DatabaseExecutor, options: { readonly limit: number; readonly leaseMs: number }): Promise<readonly ClaimedBatch[]> {
-  const due = sql`state in ('sealed', 'sending', 'unknown', 'parked') and not needs_reconcile
-    and next_attempt_at <= clock_timestamp() and (lease_until is null or lease_until <= clock_timestamp())`;
+export async function claimDueBatches(db: DatabaseExecutor, options: ClaimOptions): Promise<readonly ClaimedBatch[]> {
+  const due = sql`b.state in ('sealed', 'sending', 'unknown', 'parked') and not b.needs_reconcile
+    and b.next_attempt_at <= (select now from clock) and (b.lease_until is null or b.lease_until <= (select now from clock))`;
   const result = await sql<{
     batch_id: string;
     org_id: string;
@@ -113,17 +134,20 @@ export async function claimDueBatches(db: DatabaseExecutor, options: { readonly 
     attempt_count: number;
     may_be_applied: boolean;
   }>`
-    with turns as materialized (
-      select batch_id, row_number() over (partition by org_id order by sequence) as turn from settlement_batches where ${due}
+    with clock as materialized (select billing_now() as now), turns as materialized (
+      select b.batch_id, row_number() over (partition by b.org_id order by b.sequence) as turn from settlement_batches b
+      where ${due} and ${selected("b", options)} and b.org_id <> all(${options.exceptOrgIds as string[]}::text[])
+        and not exists (select 1 from settlement_org_backoff o where o.org_id = b.org_id and o.retry_at > (select now from clock))
+        and not exists (select 1 from settlement_batches s where s.org_id = b.org_id and s.state = 'sending' and s.lease_until > (select now from clock))
     ), claimed as (
       select b.batch_id from settlement_batches b join turns t using (batch_id)
-      where ${due}
+      where ${due} and t.turn <= ${options.limitPerOrg}
       order by t.turn, b.next_attempt_at
       limit ${options.limit}
       for update of b skip locked
     )
     update settlement_batches b
-    set state = 'sending', lease_token = b.lease_token + 1, lease_until = clock_timestamp() + ${options.leaseMs} * interval '1 millisecond'
+    set state = 'sending', lease_token = b.lease_token + 1, lease_until = (select now from clock) + ${options.leaseMs} * interval '1 millisecond'
     from claimed where b.batch_id = claimed.batch_id
     returning b.batch_id, b.org_id, b.idempotency_key, b.redrive_count, trim_scale(b.credits) as credits, b.event_count, b.lease_token, b.attempt_count,
       b.first_sent_at is not null as may_be_applied`.execute(db);
@@ -151,15 +175,15 @@ export interface Claim {
  */
 export async function beginAttempt(db: DatabaseExecutor, claim: Claim, options: { readonly idempotencyKey: string; readonly leaseMs: number }): Promise<number | undefined> {
   const result = await sql<{ attempt: number }>`
-    with batch as (
+    with clock as materialized (select billing_now() as now), batch as (
       update settlement_batches
-      set attempt_count = attempt_count + 1, first_sent_at = coalesce(first_sent_at, now()),
-        lease_until = clock_timestamp() + ${options.leaseMs} * interval '1 millisecond'
+      set attempt_count = attempt_count + 1, first_sent_at = coalesce(first_sent_at, (select now from clock)),
+        lease_until = (select now from clock) + ${options.leaseMs} * interval '1 millisecond'
       where batch_id = ${claim.batchId} and lease_token = ${claim.leaseToken} and state = 'sending'
       returning batch_id, attempt_count
     )
     insert into settlement_attempts (batch_id, attempt, idempotency_key, started_at)
-    select batch_id, attempt_count, ${options.idempotencyKey}, now() from batch
+    select batch_id, attempt_count, ${options.idempotencyKey}, clock.now from batch cross join clock
     returning attempt`.execute(db);
   return result.rows[0]?.attempt;
 }
@@ -178,29 +202,45 @@ export interface AttemptRecord {
   readonly balanceAfter: string | null;
   /** When it is due again; ignored by states that are not sent again. */
   readonly retryInMs: number;
+  /** Whether all of the org's batches wait as long: what failed would fail for each of them. */
+  readonly holdsOrg: boolean;
 }
 
 /** Closes an attempt for audits, whoever holds the batch by now. */
 export async function finishAttempt(db: DatabaseExecutor, batchId: string, record: AttemptRecord): Promise<void> {
   await sql`
     update settlement_attempts
-    set finished_at = clock_timestamp(), outcome = ${record.outcome}, status = ${record.status}, error_code = ${record.errorCode}
+    set finished_at = billing_now(), outcome = ${record.outcome}, status = ${record.status}, error_code = ${record.errorCode}
     where batch_id = ${batchId} and attempt = ${record.attempt}`.execute(db);
 }
 
-/** Moves the batch on and gives the claim back. Returns false, changing nothing, when the claim was lost. */
+/**
+ * Moves the batch on and gives the claim back; the org's other batches wait with it, or no longer do. Returns false,
+ * changing nothing, when the claim was lost.
+ */
 export async function recordOutcome(db: DatabaseExecutor, claim: Claim, record: AttemptRecord): Promise<boolean> {
   const result = await sql`
-    update settlement_batches b
-    set state = ${record.state}, lease_until = null,
-      next_attempt_at = clock_timestamp() + ${record.retryInMs} * interval '1 millisecond',
-      first_sent_at = case when ${record.mayBeApplied} then b.first_sent_at
-        else nullif(b.first_sent_at, (select started_at from settlement_attempts where batch_id = b.batch_id and attempt = ${record.attempt})) end,
-      delivered_at = case when ${record.state} = 'delivered' then clock_timestamp() end,
-      deducted_credits = ${record.deductedCredits}::numeric, balance_after = ${record.balanceAfter}::numeric,
-      last_error_code = ${record.errorCode}, last_error = ${record.errorMessage}
-    where batch_id = ${claim.batchId} and lease_token = ${claim.leaseToken} and state = 'sending'`.execute(db);
-  return (result.numAffectedRows ?? 0n) > 0n;
+    with clock as materialized (select billing_now() as now), moved as (
+      update settlement_batches b
+      set state = ${record.state}, lease_until = null,
+        next_attempt_at = (select now from clock) + ${record.retryInMs} * interval '1 millisecond',
+        first_sent_at = case when ${record.mayBeApplied} then b.first_sent_at
+          else nullif(b.first_sent_at, (select started_at from settlement_attempts where batch_id = b.batch_id and attempt = ${record.attempt})) end,
+        delivered_at = case when ${record.state} = 'delivered' then (select now from clock) end,
+        deducted_credits = ${record.deductedCredits}::numeric, balance_after = ${record.balanceAfter}::numeric,
+        last_error_code = ${record.errorCode}, last_error = ${record.errorMessage}
+      where batch_id = ${claim.batchId} and lease_token = ${claim.leaseToken} and state = 'sending'
+      returning b.org_id, b.next_attempt_at
+    ), held as (
+      insert into settlement_org_backoff (org_id, failure_count, retry_at, error_code)
+      select org_id, 1, next_attempt_at, ${record.errorCode} from moved where ${record.holdsOrg}
+      on conflict (org_id) do update
+      set failure_count = settlement_org_backoff.failure_count + 1, retry_at = excluded.retry_at, error_code = excluded.error_code
+    ), freed as (
+      delete from settlement_org_backoff o using moved where o.org_id = moved.org_id and not ${record.holdsOrg}
+    )
+    select org_id from moved`.execute(db);
+  return result.rows.length > 0;
 }
 
 /** Gives claims back that were not begun, due as before. Lost claims are left alone. */
@@ -219,10 +259,16 @@ export async function releaseClaims(db: DatabaseExecutor, claims: readonly Claim
  */
 export async function redriveBatch(db: DatabaseExecutor, batchId: string): Promise<boolean> {
   const result = await sql`
-    update settlement_batches
-    set state = 'sealed', redrive_count = redrive_count + 1, next_attempt_at = clock_timestamp(), lease_until = null,
-      first_sent_at = null, deducted_credits = null
-    where batch_id = ${batchId}
-      and ((state in ('parked', 'dead') and first_sent_at is null) or (state = 'unapplied' and deducted_credits = 0))`.execute(db);
-  return (result.numAffectedRows ?? 0n) > 0n;
+    with redriven as (
+      update settlement_batches
+      set state = 'sealed', redrive_count = redrive_count + 1, next_attempt_at = billing_now(), lease_until = null,
+        first_sent_at = null, deducted_credits = null
+      where batch_id = ${batchId}
+        and ((state in ('parked', 'dead') and first_sent_at is null) or (state = 'unapplied' and deducted_credits = 0))
+      returning org_id
+    ), freed as (
+      delete from settlement_org_backoff o using redriven r where o.org_id = r.org_id
+    )
+    select org_id from redriven`.execute(db);
+  return result.rows.length > 0;
 }

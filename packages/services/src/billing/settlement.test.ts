@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits cascade`.execute(database.db);
   sink = new ScriptedSink();
 });
 
@@ -90,13 +90,16 @@ describe("sealing", () => {
   });
 
   it("waits while corrections outweigh usage, then settles the difference", async () => {
-    await spend({ spendUsd: "-0.5" }, { spendUsd: "0.2" });
+    await spend({ requestId: "corrected", spendUsd: "0.2" });
+    await pass();
+    await sql`update "LiteLLM_SpendLogs" set spend = 0.1 where request_id = 'corrected'`.execute(database.db);
+    await syncSpend(database.db, { rate: RATE });
     expect(await pass()).toMatchObject({ sealed: 0 });
     await spend({ spendUsd: "0.4" });
 
     await pass();
 
-    expect(sink.total()).toBe("30");
+    expect(sink.total()).toBe("150");
     await checkLedger(database.db);
   });
 
@@ -195,14 +198,14 @@ describe("delivering", () => {
     expect(await redriveBatch(database.db, batch_id)).toBe(false);
   });
 
-  it("records a shortfall and does not let it be redriven in full (pitfall 11)", async () => {
+  it("pitfall 11, cap shortfall: records what was taken and does not let it be redriven in full", async () => {
     await spend({ spendUsd: "0.1" });
-    sink.script = () => ({ kind: "unapplied", status: 200, code: "shortfall", deductedCredits: "12" });
+    sink.script = () => ({ kind: "shortfall", status: 200, code: "shortfall", deductedCredits: "12" });
     await pass();
 
     const batch = await readBatch();
 
-    expect(batch).toMatchObject({ state: "unapplied", last_error_code: "shortfall", deducted_credits: "12" });
+    expect(batch).toMatchObject({ state: "shortfall", last_error_code: "shortfall", deducted_credits: "12" });
     expect(await redriveBatch(database.db, batch.batch_id)).toBe(false);
   });
 

@@ -24,6 +24,7 @@ interface Answer {
  * under which key the batch may be sent again.
  * - `delivered`: taken in full; `deductedCredits` is the sink's own statement.
  * - `unapplied`: accepted and remembered under this key, but not taken in full.
+ * - `shortfall`: taken in part or not at all, because the balance ended; nothing more will be taken under this key.
  * - `accepted`: queued by the sink; a later refusal as duplicate confirms it.
  * - `duplicate`: this key was used before; the caller knows by whom.
  * - `unknown`: no answer, or one that leaves open whether it was taken.
@@ -33,7 +34,7 @@ interface Answer {
  */
 export type DeliveryOutcome =
   | (Answer & { readonly kind: "delivered"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText })
-  | (Answer & { readonly kind: "unapplied"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText })
+  | (Answer & { readonly kind: "unapplied" | "shortfall"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText })
   | (Answer & { readonly kind: "accepted" | "duplicate" | "parked" | "dead" })
   | (Answer & { readonly kind: "unknown" | "unavailable"; readonly retryAfterMs?: number });
 
@@ -42,4 +43,32 @@ export interface SettlementSink {
   readonly name: string;
   /** Makes one attempt; no retries of its own. Never throws for what the other side does; a throw counts as `unknown`. */
   deliver(delivery: Delivery): Promise<DeliveryOutcome>;
+  /** A cheap call at the start: what somebody has to correct before anything can be delivered, or undefined. Never throws. */
+  checkReady?(): Promise<DeliveryOutcome | undefined>;
+  /** What the sink has on record, where it can be asked. */
+  readonly ledger?: SettlementLedgerView;
+}
+
+/** One deduction on the sink's record: of a batch, or of a correction of it. */
+export interface RecordedDeduction {
+  readonly batchId: string;
+  /** Negative: given back. */
+  readonly credits: DecimalText;
+}
+
+/** A deduction that brings the sink to what the ledger says of a batch; negative gives back. */
+export interface Correction {
+  readonly batchId: string;
+  readonly orgId: string;
+  readonly idempotencyKey: string;
+  readonly credits: DecimalText;
+}
+
+/** The sink's side of the books, for comparing. Its calls throw when there is no answer. */
+export interface SettlementLedgerView {
+  /** Every deduction of the org since then that names a batch, in any order, perhaps older ones, too; undefined where the sink keeps no such list. */
+  listDeductions(orgId: string, since: Date): Promise<readonly RecordedDeduction[] | undefined>;
+  /** Everything that was taken from the org; undefined where the sink does not know it. */
+  readUsage(orgId: string): Promise<DecimalText | undefined>;
+  correct(correction: Correction): Promise<DeliveryOutcome>;
 }

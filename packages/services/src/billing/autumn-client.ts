@@ -1,0 +1,96 @@
+/** The part of Autumn's API that is used here, in the names of autumn-js, so that the library itself is one of its two makers. */
+export interface AutumnClient {
+  /** One deduction. `status` tells 200 (applied) from 202 (queued). */
+  track(request: AutumnTrackRequest, options: AutumnCallOptions): Promise<AutumnTrackAnswer>;
+  readonly customers: {
+    get(request: { readonly customerId: string }): Promise<AutumnCustomer>;
+    /** Idempotent. */
+    getOrCreate(request: { readonly customerId: string }): Promise<unknown>;
+  };
+  readonly events: {
+    /** Newest first; `startCursor` is `""` for the first page. At most 5 calls a second for each customer. */
+    list(request: { readonly customerId: string; readonly featureId: string; readonly startCursor: string; readonly limit: number }): Promise<AutumnEventPage>;
+  };
+  readonly billing: {
+    attach(request: AutumnAttachRequest, options: AutumnCallOptions): Promise<AutumnAttachAnswer>;
+  };
+}
+
+export interface AutumnConnection {
+  /** As people paste it: a `Bearer ` prefix and a trailing `# comment` are cut. */
+  readonly secretKey: string;
+  /** With or without a trailing `/v1`. */
+  readonly serverUrl: string;
+  /** Sent as `x-api-version`; at least 2.1, where an answer states what was deducted. */
+  readonly apiVersion: string;
+  /** For one call. Default 15 s. */
+  readonly timeoutMs?: number;
+}
+
+export const AUTUMN_TIMEOUT_MS = 15_000;
+
+export interface AutumnCallOptions {
+  readonly headers: { readonly "Idempotency-Key": string };
+  readonly timeoutMs?: number;
+}
+
+export interface AutumnTrackRequest {
+  readonly customerId: string;
+  readonly featureId: string;
+  /** Negative gives back. */
+  readonly value: number;
+  /** `overflow` takes all of it; `cap` what is left. */
+  readonly overageBehavior: "overflow" | "cap";
+  readonly properties: Record<string, string | number>;
+}
+
+export interface AutumnTrackAnswer {
+  readonly status: number;
+  readonly customerId: string;
+  readonly balance: { readonly remaining: number } | null;
+  /** What was really taken; their sum is the charge, not the `value` of the answer. */
+  readonly deductions?: readonly { readonly value: number }[] | undefined;
+}
+
+export interface AutumnCustomer {
+  readonly id: string | null;
+  /** By feature id. */
+  readonly balances: Readonly<Record<string, AutumnBalance>>;
+}
+
+export interface AutumnBalance {
+  readonly granted: number;
+  readonly remaining: number;
+  readonly usage: number;
+  readonly unlimited: boolean;
+  /** Milliseconds since 1970. */
+  readonly nextResetAt: number | null;
+}
+
+export interface AutumnEvent {
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly timestamp: number;
+  /** As asked for, not as taken. */
+  readonly value: number;
+  readonly properties: Readonly<Record<string, unknown>>;
+}
+
+export interface AutumnEventPage {
+  readonly list: readonly AutumnEvent[];
+  readonly nextCursor: string | null;
+}
+
+export interface AutumnAttachRequest {
+  readonly customerId: string;
+  readonly planId: string;
+  readonly featureQuantities: { featureId: string; quantity: number }[];
+  readonly redirectMode: "never";
+}
+
+export interface AutumnAttachAnswer {
+  readonly customerId: string;
+  readonly invoice?: { readonly status: string | null } | undefined;
+  readonly paymentUrl: string | null;
+  readonly requiredAction?: { readonly code: string } | undefined;
+}

@@ -1,0 +1,93 @@
+import { z } from "zod";
+import { AUTUMN_TIMEOUT_MS, type AutumnClient, type AutumnConnection } from "./autumn-client.ts";
+import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn-settings.ts";
+
+/** An answer that is no success, or one that cannot be read; in the form of the library's own error. */
+class AutumnHttpError extends Error {
+  readonly statusCode: number;
+  readonly body: string;
+  readonly headers: Headers;
+
+  constructor(statusCode: number, body: string, headers: Headers) {
+    super(`Autumn answered ${statusCode}`);
+    this.name = "AutumnHttpError";
+    this.statusCode = statusCode;
+    this.body = body;
+    this.headers = headers;
+  }
+}
+
+const balance = z
+  .object({ granted: z.number(), remaining: z.number(), usage: z.number(), unlimited: z.boolean(), next_reset_at: z.number().nullable() })
+  .transform(({ next_reset_at: nextResetAt, ...rest }) => ({ ...rest, nextResetAt }));
+
+const trackAnswer = z
+  .object({ customer_id: z.string(), balance: z.object({ remaining: z.number() }).nullable(), deductions: z.array(z.object({ value: z.number() })).optional() })
+  .transform(({ customer_id: customerId, ...rest }) => ({ ...rest, customerId }));
+
+const customer = z.object({ id: z.string().nullable(), balances: z.record(z.string(), balance).default({}) });
+
+const eventPage = z
+  .object({
+    list: z.array(z.object({ id: z.string(), timestamp: z.number(), value: z.number(), properties: z.record(z.string(), z.unknown()).nullish().transform((map) => map ?? {}) })),
+    next_cursor: z.string().nullable(),
+  })
+  .transform(({ list, next_cursor: nextCursor }) => ({ list, nextCursor }));
+
+const attachAnswer = z
+  .object({
+    customer_id: z.string(),
+    invoice: z.object({ status: z.string().nullable() }).nullish().transform((invoice) => invoice ?? undefined),
+    payment_url: z.string().nullable(),
+    required_action: z.object({ code: z.string() }).nullish().transform((action) => action ?? undefined),
+  })
+  .transform(({ customer_id: customerId, payment_url: paymentUrl, required_action: requiredAction, invoice }) => ({ customerId, paymentUrl, requiredAction, invoice }));
+
+/**
+ * Autumn by plain HTTP: the calls that `autumn-js` makes, byte for byte in path, headers that matter and body
+ * (`autumn-client.test.ts`), without the memory that the library takes. Throws what `classifyAutumnError` reads.
+ */
+export function openAutumnHttp(connection: AutumnConnection): AutumnClient {
+  const base = cleanAutumnUrl(connection.serverUrl);
+  const common = { authorization: `Bearer ${cleanAutumnSecretKey(connection.secretKey)}`, "content-type": "application/json", accept: "application/json", "x-api-version": connection.apiVersion };
+
+  async function post<Answer>(operation: string, body: object, answer: z.ZodType<Answer>, options: { readonly headers?: object; readonly timeoutMs?: number } = {}): Promise<Answer & { readonly status: number }> {
+    const signal = AbortSignal.timeout(options.timeoutMs ?? connection.timeoutMs ?? AUTUMN_TIMEOUT_MS);
+    try {
+      const response = await fetch(`${base}/v1/${operation}`, { method: "POST", headers: { ...common, ...options.headers }, body: JSON.stringify(body), signal });
+      const text = await response.text();
+      const read = response.status === 200 || response.status === 202 ? answer.safeParse(parseJson(text)) : undefined;
+      if (!read?.success) throw new AutumnHttpError(response.status, text, response.headers);
+      return { ...read.data, status: response.status };
+    } catch (error) {
+      if ((error as Error).name !== "TimeoutError") throw error;
+      throw Object.assign(new Error(`Autumn did not answer ${operation} in time`, { cause: error }), { name: "RequestTimeoutError" });
+    }
+  }
+
+  return {
+    track: async ({ customerId, featureId, value, overageBehavior, properties }, options) =>
+      post("balances.track", { customer_id: customerId, feature_id: featureId, value, properties, overage_behavior: overageBehavior }, trackAnswer, options),
+    customers: {
+      get: async ({ customerId }) => post("customers.get", { customer_id: customerId }, customer),
+      getOrCreate: async ({ customerId }) => post("customers.get_or_create", { customer_id: customerId }, z.object({})),
+    },
+    events: {
+      list: async ({ customerId, featureId, startCursor, limit }) => post("events.list", { start_cursor: startCursor, limit, customer_id: customerId, feature_id: featureId }, eventPage),
+    },
+    billing: {
+      attach: async ({ customerId, planId, featureQuantities, redirectMode }, options) => {
+        const quantities = featureQuantities.map(({ featureId, quantity }) => ({ feature_id: featureId, quantity }));
+        return post("billing.attach", { customer_id: customerId, plan_id: planId, feature_quantities: quantities, redirect_mode: redirectMode }, attachAnswer, options);
+      },
+    },
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,52 @@
+import { createTokenBucket } from "../sinks/token-bucket.ts";
+import type { AutumnClient, AutumnEventPage } from "./autumn-client.ts";
+import { classifyAutumnError } from "./autumn-errors.ts";
+import { customerIdForOrg } from "./customer-id.ts";
+import { decimalFromJsonNumber } from "./json-number.ts";
+import type { RecordedDeduction, SettlementLedgerView } from "./sink.ts";
+
+const PAGE_EVENTS = 1_000;
+/** Autumn's limit for one customer. */
+const PAGES_PER_SECOND = 5;
+/** Answers that mean "this Autumn keeps no list of events" (it needs an analytics store), not "try again". */
+const NO_LIST = new Set([400, 403, 404, 501]);
+
+/** What Autumn has on record of our deductions: its events carry the batch's id, its balances the sum. */
+export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId: string, correct: SettlementLedgerView["correct"]): SettlementLedgerView {
+  return {
+    async listDeductions(orgId, since) {
+      const client = await open();
+      const pages = createTokenBucket(PAGES_PER_SECOND);
+      const found: RecordedDeduction[] = [];
+      let startCursor: string | null = "";
+      while (startCursor !== null) {
+        await pages.take();
+        const page = await listPage(client, { customerId: customerIdForOrg(orgId), featureId, startCursor, limit: PAGE_EVENTS });
+        if (page === undefined) return undefined;
+        for (const event of page.list) {
+          const batchId = event.properties["batch_id"];
+          if (typeof batchId === "string") found.push({ batchId, credits: decimalFromJsonNumber(event.value) });
+        }
+        const oldest = page.list.at(-1)?.timestamp ?? 0;
+        startCursor = oldest < since.getTime() ? null : page.nextCursor;
+      }
+      return found;
+    },
+    async readUsage(orgId) {
+      const client = await open();
+      const { balances } = await client.customers.get({ customerId: customerIdForOrg(orgId) });
+      const balance = balances[featureId];
+      return balance && decimalFromJsonNumber(balance.usage);
+    },
+    correct,
+  };
+}
+
+async function listPage(client: AutumnClient, request: Parameters<AutumnClient["events"]["list"]>[0]): Promise<AutumnEventPage | undefined> {
+  try {
+    return await client.events.list(request);
+  } catch (error) {
+    if (NO_LIST.has(classifyAutumnError(error).status ?? 0)) return undefined;
+    throw error;
+  }
+}
