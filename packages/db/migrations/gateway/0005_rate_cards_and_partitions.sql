@@ -46,6 +46,9 @@ create table billing_event_keys (
   adjustment_count integer not null default 0
 );
 
+-- A pass compares the source's rows of some hours with the keys of the same hours, not with all there are.
+create index billing_event_keys_start on billing_event_keys (source_start);
+
 -- The ledger, in partitions of the month in which an event was recorded. Not of the month in which its request began: late
 -- rows arrive at any time, so only by the recording does a month ever close, and only a closed month can be judged and retired.
 -- batch_id has no foreign key: the statement that writes it makes the batch, and a check of each row would cost more than sealing.

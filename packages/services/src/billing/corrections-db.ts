@@ -1,34 +1,46 @@
 /** Statements on what the source says differently after it was billed. An event is never rewritten: an adjustment is added. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
-import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, JOIN_OWNER, REVIEW_REASON, startsFrom } from "./source-rows.ts";
+import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, KEY_START, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows.ts";
 
 export interface SourceDifferences {
+  /** Rows that look as if nothing was billed for them; a used id of another time is among them. */
+  readonly fresh: number;
+  /** Start of the oldest of them; null when there is none. */
+  readonly freshFrom: string | null;
   /** Rows whose amount is no longer the one that was billed. */
   readonly changed: number;
   /** Rows that correct another, without an event yet. */
   readonly corrections: number;
-  /** Rows under an id that another request was billed under. */
+  /** Rows under an id that another request of the range was billed under. */
   readonly recycled: number;
   /** Rows that cannot be billed. */
   readonly unbillable: number;
 }
 
-/** Counts what a pass has to do beyond new rows; usually nothing. Reads each row of the range once. */
-export async function countDifferences(db: DatabaseExecutor, fromStartTime: string | null): Promise<SourceDifferences> {
+/** Counts what a pass has to do. Reads the rows and the keys of the range once each, and joins them by hash. */
+export async function countDifferences(db: DatabaseExecutor, range: SourceRange): Promise<SourceDifferences> {
   const result = await sql<SourceDifferences>`
-    select count(*) filter (where billed.source_start = s."startTime" and billed.source_spend <> s.spend)::int as changed,
-      count(*) filter (where billed.source_start is null and ${IS_CORRECTION})::int as corrections,
-      count(*) filter (where billed.source_start <> s."startTime")::int as recycled,
-      count(*) filter (where billed.source_start is null and ${REVIEW_REASON} is not null)::int as unbillable
-    from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
-    left join lateral (select k.source_start, k.source_spend from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id limit 1) billed on true
-    where ${startsFrom(fromStartTime)}`.execute(db);
-  return result.rows[0] ?? { changed: 0, corrections: 0, recycled: 0, unbillable: 0 };
+    with compared as (
+      select s."startTime" as start, s.spend, billed.source_start, billed.source_spend, ${IS_CORRECTION} as is_correction,
+        case when billed.idempotency_key is null then ${REVIEW_REASON} end as reason
+      from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
+      left join (select * from billing_event_keys k where ${isWithin(KEY_START, range)}) billed on billed.idempotency_key = 'llm:' || s.request_id
+      where ${isWithin(ROW_START, range)}
+    )
+    select count(*) filter (where source_start is null and reason is null and not is_correction)::int as fresh,
+      (min(start) filter (where source_start is null and reason is null and not is_correction))::text as "freshFrom",
+      count(*) filter (where source_start = start and source_spend <> spend)::int as changed,
+      count(*) filter (where source_start is null and is_correction)::int as corrections,
+      count(*) filter (where source_start <> start)::int as recycled,
+      count(*) filter (where reason is not null)::int as unbillable
+    from compared`.execute(db);
+  const row = result.rows[0];
+  if (row === undefined) throw new Error("an aggregate without groups has one row");
+  return row;
 }
 
 export interface AdjustmentChunk {
-  readonly rows: number;
   readonly events: number;
   readonly credits: string;
 }
@@ -39,7 +51,7 @@ export interface AdjustmentChunk {
  * `lockIngest`. Rows that stand twice with one id and one start are left alone: which of them is meant cannot be known.
  * Rows whose event is in a retired partition are, too.
  */
-export async function adjustChangedRows(db: DatabaseExecutor, options: { readonly fromStartTime: string | null; readonly limit: number }): Promise<AdjustmentChunk> {
+export async function adjustChangedRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<AdjustmentChunk> {
   const found = sql`
     select k.idempotency_key as original_key, 'adj:' || s.request_id || ':' || (k.adjustment_count + 1) as idempotency_key, k.adjustment_count + 1 as adjustment,
       null::text as row_key, s."startTime" as start_time, s.spend, e.event_id as original_event_id, e.org_id, e.request_id, e.session_id, e.key_hash, e.model,
@@ -49,7 +61,7 @@ export async function adjustChangedRows(db: DatabaseExecutor, options: { readonl
     from "LiteLLM_SpendLogs" s
     cross join lateral (select * from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id limit 1) k
     cross join lateral (select * from billing_events e where e.event_id = k.event_id and e.recorded_at = k.recorded_at limit 1) e
-    where ${startsFrom(options.fromStartTime)} and k.source_start = s."startTime" and k.source_spend <> s.spend
+    where ${isWithin(ROW_START, options.range)} and k.source_start = s."startTime" and k.source_spend <> s.spend
       and abs(s.spend) <= 1000000 and e.event_type = 'llm'
       and (select count(*) from "LiteLLM_SpendLogs" twin where twin.request_id = s.request_id and twin."startTime" = s."startTime") = 1
     limit ${options.limit}`;
@@ -60,7 +72,7 @@ export async function adjustChangedRows(db: DatabaseExecutor, options: { readonl
  * Adds an adjustment for each correction row whose original is billed: a refund takes back at most what the request was
  * charged, and what was cut stands in review. Atomic; call it under `lockIngest`.
  */
-export async function adjustByCorrectionRows(db: DatabaseExecutor, options: { readonly fromStartTime: string | null; readonly limit: number }): Promise<AdjustmentChunk> {
+export async function adjustByCorrectionRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<AdjustmentChunk> {
   const found = sql`
     select k.idempotency_key as original_key, 'adj:' || e.request_id || ':' || (k.adjustment_count + 1) as idempotency_key, k.adjustment_count + 1 as adjustment,
       'llm:' || s.request_id as row_key, s."startTime" as start_time, s.spend, e.event_id as original_event_id, e.org_id, e.request_id, e.session_id, e.key_hash, e.model,
@@ -73,7 +85,7 @@ export async function adjustByCorrectionRows(db: DatabaseExecutor, options: { re
       select greatest(sum(x.spend_usd), 0) as usd from billing_events x
       where x.org_id = e.org_id and x.occurred_at = e.occurred_at and (x.event_id = e.event_id or x.original_event_id = e.event_id)
     ) charged
-    where ${startsFrom(options.fromStartTime)} and ${IS_CORRECTION} and abs(s.spend) <= 1000000 and ${HAS_NO_EVENT} and e.event_type = 'llm'
+    where ${isWithin(ROW_START, options.range)} and ${IS_CORRECTION} and abs(s.spend) <= 1000000 and ${HAS_NO_EVENT} and e.event_type = 'llm'
       and (select count(*) from "LiteLLM_SpendLogs" twin where twin.request_id = s.request_id) = 1
     order by s."startTime", s.request_id
     limit ${options.limit}`;
@@ -111,6 +123,6 @@ async function insertAdjustments(db: DatabaseExecutor, found: RawBuilder<unknown
       from rows where is_cut
       on conflict do nothing
     )
-    select count(*)::int as rows, count(*)::int as events, coalesce(sum(credits), 0) as credits from rows`.execute(db);
-  return result.rows[0] ?? { rows: 0, events: 0, credits: "0" };
+    select count(*)::int as events, coalesce(sum(credits), 0) as credits from rows`.execute(db);
+  return result.rows[0] ?? { events: 0, credits: "0" };
 }

@@ -5,17 +5,26 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
 import type { RateCard } from "./credits.ts";
-import { HAS_NO_EVENT, IS_CORRECTION, JOIN_OWNER, REVIEW_REASON, startsFrom } from "./source-rows.ts";
+import { HAS_NO_EVENT, hasNoEventWithin, IS_CORRECTION, isWithin, JOIN_OWNER, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows.ts";
 
 /** Any constant will do; it only has to be ours and nobody else's. */
 const INGEST_LOCK = 7_031_002;
 
 /**
  * Makes the transactions that write events run one after the other, until this one ends. Take it in a statement before
- * those that look for rows without an event: they then see all that the former holder wrote.
+ * those that look for rows without an event: they then see all that the former holder wrote. Statements of the transaction
+ * are not compiled, which takes longer than they do, and join by hash where they can: their tables are not analyzed yet.
  */
 export async function lockIngest(tx: DatabaseExecutor): Promise<void> {
-  await sql`select pg_advisory_xact_lock(${sql.lit(INGEST_LOCK)})`.execute(tx);
+  await sql`select pg_advisory_xact_lock(${sql.lit(INGEST_LOCK)}), set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true)`.execute(tx);
+}
+
+/** Where a chunk of `rows` spend rows ends that begins at `range.from`: a start time of the source; its end when fewer are left. */
+export async function findChunkEnd(db: DatabaseExecutor, range: SourceRange, rows: number): Promise<string> {
+  const result = await sql<{ start: string }>`
+    select s."startTime"::text as start from "LiteLLM_SpendLogs" s where ${isWithin(ROW_START, range)}
+    order by s."startTime" offset ${rows - 1} limit 1`.execute(db);
+  return result.rows[0]?.start ?? range.to;
 }
 
 /** False where the source is partitioned: then its primary key is (request_id, "startTime"), and an id can stand twice. */
@@ -27,45 +36,42 @@ export async function areRequestIdsUnique(db: DatabaseExecutor): Promise<boolean
 }
 
 export interface IngestOptions {
-  readonly fromStartTime: string | null;
-  /** Spend rows at most. */
-  readonly limit: number;
+  readonly range: SourceRange;
   /** Of rows that no rate card covers. */
   readonly rate: RateCard;
   /** As `areRequestIdsUnique` says. */
   readonly uniqueIds: boolean;
+  /**
+   * Looks each id up among all keys, so that an id which a request of another time has used is passed over. Slower; without
+   * it, such an id fails the statement (unique_violation, 23505).
+   */
+  readonly checksAllKeys: boolean;
   /** Models that may cost nothing; of any other, tokens without a price are put in review, too. */
   readonly freeModels: readonly string[];
 }
 
 export interface IngestChunk {
-  /** Spend rows that had no event when the statement began. */
-  readonly rows: number;
-  /** Events that were made of them; fewer than `rows` where an id stands in the source twice. */
   readonly events: number;
   readonly credits: string;
-  /** Start time of the newest row of the chunk, as the source spells it; null when there was none. */
-  readonly lastStartTime: string | null;
 }
 
 /**
- * Makes billing events of the oldest spend rows that have none, priced by the rate card of the time at which each request
+ * Makes billing events of the range's spend rows that have none, priced by the rate card of the time at which each request
  * began; accounts for orgs that had none; and takes the credits from the balances that are known. One atomic statement for
  * all orgs; call it under `lockIngest`. The key of each event is unique, so a second writer could fail it, not bill twice.
  * Spend is read as text (the shortest spelling of the DOUBLE), so the amount is what the writer meant.
  */
 export async function ingestSpendRows(db: DatabaseExecutor, options: IngestOptions): Promise<IngestChunk> {
-  const { rate, limit } = options;
-  const result = await sql<{ rows: number; events: number; credits: string; last_start_time: string | null }>`
+  const { rate, range } = options;
+  const result = await sql<IngestChunk>`
     with picked as materialized (
       select s.request_id, o.org_id, nullif(s."user", '') as session_id, nullif(s.api_key, '') as key_hash, s.model, s.prompt_tokens, s.completion_tokens,
         s.spend, s.spend::text::numeric as spend_usd, s."startTime" as start_time, s."startTime" at time zone 'UTC' as occurred_at,
         s.spend = 0 and s.prompt_tokens + s.completion_tokens > 0 and s.status is distinct from 'failure' and lower(s.cache_hit) is distinct from 'true'
           and s.model <> all(${options.freeModels as string[]}::text[]) as is_zero_price
       from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
-      where ${startsFrom(options.fromStartTime)} and ${REVIEW_REASON} is null and not ${IS_CORRECTION} and ${HAS_NO_EVENT}
-      order by s."startTime", s.request_id
-      limit ${limit}
+      where ${isWithin(ROW_START, range)} and ${REVIEW_REASON} is null and not ${IS_CORRECTION} and ${hasNoEventWithin(range)}
+        ${options.checksAllKeys ? sql`and ${HAS_NO_EVENT}` : sql``}
     ), priced as (
       select ${options.uniqueIds ? sql`` : sql`distinct on (p.request_id)`} p.*, coalesce(own.rate_card_id, base.rate_card_id) as rate_card_id,
         coalesce(own.markup, base.markup, ${rate.markup}::numeric) as markup,
@@ -98,11 +104,8 @@ export async function ingestSpendRows(db: DatabaseExecutor, options: IngestOptio
       from rows where is_zero_price
       on conflict do nothing
     )
-    select (select count(*) from picked)::int as rows, (select max(start_time)::text from picked) as last_start_time,
-      coalesce(sum(events), 0)::int as events, coalesce(sum(credits), 0) as credits
-    from totals`.execute(db);
-  const row = result.rows[0];
-  return { rows: row?.rows ?? 0, events: row?.events ?? 0, credits: row?.credits ?? "0", lastStartTime: row?.last_start_time ?? null };
+    select coalesce(sum(events), 0)::int as events, coalesce(sum(credits), 0) as credits from totals`.execute(db);
+  return result.rows[0] ?? { events: 0, credits: "0" };
 }
 
 /** The source's own spelling (UTC without a zone) of the moment `lookBackMs` before now, by the billing clock. */

@@ -2,10 +2,10 @@
 import type { DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
 import type { RateCard } from "./credits.ts";
-import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, JOIN_OWNER, REVIEW_REASON, ROW_HASH, startsFrom } from "./source-rows.ts";
+import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows.ts";
 
 /** Puts spend rows that cannot be billed on record with the reason, once each. Returns how many are new. Idempotent. */
-export async function quarantineSpendRows(db: DatabaseExecutor, options: { readonly fromStartTime: string | null; readonly limit: number }): Promise<number> {
+export async function quarantineSpendRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<number> {
   const result = await sql`
     with rows as (
       select s.*, o.org_id, q.reason,
@@ -17,7 +17,7 @@ export async function quarantineSpendRows(db: DatabaseExecutor, options: { reado
         when ${REVIEW_REASON} is not null then ${REVIEW_REASON}
         when ${IS_CORRECTION} and not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID}) then 'unlinked_refund'
       end as reason) q
-      where ${startsFrom(options.fromStartTime)} and q.reason is not null
+      where ${isWithin(ROW_START, options.range)} and q.reason is not null
     )
     insert into spend_reviews (review_key, request_id, reason, spend_usd, model, occurred_at, org_id, session_id, key_hash, prompt_tokens, completion_tokens, first_seen_at)
     select r.review_key, left(r.request_id, 200), r.reason, r.spend::text, r.model, r."startTime" at time zone 'UTC', left(r.org_id, 200), nullif(r."user", ''),

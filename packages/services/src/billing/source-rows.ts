@@ -36,10 +36,28 @@ end`;
 export const ROW_HASH: RawBuilder<string> = sql`encode(sha256(convert_to(concat_ws('|', s.request_id, s.team_id, s."user", s.api_key, s.model,
   s."startTime"::text, s."endTime"::text, s.prompt_tokens::text, s.completion_tokens::text, s.spend::text), 'UTF8')), 'hex')`;
 
-/** Rows that began at `fromStartTime` (the source's own spelling, UTC without a zone) or later; null: all. */
-export function startsFrom(fromStartTime: string | null): RawBuilder<boolean> {
-  return fromStartTime === null ? sql`true` : sql`s."startTime" >= ${fromStartTime}::timestamp`;
+/** A stretch of the source by the start of its rows, in the source's own spelling: UTC without a zone, `-infinity`, `infinity`. */
+export interface SourceRange {
+  readonly from: string;
+  /** Whether rows that began exactly at `from` belong to it. Default true. */
+  readonly includesFrom?: boolean;
+  /** Inclusive. */
+  readonly to: string;
 }
 
-/** True when nothing was billed under the row's id. A scalar look-up on purpose: a join would read all keys, and they are for ever. */
+/** `start` is in the range; written so that both ends can be looked up in an index. */
+export function isWithin(start: RawBuilder<unknown>, range: SourceRange): RawBuilder<boolean> {
+  const beginning = (range.includesFrom ?? true) ? sql`${start} >= ${range.from}::timestamp` : sql`${start} > ${range.from}::timestamp`;
+  return sql`${beginning} and ${start} <= ${range.to}::timestamp`;
+}
+
+export const ROW_START: RawBuilder<unknown> = sql`s."startTime"`;
+export const KEY_START: RawBuilder<unknown> = sql`k.source_start`;
+
+/** True when nothing was billed under the row's id, ever. One look-up a row: for few rows. */
 export const HAS_NO_EVENT: RawBuilder<boolean> = sql`(select true from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id) is null`;
+
+/** True when nothing was billed under the row's id among the requests of the range: for many rows, one hash join of two equal stretches. */
+export function hasNoEventWithin(range: SourceRange): RawBuilder<boolean> {
+  return sql`not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id and ${isWithin(KEY_START, range)})`;
+}

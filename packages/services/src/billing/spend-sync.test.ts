@@ -123,7 +123,7 @@ describe("running it again", () => {
   });
 
   it("after a crash between two chunks bills the rest", async () => {
-    await insertSpendRows(database.db, Array.from({ length: 25 }, () => ({})));
+    await insertSpendRows(database.db, Array.from({ length: 25 }, (_, index) => ({ ageMs: 1_000 + index })));
     await expect(sync({ chunkRows: 10, onStep: crash })).rejects.toThrow("crash");
 
     expect(await sync({ chunkRows: 10 })).toMatchObject({ events: 15 });

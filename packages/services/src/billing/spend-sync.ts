@@ -1,10 +1,11 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
-import { adjustByCorrectionRows, adjustChangedRows, countDifferences } from "./corrections-db.ts";
+import { type AdjustmentChunk, adjustByCorrectionRows, adjustChangedRows, countDifferences } from "./corrections-db.ts";
 import type { RateCard } from "./credits.ts";
-import { areRequestIdsUnique, ingestSpendRows, lockIngest, readLookBackStart } from "./db.ts";
+import { areRequestIdsUnique, findChunkEnd, type IngestChunk, ingestSpendRows, lockIngest, readLookBackStart } from "./db.ts";
 import { quarantineSpendRows, resolveReviews } from "./reviews-db.ts";
+import type { SourceRange } from "./source-rows.ts";
 
 export interface SpendSyncOptions {
   /** Of rows that no rate card covers. */
@@ -13,7 +14,7 @@ export interface SpendSyncOptions {
   readonly lookBackMs?: number;
   /** Reads the whole table instead: rows of any age. Default false. */
   readonly fullSweep?: boolean;
-  /** Spend rows in one statement at most. Default 10,000. */
+  /** Spend rows in one statement; more only where that many began in one millisecond. Default 10,000. */
   readonly chunkRows?: number;
   /** Models that may cost nothing. Of others, tokens without a price are billed at nothing and put in review. Default none. */
   readonly freeModels?: readonly string[];
@@ -38,6 +39,7 @@ const DEFAULT_CHUNK_ROWS = 10_000;
 /** Chunks of a sweep between two looks at recent rows: about two seconds of work. */
 const CHUNKS_BETWEEN_LIVE_ROWS = 10;
 const UNDEFINED_TABLE = "42P01";
+const UNIQUE_VIOLATION = "23505";
 
 /**
  * Gives each spend row its billing event, once, and each later change of its amount an adjustment. There is no cursor: rows
@@ -58,71 +60,80 @@ export async function syncSpend(db: DatabaseClient, options: SpendSyncOptions): 
 class SpendSync {
   readonly #db: DatabaseClient;
   readonly #options: SpendSyncOptions;
-  readonly #limit: number;
+  readonly #chunkRows: number;
   #uniqueIds = true;
   #events = 0;
   #adjustments = 0;
+  #reviews = 0;
   #credits: DecimalText = "0";
 
   constructor(db: DatabaseClient, options: SpendSyncOptions) {
     this.#db = db;
     this.#options = options;
-    this.#limit = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
+    this.#chunkRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
   }
 
   async run(): Promise<SpendSyncResult> {
     this.#uniqueIds = await areRequestIdsUnique(this.#db);
-    const recent = await readLookBackStart(this.#db, this.#options.lookBackMs ?? DEFAULT_LOOK_BACK_MS);
-    await this.#ingestFrom(recent);
-    if (this.#options.fullSweep) await this.#ingestFrom(null, () => this.#ingestFrom(recent));
-    const start = this.#options.fullSweep ? null : recent;
-    const reviews = await this.#settleDifferences(start);
+    const recent = { from: await readLookBackStart(this.#db, this.#options.lookBackMs ?? DEFAULT_LOOK_BACK_MS), to: "infinity" };
+    await this.#bill(recent);
+    if (this.#options.fullSweep) await this.#bill({ from: "-infinity", to: "infinity" }, () => this.#bill(recent));
     const resolvedReviews = await resolveReviews(this.#db);
     this.#options.onStep?.("resolved");
-    return { events: this.#events, credits: this.#credits, adjustments: this.#adjustments, reviews, resolvedReviews };
+    return { events: this.#events, credits: this.#credits, adjustments: this.#adjustments, reviews: this.#reviews, resolvedReviews };
+  }
+
+  /** Does what the range lacks: events first, then adjustments, then reviews. */
+  async #bill(range: SourceRange, inBetween?: () => Promise<void>): Promise<void> {
+    const found = await countDifferences(this.#db, range);
+    const before = this.#events;
+    if (found.freshFrom !== null) await this.#ingest({ ...range, from: found.freshFrom }, inBetween);
+    const passedOver = found.fresh - (this.#events - before);
+    if (found.changed > 0) await this.#adjust((tx) => adjustChangedRows(tx, { range, limit: this.#chunkRows }));
+    if (found.corrections > 0) await this.#adjust((tx) => adjustByCorrectionRows(tx, { range, limit: this.#chunkRows }));
+    this.#options.onStep?.("adjusted");
+    if (passedOver > 0 || found.recycled + found.unbillable + found.corrections > 0) await this.#quarantine(range);
+    this.#options.onStep?.("quarantined");
   }
 
   /** Oldest first; a row that arrives behind the chunk at hand is found by the next pass. */
-  async #ingestFrom(start: string | null, inBetween?: () => Promise<void>): Promise<void> {
-    let fromStartTime = start;
+  async #ingest(range: SourceRange, inBetween?: () => Promise<void>): Promise<void> {
+    let rest = range;
     for (let chunks = 1; ; chunks += 1) {
-      const from = fromStartTime;
-      const { rate, freeModels = [] } = this.#options;
-      const chunk = await this.#underLock((tx) => ingestSpendRows(tx, { fromStartTime: from, limit: this.#limit, rate, uniqueIds: this.#uniqueIds, freeModels }));
+      const chunk = { ...rest, to: await findChunkEnd(this.#db, rest, this.#chunkRows) };
+      this.#count(await this.#ingestChunk(chunk));
       this.#options.onStep?.("ingested");
-      this.#count(chunk);
-      if (chunk.rows < this.#limit) return;
-      fromStartTime = chunk.lastStartTime;
+      if (chunk.to === range.to) return;
+      rest = { from: chunk.to, includesFrom: false, to: range.to };
       if (chunks % CHUNKS_BETWEEN_LIVE_ROWS === 0) await inBetween?.();
     }
   }
 
-  /** Adjusts what changed and puts in review what cannot be billed. Returns how many reviews are new. */
-  async #settleDifferences(start: string | null): Promise<number> {
-    const found = await countDifferences(this.#db, start);
-    if (found.changed > 0) await this.#adjust((tx) => adjustChangedRows(tx, { fromStartTime: start, limit: this.#limit }));
-    if (found.corrections > 0) await this.#adjust((tx) => adjustByCorrectionRows(tx, { fromStartTime: start, limit: this.#limit }));
-    this.#options.onStep?.("adjusted");
-    const reviews = found.recycled + found.unbillable + found.corrections > 0 ? await this.#quarantineFrom(start) : 0;
-    this.#options.onStep?.("quarantined");
-    return reviews;
+  async #ingestChunk(range: SourceRange): Promise<IngestChunk> {
+    const { rate, freeModels = [] } = this.#options;
+    const options = { range, rate, uniqueIds: this.#uniqueIds, freeModels };
+    try {
+      return await this.#underLock((tx) => ingestSpendRows(tx, { ...options, checksAllKeys: false }));
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
+      return this.#underLock((tx) => ingestSpendRows(tx, { ...options, checksAllKeys: true }));
+    }
   }
 
-  async #adjust(statement: (tx: DatabaseExecutor) => Promise<{ readonly rows: number; readonly events: number; readonly credits: string }>): Promise<void> {
+  async #adjust(statement: (tx: DatabaseExecutor) => Promise<AdjustmentChunk>): Promise<void> {
     for (;;) {
       const chunk = await this.#underLock(statement);
       this.#count(chunk);
       this.#adjustments += chunk.events;
-      if (chunk.rows < this.#limit) return;
+      if (chunk.events < this.#chunkRows) return;
     }
   }
 
-  async #quarantineFrom(start: string | null): Promise<number> {
-    let total = 0;
+  async #quarantine(range: SourceRange): Promise<void> {
     for (;;) {
-      const added = await quarantineSpendRows(this.#db, { fromStartTime: start, limit: this.#limit });
-      total += added;
-      if (added < this.#limit) return total;
+      const added = await quarantineSpendRows(this.#db, { range, limit: this.#chunkRows });
+      this.#reviews += added;
+      if (added < this.#chunkRows) return;
     }
   }
 
@@ -133,7 +144,7 @@ class SpendSync {
     });
   }
 
-  #count(chunk: { readonly events: number; readonly credits: string }): void {
+  #count(chunk: IngestChunk): void {
     this.#events += chunk.events;
     this.#credits = addDecimals(this.#credits, chunk.credits);
   }
