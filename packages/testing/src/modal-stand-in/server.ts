@@ -96,7 +96,7 @@ function addRouter(server: Server, handlers: Readonly<Record<string, Unary>>, ta
   server.addService(routerService, {
     ...Object.fromEntries(unaries),
     TaskExecStdioRead: (call: ServerWritableStream<WireMessage, WireMessage>) => {
-      faults.run("TaskExecStdioRead", () => readOutput(table, call)).then(() => call.end(), (error: unknown) => call.destroy(failureOf(error)));
+      faults.run("TaskExecStdioRead", () => readOutput(table, call)).then(() => call.end(), (error: unknown) => call.emit("error", failureOf(error)));
     },
     TaskExecStdinWriteStream: (call: ServerReadableStream<WireMessage, WireMessage>, answer: sendUnaryData<WireMessage>) => {
       faults.run("TaskExecStdinWriteStream", () => collectStdin(table, call)).then(() => answer(null, {}), (error: unknown) => answer(failureOf(error)));

@@ -1,5 +1,5 @@
 import type { MethodDefinition, ServiceDefinition } from "@grpc/grpc-js";
-import { parse, type Root, type Type } from "protobufjs";
+import protobuf, { type Root, type Type } from "protobufjs";
 
 /**
  * The part of Modal's wire that one sandbox needs, written down from what `modal` 0.11.1 sends and reads: names and numbers
@@ -92,7 +92,7 @@ export const routerService = serviceOf(routerProto, "modal.task_command_router.T
 export type WireMessage = Readonly<Record<string, unknown>>;
 
 function serviceOf(proto: string, name: string): ServiceDefinition {
-  const { root } = parse(proto, { keepCase: true });
+  const { root } = protobuf.parse(proto, { keepCase: true });
   root.resolveAll();
   const methods = Object.values(root.lookupService(name).methods).map((method): [string, MethodDefinition<WireMessage, WireMessage>] => {
     const request = codecOf(root, method.resolvedRequestType);
