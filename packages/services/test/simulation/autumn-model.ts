@@ -83,7 +83,9 @@ export class AutumnModel {
         this.#apply(delivery, "injected");
         break;
       default:
-        this.#apply(delivery, isRepeat ? "injected" : "first");
+        // A repeat that was not recognized: what the first call did, or is still to do, is done twice.
+        if (isRepeat) this.#forgive(delivery);
+        this.#apply(delivery, "first");
     }
     if (fault === "reset_after_apply") return { kind: "unknown", code: "connection_lost" };
     if (fault === "key_store_down" && !isRepeat) this.#forgive(delivery);

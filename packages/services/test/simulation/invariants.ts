@@ -34,11 +34,13 @@ const INVARIANTS = `
       cross join lateral (select coalesce(sum(credits), 0) as total from settlement_batches where org_id = a.org_id) b
       where e.total <> b.total + e.open + a.carry_credits
       union all
-      select format('the event of %s is not what its spend row says', e.request_id)
-      from billing_events e left join "LiteLLM_SpendLogs" s on s.request_id = e.request_id
-      where s.request_id is null or e.org_id <> s.team_id or e.spend_usd <> s.spend::text::numeric
+      select format('%s: source %s less what is not corrected yet %s is not the ledger''s %s', org_id, source_credits, uncorrected_credits, ledger_credits)
+      from billing_invariant where difference <> 0
       union all
-      select format('%s has %s events', request_id, count(*)) from billing_events group by request_id having count(*) > 1
+      select format('%s has more than one event', idempotency_key) from billing_events group by idempotency_key having count(*) > 1
+      union all
+      select format('the event of %s belongs to %s, its spend row to %s', e.request_id, e.org_id, s.team_id)
+      from billing_events e join "LiteLLM_SpendLogs" s on s.request_id = e.request_id where e.org_id <> s.team_id
       union all
       select format('batch %s was sealed over %s, its events are %s', b.batch_id, b.events_credits, coalesce(e.credits, 0))
       from settlement_batches b left join (select batch_id, sum(credits) as credits from billing_events group by batch_id) e on e.batch_id = b.batch_id
@@ -69,16 +71,17 @@ function compareBatch(batch: BatchNow, books: BatchAtAutumn | undefined): string
 
 /** What must hold when all faults are over and everybody has finished: nothing is left, and all sums are the same. */
 export async function findUnfinished(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
-  const { rows } = await observer.query<{ unfinished: string | null; reviews: string; events: string }>({ name: "unfinished", text: UNFINISHED });
-  const { unfinished, reviews, events } = rows[0] ?? { unfinished: null, reviews: "", events: "" };
+  const { rows } = await observer.query<{ unfinished: string | null; reviews: string; requests: string }>({ name: "unfinished", text: UNFINISHED });
+  const { unfinished, reviews, requests } = rows[0] ?? { unfinished: null, reviews: "", requests: "" };
   if (unfinished !== null) return `left at the end: ${unfinished}`;
-  if (Number(events) !== expected.events) return `${expected.events} spend rows can be billed, ${events} events were made`;
+  if (Number(requests) !== expected.requests) return `${expected.requests} spend rows can be billed, ${requests} were`;
   if (Number(reviews) !== expected.reviews) return `${expected.reviews} spend rows cannot be billed, ${reviews} are in review`;
   return compareSums(observer, autumn, expected);
 }
 
 export interface ExpectedBilling {
-  readonly events: number;
+  /** Spend rows that are billed, and those that wait for a person. */
+  readonly requests: number;
   readonly reviews: number;
   /** Exact credits of all rows of each org, computed without the database. */
   readonly creditsByOrg: ReadonlyMap<string, string>;
@@ -87,32 +90,33 @@ export interface ExpectedBilling {
 const UNFINISHED = `
   select (select string_agg(format('batch %s of %s is %s (%s)', batch_id, org_id, state, coalesce(last_error_code, 'no error')), '; ')
       from settlement_batches where state <> 'delivered' and not needs_reconcile) as unfinished,
-    (select count(*) from spend_reviews where resolved_at is null) as reviews, (select count(*) from billing_events) as events`;
+    (select count(*) from spend_reviews where resolved_at is null and reason not in ('zero_price', 'excess_refund')) as reviews,
+    (select count(*) from billing_events where event_type = 'llm') as requests`;
 
 async function compareSums(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
-  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string; waiting: string[] | null }>({ name: "sums", text: SUMS });
+  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string; waiting: string; waiting_ids: string[] | null }>({ name: "sums", text: SUMS });
   const known = new Map(rows.map((row) => [row.org_id, row]));
   for (const [orgId, credits] of expected.creditsByOrg) {
-    const { rest = "0", delivered = "0", waiting = null } = known.get(orgId) ?? {};
-    const difference = subtractDecimals(credits, addDecimals(rest, delivered));
-    if (difference !== "0") return `${orgId} used ${credits} credits; ${delivered} are delivered or wait for a comparison, ${rest} are carried or open; ${difference} are missing`;
-    const atAutumn = deductedFor(orgId, autumn, new Set(waiting));
-    if (subtractDecimals(atAutumn, delivered) !== "0") return `${orgId}: ${delivered} credits are delivered or wait for a comparison, Autumn took ${atAutumn} by our doing`;
+    const { rest = "0", delivered = "0", waiting = "0", waiting_ids: waitingIds = null } = known.get(orgId) ?? {};
+    const difference = subtractDecimals(credits, addDecimals(rest, delivered, waiting));
+    if (difference !== "0") return `${orgId} used ${credits} credits: ${delivered} are delivered, ${waiting} wait for a comparison, ${rest} are carried or open, ${difference} are missing`;
+    const atAutumn = deductedFor(orgId, autumn, new Set(waitingIds));
+    if (subtractDecimals(atAutumn, delivered) !== "0") return `${orgId}: ${delivered} credits are delivered, Autumn took ${atAutumn} by our doing`;
   }
   return undefined;
 }
 
 const SUMS = `
   select a.org_id, trim_scale(a.carry_credits + coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id and e.batch_id is null), 0))::text as rest,
-    coalesce((select trim_scale(sum(credits))::text from settlement_batches b where b.org_id = a.org_id), '0') as delivered,
-    (select json_agg(batch_id) from settlement_batches b where b.org_id = a.org_id and b.needs_reconcile and b.state <> 'delivered') as waiting
+    (select trim_scale(coalesce(sum(credits) filter (where state = 'delivered'), 0))::text from settlement_batches b where b.org_id = a.org_id) as delivered,
+    (select trim_scale(coalesce(sum(credits) filter (where state <> 'delivered'), 0))::text from settlement_batches b where b.org_id = a.org_id) as waiting,
+    (select json_agg(batch_id) from settlement_batches b where b.org_id = a.org_id and state <> 'delivered') as waiting_ids
   from billing_accounts a`;
 
-/** What Autumn took, without what it took twice by itself, and with what it lost by itself or nobody knows yet. */
+/** What Autumn took for delivered batches, without what it took twice by itself, and with what it lost by itself. */
 function deductedFor(orgId: string, autumn: AutumnModel, waiting: ReadonlySet<string>): string {
-  const amounts = [...autumn.batches].filter(([, books]) => books.orgId === orgId).flatMap(([batchId, books]) => {
-    const isExcused = books.lost > 0 || books.queued > 0 || waiting.has(batchId);
-    const times = isExcused ? 1 : books.applied - books.injected;
+  const amounts = [...autumn.batches].filter(([batchId, books]) => books.orgId === orgId && !waiting.has(batchId)).flatMap(([, books]) => {
+    const times = books.lost > 0 ? 1 : books.applied - books.injected;
     return Array.from({ length: times }, () => books.credits);
   });
   return addDecimals(...amounts);

@@ -21,6 +21,10 @@ export type Move =
   | { readonly kind: "cut"; readonly worker: number; readonly isExecuted: boolean }
   /** Spend rows, committed at once or inside an open transaction (`transaction` 0..2). */
   | { readonly kind: "write"; readonly transaction: number | undefined; readonly rows: readonly PlannedRow[] }
+  /** The engine corrects the amount of a row that it wrote before. */
+  | { readonly kind: "reprice"; readonly roll: number; readonly spendUsd: string }
+  /** A row that gives back so much of another row's amount; above 1, more than it cost. */
+  | { readonly kind: "refund"; readonly roll: number; readonly share: number }
   | { readonly kind: "end_write"; readonly transaction: number; readonly isCommitted: boolean }
   | { readonly kind: "time"; readonly passMs: number }
   /** One clock is set by hand. */
@@ -97,6 +101,8 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
     [2 * faultiness, "cut"],
     [8, "write"],
     [4, "end_write"],
+    [2, "reprice"],
+    [1, "refund"],
     [8, "time"],
     [8 * faultiness, "faults"],
     [1 * faultiness, "outage"],
@@ -113,6 +119,10 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
       return [{ kind, worker, isExecuted: random.isLucky(0.6) }];
     case "write":
       return [{ kind, transaction: random.isLucky(0.5) ? random.whole(0, 2) : undefined, rows: writer.rows() }];
+    case "reprice":
+      return [{ kind, roll: random.next(), spendUsd: random.isLucky(0.2) ? "0" : String(random.next() * 2) }];
+    case "refund":
+      return [{ kind, roll: random.next(), share: random.pick([0.1, 0.5, 1, 1.5]) }];
     case "end_write":
       return [{ kind, transaction: random.whole(0, 2), isCommitted: random.isLucky(0.85) }];
     case "time":

@@ -4,6 +4,8 @@ import pg from "pg";
 /** Processes that a schedule may have, and connections of each. */
 const PROCESSES = 3;
 const CONNECTIONS = 3;
+/** Open transactions of writers. */
+const TRANSACTIONS = 3;
 
 /** Everything of a database that seeds share: connections are opened once, tables are emptied before each seed. */
 export interface SimulationDatabase {
@@ -30,7 +32,7 @@ export async function openSimulationDatabase(connectionString: string): Promise<
   };
   const openAll = (count: number): Promise<pg.Client[]> => Promise.all(Array.from({ length: count }, open));
   const pools = await Promise.all(Array.from({ length: PROCESSES }, () => openAll(CONNECTIONS)));
-  const writers = await openAll(PROCESSES);
+  const writers = await openAll(TRANSACTIONS + 1);
   const observer = await open();
   const emptyStatement = `set session_replication_role = replica; ${(await readVolatileTables(observer)).map((table) => `delete from ${table};`).join(" ")}
     insert into billing_deployment (deployment_id) values ('00000000-0000-4000-8000-000000000001') on conflict do nothing; set session_replication_role = default;`;

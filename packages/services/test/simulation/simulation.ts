@@ -1,4 +1,4 @@
-import { addDecimals, multiplyDecimals, normalizeDecimal } from "@proliferate/shared/money";
+import { addDecimals, compareDecimals, multiplyDecimals, normalizeDecimal } from "@proliferate/shared/money";
 import { parkedDelayMs, retryDelayMs } from "../../src/billing/backoff.ts";
 import { redriveBatch } from "../../src/billing/settlement-db.ts";
 import { settle } from "../../src/billing/settlement.ts";
@@ -7,10 +7,10 @@ import { syncSpend } from "../../src/billing/spend-sync.ts";
 import { AutumnModel } from "./autumn-model.ts";
 import { type ExpectedBilling, findUnfinished, findViolation } from "./invariants.ts";
 import { type Mutation, NO_MUTATION } from "./mutations.ts";
-import { HOUR, type Move, ORGS, type PlannedRow, type Schedule } from "./schedule.ts";
+import { HOUR, type Move, ORGS, type Schedule } from "./schedule.ts";
 import { SimulatedProcess, type Step } from "./simulated-process.ts";
 import type { SimulationDatabase } from "./simulation-database.ts";
-import { SpendWriters } from "./spend-writers.ts";
+import { isBillable, SpendWriters } from "./spend-writers.ts";
 import { StepRunner } from "./step-runner.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
@@ -85,6 +85,12 @@ class Simulation {
         return void this.#cuts.set(move.worker, move.isExecuted);
       case "write":
         await this.#writers.write(move.transaction, move.rows);
+        return this.#check();
+      case "reprice":
+        await this.#writers.reprice(move.roll, move.spendUsd);
+        return this.#check();
+      case "refund":
+        await this.#writers.refund(move.roll, move.share);
         return this.#check();
       case "end_write":
         await this.#writers.end(move.transaction, move.isCommitted ? "commit" : "rollback");
@@ -263,10 +269,12 @@ class Simulation {
     const billable = rows.filter(isBillable);
     const creditsByOrg = new Map<string, string>();
     for (const row of billable) {
-      const credits = multiplyDecimals(multiplyDecimals(normalizeDecimal(row.spendUsd), this.#schedule.markup), "100");
+      const refunded = addDecimals(normalizeDecimal(row.spendUsd), normalizeDecimal(this.#writers.refunds.get(row.requestId) ?? "0"));
+      const spendUsd = compareDecimals(refunded, "0") < 0 ? "0" : refunded;
+      const credits = multiplyDecimals(multiplyDecimals(spendUsd, this.#schedule.markup), "100");
       creditsByOrg.set(row.org ?? "", addDecimals(creditsByOrg.get(row.org ?? "") ?? "0", credits));
     }
-    return { events: billable.length, reviews: rows.length - billable.length, creditsByOrg };
+    return { requests: billable.length, reviews: rows.length - billable.length, creditsByOrg };
   }
 
   async stop(): Promise<void> {
@@ -276,8 +284,4 @@ class Simulation {
     }
     await this.#writers.endAll();
   }
-}
-
-function isBillable(row: PlannedRow): boolean {
-  return row.requestId !== "" && row.org !== null && row.org !== "" && Number.isFinite(Number(row.spendUsd));
 }

@@ -6,10 +6,13 @@ import type { VirtualClock } from "./virtual-clock.ts";
 export class SpendWriters {
   /** By request id: what the source holds by now. */
   readonly committed = new Map<string, PlannedRow>();
+  /** By the id of the row that they correct; negative. */
+  readonly refunds = new Map<string, string>();
   readonly #clients: readonly pg.Client[];
   readonly #clock: VirtualClock;
   readonly #open = new Map<number, PlannedRow[]>();
 
+  /** One client for each transaction of the schedule, and one more. */
   constructor(clients: readonly pg.Client[], clock: VirtualClock) {
     this.#clients = clients;
     this.#clock = clock;
@@ -20,18 +23,40 @@ export class SpendWriters {
     const others = [...this.#open].filter(([index]) => index !== transaction).flatMap(([, held]) => held.map((row) => row.requestId));
     // An id in another open transaction would make this writer wait for that one, and the schedule with it.
     const free = rows.filter((row) => !others.includes(row.requestId));
-    const unused = [0, 1, 2].find((index) => !this.#open.has(index));
-    const index = transaction ?? unused;
-    if (index === undefined) return;
-    const client = this.#clients[index];
-    if (!client) return;
-    if (transaction !== undefined && !this.#open.has(index)) {
-      await client.query("begin");
-      this.#open.set(index, []);
-    }
-    const written = await insert(client, free, this.#clock.timestamp());
-    if (transaction === undefined) this.#commit(written);
-    else this.#open.get(index)?.push(...written);
+    if (transaction === undefined) return this.#commit(await insert(this.#plain(), free, this.#clock.timestamp()));
+    const client = this.#clients[transaction] as pg.Client;
+    const held = this.#open.get(transaction) ?? [];
+    if (!this.#open.has(transaction)) await client.query("begin");
+    this.#open.set(transaction, held);
+    held.push(...(await insert(client, free, this.#clock.timestamp())));
+  }
+
+  /** Corrects the amount of one of the rows in place. */
+  async reprice(roll: number, spendUsd: string): Promise<void> {
+    const row = this.#correctable(roll);
+    if (!row) return;
+    await this.#plain().query({ name: "reprice", text: `update "LiteLLM_SpendLogs" set spend = $2::float8 where request_id = $1`, values: [row.requestId, spendUsd] });
+    this.committed.set(row.requestId, { ...row, spendUsd });
+  }
+
+  /** Gives back a share of what one of the rows cost, in a row of its own; once a row. */
+  async refund(roll: number, share: number): Promise<void> {
+    const row = this.#correctable(roll);
+    if (!row) return;
+    const spendUsd = String(-Number(row.spendUsd) * share);
+    await insert(this.#plain(), [{ ...row, requestId: `${row.requestId}:correction`, spendUsd }], this.#clock.timestamp());
+    this.refunds.set(row.requestId, spendUsd);
+  }
+
+  /** A committed row that can be billed and was not refunded: an amount that changes after its refund has no right answer. */
+  #correctable(roll: number): PlannedRow | undefined {
+    const rows = [...this.committed.values()].filter((row) => isBillable(row) && !this.refunds.has(row.requestId));
+    return rows[Math.floor(roll * rows.length)];
+  }
+
+  /** A connection outside of any transaction. */
+  #plain(): pg.Client {
+    return this.#clients.at(-1) as pg.Client;
   }
 
   async end(transaction: number, how: "commit" | "rollback"): Promise<void> {
@@ -66,4 +91,10 @@ async function insert(client: pg.Client, rows: readonly PlannedRow[], now: strin
   const isNew = new Set(inserted.map((row) => row.request_id));
   // Of two rows with one id in one statement, the first is kept.
   return rows.filter((row) => isNew.delete(row.requestId));
+}
+
+/** What the product promises to bill without a person; everything else goes to review. */
+export function isBillable(row: PlannedRow): boolean {
+  const spendUsd = Number(row.spendUsd);
+  return row.requestId !== "" && row.org !== null && row.org !== "" && spendUsd >= 0 && spendUsd <= 1_000_000;
 }
