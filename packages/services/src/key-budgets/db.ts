@@ -186,13 +186,6 @@ export async function writeApplied(db: DatabaseExecutor, key: Pick<UnappliedKey,
     where session_id = ${key.session_id} and key_generation = ${key.key_generation} and released_at is null`.execute(db);
 }
 
-/** A key that does not exist any more spends nothing more. */
-export async function releaseKey(db: DatabaseExecutor, sessionId: string, keyGeneration: number): Promise<void> {
-  await sql`
-    update key_reservations set released_at = billing_now(), applied_usd = 0, limit_usd = 0
-    where session_id = ${sessionId} and key_generation = ${keyGeneration} and released_at is null`.execute(db);
-}
-
 export interface OrgReservations {
   readonly affordable_usd: DecimalText | null;
   readonly reserved_usd: DecimalText;

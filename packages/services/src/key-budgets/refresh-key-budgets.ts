@@ -3,7 +3,8 @@ import { isAppError } from "@proliferate/shared/errors";
 import { writeRates } from "../balance/db.ts";
 import type { RateCard } from "../billing/credits.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
-import { decideBudgets, listOrgsWithKeys, listUnappliedKeys, reapReservations, releaseKey, type UnappliedKey, updateSpent, writeApplied } from "./db.ts";
+import { hasSpendLogs } from "../sessions/db.ts";
+import { decideBudgets, listOrgsWithKeys, listUnappliedKeys, reapReservations, releaseReservations, type UnappliedKey, updateSpent, writeApplied } from "./db.ts";
 import type { KeyControl } from "./key-control.ts";
 
 export interface RefreshOptions {
@@ -63,7 +64,8 @@ async function tellProxy(db: DatabaseClient, key: UnappliedKey, options: Refresh
       key.budget_differs ? await options.keys.setBudget(key.key_hash, key.budget_usd) : "done",
     ];
     options.onStep?.("told");
-    if (answers.includes("gone")) await releaseKey(db, key.session_id, key.key_generation);
+    // Revoked or expired behind our back; with it, the session's older ones.
+    if (answers.includes("gone")) await releaseReservations(db, key.session_id, { belowGeneration: key.key_generation + 1, hasSpendLogs: await hasSpendLogs(db) });
     else await writeApplied(db, key);
     return undefined;
   } catch (error) {

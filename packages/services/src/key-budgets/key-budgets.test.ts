@@ -1,0 +1,287 @@
+import { randomUUID } from "node:crypto";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { AppError, isAppError } from "@proliferate/shared/errors";
+import { addDecimals, compareDecimals, type DecimalText, multiplyDecimals, subtractDecimals } from "@proliferate/shared/money";
+import fc from "fast-check";
+import { sql } from "kysely";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { balanceOf, insertSpend, RATE, ScriptedBalances } from "../balance/test-balances.ts";
+import { syncSpend } from "../billing/spend-sync.ts";
+import { changeOrgSettings, suspendOrg } from "../billing-gate/settings.ts";
+import { admitSession, confirmAdmission, releaseSession } from "./admission.ts";
+import { readReservations } from "./db.ts";
+import type { KeyControl } from "./key-control.ts";
+import { refreshKeyBudgets } from "./refresh-key-budgets.ts";
+
+let database: TestDatabase;
+let remote: ScriptedBalances;
+let proxy: ModelProxy;
+let org = 0;
+let orgId: string;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+beforeEach(() => newOrg());
+afterAll(() => database.drop());
+
+function newOrg(): void {
+  remote = new ScriptedBalances();
+  proxy = new ModelProxy();
+  orgId = `org_${(org += 1)}`;
+}
+
+/** A proxy as our engine is one: a request is admitted if its worst case fits into the key's budget. */
+class ModelProxy implements KeyControl {
+  readonly keys = new Map<string, { sessionId: string; maxUsd: DecimalText; spentUsd: DecimalText; blocked: boolean }>();
+  failure: AppError | undefined;
+  calls = 0;
+
+  async setBudget(keyHash: string, maxUsd: DecimalText): Promise<"done" | "gone"> {
+    return this.#change(keyHash, { maxUsd });
+  }
+
+  async setBlocked(keyHash: string, blocked: boolean): Promise<"done" | "gone"> {
+    return this.#change(keyHash, { blocked });
+  }
+
+  #change(keyHash: string, change: object): "done" | "gone" {
+    this.calls += 1;
+    if (this.failure) throw this.failure;
+    const key = this.keys.get(keyHash);
+    if (!key) return "gone";
+    Object.assign(key, change);
+    return "done";
+  }
+
+  spentUsd(): DecimalText {
+    return addDecimals(...[...this.keys.values()].map((key) => key.spentUsd));
+  }
+
+  /** What all keys may still spend. */
+  leftUsd(): DecimalText {
+    return addDecimals(...[...this.keys.values()].map((key) => subtractDecimals(key.maxUsd, key.spentUsd)));
+  }
+
+  async request(keyHash: string, usd: DecimalText): Promise<boolean> {
+    const key = this.keys.get(keyHash);
+    if (!key || key.blocked || compareDecimals(addDecimals(key.spentUsd, usd), key.maxUsd) > 0) return false;
+    key.spentUsd = addDecimals(key.spentUsd, usd);
+    await insertSpend(database.db, { orgId, usd, sessionId: key.sessionId, keyHash });
+    return true;
+  }
+}
+
+async function grant(credits: DecimalText): Promise<void> {
+  remote.grant(orgId, credits);
+  await remote.reconcile(database.db, orgId);
+}
+
+/** Starts a session as the gateway does; returns its key, or the code of the refusal. */
+async function start(options: { readonly sessionId?: string; readonly keyGeneration?: number; readonly limitUsd?: DecimalText } = {}): Promise<string> {
+  const sessionId = options.sessionId ?? randomUUID();
+  const keyGeneration = options.keyGeneration ?? 1;
+  const operation = keyGeneration === 1 ? "session_start" : "session_resume";
+  try {
+    const maxUsd = await admitSession(database.db, { orgId, sessionId, keyGeneration, operation, limitUsd: options.limitUsd });
+    const keyHash = randomUUID();
+    proxy.keys.set(keyHash, { sessionId, maxUsd, spentUsd: "0", blocked: false });
+    await confirmAdmission(database.db, { sessionId, keyGeneration, keyHash });
+    return keyHash;
+  } catch (error) {
+    if (isAppError(error)) return error.code;
+    throw error;
+  }
+}
+
+const refresh = () => refreshKeyBudgets(database.db, { keys: proxy, rate: RATE });
+const ingest = () => syncSpend(database.db, { rate: RATE });
+const creditsOf = (usd: DecimalText): DecimalText => multiplyDecimals(usd, "300");
+
+describe("admission", () => {
+  test("forty starts at once cannot beat the limit of sessions", async () => {
+    await grant("100000");
+    await changeOrgSettings(database.db, orgId, { maxSessions: 7 });
+    const outcomes = await Promise.all(Array.from({ length: 40 }, () => start()));
+    expect(outcomes.filter((outcome) => outcome === "concurrent_session_limit")).toHaveLength(33);
+    expect(proxy.keys.size).toBe(7);
+  });
+
+  test("forty starts at once cannot reserve more than the org can afford", async () => {
+    await grant("300");
+    const outcomes = await Promise.all(Array.from({ length: 40 }, () => start()));
+    expect(compareDecimals(proxy.leftUsd(), "1")).toBeLessThanOrEqual(0);
+    expect(outcomes).toContain("no_credits");
+    expect(proxy.keys.size).toBeGreaterThan(5);
+  });
+
+  test("a caller's own limit is kept, and leaves the rest to others", async () => {
+    await grant("3000");
+    expect(proxy.keys.get(await start({ limitUsd: "0.25" }))?.maxUsd).toBe("0.25");
+    expect(proxy.keys.get(await start())?.maxUsd).toBe("2.4375");
+  });
+
+  test("a resume reserves for its new key and gives back what the old one did not use", async () => {
+    await grant("300");
+    const first = await start({ sessionId: `${orgId}_s` });
+    await start({ sessionId: `${orgId}_s`, keyGeneration: 2 });
+    proxy.keys.delete(first);
+    expect(await readReservations(database.db, orgId)).toMatchObject({ live_sessions: 1, reserved_usd: "0.1875" });
+  });
+
+  test("an ended session holds only what is still under way, until that is on the ledger", async () => {
+    await grant("300");
+    const key = await start({ sessionId: `${orgId}_s` });
+    expect(await proxy.request(key, "0.1")).toBe(true);
+    await releaseSession(database.db, `${orgId}_s`);
+    expect(await readReservations(database.db, orgId)).toMatchObject({ live_sessions: 0, reserved_usd: "0.1" });
+
+    await ingest();
+    await start();
+    expect(await readReservations(database.db, orgId)).toMatchObject({ affordable_usd: "0.9", reserved_usd: "0.225" });
+  });
+
+  test("a mint that never came to its end is forgotten, and one whose session recorded the key is not", async () => {
+    await grant("300");
+    await admitSession(database.db, { orgId, sessionId: `${orgId}_lost`, keyGeneration: 1, operation: "session_start" });
+    await admitSession(database.db, { orgId, sessionId: `${orgId}_kept`, keyGeneration: 1, operation: "session_start" });
+    await sql`insert into gateway_sessions (session_id, org_id, state, model, key_hash) values (${`${orgId}_kept`}, ${orgId}, 'active', 'm', ${`${orgId}_hash`})`.execute(database.db);
+    proxy.keys.set(`${orgId}_hash`, { sessionId: `${orgId}_kept`, maxUsd: "0.1", spentUsd: "0", blocked: false });
+    await sql`update key_reservations set created_at = billing_now() - interval '10 minutes' where org_id = ${orgId}`.execute(database.db);
+    await refresh();
+    expect(await readReservations(database.db, orgId)).toMatchObject({ live_sessions: 1 });
+  });
+});
+
+describe("refresh", () => {
+  test("defect 16 budget off by the markup and by N: all keys together may spend what the balance is worth at the provider's price", async () => {
+    await grant("3000");
+    const keys = [await start(), await start(), await start()];
+    for (let tick = 0; tick < 3; tick += 1) await refresh();
+    // 3000 credits at 3 x 100 are 10 USD: a quarter each for three keys and for the session that comes next.
+    expect(keys.map((key) => proxy.keys.get(key)?.maxUsd)).toEqual(["2.5", "2.5", "2.5"]);
+    expect(compareDecimals(proxy.leftUsd(), "10")).toBeLessThanOrEqual(0);
+  });
+
+  test("defect 16 budget off by the markup and by N: it follows the balance while the session runs", async () => {
+    await grant("300");
+    const key = await start();
+    await refresh();
+    expect(proxy.keys.get(key)?.maxUsd).toBe("0.5");
+    await proxy.request(key, "0.4");
+    await ingest();
+    await refresh();
+    // 0.6 USD are left; half of it for the key, on top of what it spent.
+    expect(proxy.keys.get(key)?.maxUsd).toBe("0.7");
+    await grant("3000");
+    await refresh();
+    expect(proxy.keys.get(key)?.maxUsd).toBe("5.7");
+  });
+
+  test("a new rate card changes what a balance is worth", async () => {
+    await grant("300");
+    const key = await start();
+    await refreshKeyBudgets(database.db, { keys: proxy, rate: { markup: "6", creditsPerUsd: "100" } });
+    await refreshKeyBudgets(database.db, { keys: proxy, rate: { markup: "6", creditsPerUsd: "100" } });
+    expect(proxy.keys.get(key)?.maxUsd).toBe("0.25");
+  });
+
+  test("nothing is told to the proxy while nothing changes", async () => {
+    await grant("3000");
+    await start();
+    await refresh();
+    const { calls } = proxy;
+    await refresh();
+    await refresh();
+    expect(proxy.calls).toBe(calls);
+  });
+
+  test("keys are blocked at exhaustion and unblocked on credit", async () => {
+    await grant("30");
+    await changeOrgSettings(database.db, orgId, { graceMs: 0 });
+    const key = await start();
+    await refresh();
+    while (await proxy.request(key, "0.01")) {
+      await ingest();
+      await refresh();
+    }
+    await insertSpend(database.db, { orgId, usd: "0.1" });
+    await ingest();
+    await refresh();
+    expect(proxy.keys.get(key)?.blocked).toBe(true);
+
+    await grant("3000");
+    await refresh();
+    expect(proxy.keys.get(key)?.blocked).toBe(false);
+    expect(await proxy.request(key, "0.01")).toBe(true);
+  });
+
+  test("a suspended org's keys are blocked", async () => {
+    await grant("3000");
+    const key = await start();
+    await suspendOrg(database.db, orgId, "abuse");
+    await refresh();
+    expect(proxy.keys.get(key)?.blocked).toBe(true);
+  });
+
+  test("a proxy that is down is told at the next tick, and until then the larger figure is reserved", async () => {
+    await grant("300");
+    const key = await start();
+    proxy.failure = new AppError("proxy_unreachable", "down");
+    expect(await refresh()).toEqual({ changed: 0, failed: 1 });
+    expect(proxy.keys.get(key)?.maxUsd).toBe("0.25");
+    expect(await readReservations(database.db, orgId)).toMatchObject({ reserved_usd: "0.5" });
+    proxy.failure = undefined;
+    expect(await refresh()).toEqual({ changed: 1, failed: 0 });
+    expect(proxy.keys.get(key)?.maxUsd).toBe("0.5");
+  });
+
+  test("a key that the proxy does not know any more holds nothing", async () => {
+    await grant("300");
+    proxy.keys.delete(await start());
+    await refresh();
+    expect(await readReservations(database.db, orgId)).toMatchObject({ live_sessions: 0, reserved_usd: "0" });
+  });
+});
+
+test("pitfall 26 gate lag: whatever comes in whatever order, an org spends its balance and its overdraft at most", async () => {
+  const step = fc.oneof(
+    { weight: 4, arbitrary: fc.record({ kind: fc.constant("requests" as const), key: fc.nat(5), usd: fc.constantFrom("0.003", "0.02", "0.11"), count: fc.nat(12) }) },
+    { weight: 2, arbitrary: fc.constant({ kind: "start" as const }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("end" as const), key: fc.nat(5) }) },
+    { weight: 2, arbitrary: fc.constant({ kind: "ingest" as const }) },
+    { weight: 2, arbitrary: fc.constant({ kind: "refresh" as const }) },
+    { weight: 1, arbitrary: fc.constant({ kind: "crash" as const }) },
+    { weight: 1, arbitrary: fc.constant({ kind: "grace_over" as const }) },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), async (steps) => {
+      newOrg();
+      await grant("100");
+      await changeOrgSettings(database.db, orgId, { overdraftCredits: "60", minCredits: "1" });
+      await start();
+      for (const one of steps) {
+        const keys = [...proxy.keys.keys()];
+        const key = "key" in one ? keys[one.key % Math.max(keys.length, 1)] : undefined;
+        if (one.kind === "start") await start();
+        if (one.kind === "ingest") await ingest();
+        if (one.kind === "refresh") await refresh();
+        if (one.kind === "crash") await refreshKeyBudgets(database.db, { keys: proxy, rate: RATE, onStep: (at) => { if (at === "told") throw new Error("crash"); } }).catch(() => undefined);
+        if (one.kind === "grace_over") await sql`update org_gates set grace_until = billing_now() where org_id = ${orgId} and state = 'grace'`.execute(database.db);
+        for (let n = 0; one.kind === "requests" && key !== undefined && n < one.count; n += 1) await proxy.request(key, one.usd);
+        if (one.kind === "end" && key !== undefined) {
+          const ended = proxy.keys.get(key);
+          if (ended) {
+            ended.blocked = true;
+            ended.maxUsd = ended.spentUsd;
+            await releaseSession(database.db, ended.sessionId);
+          }
+        }
+        expect(compareDecimals(creditsOf(proxy.spentUsd()), "160")).toBeLessThanOrEqual(0);
+      }
+      await ingest();
+      expect(await balanceOf(database.db, orgId)).toBe(subtractDecimals("100", creditsOf(proxy.spentUsd())));
+    }),
+    { numRuns: 15, endOnFailure: true },
+  );
+}, 60_000);
