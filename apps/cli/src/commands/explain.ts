@@ -22,7 +22,7 @@ function explanationText(chain: Explanation): string {
       [`Review ${review.review_key}`],
       ["reason", review.reason],
       ["amount as written", review.spend_usd],
-      ["state", review.resolved_at === null ? `open since ${review.first_seen_at.toISOString()}` : `closed at ${review.resolved_at.toISOString()}`],
+      ["state", review.resolved_at === null ? `open since ${review.first_seen_at.toISOString()}` : `${review.resolution ?? "closed"} at ${review.resolved_at.toISOString()}`],
     ]),
     ...chain.events.flatMap(eventRows),
     ...chain.batches.flatMap(batchRows),
@@ -48,7 +48,7 @@ function eventRows(event: ExplainedEvent): Rows {
   return [
     [`Event ${event.event_id} (${event.idempotency_key})`],
     ["type", `${event.event_type}, recorded ${event.recorded_at.toISOString()}`],
-    ["rate, frozen", `markup ${event.markup}, ${event.credits_per_usd} credits for one USD`],
+    ["rate, frozen", event.rate],
     ["arithmetic", `${event.arithmetic.text}${event.arithmetic.holds ? "" : "   WRONG"}`],
     ["batch", event.batch_id ?? "none yet"],
   ];

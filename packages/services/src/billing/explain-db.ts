@@ -40,12 +40,19 @@ export interface ExplainedEventRow {
   readonly event_type: string;
   readonly org_id: string;
   readonly request_id: string;
+  /** Of an adjustment: the event that it corrects. */
+  readonly original_event_id: string | null;
   readonly session_id: string | null;
   readonly key_hash: string | null;
   readonly model: string;
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   readonly spend_usd: string;
+  /** Null: no rate card was valid, the rate came from the environment. */
+  readonly rate_card_id: string | null;
+  /** Whose the card is; null: the default. */
+  readonly rate_card_org_id: string | null;
+  readonly rate_valid_from: Date | null;
   readonly markup: string;
   readonly credits_per_usd: string;
   readonly credits: string;
@@ -54,28 +61,39 @@ export interface ExplainedEventRow {
   readonly batch_id: string | null;
 }
 
-const EVENT_COLUMNS = sql`event_id, idempotency_key, event_type, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
-  trim_scale(spend_usd) as spend_usd, trim_scale(markup) as markup, trim_scale(credits_per_usd) as credits_per_usd, trim_scale(credits) as credits,
-  occurred_at, recorded_at, batch_id`;
+const SELECT_EVENT = sql`
+  select e.event_id, e.idempotency_key, e.event_type, e.org_id, e.request_id, e.original_event_id, e.session_id, e.key_hash, e.model, e.prompt_tokens, e.completion_tokens,
+    trim_scale(e.spend_usd) as spend_usd, e.rate_card_id, c.org_id as rate_card_org_id, greatest(c.valid_from, 'epoch') as rate_valid_from,
+    trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd, trim_scale(e.credits) as credits, e.occurred_at, e.recorded_at, e.batch_id
+  from keys k join billing_events e on e.event_id = k.event_id and e.recorded_at = k.recorded_at left join rate_cards c using (rate_card_id)
+  order by e.event_id`;
 
-/** Every event of a request, oldest first: the usage, then its adjustments. */
+/** Every event of a request, oldest first: the usage, its refund, then the adjustments. Events of retired months are not found. */
 export async function readEventsOfRequest(db: DatabaseExecutor, requestId: string): Promise<readonly ExplainedEventRow[]> {
   const result = await sql<ExplainedEventRow>`
-    select ${EVENT_COLUMNS} from billing_events
-    where idempotency_key = 'llm:' || ${requestId}
-    order by event_id`.execute(db);
+    with original as (
+      select event_id, recorded_at, adjustment_count from billing_event_keys
+      where idempotency_key in ('llm:' || ${requestId}, 'llm:' || ${requestId} || ':correction')
+    ), keys as (
+      select event_id, recorded_at from original
+      union
+      select k.event_id, k.recorded_at
+      from original o cross join generate_series(1, o.adjustment_count) n join billing_event_keys k on k.idempotency_key = 'adj:' || ${requestId} || ':' || n
+    ) ${SELECT_EVENT}`.execute(db);
   return result.rows;
 }
 
 /** The event with this number. */
 export async function readEventById(db: DatabaseExecutor, eventId: string): Promise<ExplainedEventRow | undefined> {
-  const result = await sql<ExplainedEventRow>`select ${EVENT_COLUMNS} from billing_events where event_id = ${eventId}::bigint`.execute(db);
+  const result = await sql<ExplainedEventRow>`
+    with keys as (select event_id, recorded_at from billing_events where event_id = ${eventId}::bigint) ${SELECT_EVENT}`.execute(db);
   return result.rows[0];
 }
 
 /** The event with this idempotency key. */
 export async function readEventByKey(db: DatabaseExecutor, idempotencyKey: string): Promise<ExplainedEventRow | undefined> {
-  const result = await sql<ExplainedEventRow>`select ${EVENT_COLUMNS} from billing_events where idempotency_key = ${idempotencyKey}`.execute(db);
+  const result = await sql<ExplainedEventRow>`
+    with keys as (select event_id, recorded_at from billing_event_keys where idempotency_key = ${idempotencyKey}) ${SELECT_EVENT}`.execute(db);
   return result.rows[0];
 }
 
@@ -88,14 +106,17 @@ export interface ExplainedReviewRow {
   readonly occurred_at: Date;
   readonly first_seen_at: Date;
   readonly resolved_at: Date | null;
+  readonly resolution: string | null;
+  /** Whose it is, as far as that is known. */
+  readonly org_id: string | null;
 }
 
 /** The review with this key, or the reviews of this request. */
 export async function readReviews(db: DatabaseExecutor, keyOrRequestId: string): Promise<readonly ExplainedReviewRow[]> {
   const result = await sql<ExplainedReviewRow>`
-    select review_key, request_id, reason, spend_usd, model, occurred_at, first_seen_at, resolved_at
+    select review_key, request_id, reason, spend_usd, model, occurred_at, first_seen_at, resolved_at, resolution, org_id
     from spend_reviews
-    where review_key = ${keyOrRequestId} or review_key = 'id:' || ${keyOrRequestId}
+    where review_key in (${keyOrRequestId}, 'id:' || ${keyOrRequestId}, 'zero:' || ${keyOrRequestId}, 'cut:' || ${keyOrRequestId})
     order by first_seen_at`.execute(db);
   return result.rows;
 }

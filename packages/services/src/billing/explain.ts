@@ -26,6 +26,8 @@ export interface Arithmetic {
 }
 
 export interface ExplainedEvent extends ExplainedEventRow {
+  /** Where the rate came from. */
+  readonly rate: string;
   readonly arithmetic: Arithmetic;
 }
 
@@ -117,7 +119,14 @@ function eventOf(row: ExplainedEventRow): ExplainedEvent {
   const product = multiplyDecimals(multiplyDecimals(row.spend_usd, row.markup), row.credits_per_usd);
   const holds = compareDecimals(product, row.credits) === 0;
   const text = `${row.spend_usd} USD x ${row.markup} x ${row.credits_per_usd} = ${product} credits${holds ? "" : `, but ${row.credits} is stored`}`;
-  return { ...row, arithmetic: { text, holds } };
+  return { ...row, rate: rateOf(row), arithmetic: { text, holds } };
+}
+
+function rateOf(row: ExplainedEventRow): string {
+  const factors = `markup ${row.markup}, ${row.credits_per_usd} credits for one USD`;
+  if (row.rate_card_id === null) return `${factors}; no rate card was valid, the environment's rate`;
+  const since = row.rate_valid_from === null || row.rate_valid_from.getTime() === 0 ? "for all time" : `since ${row.rate_valid_from.toISOString()}`;
+  return `${factors}; rate card ${row.rate_card_id}, ${row.rate_card_org_id === null ? "the default" : `of ${row.rate_card_org_id}`}, valid ${since}`;
 }
 
 async function batchOf(db: DatabaseExecutor, row: ExplainedBatchRow): Promise<ExplainedBatch> {
@@ -172,6 +181,7 @@ function verdictOf(chain: Pick<Found, "source" | "reviews"> & { readonly events:
   const open = chain.reviews.find((review) => review.resolved_at === null);
   if (chain.events.length === 0) {
     if (open !== undefined) return `Not billed: it needs review (${open.reason}). Repair its source row, or give it its org with billing redrive.`;
+    if (chain.reviews.some((review) => review.resolution === "dismissed")) return "Not billed: somebody looked at it and decided that there is nothing to bill.";
     if (chain.source === null) return "Not billed any more: its source row is gone; the review tells what it was.";
     return "Not billed yet: the next spend sync makes its event.";
   }

@@ -1,9 +1,7 @@
 /** Statements behind `billing status` and the metrics: what is behind, what rests, and whether source and ledger agree. Read only. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
-
-/** No request costs this much; NaN and Infinity are above it by PostgreSQL's order. As ingest has it. */
-const MAX_SPEND_USD = 1_000_000;
+import { IS_CORRECTION, ROW_HASH } from "./source-rows.ts";
 
 export interface CompletenessRow {
   readonly source_rows: string;
@@ -22,21 +20,41 @@ export interface CompletenessRow {
   readonly oldest_unbilled_seconds: string | null;
 }
 
+/** A partition was retired with the event in it: its key still says what was billed. */
+const IS_RETIRED = sql`exists (select from retired_event_sums r where r.recorded_from <= k.recorded_at and k.recorded_at < r.recorded_to)`;
+
 /**
- * Compares every spend row with its event, amount by amount; `from` narrows it to requests that began then or later.
- * Reads both tables once. An amount that is no number, or beyond reason, counts as zero here and stands in review.
+ * Compares every spend row with its event and that event's adjustments, amount by amount; `from` narrows it to requests that
+ * began then or later. Reads both tables once. An amount that is no number, or beyond reason, counts as zero here and
+ * stands in review. A refund is what was taken back by it, which is at most what was charged.
  */
 export async function compareSourceWithLedger(db: DatabaseExecutor, options: { readonly from?: Date | undefined; readonly graceMs: number }): Promise<CompletenessRow> {
   const from = options.from ?? null;
   const result = await sql<CompletenessRow>`
-    with compared as (
-      select case when abs(s.spend) <= ${sql.lit(MAX_SPEND_USD)} then s.spend::text::numeric else 0 end as source_usd, e.spend_usd as billed_usd,
-        e.idempotency_key is null and (r.review_key is not null or length(s.request_id) not between 1 and 1000) as in_review,
-        s."endTime" at time zone 'UTC' as ended_at
-      from "LiteLLM_SpendLogs" s
-      left join billing_events e on e.idempotency_key = 'llm:' || s.request_id
-      left join spend_reviews r on r.review_key = 'id:' || s.request_id and r.resolved_at is null
+    with source as (
+      select case when abs(s.spend) <= 1000000 then s.spend::text::numeric else 0 end as spend_usd, s.request_id, "endTime" at time zone 'UTC' as ended_at,
+        ${IS_CORRECTION} as is_refund, case when k.idempotency_key is null then ${ROW_HASH} end as row_hash, k.idempotency_key, k.event_id, k.recorded_at, k.source_spend
+      from "LiteLLM_SpendLogs" s left join billing_event_keys k on k.idempotency_key = 'llm:' || s.request_id and k.source_start = s."startTime"
       where ${from}::timestamptz is null or s."startTime" >= ${from}::timestamptz at time zone 'UTC'
+    ), keyed as (
+      select s.spend_usd, s.request_id, s.ended_at, s.is_refund, s.row_hash, coalesce(s.event_id, k.event_id) as event_id, coalesce(s.recorded_at, k.recorded_at) as recorded_at,
+        coalesce(s.source_spend, k.source_spend) as source_spend
+      from source s left join billing_event_keys k on k.idempotency_key = 'row:' || s.row_hash
+    ), adjustments as (
+      -- A refund has a spend row of its own, and is compared with that.
+      select e.original_event_id as event_id, sum(e.spend_usd) as spend_usd from billing_events e
+      where e.event_type = 'adjustment'
+        and not exists (select from billing_event_keys refund where refund.idempotency_key = 'llm:' || e.request_id || ':correction' and refund.event_id = e.event_id)
+      group by e.original_event_id
+    ), compared as (
+      select k.ended_at, k.event_id is null and coalesce(by_id.review_key, by_hash.review_key) is not null as in_review,
+        coalesce(e.spend_usd, case when k.event_id is not null and ${IS_RETIRED} then k.source_spend::text::numeric end) + coalesce(a.spend_usd, 0) as billed_usd,
+        case when k.is_refund and e.event_id is not null then e.spend_usd + coalesce(a.spend_usd, 0) when k.is_refund then k.spend_usd else greatest(k.spend_usd, 0) end as source_usd
+      from keyed k
+      left join billing_events e on e.event_id = k.event_id and e.recorded_at = k.recorded_at
+      left join adjustments a on a.event_id = k.event_id
+      left join spend_reviews by_id on k.event_id is null and by_id.review_key = 'id:' || k.request_id and by_id.resolution is distinct from 'billed'
+      left join spend_reviews by_hash on k.event_id is null and by_hash.review_key = 'row:' || k.row_hash and by_hash.resolution is distinct from 'billed'
     ), differences as (
       select *, case when in_review then 0 else source_usd - coalesce(billed_usd, 0) end as missing_usd,
         not in_review and (billed_usd is null or billed_usd < source_usd) as is_unbilled,
@@ -54,6 +72,43 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
   const row = result.rows[0];
   if (row === undefined) throw new Error("an aggregate without groups has one row");
   return row;
+}
+
+/** Orgs of which the promise of billing does not hold: source = delivered + pending + parked + dead + unapplied + shortfall + carry. */
+export async function readBrokenInvariants(db: DatabaseExecutor): Promise<readonly { readonly org_id: string; readonly difference: string }[]> {
+  const result = await sql<{ org_id: string; difference: string }>`
+    select org_id, trim_scale(difference) as difference from billing_invariant where difference <> 0 order by abs(difference) desc, org_id`.execute(db);
+  return result.rows;
+}
+
+export interface BalancesRow {
+  readonly orgs: string;
+  readonly states: Readonly<Record<string, number>>;
+  /** Orgs whose last reconciliation is older than a day and a half; it is due daily. */
+  readonly late_orgs: string;
+  /** Readings of the last 24 hours that had to correct a balance noticeably. */
+  readonly drifts: string;
+  readonly drift_credits: string;
+  readonly worst_org: string | null;
+  readonly worst_cause: string | null;
+  readonly worst_credits: string | null;
+  readonly worst_severity: string | null;
+}
+
+/** The orgs' states, and the drift that reconciling with the sink found in the last 24 hours, from `warn` on. */
+export async function readBalances(db: DatabaseExecutor): Promise<BalancesRow> {
+  const result = await sql<BalancesRow>`
+    with drifts as (
+      select org_id, cause, severity, drift_credits from balance_reconciliations
+      where reconciled_at > billing_now() - interval '24 hours' and severity in ('warn', 'critical')
+    ), worst as (select * from drifts order by abs(drift_credits) desc limit 1)
+    select (select count(*) from org_gates) as orgs,
+      (select coalesce(json_object_agg(state, orgs), '{}') from (select state, count(*) as orgs from org_gates group by state) s) as states,
+      (select count(*) from org_gates where reconciled_at < billing_now() - interval '36 hours') as late_orgs,
+      (select count(*) from drifts) as drifts, (select trim_scale(coalesce(sum(abs(drift_credits)), 0)) from drifts) as drift_credits,
+      (select org_id from worst) as worst_org, (select cause from worst) as worst_cause, (select trim_scale(drift_credits) from worst) as worst_credits,
+      (select severity from worst) as worst_severity`.execute(db);
+  return result.rows[0] ?? { orgs: "0", states: {}, late_orgs: "0", drifts: "0", drift_credits: "0", worst_org: null, worst_cause: null, worst_credits: null, worst_severity: null };
 }
 
 export interface DeliveryRow {

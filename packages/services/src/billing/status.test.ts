@@ -1,6 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { explainBilling } from "./explain.ts";
 import { settle } from "./settlement.ts";
 import { syncSpend } from "./spend-sync.ts";
 import { checkCompleteness, getOperatorStatus } from "./status.ts";
@@ -19,7 +20,7 @@ const problemCodes = async (): Promise<readonly string[]> => (await getOperatorS
 
 /** Dates every row so long ago that it should have been billed by now. */
 async function ageSource(): Promise<void> {
-  await sql`update "LiteLLM_SpendLogs" set "endTime" = "endTime" - interval '1 hour', "startTime" = "startTime" - interval '1 hour'`.execute(database.db);
+  await sql`update "LiteLLM_SpendLogs" set "endTime" = "endTime" - interval '1 hour'`.execute(database.db);
 }
 
 test("an empty deployment is healthy, and nothing is unbilled", async () => {
@@ -57,7 +58,7 @@ test("an event that was deleted or changed behind our back is found, and two err
   await tamper(database.db, sql`update billing_events set spend_usd = 0.6, credits = 180 where request_id = 'b'`);
 
   expect(await getOperatorStatus(database.db)).toMatchObject({
-    problems: [{ code: "overbilled" }, { code: "unbilled", message: expect.stringContaining("$0.1") }],
+    problems: [{ code: "ledger_unbalanced", message: expect.stringContaining("org_a (-30 credits)") }, { code: "overbilled" }, { code: "unbilled", message: expect.stringContaining("$0.1") }],
     completeness: { sourceUsd: "0.8", billedUsd: "0.8", unbilledUsd: "0.1", overbilledUsd: "0.1", differenceUsd: "0" },
   });
 });
@@ -84,6 +85,39 @@ test("each state that needs a person is named", async () => {
   expect(await problemCodes()).toEqual(["dead", "unapplied", "parked"]);
   await tamper(database.db, sql`delete from billing_events where org_id = 'org_dead'`);
   expect(await problemCodes()).toContain("ledger_unbalanced");
+});
+
+test("what the source corrects later is unbilled or overbilled until the next sync has adjusted it", async () => {
+  await insertSpendRows(database.db, [{ requestId: "up", spendUsd: "0.1" }, { requestId: "down", spendUsd: "0.5" }]);
+  await sync();
+  await sql`update "LiteLLM_SpendLogs" set spend = case request_id when 'up' then 0.3 else 0.4 end`.execute(database.db);
+  expect(await checkCompleteness(database.db)).toMatchObject({ unbilledUsd: "0.2", overbilledUsd: "0.1", differenceUsd: "0" });
+
+  await sync();
+  expect(await getOperatorStatus(database.db)).toMatchObject({ problems: [], completeness: { sourceUsd: "0.7", billedUsd: "0.7", unbilledUsd: "0", overbilledUsd: "0" } });
+  expect((await explainBilling(database.db, "up")).events.map((event) => [event.event_type, event.arithmetic.text])).toEqual([
+    ["llm", "0.1 USD x 3 x 100 = 30 credits"],
+    ["adjustment", "0.2 USD x 3 x 100 = 60 credits"],
+  ]);
+});
+
+test("a refund and another request under a used id are neither missing nor counted twice", async () => {
+  await insertSpendRows(database.db, [{ requestId: "a", spendUsd: "0.5" }]);
+  await sync();
+  await insertSpendRows(database.db, [{ requestId: "a:correction", spendUsd: "-0.2" }]);
+  await sync();
+  expect(await checkCompleteness(database.db)).toMatchObject({ sourceUsd: "0.3", billedUsd: "0.3", unbilledUsd: "0", overbilledUsd: "0" });
+
+  await sql`update "LiteLLM_SpendLogs" set spend = 7, "startTime" = "startTime" + interval '1 minute' where request_id = 'a'`.execute(database.db);
+  await sync();
+  expect(await getOperatorStatus(database.db)).toMatchObject({ reviews: { recycled_id: 1 }, completeness: { reviewUsd: "7", unbilledRows: 0, overbilledUsd: "0", differenceUsd: "0" } });
+});
+
+test("a balance that had to be corrected is named with its cause", async () => {
+  const { db } = database;
+  await db.insertInto("balance_reconciliations").values({ org_id: "org_a", trigger: "scheduled", before_credits: "100", remote_credits: "70", unposted_credits: "0", uncertain_credits: "0", after_credits: "70", grant_credits: "0", drift_credits: "30", severity: "warn", cause: "sink_took_more", reconciled_at: new Date() }).execute();
+
+  expect(await getOperatorStatus(db)).toMatchObject({ problems: [{ code: "drift", message: expect.stringMatching(/org_a by 30 credits: sink_took_more/) }], balances: { drifts: 1, driftCredits: "30" } });
 });
 
 test("the comparison can be narrowed to recent requests", async () => {

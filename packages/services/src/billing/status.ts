@@ -1,8 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { readPasses } from "./passes-db.ts";
-import { compareSourceWithLedger, readDelivery, readSourceLag } from "./status-db.ts";
-import { readUnbalancedOrgs } from "./usage-db.ts";
+import { type BalancesRow, compareSourceWithLedger, readBalances, readBrokenInvariants, readDelivery, readSourceLag } from "./status-db.ts";
 import { type BillingStatus, getBillingStatus } from "./usage.ts";
 
 /** Rows of LiteLLM arrive up to minutes after their request; younger ones are waiting, older ones are overdue. */
@@ -41,14 +40,28 @@ export interface OperatorStatus extends BillingStatus {
   readonly attemptsInFlight: number;
   readonly oldestAttemptSeconds: number | null;
   readonly passes: readonly { readonly job: string; readonly ageMs: number }[];
-  /** Orgs whose events are not exactly their batches + carry + open events. */
-  readonly unbalancedOrgs: readonly string[];
+  /** Orgs whose spend is not exactly what is delivered, on its way, at rest and carried; with the difference in credits. */
+  readonly unbalancedOrgs: readonly { readonly orgId: string; readonly differenceCredits: DecimalText }[];
+  readonly balances: BalanceStatus;
   /** What a person must look at, most serious first; empty = all is well. */
   readonly problems: readonly StatusProblem[];
 }
 
+/** Local balances against the sink's, as reconciling found them. */
+export interface BalanceStatus {
+  readonly orgs: number;
+  /** Orgs by their state. */
+  readonly states: Readonly<Record<string, number>>;
+  /** Not reconciled for 36 hours; it is due daily. */
+  readonly lateOrgs: number;
+  /** Corrections of the last 24 hours from severity `warn` on, and the sum of their sizes. */
+  readonly drifts: number;
+  readonly driftCredits: DecimalText;
+  readonly worst: { readonly orgId: string; readonly cause: string; readonly credits: DecimalText; readonly severity: string } | null;
+}
+
 export interface StatusProblem {
-  readonly code: "ledger_unbalanced" | "overbilled" | "unbilled" | "dead" | "needs_reconcile" | "unapplied" | "parked" | "needs_review" | "late";
+  readonly code: "ledger_unbalanced" | "drift" | "overbilled" | "unbilled" | "dead" | "needs_reconcile" | "unapplied" | "parked" | "needs_review" | "late";
   readonly message: string;
 }
 
@@ -81,13 +94,14 @@ export async function checkCompleteness(db: DatabaseExecutor, options: { readonl
 
 /** Everything an operator asks first, in one answer. Read only; each part is one statement, so parts may be moments apart. */
 export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOptions = {}): Promise<OperatorStatus> {
-  const [billing, completeness, delivery, lag, passes, unbalanced] = await Promise.all([
+  const [billing, completeness, delivery, lag, passes, unbalanced, balances] = await Promise.all([
     getBillingStatus(db),
     checkCompleteness(db, options.from === undefined ? {} : { from: options.from }),
     readDelivery(db),
     readSourceLag(db),
     readPasses(db),
-    readUnbalancedOrgs(db),
+    readBrokenInvariants(db),
+    readBalances(db),
   ]);
   const facts = {
     ...billing,
@@ -101,21 +115,30 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     attemptsInFlight: Number(lag.attempts_in_flight),
     oldestAttemptSeconds: secondsOf(lag.oldest_attempt_seconds),
     passes: passes.map((pass) => ({ job: pass.job, ageMs: pass.age_ms })),
-    unbalancedOrgs: unbalanced.map((row) => row.org_id),
+    unbalancedOrgs: unbalanced.map((row) => ({ orgId: row.org_id, differenceCredits: row.difference })),
+    balances: balanceStatusOf(balances),
   };
   return { ...facts, problems: problemsOf(facts, (options.lateAfterMs ?? 15 * 60 * 1_000) / 1_000) };
+}
+
+function balanceStatusOf(row: BalancesRow): BalanceStatus {
+  const { worst_org: orgId, worst_cause: cause, worst_credits: credits, worst_severity: severity } = row;
+  const worst = orgId === null || cause === null || credits === null || severity === null ? null : { orgId, cause, credits, severity };
+  return { orgs: Number(row.orgs), states: row.states, lateOrgs: Number(row.late_orgs), drifts: Number(row.drifts), driftCredits: row.drift_credits, worst };
 }
 
 const secondsOf = (text: string | null): number | null => (text === null ? null : Number(text));
 
 function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: number): readonly StatusProblem[] {
-  const { completeness, batches, unbalancedOrgs } = status;
+  const { completeness, batches, unbalancedOrgs, balances } = status;
   const problems: StatusProblem[] = [];
   const add = (code: StatusProblem["code"], message: string | false): void => void (message !== false && problems.push({ code, message }));
   const inState = (state: "dead" | "unapplied" | "parked"): string => `${batches[state].batches} batches, ${batches[state].credits} credits`;
-  add("ledger_unbalanced", unbalancedOrgs.length > 0 && `The ledger of ${unbalancedOrgs.slice(0, 5).join(", ")}${unbalancedOrgs.length > 5 ? ` and ${unbalancedOrgs.length - 5} more` : ""} does not add up.`);
+  add("ledger_unbalanced", unbalancedOrgs.length > 0 && `Spend and ledger of ${unbalancedOrgs.slice(0, 5).map(({ orgId, differenceCredits }) => `${orgId} (${differenceCredits} credits)`).join(", ")}${unbalancedOrgs.length > 5 ? ` and ${unbalancedOrgs.length - 5} more` : ""} do not add up.`);
   add("overbilled", compareDecimals(completeness.overbilledUsd, "0") > 0 && `The ledger has $${completeness.overbilledUsd} more than the spend rows; the source was corrected downward.`);
   add("unbilled", completeness.overdueRows > 0 && `${completeness.overdueRows} spend rows, $${completeness.overdueUsd}, have no event after 10 minutes: run billing audit.`);
+  const { worst } = balances;
+  add("drift", worst !== null && `${balances.drifts} balances had to be corrected in the last 24 hours, the worst of ${worst.orgId} by ${worst.credits} credits: ${worst.cause} (${worst.severity}).`);
   add("dead", batches.dead.batches > 0 && `${inState("dead")} are dead: billing explain says why, then billing redrive.`);
   add("needs_reconcile", status.needsReconcile > 0 && `${status.needsReconcile} batches may have been applied, but the sink has forgotten their keys: run billing reconcile.`);
   add("unapplied", batches.unapplied.batches > 0 && `${inState("unapplied")} were accepted without being deducted in full.`);

@@ -29,7 +29,7 @@ export async function readUsage(db: DatabaseExecutor, orgId: string, range: Usag
   const sessionId = range.sessionId ?? null;
   const result = await sql<UsageRow>`
     select model, session_id, case grouping(model, session_id) when 3 then 'total' when 1 then 'model' else 'session' end as grouping,
-      count(*) as requests, coalesce(sum(prompt_tokens), 0) as prompt_tokens, coalesce(sum(completion_tokens), 0) as completion_tokens,
+      count(*) filter (where event_type = 'llm') as requests, coalesce(sum(prompt_tokens), 0) as prompt_tokens, coalesce(sum(completion_tokens), 0) as completion_tokens,
       trim_scale(coalesce(sum(spend_usd), 0)) as spend_usd, trim_scale(coalesce(sum(credits), 0)) as credits
     from billing_events
     where org_id = ${orgId}
@@ -113,7 +113,7 @@ export async function readOpenEvents(db: DatabaseExecutor): Promise<OpenEventsRo
     select count(*) as events, trim_scale(coalesce(sum(credits), 0)) as credits,
       (select trim_scale(coalesce(sum(carry_credits), 0)) from billing_accounts) as carry_credits,
       round(extract(epoch from clock_timestamp() - least(min(recorded_at), (
-        select min(e.recorded_at) from settlement_batches b join billing_events e using (batch_id) where b.state <> 'delivered')))) as oldest_unsettled_seconds
+        select min(e.recorded_at) from settlement_batches b join billing_events e using (batch_id) where b.state not in ('delivered', 'shortfall'))))) as oldest_unsettled_seconds
     from billing_events where batch_id is null`.execute(db);
   return result.rows[0] ?? { events: "0", credits: "0", carry_credits: "0", oldest_unsettled_seconds: null };
 }
@@ -155,8 +155,14 @@ export interface BalanceRow {
 export async function readUnbalancedOrgs(db: DatabaseExecutor): Promise<readonly BalanceRow[]> {
   const result = await sql<BalanceRow>`
     with events as (
-      select org_id, sum(spend_usd * markup * credits_per_usd) as events_credits, coalesce(sum(credits) filter (where batch_id is null), 0) as open_credits
-      from billing_events group by org_id
+      select org_id, sum(events_credits) as events_credits, sum(open_credits) as open_credits
+      from (
+        select org_id, sum(spend_usd * markup * credits_per_usd) as events_credits, coalesce(sum(credits) filter (where batch_id is null), 0) as open_credits
+        from billing_events group by org_id
+        union all
+        select org_id, credits, 0 from retired_event_sums
+      ) recorded
+      group by org_id
     ), batches as (
       select org_id, sum(credits) as batch_credits from settlement_batches group by org_id
     )

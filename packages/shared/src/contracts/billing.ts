@@ -37,7 +37,15 @@ export const operatorStatusSchema = billingStatusSchema.extend({
   attempts_in_flight: z.number().int(),
   oldest_attempt_seconds: ageSeconds,
   passes: z.array(z.object({ job: z.string(), age_ms: z.number() })),
-  unbalanced_orgs: z.array(z.string()),
+  unbalanced_orgs: z.array(z.object({ org_id: z.string(), difference_credits: credits })).describe("spend that is not exactly what is delivered, on its way, at rest and carried"),
+  balances: z.object({
+    orgs: z.number().int(),
+    states: z.record(z.string(), z.number().int()),
+    late_orgs: z.number().int().describe("not compared with the sink for 36 hours"),
+    drifts: z.number().int().describe("corrected in the last 24 hours, severity warn or critical"),
+    drift_credits: credits,
+    worst: z.object({ org_id: z.string(), cause: z.string(), credits, severity: z.string() }).nullable(),
+  }),
   problems: z.array(z.object({ code: z.string(), message: z.string() })).describe("what a person must look at; empty when all is well"),
 });
 export type OperatorStatusResponse = z.infer<typeof operatorStatusSchema>;
@@ -67,6 +75,8 @@ const review = z.object({
   occurred_at: instant,
   first_seen_at: instant,
   resolved_at: instant.nullable(),
+  resolution: z.string().nullable(),
+  org_id: z.string().nullable(),
 });
 const event = z.object({
   event_id: z.string(),
@@ -74,11 +84,14 @@ const event = z.object({
   event_type: z.string(),
   org_id: z.string(),
   request_id: z.string(),
+  original_event_id: z.string().nullable().describe("of an adjustment: the event that it corrects"),
   session_id: z.string().nullable(),
   model: z.string(),
   prompt_tokens: z.number().int(),
   completion_tokens: z.number().int(),
   spend_usd: usd,
+  rate_card_id: z.string().nullable(),
+  rate: z.string(),
   markup: z.string(),
   credits_per_usd: z.string(),
   credits,
