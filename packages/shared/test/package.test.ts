@@ -71,6 +71,29 @@ describe("the packed package", () => {
     expect(JSON.parse(stdout)).toEqual([false, "proxy_not_configured", true, "30", false, "1", 0, "function", "anthropic/m", "o"]);
   });
 
+  it("launches local sandboxes as JavaScript, keeper included, and names the package that Modal needs", async () => {
+    await writeFile(
+      join(project, "launch.js"),
+      `
+      import { createLocalSandboxProvider } from "@proliferate/shared/sandbox";
+      import { createModalSandboxProvider } from "@proliferate/shared/modal";
+      const provider = createLocalSandboxProvider({ rootFolder: ${JSON.stringify(join(project, "sandboxes"))}, detached: true });
+      const { id } = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: 1000, files: { file: "content" } });
+      const sandbox = await provider.find("session-1");
+      const { stdout } = await sandbox.exec(["cat", "file"]);
+      const modal = createModalSandboxProvider({ tokenId: "ak-x", tokenSecret: "as-x", image: { registryTag: "node:24" } });
+      const failure = await modal.find("session-1").catch((error) => error);
+      console.log(JSON.stringify([sandbox.id === id, stdout, failure.code, failure.message.includes("modal@0.11.1")]));
+      process.exit();
+      `,
+    );
+
+    const { stdout } = await promisify(execFile)(process.execPath, ["launch.js"], { cwd: project, env: {} });
+
+    expect(JSON.parse(stdout)).toEqual([true, "content", "sandbox_refused", true]);
+    await expect.poll(() => readdir(join(project, "sandboxes/sandboxes")), { timeout: 10_000 }).toEqual([]);
+  });
+
   it("gives TypeScript its types, with which every example of the documentation compiles", async () => {
     const documented = [...globSync("src/**/*.ts", { cwd: shared }), "README.md"].filter((file) => !file.endsWith(".test.ts"));
     let count = 0;

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -110,12 +110,22 @@ describe("a local sandbox and its owner", () => {
 describe("what a local sandbox may reach", () => {
   it("lies in folders that only its user can read", async () => {
     await chmod(rootFolder, 0o755);
+    await mkdir(join(rootFolder, "snapshots"), { mode: 0o755 });
     const provider = createLocalSandboxProvider({ rootFolder, path });
     const sandbox = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs, files: { "folder/file": "x" } });
 
-    const modes = await Promise.all(["", "sandboxes/session-1", "sandboxes/session-1/home", "sandboxes/session-1/home/folder", "sandboxes/session-1/sandbox.json", "sandboxes/session-1/home/folder/file"].map(async (part) => (await stat(join(rootFolder, part))).mode & 0o777));
-    expect(modes.map((mode) => mode.toString(8))).toEqual(["700", "700", "700", "700", "600", "600"]);
+    const modes = await Promise.all(["", "sandboxes", "snapshots", "sandboxes/session-1", "sandboxes/session-1/home", "sandboxes/session-1/home/folder", "sandboxes/session-1/sandbox.json", "sandboxes/session-1/home/folder/file"].map(async (part) => (await stat(join(rootFolder, part))).mode & 0o777));
+    expect(modes.map((mode) => mode.toString(8))).toEqual(["755", "700", "700", "700", "700", "700", "600", "600"]);
     await sandbox.terminate();
+  });
+
+  it("does not lie in a folder that somebody else laid as a link", async () => {
+    await mkdir(join(rootFolder, "elsewhere"));
+    await symlink(join(rootFolder, "elsewhere"), join(rootFolder, "sandboxes"));
+    const provider = createLocalSandboxProvider({ rootFolder, path });
+
+    await expect(provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs })).rejects.toThrow(code("sandbox_refused"));
+    expect(processesIn(rootFolder)).toEqual([]);
   });
 
   it("holds no key but its own, in the environment of any of its processes and anywhere on its disk", async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createModalSandboxProvider } from "@proliferate/shared/modal";
-import { agentAuthorization, buildSandboxEnv, createLocalSandboxProvider, launchAgent, type LaunchAgentOptions, type LaunchProgress, type Sandbox, type SandboxProvider } from "@proliferate/shared/sandbox";
+import { agentAuthorization, buildSandboxEnv, createLocalSandboxProvider, getOpencodeConfig, launchAgent, type LaunchAgentOptions, type LaunchProgress, type Sandbox, type SandboxProvider } from "@proliferate/shared/sandbox";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ModalStandIn, startModalStandIn } from "../src/modal-stand-in/server.ts";
 
@@ -237,6 +237,24 @@ describe.each([
       await expect(launching).rejects.toThrow(code("sandbox_launch_cancelled"));
       await expect(provider.find(sessionId)).rejects.toThrow(code("sandbox_not_found"));
     }
+  });
+
+  // TEST_OPENCODE_FOLDER: the folder of an installed opencode program, which is too large to fetch for every run.
+  it.runIf(process.env["TEST_OPENCODE_FOLDER"])("launches the real OpenCode, which reads its configuration and asks for the password", { timeout: 60_000 }, async () => {
+    const sessionId = newSession();
+    const { sandbox, url, password } = await launchAgent(provider, {
+      sessionId,
+      environment: { ...environment(sessionId), PATH: `${process.env["TEST_OPENCODE_FOLDER"]}:${path}`, OPENCODE_DISABLE_MODELS_FETCH: "1" },
+      config: getOpencodeConfig({ model: "anthropic/claude-sonnet-4-5", baseUrl: "http://127.0.0.1:4000/v1" }),
+      timeoutMs: minuteMs,
+      readyTimeoutMs: minuteMs,
+    });
+
+    const headers = { authorization: agentAuthorization(password) };
+    expect(await (await fetch(`${url}/config`, { headers })).json()).toMatchObject({ model: "anthropic/claude-sonnet-4-5", share: "disabled" });
+    expect((await fetch(`${url}/session`, { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: "{}" })).status).toBe(200);
+    expect((await fetch(`${url}/config`)).status).toBe(401);
+    await sandbox.terminate();
   });
 
   it("refuses to launch an agent without a password", async () => {

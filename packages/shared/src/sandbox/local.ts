@@ -12,7 +12,7 @@ import { sandboxName } from "./sandbox-name.ts";
 import { checkSandboxOptions } from "./sandbox-options.ts";
 
 export interface LocalSandboxProviderOptions {
-  /** An absolute folder that is ours alone; made when missing, mode 0700. Two processes may share it. */
+  /** Absolute; made when missing. What lies in it is readable by this user only. Two processes may share it. */
   readonly rootFolder: string;
   /** PATH of everything in a sandbox, unless its environment has one. Default `/usr/local/bin:/usr/bin:/bin`. */
   readonly path?: string;

@@ -192,7 +192,7 @@ class ModalProvider implements SandboxProvider {
   }
 
   async #handle(sandbox: ModalSandbox, name: string, secrets: readonly string[] = []): Promise<ModalSandboxHandle> {
-    const tunnels = Object.entries(await sandbox.tunnels(callTimeoutMs));
+    const tunnels = Object.entries(await withDeadline(sandbox.tunnels(callTimeoutMs), callTimeoutMs));
     const ports = tunnels.map(([port, { host, url }]): [number, SandboxPort] => [
       Number(port),
       // Modal's tunnels speak TLS. Only a stand-in is on loopback, where the SDK drops TLS as well.

@@ -1,10 +1,12 @@
-import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { chmod, lstat, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { AppError } from "../../errors/index.ts";
 import type { SandboxPort } from "../provider.ts";
 import { killSandboxProcesses, processStartTime } from "./processes.ts";
 
 /**
- * Where local sandboxes lie on disk, below one root (0700):
+ * Where local sandboxes lie on disk, below one root:
  *
  * - `sandboxes/NAME/` a running sandbox: `sandbox.json`, `home/`, `tmp/`. It comes and goes by one rename, so that it is
  *   whole or not there, and a name is taken by one.
@@ -28,10 +30,18 @@ export const snapshotFolder = (root: string, snapshotId: string): string => join
 /** The name in a sandbox's id. A text that is no id gives a name that no sandbox has. */
 export const nameInId = (id: string): string => /^([A-Za-z0-9][A-Za-z0-9._-]*)~[0-9a-f]{16}$/.exec(id)?.[1] ?? "~";
 
-/** Idempotent. */
+/**
+ * Makes what is missing, readable by this user only. Idempotent. Throws `sandbox_refused` where a part is a link or another
+ * user's, who could read what sandboxes hold; a root that was there before keeps its mode.
+ */
 export async function makeRoot(root: string): Promise<void> {
-  for (const part of ["sandboxes", "staging", "snapshots"]) await mkdir(join(root, part), { recursive: true, mode: 0o700 });
-  await chmod(root, 0o700);
+  for (const part of ["sandboxes", "staging", "snapshots"].map((name) => join(root, name))) {
+    await mkdir(part, { recursive: true, mode: 0o700 });
+    const { uid, mode } = await lstat(part);
+    const isOurs = process.getuid === undefined || uid === process.getuid();
+    if (!isOurs || (mode & constants.S_IFMT) !== constants.S_IFDIR) throw new AppError("sandbox_refused", `${part} is a link or belongs to another user; choose another folder for local sandboxes.`);
+    await chmod(part, 0o700);
+  }
 }
 
 /** Names that have a folder, whether their sandbox runs or not. */
