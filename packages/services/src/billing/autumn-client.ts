@@ -71,8 +71,10 @@ export interface AutumnEvent {
   readonly id: string;
   /** Milliseconds since 1970. */
   readonly timestamp: number;
-  /** As asked for, not as taken. */
+  /** As asked for. */
   readonly value: number;
+  /** As taken; an empty list took nothing. Null on events from before Autumn noted it. */
+  readonly deductions?: readonly { readonly value: number }[] | null | undefined;
   readonly properties: Readonly<Record<string, unknown>>;
 }
 

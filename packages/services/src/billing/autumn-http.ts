@@ -29,7 +29,15 @@ const customer = z.object({ id: z.string().nullable(), balances: z.record(z.stri
 
 const eventPage = z
   .object({
-    list: z.array(z.object({ id: z.string(), timestamp: z.number(), value: z.number(), properties: z.record(z.string(), z.unknown()).nullish().transform((map) => map ?? {}) })),
+    list: z.array(
+      z.object({
+        id: z.string(),
+        timestamp: z.number(),
+        value: z.number(),
+        properties: z.record(z.string(), z.unknown()).nullish().transform((map) => map ?? {}),
+        deductions: z.array(z.object({ value: z.number() })).nullish(),
+      }),
+    ),
     next_cursor: z.string().nullable(),
   })
   .transform(({ list, next_cursor: nextCursor }) => ({ list, nextCursor }));

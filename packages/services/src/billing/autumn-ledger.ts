@@ -1,5 +1,6 @@
+import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import { createTokenBucket } from "../sinks/token-bucket.ts";
-import type { AutumnClient, AutumnEventPage } from "./autumn-client.ts";
+import type { AutumnClient, AutumnEvent, AutumnEventPage } from "./autumn-client.ts";
 import { classifyAutumnError } from "./autumn-errors.ts";
 import { customerIdForOrg } from "./customer-id.ts";
 import { decimalFromJsonNumber } from "./json-number.ts";
@@ -25,7 +26,7 @@ export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId:
         if (page === undefined) return undefined;
         for (const event of page.list) {
           const batchId = event.properties["batch_id"];
-          if (typeof batchId === "string") found.push({ batchId, credits: decimalFromJsonNumber(event.value) });
+          if (typeof batchId === "string") found.push({ batchId, credits: takenBy(event) });
         }
         const oldest = page.list.at(-1)?.timestamp ?? 0;
         startCursor = oldest < since.getTime() ? null : page.nextCursor;
@@ -40,6 +41,10 @@ export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId:
     },
     correct,
   };
+}
+
+function takenBy({ value, deductions }: AutumnEvent): DecimalText {
+  return deductions ? addDecimals(...deductions.map((deduction) => decimalFromJsonNumber(deduction.value))) : decimalFromJsonNumber(value);
 }
 
 async function listPage(client: AutumnClient, request: Parameters<AutumnClient["events"]["list"]>[0]): Promise<AutumnEventPage | undefined> {
