@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { DatabaseClient } from "@proliferate/db";
-import { AppError } from "@proliferate/shared/errors";
+import type { AppError } from "@proliferate/shared/errors";
 import { addDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { sql } from "kysely";
 import { syncSpend } from "../billing/spend-sync.ts";

@@ -268,7 +268,8 @@ test("pitfall 26 gate lag: whatever comes in whatever order, an org spends its b
         if (one.kind === "refresh") await refresh();
         if (one.kind === "crash") await refreshKeyBudgets(database.db, { keys: proxy, rate: RATE, onStep: (at) => { if (at === "told") throw new Error("crash"); } }).catch(() => undefined);
         if (one.kind === "grace_over") await sql`update org_gates set grace_until = billing_now() where org_id = ${orgId} and state = 'grace'`.execute(database.db);
-        for (let n = 0; one.kind === "requests" && key !== undefined && n < one.count; n += 1) await proxy.request(key, one.usd);
+        const requests = one.kind === "requests" && key !== undefined ? Array.from({ length: one.count }, () => ({ key, usd: one.usd })) : [];
+        for (const request of requests) await proxy.request(request.key, request.usd);
         if (one.kind === "end" && key !== undefined) {
           const ended = proxy.keys.get(key);
           if (ended) {

@@ -76,13 +76,15 @@ const packFacts = (orgId: string) => sql`
   packs as (
     select count(*) filter (where t.month = c.month and t.state <> 'declined') as counted,
       coalesce(max(t.pack_number) filter (where t.month = c.month), 0) + 1 as next_number,
-      max(t.started_at) as last_started_at, coalesce(bool_or(t.state in ('charging', 'unknown', 'needs_review')), false) as under_way
+      max(t.started_at) as last_started_at, max(t.finished_at) filter (where t.state = 'paid') as last_paid_at, coalesce(bool_or(t.state in ('charging', 'unknown', 'needs_review')), false) as under_way
     from clock c left join top_ups t on t.org_id = ${orgId}
     group by c.month
   ), allowed as (
     select p.*, c.month, c.now, k.next_number, g.remote_granted_credits
     from top_up_policies p join billing_accounts a using (org_id) join org_gates g using (org_id) cross join clock c cross join packs k
     where p.org_id = ${orgId} and p.enabled and p.breaker_until is null and g.state <> 'suspended' and a.balance_credits <= p.threshold_credits
+      -- the balance has to be one that knows of the last pack
+      and (k.last_paid_at is null or g.reconciled_at > k.last_paid_at)
       and not k.under_way and k.counted < p.max_packs_per_month
       and (k.last_started_at is null or k.last_started_at <= c.now - p.min_interval_ms * interval '1 millisecond')
   )`;

@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, compareDecimals, type DecimalText } from "@proliferate/shared/money";
-import { requestReconcile } from "../balance/reconcile-balance.ts";
+import { writeReconcileWanted } from "../balance/db.ts";
 import { ensureOrg } from "../billing-gate/db.ts";
 import { ensureDeployment } from "../billing/settlement-db.ts";
 import { insertWebhookEvent } from "../webhook-events/db.ts";
@@ -101,11 +101,8 @@ async function topUpOrg(db: DatabaseClient, orgId: string, options: TopUpOptions
   const record = await judge(db, topUp, outcome, options);
   if (!(await recordAnswer(db, topUp, record, options))) return undefined;
   options.onStep?.("recorded");
-  if (record.state === "paid") {
-    // On record first: if the reading fails now, the worker's next tick does it.
-    await requestReconcile(db, orgId);
-    await options.reconcile(orgId);
-  } else options.onProblem?.({ orgId, code: record.errorCode ?? record.state, message: record.errorMessage ?? "The pack is not paid." });
+  if (record.state === "paid") await options.reconcile(orgId);
+  else options.onProblem?.({ orgId, code: record.errorCode ?? record.state, message: record.errorMessage ?? "The pack is not paid." });
   return record.state;
 }
 
@@ -137,6 +134,8 @@ async function recordAnswer(db: DatabaseClient, topUp: TopUpRow, record: TopUpRe
   return db.transaction().execute(async (tx) => {
     if (!(await recordTopUp(tx, topUp, record))) return false;
     const payload = { top_up_id: topUp.top_up_id, credits: addDecimals(topUp.credits), code: record.errorCode };
+    // If the reading that follows fails, the worker's next tick does it.
+    if (record.state === "paid") await writeReconcileWanted(tx, topUp.org_id);
     if (record.state === "paid") await insertWebhookEvent(tx, { type: "top_up.paid", orgId: topUp.org_id, key: `top_up.paid:${topUp.top_up_id}`, payload });
     if (record.state !== "declined") return true;
     await openBreaker(tx, topUp.org_id, { forMs: options.breakerMs ?? 24 * 60 * 60 * 1_000, reason: record.errorMessage ?? "declined" });

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
+import { applyAttach, type Card } from "./attach.ts";
 import type { AutumnFault } from "./faults.ts";
 import { KeyStore } from "./key-store.ts";
 import { Ledger, remainingOf, type TrackEvent } from "./ledger.ts";
@@ -59,7 +60,9 @@ export interface AutumnEmulator {
   remaining(customerId: string, featureId?: string): DecimalText | undefined;
   /** How often a key was sent, and how often it was applied (0 or 1, if all is well). */
   countKey(idempotencyKey: string): { readonly sent: number; readonly applied: number };
-  /** Spoils the next tracks, one each. */
+  /** What charging this customer does from now on. Default good. */
+  setCard(customerId: string, card: Card): void;
+  /** Spoils the next tracks and attaches, one each. */
   failNext(...faults: readonly AutumnFault[]): void;
   /** Spoils every matching track (after the queue of `failNext`) until the returned function is called. */
   fail(matches: (call: AutumnCall) => boolean, fault: AutumnFault): () => void;
@@ -104,6 +107,7 @@ class Emulator {
   readonly #ledger: Ledger;
   readonly #faults: AutumnFault[] = [];
   readonly #rules: { readonly matches: (call: AutumnCall) => boolean; readonly fault: AutumnFault }[] = [];
+  readonly #cards = new Map<string, Card>();
   #queue: TrackCommand[] = [];
   #sequence = 0;
 
@@ -146,6 +150,10 @@ class Emulator {
   countKey(idempotencyKey: string): { readonly sent: number; readonly applied: number } {
     const sent = this.calls.filter((call) => call.idempotencyKey === idempotencyKey).length;
     return { sent, applied: this.events.filter((event) => event.idempotencyKey === idempotencyKey).length };
+  }
+
+  setCard(customerId: string, card: Card): void {
+    this.#cards.set(customerId, card);
   }
 
   failNext(...faults: readonly AutumnFault[]): void {
@@ -223,7 +231,8 @@ class Emulator {
   /** Claims the keys, works, and gives the keys back if that fails. Undefined: never to be answered. */
   #answer(call: AutumnCall, apiVersion: readonly number[]): WireAnswer | undefined {
     const isTrack = TRACK_PATHS.has(`${call.method} ${call.path}`);
-    const fault = isTrack ? this.#takeFault(call) : undefined;
+    const isAttach = call.path === "/v1/billing.attach";
+    const fault = isTrack || isAttach ? this.#takeFault(call) : undefined;
     const { idempotency_key: bodyKey } = call.body;
     const keys = [call.method === "POST" ? call.idempotencyKey : undefined, isTrack && typeof bodyKey === "string" ? `track:${bodyKey}` : undefined];
     const claimed: string[] = [];
@@ -234,6 +243,7 @@ class Emulator {
         claimed.push(key);
       }
       const context = { ledger: this.#ledger, features: this.#features, apiVersion, idempotencyKey: call.idempotencyKey, nowMs: this.#now() };
+      if (isAttach) return this.#attach(call, context, fault);
       return isTrack ? this.#track(call, context, fault) : route(call, context);
     } catch (error) {
       if (error instanceof AutumnError && error.status !== 409) for (const key of claimed) this.#keys.release(key);
@@ -243,6 +253,18 @@ class Emulator {
 
   #takeFault(call: AutumnCall): AutumnFault | undefined {
     return this.#faults.shift() ?? this.#rules.find((rule) => rule.matches(call))?.fault;
+  }
+
+  /** Of the faults, those that a charge can meet. */
+  #attach(call: AutumnCall, context: RouteContext, fault: AutumnFault | undefined): WireAnswer | undefined {
+    if (fault?.kind === "status") throw new AutumnError(fault.status, fault.code ?? "internal_error", "Scripted failure.", fault.retryAfterSeconds);
+    if (fault?.kind === "reset_before_apply") throw RESET;
+    if (fault?.kind === "hang" && !fault.applied) return undefined;
+    const answer = applyAttach(call.body, this.#cards.get(call.customerId ?? "") ?? "good", context);
+    if (fault?.kind === "reset_after_apply") throw RESET;
+    if (fault?.kind === "hang") return undefined;
+    if (fault?.kind === "status_after_apply") throw new AutumnError(fault.status, "internal_error", "Scripted failure after the charge.");
+    return answer;
   }
 
   #track(call: AutumnCall, context: RouteContext, fault: AutumnFault | undefined): WireAnswer | undefined {
