@@ -83,13 +83,13 @@ describe("a local sandbox and its owner", () => {
     await first.start(["sleep", "1000"], { logPath: "log" });
     const { keeper } = JSON.parse(await readFile(join(rootFolder, "sandboxes/session-1/sandbox.json"), "utf8")) as { keeper: { pid: number } };
     process.kill(keeper.pid, "SIGKILL");
-    await expect.poll(() => provider.checkSandboxes([first.id])).toEqual(new Map([[first.id, "ended"]]));
+    await expect.poll(() => provider.checkSandboxes([first.id]), { timeout: 5000 }).toEqual(new Map([[first.id, "ended"]]));
 
     await expect(first.exec(["true"])).rejects.toThrow(code("sandbox_not_found"));
     const second = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });
     expect((await second.exec(["pwd"])).status).toBe(0);
     process.kill((JSON.parse(await readFile(join(rootFolder, "sandboxes/session-1/sandbox.json"), "utf8")) as { keeper: { pid: number } }).keeper.pid, "SIGKILL");
-    await expect.poll(() => provider.checkSandboxes([second.id])).toEqual(new Map([[second.id, "ended"]]));
+    await expect.poll(() => provider.checkSandboxes([second.id]), { timeout: 5000 }).toEqual(new Map([[second.id, "ended"]]));
     expect([await provider.removeLeftovers(), await provider.removeLeftovers()]).toEqual([1, 0]);
     expect([processesIn(rootFolder), await sandboxesOnDisk()]).toEqual([[], []]);
   });
