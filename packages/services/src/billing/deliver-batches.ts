@@ -17,7 +17,7 @@ export interface SettlementOptions {
   readonly leaseMs?: number;
   /** No attempt begins later than this after the pass began; what is due then waits for the next. Default 50 s. */
   readonly passTimeoutMs?: number;
-  /** How long after a first uncertain attempt the key may still be used. Default 23 h: Autumn remembers keys for 24 h. */
+  /** How long after a first uncertain attempt the key may still be used. Default 22 h: Autumn remembers keys for 24 h, and clocks differ. */
   readonly keyMemoryMs?: number;
   /** So many orgs in a row, with nobody in between for whom the sink works, open its circuit. Default 5. */
   readonly circuitOrgs?: number;
@@ -49,6 +49,7 @@ const CLAIM_BATCHES_PER_ORG = 8;
 const DEFAULT_CONCURRENCY = 8;
 const DEFAULT_LEASE_MS = 60_000;
 const DEFAULT_CIRCUIT_ORGS = 5;
+export const DEFAULT_KEY_MEMORY_MS = 22 * 60 * 60 * 1_000;
 
 /**
  * Delivers what is due, many orgs side by side, the batches of one org one after the other. An org whose attempt fails is
@@ -123,6 +124,7 @@ class DeliveryPass implements DeliveryResult {
       limit: this.#isProbing ? 1 : CLAIM_CHUNK_BATCHES,
       limitPerOrg: this.#isProbing ? 1 : CLAIM_BATCHES_PER_ORG,
       leaseMs: this.#options.leaseMs ?? DEFAULT_LEASE_MS,
+      keyMemoryMs: this.#options.keyMemoryMs ?? DEFAULT_KEY_MEMORY_MS,
       exceptOrgIds: [...this.#triedOrgs, ...this.#busyOrgs],
       orgIds: this.#options.orgIds,
     });
@@ -169,7 +171,8 @@ interface Answered {
 
 /** One attempt, on record before and after. Undefined when the claim was lost before: nothing was sent. */
 async function deliverOne(db: DatabaseClient, claim: ClaimedBatch, options: SettlementOptions): Promise<Answered | undefined> {
-  const attempt = await beginAttempt(db, claim, { idempotencyKey: claim.idempotencyKey, leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS });
+  const { leaseMs = DEFAULT_LEASE_MS, keyMemoryMs = DEFAULT_KEY_MEMORY_MS } = options;
+  const attempt = await beginAttempt(db, claim, { idempotencyKey: claim.idempotencyKey, leaseMs, keyMemoryMs });
   if (attempt === undefined) return undefined;
   options.onStep?.("begun");
   // The message of a foreign error may quote what was sent, so only its name is kept.

@@ -24,7 +24,7 @@ export interface ReconcileDeliveriesOptions {
   readonly lookBackMs?: number;
   /** How long the sink's list may lack a deduction; nothing is concluded from its absence before. Default 10 min. */
   readonly quietMs?: number;
-  /** How long the sink remembers keys, with a margin. Default 23 h. */
+  /** How long the sink remembers keys, with a margin. Default 22 h. */
   readonly keyMemoryMs?: number;
 }
 
@@ -55,7 +55,7 @@ export interface ReconcileDeliveriesResult {
 
 const LOOK_BACK_MS = 7 * 24 * 60 * 60 * 1_000;
 const QUIET_MS = 10 * 60_000;
-const KEY_MEMORY_MS = 23 * 60 * 60 * 1_000;
+const KEY_MEMORY_MS = 22 * 60 * 60 * 1_000;
 /** The sink's clock may be behind ours. */
 const CLOCK_MARGIN_MS = 2 * 60 * 60 * 1_000;
 

@@ -112,7 +112,12 @@ export interface ClaimOptions extends OrgSelection {
   readonly leaseMs: number;
   /** Orgs that are left out. */
   readonly exceptOrgIds: readonly string[];
+  readonly keyMemoryMs: number;
 }
+
+/** A batch that may be sent: not first tried so long ago that the sink may have forgotten its key. Told again right before each attempt, as a pass may have stood still. */
+const remembersKey = (keyMemoryMs: number): RawBuilder<boolean> =>
+  sql`(b.first_sent_at is null or b.first_sent_at >= (select now from clock) - ${keyMemoryMs} * interval '1 millisecond')`;
 
 /**
  * Claims due batches for `leaseMs`, one batch of each org before the second of any, so that no org waits behind another's
@@ -122,7 +127,8 @@ export interface ClaimOptions extends OrgSelection {
  */
 export async function claimDueBatches(db: DatabaseExecutor, options: ClaimOptions): Promise<readonly ClaimedBatch[]> {
   const due = sql`b.state in ('sealed', 'sending', 'unknown', 'parked') and not b.needs_reconcile
-    and b.next_attempt_at <= (select now from clock) and (b.lease_until is null or b.lease_until <= (select now from clock))`;
+    and b.next_attempt_at <= (select now from clock) and (b.lease_until is null or b.lease_until <= (select now from clock))
+    and ${remembersKey(options.keyMemoryMs)}`;
   const result = await sql<{
     batch_id: string;
     org_id: string;
@@ -169,18 +175,25 @@ export interface Claim {
   readonly leaseToken: number;
 }
 
+export interface AttemptOptions {
+  readonly idempotencyKey: string;
+  readonly leaseMs: number;
+  readonly keyMemoryMs: number;
+}
+
 /**
  * Puts an attempt on record before it is made, so that a crash during the call is seen as "may have been applied", and
- * renews the lease. Returns the attempt's number, or undefined when the claim was lost: then nothing may be sent.
+ * renews the lease. Returns the attempt's number, or undefined when the claim was lost, or the key may be forgotten by now:
+ * then nothing may be sent.
  */
-export async function beginAttempt(db: DatabaseExecutor, claim: Claim, options: { readonly idempotencyKey: string; readonly leaseMs: number }): Promise<number | undefined> {
+export async function beginAttempt(db: DatabaseExecutor, claim: Claim, options: AttemptOptions): Promise<number | undefined> {
   const result = await sql<{ attempt: number }>`
     with clock as materialized (select billing_now() as now), batch as (
-      update settlement_batches
-      set attempt_count = attempt_count + 1, first_sent_at = coalesce(first_sent_at, (select now from clock)),
+      update settlement_batches b
+      set attempt_count = b.attempt_count + 1, first_sent_at = coalesce(b.first_sent_at, (select now from clock)),
         lease_until = (select now from clock) + ${options.leaseMs} * interval '1 millisecond'
-      where batch_id = ${claim.batchId} and lease_token = ${claim.leaseToken} and state = 'sending'
-      returning batch_id, attempt_count
+      where b.batch_id = ${claim.batchId} and b.lease_token = ${claim.leaseToken} and b.state = 'sending' and ${remembersKey(options.keyMemoryMs)}
+      returning b.batch_id, b.attempt_count
     )
     insert into settlement_attempts (batch_id, attempt, idempotency_key, started_at)
     select batch_id, attempt_count, ${options.idempotencyKey}, clock.now from batch cross join clock

@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { deliverBatches, type DeliveryResult, type SettlementOptions } from "./deliver-batches.ts";
+import { DEFAULT_KEY_MEMORY_MS, deliverBatches, type DeliveryResult, type SettlementOptions } from "./deliver-batches.ts";
 import { enterCircuit } from "./settlement-circuit-db.ts";
 import { ensureDeployment, flagForgottenKeys, lockAccountsToSeal, type OrgSelection, type SealedBatch, sealBatches } from "./settlement-db.ts";
 
@@ -12,7 +12,6 @@ export interface SettlementResult extends DeliveryResult {
 }
 
 const SEAL_CHUNK_ORGS = 500;
-const KEY_MEMORY_MS = 23 * 60 * 60 * 1_000;
 const PASS_TIMEOUT_MS = 50_000;
 
 /**
@@ -45,7 +44,7 @@ export async function settle(db: DatabaseClient, options: SettlementOptions): Pr
   const isOver = (): boolean => performance.now() >= deadline || (options.signal?.aborted ?? false);
   const sealed = await sealOpenEvents(db, { orgIds: options.orgIds });
   options.onStep?.("sealed");
-  const flagged = await flagForgottenKeys(db, options.keyMemoryMs ?? KEY_MEMORY_MS);
+  const flagged = await flagForgottenKeys(db, options.keyMemoryMs ?? DEFAULT_KEY_MEMORY_MS);
   options.onStep?.("flagged");
   const circuit = isOver() ? "open" : await enterCircuit(db, options.sink.name);
   const { delivered, undelivered } = circuit === "open" ? { delivered: 0, undelivered: 0 } : await deliverBatches(db, { ...options, isOver, isProbe: circuit === "probe" });
