@@ -2,7 +2,8 @@ import { type Command, Option } from "commander";
 import type { Action } from "./command-context.ts";
 import { explain } from "./commands/explain.ts";
 import { exportLedger, type ExportOptions } from "./commands/export.ts";
-import { redriveOne } from "./commands/redrive.ts";
+import { type RateCardAddOptions, rateCardAdd, rateCardList } from "./commands/rate-card.ts";
+import { dismissOne, redriveOne } from "./commands/redrive.ts";
 import { status } from "./commands/status.ts";
 
 const JSON_OPTION = ["--json", "print JSON instead of text"] as const;
@@ -12,7 +13,7 @@ const RANGE_HELP = "a day (UTC) or an instant with its zone";
 /** `billing …`: every command reads, or can be repeated without doing anything twice. */
 export function registerBillingCommands(program: Command, run: (command: Command, action: Action) => Promise<void>): void {
   const billing = program.command("billing").description("The ledger and its settlement. Exit status: 0 done, 1 failed, 2 bad input, 3 unknown id, 4 refused, 5 a check found a problem.");
-  const add = (usage: string, description: string): Command => billing.command(usage).description(description).option(...JSON_OPTION).option(...STACK_OPTION).allowExcessArguments(false);
+  const add = (usage: string, description: string, parent = billing): Command => parent.command(usage).description(description).option(...JSON_OPTION).option(...STACK_OPTION).allowExcessArguments(false);
 
   add("status", "where every credit is, and whether spend rows and ledger agree to the last digit")
     .option("--from <instant>", `compare only requests since then: ${RANGE_HELP}`)
@@ -21,8 +22,12 @@ export function registerBillingCommands(program: Command, run: (command: Command
   add("explain <id>", "spend row, rate, arithmetic, batch, key, attempts, answer and balance behind a request, event, batch or review id")
     .action((id: string, _options: object, command: Command) => run(command, explain(id)));
 
-  add("redrive <id>", "send a parked or dead batch again, after its cause was corrected")
-    .action((id: string, _options: object, command: Command) => run(command, redriveOne(id)));
+  add("redrive <id>", "send a parked or dead batch again after its cause was corrected, or bill a spend row in review")
+    .option("--org <id>", "of a review: the organization that pays for the row")
+    .action((id: string, options: { org?: string }, command: Command) => run(command, redriveOne(id, options)));
+
+  add("dismiss <review>", "close a review without billing it: somebody looked, and there is nothing to bill")
+    .action((id: string, _options: object, command: Command) => run(command, dismissOne(id)));
 
   add("export", "every event with its batch, in CSV, or with --json one object a line")
     .addOption(new Option("--csv", "CSV, as it is without --json").conflicts("json"))
@@ -30,4 +35,16 @@ export function registerBillingCommands(program: Command, run: (command: Command
     .option("--from <instant>", `requests that began then or later: ${RANGE_HELP}`)
     .option("--to <instant>", `requests that began before: ${RANGE_HELP}`)
     .action((options: ExportOptions, command: Command) => run(command, exportLedger(options)));
+
+  const rateCard = billing.command("rate-card").description("what spend costs in credits, by the time at which a request began");
+  add("add", "from a time on; an open-ended card of the same owner ends there, and what is billed stays as it is", rateCard)
+    .requiredOption("--markup <factor>", "factor on the provider's price, such as 3 or 2.5")
+    .option("--credits-per-usd <credits>", "100 makes 1 credit = $0.01", "100")
+    .option("--org <id>", "the organization; without it the default of all")
+    .option("--from <instant>", `${RANGE_HELP}; without it now`)
+    .option("--to <instant>", `${RANGE_HELP}; without it no end`)
+    .action((options: RateCardAddOptions, command: Command) => run(command, rateCardAdd(options)));
+  add("list", "the defaults first, then each organization's own", rateCard)
+    .option("--org <id>", "its own cards and the defaults")
+    .action((options: { org?: string }, command: Command) => run(command, rateCardList(options)));
 }

@@ -67,7 +67,7 @@ test("redrive makes a parked batch due again, once", async () => {
   const first = await billing("redrive", batchId, "--json");
   const second = await billing("redrive", batchId);
 
-  expect(JSON.parse(first.stdout)).toMatchObject({ batch_id: batchId, redriven: true, state: "sealed" });
+  expect(JSON.parse(first.stdout)).toMatchObject({ kind: "batch", id: batchId, redriven: true, state: "sealed" });
   expect(second).toMatchObject({ status: 0, stdout: expect.stringContaining("nothing was changed") });
   expect(await database.db.selectFrom("settlement_batches").select("redrive_count").execute()).toEqual([{ redrive_count: 1 }]);
 });
@@ -88,9 +88,37 @@ test("export writes CSV, or one JSON object a line, of the org and range that we
   expect(none).toMatchObject({ status: 0, stdout: "" });
 });
 
+test("a spend row without org is billed to the one that redrive names, and another is dismissed", async () => {
+  await billing("rate-card", "add", "--markup", "3", "--from", "2020-01-01");
+  await insertSpendRows(database.db, [{ requestId: "msg_1", orgId: "", spendUsd: "0.01" }, { requestId: "msg_2", orgId: "", spendUsd: "0.02" }]);
+  await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
+
+  const [without, billed, dismissed] = await Promise.all([billing("redrive", "id:msg_2"), billing("redrive", "msg_1", "--org", "org_b"), billing("dismiss", "id:msg_2", "--json")]);
+
+  expect(without).toMatchObject({ status: 2, stderr: expect.stringContaining("--org") });
+  expect(billed).toMatchObject({ status: 0, stdout: "Review id:msg_1, $0.01, is billed to org_b.\n" });
+  expect(JSON.parse(dismissed.stdout)).toMatchObject({ id: "id:msg_2", state: "dismissed" });
+  expect((await billing("explain", "msg_1")).stdout).toMatch(/rate card 1, the default, valid since 2020-01-01.*0\.01 USD x 3 x 100 = 3 credits/s);
+});
+
+test("rate cards follow one another; an overlap is exit 4, a rate that is not above zero exit 2, and nothing is changed", async () => {
+  expect((await billing("rate-card", "add", "--org", "org_a", "--markup", "3", "--from", "2026-01-01")).status).toBe(0);
+  expect((await billing("rate-card", "add", "--org", "org_a", "--markup", "2.5", "--from", "2026-06-01", "--json")).status).toBe(0);
+  const refused = await Promise.all([
+    billing("rate-card", "add", "--org", "org_a", "--markup", "4", "--from", "2026-03-01", "--to", "2026-09-01"),
+    billing("rate-card", "add", "--org", "org_a", "--markup", "-3"),
+    billing("rate-card", "add", "--markup", "0"),
+    billing("rate-card", "add"),
+  ]);
+
+  expect(refused.map(({ status }) => status)).toEqual([4, 2, 2, 2]);
+  const { stdout } = await billing("rate-card", "list", "--org", "org_a", "--json");
+  expect(JSON.parse(stdout)).toMatchObject({ rate_cards: [{ markup: "3", valid_to: "2026-06-01T00:00:00.000Z" }, { markup: "2.5", valid_to: null }] });
+});
+
 test.each([
   ["an unknown id", ["explain", "msg_none"], 3, '"msg_none"'],
-  ["an unknown batch", ["redrive", randomUUID()], 3, "There is no batch"],
+  ["an unknown batch", ["redrive", randomUUID()], 3, "There is no batch and no review"],
   ["an impossible day", ["export", "--from", "2026-02-30"], 2, '--from "2026-02-30"'],
   ["an empty range", ["export", "--from", "2026-02-02", "--to", "2026-02-01"], 2, "The range is empty"],
   ["an unknown command", ["explian", "x"], 2, "Did you mean explain"],

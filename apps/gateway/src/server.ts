@@ -12,6 +12,7 @@ import { registerBillingExportRoute } from "./routes/billing-export.ts";
 import { registerHealthRoutes } from "./routes/health.ts";
 import { registerMetricsRoute } from "./routes/metrics.ts";
 import { registerOrgRoutes } from "./routes/orgs.ts";
+import { registerRateCardRoutes } from "./routes/rate-cards.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 
 /** The control plane as a fetch handler: no port, no globals. `main.ts` puts it on a socket. */
@@ -30,6 +31,7 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   registerOrgRoutes(app, deps);
   registerBillingRoutes(app, deps);
   registerBillingExportRoute(app, deps);
+  registerRateCardRoutes(app, deps);
   registerMetricsRoute(app, deps);
   registerHealthRoutes(app, deps);
   registerOpenApiDocument(app);

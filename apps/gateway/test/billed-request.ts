@@ -1,4 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
+import { seedRateCard } from "@proliferate/services/billing/rate-cards";
 import { settle } from "@proliferate/services/billing/settlement";
 import type { DeliveryOutcome } from "@proliferate/services/billing/sink";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
@@ -15,4 +16,12 @@ export async function billOneRequest(db: DatabaseClient, requestId: string, answ
   await settle(db, { sink });
   const batch = await db.selectFrom("settlement_batches").select("batch_id").where("org_id", "=", orgId).executeTakeFirstOrThrow();
   return batch.batch_id;
+}
+
+/** For tests only: a request of $0.01 whose org is not known, so that it stands in review as `id:<request id>`. There is a default rate. */
+export async function reviewOneRequest(db: DatabaseClient, requestId: string): Promise<void> {
+  const rate = { markup: "3", creditsPerUsd: "100" };
+  await seedRateCard(db, rate);
+  await insertSpendRows(db, [{ requestId, orgId: "", sessionId: "nobody", spendUsd: "0.01" }]);
+  await syncSpend(db, { rate });
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { billOneRequest } from "./billed-request.ts";
+import { billOneRequest, reviewOneRequest } from "./billed-request.ts";
 import { startTestGateway, type TestGateway } from "./test-gateway.ts";
 
 let gateway: TestGateway;
@@ -68,4 +68,29 @@ test("metrics need the token and have every state", async () => {
 
   expect({ status, type: headers.get("content-type") }).toEqual({ status: 200, type: expect.stringMatching(/^text\/plain; version=/) });
   expect(body).toContain('llm_gateway_billing_batches{state="unapplied"} 1');
+});
+
+test("a row in review is billed to the org that the call names, once, or dismissed", async () => {
+  const { db } = gateway.database;
+  await reviewOneRequest(db, "msg_4");
+  await reviewOneRequest(db, "msg_5");
+
+  expect(await gateway.call("POST", "/v1/billing/reviews/msg_4/redrive", {})).toMatchObject({ status: 400, body: { error: { param: "org_id" } } });
+  expect(await gateway.call("POST", "/v1/billing/reviews/id:msg_4/redrive", { org_id: "org_a" })).toMatchObject({ status: 200, body: { redriven: true, state: "billed" } });
+  expect(await gateway.call("POST", "/v1/billing/reviews/msg_4/redrive", { org_id: "org_b" })).toMatchObject({ status: 200, body: { redriven: false, org_id: "org_a" } });
+  expect(await gateway.call("POST", "/v1/billing/reviews/msg_5/dismiss")).toMatchObject({ status: 200, body: { state: "dismissed" } });
+  expect((await gateway.call("GET", "/v1/billing/explain/msg_4")).body).toMatchObject({ reviews: [{ resolution: "billed" }], events: [{ org_id: "org_a", credits: "3" }] });
+});
+
+test("rate cards are added and listed; a negative rate and an overlap are refused and change nothing", async () => {
+  const add = (body: object) => gateway.call("POST", "/v1/billing/rate-cards", body);
+  expect(await add({ org_id: "org_x", markup: "2.5", valid_from: "2026-01-01T00:00:00Z", valid_to: "2026-07-01T00:00:00Z" })).toMatchObject({ status: 201, body: { org_id: "org_x", markup: "2.5", credits_per_usd: "100" } });
+  const before = await gateway.call("GET", "/v1/billing/rate-cards?org_id=org_x");
+
+  expect(await add({ org_id: "org_x", markup: "3", valid_from: "2026-06-01T00:00:00Z" })).toMatchObject({ status: 409, body: { error: { code: "rate_card_overlap" } } });
+  expect(await add({ org_id: "org_x", markup: "-3", valid_from: "2027-01-01T00:00:00Z" })).toMatchObject({ status: 400, body: { error: { param: "markup" } } });
+  expect(await add({ org_id: "org_x", markup: "0", valid_from: "2027-01-01T00:00:00Z" })).toMatchObject({ status: 400, body: { error: { code: "rate_card_invalid" } } });
+  expect(await add({ org_id: "org_x", markup: "3", valid_from: "2027-02-01T00:00:00Z", valid_to: "2027-01-01T00:00:00Z" })).toMatchObject({ status: 400, body: { error: { code: "rate_card_invalid" } } });
+  expect((await gateway.call("GET", "/v1/billing/rate-cards?org_id=org_x")).body).toEqual(before.body);
+  expect(before.body.rate_cards.map((card: { org_id: string | null }) => card.org_id)).toEqual([null, "org_x"]);
 });

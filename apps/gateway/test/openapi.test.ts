@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { ERROR_CODES } from "@proliferate/shared/errors";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { billOneRequest } from "./billed-request.ts";
+import { billOneRequest, reviewOneRequest } from "./billed-request.ts";
 import { startTestGateway, type TestGateway } from "./test-gateway.ts";
 
 interface Operation {
@@ -11,6 +11,12 @@ interface Operation {
   readonly requestBody?: { readonly required?: boolean };
   readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: object }>>;
 }
+
+/** Acts on what its path names, and needs nothing more. */
+const WITHOUT_BODY = new Set(["/v1/billing/batches/{batch_id}/redrive", "/v1/billing/reviews/{review_key}/dismiss"]);
+/** What a POST is sent where an org alone is not enough. */
+const BODIES: Readonly<Record<string, object>> = { "/v1/billing/rate-cards": { markup: "2", valid_from: "2100-01-01T00:00:00Z" } };
+const CREATES = new Set(["/v1/sessions", "/v1/billing/rate-cards"]);
 
 let gateway: TestGateway;
 let document: { readonly openapi: string; readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>; readonly components: Readonly<Record<string, object>> };
@@ -44,7 +50,7 @@ test("every operation states its summary, its token, its body and its path param
       token: operation.security !== undefined,
       body: operation.requestBody?.required === true,
       parameters: (operation.parameters ?? []).filter((parameter) => parameter.in === "path" && parameter.required).map(({ name }) => name),
-    }).toEqual({ path, summary: true, token: path.startsWith("/v1/") || path === "/metrics", body: method === "POST" && !path.endsWith("/redrive"), parameters: inPath });
+    }).toEqual({ path, summary: true, token: path.startsWith("/v1/") || path === "/metrics", body: method === "POST" && !WITHOUT_BODY.has(path), parameters: inPath });
   }
 });
 
@@ -63,10 +69,11 @@ test("every error that a route documents has the status of its code, and every r
 test("every documented route really answers, with a status that it documents", async () => {
   await gateway.call("POST", "/v1/sessions", { session_id: "s1", org_id: "org_a" });
   const batchId = await billOneRequest(gateway.database.db, "msg_1");
+  await reviewOneRequest(gateway.database.db, "msg_2");
   const required: Readonly<Record<string, string>> = { "/v1/sessions": "?org_id=org_a" };
   for (const { method, path, operation } of operations) {
-    const concrete = path.replace("{session_id}", "s1").replace("{org_id}", "org_a").replace("{id}", "msg_1").replace("{batch_id}", batchId);
-    const { status } = await gateway.call(method, concrete + (method === "GET" ? (required[path] ?? "") : ""), method === "POST" ? { org_id: "org_a" } : undefined);
-    expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({ method, path, status: path === "/v1/sessions" && method === "POST" ? 201 : 200, documented: true });
+    const concrete = path.replace("{session_id}", "s1").replace("{org_id}", "org_a").replace("{id}", "msg_1").replace("{batch_id}", batchId).replace("{review_key}", "id:msg_2");
+    const { status } = await gateway.call(method, concrete + (method === "GET" ? (required[path] ?? "") : ""), method === "POST" ? (BODIES[path] ?? { org_id: "org_a" }) : undefined);
+    expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({ method, path, status: method === "POST" && CREATES.has(path) ? 201 : 200, documented: true });
   }
 });

@@ -1,9 +1,9 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { explainBilling } from "@proliferate/services/billing/explain";
-import { redrive } from "@proliferate/services/billing/redrive";
+import { dismiss, redrive } from "@proliferate/services/billing/redrive";
 import { reportBody } from "@proliferate/services/billing/report-body";
 import { getOperatorStatus } from "@proliferate/services/billing/status";
-import { explanationSchema, operatorStatusQuerySchema, operatorStatusSchema, redriveResultSchema } from "@proliferate/shared/contracts";
+import { explanationSchema, operatorStatusQuerySchema, operatorStatusSchema, redriveResultSchema, redriveReviewRequestSchema } from "@proliferate/shared/contracts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 
@@ -45,6 +45,33 @@ const redriveBatch = createRoute({
   },
 });
 
+const reviewPath = z.object({ review_key: z.string().min(1).max(1_100) });
+
+const redriveReview = createRoute({
+  method: "post",
+  path: "/v1/billing/reviews/{review_key}/redrive",
+  summary: "Bill a spend row in review to an organization",
+  description: "By the review's key or the request id. Safe to repeat: a review that is settled is left as it is.",
+  security: BEARER_SECURITY,
+  request: { params: reviewPath, body: { required: true, content: { "application/json": { schema: redriveReviewRequestSchema } } } },
+  responses: {
+    200: { description: "What became of it.", content: { "application/json": { schema: redriveResultSchema.meta({ id: "Redrive" }) } } },
+    ...errorResponses("billing_not_found", "review_not_billable", "rate_card_invalid"),
+  },
+});
+
+const dismissReview = createRoute({
+  method: "post",
+  path: "/v1/billing/reviews/{review_key}/dismiss",
+  summary: "Close a review without billing it",
+  security: BEARER_SECURITY,
+  request: { params: reviewPath },
+  responses: {
+    200: { description: "What became of it.", content: { "application/json": { schema: redriveResultSchema.meta({ id: "Redrive" }) } } },
+    ...errorResponses("billing_not_found"),
+  },
+});
+
 /** `/v1/billing`: billing as a whole, for operators; the same functions as the command line's. */
 export function registerBillingRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
   app.openapi(status, async (context) => {
@@ -54,4 +81,9 @@ export function registerBillingRoutes(app: GatewayApp, { db }: GatewayDependenci
   });
   app.openapi(explain, async (context) => context.json(explanationSchema.parse(reportBody(await explainBilling(db, context.req.valid("param").id))), 200));
   app.openapi(redriveBatch, async (context) => context.json(redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").batch_id))), 200));
+  app.openapi(redriveReview, async (context) => {
+    const { org_id: orgId } = context.req.valid("json");
+    return context.json(redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").review_key, { orgId }))), 200);
+  });
+  app.openapi(dismissReview, async (context) => context.json(redriveResultSchema.parse(reportBody(await dismiss(db, context.req.valid("param").review_key))), 200));
 }

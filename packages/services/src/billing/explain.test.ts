@@ -2,7 +2,8 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { sql } from "kysely";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { explainBilling } from "./explain.ts";
-import { redrive } from "./redrive.ts";
+import { seedRateCard } from "./rate-cards.ts";
+import { dismiss, redrive } from "./redrive.ts";
 import { settle } from "./settlement.ts";
 import { syncSpend } from "./spend-sync.ts";
 import { insertSpendRows } from "./test-ledger.ts";
@@ -119,4 +120,28 @@ test("a batch that may have been applied is not redriven, and the refusal says w
 
   await expect(redrive(database.db, await onlyBatchId())).rejects.toMatchObject({ code: "redrive_refused", message: expect.stringContaining("the sink deducted 1 of its 3 credits") });
   await expect(redrive(database.db, "msg_1")).rejects.toMatchObject({ code: "billing_not_found" });
+});
+
+test("a row in review is billed to the organization that a person names, once", async () => {
+  await insertSpendRows(database.db, [{ requestId: "msg_1", orgId: "", spendUsd: "0.01" }]);
+  await sync();
+  await expect(redrive(database.db, "msg_1")).rejects.toMatchObject({ code: "invalid_request", param: "org_id" });
+
+  await seedRateCard(database.db, RATE);
+  expect(await redrive(database.db, "msg_1", { orgId: "org_b" })).toMatchObject({ kind: "review", id: "id:msg_1", redriven: true, state: "billed" });
+  expect(await redrive(database.db, "id:msg_1", { orgId: "org_c" })).toMatchObject({ redriven: false, state: "billed", orgId: "org_b" });
+  await settleOnce();
+
+  expect(sink.total("org_b")).toBe("3");
+  expect(await explainBilling(database.db, "msg_1")).toMatchObject({ reviews: [{ resolution: "billed" }], events: [{ org_id: "org_b" }], batches: [{ state: "delivered" }] });
+});
+
+test("a row that nobody can bill is dismissed, and says so", async () => {
+  await insertSpendRows(database.db, [{ requestId: "msg_1", spendUsd: "Infinity" }]);
+  await sync();
+  await expect(redrive(database.db, "msg_1", { orgId: "org_a" })).rejects.toMatchObject({ code: "review_not_billable" });
+
+  expect(await dismiss(database.db, "msg_1")).toMatchObject({ state: "dismissed" });
+  expect((await dismiss(database.db, "msg_1")).message).toContain("settled already (dismissed)");
+  expect((await explainBilling(database.db, "msg_1")).verdict).toMatch(/^Not billed: somebody looked at it/);
 });

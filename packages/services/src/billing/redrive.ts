@@ -1,28 +1,39 @@
-import type { DatabaseExecutor } from "@proliferate/db";
+import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { type ExplainedBatchRow, readBatch } from "./explain-db.ts";
+import { type ExplainedBatchRow, type ExplainedReviewRow, readBatch, readReviews } from "./explain-db.ts";
+import { dismissReview, mapReview } from "./reviews.ts";
 import { redriveBatch } from "./settlement-db.ts";
 
 export interface RedriveResult {
-  readonly batchId: string;
-  readonly orgId: string;
-  /** False when there was nothing to do: it is on its way already, or delivered. */
+  readonly kind: "batch" | "review";
+  /** The batch's id, or the review's key. */
+  readonly id: string;
+  readonly orgId: string | null;
+  /** False when there was nothing to do: on its way already, delivered, or settled. */
   readonly redriven: boolean;
+  /** Of the batch, or what became of the review. */
   readonly state: string;
   readonly message: string;
 }
 
 /**
- * Makes a batch that rests undelivered due again, under its next key. For a person who corrected what its error names.
- * Repeating it is safe: a batch that is on its way, or delivered, is left as it is and `redriven` is false. Throws
- * `billing_not_found` for an unknown id, `redrive_refused` where another delivery could deduct twice.
+ * Sends on what rests: a batch (its id or key) under its next key, or a spend row in review (the review's key, or the request
+ * id), billed to `orgId`. For a person who corrected, or knows, what was wrong. Repeating it is safe. Throws
+ * `billing_not_found` for an unknown id, `redrive_refused` where another delivery could deduct twice,
+ * `review_not_billable`, and `invalid_request` where `orgId` is missing or has no place.
  */
-export async function redrive(db: DatabaseExecutor, batchIdOrKey: string): Promise<RedriveResult> {
-  const batch = await readBatch(db, batchIdOrKey.trim().replace(/^batch:/, ""));
-  if (batch === undefined) throw new AppError("billing_not_found", `There is no batch "${batchIdOrKey}"; billing explain finds the batch of a request.`);
+export async function redrive(db: DatabaseClient, id: string, options: { readonly orgId?: string | undefined } = {}): Promise<RedriveResult> {
+  const name = id.trim().replace(/^(batch|request):/, "");
+  const batch = await readBatch(db, name);
+  if (batch === undefined) return redriveReview(db, name, options.orgId);
+  if (options.orgId !== undefined) throw new AppError("invalid_request", `Batch ${batch.batch_id} belongs to ${batch.org_id}; an organization is chosen for reviews only.`, { param: "org_id" });
+  return redriveRestingBatch(db, batch);
+}
+
+async function redriveRestingBatch(db: DatabaseExecutor, batch: ExplainedBatchRow): Promise<RedriveResult> {
   const redriven = await redriveBatch(db, batch.batch_id);
   const now = (await readBatch(db, batch.batch_id)) ?? batch;
-  const result = { batchId: batch.batch_id, orgId: batch.org_id, redriven, state: now.state };
+  const result = { kind: "batch", id: batch.batch_id, orgId: batch.org_id, redriven, state: now.state } as const;
   if (redriven) return { ...result, message: `Batch ${batch.batch_id} of ${batch.org_id}, ${batch.credits} credits, is due again under its next key.` };
   if (now.state === "delivered") return { ...result, message: `Batch ${batch.batch_id} is delivered; nothing was changed.` };
   if (isOnItsWay(now)) return { ...result, message: `Batch ${batch.batch_id} is on its way already (${now.state}); nothing was changed.` };
@@ -36,4 +47,35 @@ function refusal(batch: ExplainedBatchRow): string {
   if (batch.needs_reconcile) return `${which}: it may have been applied, and the sink has forgotten its key. Compare it with the sink first: billing reconcile.`;
   if (batch.state === "parked" || batch.state === "dead") return `${which}: an earlier attempt at it may have been applied. Compare it with the sink first: billing reconcile.`;
   return `${which}: the sink deducted ${batch.deducted_credits ?? "an unknown part"} of its ${batch.credits} credits, and sending it again would deduct that twice.`;
+}
+
+async function redriveReview(db: DatabaseClient, name: string, orgId: string | undefined): Promise<RedriveResult> {
+  const review = await findReview(db, name);
+  if (review.resolved_at !== null) return settled(review, `Review ${review.review_key} is settled already (${review.resolution ?? "closed"}); nothing was changed.`);
+  if (orgId === undefined) throw new AppError("invalid_request", `Review ${review.review_key} (${review.reason}) needs an organization to be billed to: --org, or org_id.`, { param: "org_id" });
+  const redriven = await mapReview(db, review.review_key, orgId);
+  const message = redriven ? `Review ${review.review_key}, $${review.spend_usd}, is billed to ${orgId}.` : `Review ${review.review_key} is settled already; nothing was changed.`;
+  return { kind: "review", id: review.review_key, orgId, redriven, state: "billed", message };
+}
+
+/**
+ * Closes a review that cannot or need not be billed: somebody looked at it. Nothing is billed by it. Repeating it is safe.
+ * Throws `billing_not_found` for an unknown key or request id.
+ */
+export async function dismiss(db: DatabaseClient, id: string): Promise<RedriveResult> {
+  const review = await findReview(db, id.trim().replace(/^request:/, ""));
+  if (!(await dismissReview(db, review.review_key))) return settled(review, `Review ${review.review_key} is settled already (${review.resolution ?? "closed"}); nothing was changed.`);
+  return { kind: "review", id: review.review_key, orgId: review.org_id, redriven: false, state: "dismissed", message: `Review ${review.review_key} (${review.reason}) is dismissed; nothing was billed for it.` };
+}
+
+function settled(review: ExplainedReviewRow, message: string): RedriveResult {
+  return { kind: "review", id: review.review_key, orgId: review.org_id, redriven: false, state: review.resolution ?? "closed", message };
+}
+
+/** The open one where a request has several. */
+async function findReview(db: DatabaseExecutor, name: string): Promise<ExplainedReviewRow> {
+  const reviews = await readReviews(db, name);
+  const review = reviews.find((one) => one.resolved_at === null) ?? reviews[0];
+  if (review === undefined) throw new AppError("billing_not_found", `There is no batch and no review "${name}"; billing explain finds those of a request.`);
+  return review;
 }

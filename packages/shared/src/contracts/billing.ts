@@ -146,15 +146,40 @@ export const explanationSchema = z.object({
 });
 export type ExplanationResponse = z.infer<typeof explanationSchema>;
 
-/** `POST /v1/billing/batches/{batch_id}/redrive`. */
+/** `POST /v1/billing/batches/{batch_id}/redrive`, `POST /v1/billing/reviews/{review_key}/redrive` and `…/dismiss`. */
 export const redriveResultSchema = z.object({
-  batch_id: z.string(),
-  org_id: z.string(),
+  kind: z.enum(["batch", "review"]),
+  id: z.string().describe("the batch's id, or the review's key"),
+  org_id: z.string().nullable(),
   redriven: z.boolean().describe("false when there was nothing to do"),
   state: z.string(),
   message: z.string(),
 });
 export type RedriveResponse = z.infer<typeof redriveResultSchema>;
+export const redriveReviewRequestSchema = z.strictObject({ org_id: resourceIdSchema.describe("who pays for the row") });
+
+const rate = z.string().regex(/^\d{1,9}(\.\d{1,6})?$/, "must be a decimal number above zero with at most 6 decimals, such as \"2.5\"");
+
+/** `POST /v1/billing/rate-cards`: from `valid_from` on, what spend costs in credits. */
+export const createRateCardRequestSchema = z.strictObject({
+  org_id: resourceIdSchema.optional().describe("the default of every org when absent"),
+  markup: rate.describe("factor on the provider's price"),
+  credits_per_usd: rate.default("100").describe("\"100\": 1 credit = $0.01"),
+  valid_from: instant.describe("by the start of a request; inclusive"),
+  valid_to: instant.optional().describe("exclusive; without end when absent"),
+});
+export const rateCardSchema = z.object({
+  rate_card_id: z.string(),
+  org_id: z.string().nullable(),
+  markup: z.string(),
+  credits_per_usd: z.string(),
+  valid_from: instant,
+  valid_to: instant.nullable(),
+  source: z.enum(["operator", "environment"]),
+});
+export type RateCardResponse = z.infer<typeof rateCardSchema>;
+export const rateCardListQuerySchema = z.object({ org_id: resourceIdSchema.optional().describe("its own cards and the defaults") });
+export const rateCardListSchema = z.object({ rate_cards: z.array(rateCardSchema) });
 
 /** `GET /v1/billing/export`. */
 export const exportQuerySchema = z.object({
