@@ -17,6 +17,8 @@ export interface BatchAtAutumn {
   queued: number;
   /** A key of it was claimed, and its deduction lost: Autumn's own doing as well. */
   lost: number;
+  /** It was taken under a key that Autumn then did not know: what later attempts were told need not be true. */
+  isForgotten: boolean;
 }
 
 /**
@@ -99,6 +101,7 @@ export class AutumnModel {
 
   /** The batch was taken, and its key is free: one repeat of it is Autumn's doing. */
   #forgive(delivery: Delivery): void {
+    this.#booksOf(delivery).isForgotten = true;
     this.#forgiven.set(delivery.batchId, (this.#forgiven.get(delivery.batchId) ?? 0) + 1);
   }
 
@@ -135,7 +138,7 @@ export class AutumnModel {
   #booksOf(delivery: Delivery): BatchAtAutumn {
     const known = this.batches.get(delivery.batchId);
     if (known) return known;
-    const books = { orgId: delivery.orgId, credits: delivery.credits, applied: 0, injected: 0, queued: 0, lost: 0 };
+    const books = { orgId: delivery.orgId, credits: delivery.credits, applied: 0, injected: 0, queued: 0, lost: 0, isForgotten: false };
     this.batches.set(delivery.batchId, books);
     return books;
   }

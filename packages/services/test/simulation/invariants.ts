@@ -54,6 +54,7 @@ const INVARIANTS = `
 function compareBatch(batch: BatchNow, books: BatchAtAutumn | undefined): string | undefined {
   const taken = books ? books.applied - books.injected : 0;
   const isOpen = (books?.queued ?? 0) > 0;
+  if (books?.isForgotten) return undefined;
   const name = `batch ${batch.batch_id} of ${batch.org_id} is ${batch.state}`;
   switch (batch.state) {
     case "delivered":

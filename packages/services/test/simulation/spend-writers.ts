@@ -8,6 +8,7 @@ export class SpendWriters {
   readonly committed = new Map<string, PlannedRow>();
   /** By the id of the row that they correct; negative. */
   readonly refunds = new Map<string, string>();
+  readonly #repriced = new Set<string>();
   readonly #clients: readonly pg.Client[];
   readonly #clock: VirtualClock;
   readonly #open = new Map<number, PlannedRow[]>();
@@ -37,12 +38,13 @@ export class SpendWriters {
     if (!row) return;
     await this.#plain().query({ name: "reprice", text: `update "LiteLLM_SpendLogs" set spend = $2::float8 where request_id = $1`, values: [row.requestId, spendUsd] });
     this.committed.set(row.requestId, { ...row, spendUsd });
+    this.#repriced.add(row.requestId);
   }
 
   /** Gives back a share of what one of the rows cost, in a row of its own; once a row. */
   async refund(roll: number, share: number): Promise<void> {
     const row = this.#correctable(roll);
-    if (!row) return;
+    if (!row || this.#repriced.has(row.requestId)) return;
     const spendUsd = String(-Number(row.spendUsd) * share);
     await insert(this.#plain(), [{ ...row, requestId: `${row.requestId}:correction`, spendUsd }], this.#clock.timestamp());
     this.refunds.set(row.requestId, spendUsd);

@@ -10,6 +10,8 @@ interface RunningStep {
 
 /** How long a statement may take before it is asked whether it waits for a lock. Only a matter of speed. */
 const PATIENCE_MS = 3;
+/** A step that is neither done nor waiting for a lock by then will never be. */
+const STEP_TIMEOUT_MS = 20_000;
 
 /**
  * Performs steps one at a time. A statement that waits for another process's lock is left waiting, and found again when
@@ -48,7 +50,9 @@ export class StepRunner {
 
   async #untilDoneOrBlocked(running: RunningStep): Promise<void> {
     this.#blocked.delete(running);
+    const startedAt = performance.now();
     while (!running.isDone) {
+      if (performance.now() - startedAt > STEP_TIMEOUT_MS) throw new Error(`stuck at: ${running.step.label}`);
       const timer = new AbortController();
       await Promise.race([running.done, delay(PATIENCE_MS, undefined, { signal: timer.signal }).catch(() => undefined)]);
       timer.abort();
