@@ -3,6 +3,7 @@ import type { Action } from "./command-context.ts";
 import { explain } from "./commands/explain.ts";
 import { exportLedger, type ExportOptions } from "./commands/export.ts";
 import { type RateCardAddOptions, rateCardAdd, rateCardList } from "./commands/rate-card.ts";
+import { reconcile, type ReconcileCommandOptions } from "./commands/reconcile.ts";
 import { dismissOne, redriveOne } from "./commands/redrive.ts";
 import { status } from "./commands/status.ts";
 
@@ -35,6 +36,12 @@ export function registerBillingCommands(program: Command, run: (command: Command
     .option("--from <instant>", `requests that began then or later: ${RANGE_HELP}`)
     .option("--to <instant>", `requests that began before: ${RANGE_HELP}`)
     .action((options: ExportOptions, command: Command) => run(command, exportLedger(options)));
+
+  add("reconcile", "compare deliveries and balances with the sink, decide what is undecided, correct our balances")
+    .option("--dry-run", "only tell what would be done")
+    .addOption(new Option("--apply-corrections", "deduct or give back at the sink what it took too little or too much").conflicts("dryRun"))
+    .option("--org <id>", "one organization")
+    .action((options: ReconcileCommandOptions, command: Command) => run(command, reconcile(options)));
 
   const rateCard = billing.command("rate-card").description("what spend costs in credits, by the time at which a request began");
   add("add", "from a time on; an open-ended card of the same owner ends there, and what is billed stays as it is", rateCard)

@@ -32,6 +32,7 @@ function statusText(report: OperatorStatus): string {
     ["Balances"],
     ["organizations", `${report.balances.orgs}${Object.entries(report.balances.states).map(([state, orgs]) => `, ${orgs} ${state}`).join("")}`],
     ["drift in 24 h", `${report.balances.driftCredits} credits in ${report.balances.drifts} balances`],
+    ["differs at the sink", Object.entries(report.findings).map(([kind, count]) => `${count} ${kind}`).join(", ") || "nothing"],
     ["Lags"],
     ["newest spend row", age(report.newestSourceRowSeconds)],
     ["requests in flight", `${report.attemptsInFlight}, the oldest ${age(report.oldestAttemptSeconds)}`],

@@ -146,3 +146,20 @@ export async function readSourceLag(db: DatabaseExecutor): Promise<SourceLagRow>
     from request_attempts`.execute(db);
   return result.rows[0] ?? { newest_row_seconds: null, attempts_in_flight: "0", oldest_attempt_seconds: null };
 }
+
+/** True when the org ever spent, or the gate was asked about it. */
+export async function isKnownOrg(db: DatabaseExecutor, orgId: string): Promise<boolean> {
+  const result = await sql`select 1 from billing_accounts where org_id = ${orgId} union all select 1 from org_gates where org_id = ${orgId} limit 1`.execute(db);
+  return result.rows.length > 0;
+}
+
+export interface FindingsRow {
+  readonly kind: string;
+  readonly findings: string;
+}
+
+/** Open differences between our books and the sink's, as the last comparisons found them. */
+export async function readOpenFindings(db: DatabaseExecutor): Promise<readonly FindingsRow[]> {
+  const result = await sql<FindingsRow>`select kind, count(*) as findings from delivery_findings where resolved_at is null group by kind order by kind`.execute(db);
+  return result.rows;
+}

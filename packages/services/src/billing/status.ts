@@ -1,7 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { readPasses } from "./passes-db.ts";
-import { type BalancesRow, compareSourceWithLedger, readBalances, readBrokenInvariants, readDelivery, readSourceLag } from "./status-db.ts";
+import { type BalancesRow, compareSourceWithLedger, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readSourceLag } from "./status-db.ts";
 import { type BillingStatus, getBillingStatus } from "./usage.ts";
 
 /** Rows of LiteLLM arrive up to minutes after their request; younger ones are waiting, older ones are overdue. */
@@ -43,6 +43,8 @@ export interface OperatorStatus extends BillingStatus {
   /** Orgs whose spend is not exactly what is delivered, on its way, at rest and carried; with the difference in credits. */
   readonly unbalancedOrgs: readonly { readonly orgId: string; readonly differenceCredits: DecimalText }[];
   readonly balances: BalanceStatus;
+  /** Open differences between our books and the sink's, by kind: `double_charge` and the like. */
+  readonly findings: Readonly<Record<string, number>>;
   /** What a person must look at, most serious first; empty = all is well. */
   readonly problems: readonly StatusProblem[];
 }
@@ -61,7 +63,7 @@ export interface BalanceStatus {
 }
 
 export interface StatusProblem {
-  readonly code: "ledger_unbalanced" | "drift" | "overbilled" | "unbilled" | "dead" | "needs_reconcile" | "unapplied" | "parked" | "needs_review" | "late";
+  readonly code: "ledger_unbalanced" | "sink_differs" | "drift" | "overbilled" | "unbilled" | "dead" | "needs_reconcile" | "unapplied" | "parked" | "needs_review" | "late";
   readonly message: string;
 }
 
@@ -94,7 +96,7 @@ export async function checkCompleteness(db: DatabaseExecutor, options: { readonl
 
 /** Everything an operator asks first, in one answer. Read only; each part is one statement, so parts may be moments apart. */
 export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOptions = {}): Promise<OperatorStatus> {
-  const [billing, completeness, delivery, lag, passes, unbalanced, balances] = await Promise.all([
+  const [billing, completeness, delivery, lag, passes, unbalanced, balances, findings] = await Promise.all([
     getBillingStatus(db),
     checkCompleteness(db, options.from === undefined ? {} : { from: options.from }),
     readDelivery(db),
@@ -102,6 +104,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     readPasses(db),
     readBrokenInvariants(db),
     readBalances(db),
+    readOpenFindings(db),
   ]);
   const facts = {
     ...billing,
@@ -117,6 +120,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     passes: passes.map((pass) => ({ job: pass.job, ageMs: pass.age_ms })),
     unbalancedOrgs: unbalanced.map((row) => ({ orgId: row.org_id, differenceCredits: row.difference })),
     balances: balanceStatusOf(balances),
+    findings: Object.fromEntries(findings.map((row) => [row.kind, Number(row.findings)])),
   };
   return { ...facts, problems: problemsOf(facts, (options.lateAfterMs ?? 15 * 60 * 1_000) / 1_000) };
 }
@@ -137,6 +141,8 @@ function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: 
   add("ledger_unbalanced", unbalancedOrgs.length > 0 && `Spend and ledger of ${unbalancedOrgs.slice(0, 5).map(({ orgId, differenceCredits }) => `${orgId} (${differenceCredits} credits)`).join(", ")}${unbalancedOrgs.length > 5 ? ` and ${unbalancedOrgs.length - 5} more` : ""} do not add up.`);
   add("overbilled", compareDecimals(completeness.overbilledUsd, "0") > 0 && `The ledger has $${completeness.overbilledUsd} more than the spend rows; the source was corrected downward.`);
   add("unbilled", completeness.overdueRows > 0 && `${completeness.overdueRows} spend rows, $${completeness.overdueUsd}, have no event after 10 minutes: run billing audit.`);
+  const findings = Object.entries(status.findings).map(([kind, count]) => `${count} ${kind}`);
+  add("sink_differs", findings.length > 0 && `The sink's record differs from our books: ${findings.join(", ")}. Run billing reconcile --dry-run.`);
   const { worst } = balances;
   add("drift", worst !== null && `${balances.drifts} balances had to be corrected in the last 24 hours, the worst of ${worst.orgId} by ${worst.credits} credits: ${worst.cause} (${worst.severity}).`);
   add("dead", batches.dead.batches > 0 && `${inState("dead")} are dead: billing explain says why, then billing redrive.`);

@@ -1,7 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { readPasses } from "../billing/passes-db.ts";
 import { checkCompleteness } from "../billing/status.ts";
-import { readBalances, readBrokenInvariants, readDelivery, readSourceLag } from "../billing/status-db.ts";
+import { readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readSourceLag } from "../billing/status-db.ts";
 import { getBillingStatus } from "../billing/usage.ts";
 
 /** What a metrics page takes: a gauge with its values. Amounts are decimal text. */
@@ -47,13 +47,14 @@ export async function collectBillingLags(db: DatabaseExecutor): Promise<readonly
 /** The checks that add whole tables up; collect them every few minutes. Source against ledger: requests of the last 48 hours. */
 export async function collectBillingChecks(db: DatabaseExecutor, options: { readonly now?: () => number } = {}): Promise<readonly BillingMetric[]> {
   const from = new Date((options.now ?? Date.now)() - CHECK_WINDOW_MS);
-  const [completeness, unbalanced, balances] = await Promise.all([checkCompleteness(db, { from }), readBrokenInvariants(db), readBalances(db)]);
+  const [completeness, unbalanced, balances, findings] = await Promise.all([checkCompleteness(db, { from }), readBrokenInvariants(db), readBalances(db), readOpenFindings(db)]);
   return [
     gauge("unbilled_usd", "Spend without an event, requests of the last 48 hours.", completeness.unbilledUsd),
     gauge("overdue_rows", "Spend rows without an event 10 minutes after their request ended.", completeness.overdueRows),
     gauge("overdue_usd", "Spend of those rows.", completeness.overdueUsd),
     gauge("overbilled_usd", "What the ledger has beyond the spend rows.", completeness.overbilledUsd),
     gauge("unbalanced_orgs", "Organizations whose spend is not exactly what is delivered, on its way, at rest and carried.", unbalanced.length),
+    gauge("sink_differences", "Batches of which the sink's record differs from our books, open.", findings.reduce((sum, row) => sum + Number(row.findings), 0)),
     gauges("orgs", "Organizations by state.", "state", Object.entries(balances.states)),
     gauge("unreconciled_orgs", "Organizations whose balance was not compared with the sink for 36 hours.", balances.late_orgs),
     gauge("drifts", "Balances that had to be corrected in the last 24 hours, from severity warn on.", balances.drifts),

@@ -46,6 +46,7 @@ export const operatorStatusSchema = billingStatusSchema.extend({
     drift_credits: credits,
     worst: z.object({ org_id: z.string(), cause: z.string(), credits, severity: z.string() }).nullable(),
   }),
+  findings: z.record(z.string(), z.number().int()).describe("open differences between our books and the sink's, by kind"),
   problems: z.array(z.object({ code: z.string(), message: z.string() })).describe("what a person must look at; empty when all is well"),
 });
 export type OperatorStatusResponse = z.infer<typeof operatorStatusSchema>;

@@ -1,0 +1,68 @@
+import { createAutumnBalances } from "@proliferate/services/balance/autumn-balances";
+import { type ReconcileReport, reconcileBalances } from "@proliferate/services/balance/reconcile-balance";
+import { createAutumnSink } from "@proliferate/services/billing/autumn";
+import { type DeliveryFinding, reconcileDeliveries, type ReconcileDeliveriesResult } from "@proliferate/services/billing/reconcile-deliveries";
+import { isKnownOrg } from "@proliferate/services/billing/status-db";
+import { AppError } from "@proliferate/shared/errors";
+import { CREDITS_PER_USD } from "@proliferate/shared/money";
+import type { Action } from "../command-context.ts";
+import { parseAutumnSettings } from "../env.ts";
+import { EXIT, type ExitStatus } from "../exit-status.ts";
+import { jsonDocument } from "../output.ts";
+
+export interface ReconcileCommandOptions {
+  readonly org?: string;
+  readonly dryRun?: boolean;
+  readonly applyCorrections?: boolean;
+}
+
+/**
+ * `billing reconcile`: deliveries first, because a balance is judged by what is known to be taken; then balances. Corrections
+ * at the sink move money, so they are proposed unless they are asked for.
+ */
+export function reconcile(options: ReconcileCommandOptions): Action {
+  return async ({ db, json, environment, write }) => {
+    const { autumn, markup } = parseAutumnSettings(environment);
+    const orgId = options.org;
+    const dryRun = options.dryRun ?? false;
+    if (orgId !== undefined && !(await isKnownOrg(db, orgId))) throw new AppError("billing_not_found", `Organization "${orgId}" never spent, and the gate was never asked about it.`);
+    const { ledger } = createAutumnSink(autumn);
+    if (ledger === undefined) throw new AppError("redrive_refused", "This sink keeps no record that deliveries could be compared with.");
+    const deliveries = await reconcileDeliveries(db, ledger, { dryRun, orgId, corrections: options.applyCorrections ? "apply" : "propose" });
+    const rate = { markup, creditsPerUsd: CREDITS_PER_USD };
+    const balances = await reconcileBalances(db, { remote: createAutumnBalances(autumn), rate, dryRun, ...(orgId === undefined ? {} : { orgId }) });
+    await write(json ? jsonDocument({ dryRun, deliveries, balances }) : reportText(dryRun, deliveries, balances));
+    return statusOf(deliveries.findings, balances);
+  };
+}
+
+function statusOf(findings: readonly DeliveryFinding[], balances: readonly ReconcileReport[]): ExitStatus {
+  if (balances.some((report) => report.outcome === "failed")) return EXIT.failed;
+  const drifted = balances.some((report) => report.outcome === "reconciled" && (report.severity === "warn" || report.severity === "critical"));
+  return drifted || findings.some((finding) => finding.correction !== "applied") ? EXIT.problemFound : EXIT.done;
+}
+
+function reportText(dryRun: boolean, deliveries: ReconcileDeliveriesResult, balances: readonly ReconcileReport[]): string {
+  const would = dryRun ? "would be " : "";
+  return [
+    ...(dryRun ? ["Dry run: nothing is changed."] : []),
+    `${deliveries.comparedBatches} batches compared with the sink: ${deliveries.confirmed} ${would}confirmed, ${deliveries.redriven} ${would}sent again, ${deliveries.findings.length} differ`,
+    ...deliveries.findings.map(findingLine),
+    `${balances.length} balances compared with the sink`,
+    ...balances.map((report) => balanceLine(report, would)),
+    "",
+  ].join("\n");
+}
+
+function findingLine({ orgId, batchId, kind, message, correctionCredits, correction }: DeliveryFinding): string {
+  const action = correctionCredits === null ? "a person must decide" : correction === null ? `proposed correction ${correctionCredits} credits (--apply-corrections)` : `correction of ${correctionCredits} credits ${correction}`;
+  return `  ${kind}  ${orgId}  batch ${batchId}: ${message}; ${action}`;
+}
+
+function balanceLine(report: ReconcileReport, would: string): string {
+  if (report.outcome !== "reconciled") return `  ${report.orgId}: ${report.outcome === "failed" ? "not read" : "no balance there"}, ${report.problem}`;
+  const { orgId, remoteCredits, unpostedCredits, beforeCredits, afterCredits, cause, driftCredits, severity } = report;
+  const change = cause === "agrees" ? `${afterCredits} agrees` : `${beforeCredits ?? "unknown"} ${would}set to ${afterCredits}: ${cause}`;
+  const drift = severity === "none" ? "" : `, drift ${driftCredits} (${severity})`;
+  return `  ${orgId}: sink ${remoteCredits} - unposted ${unpostedCredits}; ${change}${drift}`;
+}
