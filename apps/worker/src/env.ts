@@ -8,7 +8,7 @@ import { z } from "zod";
 const milliseconds = z.coerce.number().int().min(100).max(24 * 60 * 60 * 1_000);
 
 /** At most 6 decimals: enough for any markup, and the products stay short. */
-const markup = z.string().regex(/^\d{1,4}(\.\d{1,6})?$/, "must be a decimal number such as 3 or 2.5");
+const markup = z.string().regex(/^(?=.*[1-9])\d{1,4}(\.\d{1,6})?$/, "must be a decimal number above 0, such as 3 or 2.5");
 
 const autumnUrl = z.string().transform(cleanAutumnUrl).pipe(httpUrl);
 const autumnKey = z.string().transform(cleanAutumnSecretKey).pipe(z.string().min(1, "is empty"));
@@ -23,7 +23,9 @@ export const WORKER_ENVIRONMENT = {
   AUTUMN_API_URL: autumnUrl.default("https://api.useautumn.com").describe("Autumn's address, with or without /v1"),
   AUTUMN_API_VERSION: z.string().regex(/^\d+\.\d+(\.\d+)?$/, "must be a version such as 2.3.0").default("2.3.0").describe("Version of Autumn's API that is asked for; at least 2.1"),
   AUTUMN_FEATURE_ID: z.string().default("credits").describe("Autumn's feature that credits are deducted from"),
-  BILLING_MARKUP: markup.default("3").describe("Factor on the provider's price; frozen on each event, so a change moves nothing that was metered before"),
+  BILLING_MARKUP: markup.default("3").describe("Factor on the provider's price: the default rate card where no operator added one; a change counts from then on and moves nothing that was metered before"),
+  BILLING_FREE_MODELS: z.string().default("").transform((text) => text.split(",").map((name) => name.trim()).filter((name) => name !== "")).describe("Models that may cost nothing, as spend rows name them, separated by commas; tokens of any other model without a price are put in review"),
+  SPEND_SOURCE: z.enum(["sql", "rest"]).default("sql").describe("Where spend rows are read: the LiteLLM_* tables, or LiteLLM's REST API where its database is out of reach; `rest` keeps a mirror in the schema litellm_imported, which is then LITELLM_DB_SCHEMA for the other processes"),
   LLM_SYNC_INTERVAL_MS: milliseconds.default(30_000).describe("Milliseconds between two passes from spend rows to events"),
   OUTBOX_INTERVAL_MS: milliseconds.default(60_000).describe("Milliseconds between two passes from events to Autumn"),
   GATE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two passes that move the states of orgs and the budgets of live keys; the latter needs LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
@@ -39,6 +41,8 @@ export interface WorkerConfig {
   readonly redisUrl: string | undefined;
   readonly autumn: { readonly secretKey: string; readonly serverUrl: string; readonly apiVersion: string; readonly featureId: string };
   readonly markup: string;
+  readonly freeModels: readonly string[];
+  readonly spendSource: "sql" | "rest";
   readonly syncIntervalMs: number;
   readonly outboxIntervalMs: number;
   readonly gateIntervalMs: number;
@@ -65,6 +69,8 @@ export function parseWorkerConfig(source: EnvironmentSource): WorkerConfig {
       featureId: variables.AUTUMN_FEATURE_ID,
     },
     markup: variables.BILLING_MARKUP,
+    freeModels: variables.BILLING_FREE_MODELS,
+    spendSource: variables.SPEND_SOURCE,
     syncIntervalMs: variables.LLM_SYNC_INTERVAL_MS,
     outboxIntervalMs: variables.OUTBOX_INTERVAL_MS,
     gateIntervalMs: variables.GATE_INTERVAL_MS,

@@ -3,22 +3,26 @@ import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { createAutumnBalances } from "@proliferate/services/balance/autumn-balances";
 import { createAutumnSink } from "@proliferate/services/billing/autumn";
 import { recordPass } from "@proliferate/services/billing/passes-db";
+import { seedRateCard } from "@proliferate/services/billing/rate-cards";
 import { readDeploymentId } from "@proliferate/services/billing/settlement-db";
 import { createAutumnTopUpProvider } from "@proliferate/services/top-up/autumn-top-up";
 import { sendDueWebhooks } from "@proliferate/services/webhook-events/send-webhooks";
 import { AppError } from "@proliferate/shared/errors";
 import { CREDITS_PER_USD } from "@proliferate/shared/money";
 import { connectKeyControl, runBalances, runGate } from "./balance-worker.ts";
-import { createSpendSyncJob } from "./billing-worker.ts";
+import { careForLedger, createSpendSyncJob } from "./billing-worker.ts";
 import type { WorkerConfig } from "./env.ts";
 import { createHealthServer } from "./health.ts";
 import { runOutbox } from "./outbox-worker.ts";
 import { createProblemLog, errorFacts } from "./problem-log.ts";
 import { openJobQueue } from "./queue.ts";
+import { openSpendSource } from "./spend-source.ts";
 
 const UNDEFINED_TABLE = "42P01";
 const SPEND_SYNC = "llm-spend-sync";
 const OUTBOX = "settlement-outbox";
+const LEDGER_CARE = "ledger-care";
+const LEDGER_CARE_INTERVAL_MS = 60 * 60 * 1_000;
 const GATE = "billing-gate";
 const BALANCES = "org-balances";
 const WEBHOOKS = "billing-webhooks";
@@ -28,9 +32,10 @@ const WEBHOOK_INTERVAL_MS = 5_000;
 /** Builds the worker from its parts and gives each to the lifecycle, which stops them in reverse. */
 export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly ports: { readonly worker: number } }> {
   const problems = createProblemLog({ logger });
+  const source = await openSpendSource(config);
   const db = openDatabase({
     connectionString: config.databaseUrl,
-    litellmSchema: config.litellmSchema,
+    litellmSchema: source.litellmSchema,
     applicationName: "llm-gateway-worker",
     onIdleError: (error) => problems.report("database.connection_lost", errorFacts(error)),
   });
@@ -47,6 +52,7 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
   const jobs = {
     [SPEND_SYNC]: config.syncIntervalMs,
     [OUTBOX]: config.outboxIntervalMs,
+    [LEDGER_CARE]: LEDGER_CARE_INTERVAL_MS,
     [GATE]: config.gateIntervalMs,
     [BALANCES]: config.balanceIntervalMs,
     ...(config.webhook && { [WEBHOOKS]: WEBHOOK_INTERVAL_MS }),
@@ -58,8 +64,11 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
   lifecycle.own("outbox", { stop: async () => stopping.abort() });
 
   const rate = { markup: config.markup, creditsPerUsd: CREDITS_PER_USD };
-  const syncSpend = createSpendSyncJob({ db, rate });
+  await seedRateCard(db, rate);
+  const ledger = { db, rate, freeModels: config.freeModels, spendApi: source.spendApi };
+  const syncSpend = createSpendSyncJob(ledger);
   await queue.every(SPEND_SYNC, config.syncIntervalMs, () => passOf(SPEND_SYNC, { db, logger }, syncSpend));
+  await queue.every(LEDGER_CARE, LEDGER_CARE_INTERVAL_MS, () => passOf(LEDGER_CARE, { db, logger }, () => careForLedger(ledger)));
 
   const sink = createAutumnSink(config.autumn);
   const onProblem = (problem: object): void => problems.report("settlement.undelivered", { ...problem });

@@ -70,7 +70,8 @@ async function readMigrations(set: MigrationSet): Promise<readonly Migration[]> 
 async function applySet(client: pg.Client, set: MigrationSet, schema: string, options: MigrateOptions): Promise<readonly string[]> {
   const applied: string[] = [];
   for (const migration of await readMigrations(set)) {
-    const id = `${set}/${migration.name}`;
+    // LiteLLM's tables may stand in several schemas: the source's own, and our mirror of a source that is read over REST.
+    const id = schema === GATEWAY_SCHEMA || schema === DEFAULT_LITELLM_SCHEMA ? `${set}/${migration.name}` : `${set}@${schema}/${migration.name}`;
     if (!(await applyMigration(client, id, migration, schema))) continue;
     applied.push(id);
     options.onApplied?.(id);

@@ -232,7 +232,7 @@ export interface SpendSourceMarkTable {
   singleton: Generated<boolean>;
   low_water_mark: Instant;
   swept_at: Instant;
-  source_rows: BigInteger;
+  source_oldest: Instant | null;
 }
 
 export interface BillingAlertTable {

@@ -179,7 +179,8 @@ create table spend_source_marks (
   singleton boolean primary key default true check (singleton),
   low_water_mark timestamptz not null,
   swept_at timestamptz not null,
-  source_rows bigint not null
+  -- start of the oldest row that the source still had; null: it had none
+  source_oldest timestamptz
 );
 
 -- Things that a person has to look at, one row a happening; raised again, it stays one row.

@@ -5,6 +5,8 @@ import { type AdjustmentChunk, adjustByCorrectionRows, adjustChangedRows, countD
 import type { RateCard } from "./credits.ts";
 import { areRequestIdsUnique, findChunkEnd, type IngestChunk, ingestSpendRows, lockIngest, readLookBackStart } from "./db.ts";
 import { quarantineSpendRows, resolveReviews } from "./reviews-db.ts";
+import { watchSourceRetention } from "./retention.ts";
+import { readOldestStart, writeSourceMark } from "./retention-db.ts";
 import type { SourceRange } from "./source-rows.ts";
 
 export interface SpendSyncOptions {
@@ -57,6 +59,11 @@ export async function syncSpend(db: DatabaseClient, options: SpendSyncOptions): 
   }
 }
 
+/** As {@link syncSpend}, for the rows of one stretch of the source. */
+export async function syncSpendRange(db: DatabaseClient, range: SourceRange, options: SpendSyncOptions): Promise<void> {
+  await new SpendSync(db, options).runRange(range);
+}
+
 class SpendSync {
   readonly #db: DatabaseClient;
   readonly #options: SpendSyncOptions;
@@ -77,10 +84,23 @@ class SpendSync {
     this.#uniqueIds = await areRequestIdsUnique(this.#db);
     const recent = { from: await readLookBackStart(this.#db, this.#options.lookBackMs ?? DEFAULT_LOOK_BACK_MS), to: "infinity" };
     await this.#bill(recent);
-    if (this.#options.fullSweep) await this.#bill({ from: "-infinity", to: "infinity" }, () => this.#bill(recent));
+    if (this.#options.fullSweep) await this.#sweep(recent);
     const resolvedReviews = await resolveReviews(this.#db);
     this.#options.onStep?.("resolved");
     return { events: this.#events, credits: this.#credits, adjustments: this.#adjustments, reviews: this.#reviews, resolvedReviews };
+  }
+
+  async #sweep(recent: SourceRange): Promise<void> {
+    await watchSourceRetention(this.#db);
+    const sourceOldest = await readOldestStart(this.#db);
+    await this.#bill({ from: "-infinity", to: "infinity" }, () => this.#bill(recent));
+    await writeSourceMark(this.#db, { lookBackStart: recent.from, sourceOldest });
+  }
+
+  /** Bills what the range lacks; for whoever found that it lacks something. */
+  async runRange(range: SourceRange): Promise<void> {
+    this.#uniqueIds = await areRequestIdsUnique(this.#db);
+    await this.#bill(range);
   }
 
   /** Does what the range lacks: events first, then adjustments, then reviews. */

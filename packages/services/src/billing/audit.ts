@@ -1,0 +1,70 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { AppError } from "@proliferate/shared/errors";
+import { addDecimals, CREDITS_PER_USD, type DecimalText } from "@proliferate/shared/money";
+import { type AuditRange, countSourceRows, type GapRow, readBillingNow, readGaps, recordAudit, restoreDeletedEvents } from "./audit-db.ts";
+import type { RateCard } from "./credits.ts";
+import { lockIngest } from "./db.ts";
+import { raiseAlert } from "./retention-db.ts";
+import { syncSpendRange } from "./spend-sync.ts";
+
+export interface AuditOptions extends AuditRange {
+  /** Bills what was never billed, adjusts amounts, and puts deleted events back. Default false: only tells. */
+  readonly heal?: boolean;
+  /** Of rows that no rate card covers. Default 3 x 100. */
+  readonly rate?: RateCard;
+}
+
+export interface AuditResult {
+  readonly auditId: string;
+  readonly comparedRows: number;
+  /** As found, before healing. Empty: the ledger holds all of the source. */
+  readonly gaps: readonly GapRow[];
+  readonly missingRows: number;
+  readonly missingUsd: DecimalText;
+  /** Of the missing rows. */
+  readonly healedRows: number;
+}
+
+/** As the environment's default; only rows from before the first rate card meet it. */
+const FALLBACK_RATE: RateCard = { markup: "3", creditsPerUsd: CREDITS_PER_USD };
+
+/**
+ * Compares each spend row that began in the range with its event, by org and day, and keeps the outcome. What is found after
+ * healing stands as an alert. Idempotent; may run beside the sync, whose rows of the moment it may tell as missing: let `to`
+ * lie a few minutes back. Throws `invalid_request` for a range that is empty or no range.
+ */
+export async function auditCompleteness(db: DatabaseClient, options: AuditOptions): Promise<AuditResult> {
+  const range = { from: options.from, to: options.to };
+  if (!(range.from < range.to)) throw new AppError("invalid_request", "The audit's `from` must be a date before its `to`.");
+  const startedAt = await readBillingNow(db);
+  const gaps = await readGaps(db, range);
+  const missingRows = countMissing(gaps);
+  let rest = gaps;
+  if (options.heal && missingRows > 0) {
+    await healRange(db, range, options.rate ?? FALLBACK_RATE);
+    rest = await readGaps(db, range);
+  }
+  const found = { comparedRows: await countSourceRows(db, range), missingRows, missingUsd: addDecimals("0", ...gaps.map((gap) => gap.missing_usd)), healedRows: missingRows - countMissing(rest) };
+  const auditId = await recordAudit(db, { ...range, startedAt, ...found, gaps: gaps.length });
+  for (const gap of rest) await reportGap(db, gap);
+  return { auditId, ...found, comparedRows: Number.parseInt(found.comparedRows, 10), gaps };
+}
+
+async function healRange(db: DatabaseClient, range: AuditRange, rate: RateCard): Promise<void> {
+  await db.transaction().execute(async (tx) => {
+    await lockIngest(tx);
+    await restoreDeletedEvents(tx, range, rate);
+  });
+  await syncSpendRange(db, { from: range.from.toISOString(), to: range.to.toISOString() }, { rate });
+}
+
+async function reportGap(db: DatabaseClient, gap: GapRow): Promise<void> {
+  const rows = gap.not_ingested + gap.event_deleted + gap.amount_differs;
+  const message = `${rows} spend rows of organization ${JSON.stringify(gap.org_id)} on ${gap.day} are not in the ledger as the source has them: ${gap.missing_usd} USD.`;
+  const facts = { orgId: gap.org_id, day: gap.day, missingUsd: gap.missing_usd, example: gap.examples[0] ?? "" };
+  await raiseAlert(db, { key: `ledger_gap:${gap.org_id}:${gap.day}`, kind: "ledger_gap", message, facts });
+}
+
+function countMissing(gaps: readonly GapRow[]): number {
+  return gaps.reduce((sum, gap) => sum + gap.not_ingested + gap.event_deleted + gap.amount_differs, 0);
+}

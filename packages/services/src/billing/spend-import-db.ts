@@ -1,0 +1,24 @@
+/** Statement on our mirror of a source that is read over REST: LiteLLM's own table, in a schema of ours. */
+import type { DatabaseExecutor } from "@proliferate/db";
+import { sql } from "kysely";
+import type { ApiSpendRow } from "./litellm-spend-api.ts";
+
+/** The mirror's schema; it takes the place of LITELLM_DB_SCHEMA for whoever reads the source. */
+export const MIRROR_SCHEMA = "litellm_imported";
+
+/** Writes rows into the mirror: new ones in, changed ones over. Returns how many that were. Idempotent. */
+export async function upsertSpendRows(db: DatabaseExecutor, rows: readonly ApiSpendRow[]): Promise<number> {
+  const result = await sql`
+    insert into "LiteLLM_SpendLogs" as stored (request_id, call_type, api_key, spend, total_tokens, prompt_tokens, completion_tokens, "startTime", "endTime", model,
+      model_group, custom_llm_provider, "user", cache_hit, team_id, end_user, session_id, status)
+    select distinct on (r.request_id) r.request_id, coalesce(r.call_type, ''), coalesce(r.api_key, ''), coalesce(r.spend, '0')::float8, coalesce(r.total_tokens, 0),
+      coalesce(r.prompt_tokens, 0), coalesce(r.completion_tokens, 0), r."startTime" at time zone 'UTC', coalesce(r."endTime", r."startTime") at time zone 'UTC',
+      coalesce(r.model, ''), r.model_group, r.custom_llm_provider, r."user", r.cache_hit, r.team_id, r.end_user, r.session_id, r.status
+    from json_to_recordset(${JSON.stringify(rows)}::json) as r (request_id text, call_type text, api_key text, spend text, total_tokens int, prompt_tokens int,
+      completion_tokens int, "startTime" timestamptz, "endTime" timestamptz, model text, model_group text, custom_llm_provider text, "user" text, cache_hit text,
+      team_id text, end_user text, session_id text, status text)
+    on conflict (request_id) do update set spend = excluded.spend, team_id = excluded.team_id, total_tokens = excluded.total_tokens,
+      prompt_tokens = excluded.prompt_tokens, completion_tokens = excluded.completion_tokens
+    where (stored.spend, stored.team_id, stored.total_tokens) is distinct from (excluded.spend, excluded.team_id, excluded.total_tokens)`.execute(db);
+  return Number(result.numAffectedRows ?? 0n);
+}
