@@ -21,7 +21,7 @@ const environmentOf = (name: string): Readonly<Record<string, string>> => servic
 const interpolations = (source: string) => [...source.matchAll(/\$\{([A-Z_]+)(:-|:\?)?([^}]*)\}/g)].map(([, name = "", operator = "", rest = ""]) => ({ name, operator, rest }));
 
 const { gateway, shared, worker, migrate, common } = ENVIRONMENT_TABLES;
-const readBy: Readonly<Record<string, readonly { readonly shape: object }[]>> = { gateway: [gateway, shared, common], worker: [worker, common], migrate: [migrate, common] };
+const readBy: Readonly<Record<string, readonly { readonly shape: object }[]>> = { gateway: [gateway, shared, common], worker: [worker, shared, common], migrate: [migrate, common] };
 
 test.each(Object.entries(readBy))("every variable that the %s is given is one that it reads", (service, tables) => {
   const read = tables.flatMap(({ shape }) => Object.keys(shape));

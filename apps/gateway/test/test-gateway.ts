@@ -3,6 +3,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import type { DatabaseClient } from "@proliferate/db";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { createLogger, listen } from "@proliferate/runtime";
+import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
 import type { LLMProxyConfig } from "@proliferate/shared";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import type { GatewayApp } from "../src/dependencies.ts";
@@ -45,8 +46,8 @@ export async function startTestGateway(): Promise<TestGateway> {
   };
 }
 
-/** The gateway on a real socket, before any proxy. */
-export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig): Promise<Pick<TestGateway, "app" | "call" | "stop">> {
+/** The gateway on a real socket, before any proxy; with `admission`, its billing gate is on. */
+export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, admission?: SessionAdmission): Promise<Pick<TestGateway, "app" | "call" | "stop">> {
   const app = createServer({
     db,
     logger: createLogger("gateway-test", "silent"),
@@ -54,6 +55,7 @@ export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig): P
     defaultModel: "claude-sonnet-4-5",
     smallModel: "claude-haiku-4-5",
     proxy: connectLLMProxy(proxy),
+    admission,
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "GATEWAY_PORT" });
