@@ -28,7 +28,7 @@ async function readEvents() {
 }
 
 describe("a spend row becomes one event", () => {
-  it("with exact credits at the markup, and the rate frozen on it (pitfall 4: float money)", async () => {
+  it("pitfall 04 float money: with exact credits at the markup, and the rate frozen on it", async () => {
     await insertSpendRows(database.db, [{ requestId: "msg_1", spendUsd: "0.1", sessionId: "session_9" }]);
 
     const result = await sync();
@@ -57,7 +57,7 @@ describe("a spend row becomes one event", () => {
     expect((await readEvents()).map((event) => Number(event.credits))).toEqual([300, 250]);
   });
 
-  it("even when it is dated 6 h ago and arrives after ten passes (pitfall 1: late rows)", async () => {
+  it("pitfall 01 late rows, defect 01 late rows never billed: even when it is dated 6 h ago and arrives after ten passes", async () => {
     for (let pass = 0; pass < 10; pass += 1) {
       await insertSpendRows(database.db, [{}]);
       await sync();
@@ -77,7 +77,7 @@ describe("a spend row becomes one event", () => {
     expect(await sync({ fullSweep: true })).toMatchObject({ events: 0 });
   });
 
-  it("when a transaction that began earlier commits after a later one (pitfall 2: commit order)", async () => {
+  it("pitfall 02 commit-order skip: when a transaction that began earlier commits after a later one", async () => {
     const other = openDatabase({ connectionString: database.connectionString });
     const slow = await other.startTransaction().execute();
     await insertSpendRows(slow, [{ requestId: "msg_slow", ageMs: 5_000 }]);
@@ -91,7 +91,7 @@ describe("a spend row becomes one event", () => {
     expect((await readEvents()).map((event) => event.request_id).sort()).toEqual(["msg_fast", "msg_slow"]);
   });
 
-  it("with nothing to pay when it cost nothing, so that it is not read for ever (pitfall 20)", async () => {
+  it("with nothing to pay when it cost nothing, so that it is not read for ever", async () => {
     await insertSpendRows(database.db, [{ spendUsd: "0" }]);
 
     expect(await sync()).toMatchObject({ events: 1, credits: "0" });
@@ -101,7 +101,7 @@ describe("a spend row becomes one event", () => {
 });
 
 describe("running it again", () => {
-  it("three times leaves a byte-identical ledger (pitfall 16: replay)", async () => {
+  it("pitfall 16 replay: three times leaves a byte-identical ledger", async () => {
     await insertSpendRows(database.db, Array.from({ length: 300 }, (_, index) => ({ orgId: `org_${index % 7}`, spendUsd: `0.${index + 1}7` })));
     await sync();
     const ledger = await dumpEvents(database.db);
@@ -113,7 +113,7 @@ describe("running it again", () => {
     await checkLedger(database.db);
   });
 
-  it("at once from four workers makes each event once (pitfall 15: two workers)", async () => {
+  it("at once from four workers makes each event once (pitfall 15 two workers)", async () => {
     await insertSpendRows(database.db, Array.from({ length: 2_000 }, (_, index) => ({ orgId: `org_${index % 11}` })));
 
     const results = await Promise.all(Array.from({ length: 4 }, () => sync({ chunkRows: 150 })));
@@ -175,7 +175,7 @@ describe("a row that cannot be billed", () => {
 });
 
 describe("a source that is partitioned, where an id can stand twice", () => {
-  it("pitfall 18, empty or duplicate ids: bills each id once; a second request under a used id, and each row without id, is in review", async () => {
+  it("pitfall 18 empty or duplicate ids: bills each id once; a second request under a used id, and each row without id, is in review", async () => {
     await sql`alter table "LiteLLM_SpendLogs" drop constraint "LiteLLM_SpendLogs_pkey"`.execute(database.db);
     await insertSpendRows(database.db, [{ requestId: "twice" }, { requestId: "twice", ageMs: 90_000 }, ...[1, 2, 3].map((n) => ({ requestId: "", ageMs: n * 1_000 }))]);
 

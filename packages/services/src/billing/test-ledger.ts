@@ -66,3 +66,9 @@ export async function dumpEvents(db: DatabaseExecutor): Promise<string> {
     from billing_events order by idempotency_key`.execute(db);
   return result.rows.map((row) => row.line).join("\n");
 }
+
+/** Throws when the source and the ledger of any org differ: the promise of billing, as the view has it. */
+export async function checkInvariant(db: DatabaseExecutor): Promise<void> {
+  const result = await sql<Record<string, unknown>>`select * from billing_invariant where difference <> 0 or difference is null`.execute(db);
+  if (result.rows.length > 0) throw new Error(`The ledger is not what the source says: ${JSON.stringify(result.rows)}`);
+}
