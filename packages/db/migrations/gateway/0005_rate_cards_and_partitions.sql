@@ -89,7 +89,7 @@ create index billing_events_by_session on billing_events (session_id) where sess
 create index billing_events_by_batch on billing_events (batch_id) where batch_id is not null;
 
 -- Makes the partitions of this month and of `months` after it; those that exist are left alone. Returns how many it made.
-create function ensure_event_partitions(months integer) returns integer language plpgsql as $$
+create function ensure_event_partitions(months integer) returns integer language plpgsql set search_path from current as $$
 declare
   month timestamp := date_trunc('month', billing_now() at time zone 'UTC');
   name text;
@@ -129,7 +129,7 @@ create trigger billing_events_immutable before update on billing_events for each
 create trigger billing_events_kept before delete on billing_events for each row execute function refuse_ledger_change();
 
 -- Whoever empties the whole ledger (a test) empties its keys with it.
-create function empty_event_keys() returns trigger language plpgsql as $$
+create function empty_event_keys() returns trigger language plpgsql set search_path from current as $$
 begin
   truncate billing_event_keys;
   return null;

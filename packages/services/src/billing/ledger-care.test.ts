@@ -79,15 +79,15 @@ describe("the completeness audit", () => {
   });
 });
 
-describe("partitions of the ledger", () => {
-  /** Moves what is recorded to a month that is over, as if time had passed. */
-  const age = async (month: string) => {
-    const name = `billing_events_${month.replace("-", "_")}`;
-    await sql`create table if not exists ${sql.table(name)} partition of billing_events for values from (${sql.lit(`${month}-01T00:00:00Z`)}) to (${sql.lit(`${month}-28T00:00:00Z`)})`.execute(database.db);
-    await tamper(database.db, sql`update billing_events set recorded_at = ${`${month}-10T00:00:00Z`}::timestamptz`);
-    await sql`update billing_event_keys set recorded_at = ${`${month}-10T00:00:00Z`}::timestamptz`.execute(database.db);
-  };
+/** Moves what is recorded to a month that is over, as if time had passed. */
+const age = async (month: string) => {
+  const name = `billing_events_${month.replace("-", "_")}`;
+  await sql`create table if not exists ${sql.table(name)} partition of billing_events for values from (${sql.lit(`${month}-01T00:00:00Z`)}) to (${sql.lit(`${month}-28T00:00:00Z`)})`.execute(database.db);
+  await tamper(database.db, sql`update billing_events set recorded_at = ${`${month}-10T00:00:00Z`}::timestamptz`);
+  await sql`update billing_event_keys set recorded_at = ${`${month}-10T00:00:00Z`}::timestamptz`.execute(database.db);
+};
 
+describe("partitions of the ledger", () => {
   it("exist for this month and two ahead, and making them again makes none", async () => {
     expect((await readPartitions(database.db)).length).toBeGreaterThanOrEqual(3);
     expect(await maintainPartitions(database.db)).toEqual({ made: 0, strays: 0 });
