@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { Action } from "./command-context.ts";
+import { audit, type AuditCommandOptions } from "./commands/audit.ts";
 import { explain } from "./commands/explain.ts";
 import { exportLedger, type ExportOptions } from "./commands/export.ts";
 import { type RateCardAddOptions, rateCardAdd, rateCardList } from "./commands/rate-card.ts";
@@ -42,6 +43,12 @@ export function registerBillingCommands(program: Command, run: (command: Command
     .addOption(new Option("--apply-corrections", "deduct or give back at the sink what it took too little or too much").conflicts("dryRun"))
     .option("--org <id>", "one organization")
     .action((options: ReconcileCommandOptions, command: Command) => run(command, reconcile(options)));
+
+  add("audit", "compare spend rows with the ledger by organization and day, and keep the outcome")
+    .requiredOption("--from <instant>", `requests that began then or later: ${RANGE_HELP}`)
+    .requiredOption("--to <instant>", `requests that began before: ${RANGE_HELP}; a few minutes back, or rows that wait are told as missing`)
+    .option("--heal", "bill what was never billed, adjust amounts, put deleted events back")
+    .action((options: AuditCommandOptions, command: Command) => run(command, audit(options)));
 
   const rateCard = billing.command("rate-card").description("what spend costs in credits, by the time at which a request began");
   add("add", "from a time on; an open-ended card of the same owner ends there, and what is billed stays as it is", rateCard)

@@ -101,6 +101,20 @@ test("a spend row without org is billed to the one that redrive names, and anoth
   expect((await billing("explain", "msg_1")).stdout).toMatch(/rate card 1, the default, valid since 2020-01-01.*0\.01 USD x 3 x 100 = 3 credits/s);
 });
 
+test("an audit finds a planted missing row, heals it, and finds nothing the next time", async () => {
+  await bill("msg_1");
+  await insertSpendRows(database.db, [{ requestId: "msg_missed", spendUsd: "0.07", ageMs: 40 * 86_400_000 }]);
+  const range = ["--from", "2020-01-01", "--to", "2100-01-01"] as const;
+
+  const found = await billing("audit", ...range);
+  const healed = await billing("audit", ...range, "--heal", "--json");
+
+  expect(found).toMatchObject({ status: 5, stdout: expect.stringMatching(/1 are not in the ledger.*\$0\.07.*org_a: source 1 rows.*1 never billed.*msg_missed/s) });
+  expect({ status: healed.status, ...JSON.parse(healed.stdout) }).toMatchObject({ status: 0, missing_rows: 1, healed_rows: 1 });
+  expect(await billing("audit", ...range)).toMatchObject({ status: 0, stdout: expect.stringContaining("every one is in the ledger") });
+  expect(await billing("audit", "--from", "2026-01-02", "--to", "2026-01-01")).toMatchObject({ status: 2 });
+});
+
 test("rate cards follow one another; an overlap is exit 4, a rate that is not above zero exit 2, and nothing is changed", async () => {
   expect((await billing("rate-card", "add", "--org", "org_a", "--markup", "3", "--from", "2026-01-01")).status).toBe(0);
   expect((await billing("rate-card", "add", "--org", "org_a", "--markup", "2.5", "--from", "2026-06-01", "--json")).status).toBe(0);

@@ -46,6 +46,28 @@ test("a planted drift is named with its cause, and exits 5", async () => {
   expect((await billing("status")).stdout).toMatch(/drift +1 balances had to be corrected.*org_a by 50 credits: sink_took_more/);
 });
 
+test("a double charge at the sink is named with its exact amount, and given back once when corrections are asked for", async () => {
+  const sink = createAutumnSink({ secretKey: SECRET_KEY, serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits" });
+  await insertSpendRows(database.db, [{ requestId: "msg_2", spendUsd: "0.1" }]);
+  await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
+  // Taken, but answered with an error, and the key was not kept: the repeat is taken, too.
+  autumn.failNext({ kind: "status_after_apply", status: 500 });
+  for (let count = 0; count < 2; count++) await settle(database.db, { sink, retryDelayMs: () => 0 });
+  expect(autumn.deducted("org_a")).toBe("63");
+  await database.db.updateTable("settlement_batches").set({ first_sent_at: new Date(Date.now() - 3_600_000), delivered_at: new Date(Date.now() - 3_600_000) }).execute();
+  await database.db.updateTable("settlement_attempts").set({ started_at: new Date(Date.now() - 3_600_000), finished_at: new Date(Date.now() - 3_600_000) }).execute();
+
+  expect(await billing("reconcile", "--dry-run")).toMatchObject({ status: 5, stdout: expect.stringMatching(/double_charge +org_a.*30 too much.*proposed correction -30 credits/) });
+  expect(await billing("reconcile")).toMatchObject({ status: 5 });
+  expect((await billing("status")).stdout).toMatch(/sink_differs +The sink's record differs from our books: 1 double_charge/);
+  expect(autumn.deducted("org_a")).toBe("63");
+
+  expect((await billing("reconcile", "--apply-corrections")).stdout).toContain("correction of -30 credits applied");
+  await billing("reconcile", "--apply-corrections");
+  expect(autumn.deducted("org_a")).toBe("33");
+  expect((await billing("status")).stdout).not.toContain("sink_differs");
+});
+
 test("an unknown org is exit 3, a missing key exit 2, a sink that does not answer exit 1", async () => {
   expect(await billing("reconcile", "--org", "org_none")).toMatchObject({ status: 3, stderr: expect.stringContaining('"org_none"') });
   expect(await runCli(["reconcile"], { DATABASE_URL: database.connectionString })).toMatchObject({ status: 2, stderr: expect.stringContaining("AUTUMN_API_KEY is not set") });

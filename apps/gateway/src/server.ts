@@ -8,6 +8,7 @@ import { BODY_LIMIT_BYTES, errorResponse } from "./error-response.ts";
 import { registerOpenApiDocument } from "./openapi.ts";
 import { assignRequestId, type GatewayVariables } from "./request-id.ts";
 import { registerBillingRoutes } from "./routes/billing.ts";
+import { registerBillingCheckRoutes } from "./routes/billing-checks.ts";
 import { registerBillingExportRoute } from "./routes/billing-export.ts";
 import { registerHealthRoutes } from "./routes/health.ts";
 import { registerMetricsRoute } from "./routes/metrics.ts";
@@ -30,6 +31,7 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   registerSessionRoutes(app, deps);
   registerOrgRoutes(app, deps);
   registerBillingRoutes(app, deps);
+  registerBillingCheckRoutes(app, deps);
   registerBillingExportRoute(app, deps);
   registerRateCardRoutes(app, deps);
   registerMetricsRoute(app, deps);

@@ -1,3 +1,4 @@
+import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { billOneRequest, reviewOneRequest } from "./billed-request.ts";
 import { startTestGateway, type TestGateway } from "./test-gateway.ts";
@@ -93,4 +94,20 @@ test("rate cards are added and listed; a negative rate and an overlap are refuse
   expect(await add({ org_id: "org_x", markup: "3", valid_from: "2027-02-01T00:00:00Z", valid_to: "2027-01-01T00:00:00Z" })).toMatchObject({ status: 400, body: { error: { code: "rate_card_invalid" } } });
   expect((await gateway.call("GET", "/v1/billing/rate-cards?org_id=org_x")).body).toEqual(before.body);
   expect(before.body.rate_cards.map((card: { org_id: string | null }) => card.org_id)).toEqual([null, "org_x"]);
+});
+
+test("an audit finds a planted missing row, and bills it when it is told to", async () => {
+  await insertSpendRows(gateway.database.db, [{ requestId: "msg_missed", orgId: "org_a", spendUsd: "0.07" }]);
+  const range = { from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" };
+
+  expect(await gateway.call("POST", "/v1/billing/audit", range)).toMatchObject({ status: 200, body: { missing_rows: 1, missing_usd: "0.07", healed_rows: 0, gaps: [{ org_id: "org_a", not_ingested: 1, examples: ["msg_missed"] }] } });
+  expect((await gateway.call("POST", "/v1/billing/audit", { ...range, heal: true })).body).toMatchObject({ missing_rows: 1, healed_rows: 1 });
+  expect((await gateway.call("POST", "/v1/billing/audit", range)).body).toMatchObject({ missing_rows: 0, gaps: [] });
+  expect(await gateway.call("POST", "/v1/billing/audit", { from: range.to, to: range.from })).toMatchObject({ status: 400, body: { error: { code: "invalid_request" } } });
+});
+
+test("a reconciliation is asked of the worker, for an org that there is", async () => {
+  expect(await gateway.call("POST", "/v1/billing/orgs/org_of_msg_1/reconcile")).toMatchObject({ status: 202, body: { org_id: "org_of_msg_1", requested: true } });
+  expect(await gateway.call("POST", "/v1/billing/orgs/org_none/reconcile")).toMatchObject({ status: 404, body: { error: { code: "billing_not_found" } } });
+  expect(await gateway.database.db.selectFrom("org_gates").select("org_id").where("reconcile_wanted_at", "is not", null).execute()).toEqual([{ org_id: "org_of_msg_1" }]);
 });

@@ -189,3 +189,36 @@ export const exportQuerySchema = z.object({
   from: instant.optional(),
   to: instant.optional(),
 });
+
+/** `POST /v1/billing/audit`: source against ledger by org and day. */
+export const auditRequestSchema = z.strictObject({
+  from: instant.describe("requests that began then or later"),
+  to: instant.describe("requests that began before; a few minutes back, or rows that wait are told as missing"),
+  heal: z.boolean().default(false).describe("bill what is missing, adjust amounts, put deleted events back"),
+});
+export const auditResultSchema = z.object({
+  audit_id: z.string(),
+  compared_rows: z.number().int(),
+  missing_rows: z.number().int().describe("before healing"),
+  missing_usd: usd,
+  healed_rows: z.number().int(),
+  gaps: z.array(
+    z.object({
+      org_id: z.string(),
+      day: z.string().describe("UTC, by the start of the requests"),
+      source_rows: z.number().int(),
+      source_usd: usd,
+      ledger_rows: z.number().int(),
+      ledger_usd: usd,
+      not_ingested: z.number().int(),
+      event_deleted: z.number().int(),
+      amount_differs: z.number().int(),
+      missing_usd: usd,
+      examples: z.array(z.string()).describe("request ids"),
+    }),
+  ),
+});
+export type AuditResponse = z.infer<typeof auditResultSchema>;
+
+/** 202 of `POST /v1/billing/orgs/{org_id}/reconcile`: the worker reads the org's balance at the sink within seconds. */
+export const reconcileRequestedSchema = z.object({ org_id: z.string(), requested: z.literal(true) });
