@@ -33,6 +33,7 @@ function statusText(report: OperatorStatus): string {
     ["organizations", `${report.balances.orgs}${Object.entries(report.balances.states).map(([state, orgs]) => `, ${orgs} ${state}`).join("")}`],
     ["drift in 24 h", `${report.balances.driftCredits} credits in ${report.balances.drifts} balances`],
     ["differs at the sink", Object.entries(report.findings).map(([kind, count]) => `${count} ${kind}`).join(", ") || "nothing"],
+    ["waiting orgs", `${report.attention.waitingOrgs} after a failed attempt, ${report.attention.openCircuits} sinks away, ${report.attention.unconfirmedBatches} deliveries without an amount`],
     ["Lags"],
     ["newest spend row", age(report.newestSourceRowSeconds)],
     ["requests in flight", `${report.attemptsInFlight}, the oldest ${age(report.oldestAttemptSeconds)}`],

@@ -163,3 +163,40 @@ export async function readOpenFindings(db: DatabaseExecutor): Promise<readonly F
   const result = await sql<FindingsRow>`select kind, count(*) as findings from delivery_findings where resolved_at is null group by kind order by kind`.execute(db);
   return result.rows;
 }
+
+export interface AttentionRow {
+  /** Orgs that wait after a failed attempt. */
+  readonly waiting_orgs: string;
+  /** Sinks that fail for everybody, the first of them, and for how long. */
+  readonly open_circuits: string;
+  readonly circuit_sink: string | null;
+  readonly circuit_error: string | null;
+  readonly circuit_seconds: string | null;
+  /** Delivered by proof of a refused duplicate; the sink stated no amount. */
+  readonly unconfirmed_batches: string;
+  readonly webhooks_pending: string;
+  readonly webhooks_dead: string;
+  readonly top_ups_in_review: string;
+  /** Of the second sink, where there is one. */
+  readonly shadow_differences: string;
+  readonly alerts: readonly { readonly kind: string; readonly message: string }[];
+}
+
+/** What waits beside the batches: sinks, orgs, webhooks, top-ups, alerts. */
+export async function readAttention(db: DatabaseExecutor): Promise<AttentionRow> {
+  const result = await sql<AttentionRow>`
+    with circuit as (select * from settlement_circuits order by opened_at limit 1)
+    select (select count(*) from settlement_org_backoff where retry_at > billing_now()) as waiting_orgs,
+      (select count(*) from settlement_circuits) as open_circuits,
+      (select sink from circuit) as circuit_sink, (select error_code from circuit) as circuit_error,
+      (select round(extract(epoch from billing_now() - opened_at)) from circuit) as circuit_seconds,
+      (select count(*) from settlement_batches where state = 'delivered' and deducted_credits is null) as unconfirmed_batches,
+      (select count(*) from webhook_events where state = 'pending') as webhooks_pending,
+      (select count(*) from webhook_events where state = 'dead') as webhooks_dead,
+      (select count(*) from top_ups where state = 'needs_review') as top_ups_in_review,
+      (select count(*) from sink_shadow_results where primary_outcome <> shadow_outcome or primary_credits is distinct from shadow_credits) as shadow_differences,
+      (select coalesce(json_agg(json_build_object('kind', kind, 'message', message) order by raised_at), '[]') from billing_alerts where cleared_at is null) as alerts`.execute(db);
+  const row = result.rows[0];
+  if (row === undefined) throw new Error("a select without from has one row");
+  return row;
+}

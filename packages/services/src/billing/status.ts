@@ -1,7 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { readPasses } from "./passes-db.ts";
-import { type BalancesRow, compareSourceWithLedger, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readSourceLag } from "./status-db.ts";
+import { type AttentionRow, type BalancesRow, compareSourceWithLedger, readAttention, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readSourceLag } from "./status-db.ts";
 import { type BillingStatus, getBillingStatus } from "./usage.ts";
 
 /** Rows of LiteLLM arrive up to minutes after their request; younger ones are waiting, older ones are overdue. */
@@ -45,6 +45,7 @@ export interface OperatorStatus extends BillingStatus {
   readonly balances: BalanceStatus;
   /** Open differences between our books and the sink's, by kind: `double_charge` and the like. */
   readonly findings: Readonly<Record<string, number>>;
+  readonly attention: Attention;
   /** What a person must look at, most serious first; empty = all is well. */
   readonly problems: readonly StatusProblem[];
 }
@@ -62,8 +63,25 @@ export interface BalanceStatus {
   readonly worst: { readonly orgId: string; readonly cause: string; readonly credits: DecimalText; readonly severity: string } | null;
 }
 
+/** What waits beside the batches. */
+export interface Attention {
+  /** Orgs that wait after a failed attempt. */
+  readonly waitingOrgs: number;
+  readonly openCircuits: number;
+  /** The sink that has failed for everybody for longest. */
+  readonly circuit: { readonly sink: string; readonly errorCode: string | null; readonly openSeconds: number } | null;
+  /** Delivered by proof of a refused duplicate; the sink stated no amount. Reconciling confirms them. */
+  readonly unconfirmedBatches: number;
+  readonly webhooksPending: number;
+  readonly webhooksDead: number;
+  readonly topUpsInReview: number;
+  readonly shadowDifferences: number;
+  /** Raised by the jobs, until the cause is gone. */
+  readonly alerts: readonly { readonly kind: string; readonly message: string }[];
+}
+
 export interface StatusProblem {
-  readonly code: "ledger_unbalanced" | "sink_differs" | "drift" | "overbilled" | "unbilled" | "dead" | "needs_reconcile" | "unapplied" | "parked" | "needs_review" | "late";
+  readonly code: "ledger_unbalanced" | "sink_differs" | "drift" | "overbilled" | "unbilled" | "dead" | "needs_reconcile" | "unapplied" | "parked" | "needs_review" | "alert" | "sink_away" | "top_up_review" | "webhook_dead" | "shadow_differs" | "late";
   readonly message: string;
 }
 
@@ -96,7 +114,7 @@ export async function checkCompleteness(db: DatabaseExecutor, options: { readonl
 
 /** Everything an operator asks first, in one answer. Read only; each part is one statement, so parts may be moments apart. */
 export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOptions = {}): Promise<OperatorStatus> {
-  const [billing, completeness, delivery, lag, passes, unbalanced, balances, findings] = await Promise.all([
+  const [billing, completeness, delivery, lag, passes, unbalanced, balances, findings, attention] = await Promise.all([
     getBillingStatus(db),
     checkCompleteness(db, options.from === undefined ? {} : { from: options.from }),
     readDelivery(db),
@@ -105,6 +123,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     readBrokenInvariants(db),
     readBalances(db),
     readOpenFindings(db),
+    readAttention(db),
   ]);
   const facts = {
     ...billing,
@@ -120,6 +139,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     passes: passes.map((pass) => ({ job: pass.job, ageMs: pass.age_ms })),
     unbalancedOrgs: unbalanced.map((row) => ({ orgId: row.org_id, differenceCredits: row.difference })),
     balances: balanceStatusOf(balances),
+    attention: attentionOf(attention),
     findings: Object.fromEntries(findings.map((row) => [row.kind, Number(row.findings)])),
   };
   return { ...facts, problems: problemsOf(facts, (options.lateAfterMs ?? 15 * 60 * 1_000) / 1_000) };
@@ -129,6 +149,20 @@ function balanceStatusOf(row: BalancesRow): BalanceStatus {
   const { worst_org: orgId, worst_cause: cause, worst_credits: credits, worst_severity: severity } = row;
   const worst = orgId === null || cause === null || credits === null || severity === null ? null : { orgId, cause, credits, severity };
   return { orgs: Number(row.orgs), states: row.states, lateOrgs: Number(row.late_orgs), drifts: Number(row.drifts), driftCredits: row.drift_credits, worst };
+}
+
+function attentionOf(row: AttentionRow): Attention {
+  return {
+    waitingOrgs: Number(row.waiting_orgs),
+    openCircuits: Number(row.open_circuits),
+    circuit: row.circuit_sink === null ? null : { sink: row.circuit_sink, errorCode: row.circuit_error, openSeconds: Number(row.circuit_seconds ?? 0) },
+    unconfirmedBatches: Number(row.unconfirmed_batches),
+    webhooksPending: Number(row.webhooks_pending),
+    webhooksDead: Number(row.webhooks_dead),
+    topUpsInReview: Number(row.top_ups_in_review),
+    shadowDifferences: Number(row.shadow_differences),
+    alerts: row.alerts,
+  };
 }
 
 const secondsOf = (text: string | null): number | null => (text === null ? null : Number(text));
@@ -151,6 +185,12 @@ function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: 
   add("parked", batches.parked.batches > 0 && `${inState("parked")} wait until what the sink names is corrected.`);
   const reviews = Object.entries(status.reviews).filter(([, rows]) => rows > 0);
   add("needs_review", reviews.length > 0 && `Spend rows need review: ${reviews.map(([reason, rows]) => `${rows} ${reason}`).join(", ")}.`);
+  const { attention } = status;
+  for (const { message } of attention.alerts) add("alert", message);
+  add("sink_away", attention.circuit !== null && `Sink ${attention.circuit.sink} has failed for everybody for ${attention.circuit.openSeconds} s (${attention.circuit.errorCode ?? "no code"}); it is probed by itself.`);
+  add("top_up_review", attention.topUpsInReview > 0 && `${attention.topUpsInReview} top-ups may have been paid without an answer; look at them at the sink.`);
+  add("webhook_dead", attention.webhooksDead > 0 && `${attention.webhooksDead} webhook events were given up.`);
+  add("shadow_differs", attention.shadowDifferences > 0 && `${attention.shadowDifferences} batches got another answer from the shadow sink.`);
   const late = Math.max(status.oldestUnsettledSeconds ?? 0, status.oldestUndeliveredSeconds ?? 0);
   add("late", late > lateAfterSeconds && `The oldest event that is not delivered waits for ${late} s.`);
   return problems;

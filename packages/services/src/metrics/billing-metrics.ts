@@ -1,7 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { readPasses } from "../billing/passes-db.ts";
 import { checkCompleteness } from "../billing/status.ts";
-import { readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readSourceLag } from "../billing/status-db.ts";
+import { type AttentionRow, readAttention, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readSourceLag } from "../billing/status-db.ts";
 import { getBillingStatus } from "../billing/usage.ts";
 
 /** What a metrics page takes: a gauge with its values. Amounts are decimal text. */
@@ -23,7 +23,7 @@ const gauges = (name: string, help: string, label: string, values: readonly (rea
 
 /** Lags and states: cheap enough for every scrape. No label names an organization. Every age is 0 when nothing waits. */
 export async function collectBillingLags(db: DatabaseExecutor): Promise<readonly BillingMetric[]> {
-  const [status, delivery, lag, passes] = await Promise.all([getBillingStatus(db), readDelivery(db), readSourceLag(db), readPasses(db)]);
+  const [status, delivery, lag, passes, attention] = await Promise.all([getBillingStatus(db), readDelivery(db), readSourceLag(db), readPasses(db), readAttention(db)]);
   const states = Object.entries(status.batches);
   return [
     gauge("open_events", "Events in no batch yet.", status.openEvents),
@@ -37,10 +37,24 @@ export async function collectBillingLags(db: DatabaseExecutor): Promise<readonly
     gauges("reviews", "Spend rows that cannot be billed as they are, by reason.", "reason", Object.entries(status.reviews)),
     gauge("oldest_unsettled_seconds", "Age of the oldest event that is not delivered.", status.oldestUnsettledSeconds ?? 0),
     gauge("oldest_undelivered_seconds", "Time since the oldest undelivered batch was sealed.", delivery.oldest_undelivered_seconds ?? 0),
+    ...attentionMetrics(attention),
     gauge("newest_spend_row_seconds", "Age of the newest spend row; absent before the first.", lag.newest_row_seconds),
     gauge("requests_in_flight", "Requests that may have reached a provider and have no spend row yet.", lag.attempts_in_flight),
     gauge("oldest_request_in_flight_seconds", "Age of the oldest of them.", lag.oldest_attempt_seconds ?? 0),
     gauges("pass_age_seconds", "Time since the last success of each job of the worker.", "job", passes.map((pass) => [pass.job, Math.round(pass.age_ms / 1_000)])),
+  ];
+}
+
+function attentionMetrics(attention: AttentionRow): readonly BillingMetric[] {
+  return [
+    gauge("waiting_orgs", "Organizations that wait after a failed attempt.", attention.waiting_orgs),
+    gauge("open_circuits", "Sinks that fail for everybody.", attention.open_circuits),
+    gauge("unconfirmed_batches", "Delivered by proof of a refused duplicate, without an amount from the sink.", attention.unconfirmed_batches),
+    gauge("webhooks_pending", "Webhook events that wait.", attention.webhooks_pending),
+    gauge("webhooks_dead", "Webhook events that were given up.", attention.webhooks_dead),
+    gauge("top_ups_in_review", "Top-ups that may have been paid without an answer.", attention.top_ups_in_review),
+    gauge("shadow_differences", "Batches that got another answer from the shadow sink.", attention.shadow_differences),
+    gauge("alerts", "Alerts that the jobs raised and nobody cleared.", attention.alerts.length),
   ];
 }
 

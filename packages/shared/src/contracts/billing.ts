@@ -46,6 +46,17 @@ export const operatorStatusSchema = billingStatusSchema.extend({
     drift_credits: credits,
     worst: z.object({ org_id: z.string(), cause: z.string(), credits, severity: z.string() }).nullable(),
   }),
+  attention: z.object({
+    waiting_orgs: z.number().int().describe("after a failed attempt"),
+    open_circuits: z.number().int().describe("sinks that fail for everybody"),
+    circuit: z.object({ sink: z.string(), error_code: z.string().nullable(), open_seconds: z.number() }).nullable(),
+    unconfirmed_batches: z.number().int(),
+    webhooks_pending: z.number().int(),
+    webhooks_dead: z.number().int(),
+    top_ups_in_review: z.number().int(),
+    shadow_differences: z.number().int(),
+    alerts: z.array(z.object({ kind: z.string(), message: z.string() })),
+  }),
   findings: z.record(z.string(), z.number().int()).describe("open differences between our books and the sink's, by kind"),
   problems: z.array(z.object({ code: z.string(), message: z.string() })).describe("what a person must look at; empty when all is well"),
 });
