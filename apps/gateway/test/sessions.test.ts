@@ -24,7 +24,7 @@ const PROXY_CLIENT_TRIES = 3;
 const always = <Fault>(fault: Fault): Fault[] => Array.from({ length: 20 }, () => fault);
 
 async function bill(sessionId: string, spendUsd: string): Promise<void> {
-  await gateway.database.db
+  const event = await gateway.database.db
     .insertInto("billing_events")
     .values({
       idempotency_key: "llm:billed",
@@ -40,7 +40,9 @@ async function bill(sessionId: string, spendUsd: string): Promise<void> {
       credits: multiplyDecimals(spendUsd, "300"),
       occurred_at: new Date(),
     })
-    .execute();
+    .returning(["event_id", "recorded_at"])
+    .executeTakeFirstOrThrow();
+  await gateway.database.db.insertInto("billing_event_keys").values({ idempotency_key: "llm:billed", ...event }).execute();
 }
 
 async function spend(sessionId: string, requestId: string, spendUsd: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { closedPort, startWorkerProcess, waitUntil, type WorkerProcess } from "./worker-process.ts";
 
@@ -93,4 +94,23 @@ it("says that the migrations were not applied", async () => {
 
 it("says that Redis cannot be reached", async () => {
   await expect(startWorkerProcess({ ...environment(), REDIS_URL: `redis://127.0.0.1:${autumnPort}` })).rejects.toThrow(/Redis cannot be reached.*REDIS_URL/s);
+});
+
+it("bills over LiteLLM's REST API where its database is out of reach", async () => {
+  const litellm = await startLiteLLMStandIn();
+  const startTime = new Date(Date.now() - 60_000).toISOString();
+  litellm.spendRows.push({ request_id: "over_rest", call_type: "anthropic_messages", api_key: "hash", team_id: "org_rest", user: "session_rest", model: "m", prompt_tokens: 1, completion_tokens: 1, total_tokens: 2, startTime, endTime: startTime, spend: "0.1" });
+  try {
+    await start({ SPEND_SOURCE: "rest", LLM_PROXY_URL: litellm.url, LLM_PROXY_MASTER_KEY: litellm.masterKey });
+
+    const events = await waitUntil(
+      () => database.db.selectFrom("billing_events").select(["org_id", "session_id", "credits", "rate_card_id"]).where("request_id", "=", "over_rest").execute(),
+      (rows) => rows.length > 0,
+    );
+
+    expect(events).toMatchObject([{ org_id: "org_rest", session_id: "session_rest", credits: "30.0" }]);
+    expect(events[0]?.rate_card_id).not.toBeNull();
+  } finally {
+    await litellm.stop();
+  }
 });

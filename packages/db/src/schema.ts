@@ -195,8 +195,8 @@ export interface BillingEventKeyTable {
   idempotency_key: string;
   event_id: string;
   recorded_at: Instant;
-  source_start: Instant | null;
-  source_spend: Amount | null;
+  source_start: ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
+  source_spend: ColumnType<string | null, string | null | undefined, string | null>;
   adjustment_count: Generated<number>;
 }
 

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { answerSpendLogs, type ServedSpendRow, type SpendLogsQuirks } from "./litellm-spend-logs.ts";
 import { durationPattern, generateKeyRequestSchema, keyAliasPattern, updateKeyRequestSchema } from "@proliferate/shared/contracts";
 
 /**
@@ -17,6 +18,8 @@ export interface LiteLLMStandIn {
   /** Key rows by hash. A deleted key is gone. */
   readonly keys: ReadonlyMap<string, KeyRow>;
   readonly teams: ReadonlySet<string>;
+  /** What `GET /spend/logs/v2` serves; the test fills it. */
+  readonly spendRows: ServedSpendRow[];
   /** The next requests for this path meet these faults, one each, in this order. */
   failNext(path: string, ...faults: readonly Fault[]): void;
   /** True when the key exists, is not blocked and has not expired: what the data plane would ask. */
@@ -36,6 +39,7 @@ export interface LiteLLMStandInOptions {
   readonly checksTeamAtMint?: boolean;
   /** How `/key/list` matches `user_id`. Default exact. */
   readonly userFilter?: "exact" | "partial";
+  readonly spendLogs?: SpendLogsQuirks;
 }
 
 export interface RecordedRequest {
@@ -79,6 +83,7 @@ export async function startLiteLLMStandIn(options: LiteLLMStandInOptions = {}): 
   const store: Store = { keys: new Map(), teams: new Set(), options };
   const requests: RecordedRequest[] = [];
   const faults = new Map<string, Fault[]>();
+  const spendRows: ServedSpendRow[] = [];
 
   const server = createServer((request, response) => {
     void handle(request, response).catch((error: unknown) => response.destroy(error instanceof Error ? error : undefined));
@@ -91,6 +96,10 @@ export async function startLiteLLMStandIn(options: LiteLLMStandInOptions = {}): 
     const fault = faults.get(url.pathname)?.shift();
     if (fault && !("applied" in fault && fault.applied)) return misbehave(response, fault);
     const open = url.pathname.startsWith("/health/");
+    if (url.pathname === "/spend/logs/v2" && request.headers.authorization === `Bearer ${masterKey}`) {
+      const page = answerSpendLogs(spendRows, recorded.query, options.spendLogs);
+      return send(response, page.status, page.text);
+    }
     const answer = open || request.headers.authorization === `Bearer ${masterKey}` ? route(store, recorded) : wrongMasterKey(request);
     if (fault) return misbehave(response, fault);
     send(response, answer.status, JSON.stringify(answer.body));
@@ -103,6 +112,7 @@ export async function startLiteLLMStandIn(options: LiteLLMStandInOptions = {}): 
     requests,
     keys: store.keys,
     teams: store.teams,
+    spendRows,
     failNext: (path, ...next) => void faults.set(path, [...(faults.get(path) ?? []), ...next]),
     accepts(key) {
       const row = store.keys.get(hashOf(key));
@@ -113,6 +123,7 @@ export async function startLiteLLMStandIn(options: LiteLLMStandInOptions = {}): 
       faults.clear();
       store.keys.clear();
       store.teams.clear();
+      spendRows.length = 0;
     },
     stop: () =>
       new Promise((done) => {

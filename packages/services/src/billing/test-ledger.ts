@@ -72,3 +72,15 @@ export async function checkInvariant(db: DatabaseExecutor): Promise<void> {
   const result = await sql<Record<string, unknown>>`select * from billing_invariant where difference <> 0 or difference is null`.execute(db);
   if (result.rows.length > 0) throw new Error(`The ledger is not what the source says: ${JSON.stringify(result.rows)}`);
 }
+
+/** Events, accounts and reviews, without the times at which they were recorded. */
+export async function dumpBilling(db: DatabaseExecutor): Promise<string> {
+  const result = await sql<{ line: string }>`
+    select line from (
+      select 1 as part, concat_ws(' ', event_id, idempotency_key, org_id, event_type, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
+        spend_usd, markup, credits_per_usd, credits, occurred_at) as line from billing_events
+      union all select 2, concat_ws(' ', org_id, carry_credits, balance_credits) from billing_accounts
+      union all select 3, concat_ws(' ', review_key, request_id, reason, spend_usd, model, occurred_at, org_id, key_hash, resolution) from spend_reviews
+    ) lines order by part, line`.execute(db);
+  return result.rows.map((row) => row.line).join("\n");
+}
