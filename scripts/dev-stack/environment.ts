@@ -17,6 +17,7 @@ export const DEV_STACK_ENVIRONMENT = {
   AUTUMN_API_KEY: z.string().optional().describe("Autumn secret key; unset: a local emulator."),
   AUTUMN_API_URL: httpUrl.optional().describe("Where Autumn is. Default: its public API."),
   NGROK_AUTHTOKEN: z.string().optional().describe("Opens a public tunnel to the data plane (never to management)."),
+  BILLING_GATE: z.enum(["off", "enforce"]).optional().describe("Whether sessions start only for organizations with credits. Default: enforce."),
   LLM_PROXY_PORT: portNumber.default(4000).describe("Port of the data plane. Default: 4000."),
   LLM_PROXY_ADMIN_PORT: portNumber.default(4001).describe("Port of the management API. Default: 4001."),
   GATEWAY_PORT: portNumber.default(8787).describe("Port of the gateway. Default: 8787."),

@@ -124,9 +124,10 @@ export class StackStarter {
       AUTUMN_EMULATOR_SECRET_KEY: STAND_IN_AUTUMN_KEY,
       AUTUMN_EMULATOR_STATE_FILE: this.#state.file("autumn.jsonl"),
       AUTUMN_EMULATOR_CUSTOMERS: `${this.#environment.DEV_ORG_ID}=10000`,
+      AUTUMN_EMULATOR_NEW_CUSTOMER_CREDITS: "10000",
     });
     const url = `http://127.0.0.1:${ports["autumn"]}`;
-    this.#screen.part("autumn", `local Autumn emulator at ${url} (unset: AUTUMN_API_KEY); ${this.#environment.DEV_ORG_ID} was granted 10000 credits`, "stand-in");
+    this.#screen.part("autumn", `local Autumn emulator at ${url} (unset: AUTUMN_API_KEY); each new organization is granted 10000 credits`, "stand-in");
     return { apiKey: STAND_IN_AUTUMN_KEY, url, isStandIn: true };
   }
 
@@ -154,7 +155,8 @@ export class StackStarter {
 
   async #startGateway(database: Record<string, string>, proxy: Record<string, string>): Promise<{ gatewayUrl: string; gatewayToken: string }> {
     const { gatewayToken } = this.#state.secrets;
-    const ports = await this.#startChild("gateway", "apps/gateway/src/main.ts", { ...database, ...proxy, GATEWAY_API_TOKEN: gatewayToken, GATEWAY_PORT: String(this.#environment.GATEWAY_PORT) });
+    const { BILLING_GATE = "enforce", GATEWAY_PORT } = this.#environment;
+    const ports = await this.#startChild("gateway", "apps/gateway/src/main.ts", { ...database, ...proxy, BILLING_GATE, GATEWAY_API_TOKEN: gatewayToken, GATEWAY_PORT: String(GATEWAY_PORT) });
     const gatewayUrl = `http://127.0.0.1:${ports["gateway"]}`;
     this.#screen.part("gateway", `${gatewayUrl} (API: ${gatewayUrl}/openapi.json)`);
     return { gatewayUrl, gatewayToken };
@@ -171,6 +173,8 @@ export class StackStarter {
       WORKER_PORT: String(WORKER_PORT),
       LLM_SYNC_INTERVAL_MS: String(SYNC_INTERVAL_MS),
       OUTBOX_INTERVAL_MS: String(OUTBOX_INTERVAL_MS),
+      GATE_INTERVAL_MS: String(SYNC_INTERVAL_MS),
+      BALANCE_INTERVAL_MS: String(SYNC_INTERVAL_MS),
     });
     const queue = REDIS_URL ? "queue on Redis" : "queue in PostgreSQL";
     this.#screen.part("worker", `http://127.0.0.1:${ports["worker"]}/status (${queue}; sync every ${SYNC_INTERVAL_MS / 1_000} s, outbox every ${OUTBOX_INTERVAL_MS / 1_000} s here)`);

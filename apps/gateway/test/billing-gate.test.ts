@@ -98,22 +98,25 @@ const budgetOf = async (sessionId: string): Promise<number> => {
   return Number(key?.max_budget);
 };
 
-test("an org is refused until its first balance is read, which its first try asks for; then its key gets a share of what the balance is worth", async () => {
+test("an org's first session waits for its first balance, and its key gets a share of what that is worth", async () => {
   autumn.grant("org_first", "3000");
-  const refused = await start("org_first", "first_1");
-  expect(refused.status).toBe(409);
-  expect(refused.body.error).toMatchObject({ code: "billing_not_configured" });
-  expect((await gateway.call("GET", "/v1/sessions/first_1")).status).toBe(404);
-
-  const started = await until(() => start("org_first", "first_1"), (answer) => answer.status === 201);
+  const started = await start("org_first", "first_1");
+  expect(started.status).toBe(201);
   expect(await ask(started.body.environment)).toBe(200);
   // 3000 credits are 10 USD: half of what is left is the only key's, on top of what it spent; half is kept for the next session.
   await until(() => budgetOf("first_1"), (budget) => budget > 5 && budget < 5.01);
 });
 
+test("an org that Autumn does not know is refused with what has to be done, and leaves no session", async () => {
+  const refused = await start("org_nobody", "nobody_1");
+  expect([refused.status, refused.body.error.code]).toEqual([409, "billing_not_configured"]);
+  expect(refused.body.error.message).toContain("customer org_nobody");
+  expect((await gateway.call("GET", "/v1/sessions/nobody_1")).status).toBe(404);
+});
+
 test("a key is blocked when its org has used up its credits and its overdraft, and works again once there are credits", async () => {
   autumn.grant("org_spent", "3000");
-  const started = await until(() => start("org_spent", "spent_1"), (answer) => answer.status === 201);
+  const started = await start("org_spent", "spent_1");
   const { environment } = started.body;
   expect(await ask(environment)).toBe(200);
 
@@ -134,7 +137,7 @@ test("a key is blocked when its org has used up its credits and its overdraft, a
 test("twenty starts at once stay within the limit of sessions, and ending one makes room for another", async () => {
   autumn.grant("org_limited", "30000");
   await changeOrgSettings(database.db, "org_limited", { maxSessions: 3 });
-  await until(() => start("org_limited", "limited_0"), (answer) => answer.status === 201);
+  await start("org_limited", "limited_0");
   const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => start("org_limited", `limited_${n + 1}`)));
   expect(answers.filter((answer) => answer.status === 201)).toHaveLength(2);
   expect(answers.filter((answer) => answer.body.error?.code === "concurrent_session_limit")).toHaveLength(18);

@@ -4,6 +4,7 @@ import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { sealOpenEvents, settle } from "../billing/settlement.ts";
 import type { SettlementSink } from "../billing/sink.ts";
+import { syncSpend } from "../billing/spend-sync.ts";
 import { readGate } from "../billing-gate/db.ts";
 import { listOrgsToReconcile, readReconciliations } from "./db.ts";
 import { reconcileBalances, reconcileDueOrgs, requestReconcile } from "./reconcile-balance.ts";
@@ -55,6 +56,19 @@ test("usage is taken from the balance in the transaction that puts it on the led
   await spend(database.db, { orgId, usd: "0.123456" });
 
   expect(await balanceOf(database.db, orgId)).toBe("962.9632");
+});
+
+test("defect 08 double charge after a crash: there is no compute here, and usage is named by its request, not by when it was read, so a pass that dies and is repeated takes nothing twice", async () => {
+  remote.grant(orgId, "1000");
+  await remote.reconcile(database.db, orgId);
+  await insertSpend(database.db, { orgId, usd: "0.1" });
+  const crash = (): void => {
+    throw new Error("crash");
+  };
+  await expect(syncSpend(database.db, { rate: RATE, onStep: crash })).rejects.toThrow("crash");
+  await Promise.all([syncSpend(database.db, { rate: RATE }), syncSpend(database.db, { rate: RATE })]);
+
+  expect(await balanceOf(database.db, orgId)).toBe("970");
 });
 
 test("defect 09 reconcile erases pending usage: what was not delivered yet stays subtracted, open, sealed or parked", async () => {

@@ -1,7 +1,8 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
-import { AppError } from "@proliferate/shared/errors";
+import { AppError, isAppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
-import { ensureOrg } from "../billing-gate/db.ts";
+import { ensureOrg, readGate } from "../billing-gate/db.ts";
 import { findRefusal, moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "../sessions/db.ts";
 import type { SessionAdmission } from "../sessions/session-admission.ts";
@@ -50,14 +51,39 @@ export async function cancelAdmission(db: DatabaseClient, sessionId: string, key
   await deleteReservation(db, sessionId, keyGeneration);
 }
 
-/** The gate and the reservations, as sessions use them. */
-export function createSessionAdmission(db: DatabaseClient): SessionAdmission {
+/** How long an org's first session waits for the worker to read its first balance. */
+const FIRST_BALANCE_TIMEOUT_MS = 5_000;
+const FIRST_BALANCE_POLL_MS = 100;
+
+/**
+ * The gate and the reservations, as sessions use them. The first session of an org that nobody has asked the sink about
+ * waits up to `firstBalanceTimeoutMs` (default 5 s) for its balance; then the refusal stands.
+ */
+export function createSessionAdmission(db: DatabaseClient, { firstBalanceTimeoutMs = FIRST_BALANCE_TIMEOUT_MS } = {}): SessionAdmission {
   return {
-    admit: (request) => admitSession(db, request),
+    admit: async (request) => {
+      try {
+        return await admitSession(db, request);
+      } catch (error) {
+        if (!isAppError(error, "billing_not_configured") || !(await awaitFirstBalance(db, request.orgId, firstBalanceTimeoutMs))) throw error;
+        return admitSession(db, request);
+      }
+    },
     confirm: (key) => confirmAdmission(db, key),
     cancel: (sessionId, keyGeneration) => cancelAdmission(db, sessionId, keyGeneration),
     release: (sessionId) => releaseSession(db, sessionId),
   };
+}
+
+/** True once the sink was asked about the org, false when it knows none, or nobody asked in time. */
+async function awaitFirstBalance(db: DatabaseClient, orgId: string, timeoutMs: number): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const gate = await readGate(db, orgId);
+    if (gate?.reconciled_at) return true;
+    if ((gate?.reconcile_problem ?? null) !== null || performance.now() >= deadline) return false;
+    await delay(FIRST_BALANCE_POLL_MS);
+  }
 }
 
 /** Releases all that a session holds but what is still under way. To be called after its keys were revoked. Idempotent. */

@@ -18,6 +18,8 @@ export interface AutumnEmulatorOptions {
   readonly secretKey?: string;
   /** The organization's features. Default `["credits"]`. */
   readonly features?: readonly string[];
+  /** Every customer that is asked for exists and was granted this much, as where a plan is enabled for all; default: none is made up. */
+  readonly newCustomerCredits?: DecimalText;
   /** The newest API version that is served. Default 2.4.0. */
   readonly maxApiVersion?: string;
   /** Keeps everything in this file over restarts, kill -9 included. Default: only in memory. */
@@ -236,6 +238,7 @@ class Emulator {
     const { idempotency_key: bodyKey } = call.body;
     const keys = [call.method === "POST" ? call.idempotencyKey : undefined, isTrack && typeof bodyKey === "string" ? `track:${bodyKey}` : undefined];
     const claimed: string[] = [];
+    this.#welcome(call.customerId);
     try {
       for (const key of fault?.kind === "key_store_down" ? [] : keys) {
         if (key === undefined) continue;
@@ -249,6 +252,12 @@ class Emulator {
       if (error instanceof AutumnError && error.status !== 409) for (const key of claimed) this.#keys.release(key);
       throw error;
     }
+  }
+
+  #welcome(customerId: string | undefined): void {
+    const { newCustomerCredits } = this.#options;
+    if (newCustomerCredits === undefined || customerId === undefined || this.#ledger.customers.has(customerId)) return;
+    if (LEGAL_CUSTOMER_ID.test(customerId)) this.grant(customerId, newCustomerCredits);
   }
 
   #takeFault(call: AutumnCall): AutumnFault | undefined {
@@ -286,6 +295,8 @@ class Emulator {
 
 /** Thrown where the server dies: the connection is reset and the keys stay claimed. */
 const RESET = Symbol("reset");
+
+const LEGAL_CUSTOMER_ID = /^[A-Za-z0-9_:-]+$/;
 
 const TRACK_PATHS = new Set(["POST /v1/balances.track", "POST /v1/track", "POST /v1/events"]);
 
