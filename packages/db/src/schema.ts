@@ -1,6 +1,7 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type { Amount, AmountWithDefault, BigInteger, Instant, InstantWithDefault, Json } from "./column-types.ts";
 import type { BalanceReconciliationTable, KeyReservationTable, OrgGateTable, TopUpPolicyTable, TopUpTable, WebhookEventTable } from "./gate-tables.ts";
+import type { GatewaySessionTable, SessionEventTable, SessionRequestTable } from "./session-tables.ts";
 import type {
   DeliveryFindingTable,
   SettlementCircuitTable,
@@ -259,7 +260,6 @@ export interface CompletenessAuditTable {
 
 export type SpendReviewReason =
   | "no_org"
-  | "unknown_org"
   | "no_request_id"
   | "bad_spend"
   | "recycled_id"
@@ -288,24 +288,6 @@ export interface SpendReviewTable {
 export interface WorkerPassTable {
   job: string;
   succeeded_at: InstantWithDefault;
-}
-
-export interface GatewaySessionTable {
-  session_id: string;
-  session_number: ColumnType<string, never, never>;
-  org_id: string;
-  user_id: string | null;
-  state: Generated<"starting" | "active" | "ending" | "ended">;
-  key_generation: Generated<number>;
-  model: string;
-  models: Generated<string[]>;
-  key_hash: string | null;
-  key_alias: string | null;
-  max_budget_usd: Amount | null;
-  expires_at: Instant | null;
-  metadata: Json;
-  created_at: InstantWithDefault;
-  ended_at: Instant | null;
 }
 
 /** Every table the product's statements name. The first three are LiteLLM's, in its own schema. */
@@ -337,6 +319,8 @@ export interface Database {
   spend_reviews: SpendReviewTable;
   worker_passes: WorkerPassTable;
   gateway_sessions: GatewaySessionTable;
+  session_events: SessionEventTable;
+  session_requests: SessionRequestTable;
   org_gates: OrgGateTable;
   balance_reconciliations: BalanceReconciliationTable;
   key_reservations: KeyReservationTable;

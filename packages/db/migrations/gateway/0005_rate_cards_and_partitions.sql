@@ -153,7 +153,7 @@ create table retired_event_sums (
 -- A review keeps all that billing needs, so that it can be settled after the source has deleted its row.
 alter table spend_reviews drop constraint spend_reviews_reason_check;
 alter table spend_reviews add constraint spend_reviews_reason_check
-  check (reason in ('no_org', 'unknown_org', 'no_request_id', 'bad_spend', 'recycled_id', 'unlinked_refund', 'excess_refund', 'zero_price'));
+  check (reason in ('no_org', 'no_request_id', 'bad_spend', 'recycled_id', 'unlinked_refund', 'excess_refund', 'zero_price'));
 alter table spend_reviews
   add column org_id text,
   add column session_id text,

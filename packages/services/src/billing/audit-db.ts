@@ -2,7 +2,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
 import type { RateCard } from "./credits.ts";
-import { IS_CORRECTION, JOIN_OWNER, REVIEW_REASON } from "./source-rows.ts";
+import { IS_CORRECTION, JOIN_OWNER, REVIEW_REASON } from "./source-rows-db.ts";
 
 /** By the start of the request; `from` inclusive, `to` exclusive. */
 export interface AuditRange {

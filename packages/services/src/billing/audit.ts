@@ -4,7 +4,7 @@ import { addDecimals, CREDITS_PER_USD, type DecimalText } from "@proliferate/sha
 import { type AuditRange, countSourceRows, type GapRow, readBillingNow, readGaps, recordAudit, restoreDeletedEvents } from "./audit-db.ts";
 import type { RateCard } from "./credits.ts";
 import { lockIngest } from "./db.ts";
-import { raiseAlert } from "./retention-db.ts";
+import { clearAlert, raiseAlert, readOpenAlerts } from "./retention-db.ts";
 import { syncSpendRange } from "./spend-sync.ts";
 
 export interface AuditOptions extends AuditRange {
@@ -25,12 +25,13 @@ export interface AuditResult {
   readonly healedRows: number;
 }
 
+const DAY_MS = 24 * 60 * 60 * 1_000;
 /** As the environment's default; only rows from before the first rate card meet it. */
 const FALLBACK_RATE: RateCard = { markup: "3", creditsPerUsd: CREDITS_PER_USD };
 
 /**
  * Compares each spend row that began in the range with its event, by org and day, and keeps the outcome. What is found after
- * healing stands as an alert. Idempotent; may run beside the sync, whose rows of the moment it may tell as missing: let `to`
+ * healing stands as an alert, until an audit finds it gone. Idempotent; may run beside the sync, whose rows of the moment it may tell as missing: let `to`
  * lie a few minutes back. Throws `invalid_request` for a range that is empty or no range.
  */
 export async function auditCompleteness(db: DatabaseClient, options: AuditOptions): Promise<AuditResult> {
@@ -47,6 +48,7 @@ export async function auditCompleteness(db: DatabaseClient, options: AuditOption
   const found = { comparedRows: await countSourceRows(db, range), missingRows, missingUsd: addDecimals("0", ...gaps.map((gap) => gap.missing_usd)), healedRows: missingRows - countMissing(rest) };
   const auditId = await recordAudit(db, { ...range, startedAt, ...found, gaps: gaps.length });
   for (const gap of rest) await reportGap(db, gap);
+  await clearClosedGaps(db);
   return { auditId, ...found, comparedRows: Number.parseInt(found.comparedRows, 10), gaps };
 }
 
@@ -62,7 +64,22 @@ async function reportGap(db: DatabaseClient, gap: GapRow): Promise<void> {
   const rows = gap.not_ingested + gap.event_deleted + gap.amount_differs;
   const message = `${rows} spend rows of organization ${JSON.stringify(gap.org_id)} on ${gap.day} are not in the ledger as the source has them: ${gap.missing_usd} USD.`;
   const facts = { orgId: gap.org_id, day: gap.day, missingUsd: gap.missing_usd, example: gap.examples[0] ?? "" };
-  await raiseAlert(db, { key: `ledger_gap:${gap.org_id}:${gap.day}`, kind: "ledger_gap", message, facts });
+  await raiseAlert(db, { key: gapKey(gap), kind: "ledger_gap", message, facts });
+}
+
+/** Looks at the whole day of each gap that was told before, and clears those that are no more. */
+async function clearClosedGaps(db: DatabaseClient): Promise<void> {
+  const told = (await readOpenAlerts(db)).filter((alert) => alert.kind === "ledger_gap");
+  for (const day of new Set(told.map((alert) => `${alert.facts["day"]}`))) {
+    const from = new Date(`${day}T00:00:00Z`);
+    const gaps = await readGaps(db, { from, to: new Date(from.getTime() + DAY_MS) });
+    const open = new Set(gaps.map(gapKey));
+    for (const alert of told) if (alert.facts["day"] === day && !open.has(alert.key)) await clearAlert(db, alert.key);
+  }
+}
+
+function gapKey(gap: GapRow): string {
+  return `ledger_gap:${gap.org_id}:${gap.day}`;
 }
 
 function countMissing(gaps: readonly GapRow[]): number {

@@ -1,7 +1,7 @@
 /** Statements on what the source says differently after it was billed. An event is never rewritten: an adjustment is added. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
-import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, KEY_START, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows.ts";
+import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, KEY_START, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows-db.ts";
 
 export interface SourceDifferences {
   /** Rows that look as if nothing was billed for them; a used id of another time is among them. */

@@ -5,7 +5,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
 import type { RateCard } from "./credits.ts";
-import { HAS_NO_EVENT, hasNoEventWithin, IS_CORRECTION, isWithin, JOIN_OWNER, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows.ts";
+import { HAS_NO_EVENT, hasNoEventWithin, IS_CORRECTION, isWithin, JOIN_OWNER, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows-db.ts";
 
 /** Any constant will do; it only has to be ours and nobody else's. */
 const INGEST_LOCK = 7_031_002;

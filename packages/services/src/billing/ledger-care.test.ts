@@ -41,6 +41,7 @@ describe("the completeness audit", () => {
     expect(await readOpenAlerts(database.db)).toMatchObject([{ kind: "ledger_gap", facts: { orgId: "org_gap", missingUsd: "0.071" } }]);
     expect(await audit(true)).toMatchObject({ missingRows: 2, healedRows: 2 });
     expect(await audit()).toMatchObject({ gaps: [], missingRows: 0 });
+    expect(await readOpenAlerts(database.db)).toEqual([]);
     await checkInvariant(database.db);
   });
 

@@ -16,7 +16,7 @@ afterAll(() => database.drop());
 
 /** From the spend row to the sealed batch; what a sink's wire wants is the sink's affair. */
 const FOLDER = new URL("./", import.meta.url);
-const MONEY_PATHS = /^(credits|db|source-rows|spend-sync|corrections-db|reviews|reviews-db|rate-cards|rate-cards-db|audit|audit-db|retention|retention-db|spend-import|spend-import-db|litellm-spend-api|settlement-db)\.ts$/;
+const MONEY_PATHS = /^(credits|db|source-rows-db|spend-sync|corrections-db|reviews|reviews-db|rate-cards|rate-cards-db|audit|audit-db|retention|retention-db|spend-import|spend-import-db|litellm-spend-api|settlement-db)\.ts$/;
 /** Of counts, which are no money. */
 const COUNTS = [/Number\(result\.numAffectedRows \?\? 0n\)/g, /Number\.parseInt\(row\.events, 10\)/g, /Number\.parseInt\(found\.comparedRows, 10\)/g, /Number\.parseInt\(`\$\{body\.total\}`, 10\)/g, /Number\.(NaN|NEGATIVE_INFINITY|isNaN)/g];
 

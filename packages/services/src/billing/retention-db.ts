@@ -91,11 +91,12 @@ export interface BillingAlert {
   readonly facts: Readonly<Record<string, string | number>>;
 }
 
-/** Raises an alert, once. Returns false when it stands already. */
+/** Raises an alert, once; again when it was cleared since. Returns false when it stands already. */
 export async function raiseAlert(db: DatabaseExecutor, alert: BillingAlert): Promise<boolean> {
   const result = await sql`
     insert into billing_alerts (alert_key, kind, message, facts) values (${alert.key}, ${alert.kind}, ${alert.message}, ${JSON.stringify(alert.facts)}::jsonb)
-    on conflict (alert_key) do nothing`.execute(db);
+    on conflict (alert_key) do update set message = excluded.message, facts = excluded.facts, raised_at = excluded.raised_at, cleared_at = null
+    where billing_alerts.cleared_at is not null`.execute(db);
   return (result.numAffectedRows ?? 0n) > 0n;
 }
 

@@ -2,7 +2,7 @@
 import type { DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
 import type { RateCard } from "./credits.ts";
-import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows.ts";
+import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows-db.ts";
 
 /** Puts spend rows that cannot be billed on record with the reason, once each. Returns how many are new. Idempotent. */
 export async function quarantineSpendRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<number> {

@@ -7,7 +7,7 @@ import { areRequestIdsUnique, findChunkEnd, type IngestChunk, ingestSpendRows, l
 import { quarantineSpendRows, resolveReviews } from "./reviews-db.ts";
 import { watchSourceRetention } from "./retention.ts";
 import { readOldestStart, writeSourceMark } from "./retention-db.ts";
-import type { SourceRange } from "./source-rows.ts";
+import type { SourceRange } from "./source-rows-db.ts";
 
 export interface SpendSyncOptions {
   /** Of rows that no rate card covers. */

@@ -1,7 +1,7 @@
 /** Statements behind `billing status` and the metrics: what is behind, what rests, and whether source and ledger agree. Read only. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
-import { IS_CORRECTION, ROW_HASH } from "./source-rows.ts";
+import { IS_CORRECTION, ROW_HASH } from "./source-rows-db.ts";
 
 export interface CompletenessRow {
   readonly source_rows: string;

@@ -187,7 +187,7 @@ export interface BillingStatus {
 }
 
 const STATES = ["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead", "shortfall"] as const satisfies readonly SettlementState[];
-const REASONS = ["no_org", "unknown_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price"] as const satisfies readonly SpendReviewReason[];
+const REASONS = ["no_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price"] as const satisfies readonly SpendReviewReason[];
 
 /** Where every credit of the deployment is now. Read only. */
 export async function getBillingStatus(db: DatabaseExecutor): Promise<BillingStatus> {
