@@ -10,21 +10,24 @@ import type { TopUpProvider } from "@proliferate/services/top-up/top-up-provider
 import { insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
 import { createLLMProxyClient, type LLMProxyConfig } from "@proliferate/shared";
 
-export interface BalanceWorkerDeps {
+export interface GateWorkerDeps {
   readonly db: DatabaseClient;
   readonly rate: RateCard;
-  readonly remote: RemoteBalances;
-  readonly topUps: TopUpProvider;
   /** Absent where the worker was not told about the LLM proxy: keys then keep the budget that they were minted with. */
   readonly keys: KeyControl | undefined;
   readonly onProblem: (event: string, facts: Readonly<Record<string, unknown>>) => void;
+}
+
+export interface BalanceWorkerDeps extends GateWorkerDeps {
+  readonly remote: RemoteBalances;
+  readonly topUps: TopUpProvider;
 }
 
 /** Zero-priced usage is told of for as long as a worker may have been down. */
 const ANOMALY_LOOK_BACK_MS = 24 * 60 * 60 * 1_000;
 
 /** One pass of what follows from usage: states of orgs, budgets and blocks of keys, anomalies. No call leaves but to the LLM proxy. */
-export async function runGate(deps: BalanceWorkerDeps): Promise<object> {
+export async function runGate(deps: GateWorkerDeps): Promise<object> {
   const { db, keys, rate } = deps;
   const moved = await moveDueOrgs(db);
   const onProblem = (problem: object): void => deps.onProblem("key_budget.not_applied", { ...problem });

@@ -2,7 +2,7 @@ import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
 import { type LLMProxyConfig, parseLLMProxyConfig } from "@proliferate/shared";
 import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
-import { cleanAutumnSecretKey, cleanAutumnUrl } from "@proliferate/services/billing/autumn-settings";
+import { parseSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import { z } from "zod";
 
 const milliseconds = z.coerce.number().int().min(100).max(24 * 60 * 60 * 1_000);
@@ -10,25 +10,20 @@ const milliseconds = z.coerce.number().int().min(100).max(24 * 60 * 60 * 1_000);
 /** At most 6 decimals: enough for any markup, and the products stay short. */
 const markup = z.string().regex(/^(?=.*[1-9])\d{1,4}(\.\d{1,6})?$/, "must be a decimal number above 0, such as 3 or 2.5");
 
-const autumnUrl = z.string().transform(cleanAutumnUrl).pipe(httpUrl);
-const autumnKey = z.string().transform(cleanAutumnSecretKey).pipe(z.string().min(1, "is empty"));
-
 /** The worker's variables. */
 export const WORKER_ENVIRONMENT = {
   DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; required, here or by its alias"),
   POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
   LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
   REDIS_URL: z.url({ protocol: /^rediss?$/, error: "must be a redis:// or rediss:// URL" }).optional().describe("Redis for the job schedules; unset: they are kept in PostgreSQL"),
-  AUTUMN_API_KEY: autumnKey.describe("Autumn's secret key (am_sk_...)"),
-  AUTUMN_API_URL: autumnUrl.default("https://api.useautumn.com").describe("Autumn's address, with or without /v1"),
-  AUTUMN_API_VERSION: z.string().regex(/^\d+\.\d+(\.\d+)?$/, "must be a version such as 2.3.0").default("2.3.0").describe("Version of Autumn's API that is asked for; at least 2.1"),
-  AUTUMN_FEATURE_ID: z.string().default("credits").describe("Autumn's feature that credits are deducted from"),
+  ...SINK_ENVIRONMENT,
   BILLING_MARKUP: markup.default("3").describe("Factor on the provider's price: the default rate card where no operator added one; a change counts from then on and moves nothing that was metered before"),
   BILLING_FREE_MODELS: z.string().default("").transform((text) => text.split(",").map((name) => name.trim()).filter((name) => name !== "")).describe("Models that may cost nothing, as spend rows name them, separated by commas; tokens of any other model without a price are put in review"),
   SPEND_SOURCE: z.enum(["sql", "rest"]).default("sql").describe("Where spend rows are read: the LiteLLM_* tables, or LiteLLM's REST API where its database is out of reach; `rest` keeps a mirror in the schema litellm_imported, which is then LITELLM_DB_SCHEMA for the other processes"),
   LLM_SYNC_INTERVAL_MS: milliseconds.default(30_000).describe("Milliseconds between two passes from spend rows to events"),
-  OUTBOX_INTERVAL_MS: milliseconds.default(60_000).describe("Milliseconds between two passes from events to Autumn"),
+  OUTBOX_INTERVAL_MS: milliseconds.default(60_000).describe("Milliseconds between two passes from events to the sink; ended sessions and orgs nearly out of credits are settled sooner"),
   GATE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two passes that move the states of orgs and the budgets of live keys; the latter needs LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
+  RECONCILE_INTERVAL_MS: milliseconds.default(60 * 60 * 1_000).describe("Milliseconds between two comparisons of deliveries with what the sink has on record"),
   BALANCE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two looks for balances to be read at Autumn (asked for, first seen, out of credits, a day old) and packs to be bought"),
   BILLING_WEBHOOK_URL: httpUrl.optional().describe("Where low balances, exhaustion, drifts, top-ups and usage without a price are told; unset: nowhere"),
   BILLING_WEBHOOK_SECRET: z.string().min(16).optional().describe("Secret that signs those events; needed with BILLING_WEBHOOK_URL"),
@@ -39,12 +34,13 @@ export interface WorkerConfig {
   readonly databaseUrl: string;
   readonly litellmSchema: string;
   readonly redisUrl: string | undefined;
-  readonly autumn: { readonly secretKey: string; readonly serverUrl: string; readonly apiVersion: string; readonly featureId: string };
+  readonly sinks: SinkSettings;
   readonly markup: string;
   readonly freeModels: readonly string[];
   readonly spendSource: "sql" | "rest";
   readonly syncIntervalMs: number;
   readonly outboxIntervalMs: number;
+  readonly reconcileIntervalMs: number;
   readonly gateIntervalMs: number;
   readonly balanceIntervalMs: number;
   readonly webhook: { readonly url: string; readonly secret: string } | undefined;
@@ -62,17 +58,13 @@ export function parseWorkerConfig(source: EnvironmentSource): WorkerConfig {
     databaseUrl,
     litellmSchema: variables.LITELLM_DB_SCHEMA,
     redisUrl: variables.REDIS_URL,
-    autumn: {
-      secretKey: variables.AUTUMN_API_KEY,
-      serverUrl: variables.AUTUMN_API_URL,
-      apiVersion: variables.AUTUMN_API_VERSION,
-      featureId: variables.AUTUMN_FEATURE_ID,
-    },
+    sinks: parseSinkSettings(source),
     markup: variables.BILLING_MARKUP,
     freeModels: variables.BILLING_FREE_MODELS,
     spendSource: variables.SPEND_SOURCE,
     syncIntervalMs: variables.LLM_SYNC_INTERVAL_MS,
     outboxIntervalMs: variables.OUTBOX_INTERVAL_MS,
+    reconcileIntervalMs: variables.RECONCILE_INTERVAL_MS,
     gateIntervalMs: variables.GATE_INTERVAL_MS,
     balanceIntervalMs: variables.BALANCE_INTERVAL_MS,
     webhook: webhookOf(variables.BILLING_WEBHOOK_URL, variables.BILLING_WEBHOOK_SECRET),

@@ -1,10 +1,13 @@
 import type { DatabaseClient } from "@proliferate/db";
+import { type DeliveryFinding, reconcileDeliveries } from "@proliferate/services/billing/reconcile-deliveries";
 import { settle, type SettlementProblem, type SettlementResult } from "@proliferate/services/billing/settlement";
-import type { SettlementSink } from "@proliferate/services/billing/sink";
+import type { SettlementLedgerView, SettlementSink } from "@proliferate/services/billing/sink";
 
 export interface OutboxWorkerDeps {
   readonly db: DatabaseClient;
   readonly sink: SettlementSink;
+  /** Only these orgs; default all. */
+  readonly orgIds?: readonly string[];
   /** Told of each attempt that did not deliver. */
   readonly onProblem?: (problem: SettlementProblem) => void;
   /** Aborted when the process stops: no further attempt begins. */
@@ -15,4 +18,20 @@ export interface OutboxWorkerDeps {
 export async function runOutbox(deps: OutboxWorkerDeps): Promise<SettlementResult> {
   const { db, ...options } = deps;
   return settle(db, options);
+}
+
+/** A day, and the memory of keys: older differences were found by an earlier pass, or are asked for with `billing reconcile`. */
+const LOOK_BACK_MS = 26 * 60 * 60 * 1_000;
+
+export interface DeliveryComparisonDeps {
+  readonly db: DatabaseClient;
+  readonly ledger: SettlementLedgerView;
+  readonly onFinding: (finding: DeliveryFinding) => void;
+}
+
+/** One comparison of deliveries with the sink's record. Decides what the record settles; proposes corrections and makes none. */
+export async function compareDeliveries({ db, ledger, onFinding }: DeliveryComparisonDeps): Promise<object> {
+  const { findings, ...counts } = await reconcileDeliveries(db, ledger, { dryRun: false, corrections: "propose", lookBackMs: LOOK_BACK_MS });
+  findings.forEach(onFinding);
+  return { confirmed: counts.confirmed, redriven: counts.redriven, differences: findings.length };
 }

@@ -1,26 +1,25 @@
 import { type DatabaseClient, isDatabaseUnavailable, openDatabase } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { createAutumnBalances } from "@proliferate/services/balance/autumn-balances";
-import { createAutumnSink } from "@proliferate/services/billing/autumn";
 import { recordPass } from "@proliferate/services/billing/passes-db";
 import { seedRateCard } from "@proliferate/services/billing/rate-cards";
 import { readDeploymentId } from "@proliferate/services/billing/settlement-db";
+import { createSinkFromSettings } from "@proliferate/services/sinks/create-sink";
 import { createAutumnTopUpProvider } from "@proliferate/services/top-up/autumn-top-up";
 import { sendDueWebhooks } from "@proliferate/services/webhook-events/send-webhooks";
 import { AppError } from "@proliferate/shared/errors";
 import { CREDITS_PER_USD } from "@proliferate/shared/money";
 import { connectKeyControl, runBalances, runGate } from "./balance-worker.ts";
-import { careForLedger, createSpendSyncJob } from "./billing-worker.ts";
+import { careForLedger, createSpendSyncJob, syncLLMSpend } from "./billing-worker.ts";
 import type { WorkerConfig } from "./env.ts";
 import { createHealthServer } from "./health.ts";
-import { runOutbox } from "./outbox-worker.ts";
 import { createProblemLog, errorFacts } from "./problem-log.ts";
 import { openJobQueue } from "./queue.ts";
+import { OUTBOX, RECONCILE, startSettlementJobs } from "./settlement-jobs.ts";
 import { openSpendSource } from "./spend-source.ts";
 
 const UNDEFINED_TABLE = "42P01";
 const SPEND_SYNC = "llm-spend-sync";
-const OUTBOX = "settlement-outbox";
 const LEDGER_CARE = "ledger-care";
 const LEDGER_CARE_INTERVAL_MS = 60 * 60 * 1_000;
 const GATE = "billing-gate";
@@ -49,43 +48,38 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
   });
   lifecycle.own("queue", queue);
 
+  const sink = createSinkFromSettings(db, config.sinks, (error) => problems.report("shadow_sink.not_recorded", errorFacts(error)));
   const jobs = {
     [SPEND_SYNC]: config.syncIntervalMs,
     [OUTBOX]: config.outboxIntervalMs,
+    ...(sink.ledger && { [RECONCILE]: config.reconcileIntervalMs }),
     [LEDGER_CARE]: LEDGER_CARE_INTERVAL_MS,
     [GATE]: config.gateIntervalMs,
-    [BALANCES]: config.balanceIntervalMs,
+    ...(config.sinks.autumn && { [BALANCES]: config.balanceIntervalMs }),
     ...(config.webhook && { [WEBHOOKS]: WEBHOOK_INTERVAL_MS }),
   };
   const server = createHealthServer({ db, queueBackend: queue.backend, jobs });
   const listener = lifecycle.own("health", await listen(server, { port: config.port, portVariable: "WORKER_PORT" }));
 
-  const stopping = new AbortController();
-  lifecycle.own("outbox", { stop: async () => stopping.abort() });
-
   const rate = { markup: config.markup, creditsPerUsd: CREDITS_PER_USD };
   await seedRateCard(db, rate);
   const ledger = { db, rate, freeModels: config.freeModels, spendApi: source.spendApi };
   const syncSpend = createSpendSyncJob(ledger);
-  await queue.every(SPEND_SYNC, config.syncIntervalMs, () => passOf(SPEND_SYNC, { db, logger }, syncSpend));
-  await queue.every(LEDGER_CARE, LEDGER_CARE_INTERVAL_MS, () => passOf(LEDGER_CARE, { db, logger }, () => careForLedger(ledger)));
+  const every = async (name: string, intervalMs: number, pass: () => Promise<object>): Promise<void> => queue.every(name, intervalMs, () => passOf(name, { db, logger }, pass));
+  await every(SPEND_SYNC, config.syncIntervalMs, syncSpend);
+  await every(LEDGER_CARE, LEDGER_CARE_INTERVAL_MS, () => careForLedger(ledger));
+  const { outboxIntervalMs, reconcileIntervalMs } = config;
+  await startSettlementJobs({ db, sink, lifecycle, problems, outboxIntervalMs, reconcileIntervalMs, every, syncSpend: () => syncLLMSpend(ledger) });
 
-  const sink = createAutumnSink(config.autumn);
-  const onProblem = (problem: object): void => problems.report("settlement.undelivered", { ...problem });
-  await queue.every(OUTBOX, config.outboxIntervalMs, () => passOf(OUTBOX, { db, logger }, () => runOutbox({ db, sink, onProblem, signal: stopping.signal })));
-
-  const balances = {
-    db,
-    rate,
-    remote: createAutumnBalances(config.autumn),
-    topUps: createAutumnTopUpProvider(config.autumn),
-    keys: connectKeyControl(config.proxy),
-    onProblem: (event: string, facts: Readonly<Record<string, unknown>>) => problems.report(event, facts),
-  };
-  await queue.every(GATE, config.gateIntervalMs, () => passOf(GATE, { db, logger }, () => runGate(balances)));
-  await queue.every(BALANCES, config.balanceIntervalMs, () => passOf(BALANCES, { db, logger }, () => runBalances(balances)));
+  const gate = { db, rate, keys: connectKeyControl(config.proxy), onProblem: (event: string, facts: Readonly<Record<string, unknown>>) => problems.report(event, facts) };
+  await every(GATE, config.gateIntervalMs, () => runGate(gate));
+  const { autumn } = config.sinks;
+  if (autumn) {
+    const balances = { ...gate, remote: createAutumnBalances(autumn), topUps: createAutumnTopUpProvider(autumn) };
+    await every(BALANCES, config.balanceIntervalMs, () => runBalances(balances));
+  }
   const { webhook } = config;
-  if (webhook) await queue.every(WEBHOOKS, WEBHOOK_INTERVAL_MS, () => passOf(WEBHOOKS, { db, logger }, () => sendDueWebhooks(db, webhook)));
+  if (webhook) await every(WEBHOOKS, WEBHOOK_INTERVAL_MS, () => sendDueWebhooks(db, webhook));
   return { ports: { worker: listener.port } };
 }
 

@@ -45,12 +45,15 @@ async function kill(worker: WorkerProcess): Promise<void> {
 }
 
 /** Lets the leases of the dead and the waits of the living be over, as time would. */
-const letTimePass = () =>
-  database.db
+async function letTimePass(): Promise<void> {
+  await database.db.deleteFrom("settlement_org_backoff").execute();
+  await database.db.deleteFrom("settlement_circuits").execute();
+  await database.db
     .updateTable("settlement_batches")
     .set({ next_attempt_at: new Date(0), lease_until: new Date(0) })
     .where("state", "in", ["sending", "unknown", "sealed"])
     .execute();
+}
 
 it("kill -9 of either worker at any time loses nothing and charges nothing twice", async () => {
   const rounds = 10;

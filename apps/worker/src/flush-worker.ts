@@ -1,0 +1,50 @@
+import type { DatabaseClient } from "@proliferate/db";
+import type { Stoppable } from "@proliferate/runtime";
+import { takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
+import { listOrgsNearZero } from "@proliferate/services/billing-gate/db";
+
+export interface FlushDeps {
+  readonly db: DatabaseClient;
+  /** Brings spend rows into the ledger. */
+  readonly syncSpend: () => Promise<object>;
+  /** Settles these orgs. */
+  readonly settleOrgs: (orgIds: readonly string[]) => Promise<object>;
+  readonly onError: (error: unknown) => void;
+  /** Between two looks for requests. Default 1 s. */
+  readonly intervalMs?: number;
+  /** Between two flushes of orgs that are nearly out of credits. Default 10 s. */
+  readonly nearZeroIntervalMs?: number;
+}
+
+/**
+ * Settles ahead of the regular pass: an org whose session ended, within about a second, and orgs that are nearly out of
+ * credits every ten. Only a shortcut: a request that is lost with its worker is covered by the regular pass.
+ */
+export function startFlushLoop(deps: FlushDeps): Stoppable {
+  const { intervalMs = 1_000, nearZeroIntervalMs = 10_000 } = deps;
+  let nearZeroAt = performance.now();
+  let running: Promise<void> | undefined;
+
+  async function flush(): Promise<void> {
+    const orgIds = new Set(await takeFlushRequests(deps.db));
+    if (performance.now() - nearZeroAt >= nearZeroIntervalMs) {
+      nearZeroAt = performance.now();
+      for (const orgId of await listOrgsNearZero(deps.db)) orgIds.add(orgId);
+    }
+    if (orgIds.size === 0) return;
+    await deps.syncSpend();
+    await deps.settleOrgs([...orgIds]);
+  }
+
+  const timer = setInterval(() => {
+    running ??= flush()
+      .catch(deps.onError)
+      .finally(() => (running = undefined));
+  }, intervalMs);
+  return {
+    stop: async () => {
+      clearInterval(timer);
+      await running;
+    },
+  };
+}

@@ -1,0 +1,47 @@
+import type { DatabaseClient } from "@proliferate/db";
+import type { Lifecycle } from "@proliferate/runtime";
+import type { SettlementSink } from "@proliferate/services/billing/sink";
+import { startFlushLoop } from "./flush-worker.ts";
+import { compareDeliveries, runOutbox } from "./outbox-worker.ts";
+import { errorFacts, type ProblemLog } from "./problem-log.ts";
+
+export const OUTBOX = "settlement-outbox";
+export const RECONCILE = "delivery-reconcile";
+
+export interface SettlementJobsDeps {
+  readonly db: DatabaseClient;
+  readonly sink: SettlementSink;
+  readonly lifecycle: Lifecycle;
+  readonly problems: ProblemLog;
+  readonly outboxIntervalMs: number;
+  readonly reconcileIntervalMs: number;
+  readonly syncSpend: () => Promise<object>;
+  /** Runs a pass at intervals, on one of the workers. */
+  readonly every: (name: string, intervalMs: number, pass: () => Promise<object>) => Promise<void>;
+}
+
+/** Starts what moves events to the sink: the regular pass, the flush ahead of it, the comparison afterwards. */
+export async function startSettlementJobs(deps: SettlementJobsDeps): Promise<void> {
+  const { db, sink, lifecycle, problems } = deps;
+  const stopping = new AbortController();
+  const onProblem = (problem: object): void => problems.report("settlement.undelivered", { ...problem });
+  const settleOrgs = async (orgIds?: readonly string[]): Promise<object> => runOutbox({ db, sink, onProblem, signal: stopping.signal, ...(orgIds && { orgIds }) });
+  const flush = startFlushLoop({ db, syncSpend: deps.syncSpend, settleOrgs, onError: (error) => problems.report("settlement.flush_failed", errorFacts(error)) });
+  // Stopped in reverse: first no attempt begins any more, then the flush that runs comes to its end.
+  lifecycle.own("flush", flush);
+  lifecycle.own("outbox", { stop: async () => stopping.abort() });
+
+  void reportUnready(sink, problems);
+  await deps.every(OUTBOX, deps.outboxIntervalMs, async () => settleOrgs());
+  const { ledger } = sink;
+  if (ledger === undefined) return;
+  await deps.every(RECONCILE, deps.reconcileIntervalMs, async () =>
+    compareDeliveries({ db, ledger, onFinding: ({ kind, orgId, message }) => problems.report("delivery.differs", { code: kind, org_id: orgId, message }) }),
+  );
+}
+
+/** Says at the start which setting is wrong. The worker goes on: usage is metered and sealed whatever the sink says. */
+async function reportUnready(sink: SettlementSink, problems: ProblemLog): Promise<void> {
+  const refusal = await sink.checkReady?.();
+  if (refusal) problems.report("sink.not_ready", { code: refusal.code, sink: sink.name, message: refusal.message });
+}
