@@ -104,7 +104,7 @@ test("an org's first session waits for its first balance, and its key gets a sha
   expect(started.status).toBe(201);
   expect(await ask(started.body.environment)).toBe(200);
   // 3000 credits are 10 USD: half of what is left is the only key's, on top of what it spent; half is kept for the next session.
-  await until(() => budgetOf("first_1"), (budget) => budget > 5 && budget < 5.01);
+  await until(() => budgetOf("first_1"), (budget) => budget >= 5 && budget < 5.01);
 });
 
 test("an org that Autumn does not know is refused with what has to be done, and leaves no session", async () => {
