@@ -25,6 +25,10 @@ beforeEach(() => {
 });
 afterAll(() => database.drop());
 
+const crash = (): never => {
+  throw new Error("crash");
+};
+
 /** Takes what is delivered from the scripted balance; `answer` decides what the outbox is told. */
 function sinkOf(balances: ScriptedBalances, answer: "delivered" | "lost" | "parked"): SettlementSink {
   return {
@@ -62,9 +66,6 @@ test("defect 08 double charge after a crash: there is no compute here, and usage
   remote.grant(orgId, "1000");
   await remote.reconcile(database.db, orgId);
   await insertSpend(database.db, { orgId, usd: "0.1" });
-  const crash = (): void => {
-    throw new Error("crash");
-  };
   await expect(syncSpend(database.db, { rate: RATE, onStep: crash })).rejects.toThrow("crash");
   await Promise.all([syncSpend(database.db, { rate: RATE }), syncSpend(database.db, { rate: RATE })]);
 
