@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import type { Action } from "./command-context.ts";
 import { audit, type AuditCommandOptions } from "./commands/audit.ts";
+import { clearOneAlert } from "./commands/clear-alert.ts";
 import { explain } from "./commands/explain.ts";
 import { exportLedger, type ExportOptions } from "./commands/export.ts";
 import { type RateCardAddOptions, rateCardAdd, rateCardList } from "./commands/rate-card.ts";
@@ -30,6 +31,9 @@ export function registerBillingCommands(program: Command, run: (command: Command
 
   add("dismiss <review>", "close a review without billing it: somebody looked, and there is nothing to bill")
     .action((id: string, _options: object, command: Command) => run(command, dismissOne(id)));
+
+  add("clear-alert <key>", "close an alert that status tells, after its cause was looked at; it is raised again if it happens again")
+    .action((key: string, _options: object, command: Command) => run(command, clearOneAlert(key)));
 
   add("export", "every event with its batch, in CSV, or with --json one object a line")
     .addOption(new Option("--csv", "CSV, as it is without --json").conflicts("json"))

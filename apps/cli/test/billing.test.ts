@@ -5,8 +5,11 @@ import type { DeliveryOutcome } from "@proliferate/services/billing/sink";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { ScriptedSink } from "@proliferate/services/billing/test-sink";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type CliResult, runCli } from "./cli-process.ts";
+
+// Each test starts several processes, and a busy machine takes seconds for one.
+vi.setConfig({ testTimeout: 90_000 });
 
 let database: TestDatabase;
 beforeEach(async () => {
@@ -93,7 +96,8 @@ test("a spend row without org is billed to the one that redrive names, and anoth
   await insertSpendRows(database.db, [{ requestId: "msg_1", orgId: "", spendUsd: "0.01" }, { requestId: "msg_2", orgId: "", spendUsd: "0.02" }]);
   await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
 
-  const [without, billed, dismissed] = await Promise.all([billing("redrive", "id:msg_2"), billing("redrive", "msg_1", "--org", "org_b"), billing("dismiss", "id:msg_2", "--json")]);
+  const [without, billed] = await Promise.all([billing("redrive", "id:msg_2"), billing("redrive", "msg_1", "--org", "org_b")]);
+  const dismissed = await billing("dismiss", "id:msg_2", "--json");
 
   expect(without).toMatchObject({ status: 2, stderr: expect.stringContaining("--org") });
   expect(billed).toMatchObject({ status: 0, stdout: "Review id:msg_1, $0.01, is billed to org_b.\n" });
@@ -113,6 +117,15 @@ test("an audit finds a planted missing row, heals it, and finds nothing the next
   expect({ status: healed.status, ...JSON.parse(healed.stdout) }).toMatchObject({ status: 0, missing_rows: 1, healed_rows: 1 });
   expect(await billing("audit", ...range)).toMatchObject({ status: 0, stdout: expect.stringContaining("every one is in the ledger") });
   expect(await billing("audit", "--from", "2026-01-02", "--to", "2026-01-01")).toMatchObject({ status: 2 });
+});
+
+test("an alert of the ledger is a problem until somebody closes it", async () => {
+  await database.db.insertInto("billing_alerts").values({ alert_key: "partition_missing", kind: "partition_missing", message: "3 events stand apart." }).execute();
+
+  expect(await billing("status")).toMatchObject({ status: 5, stdout: expect.stringContaining("3 events stand apart. Settled: billing clear-alert partition_missing") });
+  expect((await billing("clear-alert", "partition_missing")).stdout).toBe("Alert partition_missing is closed.\n");
+  expect((await billing("clear-alert", "partition_missing")).stdout).toContain("nothing was changed");
+  expect((await billing("status")).status).toBe(0);
 });
 
 test("rate cards follow one another; an overlap is exit 4, a rate that is not above zero exit 2, and nothing is changed", async () => {

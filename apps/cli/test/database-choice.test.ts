@@ -2,8 +2,11 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { runCli } from "./cli-process.ts";
+
+// Each test starts several processes, and a busy machine takes seconds for one.
+vi.setConfig({ testTimeout: 90_000 });
 
 let database: TestDatabase;
 let folder: string;

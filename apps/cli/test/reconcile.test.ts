@@ -4,10 +4,13 @@ import { settle } from "@proliferate/services/billing/settlement";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type CliResult, runCli } from "./cli-process.ts";
 
 const SECRET_KEY = "am_sk_test_reconcile";
+// Each test starts several processes, and a busy machine takes seconds for one.
+vi.setConfig({ testTimeout: 90_000 });
+
 let database: TestDatabase;
 let autumn: AutumnEmulator;
 beforeEach(async () => {

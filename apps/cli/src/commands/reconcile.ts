@@ -1,12 +1,12 @@
 import { createAutumnBalances } from "@proliferate/services/balance/autumn-balances";
 import { type ReconcileReport, reconcileBalances } from "@proliferate/services/balance/reconcile-balance";
-import { createAutumnSink } from "@proliferate/services/billing/autumn";
 import { type DeliveryFinding, reconcileDeliveries, type ReconcileDeliveriesResult } from "@proliferate/services/billing/reconcile-deliveries";
 import { isKnownOrg } from "@proliferate/services/billing/status-db";
+import { createSinkFromSettings } from "@proliferate/services/sinks/create-sink";
 import { AppError } from "@proliferate/shared/errors";
 import { CREDITS_PER_USD } from "@proliferate/shared/money";
 import type { Action } from "../command-context.ts";
-import { parseAutumnSettings } from "../env.ts";
+import { parseReconcileSettings } from "../env.ts";
 import { EXIT, type ExitStatus } from "../exit-status.ts";
 import { jsonDocument } from "../output.ts";
 
@@ -22,17 +22,17 @@ export interface ReconcileCommandOptions {
  */
 export function reconcile(options: ReconcileCommandOptions): Action {
   return async ({ db, json, environment, write }) => {
-    const { autumn, markup } = parseAutumnSettings(environment);
+    const { sinks, markup } = parseReconcileSettings(environment);
     const orgId = options.org;
     const dryRun = options.dryRun ?? false;
     if (orgId !== undefined && !(await isKnownOrg(db, orgId))) throw new AppError("billing_not_found", `Organization "${orgId}" never spent, and the gate was never asked about it.`);
-    const { ledger } = createAutumnSink(autumn);
-    if (ledger === undefined) throw new AppError("redrive_refused", "This sink keeps no record that deliveries could be compared with.");
-    const deliveries = await reconcileDeliveries(db, ledger, { dryRun, orgId, corrections: options.applyCorrections ? "apply" : "propose" });
+    const { ledger } = createSinkFromSettings(db, { ...sinks, shadow: undefined });
+    const deliveries = ledger === undefined ? null : await reconcileDeliveries(db, ledger, { dryRun, orgId, corrections: options.applyCorrections ? "apply" : "propose" });
     const rate = { markup, creditsPerUsd: CREDITS_PER_USD };
-    const balances = await reconcileBalances(db, { remote: createAutumnBalances(autumn), rate, dryRun, ...(orgId === undefined ? {} : { orgId }) });
+    const remote = sinks.autumn && createAutumnBalances(sinks.autumn);
+    const balances = remote ? await reconcileBalances(db, { remote, rate, dryRun, ...(orgId === undefined ? {} : { orgId }) }) : [];
     await write(json ? jsonDocument({ dryRun, deliveries, balances }) : reportText(dryRun, deliveries, balances));
-    return statusOf(deliveries.findings, balances);
+    return statusOf(deliveries?.findings ?? [], balances);
   };
 }
 
@@ -42,12 +42,14 @@ function statusOf(findings: readonly DeliveryFinding[], balances: readonly Recon
   return drifted || findings.some((finding) => finding.correction !== "applied") ? EXIT.problemFound : EXIT.done;
 }
 
-function reportText(dryRun: boolean, deliveries: ReconcileDeliveriesResult, balances: readonly ReconcileReport[]): string {
+function reportText(dryRun: boolean, deliveries: ReconcileDeliveriesResult | null, balances: readonly ReconcileReport[]): string {
   const would = dryRun ? "would be " : "";
   return [
     ...(dryRun ? ["Dry run: nothing is changed."] : []),
-    `${deliveries.comparedBatches} batches compared with the sink: ${deliveries.confirmed} ${would}confirmed, ${deliveries.redriven} ${would}sent again, ${deliveries.findings.length} differ`,
-    ...deliveries.findings.map(findingLine),
+    deliveries === null
+      ? "Deliveries are not compared: this sink tells nothing of what it took."
+      : `${deliveries.comparedBatches} batches compared with the sink: ${deliveries.confirmed} ${would}confirmed, ${deliveries.redriven} ${would}sent again, ${deliveries.findings.length} differ`,
+    ...(deliveries?.findings ?? []).map(findingLine),
     `${balances.length} balances compared with the sink`,
     ...balances.map((report) => balanceLine(report, would)),
     "",

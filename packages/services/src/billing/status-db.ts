@@ -179,7 +179,7 @@ export interface AttentionRow {
   readonly top_ups_in_review: string;
   /** Of the second sink, where there is one. */
   readonly shadow_differences: string;
-  readonly alerts: readonly { readonly kind: string; readonly message: string }[];
+  readonly alerts: readonly { readonly key: string; readonly kind: string; readonly message: string }[];
 }
 
 /** What waits beside the batches: sinks, orgs, webhooks, top-ups, alerts. */
@@ -195,7 +195,7 @@ export async function readAttention(db: DatabaseExecutor): Promise<AttentionRow>
       (select count(*) from webhook_events where state = 'dead') as webhooks_dead,
       (select count(*) from top_ups where state = 'needs_review') as top_ups_in_review,
       (select count(*) from sink_shadow_results where primary_outcome <> shadow_outcome or primary_credits is distinct from shadow_credits) as shadow_differences,
-      (select coalesce(json_agg(json_build_object('kind', kind, 'message', message) order by raised_at), '[]') from billing_alerts where cleared_at is null) as alerts`.execute(db);
+      (select coalesce(json_agg(json_build_object('key', alert_key, 'kind', kind, 'message', message) order by raised_at), '[]') from billing_alerts where cleared_at is null) as alerts`.execute(db);
   const row = result.rows[0];
   if (row === undefined) throw new Error("a select without from has one row");
   return row;

@@ -77,7 +77,7 @@ export interface Attention {
   readonly topUpsInReview: number;
   readonly shadowDifferences: number;
   /** Raised by the jobs, until the cause is gone. */
-  readonly alerts: readonly { readonly kind: string; readonly message: string }[];
+  readonly alerts: readonly { readonly key: string; readonly kind: string; readonly message: string }[];
 }
 
 export interface StatusProblem {
@@ -186,7 +186,7 @@ function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: 
   const reviews = Object.entries(status.reviews).filter(([, rows]) => rows > 0);
   add("needs_review", reviews.length > 0 && `Spend rows need review: ${reviews.map(([reason, rows]) => `${rows} ${reason}`).join(", ")}.`);
   const { attention } = status;
-  for (const { message } of attention.alerts) add("alert", message);
+  for (const { key, message } of attention.alerts) add("alert", `${message} Settled: billing clear-alert ${key}`);
   add("sink_away", attention.circuit !== null && `Sink ${attention.circuit.sink} has failed for everybody for ${attention.circuit.openSeconds} s (${attention.circuit.errorCode ?? "no code"}); it is probed by itself.`);
   add("top_up_review", attention.topUpsInReview > 0 && `${attention.topUpsInReview} top-ups may have been paid without an answer; look at them at the sink.`);
   add("webhook_dead", attention.webhooksDead > 0 && `${attention.webhooksDead} webhook events were given up.`);

@@ -55,7 +55,7 @@ export const operatorStatusSchema = billingStatusSchema.extend({
     webhooks_dead: z.number().int(),
     top_ups_in_review: z.number().int(),
     shadow_differences: z.number().int(),
-    alerts: z.array(z.object({ kind: z.string(), message: z.string() })),
+    alerts: z.array(z.object({ key: z.string(), kind: z.string(), message: z.string() })),
   }),
   findings: z.record(z.string(), z.number().int()).describe("open differences between our books and the sink's, by kind"),
   problems: z.array(z.object({ code: z.string(), message: z.string() })).describe("what a person must look at; empty when all is well"),
