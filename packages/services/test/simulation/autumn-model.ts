@@ -1,5 +1,5 @@
-import { addDecimals, multiplyDecimals } from "@proliferate/shared/money";
-import type { Delivery, DeliveryOutcome } from "../../src/billing/sink.ts";
+import { addDecimals } from "@proliferate/shared/money";
+import type { Correction, Delivery, DeliveryOutcome, RecordedDeduction } from "../../src/billing/sink.ts";
 import type { CustomerState, Fault } from "./schedule.ts";
 
 /** How long Autumn remembers a key. */
@@ -30,11 +30,15 @@ export class AutumnModel {
   readonly customers = new Map<string, CustomerState>();
   /** Charges that no injected fault explains; each is a defect of the caller. */
   readonly violations: string[] = [];
+  /** Every deduction, as Autumn lists them. */
+  readonly #records: (RecordedDeduction & { readonly orgId: string })[] = [];
   isDown = false;
   skewMs = 0;
   readonly #now: () => number;
   readonly #keys = new Map<string, number>();
   readonly #faults: Fault[] = [];
+  /** Keys that were answered with success and without a deduction. */
+  readonly #takenNothing = new Set<string>();
   readonly #forgiven = new Map<string, number>();
   #queue: Delivery[] = [];
 
@@ -59,13 +63,20 @@ export class AutumnModel {
     if (fault === "reset_before_claim") return { kind: "unknown", code: "connection_lost" };
     const key = delivery.idempotencyKey;
     const isRepeat = this.#isClaimed(key);
-    if (isRepeat && fault !== "key_store_down") return { kind: "duplicate", status: 409, code: "duplicate_idempotency_key" };
+    if (isRepeat && fault !== "key_store_down") {
+      // Whoever lost the answer "nothing was taken" is now told something else.
+      if (this.#takenNothing.delete(key)) this.#booksOf(delivery).lost += 1;
+      return { kind: "duplicate", status: 409, code: "duplicate_idempotency_key" };
+    }
     if (fault === "too_many_requests") return { kind: "unavailable", status: 429, code: "rate_limit_exceeded", retryAfterMs: 30_000 };
     if (fault === "server_error") return { kind: "unknown", status: 500, code: "internal_error" };
     const customer = this.customers.get(delivery.orgId) ?? "ready";
     if (customer === "missing") return { kind: "parked", status: 404, code: "customer_not_found" };
     if (fault !== "key_store_down") this.#keys.set(key, this.#now() + this.skewMs);
-    if (customer === "no_balance") return { kind: "unapplied", status: 200, code: "no_balance", deductedCredits: "0" };
+    if (customer === "no_balance") {
+      this.#takenNothing.add(key);
+      return { kind: "unapplied", status: 200, code: "no_balance", deductedCredits: "0" };
+    }
     return this.#work(delivery, { fault, isRepeat });
   }
 
@@ -114,6 +125,7 @@ export class AutumnModel {
     const books = this.#booksOf(delivery);
     const forgiven = this.#forgiven.get(delivery.batchId) ?? 0;
     books.applied += 1;
+    this.#records.push({ batchId: delivery.batchId, orgId: delivery.orgId, credits: delivery.credits });
     if (books.applied === 1) return;
     if (kind === "injected") {
       books.injected += 1;
@@ -143,9 +155,22 @@ export class AutumnModel {
     return books;
   }
 
-  /** Everything taken from an org, exactly. */
+  /** A correction arrives, as any deduction does: under a key of its own. Faults spare it. */
+  correct(correction: Correction): DeliveryOutcome {
+    const { batchId, orgId, credits, idempotencyKey } = correction;
+    if (this.isDown) return { kind: "unavailable", code: "econnrefused" };
+    if (this.#isClaimed(idempotencyKey)) return { kind: "duplicate", status: 409, code: "duplicate_idempotency_key" };
+    this.#keys.set(idempotencyKey, this.#now() + this.skewMs);
+    this.#records.push({ batchId, orgId, credits });
+    return { kind: "delivered", status: 200, deductedCredits: credits };
+  }
+
+  listDeductions(orgId: string): readonly RecordedDeduction[] {
+    return this.#records.filter((record) => record.orgId === orgId);
+  }
+
+  /** Everything taken from an org, exactly; less what was given back. */
   deducted(orgId: string): string {
-    const own = [...this.batches.values()].filter((books) => books.orgId === orgId);
-    return addDecimals(...own.map((books) => multiplyDecimals(books.credits, String(books.applied))));
+    return addDecimals(...this.listDeductions(orgId).map((record) => record.credits));
   }
 }

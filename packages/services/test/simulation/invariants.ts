@@ -90,35 +90,24 @@ export interface ExpectedBilling {
 
 const UNFINISHED = `
   select (select string_agg(format('batch %s of %s is %s (%s)', batch_id, org_id, state, coalesce(last_error_code, 'no error')), '; ')
-      from settlement_batches where state <> 'delivered' and not needs_reconcile) as unfinished,
+      from settlement_batches where state <> 'delivered') as unfinished,
     (select count(*) from spend_reviews where resolved_at is null and reason not in ('zero_price', 'excess_refund')) as reviews,
     (select count(*) from billing_events where event_type = 'llm') as requests`;
 
 async function compareSums(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
-  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string; waiting: string; waiting_ids: string[] | null }>({ name: "sums", text: SUMS });
+  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string }>({ name: "sums", text: SUMS });
   const known = new Map(rows.map((row) => [row.org_id, row]));
   for (const [orgId, credits] of expected.creditsByOrg) {
-    const { rest = "0", delivered = "0", waiting = "0", waiting_ids: waitingIds = null } = known.get(orgId) ?? {};
-    const difference = subtractDecimals(credits, addDecimals(rest, delivered, waiting));
-    if (difference !== "0") return `${orgId} used ${credits} credits: ${delivered} are delivered, ${waiting} wait for a comparison, ${rest} are carried or open, ${difference} are missing`;
-    const atAutumn = deductedFor(orgId, autumn, new Set(waitingIds));
-    if (subtractDecimals(atAutumn, delivered) !== "0") return `${orgId}: ${delivered} credits are delivered, Autumn took ${atAutumn} by our doing`;
+    const { rest = "0", delivered = "0" } = known.get(orgId) ?? {};
+    const difference = subtractDecimals(credits, addDecimals(rest, delivered));
+    if (difference !== "0") return `${orgId} used ${credits} credits: ${delivered} are delivered, ${rest} are carried or open, ${difference} are missing`;
+    const atAutumn = autumn.deducted(orgId);
+    if (subtractDecimals(atAutumn, delivered) !== "0") return `${orgId}: ${delivered} credits are delivered, Autumn took ${atAutumn}`;
   }
   return undefined;
 }
 
 const SUMS = `
   select a.org_id, trim_scale(a.carry_credits + coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id and e.batch_id is null), 0))::text as rest,
-    (select trim_scale(coalesce(sum(credits) filter (where state = 'delivered'), 0))::text from settlement_batches b where b.org_id = a.org_id) as delivered,
-    (select trim_scale(coalesce(sum(credits) filter (where state <> 'delivered'), 0))::text from settlement_batches b where b.org_id = a.org_id) as waiting,
-    (select json_agg(batch_id) from settlement_batches b where b.org_id = a.org_id and state <> 'delivered') as waiting_ids
+    (select trim_scale(coalesce(sum(credits), 0))::text from settlement_batches b where b.org_id = a.org_id and state = 'delivered') as delivered
   from billing_accounts a`;
-
-/** What Autumn took for delivered batches, without what it took twice by itself, and with what it lost by itself. */
-function deductedFor(orgId: string, autumn: AutumnModel, waiting: ReadonlySet<string>): string {
-  const amounts = [...autumn.batches].filter(([batchId, books]) => books.orgId === orgId && !waiting.has(batchId)).flatMap(([, books]) => {
-    const times = books.lost > 0 ? 1 : books.applied - books.injected;
-    return Array.from({ length: times }, () => books.credits);
-  });
-  return addDecimals(...amounts);
-}

@@ -9,15 +9,14 @@ export interface Mutation {
 
 export const NO_MUTATION: Mutation = { rewrite: (statement) => statement, sink: (sink) => sink };
 
-/** Statement mutations must hit: a pattern that no longer occurs would make its test prove nothing. */
+/** A pattern that no longer occurs plants nothing, and then its test fails. */
 function rewriting(pattern: RegExp, replacement: string): Mutation {
   return { ...NO_MUTATION, rewrite: (statement) => statement.replace(pattern, replacement) };
 }
 
 /** What an engineer might break, by name. */
 export const MUTATIONS: Readonly<Record<string, Mutation>> = {
-  "fencing is disabled": rewriting(/(?<!set |, )\blease_token = (\$\d+)/g, "(lease_token = $1 or true)"),
-  "the lease is not respected, and no token fences": rewriting(/\(lease_until is null or lease_until <= billing_now\(\)\)/g, "true"),
+  "fencing is disabled": rewriting(/(?<!set |, )(b\.)?\blease_token = (\$\d+)/g, "($1lease_token = $2 or true)"),
   "the carry is skipped": rewriting(/a\.carry_credits as carry_in/, "0::numeric as carry_in"),
   "every attempt has a key of its own": {
     ...NO_MUTATION,
@@ -27,10 +26,10 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
     },
   },
   "amounts pass through a float": rewriting(/s\.spend::text::numeric/, "s.spend::numeric"),
-  "rows are read behind a cursor": rewriting(/(where \(\$\d+::timestamp is null or s\."startTime" >= \$\d+::timestamp\))(?=\s+and case)/, `$1
-    and s."startTime" >= coalesce((select max(occurred_at) at time zone 'UTC' from billing_events), '-infinity')`),
-  "an attempt is not put on record before it is made": rewriting(/first_sent_at = coalesce\(first_sent_at, billing_now\(\)\),/, ""),
-  "keys are used although Autumn has forgotten them": rewriting(/and first_sent_at < billing_now\(\) - .*? interval '1 millisecond'/, "and false and $1::float8 is not null"),
+  "rows are read behind a cursor": rewriting(/\), priced as \(/, `
+    and s."startTime" >= coalesce((select max(e.occurred_at) at time zone 'UTC' from billing_events e), '-infinity')), priced as (`),
+  "an attempt is not put on record before it is made": rewriting(/first_sent_at = coalesce\(b\.first_sent_at, \(select now from clock\)\)/, "first_sent_at = b.first_sent_at"),
+  "keys are used although Autumn has forgotten them": rewriting(/(first_sent_at (?:<|>=)) \(select (?:billing_now\(\)|now from clock)\) -/g, "$1 '-infinity'::timestamptz -"),
   "a success that took nothing counts as delivered": {
     ...NO_MUTATION,
     sink: (sink) => ({

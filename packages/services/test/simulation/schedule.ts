@@ -13,8 +13,11 @@ export interface Schedule {
 }
 
 export type Move =
-  /** The worker makes so many steps; one that rests begins the job that `roll` names. `roll` also picks among what it has in flight. */
-  | { readonly kind: "work"; readonly worker: number; readonly steps: number; readonly roll: number }
+  /**
+   * The worker makes so many steps, or fewer if it comes to the edge of a call: before it is made, or before its answer is read.
+   * One that rests begins the job that `roll` names. `roll` also picks among what it has in flight.
+   */
+  | { readonly kind: "work"; readonly worker: number; readonly steps: number; readonly roll: number; readonly until?: "call" | "answer" }
   /** kill -9: open transactions are rolled back, what is in flight is never heard of again. */
   | { readonly kind: "crash"; readonly worker: number }
   /** The worker's next statement fails as on a broken connection, before or after PostgreSQL executed it. */
@@ -97,6 +100,7 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
   const worker = random.whole(0, workers - 1);
   const kind = random.weighted([
     [60, "work"],
+    [2 * faultiness, "stall"],
     [4 * faultiness, "crash"],
     [2 * faultiness, "cut"],
     [8, "write"],
@@ -113,6 +117,8 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
   switch (kind) {
     case "work":
       return [{ kind, worker, steps: random.weighted([[3, 1], [3, 3], [3, 8], [1, 40]]), roll: random.next() }];
+    case "stall":
+      return stall(random, worker, (worker + 1) % workers);
     case "crash":
       return [{ kind, worker }];
     case "cut":
@@ -138,6 +144,19 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
     case "redrive":
       return [{ kind, roll: random.next() }];
   }
+}
+
+/** A worker stands still at the edge of a call for longer than its lease, and another takes over. */
+function stall(random: Random, worker: number, other: number): readonly Move[] {
+  const edge = (): "call" | "answer" => random.pick(["call", "answer"]);
+  const settling = 0.5 + random.next() / 2;
+  return [
+    ...(random.isLucky(0.6) ? [{ kind: "faults", faults: [random.pick(FAULTS)] } as const] : []),
+    { kind: "work", worker, steps: 30, roll: settling, until: edge() },
+    { kind: "time", passMs: 61 * SECOND },
+    { kind: "work", worker: other, steps: 30, roll: settling, until: edge() },
+    { kind: "work", worker, steps: random.whole(1, 6), roll: settling },
+  ];
 }
 
 const FAULTS = [

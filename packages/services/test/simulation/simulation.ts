@@ -1,8 +1,9 @@
 import { addDecimals, compareDecimals, multiplyDecimals, normalizeDecimal } from "@proliferate/shared/money";
 import { parkedDelayMs, retryDelayMs } from "../../src/billing/backoff.ts";
+import { reconcileDeliveries } from "../../src/billing/reconcile-deliveries.ts";
 import { redriveBatch } from "../../src/billing/settlement-db.ts";
 import { settle } from "../../src/billing/settlement.ts";
-import type { SettlementSink } from "../../src/billing/sink.ts";
+import type { SettlementLedgerView, SettlementSink } from "../../src/billing/sink.ts";
 import { syncSpend } from "../../src/billing/spend-sync.ts";
 import { AutumnModel } from "./autumn-model.ts";
 import { type ExpectedBilling, findUnfinished, findViolation } from "./invariants.ts";
@@ -24,6 +25,8 @@ export interface SimulationResult {
 
 /** No process stands still between its decision to call and its call for longer; then the call's own time-out ends it. */
 const LONGEST_STALL_MS = 30 * 60 * 1_000;
+/** Autumn works off what it accepted by then: nothing is concluded from the absence of a deduction before. */
+const LONGEST_QUEUE_MS = 9 * 60 * 1_000;
 /** The end comes after so many rounds of time and work; the last ones find nothing to do. */
 const CLOSING_ROUNDS = 8;
 
@@ -119,7 +122,8 @@ class Simulation {
   async #work(move: Move & { readonly kind: "work" }): Promise<string | undefined> {
     const process = this.#workerAt(move.worker);
     for (let step = 0; step < move.steps; step += 1) {
-      if (!process.job) await process.begin(this.#jobOf(process, (move.roll * 7 + step * 0.37) % 1), (error) => this.#noteFailure(error));
+      if (!process.job) await process.begin(this.#jobOf(process, (move.roll + step * 0.37) % 1), (error) => this.#noteFailure(error));
+      if (move.until !== undefined && process.waiting.some((waiting) => waiting.label.startsWith(move.until ?? ""))) return undefined;
       const next = process.waiting.splice(Math.floor(move.roll * process.waiting.length), 1)[0];
       if (!next) return undefined;
       const violation = await this.#step(move.worker, next);
@@ -136,7 +140,7 @@ class Simulation {
       await this.#runner.perform(step);
     } else {
       this.#cuts.delete(worker);
-      await step.fail(Object.assign(new Error("Connection terminated unexpectedly"), { code: "08006" }), isExecuted);
+      await this.#runner.cut(step, isExecuted);
     }
     await this.#runner.settleBlocked();
     return this.#failure ?? (step.label.startsWith("select") ? undefined : this.#check());
@@ -153,7 +157,8 @@ class Simulation {
 
   #jobOf(process: SimulatedProcess, roll: number): () => Promise<unknown> {
     const rate = { markup: this.#schedule.markup, creditsPerUsd: "100" };
-    if (roll < 0.5) return () => syncSpend(process.db, { rate, chunkRows: 3, fullSweep: roll < 0.08 });
+    if (roll < 0.06) return () => reconcileDeliveries(process.db, this.#viewOf(process), { dryRun: false });
+    if (roll < 0.5) return () => syncSpend(process.db, { rate, chunkRows: 3, fullSweep: roll < 0.12 });
     return () =>
       settle(process.db, {
         sink: this.#mutation.sink(this.#sinkOf(process)),
@@ -176,6 +181,15 @@ class Simulation {
     };
   }
 
+  /** Autumn's books, as a process reads them. */
+  #viewOf(process: SimulatedProcess): SettlementLedgerView {
+    return {
+      listDeductions: (orgId) => process.wait(`list ${orgId}`, async () => this.#autumn.listDeductions(orgId)),
+      readUsage: (orgId) => process.wait(`usage ${orgId}`, async () => this.#autumn.deducted(orgId)),
+      correct: (correction) => process.wait(`correct ${correction.idempotencyKey}`, async () => this.#autumn.correct(correction)),
+    };
+  }
+
   async #crash(worker: number): Promise<string | undefined> {
     const process = this.#workers.get(worker);
     if (!process) return undefined;
@@ -189,11 +203,12 @@ class Simulation {
 
   async #passTime(ms: number): Promise<string | undefined> {
     this.#clock.pass(ms);
+    if (ms > LONGEST_QUEUE_MS) this.#autumn.finishQueue(true);
     for (const [index, process] of this.#workers) {
       for (const step of process.waiting.filter((waiting) => waiting.label.startsWith("call ") && this.#clock.nowMs - waiting.sinceMs > LONGEST_STALL_MS)) {
         process.waiting.splice(process.waiting.indexOf(step), 1);
         this.#trace.push(`${index} ${step.label} [timed out before it was sent]`);
-        await step.fail(new Error("timed out"), false);
+        await step.fail(new Error("timed out"));
       }
     }
     return this.#failure;
@@ -226,8 +241,11 @@ class Simulation {
       if (violation !== undefined) return violation;
     }
     this.#autumn.finishQueue(true);
+    const sync = (process: SimulatedProcess) => this.#jobOf(process, 0.1)();
+    const settleAll = (process: SimulatedProcess) => this.#jobOf(process, 0.9)();
+    const reconcile = (process: SimulatedProcess) => reconcileDeliveries(process.db, this.#viewOf(process), { dryRun: false, corrections: "apply", quietMs: 0 });
     for (let round = 0; round < CLOSING_ROUNDS; round += 1) {
-      const violation = (await this.#redriveAll()) ?? (await this.#closingPass(0.01)) ?? (await this.#closingPass(0.9));
+      const violation = (await this.#redriveAll()) ?? (await this.#closingPass(sync)) ?? (await this.#closingPass(settleAll)) ?? (await this.#closingPass(reconcile));
       if (violation !== undefined) return violation;
       this.#clock.pass(HOUR / 3);
       if ((await findUnfinished(this.#database.observer, this.#autumn, this.#expected())) === undefined) return undefined;
@@ -244,9 +262,9 @@ class Simulation {
   }
 
   /** One whole pass of a worker of its own. */
-  async #closingPass(roll: number): Promise<string | undefined> {
+  async #closingPass(job: (process: SimulatedProcess) => Promise<unknown>): Promise<string | undefined> {
     const process = this.#workerAt(0);
-    await process.begin(this.#jobOf(process, roll), (error) => this.#noteFailure(error));
+    await process.begin(() => job(process), (error) => this.#noteFailure(error));
     for (let step = process.waiting.shift(); step; step = process.waiting.shift()) {
       const violation = await this.#step(0, step);
       if (violation !== undefined) return violation;

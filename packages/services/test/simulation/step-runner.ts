@@ -27,10 +27,17 @@ export class StepRunner {
 
   /** Resolves when the step is done and its process rests, or when the step waits for a lock. */
   async perform(step: Step): Promise<void> {
-    const done = step.perform();
-    const running: RunningStep = { step, done, isDone: false };
-    void done.then(() => (running.isDone = true));
-    await this.#untilDoneOrBlocked(running);
+    await this.#untilDoneOrBlocked(start(step, step.perform()));
+  }
+
+  /** The process sees its connection break; PostgreSQL executed the statement before, or not. One that waits for a lock was not. */
+  async cut(step: Step, isExecuted: boolean): Promise<void> {
+    if (isExecuted) {
+      const running = start(step, step.execute());
+      await this.#untilDoneOrBlocked(running);
+      if (!running.isDone) await this.#cancel(running);
+    }
+    await step.fail(Object.assign(new Error("Connection terminated unexpectedly"), { code: "08006" }));
   }
 
   /** Call after anything that may have given locks back. */
@@ -41,11 +48,14 @@ export class StepRunner {
   /** Ends the statements of a process that is about to be killed. */
   async cancel(process: SimulatedProcess): Promise<void> {
     for (const running of [...this.#blocked]) {
-      if (!running.step.connection || !process.owns(running.step.connection)) continue;
-      await this.#observer.query("select pg_cancel_backend($1)", [processIdOf(running.step)]);
-      await running.done;
-      this.#blocked.delete(running);
+      if (running.step.connection && process.owns(running.step.connection)) await this.#cancel(running);
     }
+  }
+
+  async #cancel(running: RunningStep): Promise<void> {
+    await this.#observer.query("select pg_cancel_backend($1)", [processIdOf(running.step)]);
+    await running.done;
+    this.#blocked.delete(running);
   }
 
   async #untilDoneOrBlocked(running: RunningStep): Promise<void> {
@@ -68,6 +78,12 @@ export class StepRunner {
     const { rows } = await this.#observer.query<{ is_blocked: boolean }>({ name: "blocked", text: "select cardinality(pg_blocking_pids($1)) > 0 as is_blocked", values: [processIdOf(step)] });
     return rows[0]?.is_blocked ?? false;
   }
+}
+
+function start(step: Step, done: Promise<void>): RunningStep {
+  const running: RunningStep = { step, done, isDone: false };
+  void done.then(() => (running.isDone = true));
+  return running;
 }
 
 function processIdOf(step: Step): number {
