@@ -186,7 +186,7 @@ describe.each(["http", "autumn-js"] as const)("through %s", (name) => {
     });
   });
 
-  describe("no answer (pitfall 6: the SDK fails open)", () => {
+  describe("pitfall 06 fail-open SDK: no answer", () => {
     it("within the time-out may have been applied", async () => {
       answer = () => undefined;
 

@@ -148,7 +148,7 @@ export async function claimDueBatches(db: DatabaseExecutor, options: ClaimOption
     ), claimed as (
       select b.batch_id from settlement_batches b join turns t using (batch_id)
       where ${due} and t.turn <= ${options.limitPerOrg}
-      order by t.turn, b.next_attempt_at
+      order by t.turn, b.next_attempt_at, b.batch_id
       limit ${options.limit}
       for update of b skip locked
     )

@@ -55,7 +55,7 @@ describe("sealing", () => {
     expect(batches[0]?.batch_id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 
-  it("rounds toward zero to ten decimals and carries the rest into the next batch (pitfall 5: rounding drift)", async () => {
+  it("pitfall 05 rounding drift: rounds toward zero to ten decimals and carries the rest into the next batch", async () => {
     await spend({ spendUsd: "0.00000000000051" });
     await sealOpenEvents(database.db);
     await spend({ spendUsd: "0.00000000000051" });
@@ -125,7 +125,7 @@ describe("delivering", () => {
     expect(sink.calls).toHaveLength(1);
   });
 
-  it("proves a delivery whose answer was lost by the refused duplicate (pitfall 7: lost ack)", async () => {
+  it("pitfall 07 accepted, ack lost: proves a delivery by the refused duplicate", async () => {
     await spend({ spendUsd: "0.1" });
     sink.script = () => "lose_answer";
     await pass();
@@ -150,7 +150,7 @@ describe("delivering", () => {
     expect(await readBatch()).toMatchObject({ state: "dead", last_error_code: "key_collision" });
   });
 
-  it("holds what may have been applied longer ago than the key is remembered (pitfall 8)", async () => {
+  it("pitfall 08 key forgotten: holds what may have been applied longer ago than the sink remembers", async () => {
     await spend({ spendUsd: "0.1" });
     sink.script = () => "lose_answer";
     await pass();
@@ -173,7 +173,7 @@ describe("delivering", () => {
     expect(await pass()).toMatchObject({ delivered: 1, flagged: 0 });
   });
 
-  it("treats queued as not applied, and as delivered only once a later attempt confirms it (pitfall 10)", async () => {
+  it("pitfall 10 202 or async: treats queued as not applied", async () => {
     await spend({ spendUsd: "0.1" });
     sink.script = () => ({ kind: "accepted", status: 202, code: "accepted_not_applied" });
 
@@ -182,7 +182,7 @@ describe("delivering", () => {
     expect(await readBatch()).toMatchObject({ state: "unknown", last_error_code: "accepted_not_applied", delivered_at: null });
   });
 
-  it("never sends an unapplied batch again by itself, and under a new key when redriven (pitfall 12)", async () => {
+  it("pitfall 12 feature missing: never sends an unapplied batch again by itself, and under a new key when redriven", async () => {
     await spend({ spendUsd: "0.1" });
     sink.script = () => ({ kind: "unapplied", status: 200, code: "no_balance", deductedCredits: "0" });
     await pass();
@@ -209,7 +209,7 @@ describe("delivering", () => {
     expect(await redriveBatch(database.db, batch.batch_id)).toBe(false);
   });
 
-  it("parks an org that the sink does not know while the others flow, and delivers once it does (pitfalls 12, 13)", async () => {
+  it("pitfall 12 customer missing: parks an org that the sink does not know while the others flow, and delivers once it does", async () => {
     await spend(...Array.from({ length: 20 }, (_, index) => ({ orgId: `org_${index}`, spendUsd: "0.1" })));
     sink.script = ({ orgId }) => (orgId === "org_7" ? { kind: "parked", status: 404, code: "customer_not_found" } : undefined);
 
@@ -221,7 +221,7 @@ describe("delivering", () => {
     expect(await pass()).toMatchObject({ delivered: 1 });
   });
 
-  it("tries one batch of each org before the second of any (pitfall 14: head of line)", async () => {
+  it("pitfall 14 head-of-line block: tries one batch of each org before the second of any", async () => {
     for (let batch = 0; batch < 5; batch += 1) {
       await spend({ orgId: "org_backlog", spendUsd: "0.1" });
       await sealOpenEvents(database.db);
@@ -261,7 +261,7 @@ describe("delivering", () => {
 });
 
 describe("a claim", () => {
-  it("that ended lets nobody record with its token (pitfall 15: fencing)", async () => {
+  it("pitfall 15 fencing, defect 07 lock is no fence: one that ended lets nobody record with its token", async () => {
     await spend({ spendUsd: "0.1" });
     const problems: SettlementProblem[] = [];
     sink.script = () => ({ kind: "dead", code: "invalid_inputs" });
@@ -288,7 +288,7 @@ describe("a claim", () => {
     expect((await readAttempts()).map((attempt) => attempt.outcome).sort()).toEqual(["dead", "delivered"]);
   });
 
-  it("is never held by two workers: four at once send each batch once", async () => {
+  it("defect 06 two outboxes: is never held by two workers, four at once send each batch once", async () => {
     await spend(...Array.from({ length: 100 }, (_, index) => ({ orgId: `org_${index}`, spendUsd: "0.1" })));
     await sealOpenEvents(database.db);
 
@@ -316,7 +316,7 @@ describe("what was metered and sealed", () => {
   });
 });
 
-it("never stores a credential that an answer carried (pitfall 27)", async () => {
+it("pitfall 27 secrets in stored answers: never stores a credential that an error carried", async () => {
   await spend({ spendUsd: "0.1" });
   await settle(database.db, {
     sink: {
