@@ -68,6 +68,7 @@ export class AutumnModel {
       if (this.#takenNothing.delete(key)) this.#booksOf(delivery).lost += 1;
       return { kind: "duplicate", status: 409, code: "duplicate_idempotency_key" };
     }
+    if (isRepeat) this.#booksOf(delivery).isForgotten = true;
     if (fault === "too_many_requests") return { kind: "unavailable", status: 429, code: "rate_limit_exceeded", retryAfterMs: 30_000 };
     if (fault === "server_error") return { kind: "unknown", status: 500, code: "internal_error" };
     const customer = this.customers.get(delivery.orgId) ?? "ready";
