@@ -23,7 +23,7 @@ export const WORKER_ENVIRONMENT = {
   LLM_SYNC_INTERVAL_MS: milliseconds.default(30_000).describe("Milliseconds between two passes from spend rows to events"),
   OUTBOX_INTERVAL_MS: milliseconds.default(60_000).describe("Milliseconds between two passes from events to the sink; ended sessions and orgs nearly out of credits are settled sooner"),
   GATE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two passes that move the states of orgs and the budgets of live keys; the latter needs LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
-  RECONCILE_INTERVAL_MS: milliseconds.default(60 * 60 * 1_000).describe("Milliseconds between two comparisons of deliveries with what the sink has on record"),
+  RECONCILE_INTERVAL_MS: milliseconds.default(600_000).describe("Milliseconds between two comparisons of open deliveries with what the sink has on record; all of the last day are compared hourly"),
   BALANCE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two looks for balances to be read at Autumn (asked for, first seen, out of credits, a day old) and packs to be bought"),
   BILLING_WEBHOOK_URL: httpUrl.optional().describe("Where low balances, exhaustion, drifts, top-ups and usage without a price are told; unset: nowhere"),
   BILLING_WEBHOOK_SECRET: z.string().min(16).optional().describe("Secret that signs those events; needed with BILLING_WEBHOOK_URL"),

@@ -20,18 +20,29 @@ export async function runOutbox(deps: OutboxWorkerDeps): Promise<SettlementResul
   return settle(db, options);
 }
 
-/** A day, and the memory of keys: older differences were found by an earlier pass, or are asked for with `billing reconcile`. */
-const LOOK_BACK_MS = 26 * 60 * 60 * 1_000;
-
 export interface DeliveryComparisonDeps {
   readonly db: DatabaseClient;
   readonly ledger: SettlementLedgerView;
   readonly onFinding: (finding: DeliveryFinding) => void;
 }
 
-/** One comparison of deliveries with the sink's record. Decides what the record settles; proposes corrections and makes none. */
-export async function compareDeliveries({ db, ledger, onFinding }: DeliveryComparisonDeps): Promise<object> {
-  const { findings, ...counts } = await reconcileDeliveries(db, ledger, { dryRun: false, corrections: "propose", lookBackMs: LOOK_BACK_MS });
-  findings.forEach(onFinding);
-  return { confirmed: counts.confirmed, redriven: counts.redriven, differences: findings.length };
+const FULL_INTERVAL_MS = 60 * 60 * 1_000;
+/** A day, and the memory of keys: older differences were found by an earlier pass, or are asked for with `billing reconcile`. */
+const LOOK_BACK_MS = 26 * 60 * 60 * 1_000;
+
+/**
+ * The comparison of deliveries with the sink's record, as a job: each pass looks at what is open (unconfirmed, or past the
+ * sink's memory of keys), its first and one an hour at everything of the last day. Decides what the record settles; proposes
+ * corrections and makes none.
+ */
+export function createComparisonJob({ db, ledger, onFinding }: DeliveryComparisonDeps): () => Promise<object> {
+  let comparedAt = Number.NEGATIVE_INFINITY;
+  return async () => {
+    const startedAt = performance.now();
+    const openOnly = startedAt - comparedAt < FULL_INTERVAL_MS;
+    const { findings, confirmed, redriven } = await reconcileDeliveries(db, ledger, { dryRun: false, corrections: "propose", lookBackMs: LOOK_BACK_MS, openOnly });
+    if (!openOnly) comparedAt = startedAt;
+    findings.forEach(onFinding);
+    return { confirmed, redriven, differences: findings.length };
+  };
 }

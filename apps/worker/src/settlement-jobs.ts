@@ -1,8 +1,9 @@
 import type { DatabaseClient } from "@proliferate/db";
 import type { Lifecycle } from "@proliferate/runtime";
+import type { DeliveryFinding } from "@proliferate/services/billing/reconcile-deliveries";
 import type { SettlementSink } from "@proliferate/services/billing/sink";
 import { startFlushLoop } from "./flush-worker.ts";
-import { compareDeliveries, runOutbox } from "./outbox-worker.ts";
+import { createComparisonJob, runOutbox } from "./outbox-worker.ts";
 import { errorFacts, type ProblemLog } from "./problem-log.ts";
 
 export const OUTBOX = "settlement-outbox";
@@ -35,9 +36,8 @@ export async function startSettlementJobs(deps: SettlementJobsDeps): Promise<voi
   await deps.every(OUTBOX, deps.outboxIntervalMs, async () => settleOrgs());
   const { ledger } = sink;
   if (ledger === undefined) return;
-  await deps.every(RECONCILE, deps.reconcileIntervalMs, async () =>
-    compareDeliveries({ db, ledger, onFinding: ({ kind, orgId, message }) => problems.report("delivery.differs", { code: kind, org_id: orgId, message }) }),
-  );
+  const onFinding = ({ kind, orgId, message }: DeliveryFinding): void => problems.report("delivery.differs", { code: kind, org_id: orgId, message });
+  await deps.every(RECONCILE, deps.reconcileIntervalMs, createComparisonJob({ db, ledger, onFinding }));
 }
 
 /** Says at the start which setting is wrong. The worker goes on: usage is metered and sealed whatever the sink says. */

@@ -6,6 +6,9 @@ alter table settlement_batches drop constraint settlement_batches_state_check;
 alter table settlement_batches add constraint settlement_batches_state_check
   check (state in ('sealed', 'sending', 'unknown', 'delivered', 'unapplied', 'parked', 'dead', 'shortfall'));
 
+-- Comparing deliveries with the sink reads those of the last day or week out of years.
+create index settlement_batches_first_sent on settlement_batches (first_sent_at);
+
 -- An org whose last attempt failed: none of its batches is tried before retry_at, so that it costs the others nothing.
 create table settlement_org_backoff (
   org_id text primary key references billing_accounts (org_id),

@@ -21,6 +21,8 @@ export interface ComparisonRange {
   readonly lookBackMs: number;
   readonly quietMs: number;
   readonly orgId?: string | undefined;
+  /** Only what is unconfirmed or past the sink's memory of keys. */
+  readonly openOnly: boolean;
 }
 
 /** Batches in rest that the sink may have taken, by org; those being sent are left out. Also when the first attempt of each org's was. */
@@ -44,9 +46,10 @@ export async function readComparableBatches(db: DatabaseExecutor, range: Compari
         <= clock.now - ${range.quietMs} * interval '1 millisecond' as is_quiet,
       b.first_sent_at
     from settlement_batches b cross join clock
-    where b.first_sent_at is not null and b.credits > 0
+    where (b.first_sent_at >= (select billing_now()) - ${range.lookBackMs} * interval '1 millisecond' or (b.state <> 'delivered' and (b.needs_reconcile or b.state = 'dead')))
+      and b.first_sent_at is not null and b.credits > 0
       and (b.state in ('delivered', 'unapplied', 'shortfall', 'dead') or b.needs_reconcile)
-      and (b.needs_reconcile or b.state = 'dead' or b.first_sent_at >= clock.now - ${range.lookBackMs} * interval '1 millisecond')
+      and (not ${range.openOnly} or b.needs_reconcile or (b.state = 'delivered' and b.deducted_credits is null))
       and (${range.orgId ?? null}::text is null or b.org_id = ${range.orgId ?? null})
     order by b.org_id, b.sequence`.execute(db);
   return result.rows.map((row) => ({

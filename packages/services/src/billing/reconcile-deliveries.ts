@@ -20,6 +20,8 @@ export interface ReconcileDeliveriesOptions {
   readonly orgId?: string | undefined;
   /** `apply` deducts or gives back at the sink what the findings say. Default `propose`: only says so. */
   readonly corrections?: "propose" | "apply";
+  /** Only batches that are unconfirmed or past the sink's memory of keys: cheap, so it can run often. Default false. */
+  readonly openOnly?: boolean;
   /** How far back deliveries are compared. Default 7 days. */
   readonly lookBackMs?: number;
   /** How long the sink's list may lack a deduction; nothing is concluded from its absence before. Default 10 min. */
@@ -66,7 +68,7 @@ const CLOCK_MARGIN_MS = 2 * 60 * 60 * 1_000;
  * An org whose record cannot be read is reported as `unresolved`; the others go on. May be repeated at any time.
  */
 export async function reconcileDeliveries(db: DatabaseClient, view: SettlementLedgerView, options: ReconcileDeliveriesOptions): Promise<ReconcileDeliveriesResult> {
-  const batches = await readComparableBatches(db, { lookBackMs: options.lookBackMs ?? LOOK_BACK_MS, quietMs: options.quietMs ?? QUIET_MS, orgId: options.orgId });
+  const batches = await readComparableBatches(db, { lookBackMs: options.lookBackMs ?? LOOK_BACK_MS, quietMs: options.quietMs ?? QUIET_MS, orgId: options.orgId, openOnly: options.openOnly ?? false });
   const result = { comparedBatches: batches.length, confirmed: 0, redriven: 0, findings: [] as DeliveryFinding[] };
   for (const [orgId, ofOrg] of Map.groupBy(batches, (batch) => batch.orgId)) {
     const since = new Date(Math.min(...ofOrg.map((batch) => batch.firstSentAt.getTime())) - CLOCK_MARGIN_MS);
@@ -83,6 +85,14 @@ export async function reconcileDeliveries(db: DatabaseClient, view: SettlementLe
     result.findings.push(...findings);
   }
   return result;
+}
+
+/**
+ * Decides a batch past the sink's memory of keys by the word of a person who looked at the sink, where its record cannot be
+ * read by us: taken in full, or not at all (then it is due again under its next key). Changes no other batch.
+ */
+export async function decideByHand(db: DatabaseClient, batchId: string, wasTaken: boolean): Promise<void> {
+  await (wasTaken ? confirmDelivery(db, batchId) : redriveForgotten(db, batchId));
 }
 
 interface Judged {
