@@ -1,6 +1,6 @@
-import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { runKills } from "../../apps/worker/test/kill-run.ts";
+import { makeTemporaryFolder } from "../temporary-folder.ts";
 
 const HELP = `Kills billing workers at random points under load, restarts and kills PostgreSQL, empties the queue, loses Autumn's
 answers; then compares the spend rows, the ledger and what Autumn took, exactly.
@@ -27,24 +27,19 @@ async function main(): Promise<number> {
     return 2;
   }
   if (options.help) return console.log(HELP), 0;
-  const folder = await mkdtemp("/var/tmp/llm-gateway-kill-");
-  await chmod(folder, 0o755);
+  const folder = await makeTemporaryFolder("kill");
   const startedAt = performance.now();
-  try {
-    const report = await runKills({
-      ...options,
-      folder,
-      onProgress: ({ kills, postgresRestarts, postgresCrashes, queueFlushes }) => {
-        if (kills % 20 === 0) console.log(`${kills} of ${options.kills} kills, PostgreSQL restarted ${postgresRestarts} and killed ${postgresCrashes} times, queue emptied ${queueFlushes} times`);
-      },
-    });
-    console.log(JSON.stringify({ ...report, seconds: Math.round((performance.now() - startedAt) / 1_000) }, undefined, 2));
-    const isExact = report.lostRows === 0 && report.doubledRows === 0 && report.ledgerUsd === report.sourceUsd && report.autumnCredits === report.deliveredCredits;
-    console.log(isExact ? "Nothing lost, nothing twice." : "The sums differ.");
-    return isExact ? 0 : 1;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  const report = await runKills({
+    ...options,
+    folder,
+    onProgress: ({ kills, postgresRestarts, postgresCrashes, queueFlushes }) => {
+      if (kills % 20 === 0) console.log(`${kills} of ${options.kills} kills, PostgreSQL restarted ${postgresRestarts} and killed ${postgresCrashes} times, queue emptied ${queueFlushes} times`);
+    },
+  });
+  console.log(JSON.stringify({ ...report, seconds: Math.round((performance.now() - startedAt) / 1_000) }, undefined, 2));
+  const isExact = report.lostRows === 0 && report.doubledRows === 0 && report.ledgerUsd === report.sourceUsd && report.autumnCredits === report.deliveredCredits;
+  console.log(isExact ? "Nothing lost, nothing twice." : "The sums differ.");
+  return isExact ? 0 : 1;
 }
 
 process.exitCode = await main();

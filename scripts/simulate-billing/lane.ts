@@ -17,4 +17,5 @@ process.on("message", (seed: number | "end") => {
     (error: Error) => process.send?.({ seed, steps: 0, violation: `the simulation itself failed: ${error.stack}` } satisfies LaneReport),
   );
 });
+process.once("disconnect", () => process.exit());
 process.send?.("ready");

@@ -1,5 +1,4 @@
 import { fork } from "node:child_process";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,6 +12,7 @@ import { shrink } from "@proliferate/services/test/simulation/shrink";
 import { simulate } from "@proliferate/services/test/simulation/simulation";
 import { openSimulationDatabase } from "@proliferate/services/test/simulation/simulation-database";
 import pg from "pg";
+import { makeTemporaryFolder } from "../temporary-folder.ts";
 import type { LaneReport } from "./lane.ts";
 
 const HELP = `Simulates billing on a real PostgreSQL: workers of the real code, stopped at every step, crashed, cut off and
@@ -58,8 +58,7 @@ function readOptions() {
 
 /** A server for this run alone, gone with it; `createDatabase` makes a migrated copy. */
 async function startServer(): Promise<{ createDatabase(): Promise<string>; stop(): Promise<void> }> {
-  const folder = await mkdtemp("/var/tmp/llm-gateway-simulation-");
-  await chmod(folder, 0o755);
+  const folder = await makeTemporaryFolder("simulation");
   const server = await startEmbeddedPostgres({ dataFolder: join(folder, "postgres"), durable: false });
   await migrate({ connectionString: server.connectionString });
   let count = 0;
@@ -76,10 +75,7 @@ async function startServer(): Promise<{ createDatabase(): Promise<string>; stop(
       url.pathname = `/${name}`;
       return url.toString();
     },
-    stop: async () => {
-      await server.stop();
-      await rm(folder, { recursive: true, force: true });
-    },
+    stop: () => server.stop(),
   };
 }
 

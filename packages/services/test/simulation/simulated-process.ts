@@ -159,7 +159,7 @@ export class SimulatedConnection implements DatabaseConnection {
     );
   }
 
-  async *streamQuery<Row>(): AsyncIterableIterator<QueryResult<Row>> {
+  streamQuery<Row>(): AsyncIterableIterator<QueryResult<Row>> {
     throw new Error("streams are not simulated");
   }
 

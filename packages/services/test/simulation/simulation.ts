@@ -236,7 +236,8 @@ class Simulation {
     this.#autumn.heal();
     for (const org of ORGS) this.#autumn.customers.set(org, "ready");
     await this.#writers.endAll();
-    for (const worker of [...this.#workers.keys()]) {
+    const living = [...this.#workers.keys()];
+    for (const worker of living) {
       const violation = await this.#crash(worker);
       if (violation !== undefined) return violation;
     }

@@ -42,12 +42,14 @@ export class StepRunner {
 
   /** Call after anything that may have given locks back. */
   async settleBlocked(): Promise<void> {
-    for (const running of [...this.#blocked]) await this.#untilDoneOrBlocked(running);
+    const blocked = [...this.#blocked];
+    for (const running of blocked) await this.#untilDoneOrBlocked(running);
   }
 
   /** Ends the statements of a process that is about to be killed. */
   async cancel(process: SimulatedProcess): Promise<void> {
-    for (const running of [...this.#blocked]) {
+    const blocked = [...this.#blocked];
+    for (const running of blocked) {
       if (running.step.connection && process.owns(running.step.connection)) await this.#cancel(running);
     }
   }
