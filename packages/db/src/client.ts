@@ -45,14 +45,14 @@ export function checkSchemaName(name: string): string {
   throw new AppError("env_invalid", `LITELLM_DB_SCHEMA "${name}" is not a plain PostgreSQL name (a-z, 0-9, _).`);
 }
 
-/** The settings of a raw `pg` connection to our database: search path, UTC, type parsers. */
+/** The settings of a raw `pg` connection to our database: search path, UTC, type parsers; nothing compiled, our statements are short. */
 export function connectionConfig(options: DatabaseOptions): pg.PoolConfig {
   const litellmSchema = checkSchemaName(options.litellmSchema ?? DEFAULT_LITELLM_SCHEMA);
   return {
     connectionString: options.connectionString,
     max: options.maxConnections ?? 10,
     application_name: options.applicationName ?? "llm-gateway",
-    options: `-c search_path=${GATEWAY_SCHEMA},${litellmSchema} -c timezone=UTC`,
+    options: `-c search_path=${GATEWAY_SCHEMA},${litellmSchema} -c timezone=UTC -c jit=off`,
     connectionTimeoutMillis: 10_000,
     types: { getTypeParser: typeParser as never },
   };

@@ -13,10 +13,10 @@ const INGEST_LOCK = 7_031_002;
 /**
  * Makes the transactions that write events run one after the other, until this one ends. Take it in a statement before
  * those that look for rows without an event: they then see all that the former holder wrote. Statements of the transaction
- * are not compiled, which takes longer than they do, and join by hash where they can: their tables are not analyzed yet.
+ * join by hash where they can: tables that grow by the minute look small to the planner.
  */
 export async function lockIngest(tx: DatabaseExecutor): Promise<void> {
-  await sql`select pg_advisory_xact_lock(${sql.lit(INGEST_LOCK)}), set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true)`.execute(tx);
+  await sql`select pg_advisory_xact_lock(${sql.lit(INGEST_LOCK)}), set_config('enable_nestloop', 'off', true)`.execute(tx);
 }
 
 /** Where a chunk of `rows` spend rows ends that begins at `range.from`: a start time of the source; its end when fewer are left. */
@@ -64,7 +64,7 @@ export interface IngestChunk {
 export async function ingestSpendRows(db: DatabaseExecutor, options: IngestOptions): Promise<IngestChunk> {
   const { rate, range } = options;
   const result = await sql<IngestChunk>`
-    with picked as materialized (
+    with picked as (
       select s.request_id, o.org_id, nullif(s."user", '') as session_id, nullif(s.api_key, '') as key_hash, s.model, s.prompt_tokens, s.completion_tokens,
         s.spend, s.spend::text::numeric as spend_usd, s."startTime" as start_time, s."startTime" at time zone 'UTC' as occurred_at,
         s.spend = 0 and s.prompt_tokens + s.completion_tokens > 0 and s.status is distinct from 'failure' and lower(s.cache_hit) is distinct from 'true'

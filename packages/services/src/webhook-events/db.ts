@@ -72,9 +72,8 @@ export async function insertAnomalyEvents(db: DatabaseExecutor, lookBackMs: numb
     select 'anomaly:' || e.org_id || '/' || e.model || '/' || to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD'), 'usage.zero_price', e.org_id,
       jsonb_build_object('model', e.model, 'day', to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD'), 'request_id', min(e.request_id),
         'requests', count(*), 'tokens', sum(e.prompt_tokens + e.completion_tokens)), billing_now(), billing_now()
-    from billing_events e
-    where e.spend_usd = 0 and e.prompt_tokens + e.completion_tokens > 0 and e.event_type = 'llm'
-      and e.recorded_at > billing_now() - ${lookBackMs} * interval '1 millisecond'
+    from spend_reviews e
+    where e.reason = 'zero_price' and e.resolved_at is null and e.first_seen_at > billing_now() - ${lookBackMs} * interval '1 millisecond'
     group by e.org_id, e.model, to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD')
     order by 1
     on conflict (event_key) do nothing`.execute(db);
