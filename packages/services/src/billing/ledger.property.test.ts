@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { creditsForSpend } from "./credits.ts";
 import { sealOpenEvents, settle } from "./settlement.ts";
 import { syncSpend } from "./spend-sync.ts";
-import { checkLedger, insertSpendRows, readLedgerSums } from "./test-ledger.ts";
+import { checkInvariant, checkLedger, insertSpendRows, readLedgerSums } from "./test-ledger.ts";
 import { ScriptedSink } from "./test-sink.ts";
 
 let database: TestDatabase;
@@ -17,6 +17,9 @@ afterAll(() => database.drop());
 const emptyTables = () => sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits cascade`.execute(database.db);
 beforeEach(emptyTables);
 
+/** The source corrects itself. */
+const changeNewest = (amount: string) =>
+  sql`update "LiteLLM_SpendLogs" set spend = ${amount}::float8 where request_id = (select max(request_id) from "LiteLLM_SpendLogs")`.execute(database.db);
 const endLeases = () => sql`update settlement_batches set lease_until = clock_timestamp(), next_attempt_at = clock_timestamp() where state = 'sending'`.execute(database.db);
 
 /** Amounts of every kind: tiny, ordinary, large, zero, negative, and with all the digits that a DOUBLE has. */
@@ -35,6 +38,7 @@ const rows = fc.array(fc.record({ orgId: fc.constantFrom("org_a", "org_b", "acme
 const step = fc.oneof(
   fc.record({ kind: fc.constant("spend" as const), rows }),
   fc.record({ kind: fc.constant("sync" as const), markup }),
+  fc.record({ kind: fc.constant("change" as const), spendUsd }),
   fc.record({ kind: fc.constant("seal" as const) }),
   fc.record({ kind: fc.constant("settle" as const), answer: fc.constantFrom("take", "lose_answer", "unavailable", "parked") }),
 );
@@ -48,6 +52,7 @@ it("for any spends, markups and outcomes, events = batches + carry + open at eve
       for (const one of steps) {
         if (one.kind === "spend") await insertSpendRows(database.db, one.rows);
         if (one.kind === "sync") await syncSpend(database.db, { rate: { markup: one.markup, creditsPerUsd: "100" }, chunkRows: 7 });
+        if (one.kind === "change") await changeNewest(one.spendUsd);
         if (one.kind === "seal") await sealOpenEvents(database.db);
         if (one.kind === "settle") {
           const { answer } = one;
@@ -55,6 +60,7 @@ it("for any spends, markups and outcomes, events = batches + carry + open at eve
           await settleNow();
         }
         await checkLedger(database.db);
+        await checkInvariant(database.db);
       }
       sink.script = () => undefined;
       await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
