@@ -2,6 +2,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
 import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
+import type { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import type { SessionKeys } from "@proliferate/services/sessions/session-keys";
 import type { GatewayVariables } from "./request-id.ts";
 
@@ -18,6 +19,10 @@ export interface GatewayDependencies {
   readonly proxy: LLMProxy;
   /** The billing gate; absent: off. */
   readonly admission?: SessionAdmission | undefined;
+  /** The sandboxes that this gateway launches; it may have no launcher at all. */
+  readonly sandboxes: SessionLauncher;
+  /** Of the process lock that this gateway holds as long as it lives. */
+  readonly instanceId: number;
 }
 
 /** The LLM proxy, as the gateway sees it. */

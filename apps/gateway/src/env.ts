@@ -1,6 +1,7 @@
 import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
 import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
+import type { ModalSandboxProviderOptions } from "@proliferate/shared/modal";
 import { z } from "zod";
 
 const MIN_TOKEN_LENGTH = 16;
@@ -12,6 +13,14 @@ const apiTokens = z
     message: `must be one or more tokens of at least ${MIN_TOKEN_LENGTH} characters, separated by commas`,
   });
 
+const launchers = z
+  .string()
+  .transform((text) => text.split(",").map((name) => name.trim()).filter((name) => name !== ""))
+  .pipe(z.array(z.enum(["local", "modal"], { error: "must be local, modal or both, separated by commas" })));
+
+const absolutePath = z.string().startsWith("/", "must be an absolute path");
+const DAY_MS = 24 * 60 * 60 * 1000;
+
 /** The gateway's own variables; those of the LLM proxy are `LLM_PROXY_ENVIRONMENT` in @proliferate/shared. */
 export const GATEWAY_ENVIRONMENT = {
   DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; required, here or by its alias"),
@@ -21,6 +30,17 @@ export const GATEWAY_ENVIRONMENT = {
   GATEWAY_API_TOKEN: apiTokens.describe(`Bearer tokens that /v1 accepts, separated by commas; each at least ${MIN_TOKEN_LENGTH} characters. Two at once make rotation possible`),
   GATEWAY_DEFAULT_MODEL: z.string().default("claude-sonnet-5").describe("Model of a session that names none; a name of litellm/config.yaml"),
   GATEWAY_SMALL_MODEL: z.string().default("claude-haiku-4-5").describe("Model that agents use for titles, where the session's key allows it and its provider is that of the session's model"),
+  SANDBOX_LAUNCHERS: launchers.default([]).describe("Launchers that sessions may name, separated by commas: local (processes of this machine, for development), modal. Unset: callers launch their sandboxes themselves"),
+  SANDBOX_ROOT_FOLDER: absolutePath.optional().describe("Absolute folder of local sandboxes; required with the launcher local"),
+  SANDBOX_PATH: z.string().optional().describe("PATH in local sandboxes; unset: /usr/local/bin:/usr/bin:/bin"),
+  SANDBOX_LIFETIME_MS: z.coerce.number().int().min(60_000).max(DAY_MS).multipleOf(1000).default(DAY_MS).describe("A sandbox ends by itself after so long, whatever happens to this gateway; its session ends with its key, before"),
+  SANDBOX_READY_TIMEOUT_MS: z.coerce.number().int().min(1_000).default(60_000).describe("How long a launched agent may take until it answers"),
+  OPENCODE_COMMAND: z.string().default("opencode").describe("The agent in a sandbox, words separated by blanks; `serve --port N --hostname H` is added"),
+  MODAL_TOKEN_ID: z.string().optional().describe("Token of Modal, ak-…; required with the launcher modal"),
+  MODAL_TOKEN_SECRET: z.string().optional().describe("Its secret, as-…; required with the launcher modal"),
+  MODAL_ENVIRONMENT: z.string().optional().describe("Modal environment; unset: that of the token"),
+  MODAL_APP_NAME: z.string().default("proliferate-sandboxes").describe("Modal app of this deployment alone: a sandbox in it that belongs to no session is ended"),
+  MODAL_IMAGE: z.string().optional().describe("Image of a sandbox, with OpenCode and git in it: a tag of a public registry, or im-… of Modal; required with the launcher modal"),
   BILLING_GATE: z.enum(["off", "enforce"]).default("off").describe("enforce: a session starts only if its org has credits, and its key may spend no more than they are worth; the worker must run, with LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
 } as const;
 
@@ -32,6 +52,17 @@ export interface GatewayConfig {
   readonly defaultModel: string;
   readonly smallModel: string;
   readonly billingGate: "off" | "enforce";
+  readonly sandboxes: SandboxConfig;
+}
+
+/** The launchers that are there, and what every sandbox gets. */
+export interface SandboxConfig {
+  readonly local: { readonly rootFolder: string; readonly path: string | undefined } | undefined;
+  readonly modal: ModalSandboxProviderOptions | undefined;
+  readonly lifetimeMs: number;
+  readonly readyTimeoutMs: number;
+  /** Program and first arguments of the agent. */
+  readonly agentCommand: readonly string[];
 }
 
 /** Throws one `env_invalid` that names every wrong variable. */
@@ -47,5 +78,28 @@ export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
     defaultModel: variables.GATEWAY_DEFAULT_MODEL,
     smallModel: variables.GATEWAY_SMALL_MODEL,
     billingGate: variables.BILLING_GATE,
+    sandboxes: sandboxConfig(variables),
+  };
+}
+
+function sandboxConfig(variables: z.output<z.ZodObject<typeof GATEWAY_ENVIRONMENT>>): SandboxConfig {
+  const { SANDBOX_LAUNCHERS: names, SANDBOX_ROOT_FOLDER: rootFolder, MODAL_TOKEN_ID: tokenId, MODAL_TOKEN_SECRET: tokenSecret, MODAL_IMAGE: image, MODAL_ENVIRONMENT: environment } = variables;
+  const required = { local: { SANDBOX_ROOT_FOLDER: rootFolder }, modal: { MODAL_TOKEN_ID: tokenId, MODAL_TOKEN_SECRET: tokenSecret, MODAL_IMAGE: image } };
+  const missing = names.flatMap((name) => Object.entries(required[name]).flatMap(([variable, value]) => (value === undefined ? [`${variable} is not set, which the launcher ${name} needs`] : [])));
+  if (missing.length > 0) throw new AppError("env_invalid", `The environment is not usable: ${missing.join("; ")}.`);
+  return {
+    local: names.includes("local") ? { rootFolder: rootFolder ?? "", path: variables.SANDBOX_PATH } : undefined,
+    modal: names.includes("modal")
+      ? {
+          tokenId: tokenId ?? "",
+          tokenSecret: tokenSecret ?? "",
+          appName: variables.MODAL_APP_NAME,
+          image: image?.startsWith("im-") ? { imageId: image } : { registryTag: image ?? "" },
+          ...(environment !== undefined && { environment }),
+        }
+      : undefined,
+    lifetimeMs: variables.SANDBOX_LIFETIME_MS,
+    readyTimeoutMs: variables.SANDBOX_READY_TIMEOUT_MS,
+    agentCommand: variables.OPENCODE_COMMAND.split(/\s+/).filter((word) => word !== ""),
   };
 }

@@ -1,4 +1,5 @@
 import { createLLMProxyClient, type LLMProxyConfig } from "@proliferate/shared";
+import { AppError } from "@proliferate/shared/errors";
 import { z } from "zod";
 import type { LLMProxy } from "./dependencies.ts";
 
@@ -27,6 +28,13 @@ export function connectLLMProxy(config: LLMProxyConfig): LLMProxy {
       },
       list: (sessionId) => client.listSessionKeys(sessionId),
       revoke: (keyHashes) => client.revokeKeys(keyHashes),
+      extend: async (keyHash, { duration, maxBudgetUsd }) => {
+        const answers = [
+          duration === undefined ? true : await client.setKeyDuration(keyHash, duration),
+          maxBudgetUsd === undefined ? true : await client.setKeyBudget(keyHash, maxBudgetUsd),
+        ];
+        if (answers.includes(false)) throw new AppError("session_not_ready", "The session's key does not exist any more.");
+      },
       revokeAll: (sessionId) => client.revokeVirtualKey(sessionId),
     },
   };

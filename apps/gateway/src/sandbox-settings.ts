@@ -12,6 +12,10 @@ export function sandboxSettings(options: {
   readonly smallModel: string;
   /** What the key may call, as far as that is known. */
   readonly models: readonly string[] | undefined;
+  /** Variables of the organization. */
+  readonly secrets?: Readonly<Record<string, string>> | undefined;
+  /** Of the agent's server. Default: random. */
+  readonly password?: string | undefined;
 }): Pick<CreateSessionResponse, "environment" | "opencode_config" | "opencode_config_path"> {
   const { session, apiKey, baseUrl } = options;
   const models = options.models ?? session.models;
@@ -23,7 +27,14 @@ export function sandboxSettings(options: {
     baseUrl,
   });
   return {
-    environment: buildSandboxEnv({ sessionId: session.session_id, orgId: session.org_id, apiKey, baseUrl }),
+    environment: buildSandboxEnv({
+      sessionId: session.session_id,
+      orgId: session.org_id,
+      apiKey,
+      baseUrl,
+      organizationSecrets: options.secrets ?? {},
+      ...(options.password !== undefined && { opencodeServerPassword: options.password }),
+    }),
     opencode_config: JSON.parse(config) as Record<string, unknown>,
     opencode_config_path: OPENCODE_GLOBAL_CONFIG_PATH,
   };

@@ -14,6 +14,8 @@ import { registerHealthRoutes } from "./routes/health.ts";
 import { registerMetricsRoute } from "./routes/metrics.ts";
 import { registerOrgRoutes } from "./routes/orgs.ts";
 import { registerRateCardRoutes } from "./routes/rate-cards.ts";
+import { registerSessionEventsRoute } from "./routes/session-events.ts";
+import { registerSessionSandboxRoutes } from "./routes/session-sandboxes.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 
 /** The control plane as a fetch handler: no port, no globals. `main.ts` puts it on a socket. */
@@ -29,6 +31,8 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   app.use("/v1/*", requireBearerToken(deps.apiTokens));
   app.use(bodyLimit({ maxSize: BODY_LIMIT_BYTES, onError: () => { throw new HTTPException(413); } }));
   registerSessionRoutes(app, deps);
+  registerSessionSandboxRoutes(app, deps);
+  registerSessionEventsRoute(app, deps);
   registerOrgRoutes(app, deps);
   registerBillingRoutes(app, deps);
   registerBillingCheckRoutes(app, deps);

@@ -13,13 +13,23 @@ interface Operation {
 }
 
 /** Acts on what its path names, and needs nothing more. */
-const WITHOUT_BODY = new Set(["/v1/billing/batches/{batch_id}/redrive", "/v1/billing/reviews/{review_key}/dismiss", "/v1/billing/orgs/{org_id}/reconcile"]);
+const WITHOUT_BODY = new Set(["/v1/sessions/{session_id}/pause", "/v1/billing/batches/{batch_id}/redrive", "/v1/billing/reviews/{review_key}/dismiss", "/v1/billing/orgs/{org_id}/reconcile"]);
 /** What a POST is sent where an org alone is not enough. */
 const BODIES: Readonly<Record<string, object>> = {
+  "/v1/sessions/{session_id}/extend": { duration: "1h" },
+  "/v1/sessions/{session_id}/resume": {},
   "/v1/billing/rate-cards": { markup: "2", valid_from: "2100-01-01T00:00:00Z" },
   "/v1/billing/audit": { from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" },
 };
-const STATUS: Readonly<Record<string, number>> = { "POST /v1/sessions": 201, "POST /v1/billing/rate-cards": 201, "POST /v1/billing/orgs/{org_id}/reconcile": 202 };
+const STATUS: Readonly<Record<string, number>> = {
+  // Asked after the session has ended; launch.test.ts has what they answer otherwise.
+  "POST /v1/sessions/{session_id}/extend": 409,
+  "POST /v1/sessions/{session_id}/pause": 409,
+  "POST /v1/sessions/{session_id}/resume": 409,
+  "POST /v1/sessions": 201,
+  "POST /v1/billing/rate-cards": 201,
+  "POST /v1/billing/orgs/{org_id}/reconcile": 202,
+};
 
 let gateway: TestGateway;
 let document: { readonly openapi: string; readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>; readonly components: Readonly<Record<string, object>> };

@@ -3,7 +3,9 @@ import { createAdaptorServer } from "@hono/node-server";
 import type { DatabaseClient } from "@proliferate/db";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { createLogger, listen } from "@proliferate/runtime";
+import { nextInstanceId } from "@proliferate/services/attempts/db";
 import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
+import { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import type { LLMProxyConfig } from "@proliferate/shared";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import type { GatewayApp } from "../src/dependencies.ts";
@@ -46,8 +48,8 @@ export async function startTestGateway(): Promise<TestGateway> {
   };
 }
 
-/** The gateway on a real socket, before any proxy; with `admission`, its billing gate is on. */
-export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, admission?: SessionAdmission): Promise<Pick<TestGateway, "app" | "call" | "stop">> {
+/** The gateway on a real socket, before any proxy; with `admission`, its billing gate is on; with `sandboxes`, it launches them. */
+export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, admission?: SessionAdmission, sandboxes?: SessionLauncher): Promise<Pick<TestGateway, "app" | "call" | "stop">> {
   const app = createServer({
     db,
     logger: createLogger("gateway-test", "silent"),
@@ -56,6 +58,9 @@ export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, ad
     smallModel: "claude-haiku-4-5",
     proxy: connectLLMProxy(proxy),
     admission,
+    sandboxes: sandboxes ?? new SessionLauncher({ db, providers: new Map() }),
+    // One test's database cannot be reached.
+    instanceId: await nextInstanceId(db).catch(() => 0),
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "GATEWAY_PORT" });

@@ -13,4 +13,5 @@ export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";
 export { ProcessLock, type ProcessLockOptions } from "./process-lock.ts";
 export type * from "./gate-tables.ts";
 export type * from "./schema.ts";
+export type * from "./session-tables.ts";
 export type * from "./sink-tables.ts";

@@ -1,21 +1,29 @@
 import { randomUUID } from "node:crypto";
 import { createRoute, z } from "@hono/zod-openapi";
 import { endSession } from "@proliferate/services/sessions/end-session";
-import { startSession } from "@proliferate/services/sessions/start-session";
+import { runOnce, type StoredAnswer } from "@proliferate/services/sessions/idempotent-request";
+import { startSession, type StartSessionRequest } from "@proliferate/services/sessions/start-session";
 import { describeSession, getSession, listSessions } from "@proliferate/services/sessions/view-session";
 import {
   createSessionRequestSchema,
   createSessionResponseSchema,
+  launchedSessionSchema,
   resourceIdSchema,
   sessionListQuerySchema,
   sessionListResponseSchema,
   sessionSchema,
 } from "@proliferate/shared/contracts";
+import { AppError } from "@proliferate/shared/errors";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import { answerLaunch, launchFromRequest, LAUNCH_CODES, secretToken, type StartRequest, waitQuery } from "../launch-request.ts";
 import { sandboxSettings } from "../sandbox-settings.ts";
 
 const sessionPath = z.object({ session_id: resourceIdSchema });
+const requestHeaders = z.object({
+  "idempotency-key": z.string().regex(/^[\x21-\x7e]{16,255}$/, "must be 16 to 255 visible characters, such as a UUID").optional(),
+  "x-repo-token": secretToken.optional(),
+});
 const json = <Schema extends z.ZodType>(description: string, schema: Schema) => ({ description, content: { "application/json": { schema } } });
 
 /** What the billing gate may answer, where it is on. */
@@ -25,12 +33,18 @@ const create = createRoute({
   method: "post",
   path: "/v1/sessions",
   summary: "Start a session, or resume it",
-  description: "Mints a key that is limited to the session and returns all that a sandbox needs. The id of a running session of the same org resumes it: a new key, then the old one is revoked. Safe to repeat with the same session_id.",
+  description:
+    "Mints a key that is limited to the session. Without a launcher it returns all that a sandbox needs; the id of a running session of the same org then resumes it: a new key, then the old one is revoked. With a launcher the gateway starts the sandbox: 202 at once, or with `wait=true` 201 when the agent answers. The same `Idempotency-Key` with the same body is answered the same for 24 hours.",
   security: BEARER_SECURITY,
-  request: { body: { required: true, content: { "application/json": { schema: createSessionRequestSchema.meta({ id: "CreateSession" }) } } } },
+  request: {
+    headers: requestHeaders,
+    query: waitQuery,
+    body: { required: true, content: { "application/json": { schema: createSessionRequestSchema.meta({ id: "CreateSession" }) } } },
+  },
   responses: {
-    201: json("The session runs; `api_key` is shown this once.", createSessionResponseSchema.meta({ id: "StartedSession" })),
-    ...errorResponses("invalid_json", "request_too_large", "model_not_found", "session_conflict", "budget_exceeded", "llm_proxy_failed", ...GATE_CODES),
+    201: json("The session runs; its secrets are shown this once.", z.union([createSessionResponseSchema.meta({ id: "StartedSession" }), launchedSessionSchema.meta({ id: "LaunchedSession" })])),
+    202: json("There is a key, and the sandbox is being launched; `events_url` tells how it goes.", launchedSessionSchema),
+    ...errorResponses("invalid_json", "request_too_large", "model_not_found", "session_conflict", "budget_exceeded", "llm_proxy_failed", "idempotency_conflict", "idempotency_in_progress", ...GATE_CODES, ...LAUNCH_CODES),
   },
 });
 
@@ -56,49 +70,30 @@ const end = createRoute({
   method: "delete",
   path: "/v1/sessions/{session_id}",
   summary: "End a session",
-  description: "Revokes every key of the session. Final and idempotent: ending it again revokes again.",
+  description: "Revokes every key of the session, ends the sandbox that the gateway launched for it, and settles its usage at once. Final and idempotent: ending it again revokes again.",
   security: BEARER_SECURITY,
   request: { params: sessionPath },
   responses: {
     200: json("The session has ended.", sessionSchema.omit({ billed: true, unbilled_spend_usd: true }).meta({ id: "EndedSession" })),
-    ...errorResponses("session_not_found", "llm_proxy_failed"),
+    ...errorResponses("session_not_found", "llm_proxy_failed", ...LAUNCH_CODES),
   },
 });
 
 /** `/v1/sessions`: parse, call one service function, reply. */
 export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies): void {
-  const { db, proxy, admission } = deps;
+  const { db, proxy, admission, sandboxes } = deps;
   app.openapi(create, async (context) => {
+    const headers = context.req.valid("header");
     const body = context.req.valid("json");
-    const started = await startSession(
-      { db, keys: proxy.keys, admission },
-      {
-        sessionId: body.session_id ?? `ses_${randomUUID()}`,
-        orgId: body.org_id,
-        userId: body.user_id,
-        model: body.model,
-        models: body.models,
-        maxBudgetUsd: body.max_budget_usd,
-        duration: body.duration,
-        metadata: body.metadata,
-        defaultModel: deps.defaultModel,
-      },
-    );
-    const { session, apiKey, models, resumed } = started;
-    return context.json(
-      {
-        session_id: session.session_id,
-        org_id: session.org_id,
-        state: session.state,
-        resumed,
-        model: session.model,
-        api_key: apiKey,
-        base_url: proxy.baseUrl,
-        expires_at: session.expires_at?.toISOString() ?? null,
-        ...sandboxSettings({ session, apiKey, baseUrl: proxy.baseUrl, smallModel: deps.smallModel, models }),
-      },
-      201,
-    );
+    const request: StartRequest = { body, repoToken: headers["x-repo-token"], wait: context.req.valid("query").wait };
+    const idempotencyKey = headers["idempotency-key"];
+    const sessionId = body.session_id ?? `ses_${randomUUID()}`;
+    const start = (id: string): Promise<StoredAnswer> => (body.launcher === "none" ? startForCaller(deps, id, request) : startWithSandbox(deps, id, request));
+    const answer =
+      idempotencyKey === undefined
+        ? await start(sessionId)
+        : await runOnce(db, { orgId: body.org_id, idempotencyKey, body: JSON.stringify([body, request.repoToken ?? null]), sessionId, instanceId: deps.instanceId }, start);
+    return context.json(answer.body as z.output<typeof createSessionResponseSchema>, answer.status as 201);
   });
   app.openapi(list, async (context) => {
     const { org_id: orgId, cursor, limit } = context.req.valid("query");
@@ -106,7 +101,48 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
   });
   app.openapi(get, async (context) => context.json(await getSession(db, context.req.valid("param").session_id), 200));
   app.openapi(end, async (context) => {
-    const ended = await endSession({ db, keys: proxy.keys, admission }, context.req.valid("param").session_id);
+    const ended = await endSession({ db, keys: proxy.keys, admission, sandboxes }, context.req.valid("param").session_id);
     return context.json(describeSession(ended), 200);
   });
+}
+
+/** The caller launches the sandbox: he gets the key and all that goes with it. */
+async function startForCaller(deps: GatewayDependencies, sessionId: string, { body }: StartRequest): Promise<StoredAnswer> {
+  const { db, proxy, admission } = deps;
+  if (body.files || body.repo || body.secrets) throw new AppError("invalid_request", "files, repo and secrets go into a sandbox that the gateway launches; name a launcher.", { param: "launcher" });
+  const { session, apiKey, models, resumed } = await startSession({ db, keys: proxy.keys, admission }, startFields(deps, sessionId, body));
+  return {
+    status: 201,
+    body: {
+      session_id: session.session_id,
+      org_id: session.org_id,
+      state: session.state,
+      resumed,
+      model: session.model,
+      api_key: apiKey,
+      base_url: proxy.baseUrl,
+      expires_at: session.expires_at?.toISOString() ?? null,
+      ...sandboxSettings({ session, apiKey, baseUrl: proxy.baseUrl, smallModel: deps.smallModel, models }),
+    },
+  };
+}
+
+/** The gateway launches the sandbox: the key stays between the two. */
+async function startWithSandbox(deps: GatewayDependencies, sessionId: string, request: StartRequest): Promise<StoredAnswer> {
+  const { password, underWay } = await launchFromRequest(deps, startFields(deps, sessionId, request.body), request);
+  return answerLaunch(underWay, password, request.wait);
+}
+
+function startFields(deps: GatewayDependencies, sessionId: string, body: StartRequest["body"]): StartSessionRequest {
+  return {
+    sessionId,
+    orgId: body.org_id,
+    userId: body.user_id,
+    model: body.model,
+    models: body.models,
+    maxBudgetUsd: body.max_budget_usd,
+    duration: body.duration,
+    metadata: body.metadata,
+    defaultModel: deps.defaultModel,
+  };
 }

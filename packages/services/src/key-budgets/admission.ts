@@ -6,7 +6,7 @@ import { ensureOrg, readGate } from "../billing-gate/db.ts";
 import { findRefusal, moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "../sessions/db.ts";
 import type { SessionAdmission } from "../sessions/session-admission.ts";
-import { deleteReservation, insertReservation, readReservations, releaseReservations, updateSpent, writeKeyHash } from "./db.ts";
+import { deleteReservation, insertReservation, readReservations, releaseReservations, updateSpent, writeKeyHash, writeLimit } from "./db.ts";
 
 export interface AdmissionRequest {
   readonly orgId: string;
@@ -71,6 +71,7 @@ export function createSessionAdmission(db: DatabaseClient, { firstBalanceTimeout
     },
     confirm: (key) => confirmAdmission(db, key),
     cancel: (sessionId, keyGeneration) => cancelAdmission(db, sessionId, keyGeneration),
+    setLimit: (sessionId, keyGeneration, limitUsd) => writeLimit(db, sessionId, keyGeneration, limitUsd),
     release: (sessionId) => releaseSession(db, sessionId),
   };
 }

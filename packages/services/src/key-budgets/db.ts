@@ -84,6 +84,13 @@ export async function releaseReservations(
       and (${options.belowGeneration}::int is null or r.key_generation < ${options.belowGeneration}::int)`.execute(db);
 }
 
+/** Changes the caller's own limit of a key; the next refresh follows it. */
+export async function writeLimit(db: DatabaseExecutor, sessionId: string, keyGeneration: number, limitUsd: DecimalText): Promise<void> {
+  await sql`
+    update key_reservations set limit_usd = ${limitUsd}::numeric
+    where session_id = ${sessionId} and key_generation = ${keyGeneration} and released_at is null`.execute(db);
+}
+
 /** Takes back a reservation whose key was certainly never made. */
 export async function deleteReservation(db: DatabaseExecutor, sessionId: string, keyGeneration: number): Promise<void> {
   await sql`delete from key_reservations where session_id = ${sessionId} and key_generation = ${keyGeneration} and key_hash is null`.execute(db);

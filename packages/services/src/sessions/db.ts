@@ -1,4 +1,4 @@
-import type { DatabaseExecutor, GatewaySessionTable } from "@proliferate/db";
+import type { DatabaseExecutor, GatewaySessionTable, SessionLauncher } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
 
 /** A row of `gateway_sessions`. */
@@ -14,14 +14,26 @@ export interface SessionSettings {
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** A sandbox that the gateway launches for the session. */
+export interface SandboxClaim {
+  readonly launcher: Exclude<SessionLauncher, "none">;
+  /** The gateway that launches it. */
+  readonly instanceId: number;
+  readonly repoUrl: string | undefined;
+  /** False: the session must be new. True: it must be one that this gateway has begun to resume. */
+  readonly resumes: boolean;
+}
+
 /**
  * Inserts the session, or takes the next key generation of one that this org may resume. Undefined when the id belongs to
- * another org or the session is ending or ended; then nothing has changed. `key_generation` is 1 exactly for a new row.
+ * another org, the session is ending or ended, or its sandbox is somebody else's; then nothing has changed.
+ * `key_generation` is 1 exactly for a new row.
  */
 export async function claimSession(
   db: DatabaseExecutor,
-  session: SessionSettings & { readonly sessionId: string; readonly orgId: string; readonly model: string },
+  session: SessionSettings & { readonly sessionId: string; readonly orgId: string; readonly model: string; readonly sandbox?: SandboxClaim | undefined },
 ): Promise<SessionRow | undefined> {
+  const { sandbox } = session;
   return db
     .insertInto("gateway_sessions")
     .values({
@@ -32,13 +44,26 @@ export async function claimSession(
       models: [...(session.models ?? [])],
       max_budget_usd: session.maxBudgetUsd ?? null,
       metadata: JSON.stringify(session.metadata ?? {}),
+      ...(sandbox && {
+        launcher: sandbox.launcher,
+        sandbox_state: "launching" as const,
+        sandbox_step: "claimed",
+        sandbox_instance_id: sandbox.instanceId,
+        repo_url: sandbox.repoUrl ?? null,
+      }),
     })
     .onConflict((conflict) =>
       conflict
         .column("session_id")
         .doUpdateSet((row) => ({ key_generation: row("gateway_sessions.key_generation", "+", 1) }))
         .whereRef("gateway_sessions.org_id", "=", "excluded.org_id")
-        .where("gateway_sessions.state", "in", ["starting", "active"]),
+        .where("gateway_sessions.state", "in", ["starting", "active"])
+        // A key goes into a sandbox when it is launched and at no other time, so no other call may replace it.
+        .where((row) =>
+          sandbox?.resumes
+            ? row.and([row("gateway_sessions.sandbox_state", "=", "launching"), row("gateway_sessions.sandbox_instance_id", "=", sandbox.instanceId)])
+            : row.and([row("gateway_sessions.launcher", "=", "none"), sql.lit(sandbox === undefined)]),
+        ),
     )
     .returningAll()
     .executeTakeFirst();
@@ -50,6 +75,8 @@ export interface RecordedKey {
   readonly keyHash: string;
   readonly keyAlias: string | null;
   readonly expiresAt: Date | null;
+  /** USD, decimal text: what the session had spent when the key was minted. */
+  readonly spentBeforeUsd: string;
 }
 
 /** Makes a minted key the session's key and applies the settings. Undefined when a newer generation or an end came first. */
@@ -61,6 +88,7 @@ export async function recordSessionKey(db: DatabaseExecutor, key: RecordedKey, s
       key_hash: key.keyHash,
       key_alias: key.keyAlias,
       expires_at: key.expiresAt,
+      spent_before_key_usd: key.spentBeforeUsd,
       ...(settings.userId === undefined ? {} : { user_id: settings.userId }),
       ...(settings.model === undefined ? {} : { model: settings.model }),
       ...(settings.models === undefined ? {} : { models: [...settings.models] }),
@@ -88,7 +116,7 @@ export async function discardSession(db: DatabaseExecutor, sessionId: string, ke
 export async function markSessionEnding(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set((row) => ({ state: row.case().when("state", "=", "ended").then(sql<"ended">`'ended'`).else(sql<"ending">`'ending'`).end() }))
+    .set((row) => ({ changed_at: sql<Date>`case when state in ('starting', 'active') then now() else changed_at end`, state: row.case().when("state", "=", "ended").then(sql<"ended">`'ended'`).else(sql<"ending">`'ending'`).end() }))
     .where("session_id", "=", sessionId)
     .returningAll()
     .executeTakeFirst();
@@ -98,7 +126,7 @@ export async function markSessionEnding(db: DatabaseExecutor, sessionId: string)
 export async function markSessionEnded(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ state: "ended", ended_at: sql<Date>`coalesce(ended_at, now())` })
+    .set({ state: "ended", ended_at: sql<Date>`coalesce(ended_at, now())`, sandbox_state: sql<"gone" | null>`case when launcher = 'none' then null else 'gone' end`, agent_url: null })
     .where("session_id", "=", sessionId)
     .where("state", "in", ["ending", "ended"])
     .returningAll()

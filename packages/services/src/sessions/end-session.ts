@@ -1,19 +1,32 @@
 import { AppError } from "@proliferate/shared/errors";
 import { requestFlush } from "../billing/settlement-circuit-db.ts";
 import { markSessionEnded, markSessionEnding, type SessionRow } from "./db.ts";
+import { insertEndedEvent } from "./sandbox-db.ts";
 import type { SessionDependencies } from "./start-session.ts";
 
 /**
- * Ends a session, revokes every key that the proxy knows under its id, and has the org's usage settled at once. Idempotent:
- * ending again revokes again, so a key that a crash left behind goes too. Throws `session_not_found`, or what the proxy
- * client throws; then the session stays `ending`, accepts no key, and the call may be repeated.
+ * Ends a session: every key that the proxy knows under its id is revoked, its sandbox ended, its usage settled at once.
+ * Idempotent: ending again revokes again, so what a crash left behind goes too. Throws `session_not_found`, or what the
+ * proxy client or the launcher throws; then the session stays `ending`, accepts no key, and the call may be repeated.
  */
-export async function endSession({ db, keys, admission }: SessionDependencies, sessionId: string): Promise<SessionRow> {
-  if (!(await markSessionEnding(db, sessionId))) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
+export async function endSession({ db, keys, admission, sandboxes }: SessionDependencies, sessionId: string): Promise<SessionRow> {
+  const ending = await markSessionEnding(db, sessionId);
+  if (!ending) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
+  // Keys first: whatever fails afterwards, nothing more is spent.
   await keys.revokeAll(sessionId);
+  if (ending.launcher !== "none") await requireSandboxes(sandboxes, ending).remove(ending);
   await admission?.release(sessionId);
-  const ended = await markSessionEnded(db, sessionId);
+  await requestFlush(db, ending.org_id);
+  // Together: a reader who sees the end has seen its event.
+  const ended = await db.transaction().execute(async (tx) => {
+    await insertEndedEvent(tx, sessionId);
+    return markSessionEnded(tx, sessionId);
+  });
   if (!ended) throw new AppError("session_not_found", `Session ${sessionId} was removed while it ended.`);
-  await requestFlush(db, ended.org_id);
   return ended;
+}
+
+function requireSandboxes(sandboxes: SessionDependencies["sandboxes"], { session_id: sessionId, launcher }: SessionRow): NonNullable<SessionDependencies["sandboxes"]> {
+  if (sandboxes) return sandboxes;
+  throw new AppError("launcher_not_configured", `The sandbox of session ${sessionId} was made by the launcher ${launcher}, which this gateway does not have.`);
 }

@@ -17,6 +17,8 @@ export interface SessionAdmission {
   confirm(key: { readonly sessionId: string; readonly keyGeneration: number; readonly keyHash: string }): Promise<void>;
   /** Takes a reservation back whose key was certainly not made. Idempotent. */
   cancel(sessionId: string, keyGeneration: number): Promise<void>;
+  /** Changes the caller's own limit of the session's key, USD; the key follows within seconds as far as the balance allows. Idempotent. */
+  setLimit(sessionId: string, keyGeneration: number, limitUsd: DecimalText): Promise<void>;
   /** Gives back what an ended session held, but for what is still under way. Idempotent. */
   release(sessionId: string): Promise<void>;
 }

@@ -32,6 +32,8 @@ export interface SessionKeys {
   list(sessionId: string): Promise<readonly string[]>;
   /** Revokes these keys, by hash. Idempotent: a key that is gone is success. */
   revoke(keyHashes: readonly string[]): Promise<void>;
+  /** Gives a key a new life from now, a new total budget, or both. `session_not_ready` when the proxy has no such key. */
+  extend(keyHash: string, change: { readonly duration?: string | undefined; readonly maxBudgetUsd?: string | undefined }): Promise<void>;
   /** Revokes every key of the session. Idempotent. */
   revokeAll(sessionId: string): Promise<void>;
 }

@@ -50,6 +50,8 @@ class HeldUpKeys implements SessionKeys {
     for (const keyHash of keyHashes) this.alive.delete(keyHash);
   }
 
+  async extend(): Promise<void> {}
+
   async revokeAll(): Promise<void> {
     this.alive.clear();
   }

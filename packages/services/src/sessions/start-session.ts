@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
-import { claimSession, discardSession, findSession, recordSessionKey, type SessionRow, type SessionSettings } from "./db.ts";
+import { claimSession, discardSession, findSession, recordSessionKey, type SandboxClaim, type SessionRow, type SessionSettings } from "./db.ts";
 import { allowsModel, modelSpellings } from "./model-name.ts";
 import type { SessionAdmission } from "./session-admission.ts";
 import type { MintedKey, SessionKeys } from "./session-keys.ts";
@@ -14,6 +14,8 @@ export interface StartSessionRequest extends SessionSettings {
   readonly defaultModel: string;
   /** Life of the key, `24h`; the proxy client's default when absent. */
   readonly duration?: string | undefined;
+  /** Where the gateway launches the sandbox. */
+  readonly sandbox?: SandboxClaim | undefined;
 }
 
 export interface StartedSession {
@@ -31,6 +33,14 @@ export interface SessionDependencies {
   readonly keys: SessionKeys;
   /** Asks the billing gate before a key is minted, and keeps what keys may spend within the balance. Absent: the gate is off. */
   readonly admission?: SessionAdmission | undefined;
+  /** Ends what the gateway launched. Absent: it launches nothing. */
+  readonly sandboxes?: SessionSandboxes | undefined;
+}
+
+/** What the end of a session needs of its launcher. */
+export interface SessionSandboxes {
+  /** Stops a launch that is under way here, ends the session's sandbox and deletes its snapshot. Idempotent. */
+  remove(session: SessionRow): Promise<void>;
 }
 
 /** After these the proxy certainly has no key of ours. After a time-out, say, it may have. */
@@ -61,14 +71,15 @@ export async function startSession(deps: SessionDependencies, request: StartSess
 
   // Listed before the mint: a list made afterwards could hold the key of a still newer call, and revoke it.
   const olderKeys = claimed.key_generation === 1 ? [] : await deps.keys.list(claimed.session_id);
-  const minted = await mintKey(deps, claimed, request).catch(async (error: unknown) => {
+  const spentBeforeUsd = claimed.key_generation === 1 ? "0" : (await getSessionSpend(deps.db, claimed.session_id)).spendUsd;
+  const minted = await mintKey(deps, claimed, request, spentBeforeUsd).catch(async (error: unknown) => {
     if (NOTHING_MINTED.some((code) => isAppError(error, code))) {
       await deps.admission?.cancel(claimed.session_id, claimed.key_generation);
       if (claimed.key_generation === 1) await discardSession(deps.db, claimed.session_id, 1);
     }
     throw error;
   });
-  const session = await recordSessionKey(deps.db, { ...minted, sessionId: claimed.session_id, keyGeneration: claimed.key_generation }, request);
+  const session = await recordSessionKey(deps.db, { ...minted, spentBeforeUsd, sessionId: claimed.session_id, keyGeneration: claimed.key_generation }, request);
   if (!session) {
     await deps.keys.revoke([minted.keyHash]);
     await deps.admission?.cancel(claimed.session_id, claimed.key_generation);
@@ -79,13 +90,13 @@ export async function startSession(deps: SessionDependencies, request: StartSess
   return { session, apiKey: minted.apiKey, models: minted.models, resumed: claimed.key_hash !== null };
 }
 
-async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: StartSessionRequest): Promise<MintedKey> {
+async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: StartSessionRequest, spentUsd: string): Promise<MintedKey> {
   const model = request.model ?? claimed.model;
   const models = request.models ?? claimed.models;
   if (!allowsModel(models, model)) {
     throw new AppError("invalid_request", `The session's model "${model}" is not among the models that its key allows.`, { param: "model" });
   }
-  const limitUsd = await remainingBudget(deps.db, claimed, request.maxBudgetUsd ?? claimed.max_budget_usd ?? undefined);
+  const limitUsd = remainingBudget(claimed, request.maxBudgetUsd ?? claimed.max_budget_usd ?? undefined, spentUsd);
   const maxBudgetUsd = await admit(deps, claimed, limitUsd);
   const minted = await deps.keys.mint({
     sessionId: claimed.session_id,
@@ -107,17 +118,17 @@ async function admit({ admission }: SessionDependencies, claimed: SessionRow, li
   return admission.admit({ orgId: claimed.org_id, sessionId: claimed.session_id, keyGeneration: claimed.key_generation, operation, limitUsd });
 }
 
-async function remainingBudget(db: DatabaseClient, claimed: SessionRow, maxBudgetUsd: string | undefined): Promise<string | undefined> {
+function remainingBudget(claimed: SessionRow, maxBudgetUsd: string | undefined, spentUsd: string): string | undefined {
   if (maxBudgetUsd === undefined || claimed.key_hash === null) return maxBudgetUsd;
-  const { spendUsd } = await getSessionSpend(db, claimed.session_id);
-  const remaining = subtractDecimals(maxBudgetUsd, spendUsd);
+  const remaining = subtractDecimals(maxBudgetUsd, spentUsd);
   if (compareDecimals(remaining, "0") > 0) return remaining;
-  const message = `Session ${claimed.session_id} has spent ${spendUsd} of its ${maxBudgetUsd} USD; resume it with a larger max_budget_usd.`;
+  const message = `Session ${claimed.session_id} has spent ${spentUsd} of its ${maxBudgetUsd} USD; resume it with a larger max_budget_usd.`;
   throw new AppError("budget_exceeded", message, { param: "max_budget_usd" });
 }
 
 async function explainConflict(db: DatabaseClient, request: StartSessionRequest): Promise<AppError> {
   const session = await findSession(db, request.sessionId);
   if (session && session.org_id !== request.orgId) return new AppError("session_conflict", `Session ${request.sessionId} belongs to another organization.`);
+  if (session?.state === "starting" || session?.state === "active") return new AppError("session_conflict", `Session ${request.sessionId} exists; its sandbox was launched by the gateway, so it is paused, resumed and ended by its own routes.`);
   return new AppError("session_conflict", `Session ${request.sessionId} has ended.`);
 }

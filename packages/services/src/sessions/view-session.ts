@@ -39,7 +39,16 @@ export function describeSession(row: SessionRow): SessionListResponse["sessions"
     metadata: row.metadata,
     created_at: row.created_at.toISOString(),
     ended_at: row.ended_at?.toISOString() ?? null,
+    launcher: row.launcher,
+    sandbox: describeSandbox(row),
+    failure: row.failure_code === null ? null : { code: row.failure_code, message: row.failure_message ?? "" },
   };
+}
+
+/** Null where the gateway launches none. */
+export function describeSandbox(row: SessionRow): SessionListResponse["sessions"][number]["sandbox"] {
+  if (row.sandbox_state === null) return null;
+  return { state: row.sandbox_state, step: row.sandbox_step, sandbox_id: row.sandbox_id, url: row.agent_url, expires_at: row.sandbox_expires_at?.toISOString() ?? null };
 }
 
 const writeCursor = (sessionNumber: string): string => Buffer.from(`s:${sessionNumber}`).toString("base64url");

@@ -1,3 +1,4 @@
 export * from "./billing.ts";
 export * from "./key-management.ts";
 export * from "./session.ts";
+export * from "./sandbox.ts";

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { normalizeDecimal } from "../money.ts";
 import { durationPattern } from "./key-management.ts";
+import { launcherSchema, launchRequestFields, sandboxSchema, sessionFailureSchema } from "./sandbox.ts";
 
 /** The gateway's HTTP API: sessions, usage, ledger. Amounts are decimal text everywhere, instants ISO 8601 in UTC. */
 
@@ -27,8 +28,17 @@ export const createSessionRequestSchema = z.strictObject({
   duration: z.string().regex(durationPattern, "must be a number and one of s m h d w mo, such as \"24h\"").optional(),
   models: z.array(z.string().min(1).max(200)).min(1).max(100).optional().describe("models that the key allows; all when absent"),
   metadata: z.record(z.string(), z.unknown()).optional(),
+  ...launchRequestFields,
 });
 export type CreateSessionRequest = z.input<typeof createSessionRequestSchema>;
+
+/** `POST /v1/sessions/{id}/extend`. */
+export const extendSessionRequestSchema = z
+  .strictObject({
+    duration: z.string().regex(durationPattern, "must be a number and one of s m h d w mo, such as \"24h\"").optional().describe("from now; no longer than the sandbox lives"),
+    max_budget_usd: sentAmount.optional().describe("of the whole session, what it has spent included"),
+  })
+  .refine((body) => body.duration !== undefined || body.max_budget_usd !== undefined, "must name duration, max_budget_usd or both");
 
 /** `starting` has no recorded key yet, `ending` is being revoked; both are states a crash can leave and a call repairs. */
 export const sessionStateSchema = z.enum(["starting", "active", "ending", "ended"]);
@@ -73,6 +83,9 @@ export const sessionSchema = z.object({
   metadata: z.record(z.string(), z.unknown()),
   created_at: instant,
   ended_at: instant.nullable(),
+  launcher: launcherSchema,
+  sandbox: sandboxSchema.nullable().describe("null where the caller launches the sandbox himself"),
+  failure: sessionFailureSchema.nullable().describe("why a launch or a resume failed"),
   billed: usageTotalsSchema.describe("on the ledger"),
   unbilled_spend_usd: amount("USD").describe("in spend rows that the worker has not read yet"),
 });

@@ -76,6 +76,9 @@ export const ERROR_CODES = {
   // Control plane
   session_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use the id of a session that was created here."),
   session_conflict: row(409, false, "invalid_request_error", "invalid_request_error", "Choose another session id: an id belongs to one organization, and an ended session stays ended."),
+  session_not_ready: row(409, true, "invalid_request_error", "invalid_request_error", "Read the session's state, and wait for the one that the message names."),
+  idempotency_conflict: row(409, false, "invalid_request_error", "invalid_request_error", "Send another Idempotency-Key: this one belongs to a request with another body."),
+  idempotency_in_progress: row(409, true, "invalid_request_error", "invalid_request_error", "Repeat it in a second: the first request with this Idempotency-Key is still at work."),
   llm_proxy_failed: row(502, true, "api_error", "api_error", "Check LLM_PROXY_ADMIN_URL, LLM_PROXY_MASTER_KEY and that the proxy is up."),
 
   // @proliferate/shared, talking to the proxy
@@ -85,8 +88,8 @@ export const ERROR_CODES = {
   proxy_unauthorized: row(0, false, "api_error", "api_error", "Set LLM_PROXY_MASTER_KEY to the proxy's LITELLM_MASTER_KEY."),
   proxy_rejected: row(0, false, "api_error", "api_error", "Correct the argument that the proxy's message names."),
   proxy_bad_response: row(0, false, "api_error", "api_error", "Check that the URL is a LiteLLM-compatible proxy, not some other server."),
-  provider_key_exposure: row(0, false, "api_error", "api_error", "Configure the proxy; a provider key never enters a sandbox unless the unsafe option is set."),
-  reserved_variable: row(0, false, "api_error", "api_error", "Rename the variable; the gateway sets this name itself."),
+  provider_key_exposure: row(400, false, "invalid_request_error", "invalid_request_error", "Configure the proxy; a provider key never enters a sandbox unless the unsafe option is set."),
+  reserved_variable: row(400, false, "invalid_request_error", "invalid_request_error", "Rename the variable; the gateway sets this name itself."),
 
   // Billing, for operators
   billing_not_found: row(404, false, "not_found_error", "invalid_request_error", "Name a request, event, batch or review of this deployment; `billing export` lists them."),
@@ -112,6 +115,9 @@ export const ERROR_CODES = {
   sandbox_terminate_failed: row(502, true, "api_error", "api_error", "Try again; the sandbox ends by itself at its time-out."),
   sandbox_provider_unauthorized: row(502, false, "api_error", "api_error", "The operator sets MODAL_TOKEN_ID (ak-…) and MODAL_TOKEN_SECRET (as-…) of one token."),
   sandbox_provider_unavailable: row(503, true, "api_error", "api_error", "Try again; the operator checks the launcher's service and its limits."),
+  launcher_not_configured: row(400, false, "invalid_request_error", "invalid_request_error", "Use a launcher that the message names; the operator adds one to SANDBOX_LAUNCHERS."),
+  repo_unavailable: row(502, true, "api_error", "api_error", "Check the repository's URL, ref and token; the sandbox was ended."),
+  launch_interrupted: row(502, true, "api_error", "api_error", "Start another session; what this one had made was ended."),
 
   // Settlement
   spend_source_missing: row(0, true, "api_error", "api_error", "Start LiteLLM once, or run the `litellm` migrations; check LITELLM_DB_SCHEMA."),

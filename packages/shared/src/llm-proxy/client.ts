@@ -5,7 +5,7 @@ import { KnownTeams } from "./known-teams.ts";
 import { changeKey, createTeam, deleteKeys, listKeys, type ManagementContext, readReadiness } from "./management-calls.ts";
 import { startDeadline } from "./management-request.ts";
 import { mintSessionKey, mintUnderTemporaryAlias } from "./session-key.ts";
-import { checkId, keyRequest, type VirtualKey, type VirtualKeyOptions, wireAmount } from "./virtual-key.ts";
+import { checkDuration, checkId, keyRequest, type VirtualKey, type VirtualKeyOptions, wireAmount } from "./virtual-key.ts";
 
 const knownTeamCapacity = 10_000;
 
@@ -52,6 +52,8 @@ export interface LLMProxyClient {
    * digits at most. In force with the next request. False when there is no such key. Idempotent.
    */
   setKeyBudget(tokenHash: string, maxBudget: number | DecimalText, options?: CallOptions): Promise<boolean>;
+  /** Lets the key with this hash live for `duration` (`2h`) from now. False when there is no such key. */
+  setKeyDuration(tokenHash: string, duration: string, options?: CallOptions): Promise<boolean>;
   /** Refuses (true) or accepts again (false) every request of the key with this hash. False when there is no such key. Idempotent. */
   setKeyBlocked(tokenHash: string, blocked: boolean, options?: CallOptions): Promise<boolean>;
   /** Resolves when the proxy says that it is ready. */
@@ -104,6 +106,10 @@ export function createLLMProxyClient(options: LLMProxyClientOptions): LLMProxyCl
     },
     async setKeyBudget(tokenHash, maxBudget, { signal } = {}) {
       return changeKey(begin(signal), { path: "/key/update", tokenHash, fields: { max_budget: wireAmount(maxBudget) } });
+    },
+    async setKeyDuration(tokenHash, duration, { signal } = {}) {
+      checkDuration(duration);
+      return changeKey(begin(signal), { path: "/key/update", tokenHash, fields: { duration } });
     },
     async setKeyBlocked(tokenHash, blocked, { signal } = {}) {
       return changeKey(begin(signal), { path: blocked ? "/key/block" : "/key/unblock", tokenHash });

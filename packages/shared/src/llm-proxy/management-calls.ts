@@ -113,7 +113,7 @@ export async function renameKey({ target, deadline }: ManagementContext, tokenHa
 /** Changes a key, named by its hash. False when there is no such key. */
 export async function changeKey(
   { target, deadline }: ManagementContext,
-  change: { readonly path: "/key/update" | "/key/block" | "/key/unblock"; readonly tokenHash: string; readonly fields?: { readonly max_budget: number } },
+  change: { readonly path: "/key/update" | "/key/block" | "/key/unblock"; readonly tokenHash: string; readonly fields?: { readonly max_budget: number } | { readonly duration: string } },
 ): Promise<boolean> {
   const answer = await sendManagementRequest(target, { method: "POST", path: change.path, body: { key: change.tokenHash, ...change.fields } }, deadline);
   // LiteLLM says 404 in the body's code, also inside other statuses.

@@ -48,12 +48,17 @@ export function wireAmount(maxBudget: number | DecimalText): number {
   throw invalid("maxBudget", "must be a USD amount of at least 0 with at most 15 significant digits");
 }
 
+/** A number and one of `s m h d w mo`. Throws `invalid_request`. */
+export function checkDuration(duration: string): void {
+  if (!durationPattern.test(duration)) throw invalid("duration", 'must be a number and one of s m h d w mo, such as "24h"');
+}
+
 /** The body of `POST /key/generate` for a session, everything but key and alias fixed. Throws `invalid_request` naming the option. */
 export function keyRequest(sessionId: string, orgId: string, defaultDuration: string, options: VirtualKeyOptions): GenerateKeyRequest {
   checkId("sessionId", sessionId);
   checkId("orgId", orgId);
   const duration = options.duration ?? defaultDuration;
-  if (!durationPattern.test(duration)) throw invalid("duration", 'must be a number and one of s m h d w mo, such as "24h"');
+  checkDuration(duration);
   if (options.models?.length === 0) throw invalid("models", "must not be empty, as that would allow every model; leave it out to allow all");
   return {
     team_id: orgId,

@@ -39,6 +39,11 @@ export async function waitForAgent({ url, password, timeoutMs, signal }: AgentHe
   }
 }
 
+/** Whether the agent's server answers now and refuses whoever has no password; for a caller who has none either. Never throws. */
+export async function agentIsClosed(url: string): Promise<boolean> {
+  return (await tryHealth(url, undefined, tryTimeoutMs, undefined)) === "status 401";
+}
+
 async function checkThatItIsClosed(url: string, signal: AbortSignal | undefined): Promise<void> {
   const answer = await tryHealth(url, undefined, tryTimeoutMs, signal);
   if (answer === "status 200") throw new AppError("sandbox_not_ready", "The agent's server answers without a password: whoever reaches its port could run commands in the sandbox.");

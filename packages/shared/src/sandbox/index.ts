@@ -1,4 +1,4 @@
-export { agentAuthorization, OPENCODE_SERVER_USERNAME, waitForAgent, type AgentHealthOptions } from "./agent-health.ts";
+export { agentAuthorization, agentIsClosed, OPENCODE_SERVER_USERNAME, waitForAgent, type AgentHealthOptions } from "./agent-health.ts";
 export { buildSandboxEnv, OPENCODE_SERVER_PASSWORD_VARIABLE, type SandboxEnvironmentOptions } from "./environment.ts";
 export { AGENT_LOG_PATH, launchAgent, type LaunchAgentOptions, type LaunchedAgent, type LaunchProgress, type LaunchStep } from "./launch-agent.ts";
 export { createLocalSandboxProvider, type LocalSandboxProvider, type LocalSandboxProviderOptions } from "./local.ts";

@@ -1,0 +1,115 @@
+import { randomBytes } from "node:crypto";
+import { z } from "@hono/zod-openapi";
+import type { StoredAnswer } from "@proliferate/services/sessions/idempotent-request";
+import { type LaunchDependencies, launchSession, type LaunchUnderWay, resumeSession } from "@proliferate/services/sessions/launch-session";
+import type { LaunchContent } from "@proliferate/services/sessions/session-launcher";
+import type { StartedSession, StartSessionRequest } from "@proliferate/services/sessions/start-session";
+import { describeSandbox } from "@proliferate/services/sessions/view-session";
+import { buildSandboxEnv } from "@proliferate/shared";
+import type { createSessionRequestSchema, LaunchedSession } from "@proliferate/shared/contracts";
+import { AppError } from "@proliferate/shared/errors";
+import { OPENCODE_SERVER_USERNAME } from "@proliferate/shared/sandbox";
+import type { GatewayDependencies } from "./dependencies.ts";
+import { sandboxSettings } from "./sandbox-settings.ts";
+
+/** What a launch may answer besides the errors of any start. */
+export const LAUNCH_CODES = [
+  "launcher_not_configured",
+  "reserved_variable",
+  "provider_key_exposure",
+  "repo_unavailable",
+  "sandbox_create_failed",
+  "sandbox_refused",
+  "sandbox_exists",
+  "sandbox_not_ready",
+  "sandbox_launch_cancelled",
+  "sandbox_terminate_failed",
+  "sandbox_provider_unauthorized",
+  "sandbox_provider_unavailable",
+] as const;
+
+/** A token in a header: it becomes a header again, so nothing that could end one is in it. */
+export const secretToken = z.string().regex(/^[\x21-\x7e]{1,1000}$/, "must be 1 to 1000 visible characters");
+
+export const waitQuery = z.object({
+  wait: z
+    .enum(["true", "false"])
+    .default("false")
+    .transform((text) => text === "true")
+    .describe("answer when the agent answers, or the launch has failed"),
+});
+
+/** A `POST /v1/sessions`, parsed. */
+export interface StartRequest {
+  readonly body: z.output<typeof createSessionRequestSchema>;
+  readonly repoToken: string | undefined;
+  readonly wait: boolean;
+}
+
+export const launchDependencies = ({ db, proxy, admission, sandboxes, instanceId, logger }: GatewayDependencies): LaunchDependencies => ({
+  db,
+  keys: proxy.keys,
+  admission,
+  sandboxes,
+  instanceId,
+  onProblem: (problem) => logger.error(problem, "launch.cleanup_failed"),
+});
+
+interface Launch {
+  readonly underWay: LaunchUnderWay;
+  /** Of the agent's server. Told to the caller, stored nowhere. */
+  readonly password: string;
+}
+
+const newPassword = (): string => randomBytes(32).toString("base64url");
+
+/** Starts a session with a sandbox. What is wrong with its variables is said before there is a key. */
+export async function launchFromRequest(deps: GatewayDependencies, fields: StartSessionRequest, { body, repoToken }: StartRequest): Promise<Launch> {
+  if (body.launcher === "none") throw new AppError("invalid_request", "The request names no launcher.", { param: "launcher" });
+  checkSecrets(fields, body.secrets);
+  const password = newPassword();
+  const underWay = await launchSession(launchDependencies(deps), {
+    ...fields,
+    launcher: body.launcher,
+    repoUrl: body.repo?.url,
+    content: (started) => ({ ...settingsOf(deps, started, password, body.secrets), files: body.files, repo: body.repo && { ...body.repo, token: repoToken } }),
+  });
+  return { underWay, password };
+}
+
+/** Wakes a paused session, with a new key and a new password. */
+export async function resumeFromRequest(deps: GatewayDependencies, sessionId: string, request: { readonly duration?: string | undefined; readonly secrets?: Readonly<Record<string, string>> | undefined }): Promise<Launch> {
+  checkSecrets({ sessionId, orgId: "any" }, request.secrets);
+  const password = newPassword();
+  const underWay = await resumeSession(launchDependencies(deps), { sessionId, duration: request.duration, content: (started) => settingsOf(deps, started, password, request.secrets) });
+  return { underWay, password };
+}
+
+function checkSecrets({ sessionId, orgId }: Pick<StartSessionRequest, "sessionId" | "orgId">, secrets: Readonly<Record<string, string>> | undefined): void {
+  buildSandboxEnv({ sessionId, orgId, apiKey: "checked-before-there-is-one", baseUrl: "http://localhost/v1", organizationSecrets: secrets ?? {} });
+}
+
+function settingsOf(deps: GatewayDependencies, { session, apiKey, models }: StartedSession, password: string, secrets: Readonly<Record<string, string>> | undefined): LaunchContent {
+  const { environment, opencode_config: config } = sandboxSettings({ session, apiKey, baseUrl: deps.proxy.baseUrl, smallModel: deps.smallModel, models, secrets, password });
+  return { environment, config: JSON.stringify(config, undefined, 2) };
+}
+
+/** 202 at once, or 201 when the agent answers; a launch that fails meanwhile is its own error. */
+export async function answerLaunch({ started, launched }: LaunchUnderWay, password: string, wait: boolean): Promise<StoredAnswer> {
+  const session = wait ? await launched : started.session;
+  const sandbox = describeSandbox(session);
+  if (!sandbox) throw new AppError("internal_error", `Session ${session.session_id} has no sandbox on record.`);
+  const body: LaunchedSession = {
+    session_id: session.session_id,
+    org_id: session.org_id,
+    state: session.state,
+    resumed: started.resumed,
+    model: session.model,
+    expires_at: session.expires_at?.toISOString() ?? null,
+    launcher: session.launcher,
+    sandbox,
+    agent: { username: OPENCODE_SERVER_USERNAME, password, url: session.agent_url },
+    events_url: `/v1/sessions/${session.session_id}/events`,
+  };
+  return { status: wait ? 201 : 202, body };
+}

@@ -1,0 +1,72 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { createRoute, z } from "@hono/zod-openapi";
+import { findSession } from "@proliferate/services/sessions/db";
+import { type SessionEventRow, selectSessionEvents } from "@proliferate/services/sessions/sandbox-db";
+import { resourceIdSchema, type SessionEvent } from "@proliferate/shared/contracts";
+import { AppError } from "@proliferate/shared/errors";
+import { streamSSE } from "hono/streaming";
+import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
+import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+
+const POLL_MS = 250;
+const PAGE = 200;
+/** Of silence, then a comment: proxies between here and the reader cut a connection on which nothing moves. */
+const KEEP_ALIVE_MS = 15_000;
+
+const eventId = z.string().regex(/^\d{1,18}$/, "must be the id of an event");
+
+const events = createRoute({
+  method: "get",
+  path: "/v1/sessions/{session_id}/events",
+  summary: "What a session goes through, as it happens",
+  description:
+    "Server-sent events in order, from the first one or after `Last-Event-ID`: `event` is the type, `data` the event as JSON. The stream ends when the session has ended (or, with `until=ready`, when its sandbox is ready, paused or gone); a reader that comes back for more than there will ever be gets 204, at which EventSource stops.",
+  security: BEARER_SECURITY,
+  request: {
+    params: z.object({ session_id: resourceIdSchema }),
+    query: z.object({ until: z.enum(["ready", "ended"]).default("ended") }),
+    headers: z.object({ "last-event-id": eventId.optional() }),
+  },
+  responses: {
+    200: { description: "The stream.", content: { "text/event-stream": { schema: z.string() } } },
+    204: { description: "The session has ended and every event is known." },
+    ...errorResponses("session_not_found"),
+  },
+});
+
+/** `/v1/sessions/{id}/events`. Read from the database, so any gateway serves what another one does. */
+export function registerSessionEventsRoute(app: GatewayApp, { db }: GatewayDependencies): void {
+  app.openapi(events, async (context) => {
+    const { session_id: sessionId } = context.req.valid("param");
+    const { until } = context.req.valid("query");
+    /** Asked before the events are read: what is final then has all its events. */
+    const isFinal = async (): Promise<boolean> => {
+      const session = await findSession(db, sessionId);
+      if (!session) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
+      return session.state === "ended" || (until === "ready" && (session.launcher === "none" || ["ready", "paused"].includes(session.sandbox_state ?? "")));
+    };
+    let last = context.req.valid("header")["last-event-id"] ?? "0";
+    if ((await isFinal()) && last !== "0" && (await selectSessionEvents(db, sessionId, last, 1)).length === 0) return context.body(null, 204);
+    return streamSSE(context, async (stream) => {
+      let silentSince = Date.now();
+      while (!stream.aborted) {
+        const final = await isFinal();
+        const page = await selectSessionEvents(db, sessionId, last, PAGE);
+        for (const row of page) {
+          await stream.writeSSE({ id: row.event_id, event: row.type, data: JSON.stringify(describe(row)) });
+          last = row.event_id;
+          silentSince = Date.now();
+        }
+        if (page.length === PAGE) continue;
+        if (final) return;
+        if (Date.now() - silentSince > KEEP_ALIVE_MS) {
+          await stream.write(": still here\n\n");
+          silentSince = Date.now();
+        }
+        await delay(POLL_MS);
+      }
+    });
+  });
+}
+
+const describe = (row: SessionEventRow): SessionEvent => ({ event_id: row.event_id, type: row.type, occurred_at: row.occurred_at.toISOString(), facts: row.facts });

@@ -1,0 +1,40 @@
+import type { Server } from "node:http";
+import { createAdaptorServer } from "@hono/node-server";
+import { openDatabase, ProcessLock } from "@proliferate/db";
+import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
+import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
+import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
+import type { LLMProxyConfig } from "@proliferate/shared";
+import type { GatewayConfig } from "./env.ts";
+import { openLaunchers } from "./launchers.ts";
+import { connectLLMProxy } from "./llm-proxy.ts";
+import { createServer } from "./server.ts";
+import { startUpkeep } from "./upkeep.ts";
+
+export interface GatewayOptions {
+  readonly config: GatewayConfig;
+  readonly proxy: LLMProxyConfig;
+  /** Told of each step of a launch, before it is recorded; a test stops the process here. */
+  readonly onStep?: (step: string, sessionId: string) => void;
+}
+
+/**
+ * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse. A stop aborts the launches
+ * that are under way, which end their sessions; sandboxes that are ready run on.
+ */
+export async function startGateway({ config, proxy: proxyConfig, onStep }: GatewayOptions, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly gateway: number }> {
+  const proxy = connectLLMProxy(proxyConfig);
+  const database = { connectionString: config.databaseUrl, litellmSchema: config.litellmSchema };
+  const db = openDatabase({ ...database, applicationName: "gateway", onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost") });
+  lifecycle.own("database", { stop: () => db.destroy() });
+  const instanceId = await nextInstanceId(db);
+  lifecycle.own("process lock", await ProcessLock.hold({ ...database, lockClass: INSTANCE_LOCK_CLASS, lockId: instanceId, onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost") }));
+  const admission = config.billingGate === "enforce" ? createSessionAdmission(db) : undefined;
+  const sandboxes = lifecycle.own("launches", await openLaunchers(db, config.sandboxes, onStep));
+  const onProblem = (problem: { readonly sessionId: string; readonly message: string }): void => logger.error(problem, "launch.cleanup_failed");
+  lifecycle.own("upkeep", startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger));
+  const app = createServer({ db, logger, proxy, apiTokens: config.apiTokens, defaultModel: config.defaultModel, smallModel: config.smallModel, admission, sandboxes, instanceId });
+  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  const listener = lifecycle.own("http", await listen(server, { port: config.port, portVariable: "GATEWAY_PORT" }));
+  return { gateway: listener.port };
+}

@@ -1,0 +1,210 @@
+import { onServer } from "@proliferate/db/test-database";
+import { reapSessions } from "@proliferate/services/sessions/reap-sessions";
+import { agentAuthorization } from "@proliferate/shared/sandbox";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { sandboxFolders, type SandboxGateway, startSandboxGateway } from "./sandbox-gateway.ts";
+import { TOKEN } from "./test-gateway.ts";
+
+let gateway: SandboxGateway;
+beforeAll(async () => {
+  gateway = await startSandboxGateway();
+});
+beforeEach(async () => {
+  for (const { id } of await gateway.provider.list()) await gateway.provider.terminate(id);
+  gateway.agentArguments = [];
+  gateway.proxy.reset();
+  await onServer(gateway.database.connectionString, "truncate llm_gateway.gateway_sessions, llm_gateway.session_events, llm_gateway.session_requests");
+});
+afterAll(() => gateway.stop());
+
+const launch = (body: object = {}, headers = {}) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: "s1", org_id: "org_a", launcher: "local", ...body }, headers);
+const get = async (sessionId = "s1") => (await gateway.call("GET", `/v1/sessions/${sessionId}`)).body;
+const end = (sessionId = "s1") => gateway.call("DELETE", `/v1/sessions/${sessionId}`);
+const eventTypes = async (path = "/v1/sessions/s1/events"): Promise<readonly string[]> => [...String((await gateway.call("GET", path)).body).matchAll(/^event: (.*)$/gm)].map(([, type]) => type ?? "");
+const health = (url: string, password: string): Promise<Response> => fetch(`${url}/global/health`, { headers: { authorization: agentAuthorization(password), connection: "close" } });
+const nothingIsLeft = async (): Promise<void> => {
+  expect([await sandboxFolders(gateway.rootFolder), gateway.proxy.keys.size]).toEqual([[], 0]);
+};
+const reap = () => reapSessions({ db: gateway.database.db, keys: gateway.keys, sandboxes: gateway.launcher, instanceId: 999_999 }, { abandonedMs: 0 });
+
+test("a session with a launcher is answered when its agent answers, and its end leaves nothing", async () => {
+  const started = await launch({ files: { "notes/hello.txt": "hello" } });
+  const { agent, sandbox } = started.body;
+  const answered = await health(agent.url, agent.password);
+  const refused = await health(agent.url, "wrong");
+  const file = await (await gateway.provider.find("s1")).readFile("notes/hello.txt");
+  const ended = await end();
+
+  expect([started.status, sandbox.state, started.body.state]).toEqual([201, "ready", "active"]);
+  expect(started.body.api_key).toBeUndefined();
+  expect([answered.status, refused.status, Buffer.from(file).toString()]).toEqual([200, 401, "hello"]);
+  expect([ended.body.state, ended.body.sandbox.state]).toEqual(["ended", "gone"]);
+  await nothingIsLeft();
+});
+
+test("without wait the answer comes at once, and the events tell how the launch goes until the end", async () => {
+  gateway.agentArguments = ["--delay", "300"];
+  const started = await gateway.call("POST", "/v1/sessions", { session_id: "s1", org_id: "org_a", launcher: "local" });
+  const whileLaunching = await eventTypes("/v1/sessions/s1/events?until=ready");
+  const { state } = (await get()).sandbox;
+  await end();
+  const all = await gateway.call("GET", "/v1/sessions/s1/events");
+  const ids = [...String(all.body).matchAll(/^id: (.*)$/gm)].map(([, id]) => id);
+  const rest = await gateway.call("GET", "/v1/sessions/s1/events", undefined, { "last-event-id": ids.at(-2) ?? "" });
+  const nothing = await gateway.call("GET", "/v1/sessions/s1/events", undefined, { "last-event-id": ids.at(-1) ?? "" });
+
+  expect([started.status, started.body.sandbox.state, started.body.agent.url]).toEqual([202, "launching", null]);
+  expect(whileLaunching).toEqual(["key_minted", "creating", "created", "starting_agent", "waiting_for_agent", "ready"]);
+  expect(state).toBe("ready");
+  expect(rest.body).toMatch(/^event: ended\ndata: .*\nid: \d+\n\n$/);
+  expect([nothing.status, nothing.body]).toEqual([204, undefined]);
+});
+
+test("a launch that fails says why, ends its session and leaves neither sandbox nor key", async () => {
+  gateway.agentArguments = ["--exit", "3"];
+  const failed = await launch();
+  const session = await get();
+
+  expect([failed.status, failed.body.error.code]).toEqual([504, "sandbox_not_ready"]);
+  expect(session).toMatchObject({ state: "ended", failure: { code: "sandbox_not_ready" }, sandbox: { state: "gone" } });
+  expect(await eventTypes()).toEqual(expect.arrayContaining(["failed", "ended"]));
+  await nothingIsLeft();
+});
+
+test("a session that is ended while it is launched leaves nothing", async () => {
+  gateway.agentArguments = ["--delay", "10000"];
+  const starting = launch();
+  await vi.waitUntil(async () => (await get())?.sandbox?.step === "waiting_for_agent", { timeout: 10_000 });
+  const ended = await end();
+  const started = await starting;
+
+  expect([ended.status, started.body.error.code]).toEqual([200, "sandbox_launch_cancelled"]);
+  expect((await get()).failure).toBeNull();
+  await nothingIsLeft();
+});
+
+test("a paused session has no sandbox and no key, and comes back with its files and new ones of both", async () => {
+  const first = (await launch()).body;
+  await (await gateway.provider.find("s1")).writeFiles({ "work.txt": "half done" });
+  const paused = await gateway.call("POST", "/v1/sessions/s1/pause");
+  await nothingIsLeft();
+  const resumed = await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});
+  const file = await (await gateway.provider.find("s1")).readFile("work.txt");
+  const again = await gateway.call("POST", "/v1/sessions/s1/resume", {});
+
+  expect([paused.status, paused.body.sandbox.state, paused.body.state]).toEqual([200, "paused", "active"]);
+  expect([resumed.status, resumed.body.resumed, Buffer.from(file).toString()]).toEqual([201, true, "half done"]);
+  expect(resumed.body.agent.password).not.toBe(first.agent.password);
+  expect([again.status, again.body.error.code]).toEqual([409, "session_not_ready"]);
+  expect(gateway.proxy.keys.size).toBe(1);
+  await end();
+  await nothingIsLeft();
+});
+
+test("a resume that fails leaves the session paused, without a key, and can be tried again", async () => {
+  await launch();
+  await gateway.call("POST", "/v1/sessions/s1/pause");
+  gateway.agentArguments = ["--exit", "3"];
+  const failed = await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});
+  await vi.waitUntil(async () => (await get()).sandbox.state === "paused", { timeout: 5_000 });
+  await nothingIsLeft();
+  gateway.agentArguments = [];
+  const resumed = await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});
+
+  expect([failed.status, resumed.status]).toEqual([504, 201]);
+});
+
+test("an extension gives the same key more time and another budget", async () => {
+  await launch({ duration: "10m", max_budget_usd: "1" });
+  const before = await get();
+  const extended = await gateway.call("POST", "/v1/sessions/s1/extend", { duration: "2h", max_budget_usd: "3" });
+  const tooLong = await gateway.call("POST", "/v1/sessions/s1/extend", { duration: "25h" });
+  const [key] = [...gateway.proxy.keys.values()] as { max_budget?: number }[];
+
+  expect(Date.parse(extended.body.expires_at) - Date.parse(before.expires_at)).toBeGreaterThan(6_000_000);
+  expect([extended.body.max_budget_usd, key?.max_budget, extended.body.key_hash === before.key_hash]).toEqual(["3", 3, true]);
+  expect([tooLong.status, tooLong.body.error.param]).toEqual([400, "duration"]);
+});
+
+test("the id of a launched session is not resumed by a start, so its sandbox keeps its key", async () => {
+  await launch();
+  const launched = await launch();
+  const plain = await gateway.call("POST", "/v1/sessions", { session_id: "s1", org_id: "org_a" });
+
+  expect([launched.status, launched.body.error.code, plain.status]).toEqual([409, "session_conflict", 409]);
+  expect(gateway.proxy.keys.size).toBe(1);
+});
+
+test.each([
+  [{ launcher: "modal" }, 400, "launcher_not_configured"],
+  [{ secrets: { ANTHROPIC_BASE_URL: "https://elsewhere.example.com" } }, 400, "reserved_variable"],
+  [{ secrets: { ANTHROPIC_API_KEY: "sk-ant-api03-1234567890" } }, 400, "provider_key_exposure"],
+  [{ repo: { url: "https://user:token@example.com/a.git" } }, 400, "invalid_request"],
+  [{ repo: { url: "https://example.com/a.git", ref: "--upload-pack=x" } }, 400, "invalid_request"],
+])("%j is refused before there is a session or a key", async (body, status, code) => {
+  const refused = await launch(body);
+
+  expect([refused.status, refused.body.error.code]).toEqual([status, code]);
+  expect((await gateway.call("GET", "/v1/sessions/s1")).status).toBe(404);
+  await nothingIsLeft();
+});
+
+test("files, repo and secrets without a launcher are refused, as nobody would put them anywhere", async () => {
+  const refused = await gateway.call("POST", "/v1/sessions", { org_id: "org_a", files: { a: "b" } });
+
+  expect([refused.status, refused.body.error.param]).toEqual([400, "launcher"]);
+});
+
+test("the same idempotency key and body are answered the same, secrets included, and start one session", async () => {
+  const key = { "idempotency-key": "5b0d7c9e-6a0f-4f0e-9d5c-1b2a3c4d5e6f" };
+  const body = { org_id: "org_a", launcher: "local" };
+  const first = await gateway.call("POST", "/v1/sessions?wait=true", body, key);
+  const second = await gateway.call("POST", "/v1/sessions?wait=true", body, key);
+  const other = await gateway.call("POST", "/v1/sessions", { ...body, user_id: "ann" }, key);
+  const stored = JSON.stringify(await gateway.database.db.selectFrom("session_requests").selectAll().execute());
+
+  expect([first.status, second.status, second.body]).toEqual([201, 201, first.body]);
+  expect([other.status, other.body.error.code]).toEqual([409, "idempotency_conflict"]);
+  expect((await gateway.provider.list()).length).toBe(1);
+  expect(stored).not.toContain(key["idempotency-key"]);
+  expect(stored).not.toContain(first.body.agent.password);
+});
+
+test("of two requests at once with one idempotency key the second waits its turn, and a failed one is forgotten", async () => {
+  const key = { "idempotency-key": "aaaaaaaa-6a0f-4f0e-9d5c-1b2a3c4d5e6f" };
+  gateway.agentArguments = ["--exit", "3"];
+  const failed = await launch({}, key);
+  gateway.agentArguments = [];
+  const both = await Promise.all([launch({ session_id: "s2" }, { "idempotency-key": "bbbbbbbb-6a0f-4f0e-9d5c-1b2a3c4d5e6f" }), launch({ session_id: "s2" }, { "idempotency-key": "bbbbbbbb-6a0f-4f0e-9d5c-1b2a3c4d5e6f" })]);
+  const again = await launch({}, key);
+
+  expect(failed.status).toBe(504);
+  expect(both.map(({ status }) => status).sort()).toEqual([201, 409]);
+  // The id was the caller's, and its session has ended.
+  expect(again.body.error.code).toBe("session_conflict");
+});
+
+test("the reaper ends what only one side knows: a sandbox without session, and a session without sandbox", async () => {
+  await launch();
+  await launch({ session_id: "s2" });
+  await onServer(gateway.database.connectionString, "delete from llm_gateway.gateway_sessions where session_id = 's2'");
+  await gateway.provider.terminate((await get()).sandbox.sandbox_id);
+  const result = await reap();
+
+  expect(result).toMatchObject({ sandboxes: 1, ended: 1 });
+  expect(await get()).toMatchObject({ state: "ended", sandbox: { state: "gone" } });
+  expect(await sandboxFolders(gateway.rootFolder)).toEqual([]);
+});
+
+test("the reaper ends a session whose time is over, though its sandbox could live on", async () => {
+  await launch();
+  await onServer(gateway.database.connectionString, "update llm_gateway.gateway_sessions set expires_at = now()");
+  await reap();
+
+  expect((await get()).state).toBe("ended");
+  await nothingIsLeft();
+});
+
+test("the token is never answered", async () => {
+  expect(JSON.stringify((await launch()).body)).not.toContain(TOKEN);
+});

@@ -1,0 +1,56 @@
+import type { ColumnType, Generated } from "kysely";
+import type { Amount, AmountWithDefault, Instant, InstantWithDefault, Json } from "./column-types.ts";
+
+/** Who starts a session's sandbox: the caller himself (`none`), or the gateway. */
+export type SessionLauncher = "none" | "local" | "modal";
+
+export interface GatewaySessionTable {
+  session_id: string;
+  session_number: ColumnType<string, never, never>;
+  org_id: string;
+  user_id: string | null;
+  state: Generated<"starting" | "active" | "ending" | "ended">;
+  key_generation: Generated<number>;
+  model: string;
+  models: Generated<string[]>;
+  key_hash: string | null;
+  key_alias: string | null;
+  max_budget_usd: Amount | null;
+  expires_at: Instant | null;
+  metadata: Json;
+  created_at: InstantWithDefault;
+  ended_at: Instant | null;
+  launcher: Generated<SessionLauncher>;
+  /** Null exactly where `launcher` is none. */
+  sandbox_state: "launching" | "ready" | "pausing" | "paused" | "gone" | null;
+  sandbox_step: string | null;
+  sandbox_instance_id: number | null;
+  sandbox_id: string | null;
+  agent_url: string | null;
+  snapshot_id: string | null;
+  repo_url: string | null;
+  sandbox_expires_at: Instant | null;
+  spent_before_key_usd: AmountWithDefault;
+  failure_code: string | null;
+  failure_message: string | null;
+  changed_at: InstantWithDefault;
+}
+
+export interface SessionEventTable {
+  event_id: ColumnType<string, never, never>;
+  session_id: string;
+  type: string;
+  facts: Json;
+  occurred_at: InstantWithDefault;
+}
+
+export interface SessionRequestTable {
+  org_id: string;
+  key_hash: string;
+  body_hash: string;
+  session_id: string;
+  instance_id: number;
+  status: number | null;
+  sealed_answer: Buffer | null;
+  created_at: InstantWithDefault;
+}

@@ -1,0 +1,39 @@
+import type { DatabaseExecutor } from "@proliferate/db";
+import { sql } from "kysely";
+
+/** Amounts are decimal text, USD. */
+export interface ModelCost {
+  readonly model: string;
+  readonly requests: number;
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly spend_usd: string;
+  readonly reserved_usd: string;
+}
+
+/** By model, the dearest first: events, spend rows without an event, and requests in flight. Each request counts once. */
+export async function selectModelCosts(db: DatabaseExecutor, sessionId: string, withSpendLogs: boolean): Promise<readonly ModelCost[]> {
+  const unbilled = withSpendLogs
+    ? sql`union all
+      select spent.model, 1, spent.prompt_tokens, spent.completion_tokens, spent.spend::text::numeric, 0
+      from "LiteLLM_SpendLogs" spent
+      where spent."user" = ${sessionId} and spent.spend not in ('NaN', 'Infinity', '-Infinity')
+        and spent."startTime" >= greatest(
+          now() - interval '24 hours',
+          (select created_at from gateway_sessions where session_id = ${sessionId}) - interval '1 hour'
+        ) at time zone 'utc'
+        and not exists (select 1 from billing_event_keys event where event.idempotency_key = 'llm:' || spent.request_id)`
+    : sql``;
+  const { rows } = await sql<ModelCost>`
+    select model, sum(requests)::int as requests, sum(prompt_tokens)::int as prompt_tokens, sum(completion_tokens)::int as completion_tokens,
+      sum(spend_usd) as spend_usd, sum(reserved_usd) as reserved_usd
+    from (
+      select model, 1 as requests, prompt_tokens, completion_tokens, spend_usd, 0::numeric as reserved_usd
+      from billing_events where session_id = ${sessionId}
+      ${unbilled}
+      union all
+      select model, 0, 0, 0, 0, reserved_usd from request_attempts where user_id = ${sessionId}
+    ) costs
+    group by model order by sum(spend_usd) desc, model`.execute(db);
+  return rows;
+}

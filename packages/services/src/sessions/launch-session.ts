@@ -1,0 +1,99 @@
+import { AppError, isAppError } from "@proliferate/shared/errors";
+import { findSession, type SessionRow } from "./db.ts";
+import { endSession } from "./end-session.ts";
+import { insertSessionEvent, markPaused, moveSandbox, writeLaunchFailure } from "./sandbox-db.ts";
+import type { LaunchContent, LauncherName, SessionLauncher } from "./session-launcher.ts";
+import { type SessionDependencies, startSession, type StartedSession, type StartSessionRequest } from "./start-session.ts";
+
+export interface LaunchDependencies extends SessionDependencies {
+  readonly sandboxes: SessionLauncher;
+  /** The process lock that this gateway holds. */
+  readonly instanceId: number;
+  /** Told of a launch that failed and could not be cleaned up here; the reaper does it. */
+  readonly onProblem?: ((problem: { readonly sessionId: string; readonly message: string }) => void) | undefined;
+}
+
+export interface LaunchSessionRequest extends StartSessionRequest {
+  readonly launcher: LauncherName;
+  readonly repoUrl: string | undefined;
+  /** What goes into the sandbox, once there is a key. */
+  readonly content: (started: StartedSession) => LaunchContent;
+}
+
+export interface LaunchUnderWay {
+  readonly started: StartedSession;
+  /** Resolves when the agent answers; rejects when the launch failed and what it made is gone. Nobody has to listen. */
+  readonly launched: Promise<SessionRow>;
+}
+
+/**
+ * Gate and key at once, as {@link startSession} (and throws what it throws), then the sandbox in the background. A launch
+ * that fails ends the session: its key is revoked, its usage settled, and the row says why.
+ */
+export async function launchSession(deps: LaunchDependencies, request: LaunchSessionRequest): Promise<LaunchUnderWay> {
+  deps.sandboxes.provider(request.launcher);
+  const sandbox = { launcher: request.launcher, instanceId: deps.instanceId, repoUrl: request.repoUrl, resumes: false };
+  const started = await startSession(deps, { ...request, sandbox });
+  await deps.sandboxes.note(started.session, "key_minted");
+  const launched = deps.sandboxes.launch(started.session, request.content(started)).catch(async (error: unknown) => {
+    await failLaunch(deps, started.session, error, () => endSession(deps, request.sessionId));
+    throw error;
+  });
+  deps.sandboxes.track(launched);
+  return { started, launched };
+}
+
+export interface ResumeSessionRequest {
+  readonly sessionId: string;
+  readonly duration?: string | undefined;
+  readonly content: (started: StartedSession) => LaunchContent;
+}
+
+/**
+ * Wakes a paused session: a new key, then a sandbox from its snapshot. A resume that fails leaves it paused, without a key.
+ * Throws `session_not_found`, `session_not_ready` (not paused, or another call was first), and what a start throws.
+ */
+export async function resumeSession(deps: LaunchDependencies, request: ResumeSessionRequest): Promise<LaunchUnderWay> {
+  const paused = await moveSandbox(deps.db, request.sessionId, { from: "paused", to: "launching", step: "claimed", instanceId: deps.instanceId });
+  if (!paused || paused.launcher === "none") throw await notInState(deps, request.sessionId, "paused");
+  const sandbox = { launcher: paused.launcher, instanceId: deps.instanceId, repoUrl: undefined, resumes: true };
+  const rest = async (): Promise<void> => {
+    await deps.keys.revokeAll(request.sessionId);
+    await deps.admission?.release(request.sessionId);
+    await markPaused(deps.db, request.sessionId);
+  };
+  await insertSessionEvent(deps.db, request.sessionId, "resuming");
+  const started = await startSession(deps, { sessionId: request.sessionId, orgId: paused.org_id, defaultModel: paused.model, duration: request.duration, sandbox }).catch(async (error: unknown) => {
+    await rest();
+    throw error;
+  });
+  await deps.sandboxes.note(started.session, "key_minted");
+  const launched = deps.sandboxes.launch(started.session, request.content(started)).catch(async (error: unknown) => {
+    await failLaunch(deps, started.session, error, rest);
+    throw error;
+  });
+  deps.sandboxes.track(launched);
+  return { started, launched };
+}
+
+/** Notes why, then undoes. What cannot be undone now is left to the reaper, which finds it by the session's state. */
+async function failLaunch(deps: LaunchDependencies, session: SessionRow, error: unknown, undo: () => Promise<unknown>): Promise<void> {
+  const failure = isAppError(error) ? { code: error.code, message: error.message } : { code: "internal_error", message: "The launch failed unexpectedly." };
+  try {
+    const isOurs = await writeLaunchFailure(deps.db, { sessionId: session.session_id, keyGeneration: session.key_generation }, failure);
+    if (!isOurs) return;
+    await deps.sandboxes.note(session, "failed", failure);
+    await undo();
+  } catch (left) {
+    deps.onProblem?.({ sessionId: session.session_id, message: (left as Error).message });
+  }
+}
+
+/** Why a session is not in the state that a call needs. */
+export async function notInState(deps: SessionDependencies, sessionId: string, needed: string): Promise<AppError> {
+  const session = await findSession(deps.db, sessionId);
+  if (!session) return new AppError("session_not_found", `There is no session ${sessionId}.`);
+  const now = session.state === "active" && session.sandbox_state !== null ? session.sandbox_state : session.state;
+  const launched = session.launcher === "none" ? "; its sandbox is launched by its caller" : "";
+  return new AppError("session_not_ready", `Session ${sessionId} is ${now}, not ${needed}${launched}.`);
+}

@@ -1,0 +1,64 @@
+import { isAppError } from "@proliferate/shared/errors";
+import { requestFlush } from "../billing/settlement-circuit-db.ts";
+import type { SessionRow } from "./db.ts";
+import { type LaunchDependencies, notInState } from "./launch-session.ts";
+import { insertSessionEvent, markPaused, moveSandbox, writeSnapshot } from "./sandbox-db.ts";
+
+/**
+ * Puts a session to rest: snapshot of its home directory, sandbox ended, key revoked, usage settled. Throws
+ * `session_not_found`, `session_not_ready` (not ready, or another call was first) and what the launcher throws: before the
+ * snapshot the session is `ready` again, after it the reaper finishes the pause.
+ */
+export async function pauseSession(deps: LaunchDependencies, sessionId: string): Promise<SessionRow> {
+  const pausing = await moveSandbox(deps.db, sessionId, { from: "ready", to: "pausing", step: "pausing", instanceId: deps.instanceId });
+  if (!pausing) throw await notInState(deps, sessionId, "ready");
+  await deps.sandboxes.note(pausing, "pausing");
+  const provider = deps.sandboxes.provider(pausing.launcher);
+  let snapshotId: string;
+  try {
+    const sandbox = await provider.find(sessionId);
+    try {
+      snapshotId = await sandbox.snapshot();
+    } finally {
+      sandbox.release();
+    }
+  } catch (error) {
+    // A sandbox that is gone is found by the reaper, which ends the session.
+    await moveSandbox(deps.db, sessionId, { from: "pausing", to: "ready", step: "ready", instanceId: null });
+    throw error;
+  }
+  if (!(await writeSnapshot(deps.db, sessionId, snapshotId))) {
+    await provider.deleteSnapshot(snapshotId);
+    throw await notInState(deps, sessionId, "pausing");
+  }
+  await deps.sandboxes.note(pausing, "snapshotted");
+  if (pausing.snapshot_id !== null) await provider.deleteSnapshot(pausing.snapshot_id).catch(() => undefined);
+  return finishPause(deps, pausing);
+}
+
+/** The way from a recorded snapshot to rest. Idempotent; also what the reaper does for a pause that a crash broke off. */
+export async function finishPause(deps: LaunchDependencies, pausing: SessionRow): Promise<SessionRow> {
+  const sessionId = pausing.session_id;
+  await deps.sandboxes.terminate(pausing);
+  await deps.keys.revokeAll(sessionId);
+  await deps.admission?.release(sessionId);
+  await requestFlush(deps.db, pausing.org_id);
+  const paused = await deps.db.transaction().execute(async (tx) => {
+    const row = await markPaused(tx, sessionId);
+    if (row) await insertSessionEvent(tx, sessionId, "paused");
+    return row;
+  });
+  if (!paused) throw await notInState(deps, sessionId, "pausing");
+  return paused;
+}
+
+/** True when the session's sandbox runs. */
+export async function hasSandbox(deps: LaunchDependencies, session: SessionRow): Promise<boolean> {
+  try {
+    (await deps.sandboxes.provider(session.launcher).find(session.session_id)).release();
+    return true;
+  } catch (error) {
+    if (isAppError(error, "sandbox_not_found")) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,186 @@
+/** Statements on the sandboxes that the gateway launches, and on what their sessions went through. */
+import type { DatabaseExecutor, SessionEventTable } from "@proliferate/db";
+import { type Selectable, sql } from "kysely";
+import type { SessionRow } from "./db.ts";
+
+export type SessionEventRow = Selectable<SessionEventTable>;
+
+export type SessionEventType =
+  | "key_minted"
+  | "creating"
+  | "created"
+  | "starting_agent"
+  | "waiting_for_agent"
+  | "cloning_repo"
+  | "ready"
+  | "failed"
+  | "extended"
+  | "pausing"
+  | "snapshotted"
+  | "paused"
+  | "resuming"
+  | "ended";
+
+/** Adds to what the session went through. `facts` never hold a secret. */
+export async function insertSessionEvent(db: DatabaseExecutor, sessionId: string, type: SessionEventType, facts: Readonly<Record<string, unknown>> = {}): Promise<void> {
+  await db.insertInto("session_events").values({ session_id: sessionId, type, facts: JSON.stringify(facts) }).execute();
+}
+
+/** The last event, once. */
+export async function insertEndedEvent(db: DatabaseExecutor, sessionId: string): Promise<void> {
+  await sql`
+    insert into session_events (session_id, type)
+    select ${sessionId}, 'ended' where not exists (select 1 from session_events where session_id = ${sessionId} and type = 'ended')`.execute(db);
+}
+
+/** In order; `after` is the last event id that is known. */
+export async function selectSessionEvents(db: DatabaseExecutor, sessionId: string, after: string, limit: number): Promise<readonly SessionEventRow[]> {
+  return db.selectFrom("session_events").selectAll().where("session_id", "=", sessionId).where("event_id", ">", after).orderBy("event_id").limit(limit).execute();
+}
+
+/** A launch of one key generation: whoever holds another one has been overtaken. */
+export interface LaunchFence {
+  readonly sessionId: string;
+  readonly keyGeneration: number;
+}
+
+/** Notes how far a launch came. Changes nothing when it was overtaken or is over. */
+export async function writeLaunchStep(db: DatabaseExecutor, launch: LaunchFence, step: string, sandboxId: string | null): Promise<void> {
+  await sql`
+    update gateway_sessions set sandbox_step = ${step}, sandbox_id = coalesce(${sandboxId}, sandbox_id), changed_at = now()
+    where session_id = ${launch.sessionId} and key_generation = ${launch.keyGeneration} and sandbox_state = 'launching'`.execute(db);
+}
+
+/** By when the sandbox ends by itself; before it is made. */
+export async function writeSandboxExpiry(db: DatabaseExecutor, launch: LaunchFence, expiresAt: Date): Promise<void> {
+  await sql`
+    update gateway_sessions set sandbox_expires_at = ${expiresAt}
+    where session_id = ${launch.sessionId} and key_generation = ${launch.keyGeneration} and sandbox_state = 'launching'`.execute(db);
+}
+
+/** The sandbox serves. Undefined when the session was ended or resumed meanwhile. */
+export async function markSandboxReady(db: DatabaseExecutor, launch: LaunchFence, sandbox: { readonly sandboxId: string; readonly url: string }): Promise<SessionRow | undefined> {
+  return db
+    .updateTable("gateway_sessions")
+    .set({ sandbox_state: "ready", sandbox_step: "ready", sandbox_id: sandbox.sandboxId, agent_url: sandbox.url, sandbox_instance_id: null, failure_code: null, failure_message: null, changed_at: sql<Date>`now()` })
+    .where("session_id", "=", launch.sessionId)
+    .where("key_generation", "=", launch.keyGeneration)
+    .where("state", "=", "active")
+    .where("sandbox_state", "=", "launching")
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/** Why a launch failed, for whoever asks later. False when it was overtaken or is over, or its session is being ended. */
+export async function writeLaunchFailure(db: DatabaseExecutor, launch: LaunchFence, failure: { readonly code: string; readonly message: string }): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable("gateway_sessions")
+    .set({ failure_code: failure.code, failure_message: failure.message })
+    .where("session_id", "=", launch.sessionId)
+    .where("key_generation", "=", launch.keyGeneration)
+    .where("state", "=", "active")
+    .where("sandbox_state", "=", "launching")
+    .executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
+type SandboxState = NonNullable<SessionRow["sandbox_state"]>;
+
+/** Moves the sandbox of a running session from one state to another; undefined when it is in neither. One statement, so of two calls one wins. */
+export async function moveSandbox(
+  db: DatabaseExecutor,
+  sessionId: string,
+  move: { readonly from: SandboxState; readonly to: SandboxState; readonly step: string; readonly instanceId: number | null },
+): Promise<SessionRow | undefined> {
+  return db
+    .updateTable("gateway_sessions")
+    .set({ sandbox_state: move.to, sandbox_step: move.step, sandbox_instance_id: move.instanceId, changed_at: sql<Date>`now()` })
+    .where("session_id", "=", sessionId)
+    .where("state", "=", "active")
+    .where("sandbox_state", "=", move.from)
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/** From here on the pause can only go forward. */
+export async function writeSnapshot(db: DatabaseExecutor, sessionId: string, snapshotId: string): Promise<boolean> {
+  const { numUpdatedRows } = await db
+    .updateTable("gateway_sessions")
+    .set({ snapshot_id: snapshotId, sandbox_step: "snapshotted" })
+    .where("session_id", "=", sessionId)
+    .where("state", "=", "active")
+    .where("sandbox_state", "=", "pausing")
+    .executeTakeFirst();
+  return numUpdatedRows > 0n;
+}
+
+/** Rests without sandbox and key; nothing expires until it is resumed. */
+export async function markPaused(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
+  return db
+    .updateTable("gateway_sessions")
+    .set({ sandbox_state: "paused", sandbox_step: "paused", sandbox_instance_id: null, sandbox_id: null, agent_url: null, sandbox_expires_at: null, expires_at: null, changed_at: sql<Date>`now()` })
+    .where("session_id", "=", sessionId)
+    .where("state", "=", "active")
+    .where("sandbox_state", "in", ["pausing", "launching"])
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/** Applies what a running session was given more of. Undefined when it is not running, or has another key by now. */
+export async function writeExtension(
+  db: DatabaseExecutor,
+  session: { readonly sessionId: string; readonly keyHash: string },
+  change: { readonly expiresAt?: Date | undefined; readonly maxBudgetUsd?: string | undefined },
+): Promise<SessionRow | undefined> {
+  return db
+    .updateTable("gateway_sessions")
+    .set({
+      ...(change.expiresAt === undefined ? {} : { expires_at: change.expiresAt }),
+      ...(change.maxBudgetUsd === undefined ? {} : { max_budget_usd: change.maxBudgetUsd }),
+      changed_at: sql<Date>`now()`,
+    })
+    .where("session_id", "=", session.sessionId)
+    .where("key_hash", "=", session.keyHash)
+    .where("state", "=", "active")
+    .returningAll()
+    .executeTakeFirst();
+}
+
+/** Sessions that somebody works on or has left: launches, pauses, ends, first starts. */
+export async function selectUnfinished(db: DatabaseExecutor, abandonedMs: number): Promise<readonly SessionRow[]> {
+  const abandoned = sql<boolean>`changed_at < now() - ${abandonedMs} * interval '1 millisecond'`;
+  return db
+    .selectFrom("gateway_sessions")
+    .selectAll()
+    .where("state", "<>", "ended")
+    .where((row) =>
+      row.or([
+        row("sandbox_state", "in", ["launching", "pausing"]),
+        row.and([row("state", "=", "ending"), abandoned]),
+        row.and([row("state", "=", "starting"), row("launcher", "=", "none"), abandoned]),
+      ]),
+    )
+    .orderBy("session_number")
+    .execute();
+}
+
+/** Sessions with a sandbox of the gateway's whose time is over. */
+export async function selectExpiredSessions(db: DatabaseExecutor): Promise<readonly string[]> {
+  const rows = await db.selectFrom("gateway_sessions").select("session_id").where("launcher", "<>", "none").where("state", "=", "active").where("expires_at", "<=", sql<Date>`now()`).execute();
+  return rows.map((row) => row.session_id);
+}
+
+/** Sessions of one launcher that may have a sandbox, whatever they do just now. */
+export async function selectLaunched(db: DatabaseExecutor, launcher: "local" | "modal"): Promise<readonly SessionRow[]> {
+  return db.selectFrom("gateway_sessions").selectAll().where("launcher", "=", launcher).where("state", "<>", "ended").execute();
+}
+
+/** Ended sessions of which the proxy still has a key, by what stands in its own tables. A minute is left for ends under way. */
+export async function selectEndedWithKeys(db: DatabaseExecutor): Promise<readonly string[]> {
+  const { rows } = await sql<{ session_id: string }>`
+    select distinct s.session_id from gateway_sessions s
+    join "LiteLLM_VerificationToken" k on k.user_id = s.session_id and k.team_id = s.org_id
+    where s.state = 'ended' and s.ended_at < now() - interval '1 minute'
+      and (k.expires is null or k.expires > now() at time zone 'utc')`.execute(db);
+  return rows.map((row) => row.session_id);
+}

@@ -1,0 +1,217 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { AppError, isAppError } from "@proliferate/shared/errors";
+import { launchAgent, type LaunchedAgent, type LaunchProgress, type SandboxPort, type SandboxProvider } from "@proliferate/shared/sandbox";
+import { cloneRepo, type RepoSource } from "./clone-repo.ts";
+import type { SessionRow } from "./db.ts";
+import { insertSessionEvent, markSandboxReady, type SessionEventType, writeLaunchStep, writeSandboxExpiry } from "./sandbox-db.ts";
+import type { SessionSandboxes } from "./start-session.ts";
+
+export type LauncherName = "local" | "modal";
+
+export interface SessionLauncherOptions {
+  readonly db: DatabaseClient;
+  readonly providers: ReadonlyMap<LauncherName, SandboxProvider>;
+  /** The agent's command on the address that it is given. Default: `opencode serve`. */
+  readonly command?: ((address: SandboxPort) => readonly string[]) | undefined;
+  /** Milliseconds until the agent must answer. Default 60 000. */
+  readonly readyTimeoutMs?: number | undefined;
+  /** Life of a sandbox at most, a multiple of 1000 up to 24 h. Default 24 h. */
+  readonly lifetimeMs?: number | undefined;
+  /** Told of each step before it is recorded; a test stops here to be a crash. */
+  readonly onStep?: ((step: string, sessionId: string) => void) | undefined;
+}
+
+/** What goes into the sandbox. */
+export interface LaunchContent {
+  /** As `buildSandboxEnv` makes it. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly config: string;
+  readonly files?: Readonly<Record<string, string>> | undefined;
+  readonly repo?: RepoSource | undefined;
+}
+
+interface RunningLaunch {
+  readonly controller: AbortController;
+  readonly settled: Promise<void>;
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** The sandboxes of this gateway's sessions. One object a process: it knows which launches are under way here. */
+export class SessionLauncher implements SessionSandboxes {
+  readonly #options: SessionLauncherOptions;
+  readonly #running = new Map<string, RunningLaunch>();
+  readonly #background = new Set<Promise<void>>();
+  #stopped = false;
+
+  constructor(options: SessionLauncherOptions) {
+    this.#options = options;
+  }
+
+  get launchers(): readonly LauncherName[] {
+    return [...this.#options.providers.keys()];
+  }
+
+  isRunning(sessionId: string): boolean {
+    return this.#running.has(sessionId);
+  }
+
+  /** Throws `launcher_not_configured`. */
+  provider(launcher: SessionRow["launcher"]): SandboxProvider {
+    const provider = launcher === "none" ? undefined : this.#options.providers.get(launcher);
+    if (provider) return provider;
+    const there = this.launchers.length === 0 ? "it has none" : `it has ${this.launchers.join(", ")}`;
+    throw new AppError("launcher_not_configured", `This gateway has no launcher ${launcher}; ${there}.`, { param: "launcher" });
+  }
+
+  /** Tells that a step was reached, first to whoever simulates a crash, then to the session's events. */
+  async note(session: SessionRow, type: SessionEventType, facts: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    this.#options.onStep?.(type, session.session_id);
+    await insertSessionEvent(this.#options.db, session.session_id, type, facts);
+  }
+
+  /**
+   * From a session with a key to one whose agent answers. When it throws, no sandbox is left (or the message says so) and the
+   * caller ends or pauses the session. A session that was ended meanwhile is `sandbox_launch_cancelled`.
+   */
+  launch(session: SessionRow, content: LaunchContent): Promise<SessionRow> {
+    const controller = new AbortController();
+    const launch = this.#launch(session, content, controller.signal);
+    const settled = launch.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#running.set(session.session_id, { controller, settled });
+    void settled.then(() => this.#running.delete(session.session_id));
+    if (this.#stopped) controller.abort();
+    return launch;
+  }
+
+  async #launch(session: SessionRow, { environment, config, files, repo }: LaunchContent, signal: AbortSignal): Promise<SessionRow> {
+    const { db, command, readyTimeoutMs = 60_000, lifetimeMs = DAY_MS } = this.#options;
+    const fence = { sessionId: session.session_id, keyGeneration: session.key_generation };
+    await writeSandboxExpiry(db, fence, new Date(Date.now() + lifetimeMs));
+    const steps = new StepWriter(this, db, session);
+    let agent: LaunchedAgent | undefined;
+    try {
+      agent = await launchAgent(this.provider(session.launcher), {
+        sessionId: session.session_id,
+        environment,
+        config,
+        files: files ?? {},
+        timeoutMs: lifetimeMs,
+        readyTimeoutMs,
+        signal,
+        onProgress: (progress) => steps.write(progress),
+        ...(command && { command }),
+        ...(session.snapshot_id !== null && { snapshotId: session.snapshot_id }),
+      });
+      await steps.written();
+      if (repo && session.snapshot_id === null) {
+        await this.note(session, "cloning_repo");
+        await cloneRepo(agent.sandbox, repo);
+      }
+      return await this.#finish(session, agent);
+    } catch (error) {
+      await agent?.sandbox.terminate();
+      throw error;
+    } finally {
+      await steps.written().catch(() => undefined);
+      agent?.sandbox.release();
+    }
+  }
+
+  async #finish(session: SessionRow, agent: LaunchedAgent): Promise<SessionRow> {
+    this.#options.onStep?.("ready", session.session_id);
+    const ready = await this.markReady(session, { sandboxId: agent.sandbox.id, url: agent.url });
+    if (ready) return ready;
+    throw new AppError("sandbox_launch_cancelled", `Session ${session.session_id} was ended while its sandbox was launched.`);
+  }
+
+  /** State and event together. Undefined when the launch was overtaken. */
+  async markReady(session: SessionRow, sandbox: { readonly sandboxId: string; readonly url: string }): Promise<SessionRow | undefined> {
+    return this.#options.db.transaction().execute(async (tx) => {
+      const ready = await markSandboxReady(tx, { sessionId: session.session_id, keyGeneration: session.key_generation }, sandbox);
+      if (ready) await insertSessionEvent(tx, session.session_id, "ready", { sandbox_id: sandbox.sandboxId, url: sandbox.url });
+      return ready;
+    });
+  }
+
+  async remove(session: SessionRow): Promise<void> {
+    const running = this.#running.get(session.session_id);
+    running?.controller.abort();
+    await running?.settled;
+    const provider = this.provider(session.launcher);
+    await this.terminate(session);
+    if (session.snapshot_id !== null) await provider.deleteSnapshot(session.snapshot_id);
+  }
+
+  /** Ends the session's sandbox, by its name too: a crash may have left one that is not on record. Idempotent. */
+  async terminate(session: SessionRow): Promise<void> {
+    const provider = this.provider(session.launcher);
+    if (session.sandbox_id !== null) await provider.terminate(session.sandbox_id);
+    try {
+      const sandbox = await provider.find(session.session_id);
+      try {
+        await sandbox.terminate();
+      } finally {
+        sandbox.release();
+      }
+    } catch (error) {
+      if (!isAppError(error, "sandbox_not_found")) throw error;
+    }
+  }
+
+  /** Aborts the launches that are under way here and waits until they left nothing; sandboxes that are ready run on. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    const running = [...this.#running.values()];
+    for (const { controller } of running) controller.abort();
+    await Promise.all(running.map(({ settled }) => settled));
+    await Promise.all(this.#background);
+  }
+
+  /** Makes `stop` wait for the work, too, and takes its failure as handled. */
+  track(work: Promise<unknown>): void {
+    const settled: Promise<void> = work.then(
+      () => void this.#background.delete(settled),
+      () => void this.#background.delete(settled),
+    );
+    this.#background.add(settled);
+  }
+}
+
+/** Writes the steps of a launch in their order, without holding the launch up. A step that cannot be written ends the launch. */
+class StepWriter {
+  readonly #launcher: SessionLauncher;
+  readonly #db: DatabaseClient;
+  readonly #session: SessionRow;
+  #queue: Promise<void> = Promise.resolve();
+  #failure: unknown;
+
+  constructor(launcher: SessionLauncher, db: DatabaseClient, session: SessionRow) {
+    this.#launcher = launcher;
+    this.#db = db;
+    this.#session = session;
+  }
+
+  write({ step, sandboxId, elapsedMs }: LaunchProgress): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    // Written by whoever knows the outcome of the session, with its cause.
+    if (step === "ready" || step === "failed") return;
+    const fence = { sessionId: this.#session.session_id, keyGeneration: this.#session.key_generation };
+    this.#queue = this.#queue
+      .then(async () => {
+        await writeLaunchStep(this.#db, fence, step, sandboxId ?? null);
+        await this.#launcher.note(this.#session, step, { elapsed_ms: elapsedMs, ...(sandboxId !== undefined && { sandbox_id: sandboxId }) });
+      })
+      .catch((error: unknown) => {
+        this.#failure ??= error;
+      });
+  }
+
+  async written(): Promise<void> {
+    await this.#queue;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+}
