@@ -12,7 +12,7 @@ interface Received {
 }
 
 /** Answers as told: what is under test here are the two clients and what is made of an answer, not Autumn. */
-let client: "http" | "autumn-js";
+let client: "autumn-js" | "http";
 let server: Server;
 let received: Received[];
 let answer: (response: ServerResponse, body: Record<string, unknown>) => void;

@@ -21,7 +21,7 @@ export const SINK_ENVIRONMENT = {
   AUTUMN_FEATURE_ID: z.string().default("credits").describe("Autumn's feature that credits are deducted from"),
   AUTUMN_OVERAGE: z.enum(["overflow", "cap"]).default("overflow").describe("When a balance is short: take all of it (overflow), or what is left and record the rest as a shortfall (cap)"),
   AUTUMN_AUTO_CREATE_CUSTOMERS: booleanFlag.default(false).describe("Create customers that Autumn does not know, instead of parking their batches"),
-  AUTUMN_CLIENT: z.enum(["http", "autumn-js"]).default("http").describe("How Autumn is called: plain HTTP, or the library autumn-js (140 MB more memory, the same calls)"),
+  AUTUMN_CLIENT: z.enum(["autumn-js", "http"]).default("autumn-js").describe("How Autumn is called: by its library autumn-js, or by plain HTTP (the same calls, 140 MB less memory)"),
   STRIPE_API_KEY: z.string().optional().describe("Stripe's secret or restricted key; needed with the sink stripe"),
   STRIPE_API_URL: httpUrl.default("https://api.stripe.com").describe("Stripe's address"),
   STRIPE_METER_EVENT: z.string().default("credits").describe("event_name of Stripe's meter"),
