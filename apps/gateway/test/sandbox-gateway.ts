@@ -37,7 +37,7 @@ export async function startSandboxGateway(): Promise<SandboxGateway> {
     db: database.db,
     providers: new Map([["local", provider]]),
     command: ({ listenPort, listenHostname }) => [...STAND_IN_AGENT, ...opencodeServeArguments({ port: listenPort, hostname: listenHostname }), ...gateway.agentArguments],
-    readyTimeoutMs: 15_000,
+    readyTimeoutMs: 60_000,
   });
   const settings = { adminUrl: proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: proxy.masterKey };
   const served = await serveGateway(database.db, settings, undefined, launcher);
