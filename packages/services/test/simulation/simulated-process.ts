@@ -127,7 +127,7 @@ export class SimulatedConnection implements DatabaseConnection {
   }
 
   async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
-    const text = this.#rewrite(query.sql).replace("order by t.turn, b.next_attempt_at\n", "order by t.turn, b.next_attempt_at, b.batch_id\n");
+    const text = this.#rewrite(query.sql);
     const result = await this.#process.wait(
       labelOf(text),
       () => this.#run(async () => {

@@ -8,6 +8,7 @@ export class SpendWriters {
   readonly committed = new Map<string, PlannedRow>();
   /** By the id of the row that they correct; negative. */
   readonly refunds = new Map<string, string>();
+  /** Not refunded: a refund that is billed before the row's new amount is cut at the old one, a known gap of corrections. */
   readonly #repriced = new Set<string>();
   readonly #clients: readonly pg.Client[];
   readonly #clock: VirtualClock;
