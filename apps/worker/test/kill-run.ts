@@ -172,10 +172,7 @@ class KillRun {
   async #restartPostgres(isCrash: boolean): Promise<void> {
     this.#isStoreUp = false;
     const { port, dataFolder } = this.#postgres;
-    if (isCrash) {
-      const [pid] = (await readFile(join(dataFolder, "postmaster.pid"), "utf8")).split("\n");
-      process.kill(Number(pid), "SIGKILL");
-    }
+    if (isCrash) await killServer(dataFolder);
     await this.#postgres.stop();
     this.#postgres = await untilStarted(() => startEmbeddedPostgres({ dataFolder: join(this.#options.folder, "postgres"), port }));
     await untilStarted(() => this.#pool.query("select 1"));
@@ -245,6 +242,19 @@ class KillRun {
 function isBroken(error: unknown): boolean {
   const { code, message } = error as { code?: string; message: string };
   return /^(57P0|08|ECONN|EPIPE)/.test(code ?? "") || /terminated|ended|destroyed/.test(message);
+}
+
+/** kill -9 of the server and of its own children: one that is busy would outlive it for a while, and hold its memory. */
+async function killServer(dataFolder: string): Promise<void> {
+  const [pid = ""] = (await readFile(join(dataFolder, "postmaster.pid"), "utf8")).split("\n");
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  for (const victim of [pid, ...children.trim().split(" ")].filter((id) => id !== "")) {
+    try {
+      process.kill(Number(victim), "SIGKILL");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
 }
 
 /** A server that was killed a moment ago may still hold its memory. */
