@@ -1,11 +1,12 @@
+import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isAppError } from "@proliferate/shared/errors";
-import { askWithSdk } from "./agent-request.ts";
 import { parseDevStackEnvironment } from "./environment.ts";
-import { askWithOpencode, fetchOpencode, installedVersion } from "./opencode.ts";
+import { createSession } from "./gateway-client.ts";
+import { fetchOpencode, installedVersion } from "./opencode.ts";
 import { parseStackOptions, type StackOptions, USAGE } from "./options.ts";
-import { type PassResult, runPass } from "./pass.ts";
+import { opencodeAgent, type PassAgent, type PassResult, runPass, SDK_AGENT } from "./pass.ts";
 import { createScreen } from "./screen.ts";
 import { printSettings } from "./settings.ts";
 import { type Stack, StackStarter } from "./stack.ts";
@@ -45,7 +46,8 @@ async function main(): Promise<number> {
     if (typeof first === "string") return 130;
     const { stack, result } = first;
     if (options.once) return result.report.ok ? 0 : 1;
-    printSettings(screen, stack, result.session);
+    const pasted = { sessionId: `session_paste_${randomBytes(4).toString("hex")}`, orgId: environment.DEV_ORG_ID, model: environment.DEV_MODEL };
+    printSettings(screen, stack, result.session ?? (await createSession(stack, pasted)));
     if (options.json) printReport(result);
     screen.line("\nEverything is up. Ctrl-C stops it.");
     const end = await Promise.race([stopped, stack.failed]);
@@ -66,11 +68,11 @@ function printReport(result: PassResult): void {
 }
 
 async function startAndPass(starter: StackStarter, options: StackOptions, request: { orgId: string; model: string }): Promise<{ stack: Stack; result: PassResult }> {
-  const stack = await starter.start();
-  const agent = await chooseAgent(options);
+  const { agent, program } = await chooseAgent(options);
+  const stack = await starter.start(program);
   screen.heading("One pass of the main job");
   const failed = stack.failed.then((line) => Promise.reject(new Error(line)));
-  const result = await Promise.race([runPass(stack, screen, { ...request, ...agent }), failed]);
+  const result = await Promise.race([runPass(stack, screen, { ...request, agent }), failed]);
   lastResult = result;
   const { report } = result;
   screen.line(`\n  ${report.ok ? "exact" : "NOT EXACT"}: $${report.spend_usd} spent, ${report.credits} credits owed, ${report.autumn_deducted} deducted in Autumn; ${report.lag_ms} ms after the request ended`);
@@ -78,11 +80,11 @@ async function startAndPass(starter: StackStarter, options: StackOptions, reques
   return { stack, result };
 }
 
-async function chooseAgent(options: StackOptions): Promise<{ ask: Parameters<typeof runPass>[2]["ask"]; agent: string }> {
-  if (!options.opencode) return { ask: askWithSdk, agent: "@anthropic-ai/sdk" };
+/** Fetched before the stack starts: the gateway is told where it is. */
+async function chooseAgent(options: StackOptions): Promise<{ readonly agent: PassAgent; readonly program: string | undefined }> {
+  if (!options.opencode) return { agent: SDK_AGENT, program: undefined };
   const program = await fetchOpencode(`${ROOT}.dev/tools`, (text) => screen.part("opencode", text));
-  const agent = `OpenCode ${await installedVersion(program)}`;
-  return { ask: (session) => askWithOpencode(program, session), agent };
+  return { agent: opencodeAgent(await installedVersion(program)), program };
 }
 
 try {

@@ -1,13 +1,15 @@
-import { execFile, spawn } from "node:child_process";
-import { access, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { execFile } from "node:child_process";
+import { access, mkdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import type { CreateSessionResponse } from "@proliferate/shared/contracts";
+import type { LaunchedSession } from "@proliferate/shared/contracts";
+import { z } from "zod";
 import type { AgentAnswer } from "./agent-request.ts";
 
 export const OPENCODE_VERSION = "1.18.33";
 const RUN_TIMEOUT_MS = 120_000;
+const TITLE_TIMEOUT_MS = 20_000;
 const PROMPT = "Use the bash tool to run `echo hello from the sandbox`, then tell me what it printed.";
 
 /** Fetches the real OpenCode from npm, once, at an exact version. Returns the path of its program. */
@@ -28,42 +30,41 @@ export async function fetchOpencode(toolsFolder: string, announce: (text: string
   return program;
 }
 
+const sessionSchema = z.object({ id: z.string(), title: z.string() });
+const partSchema = z.object({ type: z.string(), text: z.string().optional(), tool: z.string().optional(), state: z.object({ status: z.string() }).optional() });
+const messageSchema = z.object({ info: z.object({ role: z.string(), error: z.unknown().optional() }), parts: z.array(partSchema) });
+
 /**
- * Runs OpenCode as a sandbox would: an empty home, the generated configuration at its path, and only the variables that
- * the session hands out. Throws an Error with OpenCode's own words when it fails.
+ * Gives the agent in the sandbox a task, through its server, and returns when it is done: the tool was used, the answer is
+ * there, and so is the title, which another model writes. Throws an Error that says what is missing.
  */
-export async function askWithOpencode(program: string, session: CreateSessionResponse): Promise<AgentAnswer> {
-  const home = await mkdtemp(join(tmpdir(), "opencode-home-"));
-  const workspace = join(home, "workspace");
-  const config = join(home, session.opencode_config_path);
-  try {
-    await mkdir(workspace, { recursive: true });
-    await mkdir(dirname(config), { recursive: true });
-    await writeFile(config, JSON.stringify(session.opencode_config, undefined, 2));
-    const environment = { ...session.environment, HOME: home, PATH: process.env["PATH"] ?? "", OPENCODE_DISABLE_MODELS_FETCH: "1", TERM: "dumb" };
-    const startedAt = performance.now();
-    const text = await run(program, ["run", PROMPT], { cwd: workspace, env: environment });
-    return { text, latencyMs: Math.round(performance.now() - startedAt), firstTokenMs: undefined };
-  } finally {
-    await rm(home, { recursive: true, force: true });
+export async function askOpencode({ url, username, password }: LaunchedSession["agent"]): Promise<AgentAnswer> {
+  const authorization = `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
+  const ask = async (method: string, path: string, body?: object): Promise<unknown> => {
+    const response = await fetch(`${url}${path}`, { method, headers: { authorization, "content-type": "application/json" }, ...(body && { body: JSON.stringify(body) }), signal: AbortSignal.timeout(RUN_TIMEOUT_MS) });
+    if (!response.ok) throw new Error(`OpenCode answered ${method} ${path} with status ${response.status}: ${(await response.text()).slice(0, 500)}`);
+    return response.json();
+  };
+  const startedAt = performance.now();
+  const { id } = sessionSchema.parse(await ask("POST", "/session", {}));
+  const answer = messageSchema.parse(await ask("POST", `/session/${id}/message`, { parts: [{ type: "text", text: PROMPT }] }));
+  const latencyMs = Math.round(performance.now() - startedAt);
+  if (answer.info.error !== undefined) throw new Error(`OpenCode could not do its task: ${JSON.stringify(answer.info.error).slice(0, 500)}`);
+  const messages = z.array(messageSchema).parse(await ask("GET", `/session/${id}/message`));
+  const tools = messages.flatMap(({ parts }) => parts).filter((part) => part.type === "tool" && part.state?.status === "completed");
+  if (tools.length === 0) throw new Error("OpenCode answered without using its tool.");
+  await untilTitled(async () => sessionSchema.parse(await ask("GET", `/session/${id}`)).title);
+  const text = answer.parts.flatMap((part) => (part.type === "text" ? [part.text ?? ""] : [])).join("").trim();
+  return { text, latencyMs, firstTokenMs: undefined };
+}
+
+/** The title comes beside the answer, sometimes after it. Its request is billed whether or not it is used, so it is waited for. */
+async function untilTitled(readTitle: () => Promise<string>): Promise<void> {
+  const deadline = performance.now() + TITLE_TIMEOUT_MS;
+  while (/^New session\b/i.test(await readTitle())) {
+    if (performance.now() > deadline) throw new Error("OpenCode gave its session no title; the request for it may have failed.");
+    await delay(100);
   }
-}
-
-async function run(program: string, argv: readonly string[], options: { cwd: string; env: Record<string, string> }): Promise<string> {
-  const child = spawn(program, argv, { ...options, stdio: ["ignore", "pipe", "pipe"], timeout: RUN_TIMEOUT_MS });
-  const [stdout, stderr] = [collect(child.stdout), collect(child.stderr)];
-  const status = await new Promise<number | null>((done, fail) => {
-    child.once("error", fail);
-    child.once("close", (code) => done(code));
-  });
-  if (status === 0) return (await stdout).trim();
-  throw new Error(`opencode ended with status ${status}:\n${(await stderr).trim().slice(-2_000)}`);
-}
-
-async function collect(stream: NodeJS.ReadableStream): Promise<string> {
-  let text = "";
-  for await (const chunk of stream) text += String(chunk);
-  return text;
 }
 
 /** The version that really runs, as it says itself. */

@@ -2,9 +2,10 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { compareDecimals, CREDITS_PER_USD, multiplyDecimals, subtractDecimals } from "@proliferate/shared/money";
 import type { CreateSessionResponse } from "@proliferate/shared/contracts";
-import type { AgentAnswer } from "./agent-request.ts";
+import { type AgentAnswer, askWithSdk } from "./agent-request.ts";
 import { readCreditUsage } from "./autumn-balance.ts";
-import { createSession } from "./gateway-client.ts";
+import { createSession, endSession, launchSession, type SessionRequest } from "./gateway-client.ts";
+import { askOpencode } from "./opencode.ts";
 import type { Screen } from "./screen.ts";
 import type { Stack } from "./stack.ts";
 import { countInFlight, countUnsettled, type EventFacts, readEvents, readSettlement, readSpend, type SettlementFacts, type SpendFacts } from "./trail-queries.ts";
@@ -34,7 +35,8 @@ export interface PassReport {
 
 export interface PassResult {
   readonly report: PassReport;
-  readonly session: CreateSessionResponse;
+  /** Whose key can be pasted elsewhere; undefined where it stays in a sandbox. */
+  readonly session: CreateSessionResponse | undefined;
 }
 
 const STAGE_TIMEOUT_MS = 60_000;
@@ -53,9 +55,44 @@ async function until<Fact>(what: string, read: () => Promise<Fact | undefined | 
 export interface PassOptions {
   readonly orgId: string;
   readonly model: string;
-  readonly ask: (session: CreateSessionResponse) => Promise<AgentAnswer>;
-  readonly agent: string;
+  readonly agent: PassAgent;
 }
+
+/** Who makes the request of a pass. */
+export interface PassAgent {
+  readonly name: string;
+  /** Starts the session through the gateway. */
+  begin(stack: Stack, request: SessionRequest): Promise<BegunSession>;
+}
+
+export interface BegunSession {
+  /** For the screen: what there is now. */
+  readonly stage: readonly [name: string, text: string];
+  readonly session: CreateSessionResponse | undefined;
+  ask(): Promise<AgentAnswer>;
+  /** Called once, whatever came of `ask`. */
+  finish(): Promise<void>;
+}
+
+/** The official Anthropic SDK, with the key of a session. */
+export const SDK_AGENT: PassAgent = {
+  name: "@anthropic-ai/sdk",
+  begin: async (stack, request) => {
+    const session = await createSession(stack, request);
+    const text = `${session.api_key.slice(0, 6)}…${session.api_key.slice(-4)}  team ${session.org_id}, user ${session.session_id}, expires ${session.expires_at}`;
+    return { stage: ["key minted", text], session, ask: () => askWithSdk(session), finish: async () => undefined };
+  },
+};
+
+/** The real OpenCode, in a sandbox that the gateway launches; the session ends with its task. */
+export const opencodeAgent = (version: string): PassAgent => ({
+  name: `OpenCode ${version}`,
+  begin: async (stack, request) => {
+    const { agent, sandbox, session_id: sessionId, org_id: orgId, expires_at: expiresAt } = await launchSession(stack, request);
+    const text = `${sandbox.sandbox_id} at ${agent.url}  team ${orgId}, user ${sessionId}, expires ${expiresAt}`;
+    return { stage: ["sandbox ready", text], session: undefined, ask: () => askOpencode(agent), finish: () => endSession(stack, sessionId) };
+  },
+});
 
 /**
  * One real pass of the main job, from the key to Autumn's balance, printing each stage as it happens. Exact: `ok` is
@@ -67,10 +104,9 @@ export async function runPass(stack: Stack, screen: Screen, options: PassOptions
   const before = await readCreditUsage(stack.autumn, options.orgId);
 
   const sessionId = `session_${randomBytes(6).toString("hex")}`;
-  const session = await createSession(stack, { sessionId, orgId: options.orgId, model: options.model });
-  screen.stage("key minted", `${session.api_key.slice(0, 6)}…${session.api_key.slice(-4)}  team ${session.org_id}, user ${sessionId}, expires ${session.expires_at}`);
-
-  const answer = await options.ask(session);
+  const begun = await options.agent.begin(stack, { sessionId, orgId: options.orgId, model: options.model });
+  screen.stage(...begun.stage);
+  const answer = await begun.ask().finally(() => begun.finish());
   const spend = await until("The spend row", async () => ((await countInFlight(stack.db, sessionId)) === 0 ? readSpend(stack.db, sessionId) : undefined));
   printRequest(screen, options, answer, spend);
 
@@ -86,7 +122,7 @@ export async function runPass(stack: Stack, screen: Screen, options: PassOptions
   const after = await readCreditUsage(stack.autumn, options.orgId);
   const deducted = subtractDecimals(after.usage, before.usage);
   screen.stage("Autumn balance", `${before.remaining} → ${after.remaining} credits (used ${before.usage} → ${after.usage}: ${deducted})`);
-  return { report: report(stack, options, { sessionId, spend, events, settlement, deducted, elapsedMs: Math.round(performance.now() - startedAt) }), session };
+  return { report: report(stack, options, { sessionId, spend, events, settlement, deducted, elapsedMs: Math.round(performance.now() - startedAt) }), session: begun.session };
 }
 
 /** An earlier run that was killed may have left spend unsettled; it is billed first, so that the difference below is ours alone. */
@@ -101,7 +137,7 @@ async function settleLeftovers(stack: Stack, screen: Screen, orgId: string): Pro
 
 function printRequest(screen: Screen, options: PassOptions, answer: AgentAnswer, spend: SpendFacts): void {
   const first = answer.firstTokenMs === undefined ? "" : `, first token ${answer.firstTokenMs} ms`;
-  screen.stage("request", `${options.model} by ${options.agent}: ${answer.latencyMs} ms${first}`);
+  screen.stage("request", `${options.model} by ${options.agent.name}: ${answer.latencyMs} ms${first}`);
   screen.stage("", `"${answer.text.replace(/\s+/g, " ").slice(0, 100)}"`);
   const cached = `${spend.cacheReadTokens} read from and ${spend.cacheWriteTokens} written to the cache`;
   screen.stage("spend row", `${spend.rows} row${spend.rows === 1 ? "" : "s"}, ${spend.promptTokens} tokens in (${cached}), ${spend.completionTokens} out: $${spend.spendUsd}`);

@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { type DatabaseClient, migrate, openDatabase } from "@proliferate/db";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@proliferate/db/embedded";
+import { createLocalSandboxProvider } from "@proliferate/shared/sandbox";
 import { type Child, spawnChild } from "./child-process.ts";
 import type { DevStackEnvironment } from "./environment.ts";
 import type { Screen } from "./screen.ts";
@@ -44,20 +45,23 @@ export class StackStarter {
     this.#screen = screen;
   }
 
-  async start(): Promise<Stack> {
+  /** `opencode`: the program that the gateway runs in local sandboxes; without it sessions find whatever is on PATH. */
+  async start(opencode?: string): Promise<Stack> {
     const database = await this.#startDatabase();
     const provider = await this.#startProvider();
     const autumn = await this.#startAutumn();
     const proxy = await this.#startProxy(database, provider);
-    const gateway = await this.#startGateway(database, proxy);
+    const gateway = await this.#startGateway(database, proxy, opencode);
     await this.#startWorker(database, proxy, autumn);
-    // What ./scripts/billing needs to find this stack; gone when the stack is.
+    // What ./scripts/billing and ./scripts/session need to find this stack; gone when the stack is.
     await this.#state.publishEnvironment({
       ...database,
       AUTUMN_API_KEY: autumn.apiKey,
       ...(autumn.url ? { AUTUMN_API_URL: autumn.url } : {}),
       LLM_PROXY_ADMIN_URL: proxy["LLM_PROXY_ADMIN_URL"] ?? proxy["LLM_PROXY_URL"] ?? "",
       LLM_PROXY_MASTER_KEY: proxy["LLM_PROXY_MASTER_KEY"] ?? "",
+      GATEWAY_URL: gateway.gatewayUrl,
+      GATEWAY_API_TOKEN: gateway.gatewayToken,
     });
     const failed = Promise.race(this.#children.map((child) => child.exited));
     return { engine: this.#environment.LLM_PROXY_URL ? "external" : "builtin", db: this.#requireDatabase(), ...gateway, dataPlaneUrl: proxy["LLM_PROXY_PUBLIC_URL"] ?? "", autumn, failed };
@@ -68,11 +72,18 @@ export class StackStarter {
     this.#stopping ??= (async () => {
       await this.#tunnel?.close();
       await Promise.all(this.#children.map((child) => child.stop()));
+      await this.#endSandboxes();
       await this.#db?.destroy();
       await this.#postgres?.stop();
       await this.#state.unlock();
     })();
     return this.#stopping;
+  }
+
+  /** They outlive their gateway, so that one that starts again finds them. Nobody comes back to those of a demonstration. */
+  async #endSandboxes(): Promise<void> {
+    const sandboxes = createLocalSandboxProvider({ rootFolder: this.#state.file("sandboxes"), detached: true });
+    for (const { id } of await sandboxes.list()) await sandboxes.terminate(id);
   }
 
   #requireDatabase(): DatabaseClient {
@@ -153,10 +164,21 @@ export class StackStarter {
     return { LLM_PROXY_URL: dataPlane, LLM_PROXY_ADMIN_URL: management, LLM_PROXY_PUBLIC_URL: this.#tunnel?.url ?? dataPlane, LLM_PROXY_MASTER_KEY: masterKey };
   }
 
-  async #startGateway(database: Record<string, string>, proxy: Record<string, string>): Promise<{ gatewayUrl: string; gatewayToken: string }> {
+  async #startGateway(database: Record<string, string>, proxy: Record<string, string>, opencode: string | undefined): Promise<{ gatewayUrl: string; gatewayToken: string }> {
     const { gatewayToken } = this.#state.secrets;
     const { BILLING_GATE = "enforce", GATEWAY_PORT } = this.#environment;
-    const ports = await this.#startChild("gateway", "apps/gateway/src/main.ts", { ...database, ...proxy, BILLING_GATE, GATEWAY_API_TOKEN: gatewayToken, GATEWAY_PORT: String(GATEWAY_PORT) });
+    const ports = await this.#startChild("gateway", "apps/gateway/src/main.ts", {
+      ...database,
+      ...proxy,
+      BILLING_GATE,
+      GATEWAY_API_TOKEN: gatewayToken,
+      GATEWAY_PORT: String(GATEWAY_PORT),
+      SANDBOX_LAUNCHERS: "local",
+      SANDBOX_ROOT_FOLDER: this.#state.file("sandboxes"),
+      SANDBOX_PATH: process.env["PATH"] ?? "",
+      // Its list of models would be fetched from the network; it is told every model that it may use.
+      ...(opencode === undefined ? {} : { OPENCODE_COMMAND: `env OPENCODE_DISABLE_MODELS_FETCH=1 ${opencode}` }),
+    });
     const gatewayUrl = `http://127.0.0.1:${ports["gateway"]}`;
     this.#screen.part("gateway", `${gatewayUrl} (API: ${gatewayUrl}/openapi.json)`);
     return { gatewayUrl, gatewayToken };
