@@ -38,7 +38,7 @@ export const ENVIRONMENT_TABLES = {
   worker: { title: "Worker", note: "`apps/worker`; reads the variables of `@proliferate/shared`, too: with LLM_PROXY_URL and LLM_PROXY_MASTER_KEY it keeps keys within the balance.", shape: WORKER_ENVIRONMENT },
   engine: { title: "LLM proxy", note: "`apps/llm-proxy`, our engine. Stock LiteLLM has its own manual.", shape: ENGINE_ENVIRONMENT },
   providers: { title: "Model providers", note: "Named by `apps/llm-proxy/litellm/config.yaml`. Only the proxy ever has them.", shape: PROVIDER_ENVIRONMENT },
-  cli: { title: "Command line", note: "`./scripts/billing`, `apps/cli`.", shape: CLI_ENVIRONMENT },
+  cli: { title: "Command line", note: "`./scripts/billing` and `./scripts/session`, `apps/cli`.", shape: CLI_ENVIRONMENT },
   migrate: { title: "Migrations", note: "`node scripts/migrate.ts`.", shape: MIGRATE_ENVIRONMENT },
   developmentStack: { title: "Development stack", note: "`./scripts/dev-start.sh`; each switches a part from its stand-in to the real thing.", shape: DEV_STACK_ENVIRONMENT },
   common: { title: "Every process", note: "", shape: COMMON_ENVIRONMENT },

@@ -2,9 +2,11 @@ import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
 import { type DatabaseClient, openDatabase } from "@proliferate/db";
 import type { EnvironmentSource } from "@proliferate/shared/env";
+import type { SessionAction } from "./commands/session.ts";
 import { findDevelopmentStack } from "./development-stack.ts";
 import { type CliConfig, parseCliConfig } from "./env.ts";
 import type { ExitStatus } from "./exit-status.ts";
+import { connectGateway } from "./gateway-connection.ts";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
@@ -38,6 +40,14 @@ export async function withContext(environment: EnvironmentSource, options: Globa
   } finally {
     await db.destroy();
   }
+}
+
+/** Connects to the gateway of the variables, or of the running development stack, and runs the action. Throws as the action does. */
+export async function withGateway(environment: EnvironmentSource, options: GlobalOptions, write: CommandContext["write"], action: SessionAction): Promise<ExitStatus> {
+  const own = parseCliConfig(environment);
+  const usesStack = options.stack !== undefined || (own.gatewayUrl === undefined && own.gatewayToken === undefined);
+  const { gatewayUrl, gatewayToken } = usesStack ? parseCliConfig(await findDevelopmentStack(resolve(ROOT, own.stateFolder), options.stack)) : own;
+  return action({ gateway: connectGateway(gatewayUrl, gatewayToken), json: options.json ?? false, repoToken: own.repoToken, opencode: own.opencode, write });
 }
 
 /** A stack that is asked for wins over DATABASE_URL: naming one is more deliberate than a variable of the shell. */

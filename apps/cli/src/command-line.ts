@@ -4,8 +4,9 @@ import type { EnvironmentSource } from "@proliferate/shared/env";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { Command, CommanderError } from "commander";
 import { registerBillingCommands } from "./billing-commands.ts";
-import { type Action, type GlobalOptions, withContext } from "./command-context.ts";
+import { type Action, type GlobalOptions, withContext, withGateway } from "./command-context.ts";
 import { EXIT, type ExitStatus, exitStatusOf } from "./exit-status.ts";
+import { registerSessionCommands } from "./session-commands.ts";
 
 export interface CommandLineOptions {
   readonly environment: EnvironmentSource;
@@ -23,6 +24,9 @@ export async function runCommandLine(argv: readonly string[], options: CommandLi
   const output: string[] = [];
   const program = createProgram(output, options.writeError);
   registerBillingCommands(program, run);
+  registerSessionCommands(program, async (command, action) => {
+    status = await withGateway(options.environment, command.optsWithGlobals<GlobalOptions>(), options.write, action);
+  });
   try {
     await program.parseAsync([...argv], { from: "user" });
     return status;

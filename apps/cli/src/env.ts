@@ -1,12 +1,16 @@
 import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
 import { parseSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
-import { type EnvironmentSource, parseEnvironment } from "@proliferate/shared/env";
+import { type EnvironmentSource, httpUrl, parseEnvironment } from "@proliferate/shared/env";
 import { z } from "zod";
 
 const DATABASE_ENVIRONMENT = {
   DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; unset, here and by its alias: the database of the running development stack"),
   POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
   LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
+  GATEWAY_URL: httpUrl.optional().describe("Where the session commands find the gateway; unset: the running development stack's"),
+  GATEWAY_API_TOKEN: z.string().optional().describe("Its bearer token; unset: the running development stack's"),
+  REPO_TOKEN: z.string().optional().describe("Token with which `session start --repo` clones a private repository"),
+  OPENCODE_COMMAND: z.string().default("opencode").describe("Program that `session start --attach` opens"),
   DEV_STATE_FOLDER: z.string().default(".dev").describe("Where development stacks keep their state, below the checkout"),
 } as const;
 
@@ -22,6 +26,10 @@ export interface CliConfig {
   readonly databaseUrl: string | undefined;
   readonly litellmSchema: string;
   readonly stateFolder: string;
+  readonly gatewayUrl: string | undefined;
+  readonly gatewayToken: string | undefined;
+  readonly repoToken: string | undefined;
+  readonly opencode: string;
 }
 
 /** Throws one `env_invalid` that names every wrong variable. */
@@ -31,6 +39,10 @@ export function parseCliConfig(source: EnvironmentSource): CliConfig {
     databaseUrl: variables.DATABASE_URL ?? variables.POSTGRES_CONNECTION_STRING,
     litellmSchema: variables.LITELLM_DB_SCHEMA,
     stateFolder: variables.DEV_STATE_FOLDER,
+    gatewayUrl: variables.GATEWAY_URL,
+    gatewayToken: variables.GATEWAY_API_TOKEN,
+    repoToken: variables.REPO_TOKEN,
+    opencode: variables.OPENCODE_COMMAND,
   };
 }
 

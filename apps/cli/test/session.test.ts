@@ -1,0 +1,97 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { agentAuthorization, createLocalSandboxProvider } from "@proliferate/shared/sandbox";
+import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type CliResult, runCli } from "./cli-process.ts";
+
+const TOKEN = "token-of-the-session-commands";
+const STAND_IN_AGENT = fileURLToPath(new URL("../../../packages/testing/src/agent-stand-in/main.ts", import.meta.url));
+
+let database: TestDatabase;
+let proxy: LiteLLMStandIn;
+let gateway: ChildProcess;
+let folder: string;
+let url: string;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  proxy = await startLiteLLMStandIn();
+  folder = await mkdtemp(join(tmpdir(), "cli-sessions-"));
+  gateway = fork(new URL("../../gateway/src/main.ts", import.meta.url), [], {
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+    env: {
+      DATABASE_URL: database.connectionString,
+      GATEWAY_PORT: "0",
+      GATEWAY_API_TOKEN: TOKEN,
+      LLM_PROXY_URL: proxy.url,
+      LLM_PROXY_MASTER_KEY: proxy.masterKey,
+      SANDBOX_LAUNCHERS: "local",
+      SANDBOX_ROOT_FOLDER: join(folder, "sandboxes"),
+      OPENCODE_COMMAND: `${process.execPath} ${STAND_IN_AGENT}`,
+    },
+  });
+  const [{ ports }] = (await once(gateway, "message")) as [{ ports: { gateway: number } }];
+  url = `http://127.0.0.1:${ports.gateway}`;
+});
+afterAll(async () => {
+  const exited = once(gateway, "exit");
+  gateway.kill("SIGTERM");
+  await exited;
+  const provider = createLocalSandboxProvider({ rootFolder: join(folder, "sandboxes"), detached: true });
+  for (const { id } of await provider.list()) await provider.terminate(id);
+  await proxy.stop();
+  await database.drop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const session = (argv: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<CliResult> => runCli(argv, { GATEWAY_URL: url, GATEWAY_API_TOKEN: TOKEN, ...environment }, "session");
+
+test("a session is started, listed, told of, priced and ended, for programs as JSON and for people as text", async () => {
+  const started = await session(["start", "--org", "org_a", "--id", "s1", "--budget", "2.50", "--json"]);
+  const { agent, sandbox } = JSON.parse(started.stdout) as { agent: { url: string; password: string }; sandbox: { state: string } };
+  const answered = await fetch(`${agent.url}/global/health`, { headers: { authorization: agentAuthorization(agent.password), connection: "close" } });
+  await insertSpendRows(database.db, [{ requestId: "r1", orgId: "org_a", sessionId: "s1", spendUsd: "0.01" }]);
+  const listed = await session(["list", "--org", "org_a"]);
+  const cost = await session(["cost", "s1"]);
+  const ended = await session(["end", "s1"]);
+  const logs = await session(["logs", "s1", "--json"]);
+
+  expect([started.status, sandbox.state, answered.status]).toEqual([0, "ready", 200]);
+  expect(listed.stdout).toMatch(/ready +local +\S+ +s1\n/);
+  expect(cost.stdout).toContain("$0.01 in 1 requests, of $2.50");
+  expect([ended.status, ended.stdout]).toEqual([0, "Session s1 has ended.\n"]);
+  expect(logs.stdout.trim().split("\n").map((line) => (JSON.parse(line) as { type: string }).type)).toEqual(["key_minted", "creating", "created", "starting_agent", "waiting_for_agent", "ready", "ended"]);
+});
+
+test("--attach opens OpenCode on the agent, with the password in its environment and not in its arguments", async () => {
+  const program = join(folder, "opencode");
+  await writeFile(program, `#!/bin/sh\nprintf '%s|%s|%s' "$*" "$#" "$OPENCODE_SERVER_PASSWORD" > ${join(folder, "attached")}\n`);
+  await chmod(program, 0o700);
+  const started = await session(["start", "--org", "org_a", "--attach"], { OPENCODE_COMMAND: program });
+  const [argv = "", count, password = ""] = (await readFile(join(folder, "attached"), "utf8")).split("|");
+  const answered = await fetch(`${argv.replace("attach ", "")}/global/health`, { headers: { authorization: agentAuthorization(password), connection: "close" } });
+
+  expect([started.status, count, answered.status]).toEqual([0, "2", 200]);
+  expect(started.stdout).toMatch(/waiting_for_agent[^]*password +\S+ \(shown this once\)/);
+});
+
+test.each([
+  [["end", "nothing"], {}, 3, "no session nothing"],
+  [["start", "--org", "org_a", "--launcher", "modal"], {}, 2, "no launcher modal"],
+  [["start", "--org", "org_a", "--budget", "much"], {}, 2, "max_budget_usd"],
+  [["list", "--org", "org_a"], { GATEWAY_API_TOKEN: "wrong-token-0123456789" }, 1, "bearer token is not one"],
+  [["list", "--org", "org_a"], { GATEWAY_URL: "http://127.0.0.1:1" }, 1, "GATEWAY_URL"],
+  [["list", "--org", "org_a"], { GATEWAY_API_TOKEN: "" }, 2, "GATEWAY_API_TOKEN not set"],
+] as const)("%j with %j ends with status %i and one line that says why", async (argv, environment, status, reason) => {
+  const failed = await session(argv, environment);
+
+  expect([failed.status, failed.stdout]).toEqual([status, ""]);
+  expect(failed.stderr).toContain(reason);
+  expect(failed.stderr.trim().split("\n")).toHaveLength(1);
+});
