@@ -46,13 +46,27 @@ export interface AdjustmentChunk {
 }
 
 /**
- * Adds an adjustment for each billed row whose source amount changed since: the difference, at the rate of the original
- * event, as `adj:<request id>:<n>`. A request that became negative is brought to nothing, not below. Atomic; call it under
- * `lockIngest`. Rows that stand twice with one id and one start are left alone: which of them is meant cannot be known.
+ * Adds an adjustment for each billed row of the range whose source amount changed since: the difference, at the rate of the
+ * original event, as `adj:<request id>:<n>`. A request that became negative is brought to nothing, not below. Atomic; call it
+ * under `lockIngest`. Rows that stand twice with one id and one start are left alone: which of them is meant cannot be known.
  * Rows whose event is in a retired partition are, too.
  */
 export async function adjustChangedRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<AdjustmentChunk> {
-  const found = sql`
+  return insertAdjustments(db, changedRows(isWithin(ROW_START, options.range), options.limit));
+}
+
+/**
+ * As {@link adjustChangedRows}, for rows of any age that a correction row of the range is about: what a request was charged
+ * must be up to date before a refund is measured by it.
+ */
+export async function adjustOriginalsOfCorrections(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<AdjustmentChunk> {
+  const corrected = sql<boolean>`s.request_id = any(array(
+    select ${CORRECTED_REQUEST_ID} from "LiteLLM_SpendLogs" s where ${isWithin(ROW_START, options.range)} and ${IS_CORRECTION} and ${HAS_NO_EVENT}))`;
+  return insertAdjustments(db, changedRows(corrected, options.limit));
+}
+
+function changedRows(which: RawBuilder<boolean>, limit: number): RawBuilder<unknown> {
+  return sql`
     select k.idempotency_key as original_key, 'adj:' || s.request_id || ':' || (k.adjustment_count + 1) as idempotency_key, k.adjustment_count + 1 as adjustment,
       null::text as row_key, s."startTime" as start_time, s.spend, e.event_id as original_event_id, e.org_id, e.request_id, e.session_id, e.key_hash, e.model,
       e.rate_card_id, e.markup, e.credits_per_usd, e.occurred_at, 0 as prompt_tokens, 0 as completion_tokens, false as is_cut,
@@ -61,16 +75,16 @@ export async function adjustChangedRows(db: DatabaseExecutor, options: { readonl
     from "LiteLLM_SpendLogs" s
     cross join lateral (select * from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id limit 1) k
     cross join lateral (select * from billing_events e where e.event_id = k.event_id and e.recorded_at = k.recorded_at limit 1) e
-    where ${isWithin(ROW_START, options.range)} and k.source_start = s."startTime" and k.source_spend <> s.spend
+    where ${which} and k.source_start = s."startTime" and k.source_spend <> s.spend
       and abs(s.spend) <= 1000000 and e.event_type = 'llm'
       and (select count(*) from "LiteLLM_SpendLogs" twin where twin.request_id = s.request_id and twin."startTime" = s."startTime") = 1
-    limit ${options.limit}`;
-  return insertAdjustments(db, found);
+    limit ${limit}`;
 }
 
 /**
  * Adds an adjustment for each correction row whose original is billed: a refund takes back at most what the request was
- * charged, and what was cut stands in review. Atomic; call it under `lockIngest`.
+ * charged, and what was cut stands in review. One whose original has a change that is not adjusted yet waits for it. Atomic;
+ * call it under `lockIngest`.
  */
 export async function adjustByCorrectionRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<AdjustmentChunk> {
   const found = sql`
@@ -87,6 +101,8 @@ export async function adjustByCorrectionRows(db: DatabaseExecutor, options: { re
     ) charged
     where ${isWithin(ROW_START, options.range)} and ${IS_CORRECTION} and abs(s.spend) <= 1000000 and ${HAS_NO_EVENT} and e.event_type = 'llm'
       and (select count(*) from "LiteLLM_SpendLogs" twin where twin.request_id = s.request_id) = 1
+      and not exists (select from "LiteLLM_SpendLogs" original where original.request_id = e.request_id
+        and original."startTime" = k.source_start and original.spend <> k.source_spend and abs(original.spend) <= 1000000)
     order by s."startTime", s.request_id
     limit ${options.limit}`;
   return insertAdjustments(db, found);

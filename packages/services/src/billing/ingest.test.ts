@@ -175,6 +175,20 @@ describe("what the source says later", () => {
     await checkInvariant(database.db);
   });
 
+  it("pitfall 20 negative spend: a refund is measured by what its request costs now, however long ago its price was raised", async () => {
+    await insertSpendRows(database.db, [{ requestId: "old", spendUsd: "0.1", ageMs: 40 * HOUR_MS }]);
+    await sync({ fullSweep: true });
+    await setSpend("old", "0.4");
+    await insertSpendRows(database.db, [{ requestId: "old:correction", spendUsd: "-0.4" }]);
+
+    await sync();
+    await sync({ fullSweep: true });
+
+    expect((await readEvents()).map((event) => [event.idempotency_key, event.spend_usd])).toEqual([["llm:old", "0.1"], ["adj:old:1", "0.3"], ["adj:old:2", "-0.4"]]);
+    expect(await readReviews()).toEqual([]);
+    await checkInvariant(database.db);
+  });
+
   it("pitfall 20 negative spend: a refund of no request waits in review for a person", async () => {
     await insertSpendRows(database.db, [{ requestId: "refund", spendUsd: "-0.02" }, { requestId: "nobody:correction", spendUsd: "-0.01" }]);
 

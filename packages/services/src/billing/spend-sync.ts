@@ -1,7 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
-import { type AdjustmentChunk, adjustByCorrectionRows, adjustChangedRows, countDifferences } from "./corrections-db.ts";
+import { type AdjustmentChunk, adjustByCorrectionRows, adjustChangedRows, adjustOriginalsOfCorrections, countDifferences } from "./corrections-db.ts";
 import type { RateCard } from "./credits.ts";
 import { areRequestIdsUnique, findChunkEnd, type IngestChunk, ingestSpendRows, lockIngest, readLookBackStart } from "./db.ts";
 import { quarantineSpendRows, resolveReviews } from "./reviews-db.ts";
@@ -110,6 +110,7 @@ class SpendSync {
     if (found.freshFrom !== null) await this.#ingest({ ...range, from: found.freshFrom }, inBetween);
     const passedOver = found.fresh - (this.#events - before);
     if (found.changed > 0) await this.#adjust((tx) => adjustChangedRows(tx, { range, limit: this.#chunkRows }));
+    if (found.corrections > 0) await this.#adjust((tx) => adjustOriginalsOfCorrections(tx, { range, limit: this.#chunkRows }));
     if (found.corrections > 0) await this.#adjust((tx) => adjustByCorrectionRows(tx, { range, limit: this.#chunkRows }));
     this.#options.onStep?.("adjusted");
     if (passedOver > 0 || found.recycled + found.unbillable + found.corrections > 0) await this.#quarantine(range);

@@ -9,7 +9,6 @@ export class SpendWriters {
   /** By the id of the row that they correct; negative. */
   readonly refunds = new Map<string, string>();
   /** Not refunded: a refund that is billed before the row's new amount is cut at the old one, a known gap of corrections. */
-  readonly #repriced = new Set<string>();
   readonly #clients: readonly pg.Client[];
   readonly #clock: VirtualClock;
   readonly #open = new Map<number, PlannedRow[]>();
@@ -39,13 +38,12 @@ export class SpendWriters {
     if (!row) return;
     await this.#plain().query({ name: "reprice", text: `update "LiteLLM_SpendLogs" set spend = $2::float8 where request_id = $1`, values: [row.requestId, spendUsd] });
     this.committed.set(row.requestId, { ...row, spendUsd });
-    this.#repriced.add(row.requestId);
   }
 
   /** Gives back a share of what one of the rows cost, in a row of its own; once a row. */
   async refund(roll: number, share: number): Promise<void> {
     const row = this.#correctable(roll);
-    if (!row || this.#repriced.has(row.requestId)) return;
+    if (!row) return;
     const spendUsd = String(-Number(row.spendUsd) * share);
     await insert(this.#plain(), [{ ...row, requestId: `${row.requestId}:correction`, spendUsd }], this.#clock.timestamp());
     this.refunds.set(row.requestId, spendUsd);
