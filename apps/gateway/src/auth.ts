@@ -1,21 +1,86 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { DatabaseClient } from "@proliferate/db";
+import { authenticateServiceToken, type TokenOwner } from "@proliferate/services/service-tokens/service-tokens";
+import { findSession } from "@proliferate/services/sessions/db";
+import type { TokenScope } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import type { MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
+import { createMiddleware } from "hono/factory";
+import type { GatewayApp } from "./dependencies.ts";
+import type { GatewayVariables } from "./request-id.ts";
+
+/** Who calls: the operator with a root token, or a service within its token's rights. */
+export type Caller = "root" | TokenOwner;
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
 
 /**
- * Lets a request pass that carries one of the tokens as `Authorization: Bearer`; throws `unauthorized` otherwise. Compares
- * digests of equal length and looks at every token, so the time taken says nothing about them.
+ * Lets a request pass that carries a root token or a live service token as `Authorization: Bearer`, and notes whose it is;
+ * throws `unauthorized` otherwise. Compares digests of equal length and looks at every root token, so the time taken says
+ * nothing about them.
  */
-export function requireBearerToken(tokens: readonly string[]): MiddlewareHandler {
-  const accepted = tokens.map(digest);
-  return async (context, next) => {
+export function requireBearerToken(rootTokens: readonly string[], db: DatabaseClient): MiddlewareHandler<GatewayVariables> {
+  const accepted = rootTokens.map(digest);
+  return createMiddleware<GatewayVariables>(async (context, next) => {
     const sent = /^Bearer +(\S+) *$/i.exec(context.req.header("authorization") ?? "")?.[1];
     if (sent === undefined) throw new AppError("unauthorized", "The request has no bearer token.");
     const sentDigest = digest(sent);
-    const matches = accepted.filter((token) => timingSafeEqual(token, sentDigest));
-    if (matches.length === 0) throw new AppError("unauthorized", "The bearer token is not one of this gateway's.");
+    const isRoot = accepted.filter((token) => timingSafeEqual(token, sentDigest)).length > 0;
+    // Only what can be a service token costs a question to the database.
+    const caller = isRoot ? "root" : sent.startsWith("gwt_") ? await authenticateServiceToken(db, sent) : undefined;
+    if (caller === undefined) throw new AppError("unauthorized", "The bearer token is not one of this gateway's.");
+    context.set("caller", caller);
     await next();
-  };
+  });
 }
+
+/** What is needed for each route; what stands nowhere here needs a root token. */
+function scopeOf(method: string, path: string): TokenScope | undefined {
+  const access = method === "GET" ? "read" : "write";
+  if (/^\/v1\/sessions(\/|$)/.test(path)) return `sessions:${access}`;
+  if (/^\/v1\/(orgs|billing)\//.test(path)) return `billing:${access}`;
+  return undefined;
+}
+
+/** Keeps service tokens within their scopes and their organization, on every route that is registered afterwards. */
+export function registerTokenRights(app: GatewayApp, db: DatabaseClient): void {
+  app.use("/v1/*", async (context, next) => {
+    const caller = context.get("caller");
+    if (caller !== "root") {
+      const scope = scopeOf(context.req.method, context.req.path);
+      if (scope === undefined || !caller.scopes.includes(scope)) throw new AppError("insufficient_scope", `This token lacks what ${context.req.method} here needs: ${scope ?? "a root token"}.`);
+      if (caller.orgId !== undefined && context.req.path.startsWith("/v1/billing/")) throw new AppError("insufficient_scope", "This token is bound to an organization, and this route concerns all of them.");
+    }
+    await next();
+  });
+  app.use("/v1/sessions", async (context, next) => {
+    if (context.req.method === "GET") requireOrg(context, context.req.query("org_id"));
+    await next();
+  });
+  app.use("/v1/orgs/:org_id/*", async (context, next) => {
+    requireOrg(context, context.req.param("org_id"));
+    await next();
+  });
+  for (const path of ["/v1/sessions/:session_id", "/v1/sessions/:session_id/*"] as const) {
+    app.use(path, async (context, next) => {
+      const caller = context.get("caller");
+      const sessionId = context.req.param("session_id");
+      // Another organization's session is as one that does not exist.
+      if (caller !== "root" && caller.orgId !== undefined && (await findSession(db, sessionId))?.org_id !== caller.orgId) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
+      await next();
+    });
+  }
+}
+
+/** Throws `insufficient_scope` for a token that is bound to another organization. */
+export function requireOrg(context: Context<GatewayVariables>, orgId: string | undefined): void {
+  const caller = context.get("caller");
+  if (caller === "root" || caller.orgId === undefined || caller.orgId === orgId) return;
+  throw new AppError("insufficient_scope", `This token is bound to the organization ${caller.orgId}.`, { param: "org_id" });
+}
+
+/** Throws `insufficient_scope` for whoever is not the operator. */
+export const requireRoot = createMiddleware<GatewayVariables>(async (context, next) => {
+  if (context.get("caller") !== "root") throw new AppError("insufficient_scope", "This route needs a root token.");
+  await next();
+});

@@ -8,7 +8,7 @@ const errorBody = gatewayErrorSchema.meta({ id: "Error" });
 export const BEARER_SECURITY = [{ bearer: [] }];
 
 /** What any `/v1` route may answer besides its own errors. */
-const COMMON_CODES = ["unauthorized", "invalid_request", "store_unavailable", "internal_error"] as const satisfies readonly ErrorCode[];
+const COMMON_CODES = ["unauthorized", "insufficient_scope", "invalid_request", "store_unavailable", "internal_error"] as const satisfies readonly ErrorCode[];
 
 type ErrorResponses = Record<string, { readonly description: string; readonly content: { readonly "application/json": { readonly schema: typeof errorBody } } }>;
 
@@ -32,7 +32,7 @@ export function registerOpenApiDocument(app: GatewayApp): void {
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", {
     type: "http",
     scheme: "bearer",
-    description: "One of the tokens in GATEWAY_API_TOKEN.",
+    description: "A root token of GATEWAY_API_TOKEN, or a service token within its scopes and organization.",
   });
   app.get("/openapi.json", (context) =>
     context.json(

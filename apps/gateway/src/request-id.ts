@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { createMiddleware } from "hono/factory";
+import type { Caller } from "./auth.ts";
 
 /** What every handler may read from its context. */
 export interface GatewayVariables {
-  readonly Variables: { requestId: string };
+  readonly Variables: { requestId: string; caller: Caller };
 }
 
 /** Takes over the caller's `x-request-id` when it is harmless in a log line, makes one otherwise, and sends it back. */

@@ -18,6 +18,8 @@ const WITHOUT_BODY = new Set(["/v1/sessions/{session_id}/pause", "/v1/billing/ba
 const BODIES: Readonly<Record<string, object>> = {
   "/v1/sessions/{session_id}/extend": { duration: "1h" },
   "/v1/sessions/{session_id}/resume": {},
+  "/v1/tokens": { name: "backend", scopes: ["sessions:read"] },
+  "/v1/tokens/{token_id}/rotate": {},
   "/v1/billing/rate-cards": { markup: "2", valid_from: "2100-01-01T00:00:00Z" },
   "/v1/billing/audit": { from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" },
 };
@@ -27,6 +29,9 @@ const STATUS: Readonly<Record<string, number>> = {
   "POST /v1/sessions/{session_id}/pause": 409,
   "POST /v1/sessions/{session_id}/resume": 409,
   "POST /v1/sessions": 201,
+  "POST /v1/tokens": 201,
+  // Asked after the token was revoked; service-tokens.test.ts has the rest.
+  "POST /v1/tokens/{token_id}/rotate": 404,
   "POST /v1/billing/rate-cards": 201,
   "POST /v1/billing/orgs/{org_id}/reconcile": 202,
 };
@@ -81,11 +86,12 @@ test("every error that a route documents has the status of its code, and every r
 
 test("every documented route really answers, with a status that it documents", async () => {
   await gateway.call("POST", "/v1/sessions", { session_id: "s1", org_id: "org_a" });
+  const tokenId = (await gateway.call("POST", "/v1/tokens", { name: "backend", scopes: ["sessions:read"] })).body.token_id;
   const batchId = await billOneRequest(gateway.database.db, "msg_1");
   await reviewOneRequest(gateway.database.db, "msg_2");
   const required: Readonly<Record<string, string>> = { "/v1/sessions": "?org_id=org_a" };
   for (const { method, path, operation } of operations) {
-    const concrete = path.replace("{session_id}", "s1").replace("{org_id}", "org_of_msg_1").replace("{id}", "msg_1").replace("{batch_id}", batchId).replace("{review_key}", "id:msg_2");
+    const concrete = path.replace("{session_id}", "s1").replace("{token_id}", tokenId).replace("{org_id}", "org_of_msg_1").replace("{id}", "msg_1").replace("{batch_id}", batchId).replace("{review_key}", "id:msg_2");
     const { status } = await gateway.call(method, concrete + (method === "GET" ? (required[path] ?? "") : ""), method === "POST" ? (BODIES[path] ?? { org_id: "org_a" }) : undefined);
     expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({ method, path, status: STATUS[`${method} ${path}`] ?? 200, documented: true });
   }

@@ -1,7 +1,7 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type { Amount, AmountWithDefault, BigInteger, Instant, InstantWithDefault, Json } from "./column-types.ts";
 import type { BalanceReconciliationTable, KeyReservationTable, OrgGateTable, TopUpPolicyTable, TopUpTable, WebhookEventTable } from "./gate-tables.ts";
-import type { GatewaySessionTable, SessionEventTable, SessionRequestTable } from "./session-tables.ts";
+import type { GatewaySessionTable, ServiceTokenAuditTable, ServiceTokenTable, SessionEventTable, SessionRequestTable } from "./session-tables.ts";
 import type {
   DeliveryFindingTable,
   SettlementCircuitTable,
@@ -321,6 +321,8 @@ export interface Database {
   gateway_sessions: GatewaySessionTable;
   session_events: SessionEventTable;
   session_requests: SessionRequestTable;
+  service_tokens: ServiceTokenTable;
+  service_token_audit: ServiceTokenAuditTable;
   org_gates: OrgGateTable;
   balance_reconciliations: BalanceReconciliationTable;
   key_reservations: KeyReservationTable;

@@ -54,3 +54,26 @@ export interface SessionRequestTable {
   sealed_answer: Buffer | null;
   created_at: InstantWithDefault;
 }
+
+export interface ServiceTokenTable {
+  token_id: string;
+  name: string;
+  token_hash: string;
+  previous_hash: string | null;
+  previous_valid_until: Instant | null;
+  /** Null: every organization. */
+  org_id: string | null;
+  scopes: string[];
+  created_at: InstantWithDefault;
+  expires_at: Instant | null;
+  revoked_at: Instant | null;
+  last_used_at: Instant | null;
+}
+
+export interface ServiceTokenAuditTable {
+  audit_id: ColumnType<string, never, never>;
+  token_id: string;
+  action: "created" | "rotated" | "revoked";
+  request_id: string;
+  occurred_at: InstantWithDefault;
+}

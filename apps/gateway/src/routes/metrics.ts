@@ -1,7 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createMetricsPage } from "@proliferate/runtime";
 import { collectBillingLags } from "@proliferate/services/metrics/billing-metrics";
-import { requireBearerToken } from "../auth.ts";
+import { requireBearerToken, requireRoot } from "../auth.ts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 
@@ -16,6 +16,7 @@ const metrics = createRoute({
 /** `/metrics`, with a token: this port is often public, and what a company spends is nobody's business. */
 export function registerMetricsRoute(app: GatewayApp, { db, apiTokens }: GatewayDependencies): void {
   const page = createMetricsPage([{ name: "billing_lags", collect: () => collectBillingLags(db) }]);
-  app.use("/metrics", requireBearerToken(apiTokens));
+  app.use("/metrics", requireBearerToken(apiTokens, db));
+  app.use("/metrics", requireRoot);
   app.openapi(metrics, async (context) => context.text(await page.text(), 200, { "content-type": page.contentType }));
 }

@@ -14,6 +14,7 @@ import {
   sessionSchema,
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
+import { requireOrg } from "../auth.ts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 import { answerLaunch, launchFromRequest, LAUNCH_CODES, secretToken, type StartRequest, waitQuery } from "../launch-request.ts";
@@ -85,6 +86,7 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
   app.openapi(create, async (context) => {
     const headers = context.req.valid("header");
     const body = context.req.valid("json");
+    requireOrg(context, body.org_id);
     const request: StartRequest = { body, repoToken: headers["x-repo-token"], wait: context.req.valid("query").wait };
     const idempotencyKey = headers["idempotency-key"];
     const sessionId = body.session_id ?? `ses_${randomUUID()}`;

@@ -2,3 +2,4 @@ export * from "./billing.ts";
 export * from "./key-management.ts";
 export * from "./session.ts";
 export * from "./sandbox.ts";
+export * from "./service-token.ts";
