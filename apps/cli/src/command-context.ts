@@ -47,7 +47,7 @@ export async function withGateway(environment: EnvironmentSource, options: Globa
   const own = parseCliConfig(environment);
   const usesStack = options.stack !== undefined || (own.gatewayUrl === undefined && own.gatewayToken === undefined);
   const { gatewayUrl, gatewayToken } = usesStack ? parseCliConfig(await findDevelopmentStack(resolve(ROOT, own.stateFolder), options.stack)) : own;
-  return action({ gateway: connectGateway(gatewayUrl, gatewayToken), json: options.json ?? false, repoToken: own.repoToken, opencode: own.opencode, write });
+  return action({ gateway: connectGateway(gatewayUrl, gatewayToken), json: options.json ?? false, repoToken: own.repoToken, opencode: own.opencode, environment, write });
 }
 
 /** A stack that is asked for wins over DATABASE_URL: naming one is more deliberate than a variable of the shell. */

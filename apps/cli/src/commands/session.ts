@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { type LaunchedSession, launchedSessionSchema, type Session, type SessionCost, sessionCostSchema, type SessionEvent, type SessionListResponse, sessionListResponseSchema, sessionSchema } from "@proliferate/shared/contracts";
+import type { EnvironmentSource } from "@proliferate/shared/env";
 import { AppError, ERROR_CODES, type ErrorCode } from "@proliferate/shared/errors";
 import { EXIT, type ExitStatus } from "../exit-status.ts";
 import type { GatewayConnection } from "../gateway-connection.ts";
@@ -14,6 +15,8 @@ export interface SessionContext {
   readonly repoToken: string | undefined;
   /** Program that `--attach` starts. */
   readonly opencode: string;
+  /** Of this process; a terminal program needs the whole of it. */
+  readonly environment: EnvironmentSource;
   write(text: string): Promise<void>;
 }
 
@@ -50,7 +53,7 @@ export function sessionStart(options: SessionStartOptions): SessionAction {
     if (session.sandbox?.state !== "ready") throw launchFailure(session);
     const ready: LaunchedSession = { ...launching, state: session.state, sandbox: session.sandbox, agent: { ...launching.agent, url: session.sandbox.url } };
     await write(json ? document(ready) : readyText(ready));
-    return options.attach === true ? attach(context.opencode, ready) : EXIT.done;
+    return options.attach === true ? attach(context, ready) : EXIT.done;
   };
 }
 
@@ -76,17 +79,14 @@ const readyText = ({ session_id: sessionId, agent, expires_at: expiresAt }: Laun
   table([["Session"], ["id", sessionId], ["agent", agent.url ?? "–"], ["user", agent.username], ["password", `${agent.password} (shown this once)`], ["expires", expiresAt ?? "–"]]);
 
 /** The password goes by the environment: arguments are seen by every user of the machine. */
-async function attach(opencode: string, { agent, session_id: sessionId }: LaunchedSession): Promise<ExitStatus> {
-  const child = spawn(opencode, ["attach", agent.url ?? ""], { stdio: "inherit", env: { ...inheritedEnvironment(), OPENCODE_SERVER_PASSWORD: agent.password } });
+async function attach({ opencode, environment }: SessionContext, { agent, session_id: sessionId }: LaunchedSession): Promise<ExitStatus> {
+  const child = spawn(opencode, ["attach", agent.url ?? ""], { stdio: "inherit", env: { ...environment, OPENCODE_SERVER_PASSWORD: agent.password } });
   const status = await new Promise<number | null>((done, fail) => {
     child.once("error", (error) => fail(new AppError("invalid_request", `${opencode} could not be started (${(error as NodeJS.ErrnoException).code}); session ${sessionId} runs on.`, { param: "OPENCODE_COMMAND", cause: error })));
     child.once("close", done);
   });
   return status === 0 ? EXIT.done : EXIT.failed;
 }
-
-// oxlint-disable-next-line node/no-process-env -- a terminal program needs the whole of it, not variables of ours
-const inheritedEnvironment = (): NodeJS.ProcessEnv => process.env;
 
 /** `session list`: the newest, of one organization. */
 export function sessionList(options: { readonly org: string; readonly limit?: string }): SessionAction {
