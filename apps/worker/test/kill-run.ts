@@ -187,9 +187,14 @@ class KillRun {
       redis.disconnect();
       return;
     }
-    await this.#pool.query(`do $$ begin execute (
-      select 'truncate ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' cascade' from pg_tables
-      where schemaname = 'bullmq' and tablename not like '%migration%'); end $$`);
+    // The queue locks its tables in an order of its own; where PostgreSQL ends our side of a deadlock, nothing was emptied yet.
+    for (let isEmptied = false; !isEmptied; ) {
+      isEmptied = await this.#pool
+        .query(`do $$ begin execute (
+          select 'truncate ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' cascade' from pg_tables
+          where schemaname = 'bullmq' and tablename not like '%migration%'); end $$`)
+        .then(() => true, (error: { code?: string }) => (error.code === "40P01" ? false : Promise.reject(error)));
+    }
   }
 
   /** Lets the leases of the dead, and the waits of the living, be over, as time would. */

@@ -71,12 +71,12 @@ it("names the variable that a chosen sink lacks", async () => {
   await expect(start({ SETTLEMENT_SINK: "stripe" })).rejects.toThrow(/STRIPE_API_KEY/);
 });
 
-it("defect 20, aggregation: makes one call a pass for each org that was active, not for each request, in less than 200 MB", async () => {
+it("defect 20, aggregation: makes one call a pass for each org that was active, not for each request, in less than 200 MB by plain HTTP", async () => {
   const orgIds = Array.from({ length: 20 }, (_, index) => `org_${index}`);
   for (const orgId of orgIds) autumn.grant(orgId, "1000");
   await insertSpendRows(database.db, Array.from({ length: 4_000 }, (_, index) => ({ orgId: orgIds[index % 20] ?? "", spendUsd: "0.0001" })));
 
-  const worker = await start({ LLM_SYNC_INTERVAL_MS: "60000", OUTBOX_INTERVAL_MS: "300" });
+  const worker = await start({ AUTUMN_CLIENT: "http", LLM_SYNC_INTERVAL_MS: "60000", OUTBOX_INTERVAL_MS: "300" });
   await waitUntil(async () => orgIds.map((orgId) => autumn.deducted(orgId)), (deducted) => deducted.every((credits) => credits === "6"));
 
   const tracks = autumn.calls.filter((call) => call.path === "/v1/balances.track");

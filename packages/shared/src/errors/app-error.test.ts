@@ -30,9 +30,11 @@ describe("the table of codes", () => {
     for (const code of ["missing_api_key", "invalid_api_key", "expired_api_key", "blocked_api_key"] as const) expect(ERROR_CODES[code]).toMatchObject({ status: 401, retryable: false });
   });
 
-  it("marks 429 and 5xx as retryable, but for what the operator must set right, and nothing below", () => {
+  it("marks 429 and 5xx as retryable, but for what the operator must set right, and of the rest only what the caller's own other call ends", () => {
     const forTheOperator = /^(provider_key_|sandbox_refused$|sandbox_provider_unauthorized$)/;
-    const wrong = rows.filter(([code, { status, retryable }]) => status !== 0 && retryable !== (status === 429 || status >= 500) && !forTheOperator.test(code));
+    const untilAnotherCallEnds = ["session_not_ready", "idempotency_in_progress"];
+    const isRetryable = (code: string, status: number): boolean => status === 429 || status >= 500 || untilAnotherCallEnds.includes(code);
+    const wrong = rows.filter(([code, { status, retryable }]) => status !== 0 && retryable !== isRetryable(code, status) && !forTheOperator.test(code));
 
     expect(wrong).toEqual([]);
   });
