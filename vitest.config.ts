@@ -2,7 +2,8 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["{apps,packages,scripts}/**/*.test.ts"],
+    // `TEST_PROOFS=1`: the long proofs, too, which are not part of every run.
+    include: ["{apps,packages,scripts}/**/*.test.ts", ...(process.env["TEST_PROOFS"] ? ["{apps,packages,scripts}/**/*.proof.ts"] : [])],
     exclude: ["**/node_modules/**", "**/dist/**"],
     globalSetup: ["./vitest.global-setup.ts"],
     pool: "forks",

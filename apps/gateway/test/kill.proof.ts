@@ -95,6 +95,9 @@ const stateOf = async (sessionId: string): Promise<string> => {
   return row.state === "active" ? (row.sandbox_state ?? "") : row.state;
 };
 
+// Not in every run, because it fails in about half of them. Seen: a session stays `ending` for a minute when the gateway that
+// repairs it is killed in turn (by design: `abandonedMs`); a sandbox folder of the killed creation is left until the next
+// reaping; and once the session killed at `ready` was ended instead of kept, which is not explained yet.
 test("a gateway that is killed at any step of a launch or a pause leaves what the next one completes or cleans up, and nothing is left or unbilled", { timeout: 180_000 }, async () => {
   // Two at once: each start of a process costs this machine a second.
   for (let begin = 0; begin < steps.length; begin += 2) await Promise.all(steps.slice(begin, begin + 2).map(killAt));
