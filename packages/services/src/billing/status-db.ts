@@ -117,6 +117,10 @@ export interface DeliveryRow {
   /** Longest time since a batch was sealed that is not delivered. */
   readonly oldest_undelivered_seconds: string | null;
   readonly due_batches: string;
+  /** Longest time since a batch was sealed that goes to the sink by itself; what rests (parked, dead, to be reconciled) is not late. */
+  readonly oldest_moving_seconds: string | null;
+  /** Could have been sent for 5 minutes, and nobody claimed them; without those whose org or sink is waited for. */
+  readonly overdue_batches: string;
   readonly last_delivered_at: Date | null;
 }
 
@@ -127,9 +131,13 @@ export async function readDelivery(db: DatabaseExecutor): Promise<DeliveryRow> {
         + (select coalesce(sum(carry_credits), 0) from billing_accounts)) as unposted_credits,
       round(extract(epoch from billing_now() - min(sealed_at) filter (where state not in ('delivered', 'shortfall')))) as oldest_undelivered_seconds,
       count(*) filter (where state in ('sealed', 'unknown', 'parked') and not needs_reconcile and next_attempt_at <= billing_now()) as due_batches,
+      round(extract(epoch from billing_now() - min(sealed_at) filter (where state in ('sealed', 'sending', 'unknown') and not needs_reconcile))) as oldest_moving_seconds,
+      count(*) filter (where state in ('sealed', 'sending', 'unknown', 'parked') and not needs_reconcile
+        and greatest(next_attempt_at, lease_until, (select retry_at from settlement_org_backoff o where o.org_id = b.org_id), (select max(retry_at) from settlement_circuits))
+          < billing_now() - interval '5 minutes') as overdue_batches,
       max(delivered_at) as last_delivered_at
-    from settlement_batches`.execute(db);
-  return result.rows[0] ?? { unposted_credits: "0", oldest_undelivered_seconds: null, due_batches: "0", last_delivered_at: null };
+    from settlement_batches b`.execute(db);
+  return result.rows[0] ?? { unposted_credits: "0", oldest_undelivered_seconds: null, due_batches: "0", oldest_moving_seconds: null, overdue_batches: "0", last_delivered_at: null };
 }
 
 export interface SourceLagRow {
@@ -176,8 +184,12 @@ export interface AttentionRow {
   readonly unconfirmed_batches: string;
   readonly webhooks_pending: string;
   readonly webhooks_dead: string;
+  /** Due for 10 minutes. Only a deployment that has a receiver sends them. */
+  readonly webhooks_overdue: string;
+  /** Given up within the last day. */
+  readonly webhooks_lost: string;
   readonly top_ups_in_review: string;
-  /** Of the second sink, where there is one. */
+  /** Answers of the last day by the second sink, where there is one, that differ as `listShadowDifferences` tells. */
   readonly shadow_differences: string;
   readonly alerts: readonly { readonly key: string; readonly kind: string; readonly message: string }[];
 }
@@ -193,8 +205,12 @@ export async function readAttention(db: DatabaseExecutor): Promise<AttentionRow>
       (select count(*) from settlement_batches where state = 'delivered' and deducted_credits is null) as unconfirmed_batches,
       (select count(*) from webhook_events where state = 'pending') as webhooks_pending,
       (select count(*) from webhook_events where state = 'dead') as webhooks_dead,
+      (select count(*) from webhook_events where state = 'pending' and next_attempt_at < billing_now() - interval '10 minutes') as webhooks_overdue,
+      (select count(*) from webhook_events where state = 'dead' and greatest(lease_until, next_attempt_at) > billing_now() - interval '24 hours') as webhooks_lost,
       (select count(*) from top_ups where state = 'needs_review') as top_ups_in_review,
-      (select count(*) from sink_shadow_results where primary_outcome <> shadow_outcome or primary_credits is distinct from shadow_credits) as shadow_differences,
+      (select count(*) from sink_shadow_results
+        where recorded_at > billing_now() - interval '24 hours'
+          and ((primary_outcome in ('delivered', 'duplicate')) <> (shadow_outcome in ('delivered', 'duplicate')) or primary_credits <> shadow_credits)) as shadow_differences,
       (select coalesce(json_agg(json_build_object('key', alert_key, 'kind', kind, 'message', message) order by raised_at), '[]') from billing_alerts where cleared_at is null) as alerts`.execute(db);
   const row = result.rows[0];
   if (row === undefined) throw new Error("a select without from has one row");

@@ -1,4 +1,4 @@
-import type { DatabaseExecutor } from "@proliferate/db";
+import type { DatabaseExecutor, OrgState } from "@proliferate/db";
 import { readPasses } from "../billing/passes-db.ts";
 import { checkCompleteness } from "../billing/status.ts";
 import { type AttentionRow, readAttention, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readSourceLag } from "../billing/status-db.ts";
@@ -13,6 +13,8 @@ export interface BillingMetric {
 
 /** Rows older than this were compared when they were young; `billing status` compares all. */
 const CHECK_WINDOW_MS = 48 * 60 * 60 * 1_000;
+
+const ORG_STATES = ["unconfigured", "trial", "active", "grace", "exhausted", "suspended"] as const satisfies readonly OrgState[];
 
 const gauge = (name: string, help: string, value: number | string | null): BillingMetric => ({ name: `llm_gateway_billing_${name}`, help, samples: value === null ? [] : [{ value }] });
 const gauges = (name: string, help: string, label: string, values: readonly (readonly [string, number | string])[]): BillingMetric => ({
@@ -33,10 +35,10 @@ export async function collectBillingLags(db: DatabaseExecutor): Promise<readonly
     gauges("batches", "Batches by state.", "state", states.map(([state, { batches }]) => [state, batches])),
     gauges("batch_credits", "Credits of batches by state.", "state", states.map(([state, { credits }]) => [state, credits])),
     gauge("needs_reconcile_batches", "Batches that may have been applied and whose key the sink has forgotten.", status.needsReconcile),
-    gauge("due_batches", "Batches whose next attempt is due now.", delivery.due_batches),
+    gauge("overdue_batches", "Batches that could have been sent for 5 minutes and were not claimed.", delivery.overdue_batches),
     gauges("reviews", "Spend rows that cannot be billed as they are, by reason.", "reason", Object.entries(status.reviews)),
     gauge("oldest_unsettled_seconds", "Age of the oldest event that is not delivered.", status.oldestUnsettledSeconds ?? 0),
-    gauge("oldest_undelivered_seconds", "Time since the oldest undelivered batch was sealed.", delivery.oldest_undelivered_seconds ?? 0),
+    gauge("oldest_moving_seconds", "Time since the oldest batch was sealed that goes to the sink by itself.", delivery.oldest_moving_seconds ?? 0),
     ...attentionMetrics(attention),
     gauge("newest_spend_row_seconds", "Age of the newest spend row; absent before the first.", lag.newest_row_seconds),
     gauge("requests_in_flight", "Requests that may have reached a provider and have no spend row yet.", lag.attempts_in_flight),
@@ -50,10 +52,11 @@ function attentionMetrics(attention: AttentionRow): readonly BillingMetric[] {
     gauge("waiting_orgs", "Organizations that wait after a failed attempt.", attention.waiting_orgs),
     gauge("open_circuits", "Sinks that fail for everybody.", attention.open_circuits),
     gauge("unconfirmed_batches", "Delivered by proof of a refused duplicate, without an amount from the sink.", attention.unconfirmed_batches),
-    gauge("webhooks_pending", "Webhook events that wait.", attention.webhooks_pending),
-    gauge("webhooks_dead", "Webhook events that were given up.", attention.webhooks_dead),
+    gauge("webhooks_pending", "Webhook events that wait, or that nobody is to be told.", attention.webhooks_pending),
+    gauge("webhooks_overdue", "Webhook events that have been due for 10 minutes.", attention.webhooks_overdue),
+    gauge("webhooks_lost", "Webhook events that were given up in the last 24 hours.", attention.webhooks_lost),
     gauge("top_ups_in_review", "Top-ups that may have been paid without an answer.", attention.top_ups_in_review),
-    gauge("shadow_differences", "Batches that got another answer from the shadow sink.", attention.shadow_differences),
+    gauge("shadow_differences", "Batches that got another answer from the shadow sink in the last 24 hours.", attention.shadow_differences),
     gauge("alerts", "Alerts that the jobs raised and nobody cleared.", attention.alerts.length),
   ];
 }
@@ -69,7 +72,7 @@ export async function collectBillingChecks(db: DatabaseExecutor, options: { read
     gauge("overbilled_usd", "What the ledger has beyond the spend rows.", completeness.overbilledUsd),
     gauge("unbalanced_orgs", "Organizations whose spend is not exactly what is delivered, on its way, at rest and carried.", unbalanced.length),
     gauge("sink_differences", "Batches of which the sink's record differs from our books, open.", findings.reduce((sum, row) => sum + Number(row.findings), 0)),
-    gauges("orgs", "Organizations by state.", "state", Object.entries(balances.states)),
+    gauges("orgs", "Organizations by state.", "state", ORG_STATES.map((state) => [state, balances.states[state] ?? 0])),
     gauge("unreconciled_orgs", "Organizations whose balance was not compared with the sink for 36 hours.", balances.late_orgs),
     gauge("drifts", "Balances that had to be corrected in the last 24 hours, from severity warn on.", balances.drifts),
     gauge("drift_credits", "Sum of the sizes of those corrections.", balances.drift_credits),
