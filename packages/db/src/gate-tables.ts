@@ -1,4 +1,4 @@
-/** Tables of migration 0007: the gate, balances, top-ups, outgoing events. */
+/** Tables of migrations 0007 and 0013: the gate, balances, top-ups, outgoing events, what was done by hand. */
 import type { ColumnType, Generated } from "kysely";
 import type { Amount, AmountWithDefault, Instant, InstantWithDefault, Json } from "./column-types.ts";
 
@@ -104,4 +104,16 @@ export interface WebhookEventTable {
   last_status: number | null;
   last_error: string | null;
   delivered_at: Instant | null;
+}
+
+export interface OperatorActionTable {
+  action_id: ColumnType<string, never, never>;
+  action: string;
+  subject: string;
+  org_id: string | null;
+  operator: string;
+  via: string;
+  reason: string | null;
+  facts: Json;
+  acted_at: InstantWithDefault;
 }

@@ -1,6 +1,6 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type { Amount, AmountWithDefault, BigInteger, Instant, InstantWithDefault, Json } from "./column-types.ts";
-import type { BalanceReconciliationTable, KeyReservationTable, OrgGateTable, TopUpPolicyTable, TopUpTable, WebhookEventTable } from "./gate-tables.ts";
+import type { BalanceReconciliationTable, KeyReservationTable, OperatorActionTable, OrgGateTable, TopUpPolicyTable, TopUpTable, WebhookEventTable } from "./gate-tables.ts";
 import type { GatewaySessionTable, ServiceTokenAuditTable, ServiceTokenTable, SessionEventTable, SessionRequestTable } from "./session-tables.ts";
 import type {
   DeliveryFindingTable,
@@ -328,5 +328,6 @@ export interface Database {
   key_reservations: KeyReservationTable;
   top_up_policies: TopUpPolicyTable;
   top_ups: TopUpTable;
+  operator_actions: OperatorActionTable;
   webhook_events: WebhookEventTable;
 }

@@ -82,6 +82,13 @@ export function compareDecimals(a: DecimalText, b: DecimalText): -1 | 0 | 1 {
   return x < y ? -1 : x > y ? 1 : 0;
 }
 
+const AMOUNT_PATTERN = /^\d{1,15}(\.\d{1,12})?$/;
+
+/** Whether a person wrote an amount of zero or more, plainly: no sign, no exponent, at most 15 digits before the point and 12 after it. */
+export function isAmount(text: string): boolean {
+  return AMOUNT_PATTERN.test(text);
+}
+
 /** USD text → pico-USD. Throws RangeError when the amount has digits below 10^-12 USD: nothing is rounded here. */
 export function picoUsdFromDecimal(text: string): bigint {
   const { units, scale } = parseDecimal(text);

@@ -1,10 +1,6 @@
-import { createAutumnBalances } from "@proliferate/services/balance/autumn-balances";
-import { type ReconcileReport, reconcileBalances } from "@proliferate/services/balance/reconcile-balance";
-import { type DeliveryFinding, reconcileDeliveries, type ReconcileDeliveriesResult } from "@proliferate/services/billing/reconcile-deliveries";
-import { isKnownOrg } from "@proliferate/services/billing/status-db";
-import { createSinkFromSettings } from "@proliferate/services/sinks/create-sink";
-import { AppError } from "@proliferate/shared/errors";
-import { CREDITS_PER_USD } from "@proliferate/shared/money";
+import type { ReconcileReport } from "@proliferate/services/balance/reconcile-balance";
+import type { DeliveryFinding } from "@proliferate/services/billing/reconcile-deliveries";
+import { compareWithSink, type SinkComparison } from "@proliferate/services/operator/compare-with-sink";
 import type { Action } from "../command-context.ts";
 import { parseReconcileSettings } from "../env.ts";
 import { EXIT, type ExitStatus } from "../exit-status.ts";
@@ -23,16 +19,9 @@ export interface ReconcileCommandOptions {
 export function reconcile(options: ReconcileCommandOptions): Action {
   return async ({ db, json, environment, write }) => {
     const { sinks, markup } = parseReconcileSettings(environment);
-    const orgId = options.org;
-    const dryRun = options.dryRun ?? false;
-    if (orgId !== undefined && !(await isKnownOrg(db, orgId))) throw new AppError("billing_not_found", `Organization "${orgId}" never spent, and the gate was never asked about it.`);
-    const { ledger } = createSinkFromSettings(db, { ...sinks, shadow: undefined });
-    const deliveries = ledger === undefined ? null : await reconcileDeliveries(db, ledger, { dryRun, orgId, corrections: options.applyCorrections ? "apply" : "propose" });
-    const rate = { markup, creditsPerUsd: CREDITS_PER_USD };
-    const remote = sinks.autumn && createAutumnBalances(sinks.autumn);
-    const balances = remote ? await reconcileBalances(db, { remote, rate, dryRun, ...(orgId === undefined ? {} : { orgId }) }) : [];
-    await write(json ? jsonDocument({ dryRun, deliveries, balances }) : reportText(dryRun, deliveries, balances));
-    return statusOf(deliveries?.findings ?? [], balances);
+    const report = await compareWithSink(db, { sinks, markup, orgId: options.org, dryRun: options.dryRun ?? false, applyCorrections: options.applyCorrections ?? false });
+    await write(json ? jsonDocument(report) : reportText(report));
+    return statusOf(report.deliveries?.findings ?? [], report.balances);
   };
 }
 
@@ -42,7 +31,7 @@ function statusOf(findings: readonly DeliveryFinding[], balances: readonly Recon
   return drifted || findings.some((finding) => finding.correction !== "applied") ? EXIT.problemFound : EXIT.done;
 }
 
-function reportText(dryRun: boolean, deliveries: ReconcileDeliveriesResult | null, balances: readonly ReconcileReport[]): string {
+function reportText({ dryRun, deliveries, balances }: SinkComparison): string {
   const would = dryRun ? "would be " : "";
   return [
     ...(dryRun ? ["Dry run: nothing is changed."] : []),

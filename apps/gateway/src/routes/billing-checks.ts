@@ -2,9 +2,8 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { requestReconcile } from "@proliferate/services/balance/reconcile-balance";
 import { auditCompleteness } from "@proliferate/services/billing/audit";
 import { reportBody } from "@proliferate/services/billing/report-body";
-import { isKnownOrg } from "@proliferate/services/billing/status-db";
+import { requireKnownOrg } from "@proliferate/services/operator/org-report";
 import { auditRequestSchema, auditResultSchema, reconcileRequestedSchema, resourceIdSchema } from "@proliferate/shared/contracts";
-import { AppError } from "@proliferate/shared/errors";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 
@@ -29,7 +28,7 @@ const reconcile = createRoute({
   request: { params: z.object({ org_id: resourceIdSchema }) },
   responses: {
     202: { description: "Asked for; served within seconds.", content: { "application/json": { schema: reconcileRequestedSchema.meta({ id: "ReconcileRequested" }) } } },
-    ...errorResponses("billing_not_found"),
+    ...errorResponses("org_not_found"),
   },
 });
 
@@ -42,7 +41,7 @@ export function registerBillingCheckRoutes(app: GatewayApp, { db }: GatewayDepen
   });
   app.openapi(reconcile, async (context) => {
     const orgId = context.req.valid("param").org_id;
-    if (!(await isKnownOrg(db, orgId))) throw new AppError("billing_not_found", `Organization "${orgId}" never spent, and the gate was never asked about it.`);
+    await requireKnownOrg(db, orgId);
     await requestReconcile(db, orgId);
     return context.json({ org_id: orgId, requested: true as const }, 202);
   });

@@ -121,7 +121,8 @@ export async function readReconciliations(db: DatabaseExecutor, orgId: string | 
   return (orgId === null ? query : query.where("org_id", "=", orgId)).execute();
 }
 
+/** Every org that spent, or that the gate was asked about. */
 export async function listKnownOrgs(db: DatabaseExecutor): Promise<readonly string[]> {
-  const result = await sql<{ org_id: string }>`select org_id from org_gates order by org_id`.execute(db);
+  const result = await sql<{ org_id: string }>`select org_id from org_gates union select org_id from billing_accounts order by org_id`.execute(db);
   return result.rows.map((row) => row.org_id);
 }

@@ -109,12 +109,11 @@ export async function reconcileDueOrgs(db: DatabaseClient, options: DueReconcile
   return due.length;
 }
 
-/** Reconciles one org, or every one that is known; with `dryRun` it only says what it would do. */
+/** Reconciles one org, or every one that is known; with `dryRun` it only says what it would do, and writes nothing. */
 export async function reconcileBalances(
   db: DatabaseClient,
   options: ReconcileOptions & { readonly orgId?: string; readonly dryRun?: boolean },
 ): Promise<readonly ReconcileReport[]> {
-  await ensureGatesOfSpenders(db);
   const orgIds = options.orgId === undefined ? await listKnownOrgs(db) : [options.orgId];
   const reports: ReconcileReport[] = [];
   for (const orgId of orgIds) {

@@ -1,45 +1,76 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { compareDecimals, type DecimalText } from "@proliferate/shared/money";
+import { type DecimalText, isAmount, normalizeDecimal } from "@proliferate/shared/money";
+import { recordAction, type Operator } from "../operator/operator.ts";
 import { ensureOrg, lockGate, type OrgGateRow, type OrgSettings, readGate, writeSettings, writeState } from "./db.ts";
 import { moveOrg } from "./gate.ts";
 
 /** Grace is for work that runs to end, not a loan. */
 const MAX_GRACE_MS = 60 * 60 * 1_000;
 
-/** Changes what is given of an org's settings, and its state where they call for another. Throws `invalid_request` naming the setting. */
-export async function changeOrgSettings(db: DatabaseClient, orgId: string, settings: OrgSettings): Promise<OrgGateRow> {
+/**
+ * Changes what is given of an org's settings, and its state where they call for another. With `operator` the change is put on
+ * record, if it is one. Idempotent. Throws `invalid_request` naming the setting; nothing is changed then.
+ */
+export async function changeOrgSettings(db: DatabaseClient, orgId: string, settings: OrgSettings, operator?: Operator): Promise<OrgGateRow> {
   if (settings.graceMs !== undefined) checkWhole("grace_ms", settings.graceMs, MAX_GRACE_MS);
   if (settings.maxSessions !== undefined && settings.maxSessions !== null) checkWhole("max_sessions", settings.maxSessions, 1_000_000);
   checkAmount("overdraft_credits", settings.overdraftCredits);
   checkAmount("min_credits", settings.minCredits);
   checkAmount("low_balance_credits", settings.lowBalanceCredits);
-  await ensureOrg(db, orgId);
   return db.transaction().execute(async (tx) => {
+    await ensureOrg(tx, orgId);
     await lockGate(tx, orgId);
+    const before = settingsOf((await readGate(tx, orgId)) as OrgGateRow);
     await writeSettings(tx, orgId, settings);
-    return moveOrg(tx, orgId);
+    const gate = await moveOrg(tx, orgId);
+    const after = settingsOf(gate);
+    const changed = Object.keys(after).filter((name) => after[name] !== before[name]);
+    const facts = Object.fromEntries(changed.map((name) => [name, { before: before[name], after: after[name] }]));
+    if (operator && changed.length > 0) await recordAction(tx, { action: "org.settings_changed", subject: orgId, orgId, operator, facts });
+    return gate;
   });
 }
 
-/** Refuses everything to the org from now on; the worker blocks its keys. Usage so far is billed all the same. Idempotent. */
-export async function suspendOrg(db: DatabaseClient, orgId: string, reason: string): Promise<OrgGateRow> {
-  await ensureOrg(db, orgId);
+/**
+ * Refuses everything to the org from now on; the worker blocks its keys. Usage so far is billed all the same. `reason` is told to
+ * whoever is refused. Idempotent.
+ */
+export async function suspendOrg(db: DatabaseClient, orgId: string, reason: string, operator?: Operator): Promise<OrgGateRow> {
   return db.transaction().execute(async (tx) => {
+    await ensureOrg(tx, orgId);
     await lockGate(tx, orgId);
+    const before = (await readGate(tx, orgId)) as OrgGateRow;
+    if (before.state === "suspended" && before.suspended_reason === reason) return before;
     await writeState(tx, { orgId, state: "suspended", exhaustedBy: null, suspendedReason: reason });
+    if (operator) await recordAction(tx, { action: "org.suspended", subject: orgId, orgId, operator: { ...operator, reason }, facts: { previous_state: before.state } });
     return (await readGate(tx, orgId)) as OrgGateRow;
   });
 }
 
 /** Ends a suspension: the balance decides what follows, without a new grace. Idempotent; does nothing to others. */
-export async function resumeOrg(db: DatabaseClient, orgId: string): Promise<OrgGateRow> {
+export async function resumeOrg(db: DatabaseClient, orgId: string, operator?: Operator): Promise<OrgGateRow> {
   return db.transaction().execute(async (tx) => {
+    await ensureOrg(tx, orgId);
     await lockGate(tx, orgId);
-    const gate = await readGate(tx, orgId);
-    if (gate?.state === "suspended") await writeState(tx, { orgId, state: "unconfigured", exhaustedBy: null });
-    return moveOrg(tx, orgId);
+    const before = await readGate(tx, orgId);
+    if (before?.state === "suspended") await writeState(tx, { orgId, state: "unconfigured", exhaustedBy: null });
+    const gate = await moveOrg(tx, orgId);
+    if (operator && before?.state === "suspended") await recordAction(tx, { action: "org.resumed", subject: orgId, orgId, operator, facts: { state: gate.state, suspended_reason: before.suspended_reason } });
+    return gate;
   });
+}
+
+/** The settings as they are told and compared. */
+function settingsOf(gate: OrgGateRow): Readonly<Record<string, string | number | null>> {
+  return {
+    plan: gate.plan,
+    grace_ms: gate.grace_ms,
+    overdraft_credits: normalizeDecimal(gate.overdraft_credits),
+    min_credits: normalizeDecimal(gate.min_credits),
+    max_sessions: gate.max_sessions,
+    low_balance_credits: normalizeDecimal(gate.low_balance_credits),
+  };
 }
 
 function checkWhole(param: string, value: number, maximum: number): void {
@@ -48,11 +79,6 @@ function checkWhole(param: string, value: number, maximum: number): void {
 }
 
 function checkAmount(param: string, amount: DecimalText | undefined): void {
-  if (amount === undefined) return;
-  try {
-    if (compareDecimals(amount, "0") >= 0) return;
-  } catch {
-    // Not a number: the same answer.
-  }
-  throw new AppError("invalid_request", `${param} must be a decimal number of at least 0.`, { param });
+  if (amount === undefined || isAmount(amount)) return;
+  throw new AppError("invalid_request", `${param} must be a decimal number of at least 0, such as 500 or 0.5.`, { param });
 }

@@ -89,6 +89,32 @@ export async function redriveForgotten(db: DatabaseExecutor, batchId: string): P
     where batch_id = ${batchId} and (needs_reconcile or state = 'dead') and state <> 'delivered'`.execute(db);
 }
 
+export interface UndecidedBatchRow {
+  readonly org_id: string;
+  readonly credits: string;
+  readonly state: SettlementState;
+  readonly needs_reconcile: boolean;
+  readonly redrive_count: number;
+  /** An attempt may have been applied. */
+  readonly was_sent: boolean;
+  readonly deducted_credits: string | null;
+}
+
+/** A batch, locked until the transaction ends; undefined for an unknown id. */
+export async function lockBatch(tx: DatabaseExecutor, batchId: string): Promise<UndecidedBatchRow | undefined> {
+  const result = await sql<UndecidedBatchRow>`
+    select org_id, trim_scale(credits) as credits, state, needs_reconcile, redrive_count, first_sent_at is not null as was_sent, trim_scale(deducted_credits) as deducted_credits
+    from settlement_batches where batch_id = ${batchId}::uuid for update`.execute(tx);
+  return result.rows[0];
+}
+
+/** Closes what a comparison could not decide about the batch, because a person did. */
+export async function closeUnresolved(tx: DatabaseExecutor, batchId: string): Promise<void> {
+  await sql`
+    update delivery_findings set resolved_at = billing_now()
+    where batch_id = ${batchId}::uuid and kind = 'unresolved' and resolved_at is null`.execute(tx);
+}
+
 export interface FindingRow {
   readonly batchId: string;
   readonly orgId: string;

@@ -3,7 +3,7 @@ import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/a
 import { sql } from "kysely";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createAutumnSink } from "./autumn.ts";
-import { decideByHand, reconcileDeliveries, type ReconcileDeliveriesOptions } from "./reconcile-deliveries.ts";
+import { reconcileDeliveries, type ReconcileDeliveriesOptions } from "./reconcile-deliveries.ts";
 import { settle } from "./settlement.ts";
 import type { SettlementLedgerView, SettlementSink } from "./sink.ts";
 import { syncSpend } from "./spend-sync.ts";
@@ -217,21 +217,6 @@ it("a look at what is open alone leaves settled batches to the full comparison",
   expect(await reconcile({ openOnly: true })).toEqual({ comparedBatches: 1, confirmed: 1, redriven: 0, findings: [] });
   expect(await reconcile({ openOnly: true })).toMatchObject({ comparedBatches: 0 });
   expect(await reconcile()).toMatchObject({ comparedBatches: 2 });
-});
-
-it.each([
-  [true, "delivered"],
-  [false, "sealed"],
-])("a person who looked at the sink decides what its record cannot: taken %s makes it %s", async (wasTaken, state) => {
-  await spend({ spendUsd: "0.1" }, { orgId: "org_b", spendUsd: "0.1" });
-  autumn.failNext({ kind: "reset_before_apply" });
-  await pass();
-  await outlast();
-  await pass();
-
-  for (const batch of await readBatches()) await decideByHand(database.db, batch.batch_id, wasTaken);
-
-  expect((await readBatches()).map((batch) => batch.state).sort()).toEqual(["delivered", state].sort());
 });
 
 it("an org whose books agree has no findings", async () => {

@@ -87,14 +87,6 @@ export async function reconcileDeliveries(db: DatabaseClient, view: SettlementLe
   return result;
 }
 
-/**
- * Decides a batch past the sink's memory of keys by the word of a person who looked at the sink, where its record cannot be
- * read by us: taken in full, or not at all (then it is due again under its next key). Changes no other batch.
- */
-export async function decideByHand(db: DatabaseClient, batchId: string, wasTaken: boolean): Promise<void> {
-  await (wasTaken ? confirmDelivery(db, batchId) : redriveForgotten(db, batchId));
-}
-
 interface Judged {
   readonly batch: ComparableBatch;
   readonly verdict: Verdict;

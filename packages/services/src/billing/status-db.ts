@@ -155,12 +155,6 @@ export async function readSourceLag(db: DatabaseExecutor): Promise<SourceLagRow>
   return result.rows[0] ?? { newest_row_seconds: null, attempts_in_flight: "0", oldest_attempt_seconds: null };
 }
 
-/** True when the org ever spent, or the gate was asked about it. */
-export async function isKnownOrg(db: DatabaseExecutor, orgId: string): Promise<boolean> {
-  const result = await sql`select 1 from billing_accounts where org_id = ${orgId} union all select 1 from org_gates where org_id = ${orgId} limit 1`.execute(db);
-  return result.rows.length > 0;
-}
-
 export interface FindingsRow {
   readonly kind: string;
   readonly findings: string;

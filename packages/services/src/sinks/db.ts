@@ -9,11 +9,38 @@ export async function findSinkCustomer(db: DatabaseExecutor, sink: string, orgId
   return row?.customer_id;
 }
 
-/** Says what the sink calls the org. Idempotent; a customer belongs to one org, and the database refuses a second. */
+/** Says what the sink calls the org. Idempotent; a customer belongs to one org, and the database refuses a second (unique_violation, 23505). */
 export async function mapSinkCustomer(db: DatabaseExecutor, customer: { readonly sink: string; readonly orgId: string; readonly customerId: string }): Promise<void> {
   await sql`
     insert into sink_customers (sink, org_id, customer_id) values (${customer.sink}, ${customer.orgId}, ${customer.customerId})
     on conflict (sink, org_id) do update set customer_id = excluded.customer_id`.execute(db);
+}
+
+export interface SinkCustomer {
+  readonly sink: string;
+  readonly orgId: string;
+  readonly customerId: string;
+}
+
+/** What sinks call the orgs, by org; of one org, sink or customer where they are given. */
+export async function readSinkCustomers(
+  db: DatabaseExecutor,
+  filter: { readonly orgId?: string | undefined; readonly sink?: string | undefined; readonly customerId?: string | undefined } = {},
+): Promise<readonly SinkCustomer[]> {
+  let query = db.selectFrom("sink_customers").select(["sink", "org_id as orgId", "customer_id as customerId"]);
+  if (filter.orgId !== undefined) query = query.where("org_id", "=", filter.orgId);
+  if (filter.sink !== undefined) query = query.where("sink", "=", filter.sink);
+  if (filter.customerId !== undefined) query = query.where("customer_id", "=", filter.customerId);
+  return query.orderBy("org_id").orderBy("sink").execute();
+}
+
+/** Makes the org's batches due now that waited for its mapping, and the org with them. Returns how many. */
+export async function releaseUnmappedBatches(tx: DatabaseExecutor, orgId: string): Promise<number> {
+  await sql`delete from settlement_org_backoff where org_id = ${orgId} and error_code = 'customer_not_mapped'`.execute(tx);
+  const result = await sql`
+    update settlement_batches set next_attempt_at = billing_now()
+    where org_id = ${orgId} and state = 'parked' and last_error_code = 'customer_not_mapped'`.execute(tx);
+  return Number(result.numAffectedRows ?? 0n);
 }
 
 export interface ShadowResult {

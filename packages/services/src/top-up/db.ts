@@ -158,6 +158,46 @@ export async function readGranted(db: DatabaseExecutor, orgId: string): Promise<
   return result.rows[0]?.granted ?? null;
 }
 
+/** An org's policy; undefined where it has none. */
+export async function readPolicy(db: DatabaseExecutor, orgId: string): Promise<TopUpPolicyRow | undefined> {
+  return db.selectFrom("top_up_policies").selectAll().where("org_id", "=", orgId).executeTakeFirst();
+}
+
+/** Takes an org's policy away. Returns false where it had none. */
+export async function deletePolicy(tx: DatabaseExecutor, orgId: string): Promise<boolean> {
+  const result = await sql`delete from top_up_policies where org_id = ${orgId}`.execute(tx);
+  return (result.numAffectedRows ?? 0n) > 0n;
+}
+
+export interface PackFilter {
+  readonly orgId?: string | undefined;
+  /** Default: every state. */
+  readonly states?: readonly TopUpRow["state"][] | undefined;
+  readonly limit: number;
+}
+
+/** Packs, newest first, at most `limit`. */
+export async function readPacks(db: DatabaseExecutor, filter: PackFilter): Promise<readonly TopUpRow[]> {
+  let query = db.selectFrom("top_ups").selectAll();
+  if (filter.orgId !== undefined) query = query.where("org_id", "=", filter.orgId);
+  if (filter.states !== undefined) query = query.where("state", "in", filter.states);
+  return query.orderBy("started_at", "desc").orderBy("pack_number", "desc").limit(filter.limit).execute();
+}
+
+/** Locks a pack until the transaction ends. Undefined for an unknown id, also for text that is none. */
+export async function lockPack(tx: DatabaseExecutor, topUpId: string): Promise<TopUpRow | undefined> {
+  const result = await sql<TopUpRow>`select * from top_ups where top_up_id::text = lower(${topUpId}) for update`.execute(tx);
+  return result.rows[0];
+}
+
+/** Ends a pack that waits for a person. */
+export async function writeSettledPack(tx: DatabaseExecutor, topUpId: string, state: "paid" | "declined"): Promise<void> {
+  await sql`
+    update top_ups set state = ${state}, lease_until = null, finished_at = billing_now(),
+      error_code = case when ${state} = 'declined' then 'settled_by_hand' end, error_message = case when ${state} = 'declined' then 'Somebody looked: it was not bought.' end
+    where top_up_id = ${topUpId} and state = 'needs_review'`.execute(tx);
+}
+
 /** An org's packs, newest first. */
 export async function readTopUps(db: DatabaseExecutor, orgId: string): Promise<readonly TopUpRow[]> {
   return db.selectFrom("top_ups").selectAll().where("org_id", "=", orgId).orderBy("started_at", "desc").orderBy("pack_number", "desc").execute();

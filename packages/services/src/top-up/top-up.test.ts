@@ -9,7 +9,8 @@ import { syncSpend } from "../billing/spend-sync.ts";
 import { readGate } from "../billing-gate/db.ts";
 import { createAutumnTopUpProvider } from "./autumn-top-up.ts";
 import { readTopUps, type TopUpPolicy } from "./db.ts";
-import { resetTopUpBreaker, setTopUpPolicy, topUpDueOrgs, type TopUpOptions } from "./top-up.ts";
+import { resetTopUpBreaker, setTopUpPolicy } from "./policy.ts";
+import { topUpDueOrgs, type TopUpOptions } from "./top-up.ts";
 
 let database: TestDatabase;
 let autumn: AutumnEmulator;

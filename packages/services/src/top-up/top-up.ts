@@ -1,13 +1,10 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { AppError } from "@proliferate/shared/errors";
-import { addDecimals, compareDecimals, type DecimalText } from "@proliferate/shared/money";
+import { addDecimals, compareDecimals } from "@proliferate/shared/money";
 import { writeReconcileWanted } from "../balance/db.ts";
-import { ensureOrg } from "../billing-gate/db.ts";
 import { ensureDeployment } from "../billing/settlement-db.ts";
 import { insertWebhookEvent } from "../webhook-events/db.ts";
 import {
   claimTopUp,
-  closeBreaker,
   closeDueBreaker,
   flagForgottenTopUps,
   insertTopUp,
@@ -17,10 +14,8 @@ import {
   openBreaker,
   readGranted,
   recordTopUp,
-  type TopUpPolicy,
   type TopUpRecord,
   type TopUpRow,
-  writePolicy,
 } from "./db.ts";
 import type { TopUpOutcome, TopUpProvider } from "./top-up-provider.ts";
 
@@ -45,20 +40,6 @@ export interface TopUpResult {
   readonly paid: number;
   readonly declined: number;
   readonly unsettled: number;
-}
-
-/** Sets when and how an org buys packs by itself. Throws `invalid_request` naming the setting. */
-export async function setTopUpPolicy(db: DatabaseClient, orgId: string, policy: TopUpPolicy): Promise<void> {
-  if (!isAmount(policy.packCredits) || compareDecimals(policy.packCredits, "0") <= 0) throw new AppError("invalid_request", "pack_credits must be more than 0.", { param: "pack_credits" });
-  if (policy.thresholdCredits !== undefined && !isAmount(policy.thresholdCredits)) throw new AppError("invalid_request", "threshold_credits must be a decimal number.", { param: "threshold_credits" });
-  if (policy.planId === "") throw new AppError("invalid_request", "plan_id must name the plan that sells the pack.", { param: "plan_id" });
-  await ensureOrg(db, orgId);
-  await writePolicy(db, orgId, policy);
-}
-
-/** Lets an org buy again, after its card was replaced. Idempotent. */
-export async function resetTopUpBreaker(db: DatabaseClient, orgId: string): Promise<void> {
-  await closeBreaker(db, orgId);
 }
 
 /**
@@ -142,13 +123,4 @@ async function recordAnswer(db: DatabaseClient, topUp: TopUpRow, record: TopUpRe
     await insertWebhookEvent(tx, { type: "top_up.declined", orgId: topUp.org_id, key: `top_up.declined:${topUp.top_up_id}`, payload });
     return true;
   });
-}
-
-function isAmount(text: DecimalText): boolean {
-  try {
-    addDecimals(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -95,11 +95,16 @@ export const ERROR_CODES = {
 
   // Billing, for operators
   billing_not_found: row(404, false, "not_found_error", "invalid_request_error", "Name a request, event, batch or review of this deployment; `billing export` lists them."),
+  org_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the id: `billing org list` lists the organizations that billing knows. One that is to be set up before its first session is created explicitly (--create, or create)."),
   redrive_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Do what the message names first; a batch that may have been applied is reconciled, not sent again."),
+  decision_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Do what the message names; only what nobody else can find out is decided by hand."),
+  top_up_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the id; `billing top-up list` lists packs, `billing top-up show` an organization's policy."),
+  customer_mapping_conflict: row(409, false, "invalid_request_error", "invalid_request_error", "A customer pays for one organization; list the mappings, and map the other organization elsewhere first."),
   rate_card_invalid: row(400, false, "invalid_request_error", "invalid_request_error", "Correct what the message names; rates are decimal numbers above zero with at most 6 decimals."),
   rate_card_overlap: row(409, false, "invalid_request_error", "invalid_request_error", "List the rate cards, and choose a time that none of the same organization covers."),
   review_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use the key of an open review; `billing status` counts them by reason."),
   review_not_billable: row(409, false, "invalid_request_error", "invalid_request_error", "Repair the row at its source, or dismiss the review."),
+  sink_not_configured: row(409, false, "invalid_request_error", "invalid_request_error", "Give this process the variables of the sink that the worker has (docs/env.md), or compare with `billing reconcile`."),
   partition_not_retirable: row(409, false, "invalid_request_error", "invalid_request_error", "Deliver or settle what the message names first, then retire the month."),
 
   // Sandboxes
