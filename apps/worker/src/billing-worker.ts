@@ -3,7 +3,7 @@ import { type AuditResult, auditCompleteness } from "@proliferate/services/billi
 import type { RateCard } from "@proliferate/services/billing/credits";
 import type { LiteLLMSpendApiOptions } from "@proliferate/services/billing/litellm-spend-api";
 import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/billing/retention";
-import { importSpendRows } from "@proliferate/services/billing/spend-import";
+import { importSource } from "@proliferate/services/billing/spend-import";
 import { type SpendSyncResult, syncSpend } from "@proliferate/services/billing/spend-sync";
 
 export interface BillingWorkerDeps {
@@ -29,15 +29,11 @@ const AUDIT_RANGE_MS = 48 * HOUR_MS;
 
 /**
  * One pass from spend rows to billing events: those of the last 24 h, or of any age when `fullSweep` says so. Over REST, the
- * last 15 minutes are brought in first, or the last 24 h. Idempotent, safe at any time and at once on several workers.
+ * rows since 15 minutes before the newest known one are brought in first, or 24 h before it. Idempotent, safe at any time and at once on several workers.
  */
 export async function syncLLMSpend(deps: BillingWorkerDeps, options: { readonly fullSweep?: boolean } = {}): Promise<SpendSyncResult> {
   const fullSweep = options.fullSweep ?? false;
-  if (deps.spendApi !== undefined) {
-    const nowMs = Date.now();
-    const window = { from: new Date(nowMs - (fullSweep ? IMPORT_ON_SWEEP_MS : IMPORT_MS)), to: new Date(nowMs + MINUTE_MS) };
-    await importSpendRows(deps.db, deps.spendApi, window);
-  }
+  if (deps.spendApi !== undefined) await importSource(deps.db, deps.spendApi, { lookBackMs: fullSweep ? IMPORT_ON_SWEEP_MS : IMPORT_MS });
   return syncSpend(deps.db, { rate: deps.rate, freeModels: deps.freeModels ?? [], fullSweep });
 }
 

@@ -35,27 +35,43 @@ export async function fetchSpendPage(api: LiteLLMSpendApiOptions, window: { read
     page: `${window.page}`,
     page_size: `${PAGE_ROWS}`,
   });
-  let status: number;
-  let text: string;
+  const { status, text } = await get(api, `/spend/logs/v2?${query}`);
+  if (status !== 200) throw fail(SPEND_LOGS, `status ${status}`);
+  const page = readPage(text);
+  if (page === undefined) throw fail(SPEND_LOGS, "its answer is not a page of spend rows");
+  return page;
+}
+
+/**
+ * Whose a key is: its team, `""` where it has none or no longer exists. Throws `llm_proxy_failed` like {@link fetchSpendPage}.
+ */
+export async function fetchKeyTeam(api: LiteLLMSpendApiOptions, keyHash: string): Promise<string> {
+  const { status, text } = await get(api, `/key/info?${new URLSearchParams({ key: keyHash })}`);
+  if (status === 404) return "";
+  if (status !== 200) throw fail(KEY_INFO, `status ${status}`);
+  const team = readKeyTeam(text);
+  if (team === undefined) throw fail(KEY_INFO, "its answer is not a key");
+  return team;
+}
+
+const SPEND_LOGS = "/spend/logs/v2";
+const KEY_INFO = "/key/info";
+
+async function get(api: LiteLLMSpendApiOptions, path: string): Promise<{ readonly status: number; readonly text: string }> {
   try {
-    const response = await fetch(`${api.adminUrl}/spend/logs/v2?${query}`, {
+    const response = await fetch(`${api.adminUrl}${path}`, {
       headers: { authorization: `Bearer ${api.masterKey}` },
       signal: AbortSignal.timeout(api.timeoutMs ?? 30_000),
       redirect: "error",
     });
-    status = response.status;
-    text = await response.text();
+    return { status: response.status, text: await response.text() };
   } catch (error) {
-    throw fail((error as Error).message, error);
+    throw fail(path.split("?")[0] ?? path, (error as Error).message, error);
   }
-  if (status !== 200) throw fail(`status ${status}`);
-  const page = readPage(text);
-  if (page === undefined) throw fail("its answer is not a page of spend rows");
-  return page;
 }
 
-function fail(reason: string, cause?: unknown): AppError {
-  return new AppError("llm_proxy_failed", `GET /spend/logs/v2 of the LLM proxy failed: ${reason}.`, cause === undefined ? undefined : { cause });
+function fail(path: string, reason: string, cause?: unknown): AppError {
+  return new AppError("llm_proxy_failed", `GET ${path} of the LLM proxy failed: ${reason}.`, cause === undefined ? undefined : { cause });
 }
 
 function readPage(text: string): SpendPage | undefined {
@@ -68,6 +84,15 @@ function readPage(text: string): SpendPage | undefined {
   if (!Array.isArray(body?.data) || !/^\d+$/.test(`${body.total}`)) return undefined;
   if (!body.data.every((row: unknown) => typeof (row as { request_id?: unknown } | null)?.request_id === "string")) return undefined;
   return { rows: body.data as ApiSpendRow[], total: Number.parseInt(`${body.total}`, 10) };
+}
+
+function readKeyTeam(text: string): string | undefined {
+  try {
+    const { info } = JSON.parse(text) as { readonly info?: { readonly team_id?: unknown } };
+    return typeof info === "object" && info !== null ? `${info.team_id ?? ""}` : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A number becomes the text that it was written as. */

@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { fetchSpendPage, type LiteLLMSpendApiOptions, PAGE_ROWS, TOTAL_CAP } from "./litellm-spend-api.ts";
-import { upsertSpendRows } from "./spend-import-db.ts";
+import { fetchKeyTeam, fetchSpendPage, type LiteLLMSpendApiOptions, PAGE_ROWS, TOTAL_CAP } from "./litellm-spend-api.ts";
+import { listKeysWithoutTeam, readMirrorEnd, upsertKeyTeam, upsertSpendRows } from "./spend-import-db.ts";
 
 export interface SpendImportResult {
   /** Rows that were read, repeated ones included. */
@@ -10,6 +10,29 @@ export interface SpendImportResult {
 }
 
 const SECOND_MS = 1_000;
+const MINUTE_MS = 60_000;
+/** Before the first spend row of any LiteLLM that has this API. */
+const BEGINNING = new Date(Date.UTC(2023, 0, 1));
+const KEYS_PER_IMPORT = 500;
+
+/**
+ * Brings the source's news into the mirror: the rows of requests that began since `lookBackMs` before the newest one there
+ * (before now, if that is earlier), so that nothing is lost however long nobody imported; all rows where the mirror is empty.
+ * Then the teams of keys whose rows name none, as billing looks them up. Idempotent; resumes where it failed. Throws
+ * `llm_proxy_failed`.
+ */
+export async function importSource(db: DatabaseClient, api: LiteLLMSpendApiOptions, options: { readonly lookBackMs: number; readonly now?: Date }): Promise<SpendImportResult> {
+  const nowMs = (options.now ?? new Date()).getTime();
+  const newest = await readMirrorEnd(db);
+  const from = newest === null ? BEGINNING : new Date(Math.min(newest.getTime(), nowMs) - options.lookBackMs);
+  // Clocks differ; a request of the next minute by ours is one of now.
+  const result = await importSpendRows(db, api, { from, to: new Date(nowMs + MINUTE_MS) });
+  for (const keyHash of await listKeysWithoutTeam(db, { from, limit: KEYS_PER_IMPORT })) {
+    const teamId = await fetchKeyTeam(api, keyHash);
+    if (teamId !== "") await upsertKeyTeam(db, keyHash, teamId);
+  }
+  return result;
+}
 
 /**
  * Brings the rows of a window into our mirror of the source, over LiteLLM's REST API, for when its database is out of reach.
