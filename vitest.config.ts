@@ -2,8 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    // `TEST_PROOFS=1`: the long proofs, too, which are not part of every run.
-    include: ["{apps,packages,scripts}/**/*.test.ts", ...(process.env["TEST_PROOFS"] ? ["{apps,packages,scripts}/**/*.proof.ts"] : [])],
+    include: ["{apps,packages,scripts}/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
     globalSetup: ["./vitest.global-setup.ts"],
     pool: "forks",

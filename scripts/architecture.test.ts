@@ -148,7 +148,7 @@ test("no source file is longer than 400 lines, no test longer than 500", () => {
 test("files are named in kebab-case by one concept, never utils, helpers or common", () => {
   const named = files.filter((path) => /^(apps|packages|scripts)\/.*\.ts$/.test(path)).map((path) => path.split("/").at(-1) ?? "");
 
-  expect(named.filter((name) => !/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|property\.test|proof|config))?\.ts$/.test(name))).toEqual([]);
+  expect(named.filter((name) => !/^[a-z0-9]+(-[a-z0-9]+)*(\.(test|property\.test|config))?\.ts$/.test(name))).toEqual([]);
   expect(named.filter((name) => /^(utils?|helpers?|common|misc|lib)\./.test(name))).toEqual([]);
 });
 

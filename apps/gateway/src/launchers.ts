@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { type LauncherName, SessionLauncher } from "@proliferate/services/sessions/session-launcher";
+import { type LauncherName, SessionLauncher, type StepListener } from "@proliferate/services/sessions/session-launcher";
 import { opencodeServeArguments } from "@proliferate/shared";
 import { createModalSandboxProvider } from "@proliferate/shared/modal";
 import { createLocalSandboxProvider, type SandboxProvider } from "@proliferate/shared/sandbox";
@@ -9,7 +9,7 @@ import type { SandboxConfig } from "./env.ts";
  * The launchers that the environment names. Local sandboxes are detached: they outlive this process, as those at Modal do, so
  * that a gateway that starts again finds them. What a crash of the whole machine left of them is removed here.
  */
-export async function openLaunchers(db: DatabaseClient, config: SandboxConfig, onStep?: (step: string, sessionId: string) => void): Promise<SessionLauncher> {
+export async function openLaunchers(db: DatabaseClient, config: SandboxConfig, onStep?: StepListener): Promise<SessionLauncher> {
   const providers = new Map<LauncherName, SandboxProvider>();
   if (config.local) {
     const { rootFolder, path } = config.local;

@@ -4,6 +4,7 @@ import { openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
 import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
+import type { StepListener } from "@proliferate/services/sessions/session-launcher";
 import type { LLMProxyConfig } from "@proliferate/shared";
 import type { GatewayConfig } from "./env.ts";
 import { openLaunchers } from "./launchers.ts";
@@ -14,15 +15,17 @@ import { startUpkeep } from "./upkeep.ts";
 export interface GatewayOptions {
   readonly config: GatewayConfig;
   readonly proxy: LLMProxyConfig;
-  /** Told of each step of a launch, before it is recorded; a test stops the process here. */
-  readonly onStep?: (step: string, sessionId: string) => void;
+  /** Told of each step of a session, and waited for; a test stops the process here. */
+  readonly onStep?: StepListener;
+  /** Pause between two repairs of what dead gateways left. Default 10 s. */
+  readonly upkeepEveryMs?: number;
 }
 
 /**
  * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse. A stop aborts the launches
  * that are under way, which end their sessions; sandboxes that are ready run on.
  */
-export async function startGateway({ config, proxy: proxyConfig, onStep }: GatewayOptions, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly gateway: number }> {
+export async function startGateway({ config, proxy: proxyConfig, onStep, upkeepEveryMs }: GatewayOptions, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly gateway: number }> {
   const proxy = connectLLMProxy(proxyConfig);
   const database = { connectionString: config.databaseUrl, litellmSchema: config.litellmSchema };
   const db = openDatabase({ ...database, applicationName: "gateway", onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost") });
@@ -32,7 +35,7 @@ export async function startGateway({ config, proxy: proxyConfig, onStep }: Gatew
   const admission = config.billingGate === "enforce" ? createSessionAdmission(db) : undefined;
   const sandboxes = lifecycle.own("launches", await openLaunchers(db, config.sandboxes, onStep));
   const onProblem = (problem: { readonly sessionId: string; readonly message: string }): void => logger.error(problem, "launch.cleanup_failed");
-  lifecycle.own("upkeep", startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger));
+  lifecycle.own("upkeep", startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger, upkeepEveryMs));
   const app = createServer({ db, logger, proxy, apiTokens: config.apiTokens, defaultModel: config.defaultModel, smallModel: config.smallModel, admission, sandboxes, instanceId });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   const listener = lifecycle.own("http", await listen(server, { port: config.port, portVariable: "GATEWAY_PORT" }));

@@ -24,7 +24,8 @@ export interface GatewaySessionTable {
   /** Null exactly where `launcher` is none. */
   sandbox_state: "launching" | "ready" | "pausing" | "paused" | "gone" | null;
   sandbox_step: string | null;
-  sandbox_instance_id: number | null;
+  /** The gateway that works on the session just now, by the process lock that it holds; null while nobody does. */
+  instance_id: number | null;
   sandbox_id: string | null;
   agent_url: string | null;
   snapshot_id: string | null;

@@ -17,7 +17,7 @@ import { AppError } from "@proliferate/shared/errors";
 import { requireOrg } from "../auth.ts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
-import { answerLaunch, launchFromRequest, LAUNCH_CODES, secretToken, type StartRequest, waitQuery } from "../launch-request.ts";
+import { answerLaunch, launchDependencies, launchFromRequest, LAUNCH_CODES, secretToken, type StartRequest, waitQuery } from "../launch-request.ts";
 import { sandboxSettings } from "../sandbox-settings.ts";
 
 const sessionPath = z.object({ session_id: resourceIdSchema });
@@ -82,7 +82,7 @@ const end = createRoute({
 
 /** `/v1/sessions`: parse, call one service function, reply. */
 export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies): void {
-  const { db, proxy, admission, sandboxes } = deps;
+  const { db } = deps;
   app.openapi(create, async (context) => {
     const headers = context.req.valid("header");
     const body = context.req.valid("json");
@@ -103,16 +103,16 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
   });
   app.openapi(get, async (context) => context.json(await getSession(db, context.req.valid("param").session_id), 200));
   app.openapi(end, async (context) => {
-    const ended = await endSession({ db, keys: proxy.keys, admission, sandboxes }, context.req.valid("param").session_id);
+    const ended = await endSession(launchDependencies(deps), context.req.valid("param").session_id);
     return context.json(describeSession(ended), 200);
   });
 }
 
 /** The caller launches the sandbox: he gets the key and all that goes with it. */
 async function startForCaller(deps: GatewayDependencies, sessionId: string, { body }: StartRequest): Promise<StoredAnswer> {
-  const { db, proxy, admission } = deps;
+  const { proxy } = deps;
   if (body.files || body.repo || body.secrets) throw new AppError("invalid_request", "files, repo and secrets go into a sandbox that the gateway launches; name a launcher.", { param: "launcher" });
-  const { session, apiKey, models, resumed } = await startSession({ db, keys: proxy.keys, admission }, startFields(deps, sessionId, body));
+  const { session, apiKey, models, resumed } = await startSession(launchDependencies(deps), startFields(deps, sessionId, body));
   return {
     status: 201,
     body: {

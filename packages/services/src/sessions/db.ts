@@ -48,7 +48,7 @@ export async function claimSession(
         launcher: sandbox.launcher,
         sandbox_state: "launching" as const,
         sandbox_step: "claimed",
-        sandbox_instance_id: sandbox.instanceId,
+        instance_id: sandbox.instanceId,
         repo_url: sandbox.repoUrl ?? null,
       }),
     })
@@ -61,7 +61,7 @@ export async function claimSession(
         // A key goes into a sandbox when it is launched and at no other time, so no other call may replace it.
         .where((row) =>
           sandbox?.resumes
-            ? row.and([row("gateway_sessions.sandbox_state", "=", "launching"), row("gateway_sessions.sandbox_instance_id", "=", sandbox.instanceId)])
+            ? row.and([row("gateway_sessions.sandbox_state", "=", "launching"), row("gateway_sessions.instance_id", "=", sandbox.instanceId)])
             : row.and([row("gateway_sessions.launcher", "=", "none"), sql.lit(sandbox === undefined)]),
         ),
     )
@@ -112,11 +112,15 @@ export async function discardSession(db: DatabaseExecutor, sessionId: string, ke
     .execute();
 }
 
-/** From here on no key of the session is recorded. Returns the row as it is now, an ended one included. */
-export async function markSessionEnding(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
+/** From here on no key of the session is recorded, and the gateway `instanceId` ends it. Returns the row as it is now, an ended one included. */
+export async function markSessionEnding(db: DatabaseExecutor, sessionId: string, instanceId: number | undefined): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set((row) => ({ changed_at: sql<Date>`case when state in ('starting', 'active') then now() else changed_at end`, state: row.case().when("state", "=", "ended").then(sql<"ended">`'ended'`).else(sql<"ending">`'ending'`).end() }))
+    .set({
+      changed_at: sql<Date>`case when state in ('starting', 'active') then now() else changed_at end`,
+      instance_id: sql<number | null>`case when state = 'ended' then instance_id else ${instanceId ?? null}::integer end`,
+      state: sql<"ended" | "ending">`case when state = 'ended' then 'ended' else 'ending' end`,
+    })
     .where("session_id", "=", sessionId)
     .returningAll()
     .executeTakeFirst();
@@ -126,7 +130,7 @@ export async function markSessionEnding(db: DatabaseExecutor, sessionId: string)
 export async function markSessionEnded(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ state: "ended", ended_at: sql<Date>`coalesce(ended_at, now())`, sandbox_state: sql<"gone" | null>`case when launcher = 'none' then null else 'gone' end`, agent_url: null })
+    .set({ state: "ended", instance_id: null, ended_at: sql<Date>`coalesce(ended_at, now())`, sandbox_state: sql<"gone" | null>`case when launcher = 'none' then null else 'gone' end`, agent_url: null })
     .where("session_id", "=", sessionId)
     .where("state", "in", ["ending", "ended"])
     .returningAll()

@@ -9,14 +9,23 @@ import type { SessionDependencies } from "./start-session.ts";
  * Idempotent: ending again revokes again, so what a crash left behind goes too. Throws `session_not_found`, or what the
  * proxy client or the launcher throws; then the session stays `ending`, accepts no key, and the call may be repeated.
  */
-export async function endSession({ db, keys, admission, sandboxes }: SessionDependencies, sessionId: string): Promise<SessionRow> {
-  const ending = await markSessionEnding(db, sessionId);
+export async function endSession(deps: SessionDependencies, sessionId: string): Promise<SessionRow> {
+  const end = (): Promise<SessionRow> => endNow(deps, sessionId);
+  return deps.sandboxes ? deps.sandboxes.atWork(sessionId, end) : end();
+}
+
+async function endNow({ db, keys, admission, sandboxes, instanceId }: SessionDependencies, sessionId: string): Promise<SessionRow> {
+  const ending = await markSessionEnding(db, sessionId, instanceId);
   if (!ending) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
+  await sandboxes?.reach("ending", sessionId);
   // Keys first: whatever fails afterwards, nothing more is spent.
   await keys.revokeAll(sessionId);
+  await sandboxes?.reach("keys_revoked", sessionId);
   if (ending.launcher !== "none") await requireSandboxes(sandboxes, ending).remove(ending);
+  await sandboxes?.reach("sandbox_removed", sessionId);
   await admission?.release(sessionId);
   await requestFlush(db, ending.org_id);
+  await sandboxes?.reach("released", sessionId);
   // Together: a reader who sees the end has seen its event.
   const ended = await db.transaction().execute(async (tx) => {
     await insertEndedEvent(tx, sessionId);

@@ -24,8 +24,10 @@ export async function extendSession(deps: SessionDependencies, sessionId: string
   }
   const keyBudgetUsd = change.maxBudgetUsd === undefined ? undefined : await budgetOfKey(deps, session, change.maxBudgetUsd);
   if (keyBudgetUsd !== undefined && deps.admission) await deps.admission.setLimit(sessionId, session.key_generation, keyBudgetUsd);
+  await deps.sandboxes?.reach("extending", sessionId);
   const onKey = { duration: change.duration, maxBudgetUsd: deps.admission ? undefined : keyBudgetUsd };
   if (onKey.duration !== undefined || onKey.maxBudgetUsd !== undefined) await deps.keys.extend(session.key_hash, onKey);
+  await deps.sandboxes?.reach("key_extended", sessionId);
   const extended = await writeExtension(deps.db, { sessionId, keyHash: session.key_hash }, { expiresAt, maxBudgetUsd: change.maxBudgetUsd });
   if (!extended) throw await notInState(deps, sessionId, "active");
   await insertSessionEvent(deps.db, sessionId, "extended", { expires_at: extended.expires_at?.toISOString() ?? null, max_budget_usd: extended.max_budget_usd });

@@ -1,8 +1,8 @@
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { findSession, type SessionRow } from "./db.ts";
 import { endSession } from "./end-session.ts";
-import { insertSessionEvent, markPaused, moveSandbox, writeLaunchFailure } from "./sandbox-db.ts";
-import type { LaunchContent, LauncherName, SessionLauncher } from "./session-launcher.ts";
+import { markPaused, moveSandbox, writeLaunchFailure } from "./sandbox-db.ts";
+import { launchCancelled, type LaunchContent, type LauncherName, type SessionLauncher } from "./session-launcher.ts";
 import { type SessionDependencies, startSession, type StartedSession, type StartSessionRequest } from "./start-session.ts";
 
 export interface LaunchDependencies extends SessionDependencies {
@@ -36,8 +36,7 @@ export async function launchSession(deps: LaunchDependencies, request: LaunchSes
   const started = await startSession(deps, { ...request, sandbox });
   await deps.sandboxes.note(started.session, "key_minted");
   const launched = deps.sandboxes.launch(started.session, request.content(started)).catch(async (error: unknown) => {
-    await failLaunch(deps, started.session, error, () => endSession(deps, request.sessionId));
-    throw error;
+    throw await failLaunch(deps, started.session, error, () => endSession(deps, request.sessionId));
   });
   deps.sandboxes.track(launched);
   return { started, launched };
@@ -62,31 +61,35 @@ export async function resumeSession(deps: LaunchDependencies, request: ResumeSes
     await deps.admission?.release(request.sessionId);
     await markPaused(deps.db, request.sessionId);
   };
-  await insertSessionEvent(deps.db, request.sessionId, "resuming");
+  await deps.sandboxes.note(paused, "resuming");
   const started = await startSession(deps, { sessionId: request.sessionId, orgId: paused.org_id, defaultModel: paused.model, duration: request.duration, sandbox }).catch(async (error: unknown) => {
     await rest();
     throw error;
   });
   await deps.sandboxes.note(started.session, "key_minted");
   const launched = deps.sandboxes.launch(started.session, request.content(started)).catch(async (error: unknown) => {
-    await failLaunch(deps, started.session, error, rest);
-    throw error;
+    throw await failLaunch(deps, started.session, error, rest);
   });
   deps.sandboxes.track(launched);
   return { started, launched };
 }
 
-/** Notes why, then undoes. What cannot be undone now is left to the reaper, which finds it by the session's state. */
-async function failLaunch(deps: LaunchDependencies, session: SessionRow, error: unknown, undo: () => Promise<unknown>): Promise<void> {
+/**
+ * Notes why, then undoes, and returns what to throw. What cannot be undone now is left to the reaper, which finds it by the
+ * session's state.
+ */
+async function failLaunch(deps: LaunchDependencies, session: SessionRow, error: unknown, undo: () => Promise<unknown>): Promise<unknown> {
   const failure = isAppError(error) ? { code: error.code, message: error.message } : { code: "internal_error", message: "The launch failed unexpectedly." };
   try {
     const isOurs = await writeLaunchFailure(deps.db, { sessionId: session.session_id, keyGeneration: session.key_generation }, failure);
-    if (!isOurs) return;
+    // Whoever ended it has taken the launch apart, too; how that looked from here tells nobody anything.
+    if (!isOurs) return launchCancelled(session.session_id);
     await deps.sandboxes.note(session, "failed", failure);
     await undo();
   } catch (left) {
     deps.onProblem?.({ sessionId: session.session_id, message: (left as Error).message });
   }
+  return error;
 }
 
 /** Why a session is not in the state that a call needs. */

@@ -5,11 +5,15 @@ import { type LaunchDependencies, notInState } from "./launch-session.ts";
 import { insertSessionEvent, markPaused, moveSandbox, writeSnapshot } from "./sandbox-db.ts";
 
 /**
- * Puts a session to rest: snapshot of its home directory, sandbox ended, key revoked, usage settled. Throws
+ * Puts a session to rest: snapshot of its home directory, key revoked, sandbox ended, usage settled. Throws
  * `session_not_found`, `session_not_ready` (not ready, or another call was first) and what the launcher throws: before the
  * snapshot the session is `ready` again, after it the reaper finishes the pause.
  */
 export async function pauseSession(deps: LaunchDependencies, sessionId: string): Promise<SessionRow> {
+  return deps.sandboxes.atWork(sessionId, () => pauseNow(deps, sessionId));
+}
+
+async function pauseNow(deps: LaunchDependencies, sessionId: string): Promise<SessionRow> {
   const pausing = await moveSandbox(deps.db, sessionId, { from: "ready", to: "pausing", step: "pausing", instanceId: deps.instanceId });
   if (!pausing) throw await notInState(deps, sessionId, "ready");
   await deps.sandboxes.note(pausing, "pausing");
@@ -27,6 +31,7 @@ export async function pauseSession(deps: LaunchDependencies, sessionId: string):
     await moveSandbox(deps.db, sessionId, { from: "pausing", to: "ready", step: "ready", instanceId: null });
     throw error;
   }
+  await deps.sandboxes.reach("snapshot_taken", sessionId);
   if (!(await writeSnapshot(deps.db, sessionId, snapshotId))) {
     await provider.deleteSnapshot(snapshotId);
     throw await notInState(deps, sessionId, "pausing");
@@ -39,10 +44,13 @@ export async function pauseSession(deps: LaunchDependencies, sessionId: string):
 /** The way from a recorded snapshot to rest. Idempotent; also what the reaper does for a pause that a crash broke off. */
 export async function finishPause(deps: LaunchDependencies, pausing: SessionRow): Promise<SessionRow> {
   const sessionId = pausing.session_id;
-  await deps.sandboxes.terminate(pausing);
+  // The key first: what the agent does from here on is not in the snapshot, so nobody shall pay for it.
   await deps.keys.revokeAll(sessionId);
+  await deps.sandboxes.reach("pause_revoked", sessionId);
+  await deps.sandboxes.terminate(pausing);
   await deps.admission?.release(sessionId);
   await requestFlush(deps.db, pausing.org_id);
+  await deps.sandboxes.reach("pause_released", sessionId);
   const paused = await deps.db.transaction().execute(async (tx) => {
     const row = await markPaused(tx, sessionId);
     if (row) await insertSessionEvent(tx, sessionId, "paused");

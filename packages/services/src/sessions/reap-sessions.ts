@@ -9,7 +9,7 @@ import { finishPause, hasSandbox } from "./pause-session.ts";
 import { markPaused, moveSandbox, selectEndedWithKeys, selectExpiredSessions, selectLaunched, selectUnfinished, writeLaunchFailure } from "./sandbox-db.ts";
 
 export interface ReapOptions {
-  /** How long a call may take before what it left counts as abandoned, though its gateway lives. Default 60 s. */
+  /** How long a call may take before what it left counts as abandoned, though its gateway lives or nobody knows which it was. Default 60 s. */
   readonly abandonedMs?: number;
   /** Told of each session that could not be repaired; the next pass tries again. */
   readonly onProblem?: (problem: { readonly sessionId: string; readonly code: string; readonly message: string }) => void;
@@ -23,6 +23,8 @@ export interface ReapResult {
   ended: number;
   /** Sandboxes that no session knew. */
   sandboxes: number;
+  /** Snapshots that no session knew. */
+  snapshots: number;
   /** Ended sessions that still had a key. */
   keys: number;
 }
@@ -33,7 +35,7 @@ export interface ReapResult {
  */
 export async function reapSessions(deps: LaunchDependencies, options: ReapOptions = {}): Promise<ReapResult> {
   const { abandonedMs = 60_000 } = options;
-  const result: ReapResult = { completed: 0, ended: 0, sandboxes: 0, keys: 0 };
+  const result: ReapResult = { completed: 0, ended: 0, sandboxes: 0, snapshots: 0, keys: 0 };
   const attempt = async (sessionId: string, work: () => Promise<void>): Promise<void> => {
     try {
       await work();
@@ -41,10 +43,10 @@ export async function reapSessions(deps: LaunchDependencies, options: ReapOption
       options.onProblem?.({ sessionId, code: isAppError(error) ? error.code : "internal_error", message: (error as Error).message });
     }
   };
-  for (const session of await selectUnfinished(deps.db, abandonedMs)) {
+  for (const session of await selectUnfinished(deps.db)) {
     await attempt(session.session_id, () => withOwnerGone(deps, session, abandonedMs, async () => {
       const outcome = await repair(deps, session, abandonedMs);
-      if (outcome !== "waiting") result[outcome] += 1;
+      if (outcome !== "nothing") result[outcome] += 1;
     }));
   }
   for (const sessionId of await selectExpiredSessions(deps.db)) {
@@ -54,6 +56,7 @@ export async function reapSessions(deps: LaunchDependencies, options: ReapOption
     await attempt(`of the launcher ${launcher}`, async () => {
       result.sandboxes += await endUnknownSandboxes(deps, launcher);
       result.ended += await endSessionsWithoutSandbox(deps, launcher);
+      result.snapshots += await deleteUnknownSnapshots(deps, launcher);
     });
   }
   if (await hasSpendLogs(deps.db)) {
@@ -65,35 +68,47 @@ export async function reapSessions(deps: LaunchDependencies, options: ReapOption
   return result;
 }
 
-/** Does the work when nobody else does: the gateway that is at it is dead, or it is this one and has given up. */
+/** Does the work when nobody else does: the gateway that was at it is dead, or it is this one and has given up. */
 async function withOwnerGone(deps: LaunchDependencies, session: SessionRow, abandonedMs: number, work: () => Promise<void>): Promise<void> {
-  const owner = session.sandbox_instance_id;
-  const isTheirs = owner !== null && owner !== deps.instanceId && session.state !== "ending";
-  if (isTheirs) {
+  const owner = session.instance_id;
+  if (owner !== null && owner !== deps.instanceId) {
     await withDeadInstance(deps.db, owner, work);
     return;
   }
-  if (deps.sandboxes.isRunning(session.session_id)) return;
-  if (Date.now() - session.changed_at.getTime() > abandonedMs) await work();
+  if (!deps.sandboxes.isAtWork(session.session_id) && isOlder(session, abandonedMs)) await work();
 }
 
-type Outcome = "completed" | "ended" | "waiting";
+const isOlder = (session: SessionRow, ageMs: number): boolean => Date.now() - session.changed_at.getTime() >= ageMs;
 
-/** One unfinished session, by how far it came. */
-async function repair(deps: LaunchDependencies, { session_id: sessionId }: SessionRow, abandonedMs: number): Promise<Outcome> {
-  const session = await findSession(deps.db, sessionId);
-  if (!session) return "ended";
-  if (session.state === "active" && session.sandbox_state === "pausing") return repairPause(deps, session);
-  if (session.state === "active" && session.sandbox_state === "launching") {
-    const agent = await completeLaunch(deps, session);
-    if (agent === "answers") return "completed";
-    if (agent === "silent" && Date.now() - session.changed_at.getTime() < abandonedMs) return "waiting";
-    await writeLaunchFailure(deps.db, { sessionId, keyGeneration: session.key_generation }, { code: "launch_interrupted", message: `The gateway that launched session ${sessionId} ended at the step ${session.sandbox_step}.` });
-    if (session.snapshot_id !== null) return restAgain(deps, session);
-  }
-  await deps.sandboxes.note(session, "failed", { code: "launch_interrupted" });
-  await endSession(deps, sessionId);
+type Outcome = "completed" | "ended" | "nothing";
+
+/**
+ * One unfinished session, by how far it came. It is read again: since it was listed, another gateway may have repaired it, or
+ * its own have finished, and what is finished is nobody's to touch.
+ */
+async function repair(deps: LaunchDependencies, listed: SessionRow, abandonedMs: number): Promise<Outcome> {
+  const session = await findSession(deps.db, listed.session_id);
+  if (session === undefined || session.instance_id !== listed.instance_id) return "nothing";
+  if (session.state === "ending") return end(deps, session);
+  if (session.state === "starting" && session.launcher === "none") return isOlder(session, abandonedMs) ? end(deps, session) : "nothing";
+  if (session.state === "ended") return "nothing";
+  if (session.sandbox_state === "pausing") return repairPause(deps, session);
+  return session.sandbox_state === "launching" ? repairLaunch(deps, session, abandonedMs) : "nothing";
+}
+
+async function end(deps: LaunchDependencies, session: SessionRow): Promise<"ended"> {
+  await endSession(deps, session.session_id);
   return "ended";
+}
+
+async function repairLaunch(deps: LaunchDependencies, session: SessionRow, abandonedMs: number): Promise<Outcome> {
+  const agent = await completeLaunch(deps, session);
+  if (agent === "answers") return "completed";
+  if (agent === "silent" && !isOlder(session, abandonedMs)) return "nothing";
+  const failure = { code: "launch_interrupted", message: `The gateway that launched session ${session.session_id} ended at the step ${session.sandbox_step}.` };
+  const isNew = await writeLaunchFailure(deps.db, { sessionId: session.session_id, keyGeneration: session.key_generation }, failure);
+  if (isNew) await deps.sandboxes.note(session, "failed", failure);
+  return session.snapshot_id === null ? end(deps, session) : restAgain(deps, session);
 }
 
 /**
@@ -120,14 +135,16 @@ async function completeLaunch(deps: LaunchDependencies, session: SessionRow): Pr
 
 /** A resume that broke off: paused again, with the snapshot that it had. */
 async function restAgain(deps: LaunchDependencies, session: SessionRow): Promise<"completed"> {
-  await deps.sandboxes.terminate(session);
   await deps.keys.revokeAll(session.session_id);
+  await deps.sandboxes.terminate(session);
   await deps.admission?.release(session.session_id);
+  await deps.sandboxes.reach("rested", session.session_id);
   await markPaused(deps.db, session.session_id);
   return "completed";
 }
 
-async function repairPause(deps: LaunchDependencies, session: SessionRow): Promise<"completed" | "ended"> {
+/** Forward where there is a copy, else back, as nothing was done to the sandbox yet. */
+async function repairPause(deps: LaunchDependencies, session: SessionRow): Promise<Outcome> {
   if (session.sandbox_step === "snapshotted") {
     await finishPause(deps, session);
     return "completed";
@@ -136,8 +153,7 @@ async function repairPause(deps: LaunchDependencies, session: SessionRow): Promi
     await moveSandbox(deps.db, session.session_id, { from: "pausing", to: "ready", step: "ready", instanceId: null });
     return "completed";
   }
-  await endSession(deps, session.session_id);
-  return "ended";
+  return end(deps, session);
 }
 
 /** Listed first, sessions afterwards: a sandbox that is seen had its session before. */
@@ -163,4 +179,21 @@ async function endSessionsWithoutSandbox(deps: LaunchDependencies, launcher: "lo
     ended += 1;
   }
   return ended;
+}
+
+/**
+ * Snapshots first, sessions afterwards: one that is seen was taken by a session that is pausing, or has it on record, or has
+ * let go of it. So what a crash or a failed deletion left is told from what is being made.
+ */
+async function deleteUnknownSnapshots(deps: LaunchDependencies, launcher: "local" | "modal"): Promise<number> {
+  const provider = deps.sandboxes.provider(launcher);
+  const snapshots = await provider.listSnapshots();
+  if (snapshots.length === 0) return 0;
+  const sessions = new Map((await selectLaunched(deps.db, launcher)).map((session) => [sandboxName(session.session_id), session]));
+  const unknown = snapshots.filter(({ id, name }) => {
+    const session = sessions.get(name);
+    return session === undefined || (session.snapshot_id !== id && session.sandbox_state !== "pausing");
+  });
+  for (const { id } of unknown) await provider.deleteSnapshot(id);
+  return unknown.length;
 }

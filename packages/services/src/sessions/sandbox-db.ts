@@ -44,11 +44,17 @@ export interface LaunchFence {
   readonly keyGeneration: number;
 }
 
-/** Notes how far a launch came. Changes nothing when it was overtaken or is over. */
-export async function writeLaunchStep(db: DatabaseExecutor, launch: LaunchFence, step: string, sandboxId: string | null): Promise<void> {
-  await sql`
-    update gateway_sessions set sandbox_step = ${step}, sandbox_id = coalesce(${sandboxId}, sandbox_id), changed_at = now()
-    where session_id = ${launch.sessionId} and key_generation = ${launch.keyGeneration} and sandbox_state = 'launching'`.execute(db);
+/** Notes how far a launch came, on its session and as an event of it. False, and nothing noted, when it was overtaken or is over. */
+export async function writeLaunchStep(db: DatabaseExecutor, launch: LaunchFence, step: string, sandboxId: string | null, facts: Readonly<Record<string, unknown>>): Promise<boolean> {
+  const { rows } = await sql`
+    with launch as (
+      update gateway_sessions set sandbox_step = ${step}, sandbox_id = coalesce(${sandboxId}, sandbox_id), changed_at = now()
+      where session_id = ${launch.sessionId} and key_generation = ${launch.keyGeneration} and state = 'active' and sandbox_state = 'launching'
+      returning session_id
+    )
+    insert into session_events (session_id, type, facts) select session_id, ${step}, ${JSON.stringify(facts)}::jsonb from launch
+    returning event_id`.execute(db);
+  return rows.length > 0;
 }
 
 /** By when the sandbox ends by itself; before it is made. */
@@ -62,7 +68,7 @@ export async function writeSandboxExpiry(db: DatabaseExecutor, launch: LaunchFen
 export async function markSandboxReady(db: DatabaseExecutor, launch: LaunchFence, sandbox: { readonly sandboxId: string; readonly url: string }): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ sandbox_state: "ready", sandbox_step: "ready", sandbox_id: sandbox.sandboxId, agent_url: sandbox.url, sandbox_instance_id: null, failure_code: null, failure_message: null, changed_at: sql<Date>`now()` })
+    .set({ sandbox_state: "ready", sandbox_step: "ready", sandbox_id: sandbox.sandboxId, agent_url: sandbox.url, instance_id: null, failure_code: null, failure_message: null, changed_at: sql<Date>`now()` })
     .where("session_id", "=", launch.sessionId)
     .where("key_generation", "=", launch.keyGeneration)
     .where("state", "=", "active")
@@ -71,22 +77,26 @@ export async function markSandboxReady(db: DatabaseExecutor, launch: LaunchFence
     .executeTakeFirst();
 }
 
-/** Why a launch failed, for whoever asks later. False when it was overtaken or is over, or its session is being ended. */
+/** Why a launch failed, for whoever asks later; the first reason stays. False when there is one, or the launch was overtaken, is over or being ended. */
 export async function writeLaunchFailure(db: DatabaseExecutor, launch: LaunchFence, failure: { readonly code: string; readonly message: string }): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable("gateway_sessions")
     .set({ failure_code: failure.code, failure_message: failure.message })
     .where("session_id", "=", launch.sessionId)
     .where("key_generation", "=", launch.keyGeneration)
-    .where("state", "=", "active")
+    .where("state", "in", ["starting", "active"])
     .where("sandbox_state", "=", "launching")
+    .where("failure_code", "is", null)
     .executeTakeFirst();
   return numUpdatedRows > 0n;
 }
 
 type SandboxState = NonNullable<SessionRow["sandbox_state"]>;
 
-/** Moves the sandbox of a running session from one state to another; undefined when it is in neither. One statement, so of two calls one wins. */
+/**
+ * Moves the sandbox of a running session from one state to another, and forgets what failed before; undefined when it is not
+ * in the first. One statement, so of two calls one wins.
+ */
 export async function moveSandbox(
   db: DatabaseExecutor,
   sessionId: string,
@@ -94,7 +104,7 @@ export async function moveSandbox(
 ): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ sandbox_state: move.to, sandbox_step: move.step, sandbox_instance_id: move.instanceId, changed_at: sql<Date>`now()` })
+    .set({ sandbox_state: move.to, sandbox_step: move.step, instance_id: move.instanceId, failure_code: null, failure_message: null, changed_at: sql<Date>`now()` })
     .where("session_id", "=", sessionId)
     .where("state", "=", "active")
     .where("sandbox_state", "=", move.from)
@@ -118,7 +128,7 @@ export async function writeSnapshot(db: DatabaseExecutor, sessionId: string, sna
 export async function markPaused(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ sandbox_state: "paused", sandbox_step: "paused", sandbox_instance_id: null, sandbox_id: null, agent_url: null, sandbox_expires_at: null, expires_at: null, changed_at: sql<Date>`now()` })
+    .set({ sandbox_state: "paused", sandbox_step: "paused", instance_id: null, sandbox_id: null, agent_url: null, sandbox_expires_at: null, expires_at: null, changed_at: sql<Date>`now()` })
     .where("session_id", "=", sessionId)
     .where("state", "=", "active")
     .where("sandbox_state", "in", ["pausing", "launching"])
@@ -146,20 +156,13 @@ export async function writeExtension(
     .executeTakeFirst();
 }
 
-/** Sessions that somebody works on or has left: launches, pauses, ends, first starts. */
-export async function selectUnfinished(db: DatabaseExecutor, abandonedMs: number): Promise<readonly SessionRow[]> {
-  const abandoned = sql<boolean>`changed_at < now() - ${abandonedMs} * interval '1 millisecond'`;
+/** Sessions that somebody works on or has left: first starts, launches, pauses, ends. */
+export async function selectUnfinished(db: DatabaseExecutor): Promise<readonly SessionRow[]> {
   return db
     .selectFrom("gateway_sessions")
     .selectAll()
     .where("state", "<>", "ended")
-    .where((row) =>
-      row.or([
-        row("sandbox_state", "in", ["launching", "pausing"]),
-        row.and([row("state", "=", "ending"), abandoned]),
-        row.and([row("state", "=", "starting"), row("launcher", "=", "none"), abandoned]),
-      ]),
-    )
+    .where((row) => row.or([row("state", "in", ["starting", "ending"]), row("sandbox_state", "in", ["launching", "pausing"])]))
     .orderBy("session_number")
     .execute();
 }

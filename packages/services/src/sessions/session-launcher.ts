@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { AppError, isAppError } from "@proliferate/shared/errors";
+import { AppError } from "@proliferate/shared/errors";
 import { launchAgent, type LaunchedAgent, type LaunchProgress, type SandboxPort, type SandboxProvider } from "@proliferate/shared/sandbox";
 import { cloneRepo, type RepoSource } from "./clone-repo.ts";
 import type { SessionRow } from "./db.ts";
@@ -7,6 +7,8 @@ import { insertSessionEvent, markSandboxReady, type SessionEventType, writeLaunc
 import type { SessionSandboxes } from "./start-session.ts";
 
 export type LauncherName = "local" | "modal";
+
+export type StepListener = (step: string, sessionId: string) => void | Promise<void>;
 
 export interface SessionLauncherOptions {
   readonly db: DatabaseClient;
@@ -17,8 +19,8 @@ export interface SessionLauncherOptions {
   readonly readyTimeoutMs?: number | undefined;
   /** Life of a sandbox at most, a multiple of 1000 up to 24 h. Default 24 h. */
   readonly lifetimeMs?: number | undefined;
-  /** Told of each step before it is recorded; a test stops here to be a crash. */
-  readonly onStep?: ((step: string, sessionId: string) => void) | undefined;
+  /** Told of each step once it is recorded and before its work begins, and waited for; a test stops here to be a crash. */
+  readonly onStep?: StepListener | undefined;
 }
 
 /** What goes into the sandbox. */
@@ -41,6 +43,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 export class SessionLauncher implements SessionSandboxes {
   readonly #options: SessionLauncherOptions;
   readonly #running = new Map<string, RunningLaunch>();
+  readonly #atWork: string[] = [];
   readonly #background = new Set<Promise<void>>();
   #stopped = false;
 
@@ -52,8 +55,22 @@ export class SessionLauncher implements SessionSandboxes {
     return [...this.#options.providers.keys()];
   }
 
-  isRunning(sessionId: string): boolean {
-    return this.#running.has(sessionId);
+  /** Whether this process launches, pauses or ends the session just now. */
+  isAtWork(sessionId: string): boolean {
+    return this.#running.has(sessionId) || this.#atWork.includes(sessionId);
+  }
+
+  async atWork<T>(sessionId: string, work: () => Promise<T>): Promise<T> {
+    this.#atWork.push(sessionId);
+    try {
+      return await work();
+    } finally {
+      this.#atWork.splice(this.#atWork.indexOf(sessionId), 1);
+    }
+  }
+
+  async reach(step: string, sessionId: string): Promise<void> {
+    await this.#options.onStep?.(step, sessionId);
   }
 
   /** Throws `launcher_not_configured`. */
@@ -64,10 +81,10 @@ export class SessionLauncher implements SessionSandboxes {
     throw new AppError("launcher_not_configured", `This gateway has no launcher ${launcher}; ${there}.`, { param: "launcher" });
   }
 
-  /** Tells that a step was reached, first to whoever simulates a crash, then to the session's events. */
+  /** Adds an event to the session, and then tells whoever simulates a crash. */
   async note(session: SessionRow, type: SessionEventType, facts: Readonly<Record<string, unknown>> = {}): Promise<void> {
-    this.#options.onStep?.(type, session.session_id);
     await insertSessionEvent(this.#options.db, session.session_id, type, facts);
+    await this.reach(type, session.session_id);
   }
 
   /**
@@ -91,7 +108,6 @@ export class SessionLauncher implements SessionSandboxes {
     const { db, command, readyTimeoutMs = 60_000, lifetimeMs = DAY_MS } = this.#options;
     const fence = { sessionId: session.session_id, keyGeneration: session.key_generation };
     await writeSandboxExpiry(db, fence, new Date(Date.now() + lifetimeMs));
-    const steps = new StepWriter(this, db, session);
     let agent: LaunchedAgent | undefined;
     try {
       agent = await launchAgent(this.provider(session.launcher), {
@@ -102,13 +118,12 @@ export class SessionLauncher implements SessionSandboxes {
         timeoutMs: lifetimeMs,
         readyTimeoutMs,
         signal,
-        onProgress: (progress) => steps.write(progress),
+        onProgress: (progress) => this.#noteProgress(session, progress),
         ...(command && { command }),
         ...(session.snapshot_id !== null && { snapshotId: session.snapshot_id }),
       });
-      await steps.written();
       if (repo && session.snapshot_id === null) {
-        await this.note(session, "cloning_repo");
+        await this.#noteStep(session, "cloning_repo", agent.sandbox.id);
         await cloneRepo(agent.sandbox, repo);
       }
       return await this.#finish(session, agent);
@@ -116,16 +131,27 @@ export class SessionLauncher implements SessionSandboxes {
       await agent?.sandbox.terminate();
       throw error;
     } finally {
-      await steps.written().catch(() => undefined);
       agent?.sandbox.release();
     }
   }
 
+  async #noteProgress(session: SessionRow, { step, sandboxId, elapsedMs }: LaunchProgress): Promise<void> {
+    // Noted by whoever knows the outcome of the session, with its cause.
+    if (step === "ready" || step === "failed") return;
+    await this.#noteStep(session, step, sandboxId, { elapsed_ms: elapsedMs, ...(sandboxId !== undefined && { sandbox_id: sandboxId }) });
+  }
+
+  async #noteStep(session: SessionRow, step: SessionEventType, sandboxId: string | undefined, facts: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    const fence = { sessionId: session.session_id, keyGeneration: session.key_generation };
+    if (!(await writeLaunchStep(this.#options.db, fence, step, sandboxId ?? null, facts))) throw launchCancelled(session.session_id);
+    await this.reach(step, session.session_id);
+  }
+
   async #finish(session: SessionRow, agent: LaunchedAgent): Promise<SessionRow> {
-    this.#options.onStep?.("ready", session.session_id);
+    await this.reach("ready", session.session_id);
     const ready = await this.markReady(session, { sandboxId: agent.sandbox.id, url: agent.url });
     if (ready) return ready;
-    throw new AppError("sandbox_launch_cancelled", `Session ${session.session_id} was ended while its sandbox was launched.`);
+    throw launchCancelled(session.session_id);
   }
 
   /** State and event together. Undefined when the launch was overtaken. */
@@ -146,20 +172,11 @@ export class SessionLauncher implements SessionSandboxes {
     if (session.snapshot_id !== null) await provider.deleteSnapshot(session.snapshot_id);
   }
 
-  /** Ends the session's sandbox, by its name too: a crash may have left one that is not on record. Idempotent. */
+  /** Ends the session's sandbox, by its session too: a crash may have left one that is not on record. Idempotent. */
   async terminate(session: SessionRow): Promise<void> {
     const provider = this.provider(session.launcher);
     if (session.sandbox_id !== null) await provider.terminate(session.sandbox_id);
-    try {
-      const sandbox = await provider.find(session.session_id);
-      try {
-        await sandbox.terminate();
-      } finally {
-        sandbox.release();
-      }
-    } catch (error) {
-      if (!isAppError(error, "sandbox_not_found")) throw error;
-    }
+    await provider.terminateSession(session.session_id);
   }
 
   /** Aborts the launches that are under way here and waits until they left nothing; sandboxes that are ready run on. */
@@ -181,37 +198,4 @@ export class SessionLauncher implements SessionSandboxes {
   }
 }
 
-/** Writes the steps of a launch in their order, without holding the launch up. A step that cannot be written ends the launch. */
-class StepWriter {
-  readonly #launcher: SessionLauncher;
-  readonly #db: DatabaseClient;
-  readonly #session: SessionRow;
-  #queue: Promise<void> = Promise.resolve();
-  #failure: unknown;
-
-  constructor(launcher: SessionLauncher, db: DatabaseClient, session: SessionRow) {
-    this.#launcher = launcher;
-    this.#db = db;
-    this.#session = session;
-  }
-
-  write({ step, sandboxId, elapsedMs }: LaunchProgress): void {
-    if (this.#failure !== undefined) throw this.#failure;
-    // Written by whoever knows the outcome of the session, with its cause.
-    if (step === "ready" || step === "failed") return;
-    const fence = { sessionId: this.#session.session_id, keyGeneration: this.#session.key_generation };
-    this.#queue = this.#queue
-      .then(async () => {
-        await writeLaunchStep(this.#db, fence, step, sandboxId ?? null);
-        await this.#launcher.note(this.#session, step, { elapsed_ms: elapsedMs, ...(sandboxId !== undefined && { sandbox_id: sandboxId }) });
-      })
-      .catch((error: unknown) => {
-        this.#failure ??= error;
-      });
-  }
-
-  async written(): Promise<void> {
-    await this.#queue;
-    if (this.#failure !== undefined) throw this.#failure;
-  }
-}
+export const launchCancelled = (sessionId: string): AppError => new AppError("sandbox_launch_cancelled", `Session ${sessionId} was ended while its sandbox was launched.`);

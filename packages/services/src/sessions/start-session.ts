@@ -35,10 +35,16 @@ export interface SessionDependencies {
   readonly admission?: SessionAdmission | undefined;
   /** Ends what the gateway launched. Absent: it launches nothing. */
   readonly sandboxes?: SessionSandboxes | undefined;
+  /** The process lock that this gateway holds. Absent: what it leaves is repaired a minute later. */
+  readonly instanceId?: number | undefined;
 }
 
-/** What the end of a session needs of its launcher. */
+/** What starts and ends of sessions need of the gateway's launcher. */
 export interface SessionSandboxes {
+  /** Tells whoever simulates a crash how far a session came, and waits for him. */
+  reach(step: string, sessionId: string): Promise<void>;
+  /** Does the work; until then nobody here takes the session for abandoned. */
+  atWork<T>(sessionId: string, work: () => Promise<T>): Promise<T>;
   /** Stops a launch that is under way here, ends the session's sandbox and deletes its snapshot. Idempotent. */
   remove(session: SessionRow): Promise<void>;
 }
@@ -68,6 +74,7 @@ const NOTHING_MINTED = [
 export async function startSession(deps: SessionDependencies, request: StartSessionRequest): Promise<StartedSession> {
   const claimed = await claimSession(deps.db, { ...request, model: request.model ?? request.defaultModel });
   if (!claimed) throw await explainConflict(deps.db, request);
+  await deps.sandboxes?.reach("claimed", claimed.session_id);
 
   // Listed before the mint: a list made afterwards could hold the key of a still newer call, and revoke it.
   const olderKeys = claimed.key_generation === 1 ? [] : await deps.keys.list(claimed.session_id);
@@ -79,12 +86,14 @@ export async function startSession(deps: SessionDependencies, request: StartSess
     }
     throw error;
   });
+  await deps.sandboxes?.reach("minted", claimed.session_id);
   const session = await recordSessionKey(deps.db, { ...minted, spentBeforeUsd, sessionId: claimed.session_id, keyGeneration: claimed.key_generation }, request);
   if (!session) {
     await deps.keys.revoke([minted.keyHash]);
     await deps.admission?.cancel(claimed.session_id, claimed.key_generation);
     throw new AppError("session_conflict", `Session ${request.sessionId} was started or ended by another call at the same time; that call stands.`);
   }
+  await deps.sandboxes?.reach("recorded", claimed.session_id);
   if (olderKeys.length > 0) await deps.keys.revoke(olderKeys);
   await deps.admission?.confirm({ sessionId: claimed.session_id, keyGeneration: claimed.key_generation, keyHash: minted.keyHash });
   return { session, apiKey: minted.apiKey, models: minted.models, resumed: claimed.key_hash !== null };

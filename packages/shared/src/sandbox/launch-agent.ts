@@ -4,7 +4,7 @@ import { OPENCODE_SERVER_PASSWORD_VARIABLE } from "./environment.ts";
 import { OPENCODE_GLOBAL_CONFIG_PATH, opencodeServeArguments } from "./opencode.ts";
 import type { Sandbox, SandboxFiles, SandboxPort, SandboxProcess, SandboxProvider } from "./provider.ts";
 
-/** In this order, each once; `failed` after any of them, when the sandbox has been ended. */
+/** In this order, each once, told before its work begins; `failed` after any of them, when the sandbox has been ended. */
 export type LaunchStep = "creating" | "created" | "starting_agent" | "waiting_for_agent" | "ready" | "failed";
 
 export interface LaunchProgress {
@@ -34,8 +34,8 @@ export interface LaunchAgentOptions {
   readonly ports?: readonly number[];
   /** The agent's command on the address that it is given. Default: `opencode serve`. */
   readonly command?: (address: SandboxPort) => readonly string[];
-  /** Called at each step, in order; what it throws ends the launch. */
-  readonly onProgress?: (progress: LaunchProgress) => void;
+  /** Called at each step, in order; a promise that it returns is waited for. What it throws ends the launch. */
+  readonly onProgress?: (progress: LaunchProgress) => unknown;
   /** Ends the launch, and what it made, with `sandbox_launch_cancelled`. */
   readonly signal?: AbortSignal;
 }
@@ -65,12 +65,12 @@ export async function launchAgent(provider: SandboxProvider, options: LaunchAgen
   if (!password) throw new AppError("invalid_request", `The agent of session ${sessionId} would be open to all: ${OPENCODE_SERVER_PASSWORD_VARIABLE} is not set.`, { param: "environment" });
   const began = Date.now();
   let sandbox: Sandbox | undefined;
-  const report = (step: LaunchStep): void => {
+  const report = async (step: LaunchStep): Promise<void> => {
     if (step !== "failed" && signal?.aborted) throw cancelled(sessionId);
-    options.onProgress?.({ step, ...(sandbox && { sandboxId: sandbox.id }), elapsedMs: Date.now() - began });
+    await options.onProgress?.({ step, ...(sandbox && { sandboxId: sandbox.id }), elapsedMs: Date.now() - began });
   };
   try {
-    report("creating");
+    await report("creating");
     sandbox = await provider.create({
       sessionId,
       environment,
@@ -79,14 +79,14 @@ export async function launchAgent(provider: SandboxProvider, options: LaunchAgen
       files: { ...files, ...(config !== undefined && { [OPENCODE_GLOBAL_CONFIG_PATH]: config }) },
       ...(snapshotId !== undefined && { snapshotId }),
     });
-    report("created");
+    await report("created");
     const agent = await startAgent(sandbox, agentPort, options, report);
-    report("ready");
+    await report("ready");
     return { sandbox, password, ...agent };
   } catch (error) {
     await endAfter(error, sandbox);
     try {
-      report("failed");
+      await report("failed");
     } catch {
       // Whoever listens has failed; the launch's own error says more.
     }
@@ -94,13 +94,13 @@ export async function launchAgent(provider: SandboxProvider, options: LaunchAgen
   }
 }
 
-async function startAgent(sandbox: Sandbox, agentPort: number, options: LaunchAgentOptions, report: (step: LaunchStep) => void): Promise<{ url: string; exited: Promise<number | undefined> }> {
+async function startAgent(sandbox: Sandbox, agentPort: number, options: LaunchAgentOptions, report: (step: LaunchStep) => Promise<void>): Promise<{ url: string; exited: Promise<number | undefined> }> {
   const { command = opencodeServe, environment, readyTimeoutMs = 30_000, signal } = options;
   const address = sandbox.ports.get(agentPort);
   if (!address) throw new AppError("sandbox_create_failed", `The sandbox ${sandbox.id} came without its port ${agentPort}.`);
-  report("starting_agent");
+  await report("starting_agent");
   const agent = await sandbox.start(command(address), { logPath: AGENT_LOG_PATH });
-  report("waiting_for_agent");
+  await report("waiting_for_agent");
   const waiting = new AbortController();
   const ready = waitForAgent({
     url: address.url,

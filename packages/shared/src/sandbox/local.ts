@@ -3,8 +3,8 @@ import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, isAppError } from "../errors/index.ts";
 import { copyFolder } from "./local/copy-folder.ts";
-import { endLocalSandbox, isRunning, type LocalSandboxRecord, makeRoot, nameInId, publishRecord, readRecord, recordedNames, snapshotFolder, stagingFolder } from "./local/folders.ts";
-import { FreePorts } from "./local/free-ports.ts";
+import { endLocalSandbox, isRunning, type LocalSandboxRecord, makeRoot, nameInId, portsFolder, publishRecord, readRecord, recordedNames, snapshotFolder, snapshotIds, stagedIds, stagingFolder } from "./local/folders.ts";
+import { takePort } from "./local/free-ports.ts";
 import { LocalSandbox } from "./local/local-sandbox.ts";
 import { startKeeper } from "./local/start-keeper.ts";
 import type { Sandbox, SandboxOptions, SandboxPort, SandboxProvider, SandboxState, SandboxSummary } from "./provider.ts";
@@ -43,9 +43,8 @@ class LocalProvider implements LocalSandboxProvider {
   readonly #root: string;
   readonly #path: string;
   readonly #detached: boolean;
-  readonly #freePorts = new FreePorts();
-  /** What this object created: the timer of its time-out and its ports. */
-  readonly #own = new Map<string, { readonly timer: NodeJS.Timeout; readonly ports: readonly number[] }>();
+  /** What this object created: the timers of their time-outs. */
+  readonly #own = new Map<string, NodeJS.Timeout>();
 
   constructor({ rootFolder, path = "/usr/local/bin:/usr/bin:/bin", detached = false }: LocalSandboxProviderOptions) {
     this.#root = rootFolder;
@@ -57,18 +56,15 @@ class LocalProvider implements LocalSandboxProvider {
     checkSandboxOptions(options);
     const name = sandboxName(options.sessionId);
     const id = `${name}~${randomBytes(8).toString("hex")}`;
-    const taken: number[] = [];
     try {
       await makeRoot(this.#root);
-      const record = await this.#make(id, name, options, taken);
+      const record = await this.#make(id, name, options);
       await this.#publish(record);
-      const timer = setTimeout(() => void this.terminate(id).catch(() => undefined), options.timeoutMs);
-      this.#own.set(id, { timer: timer.unref(), ports: taken });
+      this.#own.set(id, setTimeout(() => void this.terminate(id).catch(() => undefined), options.timeoutMs).unref());
       const sandbox = this.#handle(record);
       await sandbox.writeFiles(options.files ?? {});
       return sandbox;
     } catch (error) {
-      this.#freePorts.giveBack(taken);
       await this.terminate(id);
       if (isAppError(error)) throw error;
       throw new AppError("sandbox_create_failed", `A local sandbox for session ${options.sessionId} could not be created (${(error as NodeJS.ErrnoException).code ?? "unexpected"}).`, { cause: error });
@@ -82,8 +78,15 @@ class LocalProvider implements LocalSandboxProvider {
   }
 
   async list(): Promise<readonly SandboxSummary[]> {
-    const records = await this.#records();
-    return records.filter(isRunning).map(({ id, name }) => ({ id, name }));
+    // Staged ones first: one that is published meanwhile is seen twice rather than not at all.
+    const staged = (await stagedIds(this.#root)).map((id) => ({ id, name: nameInId(id) }));
+    const ids = new Set(staged.map(({ id }) => id));
+    const recorded = (await this.#records()).filter(({ id }) => !ids.has(id));
+    return [...staged, ...recorded.map(({ id, name }) => ({ id, name }))];
+  }
+
+  async listSnapshots(): Promise<readonly SandboxSummary[]> {
+    return (await snapshotIds(this.#root)).map((id) => ({ id, name: nameInSnapshotId(id) ?? "" }));
   }
 
   async checkSandboxes(ids: readonly string[]): Promise<ReadonlyMap<string, SandboxState>> {
@@ -97,15 +100,19 @@ class LocalProvider implements LocalSandboxProvider {
   async terminate(id: string): Promise<void> {
     if (nameInId(id) === "~") return;
     await endLocalSandbox(this.#root, id);
-    const own = this.#own.get(id);
-    if (!own) return;
+    clearTimeout(this.#own.get(id));
     this.#own.delete(id);
-    clearTimeout(own.timer);
-    this.#freePorts.giveBack(own.ports);
+  }
+
+  async terminateSession(sessionId: string): Promise<void> {
+    const name = sandboxName(sessionId);
+    for (const id of await stagedIds(this.#root)) if (nameInId(id) === name) await this.terminate(id);
+    const record = await readRecord(this.#root, name);
+    if (record) await this.terminate(record.id);
   }
 
   async deleteSnapshot(snapshotId: string): Promise<void> {
-    if (isSnapshotId(snapshotId)) await rm(snapshotFolder(this.#root, snapshotId), { recursive: true, force: true });
+    if (nameInSnapshotId(snapshotId) !== undefined) await rm(snapshotFolder(this.#root, snapshotId), { recursive: true, force: true });
   }
 
   async removeLeftovers(): Promise<number> {
@@ -116,20 +123,21 @@ class LocalProvider implements LocalSandboxProvider {
 
   async close(): Promise<void> {
     if (!this.#detached) await Promise.all([...this.#own.keys()].map((id) => this.terminate(id)));
-    for (const { timer } of this.#own.values()) clearTimeout(timer);
+    for (const timer of this.#own.values()) clearTimeout(timer);
     this.#own.clear();
   }
 
-  async #make(id: string, name: string, options: SandboxOptions, taken: number[]): Promise<LocalSandboxRecord> {
-    // First of all, so that from here on somebody cleans up however this process dies.
-    const keeper = await startKeeper({ root: this.#root, id, path: this.#path, timeoutMs: options.timeoutMs, detached: this.#detached });
+  async #make(id: string, name: string, options: SandboxOptions): Promise<LocalSandboxRecord> {
     const staged = stagingFolder(this.#root, id);
-    for (const part of ["", "home", "tmp"]) await mkdir(join(staged, part), { recursive: true, mode: 0o700 });
+    // The folder first, so that whoever lists sandboxes sees this one; then the keeper, who cleans up however this process dies.
+    await mkdir(staged, { mode: 0o700 });
+    const keeper = await startKeeper({ root: this.#root, id, path: this.#path, timeoutMs: options.timeoutMs, detached: this.#detached });
+    // Not made with their parents: where the sandbox was ended meanwhile, its folder stays gone.
+    for (const part of ["home", "tmp"]) await mkdir(join(staged, part), { mode: 0o700 });
     if (options.snapshotId !== undefined) await this.#restore(options.snapshotId, join(staged, "home"));
     const ports: [number, SandboxPort][] = [];
     for (const port of options.ports ?? []) {
-      const listenPort = await this.#freePorts.take();
-      taken.push(listenPort);
+      const listenPort = await takePort(portsFolder(this.#root), id);
       ports.push([port, { listenPort, listenHostname: "127.0.0.1", url: `http://127.0.0.1:${listenPort}` }]);
     }
     return { id, name, keeper, environment: options.environment, ports };
@@ -137,7 +145,7 @@ class LocalProvider implements LocalSandboxProvider {
 
   async #restore(snapshotId: string, home: string): Promise<void> {
     const folder = snapshotFolder(this.#root, snapshotId);
-    if (!isSnapshotId(snapshotId) || !(await stat(folder).catch(() => undefined))) {
+    if (nameInSnapshotId(snapshotId) === undefined || !(await stat(folder).catch(() => undefined))) {
       throw new AppError("sandbox_snapshot_not_found", `There is no local snapshot ${JSON.stringify(snapshotId)}.`, { param: "snapshotId" });
     }
     await copyFolder(folder, home);
@@ -164,4 +172,5 @@ class LocalProvider implements LocalSandboxProvider {
   }
 }
 
-const isSnapshotId = (text: string): boolean => /^snapshot_[0-9a-f]{32}$/.test(text);
+/** The name of the sandbox that a snapshot was taken of; undefined for a text that is no snapshot's id. */
+const nameInSnapshotId = (text: string): string | undefined => /^([A-Za-z0-9][A-Za-z0-9._-]*)~snapshot-[0-9a-f]{32}$/.exec(text)?.[1];

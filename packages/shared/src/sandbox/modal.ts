@@ -105,6 +105,11 @@ class ModalProvider implements SandboxProvider {
     return summaries.filter((summary) => summary !== undefined);
   }
 
+  /** None to be looked after: Modal deletes a file system's image after 30 days. */
+  async listSnapshots(): Promise<readonly SandboxSummary[]> {
+    return [];
+  }
+
   /** One listing answers for what runs; what is missing from it is asked for by itself, so that "ended" is never a guess. */
   async checkSandboxes(ids: readonly string[]): Promise<ReadonlyMap<string, SandboxState>> {
     if (ids.length === 0) return new Map();
@@ -132,6 +137,17 @@ class ModalProvider implements SandboxProvider {
     } catch (error) {
       if (modalStatus(error) === "NOT_FOUND") return;
       throw modalError(error, { failed: `The sandbox ${id} could not be ended`, otherwise: "sandbox_terminate_failed" });
+    }
+  }
+
+  async terminateSession(sessionId: string): Promise<void> {
+    const { client } = await this.#connect();
+    try {
+      const failed = `The sandbox of session ${sessionId} could not be found`;
+      const { sandboxId } = await this.#call(failed, () => client.sandboxes.fromName(this.#appName, sandboxName(sessionId)));
+      await this.terminate(sandboxId);
+    } catch (error) {
+      if (!isAppError(error, "sandbox_not_found")) throw error;
     }
   }
 

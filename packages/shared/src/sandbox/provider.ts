@@ -96,12 +96,19 @@ export interface SandboxProvider {
   create(options: SandboxOptions): Promise<Sandbox>;
   /** The running sandbox of a session, also after a restart of this process. Throws `sandbox_not_found`. */
   find(sessionId: string): Promise<Sandbox>;
-  /** Every running sandbox, for a reaper that compares them with its sessions. */
+  /**
+   * Every sandbox of which something is left, for a reaper that compares them with its sessions: running ones, and what a
+   * process that died left half made or half ended.
+   */
   list(): Promise<readonly SandboxSummary[]>;
+  /** Every snapshot, by the name of the sandbox that it was taken of; empty where the launcher deletes old ones by itself. */
+  listSnapshots(): Promise<readonly SandboxSummary[]>;
   /** Whether each sandbox runs, in one pass; one that was never known here counts as ended. Throws rather than guess. */
   checkSandboxes(ids: readonly string[]): Promise<ReadonlyMap<string, SandboxState>>;
   /** Ends a sandbox by its id, without a handle. Idempotent: one that is gone already is no error. */
   terminate(id: string): Promise<void>;
+  /** Ends whatever is left of the session's sandboxes, a half-made one too. Idempotent. */
+  terminateSession(sessionId: string): Promise<void>;
   /** Idempotent. */
   deleteSnapshot(snapshotId: string): Promise<void>;
   /** Frees what this object holds here. What happens to running sandboxes is said by each launcher. */

@@ -3,6 +3,7 @@ import { chmod, lstat, mkdir, readdir, readFile, rename, rm, writeFile } from "n
 import { join } from "node:path";
 import { AppError } from "../../errors/index.ts";
 import type { SandboxPort } from "../provider.ts";
+import { giveBackPorts } from "./free-ports.ts";
 import { killSandboxProcesses, processStartTime } from "./processes.ts";
 
 /**
@@ -10,8 +11,9 @@ import { killSandboxProcesses, processStartTime } from "./processes.ts";
  *
  * - `sandboxes/NAME/` a running sandbox: `sandbox.json`, `home/`, `tmp/`. It comes and goes by one rename, so that it is
  *   whole or not there, and a name is taken by one.
- * - `staging/ID/` a sandbox that is being made or ended.
+ * - `staging/ID/` a sandbox that is being made or ended. It is there before anything else of the sandbox is, and goes last.
  * - `snapshots/ID/` copies of home directories.
+ * - `ports/PORT` a link whose target is the id of the sandbox that has the port.
  */
 export interface LocalSandboxRecord {
   /** `NAME~` and 16 hex digits. */
@@ -26,6 +28,7 @@ export interface LocalSandboxRecord {
 export const sandboxFolder = (root: string, name: string): string => join(root, "sandboxes", name);
 export const stagingFolder = (root: string, id: string): string => join(root, "staging", id);
 export const snapshotFolder = (root: string, snapshotId: string): string => join(root, "snapshots", snapshotId);
+export const portsFolder = (root: string): string => join(root, "ports");
 
 /** The name in a sandbox's id. A text that is no id gives a name that no sandbox has. */
 export const nameInId = (id: string): string => /^([A-Za-z0-9][A-Za-z0-9._-]*)~[0-9a-f]{16}$/.exec(id)?.[1] ?? "~";
@@ -35,7 +38,7 @@ export const nameInId = (id: string): string => /^([A-Za-z0-9][A-Za-z0-9._-]*)~[
  * user's, who could read what sandboxes hold; a root that was there before keeps its mode.
  */
 export async function makeRoot(root: string): Promise<void> {
-  for (const part of ["sandboxes", "staging", "snapshots"].map((name) => join(root, name))) {
+  for (const part of ["sandboxes", "staging", "snapshots", "ports"].map((name) => join(root, name))) {
     await mkdir(part, { recursive: true, mode: 0o700 });
     const { uid, mode } = await lstat(part);
     const isOurs = process.getuid === undefined || uid === process.getuid();
@@ -45,7 +48,21 @@ export async function makeRoot(root: string): Promise<void> {
 }
 
 /** Names that have a folder, whether their sandbox runs or not. */
-export const recordedNames = (root: string): Promise<string[]> => readdir(join(root, "sandboxes")).catch(() => []);
+export const recordedNames = (root: string): Promise<string[]> => namesIn(join(root, "sandboxes"));
+
+/** Ids of sandboxes that are being made or ended, or were when somebody died. */
+export const stagedIds = (root: string): Promise<string[]> => namesIn(join(root, "staging"));
+
+export const snapshotIds = (root: string): Promise<string[]> => namesIn(join(root, "snapshots"));
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
 
 /** What stands on disk, whether the sandbox runs or not; `undefined` when there is nothing. */
 export async function readRecord(root: string, name: string): Promise<LocalSandboxRecord | undefined> {
@@ -73,14 +90,15 @@ export async function publishRecord(root: string, record: LocalSandboxRecord): P
 }
 
 /**
- * Ends a sandbox wherever it stands between made and gone: out of sight, then its processes, then its files. The order
- * matters: a process that is started while this runs either finds the folder gone or is found by the search. Idempotent,
- * and harmless beside itself in another process.
+ * Ends a sandbox wherever it stands between made and gone: out of sight, then its processes, its ports, its files. The order
+ * matters: a process that is started while this runs either finds the folder gone or is found by the search, and what is
+ * seen last tells whoever repeats this after a crash. Idempotent, and harmless beside itself in another process.
  */
 export async function endLocalSandbox(root: string, id: string): Promise<void> {
   const staged = stagingFolder(root, id);
   const record = await readRecord(root, nameInId(id)).catch(() => undefined);
   if (record?.id === id) await rename(sandboxFolder(root, record.name), staged).catch(() => undefined);
   await killSandboxProcesses(id);
+  await giveBackPorts(portsFolder(root), id);
   await rm(staged, { recursive: true, force: true, maxRetries: 3 });
 }

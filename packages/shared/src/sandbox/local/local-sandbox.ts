@@ -109,7 +109,7 @@ export class LocalSandbox implements Sandbox {
 
   async snapshot(): Promise<string> {
     await this.#checkRunning();
-    const snapshotId = `snapshot_${randomBytes(16).toString("hex")}`;
+    const snapshotId = `${this.name}~snapshot-${randomBytes(16).toString("hex")}`;
     const folder = snapshotFolder(this.#context.root, snapshotId);
     try {
       await copyFolder(this.#home, folder);

@@ -1,0 +1,159 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { settle } from "@proliferate/services/billing/settlement";
+import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { ScriptedSink } from "@proliferate/services/billing/test-sink";
+import { agentAuthorization, createLocalSandboxProvider, type LocalSandboxProvider } from "@proliferate/shared/sandbox";
+import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
+import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
+import { GatewayProcess } from "./gateway-process.ts";
+import { STAND_IN_AGENT, sandboxFolders } from "./sandbox-gateway.ts";
+
+type Outcome = "ended" | "ready" | "paused";
+type Action = "launch" | "end" | "pause" | "resume" | "extend";
+
+/** Every step of every action at which the gateway may die, and what the session is once another one has looked at it. */
+const STEPS: Readonly<Record<Action, Readonly<Record<string, Outcome>>>> = {
+  launch: {
+    claimed: "ended", minted: "ended", recorded: "ended", key_minted: "ended", creating: "ended", created: "ended", starting_agent: "ended",
+    waiting_for_agent: "ready", ready: "ready",
+  },
+  end: { ending: "ended", keys_revoked: "ended", sandbox_removed: "ended", released: "ended" },
+  pause: { pausing: "ready", snapshot_taken: "ready", snapshotted: "paused", pause_revoked: "paused", pause_released: "paused" },
+  resume: {
+    resuming: "paused", claimed: "paused", minted: "paused", recorded: "paused", key_minted: "paused", creating: "paused", created: "paused",
+    starting_agent: "paused", waiting_for_agent: "ready", ready: "ready",
+  },
+  extend: { extending: "ready", key_extended: "ready" },
+};
+
+interface Scenario {
+  readonly sessionId: string;
+  readonly action: Action;
+  readonly step: string;
+  readonly outcome: Outcome;
+}
+const scenarios: readonly Scenario[] = Object.entries(STEPS).flatMap(([action, steps]) =>
+  Object.entries(steps).map(([step, outcome]) => ({ sessionId: `${action}-${step}`, action: action as Action, step, outcome })),
+);
+const idsOf = (is: (scenario: Scenario) => boolean): readonly string[] => scenarios.filter(is).map(({ sessionId }) => sessionId).sort();
+
+let database: TestDatabase;
+let proxy: LiteLLMStandIn;
+let rootFolder: string;
+let provider: LocalSandboxProvider;
+const gateways: GatewayProcess[] = [];
+beforeEach(async () => {
+  database = await createTestDatabase();
+  proxy = await startLiteLLMStandIn();
+  rootFolder = await mkdtemp(join(tmpdir(), "gateway-kill-"));
+  provider = createLocalSandboxProvider({ rootFolder, detached: true });
+});
+const stopAll = async (): Promise<void> => {
+  for (const gateway of gateways.splice(0)) await gateway.kill();
+};
+afterEach(async () => {
+  await stopAll();
+  for (const { id } of await provider.list()) await provider.terminate(id);
+  await proxy.stop();
+  await database.drop();
+  await rm(rootFolder, { recursive: true, force: true });
+});
+afterAll(stopAll);
+
+async function start(holds: Readonly<Record<string, string>> = {}): Promise<GatewayProcess> {
+  const variables = {
+    DATABASE_URL: database.connectionString,
+    LLM_PROXY_URL: proxy.url,
+    LLM_PROXY_MASTER_KEY: proxy.masterKey,
+    SANDBOX_LAUNCHERS: "local",
+    SANDBOX_ROOT_FOLDER: rootFolder,
+    OPENCODE_COMMAND: STAND_IN_AGENT.join(" "),
+  };
+  const gateway = await GatewayProcess.start(variables, holds);
+  gateways.push(gateway);
+  return gateway;
+}
+
+const until = (holds: () => boolean | Promise<boolean>): Promise<unknown> => vi.waitUntil(holds, { timeout: 30_000, interval: 50 });
+
+/** The passwords of the agents, by session: only whoever started it is told. */
+type Passwords = Map<string, string>;
+
+async function launch(gateway: GatewayProcess, sessionId: string, passwords?: Passwords): Promise<void> {
+  const { status, body } = await gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: `org_${sessionId}`, launcher: "local", max_budget_usd: "1" });
+  expect({ sessionId, status }).toEqual({ sessionId, status: 201 });
+  passwords?.set(sessionId, body.agent.password);
+}
+
+async function pause(gateway: GatewayProcess, sessionId: string): Promise<void> {
+  expect((await gateway.call("POST", `/v1/sessions/${sessionId}/pause`)).status).toBe(200);
+}
+
+/** A gateway that dies while each session stands at its step. */
+async function killAtEveryStep(passwords: Passwords): Promise<void> {
+  const gateway = await start();
+  // In this order they are repaired, too.
+  for (const action of ["pause", "resume", "end", "extend"]) {
+    await Promise.all(idsOf((scenario) => scenario.action === action).map((sessionId) => launch(gateway, sessionId, passwords)));
+  }
+  await Promise.all(idsOf(({ action }) => action === "resume").map((sessionId) => pause(gateway, sessionId)));
+  await gateway.hold(Object.fromEntries(scenarios.map(({ sessionId, step }) => [sessionId, step])));
+  const act: Readonly<Record<Action, (sessionId: string) => Promise<unknown>>> = {
+    launch: (sessionId) => launch(gateway, sessionId),
+    end: (sessionId) => gateway.call("DELETE", `/v1/sessions/${sessionId}`),
+    pause: (sessionId) => pause(gateway, sessionId),
+    resume: (sessionId) => gateway.call("POST", `/v1/sessions/${sessionId}/resume?wait=true`, {}),
+    extend: (sessionId) => gateway.call("POST", `/v1/sessions/${sessionId}/extend`, { max_budget_usd: "2" }),
+  };
+  const broken = Promise.allSettled(scenarios.map(({ sessionId, action }) => act[action](sessionId)));
+  await until(() => gateway.held.size === scenarios.length);
+  await gateway.kill();
+  expect((await broken).map(({ status }) => status)).toEqual(scenarios.map(() => "rejected"));
+}
+
+/** A gateway that dies in the middle of repairing what another one left: the first session that comes to the step. */
+async function killWhileRepairing(step: string): Promise<void> {
+  const gateway = await start(Object.fromEntries(scenarios.map(({ sessionId }) => [sessionId, step])));
+  await until(() => gateway.held.size > 0);
+  await gateway.kill();
+}
+
+async function states(): Promise<Readonly<Record<string, string>>> {
+  const rows = await database.db.selectFrom("gateway_sessions").select(["session_id", "state", "sandbox_state"]).execute();
+  return Object.fromEntries(rows.map((row) => [row.session_id, row.state === "active" ? (row.sandbox_state ?? "") : row.state]));
+}
+
+const keysBySession = (): readonly unknown[] => [...proxy.keys.values()].map((key) => key.user_id).sort();
+
+test("a gateway killed at any step of a launch, a pause, a resume, an extension or an end, and others killed while they repair that, leave what two more complete or clean up", { timeout: 120_000 }, async () => {
+  const passwords: Passwords = new Map();
+  await killAtEveryStep(passwords);
+  for (const step of ["pause_revoked", "rested", "sandbox_removed"]) await killWhileRepairing(step);
+  const [gateway] = await Promise.all([start(), start()]);
+  await until(async () => Object.values(await states()).every((state) => ["ended", "ready", "paused"].includes(state)));
+  await until(async () => (await readdir(join(rootFolder, "snapshots"))).length === idsOf(({ action, outcome }) => outcome === "paused" || action === "resume").length);
+
+  const ready = idsOf(({ outcome }) => outcome === "ready");
+  expect(await states()).toEqual(Object.fromEntries(scenarios.map(({ sessionId, outcome }) => [sessionId, outcome])));
+  expect([await sandboxFolders(rootFolder), (await readdir(join(rootFolder, "ports"))).length, keysBySession()]).toEqual([ready, ready.length, ready]);
+  for (const sessionId of ready.filter((id) => !id.startsWith("launch") && !id.startsWith("resume"))) {
+    const { body } = await gateway.call("GET", `/v1/sessions/${sessionId}`);
+    const answer = await fetch(`${body.sandbox.url}/global/health`, { headers: { authorization: agentAuthorization(passwords.get(sessionId) ?? ""), connection: "close" } });
+    expect({ sessionId, answer: answer.status }).toEqual({ sessionId, answer: 200 });
+  }
+
+  const again = await Promise.all([gateway.call("POST", "/v1/sessions/pause-snapshotted/resume?wait=true", {}), gateway.call("POST", "/v1/sessions/extend-key_extended/extend", { max_budget_usd: "2" })]);
+  const ended = await Promise.all(scenarios.map(({ sessionId }) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
+  expect([...again, ...ended].map(({ status }) => status)).toEqual([201, 200, ...scenarios.map(() => 200)]);
+  expect([await sandboxFolders(rootFolder), await readdir(join(rootFolder, "ports")), await readdir(join(rootFolder, "snapshots")), proxy.keys.size]).toEqual([[], [], [], 0]);
+
+  await insertSpendRows(database.db, scenarios.map(({ sessionId }) => ({ requestId: `request_${sessionId}`, orgId: `org_${sessionId}`, sessionId, spendUsd: "0.01" })));
+  await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
+  await settle(database.db, { sink: new ScriptedSink() });
+  const batches = await database.db.selectFrom("settlement_batches").select(["org_id", "spend_usd", "state"]).execute();
+  expect(batches.map(({ org_id: orgId, spend_usd: spendUsd, state }) => `${orgId} ${Number(spendUsd)} ${state}`).sort()).toEqual(idsOf(() => true).map((sessionId) => `org_${sessionId} 0.01 delivered`));
+});

@@ -1,0 +1,3 @@
+-- The gateway that works on a session just now: on its launch, pause, resume or end. It holds the process lock of this id as
+-- long as it lives, so that another one sees at once when the work was left. Null while nobody is at it.
+alter table gateway_sessions rename column sandbox_instance_id to instance_id;
