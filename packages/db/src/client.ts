@@ -1,6 +1,7 @@
 import { AppError } from "@proliferate/shared/errors";
 import { Kysely, PostgresDialect, sql, type Transaction } from "kysely";
 import pg from "pg";
+import { knowPreparedStatements } from "./prepared-statements.ts";
 import type { Database } from "./schema.ts";
 
 /** A connection pool; every statement of the product runs on one, or on a transaction of one. */
@@ -65,6 +66,7 @@ export function openDatabase(options: DatabaseOptions): DatabaseClient {
   pool.on("error", (error) => options.onIdleError?.(error));
   // The pool takes its listener off a connection while it is in use; the statement in flight gets the error anyway.
   pool.on("connect", (client) => client.on("error", () => undefined));
+  pool.on("connect", knowPreparedStatements);
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 }
 

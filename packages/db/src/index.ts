@@ -10,6 +10,7 @@ export {
   openDatabase,
 } from "./client.ts";
 export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";
+export { prepared } from "./prepared-statements.ts";
 export { ProcessLock, type ProcessLockOptions } from "./process-lock.ts";
 export type * from "./gate-tables.ts";
 export type * from "./schema.ts";

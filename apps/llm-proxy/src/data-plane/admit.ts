@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { admitAttempt } from "@proliferate/services/attempts/admit";
 import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
+import type { CallerRow } from "@proliferate/services/keys/db";
 import { NO_USAGE } from "@proliferate/services/metering/usage";
 import { priceUsage, worstCasePicoUsd } from "@proliferate/services/pricing/price";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
@@ -16,12 +17,12 @@ const DEFAULT_MAX_OUTPUT_TOKENS = 32_000;
 const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "x-session-affinity"] as const;
 
 /** Puts the request on record and reserves its worst case. Throws what `admitAttempt` throws; then nothing is forwarded. */
-export async function admit(deps: DataPlaneDeps, call: Call, keyHash: string, body: RequestBody, deployment: Deployment): Promise<AdmittedAttempt> {
+export async function admit(deps: DataPlaneDeps, call: Call, caller: CallerRow, body: RequestBody, deployment: Deployment): Promise<AdmittedAttempt> {
   const estimatedInputTokens = estimateInputTokens(body.json);
   const minimum = priceUsage(deployment.price, { ...NO_USAGE, inputTokens: estimatedInputTokens });
   const worstCase = worstCasePicoUsd(deployment.price, estimatedInputTokens, body.maxOutputTokens ?? deployment.maxOutputTokens ?? DEFAULT_MAX_OUTPUT_TOKENS);
   return admitAttempt(deps.db, {
-    keyHash,
+    caller,
     minimumUsd: decimalFromPicoUsd(minimum),
     worstCaseUsd: decimalFromPicoUsd(worstCase),
     attempt: {

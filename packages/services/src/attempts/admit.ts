@@ -3,54 +3,57 @@ import { AppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type CallerRow, findCaller } from "../keys/db.ts";
 import { type Budget, checkBudgets } from "./budget.ts";
-import { type AdmittedAttempt, type CounterRow, insertAttempt, insertMissingCounters, lockCounters } from "./db.ts";
+import { type AdmittedAttempt, type CounterRow, insertAttempt, insertAttemptIfFits, insertMissingCounters, lockCounters } from "./db.ts";
 
 export interface AdmissionRequest {
   /** All of the attempt but what admission decides. */
   readonly attempt: Omit<AdmittedAttempt, "key_hash" | "team_id" | "user_id" | "key_alias" | "reserved_usd">;
-  readonly keyHash: string;
+  /** As it was read when the request was authenticated. */
+  readonly caller: CallerRow;
   /** What the request costs at least, and at most. */
   readonly minimumUsd: DecimalText;
   readonly worstCaseUsd: DecimalText;
 }
 
 /**
- * Admits a request: in one transaction it checks key, team, allow list and every budget, reserves the worst case, and puts the attempt
- * on record; or it throws and changes nothing. Exact under concurrency: counters are read under their row locks.
+ * Admits a request: atomically checks key, team, allow list and every budget, reserves the worst case, and puts the attempt
+ * on record; or it throws and changes nothing. Exact under concurrency: counters are read under their row locks. What was read of
+ * the caller before only saves a round trip: it is compared with what is there now.
  *
  * Throws `invalid_api_key`, `blocked_api_key`, `expired_api_key`, `team_not_found`, `model_not_allowed`,
  * `budget_exceeded` (nothing left even if every request in flight cost nothing) and `budget_reserved` (retry in 1 s).
  */
 export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedAttempt> {
-  const admitted = await tryToAdmit(db, request);
+  requireModelAllowed(requireUsable(request.caller), request.attempt.model_group);
+  const attempt = attemptOf(request.caller, request);
+  if (await insertAttemptIfFits(db, attempt, request.caller, request.minimumUsd)) return attempt;
+  // Seldom: the first request of a key or team, one that does not fit, or a key that was changed a moment ago.
+  const admitted = await admitStepByStep(db, request);
   if ("attempt_id" in admitted) return admitted;
   // Made in a statement of its own: who holds one counter and then waits to make another would wait in a circle.
   await insertMissingCounters(db, admitted.keyHash, admitted.teamId);
-  const second = await tryToAdmit(db, request);
+  const second = await admitStepByStep(db, request);
   if ("attempt_id" in second) return second;
   throw new AppError("invalid_api_key", "The API key was revoked a moment ago.");
 }
 
-/** Answers the caller instead when one of its counters does not exist yet; then nothing was changed. */
-async function tryToAdmit(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedAttempt | CallerRow> {
+/** Decides anew, and throws what stands in the way. Answers the caller instead when one of its counters does not exist yet; then nothing was changed. */
+async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedAttempt | CallerRow> {
   return db.transaction().execute(async (tx) => {
-    const caller = requireUsable(await findCaller(tx, request.keyHash));
+    const caller = requireUsable(await findCaller(tx, request.caller.keyHash));
     requireModelAllowed(caller, request.attempt.model_group);
     const counters = await lockCounters(tx, caller.keyHash, caller.teamId);
     if (counters.length < (caller.teamId === null ? 1 : 2)) return caller;
     const verdict = checkBudgets(budgetsOf(caller, counters), request.minimumUsd);
     if (verdict.kind !== "fits") throw budgetError(verdict.kind, verdict.budget);
-    const attempt: AdmittedAttempt = {
-      ...request.attempt,
-      key_hash: caller.keyHash,
-      team_id: caller.teamId,
-      user_id: caller.userId,
-      key_alias: caller.keyAlias,
-      reserved_usd: request.worstCaseUsd,
-    };
+    const attempt = attemptOf(caller, request);
     await insertAttempt(tx, attempt);
     return attempt;
   });
+}
+
+function attemptOf(caller: CallerRow, { attempt, worstCaseUsd }: AdmissionRequest): AdmittedAttempt {
+  return { ...attempt, key_hash: caller.keyHash, team_id: caller.teamId, user_id: caller.userId, key_alias: caller.keyAlias, reserved_usd: worstCaseUsd };
 }
 
 /** The key, if it may be used at all. Throws the 401s, and `team_not_found` for a key whose team was never made. */

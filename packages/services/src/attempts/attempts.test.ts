@@ -1,15 +1,20 @@
 import { randomUUID } from "node:crypto";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { decimalFromPicoUsd } from "@proliferate/shared/money";
+import fc from "fast-check";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type CallerRow, findCaller, updateKeyRow } from "../keys/db.ts";
 import { mintKey, requireKey, revokeKeys } from "../keys/keys.ts";
 import { hashKey } from "../keys/virtual-key.ts";
 import { NO_USAGE } from "../metering/usage.ts";
 import { findSpendLog } from "../spend-logs/db.ts";
 import type { AttemptOutcome } from "../spend-logs/spend-log.ts";
 import { insertTeam } from "../teams/db.ts";
-import { type AdmissionRequest, admitAttempt } from "./admit.ts";
+import { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
+import { checkBudgets } from "./budget.ts";
 import { resetDueBudgets } from "./budget-reset.ts";
+import { type AdmittedAttempt, insertAttemptIfFits } from "./db.ts";
 import { settleAttempt } from "./settle.ts";
 
 let database: TestDatabase;
@@ -20,9 +25,15 @@ afterAll(() => database.drop());
 
 const team = { teamAlias: null, budgetDuration: null, budgetResetAt: null, models: [], metadata: {}, tpmLimit: null, rpmLimit: null, blocked: false, createdBy: "admin" };
 
-function request(keyHash: string, costs: { minimumUsd?: string; worstCaseUsd?: string; model?: string } = {}): AdmissionRequest {
+interface Costs {
+  readonly minimumUsd?: string;
+  readonly worstCaseUsd?: string;
+  readonly model?: string;
+}
+
+function request(caller: CallerRow, costs: Costs = {}): AdmissionRequest {
   return {
-    keyHash,
+    caller,
     minimumUsd: costs.minimumUsd ?? "0.001",
     worstCaseUsd: costs.worstCaseUsd ?? "0.01",
     attempt: {
@@ -42,6 +53,11 @@ function request(keyHash: string, costs: { minimumUsd?: string; worstCaseUsd?: s
       started_at: new Date(),
     },
   };
+}
+
+/** As the proxy does: reads who calls, then admits. */
+async function admit(keyHash: string, costs: Costs = {}): Promise<AdmittedAttempt> {
+  return admitAttempt(database.db, request(requireUsable(await findCaller(database.db, keyHash)), costs));
 }
 
 function outcome(totalUsd: string, recovered = false): AttemptOutcome {
@@ -75,7 +91,7 @@ describe("admission", () => {
     const teamId = await newTeam("10");
     const { row } = await mintKey(database.db, { teamId, userId: "session-1", maxBudgetUsd: "1" });
 
-    const attempt = await admitAttempt(database.db, request(row.token));
+    const attempt = await admit(row.token);
 
     expect(await counter("key", row.token)).toEqual({ spend: "0", reserved: "0.01" });
     expect(await counter("team", teamId)).toEqual({ spend: "0", reserved: "0.01" });
@@ -91,22 +107,22 @@ describe("admission", () => {
   test("of a request whose worst case does not fit closes the budget with budget_reserved until it ends", async () => {
     const { row } = await mintKey(database.db, { maxBudgetUsd: "0.004" });
 
-    const first = await admitAttempt(database.db, request(row.token));
-    const second = await admitAttempt(database.db, request(row.token)).catch((error: unknown) => error);
+    const first = await admit(row.token);
+    const second = await admit(row.token).catch((error: unknown) => error);
 
     expect(await counter("key", row.token)).toEqual({ spend: "0", reserved: "0.01" });
     expect(second).toMatchObject({ code: "budget_reserved", retryAfterSeconds: 1 });
     await settleAttempt(database.db, first, outcome("0.001"));
-    await expect(admitAttempt(database.db, request(row.token))).resolves.toMatchObject({ key_hash: row.token });
+    await expect(admit(row.token)).resolves.toMatchObject({ key_hash: row.token });
   });
 
   test("answers budget_exceeded when the money is spent, and when the input alone cannot fit", async () => {
     const { row } = await mintKey(database.db, { maxBudgetUsd: "0.004" });
-    await expect(admitAttempt(database.db, request(row.token, { minimumUsd: "0.005" }))).rejects.toMatchObject({ code: "budget_exceeded" });
+    await expect(admit(row.token, { minimumUsd: "0.005" })).rejects.toMatchObject({ code: "budget_exceeded" });
 
-    await settleAttempt(database.db, await admitAttempt(database.db, request(row.token)), outcome("0.004"));
+    await settleAttempt(database.db, await admit(row.token), outcome("0.004"));
 
-    await expect(admitAttempt(database.db, request(row.token))).rejects.toMatchObject({ code: "budget_exceeded" });
+    await expect(admit(row.token)).rejects.toMatchObject({ code: "budget_exceeded" });
   });
 
   test("binds two keys of a team to the budget of the team", async () => {
@@ -114,9 +130,9 @@ describe("admission", () => {
     const one = await mintKey(database.db, { teamId });
     const other = await mintKey(database.db, { teamId });
 
-    await settleAttempt(database.db, await admitAttempt(database.db, request(one.row.token)), outcome("0.005"));
+    await settleAttempt(database.db, await admit(one.row.token), outcome("0.005"));
 
-    const refused = await admitAttempt(database.db, request(other.row.token)).catch((error: unknown) => error);
+    const refused = await admit(other.row.token).catch((error: unknown) => error);
     expect(refused).toMatchObject({ code: "budget_exceeded" });
     expect(String(refused)).not.toContain("0.005");
   });
@@ -128,7 +144,7 @@ describe("admission", () => {
 
     const results = await Promise.allSettled(
       Array.from({ length: 50 }, async (_, index) => {
-        const attempt = await admitAttempt(database.db, request(keys[index % 2]?.row.token ?? "", { worstCaseUsd: costUsd }));
+        const attempt = await admit(keys[index % 2]?.row.token ?? "", { worstCaseUsd: costUsd });
         await settleAttempt(database.db, attempt, outcome(costUsd));
       }),
     );
@@ -149,12 +165,12 @@ describe("admission", () => {
     const revoked = await mintKey(database.db, {});
     await revokeKeys(database.db, [revoked.key], []);
 
-    await expect(admitAttempt(database.db, request(hashKey("sk-unknown-key")))).rejects.toMatchObject({ code: "invalid_api_key" });
-    await expect(admitAttempt(database.db, request(revoked.row.token))).rejects.toMatchObject({ code: "invalid_api_key" });
-    await expect(admitAttempt(database.db, request(blocked.row.token))).rejects.toMatchObject({ code: "blocked_api_key" });
-    await expect(admitAttempt(database.db, request(expired.row.token))).rejects.toMatchObject({ code: "expired_api_key" });
-    await expect(admitAttempt(database.db, request(orphan.row.token))).rejects.toMatchObject({ code: "team_not_found" });
-    await expect(admitAttempt(database.db, request(limited.row.token))).rejects.toMatchObject({ code: "model_not_allowed" });
+    await expect(admit(hashKey("sk-unknown-key"))).rejects.toMatchObject({ code: "invalid_api_key" });
+    await expect(admit(revoked.row.token)).rejects.toMatchObject({ code: "invalid_api_key" });
+    await expect(admit(blocked.row.token)).rejects.toMatchObject({ code: "blocked_api_key" });
+    await expect(admit(expired.row.token)).rejects.toMatchObject({ code: "expired_api_key" });
+    await expect(admit(orphan.row.token)).rejects.toMatchObject({ code: "team_not_found" });
+    await expect(admit(limited.row.token)).rejects.toMatchObject({ code: "model_not_allowed" });
     const hashes = [revoked, blocked, expired, orphan, limited].map((minted) => minted.row.token);
     const left = await database.db.selectFrom("request_attempts").selectAll().where("key_hash", "in", hashes).execute();
     expect(left).toEqual([]);
@@ -164,8 +180,68 @@ describe("admission", () => {
     const { row } = await mintKey(database.db, { maxBudgetUsd: "2" });
     await sql`update "LiteLLM_VerificationToken" set spend = 2.5 where token = ${row.token}`.execute(database.db);
 
-    await expect(admitAttempt(database.db, request(row.token))).rejects.toMatchObject({ code: "budget_exceeded" });
+    await expect(admit(row.token)).rejects.toMatchObject({ code: "budget_exceeded" });
   });
+});
+
+/** Admits with what was read before `change`. */
+async function admitAfter(change: (keyHash: string, teamId: string) => Promise<unknown>): Promise<AdmittedAttempt> {
+  const teamId = await newTeam("10");
+  const { row } = await mintKey(database.db, { teamId, maxBudgetUsd: "1" });
+  await settleAttempt(database.db, await admit(row.token), outcome("0"));
+  const caller = requireUsable(await findCaller(database.db, row.token));
+  await change(row.token, teamId);
+  return admitAttempt(database.db, request(caller));
+}
+const changeKey = (fields: Parameters<typeof updateKeyRow>[3]) => async (keyHash: string) => updateKeyRow(database.db, keyHash, "admin", fields);
+
+describe("a caller that was read before something changed", () => {
+  test.each([
+    ["the key was blocked", changeKey({ blocked: true }), "blocked_api_key"],
+    ["the key expired", changeKey({ life: "-1 second" }), "expired_api_key"],
+    ["the key lost the model", changeKey({ models: ["gpt-4o"] }), "model_not_allowed"],
+    ["the key's budget was lowered", changeKey({ maxBudgetUsd: "0.0005" }), "budget_exceeded"],
+    ["the key was deleted", async (keyHash: string) => sql`delete from "LiteLLM_VerificationToken" where token = ${keyHash}`.execute(database.db), "invalid_api_key"],
+    ["the team was blocked", async (_: string, teamId: string) => sql`update "LiteLLM_TeamTable" set blocked = true where team_id = ${teamId}`.execute(database.db), "blocked_api_key"],
+    ["the team lost the model", async (_: string, teamId: string) => sql`update "LiteLLM_TeamTable" set models = '{gpt-4o}' where team_id = ${teamId}`.execute(database.db), "model_not_allowed"],
+    ["the team's budget was lowered", async (_: string, teamId: string) => sql`update "LiteLLM_TeamTable" set max_budget = 0.0005 where team_id = ${teamId}`.execute(database.db), "budget_exceeded"],
+    ["the team was deleted", async (_: string, teamId: string) => sql`delete from "LiteLLM_TeamTable" where team_id = ${teamId}`.execute(database.db), "team_not_found"],
+  ])("is judged by what is there now: %s", async (_, changeIt, code) => {
+    await expect(admitAfter(changeIt)).rejects.toMatchObject({ code });
+  });
+
+  test("is admitted where the change allows more", async () => {
+    await expect(admitAfter(changeKey({ models: ["claude-haiku-4-5"], maxBudgetUsd: "2" }))).resolves.toMatchObject({ reserved_usd: "0.01" });
+  });
+});
+
+test("the one statement admits exactly what the rule of budgets lets through", async () => {
+  const teamId = await newTeam("1");
+  const { row } = await mintKey(database.db, { teamId, maxBudgetUsd: "1" });
+  await admit(row.token);
+  const caller = requireUsable(await findCaller(database.db, row.token));
+  // Small numbers, so that amounts often meet exactly.
+  const amount = fc.bigInt(0n, 6n).map(decimalFromPicoUsd);
+  const budget = fc.record({ maxUsd: fc.option(amount, { nil: null }), spendUsd: amount, reservedUsd: amount });
+  await fc.assert(
+    fc.asyncProperty(budget, budget, amount, async (keyBudget, teamBudget, minimumUsd) => {
+      for (const [scope, id, { spendUsd, reservedUsd }] of [["key", row.token, keyBudget], ["team", teamId, teamBudget]] as const) {
+        await sql`update budget_counters set spend_usd = ${spendUsd}, reserved_usd = ${reservedUsd} where scope = ${scope} and scope_id = ${id}`.execute(database.db);
+      }
+      await sql`update "LiteLLM_VerificationToken" set max_budget = ${keyBudget.maxUsd}::float8 where token = ${row.token}`.execute(database.db);
+      await sql`update "LiteLLM_TeamTable" set max_budget = ${teamBudget.maxUsd}::float8 where team_id = ${teamId}`.execute(database.db);
+      const verdict = checkBudgets([{ scope: "key", ...keyBudget }, { scope: "team", ...teamBudget }], minimumUsd);
+
+      const attempt = { ...request(caller).attempt, key_hash: row.token, team_id: teamId, user_id: null, key_alias: null, reserved_usd: "0.000000000002" };
+      const admitted = await insertAttemptIfFits(database.db, attempt, caller, minimumUsd);
+
+      expect(admitted).toBe(verdict.kind === "fits");
+      const { rows } = await sql<{ reserved: string }>`
+        select trim_scale(reserved_usd - ${keyBudget.reservedUsd}::numeric)::text as reserved from budget_counters where scope = 'key' and scope_id = ${row.token}`.execute(database.db);
+      expect(rows[0]?.reserved).toBe(admitted ? attempt.reserved_usd : "0");
+    }),
+    { numRuns: 150 },
+  );
 });
 
 describe("a budget with a window", () => {
@@ -174,8 +250,8 @@ describe("a budget with a window", () => {
     const endedAt = new Date(Date.now() - 1_000);
     await insertTeam(database.db, { ...team, teamId, maxBudgetUsd: "0.01", budgetDuration: "1d", budgetResetAt: endedAt });
     const { row } = await mintKey(database.db, { teamId, maxBudgetUsd: "0.01", budgetDuration: "1h", budgetResetAt: endedAt });
-    await settleAttempt(database.db, await admitAttempt(database.db, request(row.token)), outcome("0.005"));
-    await admitAttempt(database.db, request(row.token));
+    await settleAttempt(database.db, await admit(row.token), outcome("0.005"));
+    await admit(row.token);
 
     const resets = await Promise.all([1, 2, 3].map(() => resetDueBudgets(database.db, new Date())));
 
@@ -190,7 +266,7 @@ describe("a budget with a window", () => {
 describe("settlement", () => {
   test("repeated, changes nothing", async () => {
     const { row } = await mintKey(database.db, {});
-    const attempt = await admitAttempt(database.db, request(row.token));
+    const attempt = await admit(row.token);
     await settleAttempt(database.db, attempt, outcome("0.002"));
 
     expect(await settleAttempt(database.db, attempt, outcome("0.002"))).toBe("repeated");
@@ -200,7 +276,7 @@ describe("settlement", () => {
 
   test("after another process settled it at an estimate, writes the difference once", async () => {
     const { row } = await mintKey(database.db, {});
-    const attempt = await admitAttempt(database.db, request(row.token));
+    const attempt = await admit(row.token);
     await settleAttempt(database.db, attempt, outcome("0.0035", true));
 
     expect(await settleAttempt(database.db, attempt, outcome("0.002"))).toBe("corrected");
@@ -212,7 +288,7 @@ describe("settlement", () => {
 
   test("of the same attempt by many at once writes one row", async () => {
     const { row } = await mintKey(database.db, {});
-    const attempt = await admitAttempt(database.db, request(row.token));
+    const attempt = await admit(row.token);
 
     const results = await Promise.all(Array.from({ length: 8 }, () => settleAttempt(database.db, attempt, outcome("0.001"))));
 
@@ -225,7 +301,7 @@ test("the first requests of many keys of a new team at once do not wait for each
   const teamId = await newTeam(null);
   const minted = await Promise.all(Array.from({ length: 6 }, () => mintKey(database.db, { teamId })));
 
-  const attempts = await Promise.all(Array.from({ length: 60 }, (_, index) => admitAttempt(database.db, request(minted[index % 6]?.row.token ?? ""))));
+  const attempts = await Promise.all(Array.from({ length: 60 }, (_, index) => admit(minted[index % 6]?.row.token ?? "")));
   await Promise.all(attempts.map((attempt) => settleAttempt(database.db, attempt, outcome("0.001"))));
 
   expect(await counter("team", teamId)).toEqual({ spend: "0.06", reserved: "0" });
@@ -234,7 +310,7 @@ test("the first requests of many keys of a new team at once do not wait for each
 test("keys that are revoked while their requests settle, and settlements, do not wait for each other in a circle", async () => {
   const teamId = await newTeam(null);
   const minted = await Promise.all(Array.from({ length: 20 }, () => mintKey(database.db, { teamId })));
-  const attempts = await Promise.all(minted.map(({ row }) => admitAttempt(database.db, request(row.token))));
+  const attempts = await Promise.all(minted.map(({ row }) => admit(row.token)));
 
   const results = await Promise.all([
     ...attempts.map((attempt) => settleAttempt(database.db, attempt, outcome("0.001"))),

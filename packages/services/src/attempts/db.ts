@@ -1,6 +1,7 @@
-import type { DatabaseClient, DatabaseExecutor, RequestAttemptTable } from "@proliferate/db";
+import { type DatabaseClient, type DatabaseExecutor, prepared, type RequestAttemptTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
+import type { CallerRow } from "../keys/db.ts";
 import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/db.ts";
 import type { BudgetScope } from "./budget.ts";
 import type { AttemptCheckpoint } from "./checkpoint.ts";
@@ -67,6 +68,46 @@ export async function insertAttempt(tx: DatabaseExecutor, attempt: AdmittedAttem
     .execute();
 }
 
+/**
+ * All of an admission in one atomic statement, for a caller that still is what was read of it: compares both budgets under the locks of
+ * their counters, as `checkBudgets` does, reserves, and records the attempt. False, and nothing changed, when the key or
+ * team may not be used any more, a counter is missing, or a budget does not fit; it does not say which.
+ */
+export async function insertAttemptIfFits(db: DatabaseExecutor, attempt: AdmittedAttempt, caller: CallerRow, minimumUsd: DecimalText): Promise<boolean> {
+  // In one order, whoever made the object: a prepared statement has one text.
+  const columns = (Object.keys(attempt) as (keyof AdmittedAttempt)[]).toSorted();
+  const { rows } = await sql<{ admitted: boolean }>`${prepared("insert_attempt_if_fits")}
+    with caller as (
+      select k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd
+        from "LiteLLM_VerificationToken" k
+        left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
+       where k.token = ${caller.keyHash} and nullif(k.team_id, '') is not distinct from ${caller.teamId}::text
+         and (${caller.teamId}::text is null or t.team_id is not null)
+         and not coalesce(k.blocked, false) and not coalesce(t.blocked, false)
+         and (k.expires is null or k.expires > clock_timestamp() at time zone 'utc')
+         and k.models = ${caller.models}::text[] and coalesce(t.models, '{}') = ${caller.teamModels}::text[]
+    ), locked as (
+      select c.scope, c.scope_id, case c.scope when 'key' then a.key_max_usd else a.team_max_usd end as max_usd, c.spend_usd + c.reserved_usd as taken_usd
+        from budget_counters c, caller a
+       where (c.scope = 'key' and c.scope_id = ${caller.keyHash}) or (c.scope = 'team' and c.scope_id = ${caller.teamId}::text)
+       order by c.scope, c.scope_id
+         for update of c
+    ), fitting as (
+      select from locked
+      having count(*) = ${caller.teamId === null ? 1 : 2}::integer
+        and bool_and(max_usd is null or (max_usd > taken_usd and ${minimumUsd}::numeric <= max_usd - taken_usd))
+    ), attempt as (
+      insert into request_attempts (${sql.join(columns.map((column) => sql.ref(column)))})
+      select ${sql.join(columns.map((column) => sql`${attempt[column]}`))} from fitting
+      returning reserved_usd
+    ), moved as (
+      update budget_counters c set reserved_usd = c.reserved_usd + a.reserved_usd
+        from locked l, attempt a where c.scope = l.scope and c.scope_id = l.scope_id
+    )
+    select count(*) > 0 as admitted from attempt`.execute(db);
+  return rows[0]?.admitted ?? false;
+}
+
 /** Keeps the usage seen so far; nothing happens when the attempt is settled already. */
 export async function checkpointAttempt(db: DatabaseExecutor, attemptId: string, checkpoint: AttemptCheckpoint): Promise<void> {
   await sql`
@@ -79,7 +120,7 @@ export async function checkpointAttempt(db: DatabaseExecutor, attemptId: string,
  * columns, reservation released. False, and nothing changed, when the attempt is gone: settled before, by anyone.
  */
 export async function replaceAttemptBySpendLog(db: DatabaseExecutor, attemptId: string, row: SpendLogRow): Promise<boolean> {
-  const { rows } = await sql<{ settled: boolean }>`
+  const { rows } = await sql<{ settled: boolean }>`${prepared("replace_attempt_by_spend_log")}
     with attempt as (
       delete from request_attempts where attempt_id = ${attemptId} returning key_hash, team_id, reserved_usd
     ), locked as (

@@ -1,4 +1,4 @@
-import type { DatabaseExecutor, VerificationTokenTable } from "@proliferate/db";
+import { type DatabaseExecutor, prepared, type VerificationTokenTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
 
@@ -36,7 +36,7 @@ export interface CallerRow {
 
 /** The key that a request shows, by its hash; undefined when there is none. No cache: what was revoked is gone at once. */
 export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise<CallerRow | undefined> {
-  const { rows } = await sql<CallerRow>`
+  const { rows } = await sql<CallerRow>`${prepared("find_caller")}
     select k.token as "keyHash", k.key_name as "keyName", k.key_alias as "keyAlias", k.user_id as "userId",
            nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
            coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",

@@ -13,7 +13,8 @@ export type StoredSpendLog = Selectable<SpendLogTable>;
  * that it is written exactly if what it stands for happened in the same statement.
  */
 export function insertSpendLogFrom(row: SpendLogRow, source: string): RawBuilder<unknown> {
-  const columns = Object.keys(row) as (keyof SpendLogRow)[];
+  // In one order, whoever made the row: statements with it are prepared.
+  const columns = (Object.keys(row) as (keyof SpendLogRow)[]).toSorted();
   const values = columns.map((column) => sql`${row[column]}`);
   return sql`insert into "LiteLLM_SpendLogs" (${sql.join(columns.map((column) => sql.ref(column)))}) select ${sql.join(values)} from ${sql.ref(source)}`;
 }

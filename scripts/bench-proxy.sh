@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Measures the LLM proxy against two references in the same run; see `./scripts/bench-proxy.sh --help`.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/toolchain.sh"
+prepare_toolchain
+exec node scripts/bench/proxy/main.ts "$@"

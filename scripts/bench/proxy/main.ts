@@ -1,0 +1,170 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { type DatabaseClient, migrate, openDatabase } from "@proliferate/db";
+import { startEmbeddedPostgres } from "@proliferate/db/embedded";
+import { sql } from "kysely";
+import { manage, mintKey, type ProxyProcess, startProxyProcess } from "../../../apps/llm-proxy/test/proxy-process.ts";
+import { makeTemporaryFolder } from "../../temporary-folder.ts";
+import { cpuSeconds, cpuSecondsOfFamily } from "../cpu-time.ts";
+import { describeMachine, median, whole, writeSection } from "../figures.ts";
+import { type LoadResult, putUnderLoad, type Target } from "./load.ts";
+import { CASES, type CaseFigures, describeFigures, type ProxyFigures } from "./report.ts";
+
+const HELP = `Measures the LLM proxy against two references in the same run: the provider's stand-in asked directly, and a proxy in Node
+that only passes bytes on. Interleaved rounds, medians; load generator, proxy, provider and PostgreSQL share this machine.
+
+  ./scripts/bench-proxy.sh                        about a minute
+  ./scripts/bench-proxy.sh --requests 3000 --rounds 3
+  ./scripts/bench-proxy.sh --json                 figures as one line of JSON
+  ./scripts/bench-proxy.sh --write                replaces the section in docs/benchmarks.md
+`;
+const ORGS = 32;
+
+interface Options {
+  readonly requests: number;
+  readonly rounds: number;
+  readonly say: (line: string) => void;
+}
+
+async function startChild(file: string, ...options: string[]): Promise<[ChildProcess, string]> {
+  const child = fork(fileURLToPath(new URL(file, import.meta.url)), options, { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+  const [{ port }] = (await once(child, "message")) as [{ port: number }];
+  return [child, `http://127.0.0.1:${port}`];
+}
+
+/** A key in each of `ORGS` teams, all with budgets, as sessions have them. */
+async function mintKeys(proxy: ProxyProcess): Promise<string[]> {
+  const keys: string[] = [];
+  for (let index = 0; index < ORGS; index += 1) {
+    const team = `org_${index}`;
+    await manage(proxy, "/team/new", { team_id: team, max_budget: 1_000_000 });
+    keys.push((await mintKey(proxy, { team_id: team, user_id: `session_${index}`, max_budget: 1_000_000, duration: "1h" })).key);
+  }
+  return keys;
+}
+
+async function residentMb(pid: number | undefined): Promise<number | undefined> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(status) ?? [];
+  return kilobytes === undefined ? undefined : Math.round(Number(kilobytes) / 1_024);
+}
+
+/** The parent of the server process that serves us. */
+async function readPostmasterPid(db: DatabaseClient): Promise<number | undefined> {
+  const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(db);
+  const stat = await readFile(`/proc/${rows[0]?.pid}/stat`, "utf8").catch(() => "");
+  return stat === "" ? undefined : Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+}
+
+const middle = (results: readonly LoadResult[]): LoadResult => ({
+  requestsPerSecond: median(results.map((result) => result.requestsPerSecond)),
+  medianMs: median(results.map((result) => result.medianMs)),
+  p99Ms: median(results.map((result) => result.p99Ms)),
+  firstByteMs: median(results.map((result) => result.firstByteMs)),
+});
+
+interface Targets {
+  readonly direct: Target;
+  readonly relay: Target;
+  readonly proxy: Target;
+}
+
+/** What the proxy and its database have computed so far, in seconds. */
+type ReadCpu = () => Promise<{ readonly proxy: number; readonly database: number }>;
+
+async function measureCase(benchCase: (typeof CASES)[number], targets: Targets, readCpu: ReadCpu, { requests, rounds }: Options): Promise<CaseFigures> {
+  const { name, isStreamed, connections, isOneOrg } = benchCase;
+  const load = { requests: connections === 1 ? Math.ceil(requests / 5) : requests, connections, isStreamed };
+  const proxy = isOneOrg ? { ...targets.proxy, keys: targets.proxy.keys.slice(0, 1) } : targets.proxy;
+  const results = { direct: [] as LoadResult[], relay: [] as LoadResult[], proxy: [] as LoadResult[] };
+  const cpuMs = { proxy: [] as number[], database: [] as number[] };
+  // The first round of each warms up.
+  for (let round = 0; round <= rounds; round += 1) {
+    const direct = await putUnderLoad(targets.direct, load);
+    const relay = await putUnderLoad(targets.relay, load);
+    const before = await readCpu();
+    const result = await putUnderLoad(proxy, load);
+    const after = await readCpu();
+    if (round === 0) continue;
+    results.direct.push(direct);
+    results.relay.push(relay);
+    results.proxy.push(result);
+    for (const part of ["proxy", "database"] as const) cpuMs[part].push(((after[part] - before[part]) * 1_000) / load.requests);
+  }
+  return {
+    name,
+    direct: middle(results.direct),
+    relay: middle(results.relay),
+    proxy: middle(results.proxy),
+    proxyCpuMs: median(cpuMs.proxy),
+    databaseCpuMs: median(cpuMs.database),
+  };
+}
+
+async function measure(options: Options): Promise<ProxyFigures> {
+  const postgres = await startEmbeddedPostgres({ dataFolder: join(await makeTemporaryFolder("bench-proxy"), "postgres") });
+  const { connectionString } = postgres;
+  await migrate({ connectionString });
+  const [provider, providerUrl] = await startChild("provider-process.ts");
+  const [relay, relayUrl] = await startChild("relay-process.ts", new URL(providerUrl).port);
+  const proxy = await startProxyProcess({ connectionString, providerUrl });
+  const db = openDatabase({ connectionString });
+  try {
+    const keys = await mintKeys(proxy);
+    const anyKey = ["sk-any"];
+    const targets = { direct: { url: providerUrl, keys: anyKey }, relay: { url: relayUrl, keys: anyKey }, proxy: { url: proxy.url, keys } };
+    const postmaster = await readPostmasterPid(db);
+    const readCpu: ReadCpu = async () => ({ proxy: await cpuSeconds(proxy.child.pid), database: await cpuSecondsOfFamily(postmaster) });
+    const cases: CaseFigures[] = [];
+    for (const benchCase of CASES) {
+      const figures = await measureCase(benchCase, targets, readCpu, options);
+      options.say(`${figures.name}: direct ${whole(figures.direct.requestsPerSecond)}, relay ${whole(figures.relay.requestsPerSecond)}, proxy ${whole(figures.proxy.requestsPerSecond)} requests/s; CPU ${figures.proxyCpuMs.toFixed(2)} + ${figures.databaseCpuMs.toFixed(2)} ms`);
+      cases.push(figures);
+    }
+    const left = await db.selectFrom("request_attempts").select("attempt_id").execute();
+    if (left.length > 0) throw new Error(`${left.length} requests are not settled`);
+    return { machine: describeMachine(), date: new Date().toISOString().slice(0, 10), ...options, orgs: ORGS, cases, proxyMemoryMb: await residentMb(proxy.child.pid) };
+  } finally {
+    await db.destroy();
+    await proxy.stop();
+    for (const child of [provider, relay]) child.kill("SIGTERM");
+    await postgres.stop();
+  }
+}
+
+const count = (text: string, name: string): number => {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new TypeError(`--${name} must be a whole number from 1 to 999999, not "${text}"`);
+  return Number(text);
+};
+
+async function main(): Promise<number> {
+  let values;
+  let options;
+  try {
+    ({ values } = parseArgs({
+      options: {
+        requests: { type: "string", default: "2000" },
+        rounds: { type: "string", default: "3" },
+        json: { type: "boolean", default: false },
+        write: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    }));
+    options = { requests: count(values.requests, "requests"), rounds: count(values.rounds, "rounds") };
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${HELP}`);
+    return 2;
+  }
+  if (values.help) return console.log(HELP), 0;
+  const { json } = values;
+  const figures = await measure({ ...options, say: (line) => (json ? console.error(line) : console.log(line)) });
+  console.log(json ? JSON.stringify(figures) : `\n${describeFigures(figures)}`);
+  if (values.write) await writeSection("proxy", `## LLM proxy\n\n\`./scripts/bench-proxy.sh --write\`\n\n${describeFigures(figures)}`);
+  return 0;
+}
+
+process.exitCode = await main();
