@@ -56,6 +56,9 @@ export interface KeyReservationTable {
   applied_blocked: Generated<boolean>;
   created_at: Instant;
   released_at: Instant | null;
+  telling_usd: Amount | null;
+  telling_until: Instant | null;
+  telling_token: Generated<number>;
 }
 
 export interface TopUpPolicyTable {

@@ -3,8 +3,8 @@ import type { DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { sql } from "kysely";
 
-/** What a key may still spend, on `r`: the larger of decided and applied, minus what the ledger has. */
-const RESERVED = sql`greatest(greatest(r.budget_usd, r.applied_usd) - r.spent_usd, 0)`;
+/** What a key may still spend, on `r`: the largest of decided, applied and just being told, minus what the ledger has. */
+const RESERVED = sql`greatest(greatest(r.budget_usd, r.applied_usd, r.telling_usd) - r.spent_usd, 0)`;
 
 /** What the org can afford, on `g` and `a`; null while balance or rate are unknown. */
 const AFFORDABLE = sql`trunc(greatest(a.balance_credits + case when g.state = 'grace' then g.overdraft_credits else 0 end, 0) / g.credits_per_spend_usd, 6)`;
@@ -77,7 +77,7 @@ export async function releaseReservations(
     : sql`0`;
   await sql`
     update key_reservations r
-    set released_at = billing_now(), applied_usd = 0, limit_usd = 0,
+    set released_at = billing_now(), applied_usd = 0, limit_usd = 0, telling_usd = null, telling_until = null,
       budget_usd = r.spent_usd + least(${RESERVED}, ${unbilled}
         + coalesce((select sum(t.reserved_usd) from request_attempts t where t.key_hash = r.key_hash), 0))
     where r.session_id = ${sessionId} and r.released_at is null
@@ -107,7 +107,7 @@ export async function reapReservations(db: DatabaseExecutor, options: { readonly
       from gateway_sessions s
       where r.key_hash is null and s.session_id = r.session_id and s.key_generation = r.key_generation and s.state = 'active'
     ), over as (
-      update key_reservations r set released_at = billing_now(), applied_usd = 0, limit_usd = 0
+      update key_reservations r set released_at = billing_now(), applied_usd = 0, limit_usd = 0, telling_usd = null, telling_until = null
       where r.released_at is null and (
         (r.key_hash is null and r.created_at < billing_now() - ${options.mintTimeoutMs} * interval '1 millisecond'
           and not exists (select 1 from gateway_sessions s where s.session_id = r.session_id and s.key_generation = r.key_generation and s.state = 'active'))
@@ -165,7 +165,7 @@ export async function decideBudgets(tx: DatabaseExecutor, orgId: string): Promis
       and (r.budget_usd <> d.budget_usd or r.blocked <> d.is_blocked)`.execute(tx);
 }
 
-export interface UnappliedKey {
+export interface ClaimedKey {
   readonly session_id: string;
   readonly key_generation: number;
   readonly key_hash: string;
@@ -173,24 +173,54 @@ export interface UnappliedKey {
   readonly blocked: boolean;
   readonly budget_differs: boolean;
   readonly blocked_differs: boolean;
+  readonly telling_token: number;
 }
 
-/** Keys of an org of which the proxy was not told what was decided. Blocks and cuts first. */
-export async function listUnappliedKeys(db: DatabaseExecutor, orgId: string): Promise<readonly UnappliedKey[]> {
-  const result = await sql<UnappliedKey>`
-    select session_id, key_generation, key_hash, trim_scale(budget_usd) as budget_usd, blocked,
-      budget_usd <> applied_usd as budget_differs, blocked <> applied_blocked as blocked_differs
-    from key_reservations
-    where org_id = ${orgId} and released_at is null and key_hash is not null and (budget_usd <> applied_usd or blocked <> applied_blocked)
-    order by not blocked, budget_usd - applied_usd, session_id, key_generation`.execute(db);
-  return result.rows;
+/**
+ * Claims the next key of an org of which the proxy does not know what was decided, or may not know it, for `leaseMs`: until
+ * then nobody else tells it anything, and what is told counts as in force. Blocks and cuts first; keys of `exceptKeyHashes`
+ * are left out. Undefined when there is none.
+ */
+export async function claimUntoldKey(db: DatabaseExecutor, orgId: string, options: { readonly leaseMs: number; readonly exceptKeyHashes: readonly string[] }): Promise<ClaimedKey | undefined> {
+  const result = await sql<ClaimedKey>`
+    with next as (
+      select r.session_id, r.key_generation, r.telling_usd is not null as is_unsure from key_reservations r
+      where r.org_id = ${orgId} and r.released_at is null and r.key_hash <> all(${options.exceptKeyHashes as string[]}::text[])
+        and (r.budget_usd <> r.applied_usd or r.blocked <> r.applied_blocked or r.telling_usd is not null)
+        and (r.telling_until is null or r.telling_until <= billing_now())
+      order by not r.blocked, r.budget_usd - r.applied_usd, r.session_id, r.key_generation
+      limit 1
+      for update skip locked
+    )
+    update key_reservations r
+    set telling_usd = greatest(r.budget_usd, r.telling_usd), telling_until = billing_now() + ${options.leaseMs} * interval '1 millisecond', telling_token = r.telling_token + 1
+    from next n
+    where r.session_id = n.session_id and r.key_generation = n.key_generation
+    returning r.session_id, r.key_generation, r.key_hash, trim_scale(r.budget_usd) as budget_usd, r.blocked, r.telling_token,
+      r.budget_usd <> r.applied_usd or n.is_unsure as budget_differs, r.blocked <> r.applied_blocked or n.is_unsure as blocked_differs`.execute(db);
+  return result.rows[0];
 }
 
-/** Notes what the proxy was told. */
-export async function writeApplied(db: DatabaseExecutor, key: Pick<UnappliedKey, "session_id" | "key_generation" | "budget_usd" | "blocked">): Promise<void> {
+/**
+ * Notes what the proxy was told, and gives the claim back. If the claim was lost meanwhile, nobody knows who told the proxy
+ * last: the key counts as untold, at the larger figure, and whoever holds the claim now learns the same.
+ */
+export async function writeTold(db: DatabaseExecutor, key: ClaimedKey): Promise<void> {
   await sql`
-    update key_reservations set applied_usd = ${key.budget_usd}::numeric, applied_blocked = ${key.blocked}
-    where session_id = ${key.session_id} and key_generation = ${key.key_generation} and released_at is null`.execute(db);
+    update key_reservations r
+    set applied_usd = case when r.telling_token = ${key.telling_token} then ${key.budget_usd}::numeric else r.applied_usd end,
+      applied_blocked = case when r.telling_token = ${key.telling_token} then ${key.blocked}::boolean else r.applied_blocked end,
+      telling_usd = case when r.telling_token = ${key.telling_token} then null else greatest(r.telling_usd, ${key.budget_usd}::numeric) end,
+      telling_until = case when r.telling_token = ${key.telling_token} then null else r.telling_until end,
+      telling_token = case when r.telling_token = ${key.telling_token} then r.telling_token else r.telling_token + 1 end
+    where r.session_id = ${key.session_id} and r.key_generation = ${key.key_generation} and r.released_at is null`.execute(db);
+}
+
+/** Gives a claim back whose end is not known: the key stays untold, at the larger figure, and is due at once. */
+export async function releaseTelling(db: DatabaseExecutor, key: ClaimedKey): Promise<void> {
+  await sql`
+    update key_reservations r set telling_until = null
+    where r.session_id = ${key.session_id} and r.key_generation = ${key.key_generation} and r.telling_token = ${key.telling_token}`.execute(db);
 }
 
 export interface OrgReservations {

@@ -4,7 +4,7 @@ import { writeRates } from "../balance/db.ts";
 import type { RateCard } from "../billing/credits.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "../sessions/db.ts";
-import { decideBudgets, listOrgsWithKeys, listUnappliedKeys, reapReservations, releaseReservations, type UnappliedKey, updateSpent, writeApplied } from "./db.ts";
+import { type ClaimedKey, claimUntoldKey, decideBudgets, listOrgsWithKeys, reapReservations, releaseReservations, releaseTelling, updateSpent, writeTold } from "./db.ts";
 import type { KeyControl } from "./key-control.ts";
 
 export interface RefreshOptions {
@@ -17,8 +17,10 @@ export interface RefreshOptions {
   readonly holdMs?: number;
   /** Told of each key that could not be changed; the next tick tries again. */
   readonly onProblem?: (problem: { readonly orgId: string; readonly sessionId: string; readonly code: string; readonly message: string }) => void;
-  /** Between deciding and telling the proxy; a test throws here to be a crash. */
-  readonly onStep?: (step: "decided" | "told") => void;
+  /** For how long a worker has a key to itself while it tells the proxy; more than twice what its calls may take. Default 2 min. */
+  readonly tellLeaseMs?: number;
+  /** Between deciding and telling the proxy; a test throws here to be a crash, or waits to be a process that stands still. */
+  readonly onStep?: (step: "decided" | "claimed" | "told") => void | Promise<void>;
 }
 
 export interface RefreshResult {
@@ -27,10 +29,13 @@ export interface RefreshResult {
   readonly failed: number;
 }
 
+/** A client's two calls take 30 s at most; a claim that is half over may be somebody else's before they end. */
+const TELL_LEASE_MS = 120_000;
+
 /**
  * Brings the budgets of all live keys to what their orgs can afford now, blocks keys of orgs that may not go on and unblocks
  * those that may again. Decides in the database first, tells the proxy afterwards (README.md), so it may be repeated, run
- * twice at once, and die anywhere. No transaction is held while the proxy is called.
+ * twice at once, stand still and die anywhere. No transaction is held while the proxy is called.
  */
 export async function refreshKeyBudgets(db: DatabaseClient, options: RefreshOptions): Promise<RefreshResult> {
   await writeRates(db, null, options.rate);
@@ -43,30 +48,46 @@ export async function refreshKeyBudgets(db: DatabaseClient, options: RefreshOpti
       await updateSpent(tx, orgId);
       await decideBudgets(tx, orgId);
     });
-    options.onStep?.("decided");
-    for (const key of await listUnappliedKeys(db, orgId)) {
-      const problem = await tellProxy(db, key, options);
-      if (problem === undefined) changed += 1;
-      else {
-        failed += 1;
-        options.onProblem?.({ orgId, sessionId: key.session_id, ...problem });
-      }
-    }
+    await options.onStep?.("decided");
+    const told = await tellOrgsKeys(db, orgId, options);
+    changed += told.changed;
+    failed += told.failed;
   }
   return { changed, failed };
 }
 
+async function tellOrgsKeys(db: DatabaseClient, orgId: string, options: RefreshOptions): Promise<RefreshResult> {
+  const leaseMs = options.tellLeaseMs ?? TELL_LEASE_MS;
+  const tried: string[] = [];
+  let failed = 0;
+  for (;;) {
+    const claimedAt = performance.now();
+    const key = await claimUntoldKey(db, orgId, { leaseMs, exceptKeyHashes: tried });
+    if (key === undefined) return { changed: tried.length - failed, failed };
+    tried.push(key.key_hash);
+    await options.onStep?.("claimed");
+    // This process stood still: the key may be somebody else's by now, and what it knows of it is old.
+    const problem = performance.now() - claimedAt > leaseMs / 2 ? LATE : await tellProxy(db, key, options);
+    if (problem === undefined) continue;
+    failed += 1;
+    await releaseTelling(db, key);
+    options.onProblem?.({ orgId, sessionId: key.session_id, ...problem });
+  }
+}
+
+const LATE = { code: "too_late", message: "This worker stood still before it could tell the LLM proxy; the key is told again." } as const;
+
 /** Undefined when the proxy knows now; what went wrong otherwise. */
-async function tellProxy(db: DatabaseClient, key: UnappliedKey, options: RefreshOptions): Promise<{ readonly code: string; readonly message: string } | undefined> {
+async function tellProxy(db: DatabaseClient, key: ClaimedKey, options: RefreshOptions): Promise<{ readonly code: string; readonly message: string } | undefined> {
   try {
     const answers = [
       key.blocked_differs ? await options.keys.setBlocked(key.key_hash, key.blocked) : "done",
       key.budget_differs ? await options.keys.setBudget(key.key_hash, key.budget_usd) : "done",
     ];
-    options.onStep?.("told");
+    await options.onStep?.("told");
     // Revoked or expired behind our back; with it, the session's older ones.
     if (answers.includes("gone")) await releaseReservations(db, key.session_id, { belowGeneration: key.key_generation + 1, hasSpendLogs: await hasSpendLogs(db) });
-    else await writeApplied(db, key);
+    else await writeTold(db, key);
     return undefined;
   } catch (error) {
     if (isAppError(error)) return { code: error.code, message: error.message };
