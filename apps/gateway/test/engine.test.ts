@@ -1,46 +1,23 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
-import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { compareDecimals, multiplyDecimals } from "@proliferate/shared/money";
-import { startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Engine, startEngine } from "./engine.ts";
 import { serveGateway, type TestGateway } from "./test-gateway.ts";
 
 /** The gateway before our own engine: a process of its own, on the same database, as in the development stack. */
 
-const MASTER_KEY = "sk-master-of-the-gateway-tests";
-const PROVIDER_KEY = "sk-provider-key-of-the-tests";
-
-let database: TestDatabase;
-let provider: Awaited<ReturnType<typeof startProviderStandIn>>;
-let engine: ChildProcess;
+let engine: Engine;
+let database: Engine["database"];
+let provider: Engine["provider"];
 let gateway: Pick<TestGateway, "call" | "stop">;
 beforeAll(async () => {
-  database = await createTestDatabase();
-  provider = await startProviderStandIn({ apiKey: PROVIDER_KEY });
-  engine = fork(new URL("../../llm-proxy/src/main.ts", import.meta.url), [], {
-    stdio: ["ignore", "ignore", "ignore", "ipc"],
-    env: {
-      DATABASE_URL: database.connectionString,
-      LITELLM_MASTER_KEY: MASTER_KEY,
-      LLM_PROXY_PORT: "0",
-      LLM_PROXY_ADMIN_PORT: "0",
-      ANTHROPIC_API_KEY: PROVIDER_KEY,
-      ANTHROPIC_API_BASE: provider.url,
-    },
-  });
-  const [{ ports }] = (await once(engine, "message")) as [{ ports: Record<string, number> }];
-  const url = `http://127.0.0.1:${ports["dataPlane"]}`;
-  gateway = await serveGateway(database.db, { url, adminUrl: `http://127.0.0.1:${ports["management"]}`, baseUrl: `${url}/v1`, masterKey: MASTER_KEY });
+  engine = await startEngine();
+  ({ database, provider } = engine);
+  gateway = await serveGateway(database.db, engine.settings);
 });
 afterAll(async () => {
   await gateway.stop();
-  const exited = once(engine, "exit");
-  engine.kill("SIGTERM");
-  await exited;
-  await provider.stop();
-  await database.drop();
+  await engine.stop();
 });
 
 const ask = (environment: Readonly<Record<string, string>>): Promise<Response> =>

@@ -8,9 +8,9 @@ import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { ScriptedSink } from "@proliferate/services/billing/test-sink";
 import { agentAuthorization, createLocalSandboxProvider, type LocalSandboxProvider } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
-import { afterAll, afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { GatewayProcess } from "./gateway-process.ts";
-import { STAND_IN_AGENT, sandboxFolders } from "./sandbox-gateway.ts";
+import { leftBehind, STAND_IN_AGENT, sandboxFolders } from "./sandbox-gateway.ts";
 
 type Outcome = "ended" | "ready" | "paused";
 type Action = "launch" | "end" | "pause" | "resume" | "extend";
@@ -52,17 +52,13 @@ beforeEach(async () => {
   rootFolder = await mkdtemp(join(tmpdir(), "gateway-kill-"));
   provider = createLocalSandboxProvider({ rootFolder, detached: true });
 });
-const stopAll = async (): Promise<void> => {
-  for (const gateway of gateways.splice(0)) await gateway.kill();
-};
 afterEach(async () => {
-  await stopAll();
+  for (const gateway of gateways.splice(0)) await gateway.kill();
   for (const { id } of await provider.list()) await provider.terminate(id);
   await proxy.stop();
   await database.drop();
   await rm(rootFolder, { recursive: true, force: true });
 });
-afterAll(stopAll);
 
 async function start(holds: Readonly<Record<string, string>> = {}): Promise<GatewayProcess> {
   const variables = {
@@ -139,7 +135,7 @@ test("a gateway killed at any step of a launch, a pause, a resume, an extension 
 
   const ready = idsOf(({ outcome }) => outcome === "ready");
   expect(await states()).toEqual(Object.fromEntries(scenarios.map(({ sessionId, outcome }) => [sessionId, outcome])));
-  expect([await sandboxFolders(rootFolder), (await readdir(join(rootFolder, "ports"))).length, keysBySession()]).toEqual([ready, ready.length, ready]);
+  expect([(await sandboxFolders(rootFolder)).toSorted(), (await readdir(join(rootFolder, "ports"))).length, keysBySession()]).toEqual([ready, ready.length, ready]);
   for (const sessionId of ready.filter((id) => !id.startsWith("launch") && !id.startsWith("resume"))) {
     const { body } = await gateway.call("GET", `/v1/sessions/${sessionId}`);
     const answer = await fetch(`${body.sandbox.url}/global/health`, { headers: { authorization: agentAuthorization(passwords.get(sessionId) ?? ""), connection: "close" } });
@@ -149,7 +145,7 @@ test("a gateway killed at any step of a launch, a pause, a resume, an extension 
   const again = await Promise.all([gateway.call("POST", "/v1/sessions/pause-snapshotted/resume?wait=true", {}), gateway.call("POST", "/v1/sessions/extend-key_extended/extend", { max_budget_usd: "2" })]);
   const ended = await Promise.all(scenarios.map(({ sessionId }) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   expect([...again, ...ended].map(({ status }) => status)).toEqual([201, 200, ...scenarios.map(() => 200)]);
-  expect([await sandboxFolders(rootFolder), await readdir(join(rootFolder, "ports")), await readdir(join(rootFolder, "snapshots")), proxy.keys.size]).toEqual([[], [], [], 0]);
+  expect([await leftBehind(rootFolder), proxy.keys.size]).toEqual([[], 0]);
 
   await insertSpendRows(database.db, scenarios.map(({ sessionId }) => ({ requestId: `request_${sessionId}`, orgId: `org_${sessionId}`, sessionId, spendUsd: "0.01" })));
   await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
@@ -157,3 +153,32 @@ test("a gateway killed at any step of a launch, a pause, a resume, an extension 
   const batches = await database.db.selectFrom("settlement_batches").select(["org_id", "spend_usd", "state"]).execute();
   expect(batches.map(({ org_id: orgId, spend_usd: spendUsd, state }) => `${orgId} ${Number(spendUsd)} ${state}`).sort()).toEqual(idsOf(() => true).map((sessionId) => `org_${sessionId} 0.01 delivered`));
 });
+
+test("gateways killed at any moment while ten sessions start at once leave nothing that is neither ready nor gone", { timeout: 120_000 }, async () => {
+  const sessionIds: string[] = [];
+  for (const round of ["a", "b"]) {
+    const gateway = await start();
+    const eventsBefore = await countEvents();
+    const begun = Array.from({ length: 10 }, (_, index) => `${round}${index}`);
+    sessionIds.push(...begun);
+    const broken = Promise.allSettled(begun.map((sessionId) => launch(gateway, sessionId)));
+    // Six events each: the moment differs in each run, also within a step.
+    const fatalEvent = eventsBefore + 5 + Math.floor(Math.random() * 50);
+    await until(async () => (await countEvents()) >= fatalEvent);
+    await gateway.kill();
+    await broken;
+  }
+  const [gateway] = await Promise.all([start(), start()]);
+  await until(async () => Object.values(await states()).every((state) => ["ended", "ready"].includes(state)));
+  const ready = Object.entries(await states()).filter(([, state]) => state === "ready").map(([sessionId]) => sessionId).sort();
+  await until(async () => (await sandboxFolders(rootFolder)).length <= ready.length);
+
+  expect([(await sandboxFolders(rootFolder)).toSorted(), (await readdir(join(rootFolder, "ports"))).length, keysBySession()]).toEqual([ready, ready.length, ready]);
+  const ended = await Promise.all(ready.map((sessionId) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
+  expect(ended.map(({ status }) => status)).toEqual(ready.map(() => 200));
+  expect([await leftBehind(rootFolder), proxy.keys.size]).toEqual([[], 0]);
+});
+
+async function countEvents(): Promise<number> {
+  return (await database.db.selectFrom("session_events").select("event_id").execute()).length;
+}
