@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import type { Action } from "./command-context.ts";
+import type { Action, OperatorOptions } from "./command-context.ts";
 import { audit, type AuditCommandOptions } from "./commands/audit.ts";
 import { clearOneAlert } from "./commands/clear-alert.ts";
 import { explain } from "./commands/explain.ts";
@@ -8,6 +8,7 @@ import { type RateCardAddOptions, rateCardAdd, rateCardList } from "./commands/r
 import { reconcile, type ReconcileCommandOptions } from "./commands/reconcile.ts";
 import { dismissOne, redriveOne } from "./commands/redrive.ts";
 import { status } from "./commands/status.ts";
+import { registerOperatorCommands } from "./operator-commands.ts";
 
 const JSON_OPTION = ["--json", "print JSON instead of text"] as const;
 const STACK_OPTION = ["--stack <port>", "the development stack whose data plane has this port"] as const;
@@ -27,10 +28,15 @@ export function registerBillingCommands(program: Command, run: (command: Command
 
   add("redrive <id>", "send a parked or dead batch again after its cause was corrected, or bill a spend row in review")
     .option("--org <id>", "of a review: the organization that pays for the row")
-    .action((id: string, options: { org?: string }, command: Command) => run(command, redriveOne(id, options)));
+    .option("--create", "of a review: also where billing does not know the organization yet")
+    .option("--by <name>", "who acts; without it OPERATOR_NAME, else your account")
+    .option("--reason <text>", "why, for the record")
+    .action((id: string, options: OperatorOptions & { org?: string; create?: boolean }, command: Command) => run(command, redriveOne(id, options)));
 
   add("dismiss <review>", "close a review without billing it: somebody looked, and there is nothing to bill")
-    .action((id: string, _options: object, command: Command) => run(command, dismissOne(id)));
+    .option("--by <name>", "who acts; without it OPERATOR_NAME, else your account")
+    .option("--reason <text>", "why, for the record")
+    .action((id: string, options: OperatorOptions, command: Command) => run(command, dismissOne(id, options)));
 
   add("clear-alert <key>", "close an alert that status tells, after its cause was looked at; it is raised again if it happens again")
     .action((key: string, _options: object, command: Command) => run(command, clearOneAlert(key)));
@@ -65,4 +71,5 @@ export function registerBillingCommands(program: Command, run: (command: Command
   add("list", "the defaults first, then each organization's own", rateCard)
     .option("--org <id>", "its own cards and the defaults")
     .action((options: { org?: string }, command: Command) => run(command, rateCardList(options)));
+  registerOperatorCommands(billing, add, run);
 }

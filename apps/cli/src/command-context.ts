@@ -1,7 +1,10 @@
+import { userInfo } from "node:os";
 import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
 import { type DatabaseClient, openDatabase } from "@proliferate/db";
+import type { Operator } from "@proliferate/services/operator/operator";
 import type { EnvironmentSource } from "@proliferate/shared/env";
+import { AppError } from "@proliferate/shared/errors";
 import type { SessionAction } from "./commands/session.ts";
 import { findDevelopmentStack } from "./development-stack.ts";
 import { type CliConfig, parseCliConfig } from "./env.ts";
@@ -17,12 +20,20 @@ export interface GlobalOptions {
   readonly stack?: string;
 }
 
+/** Options of commands that change something by hand. */
+export interface OperatorOptions {
+  readonly by?: string;
+  readonly reason?: string;
+}
+
 /** What a command works with. */
 export interface CommandContext {
   readonly db: DatabaseClient;
   readonly json: boolean;
   /** The process's variables, completed with the development stack's where it named no database. */
   readonly environment: EnvironmentSource;
+  /** Who acts, by `--by`, else OPERATOR_NAME, else the account. Throws `invalid_request` where nobody is named. */
+  operator(options: OperatorOptions): Operator;
   /** Writes to standard output and waits until it took it. */
   write(text: string): Promise<void>;
 }
@@ -36,9 +47,24 @@ export async function withContext(environment: EnvironmentSource, options: Globa
   const config = parseCliConfig(complete);
   const db = openDatabase({ connectionString: config.databaseUrl ?? "", litellmSchema: config.litellmSchema, maxConnections: 4, applicationName: "llm-gateway-cli" });
   try {
-    return await action({ db, json: options.json ?? false, environment: complete, write });
+    return await action({ db, json: options.json ?? false, environment: complete, operator: (given) => operatorOf(given, config.operatorName), write });
   } finally {
     await db.destroy();
+  }
+}
+
+function operatorOf({ by, reason }: OperatorOptions, operatorName: string | undefined): Operator {
+  const name = by ?? operatorName ?? accountName();
+  if (name === undefined || name.trim() === "") throw new AppError("invalid_request", "Nobody is named: say who acts with --by NAME, or set OPERATOR_NAME.", { param: "by" });
+  return { name, via: "cli", reason };
+}
+
+/** Undefined for a user id that has no account, as in some containers. */
+function accountName(): string | undefined {
+  try {
+    return userInfo().username;
+  } catch {
+    return undefined;
   }
 }
 

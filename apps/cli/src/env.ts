@@ -11,6 +11,7 @@ const DATABASE_ENVIRONMENT = {
   GATEWAY_API_TOKEN: z.string().optional().describe("Its bearer token; unset: the running development stack's"),
   REPO_TOKEN: z.string().optional().describe("Token with which `session start --repo` clones a private repository"),
   OPENCODE_COMMAND: z.string().default("opencode").describe("Program that `session start --attach` opens"),
+  OPERATOR_NAME: z.string().optional().describe("Who acts, for the record of what is done by hand; --by wins, and without both it is the account's name"),
   DEV_STATE_FOLDER: z.string().default(".dev").describe("Where development stacks keep their state, below the checkout"),
 } as const;
 
@@ -30,6 +31,8 @@ export interface CliConfig {
   readonly gatewayToken: string | undefined;
   readonly repoToken: string | undefined;
   readonly opencode: string;
+  /** Who acts where a command is not told. */
+  readonly operatorName: string | undefined;
 }
 
 /** Throws one `env_invalid` that names every wrong variable. */
@@ -43,6 +46,7 @@ export function parseCliConfig(source: EnvironmentSource): CliConfig {
     gatewayToken: variables.GATEWAY_API_TOKEN,
     repoToken: variables.REPO_TOKEN,
     opencode: variables.OPENCODE_COMMAND,
+    operatorName: variables.OPERATOR_NAME,
   };
 }
 

@@ -21,6 +21,19 @@ export function table(rows: readonly (readonly [string, string] | readonly [stri
   return rows.map(([name, value]) => (value === undefined ? `\n${name}\n` : `  ${name.padEnd(width)}  ${value}\n`)).join("");
 }
 
+/** A heading and rows under it, each column as wide as its widest; `–` where a row has nothing. */
+export function columns(heading: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lines = [heading, ...rows];
+  const widths = heading.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? "").length)));
+  return lines.map((line) => `${line.map((cell, column) => (cell || "–").padEnd(widths[column] ?? 0)).join("  ").trimEnd()}\n`).join("");
+}
+
+/** A setting in milliseconds: `0 s`, `300 s`, `5 min`. */
+export function duration(ms: number): string {
+  if (ms % 1_000 !== 0) return `${ms} ms`;
+  return ms >= 120_000 && ms % 60_000 === 0 ? `${ms / 60_000} min` : `${ms / 1_000} s`;
+}
+
 /** One JSON document and a line feed. */
 export function jsonDocument(report: unknown): string {
   return `${JSON.stringify(reportBody(report), undefined, 2)}\n`;

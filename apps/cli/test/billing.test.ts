@@ -96,7 +96,7 @@ test("a spend row without org is billed to the one that redrive names, and anoth
   await insertSpendRows(database.db, [{ requestId: "msg_1", orgId: "", spendUsd: "0.01" }, { requestId: "msg_2", orgId: "", spendUsd: "0.02" }]);
   await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
 
-  const [without, billed] = await Promise.all([billing("redrive", "id:msg_2"), billing("redrive", "msg_1", "--org", "org_b")]);
+  const [without, billed] = await Promise.all([billing("redrive", "id:msg_2"), billing("redrive", "msg_1", "--org", "org_b", "--create")]);
   const dismissed = await billing("dismiss", "id:msg_2", "--json");
 
   expect(without).toMatchObject({ status: 2, stderr: expect.stringContaining("--org") });

@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
+import type { SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
 import type { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import type { SessionKeys } from "@proliferate/services/sessions/session-keys";
@@ -21,6 +22,8 @@ export interface GatewayDependencies {
   readonly admission?: SessionAdmission | undefined;
   /** The sandboxes that this gateway launches; it may have no launcher at all. */
   readonly sandboxes: SessionLauncher;
+  /** The sink, to compare with; absent where this gateway holds no sink's secret. */
+  readonly comparison?: { readonly sinks: SinkSettings; readonly markup: string } | undefined;
   /** Of the process lock that this gateway holds as long as it lives. */
   readonly instanceId: number;
 }

@@ -1,4 +1,5 @@
 import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
+import { parseOptionalSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
 import type { ModalSandboxProviderOptions } from "@proliferate/shared/modal";
@@ -21,7 +22,7 @@ const launchers = z
 const absolutePath = z.string().startsWith("/", "must be an absolute path");
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** The gateway's own variables; those of the LLM proxy are `LLM_PROXY_ENVIRONMENT` in @proliferate/shared. */
+/** The gateway's own variables, with those of the sink (only to compare with it on demand); those of the LLM proxy are `LLM_PROXY_ENVIRONMENT` in @proliferate/shared. */
 export const GATEWAY_ENVIRONMENT = {
   DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; required, here or by its alias"),
   POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
@@ -41,6 +42,8 @@ export const GATEWAY_ENVIRONMENT = {
   MODAL_ENVIRONMENT: z.string().optional().describe("Modal environment; unset: that of the token"),
   MODAL_APP_NAME: z.string().default("proliferate-sandboxes").describe("Modal app of this deployment alone: a sandbox in it that belongs to no session is ended"),
   MODAL_IMAGE: z.string().optional().describe("Image of a sandbox, with OpenCode and git in it: a tag of a public registry, or im-… of Modal; required with the launcher modal"),
+  ...SINK_ENVIRONMENT,
+  BILLING_MARKUP: z.string().regex(/^(?=.*[1-9])\d{1,4}(\.\d{1,6})?$/, "must be a decimal number above 0, such as 3 or 2.5").default("3").describe("Factor on the provider's price where no rate card is valid, as the worker has it; read by POST /v1/billing/reconcile alone"),
   BILLING_GATE: z.enum(["off", "enforce"]).default("off").describe("enforce: a session starts only if its org has credits, and its key may spend no more than they are worth; the worker must run, with LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
 } as const;
 
@@ -53,6 +56,8 @@ export interface GatewayConfig {
   readonly smallModel: string;
   readonly billingGate: "off" | "enforce";
   readonly sandboxes: SandboxConfig;
+  /** Undefined where this gateway holds no sink's secret: it then cannot compare with the sink by itself. */
+  readonly comparison: { readonly sinks: SinkSettings; readonly markup: string } | undefined;
 }
 
 /** The launchers that are there, and what every sandbox gets. */
@@ -70,6 +75,7 @@ export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
   const variables = parseEnvironment(GATEWAY_ENVIRONMENT, source);
   const databaseUrl = variables.DATABASE_URL ?? variables.POSTGRES_CONNECTION_STRING;
   if (databaseUrl === undefined) throw new AppError("env_invalid", "The environment is not usable: DATABASE_URL is not set.");
+  const sinks = parseOptionalSinkSettings(source);
   return {
     databaseUrl,
     litellmSchema: variables.LITELLM_DB_SCHEMA,
@@ -79,6 +85,7 @@ export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
     smallModel: variables.GATEWAY_SMALL_MODEL,
     billingGate: variables.BILLING_GATE,
     sandboxes: sandboxConfig(variables),
+    comparison: sinks && { sinks, markup: variables.BILLING_MARKUP },
   };
 }
 

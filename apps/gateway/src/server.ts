@@ -9,7 +9,9 @@ import { registerOpenApiDocument } from "./openapi.ts";
 import { assignRequestId, type GatewayVariables } from "./request-id.ts";
 import { registerBillingRoutes } from "./routes/billing.ts";
 import { registerBillingCheckRoutes } from "./routes/billing-checks.ts";
+import { registerBillingDecisionRoutes } from "./routes/billing-decisions.ts";
 import { registerBillingExportRoute } from "./routes/billing-export.ts";
+import { registerBillingOrgRoutes } from "./routes/billing-orgs.ts";
 import { registerHealthRoutes } from "./routes/health.ts";
 import { registerMetricsRoute } from "./routes/metrics.ts";
 import { registerOrgRoutes } from "./routes/orgs.ts";
@@ -18,6 +20,7 @@ import { registerServiceTokenRoutes } from "./routes/service-tokens.ts";
 import { registerSessionEventsRoute } from "./routes/session-events.ts";
 import { registerSessionSandboxRoutes } from "./routes/session-sandboxes.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
+import { registerTopUpRoutes } from "./routes/top-ups.ts";
 
 /** The control plane as a fetch handler: no port, no globals. `main.ts` puts it on a socket. */
 export function createServer(deps: GatewayDependencies): GatewayApp {
@@ -39,6 +42,9 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   registerBillingRoutes(app, deps);
   registerBillingCheckRoutes(app, deps);
   registerBillingExportRoute(app, deps);
+  registerBillingOrgRoutes(app, deps);
+  registerTopUpRoutes(app, deps);
+  registerBillingDecisionRoutes(app, deps);
   registerRateCardRoutes(app, deps);
   registerServiceTokenRoutes(app, deps);
   registerMetricsRoute(app, deps);

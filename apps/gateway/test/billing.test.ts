@@ -77,7 +77,7 @@ test("a row in review is billed to the org that the call names, once, or dismiss
   await reviewOneRequest(db, "msg_5");
 
   expect(await gateway.call("POST", "/v1/billing/reviews/msg_4/redrive", {})).toMatchObject({ status: 400, body: { error: { param: "org_id" } } });
-  expect(await gateway.call("POST", "/v1/billing/reviews/id:msg_4/redrive", { org_id: "org_a" })).toMatchObject({ status: 200, body: { redriven: true, state: "billed" } });
+  expect(await gateway.call("POST", "/v1/billing/reviews/id:msg_4/redrive", { org_id: "org_a", create: true })).toMatchObject({ status: 200, body: { redriven: true, state: "billed" } });
   expect(await gateway.call("POST", "/v1/billing/reviews/msg_4/redrive", { org_id: "org_b" })).toMatchObject({ status: 200, body: { redriven: false, org_id: "org_a" } });
   expect(await gateway.call("POST", "/v1/billing/reviews/msg_5/dismiss")).toMatchObject({ status: 200, body: { state: "dismissed" } });
   expect((await gateway.call("GET", "/v1/billing/explain/msg_4")).body).toMatchObject({ reviews: [{ resolution: "billed" }], events: [{ org_id: "org_a", credits: "3" }] });
@@ -108,6 +108,6 @@ test("an audit finds a planted missing row, and bills it when it is told to", as
 
 test("a reconciliation is asked of the worker, for an org that there is", async () => {
   expect(await gateway.call("POST", "/v1/billing/orgs/org_of_msg_1/reconcile")).toMatchObject({ status: 202, body: { org_id: "org_of_msg_1", requested: true } });
-  expect(await gateway.call("POST", "/v1/billing/orgs/org_none/reconcile")).toMatchObject({ status: 404, body: { error: { code: "billing_not_found" } } });
+  expect(await gateway.call("POST", "/v1/billing/orgs/org_none/reconcile")).toMatchObject({ status: 404, body: { error: { code: "org_not_found" } } });
   expect(await gateway.database.db.selectFrom("org_gates").select("org_id").where("reconcile_wanted_at", "is not", null).execute()).toEqual([{ org_id: "org_of_msg_1" }]);
 });

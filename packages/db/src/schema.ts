@@ -265,7 +265,8 @@ export type SpendReviewReason =
   | "recycled_id"
   | "unlinked_refund"
   | "excess_refund"
-  | "zero_price";
+  | "zero_price"
+  | "retired_month";
 
 export interface SpendReviewTable {
   review_key: string;

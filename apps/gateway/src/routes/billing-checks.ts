@@ -2,8 +2,10 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { requestReconcile } from "@proliferate/services/balance/reconcile-balance";
 import { auditCompleteness } from "@proliferate/services/billing/audit";
 import { reportBody } from "@proliferate/services/billing/report-body";
+import { compareWithSink } from "@proliferate/services/operator/compare-with-sink";
 import { requireKnownOrg } from "@proliferate/services/operator/org-report";
-import { auditRequestSchema, auditResultSchema, reconcileRequestedSchema, resourceIdSchema } from "@proliferate/shared/contracts";
+import { auditRequestSchema, auditResultSchema, compareRequestSchema, reconcileRequestedSchema, resourceIdSchema, sinkComparisonSchema } from "@proliferate/shared/contracts";
+import { AppError } from "@proliferate/shared/errors";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 
@@ -32,8 +34,21 @@ const reconcile = createRoute({
   },
 });
 
+const compare = createRoute({
+  method: "post",
+  path: "/v1/billing/reconcile",
+  summary: "Compare deliveries and balances with the sink now, as `billing reconcile` does",
+  description: "A dry run unless `dry_run` is false; what it changes then, and what corrections at the sink are: docs/billing.md. Needs the sink's secret in this gateway's environment. Safe to repeat. Name an org where there are many: each costs a call or two.",
+  security: BEARER_SECURITY,
+  request: { body: { required: true, content: { "application/json": { schema: compareRequestSchema } } } },
+  responses: {
+    200: { description: "What was found, and done.", content: { "application/json": { schema: sinkComparisonSchema.meta({ id: "SinkComparison" }) } } },
+    ...errorResponses("org_not_found", "sink_not_configured"),
+  },
+});
+
 /** Checks of the ledger against its source and the sink. */
-export function registerBillingCheckRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
+export function registerBillingCheckRoutes(app: GatewayApp, { db, comparison }: GatewayDependencies): void {
   app.openapi(audit, async (context) => {
     const { from, to, heal } = context.req.valid("json");
     const result = await auditCompleteness(db, { from: new Date(from), to: new Date(to), heal });
@@ -44,5 +59,11 @@ export function registerBillingCheckRoutes(app: GatewayApp, { db }: GatewayDepen
     await requireKnownOrg(db, orgId);
     await requestReconcile(db, orgId);
     return context.json({ org_id: orgId, requested: true as const }, 202);
+  });
+  app.openapi(compare, async (context) => {
+    const { org_id: orgId, dry_run: dryRun, apply_corrections: applyCorrections } = context.req.valid("json");
+    if (comparison === undefined) throw new AppError("sink_not_configured", "This gateway holds no secret of a sink (AUTUMN_API_KEY), so it cannot compare with it. The worker compares by itself, and at once for one organization: POST /v1/billing/orgs/{org_id}/reconcile.");
+    if (dryRun && applyCorrections) throw new AppError("invalid_request", "A dry run changes nothing: send apply_corrections with dry_run false.", { param: "apply_corrections" });
+    return context.json(sinkComparisonSchema.parse(reportBody(await compareWithSink(db, { ...comparison, orgId, dryRun, applyCorrections }))), 200);
   });
 }

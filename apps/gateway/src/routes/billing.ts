@@ -6,6 +6,7 @@ import { getOperatorStatus } from "@proliferate/services/billing/status";
 import { explanationSchema, operatorStatusQuerySchema, operatorStatusSchema, redriveResultSchema, redriveReviewRequestSchema } from "@proliferate/shared/contracts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import { operatorOf } from "../operator.ts";
 
 const status = createRoute({
   method: "get",
@@ -56,7 +57,7 @@ const redriveReview = createRoute({
   request: { params: reviewPath, body: { required: true, content: { "application/json": { schema: redriveReviewRequestSchema } } } },
   responses: {
     200: { description: "What became of it.", content: { "application/json": { schema: redriveResultSchema.meta({ id: "Redrive" }) } } },
-    ...errorResponses("billing_not_found", "review_not_billable", "rate_card_invalid"),
+    ...errorResponses("billing_not_found", "org_not_found", "review_not_billable", "rate_card_invalid"),
   },
 });
 
@@ -80,10 +81,10 @@ export function registerBillingRoutes(app: GatewayApp, { db }: GatewayDependenci
     return context.json(operatorStatusSchema.parse(reportBody(report)), 200);
   });
   app.openapi(explain, async (context) => context.json(explanationSchema.parse(reportBody(await explainBilling(db, context.req.valid("param").id))), 200));
-  app.openapi(redriveBatch, async (context) => context.json(redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").batch_id))), 200));
+  app.openapi(redriveBatch, async (context) => context.json(redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").batch_id, { operator: operatorOf(context) }))), 200));
   app.openapi(redriveReview, async (context) => {
-    const { org_id: orgId } = context.req.valid("json");
-    return context.json(redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").review_key, { orgId }))), 200);
+    const { org_id: orgId, create } = context.req.valid("json");
+    return context.json(redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").review_key, { orgId, create, operator: operatorOf(context) }))), 200);
   });
-  app.openapi(dismissReview, async (context) => context.json(redriveResultSchema.parse(reportBody(await dismiss(db, context.req.valid("param").review_key))), 200));
+  app.openapi(dismissReview, async (context) => context.json(redriveResultSchema.parse(reportBody(await dismiss(db, context.req.valid("param").review_key, operatorOf(context)))), 200));
 }

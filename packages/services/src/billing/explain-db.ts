@@ -1,6 +1,7 @@
 /** Statements behind `billing explain`: one record's whole chain, looked up by any of its names. Read only. */
 import type { DatabaseExecutor, SettlementState } from "@proliferate/db";
 import { sql } from "kysely";
+import { plainAmount, plainSpend } from "./source-rows-db.ts";
 
 export interface SourceRow {
   readonly request_id: string;
@@ -13,7 +14,7 @@ export interface SourceRow {
   readonly provider: string | null;
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
-  /** As the source spells it: NaN and Infinity, too. */
+  /** Plain decimal text; `NaN` and `Infinity` as they are. */
   readonly spend: string;
   readonly started_at: Date;
   readonly ended_at: Date;
@@ -23,7 +24,7 @@ export interface SourceRow {
 export async function readSourceRow(db: DatabaseExecutor, requestId: string): Promise<SourceRow | undefined> {
   const result = await sql<SourceRow>`
     select request_id, call_type, status, team_id, "user" as user_id, api_key as key_hash, model, custom_llm_provider as provider,
-      prompt_tokens, completion_tokens, spend::text as spend, "startTime" as started_at, "endTime" as ended_at
+      prompt_tokens, completion_tokens, ${plainAmount(sql.ref("spend"))} as spend, "startTime" as started_at, "endTime" as ended_at
     from "LiteLLM_SpendLogs" where request_id = ${requestId}`.execute(db);
   return result.rows[0];
 }
@@ -114,8 +115,8 @@ export interface ExplainedReviewRow {
 /** The review with this key, or the reviews of this request. */
 export async function readReviews(db: DatabaseExecutor, keyOrRequestId: string): Promise<readonly ExplainedReviewRow[]> {
   const result = await sql<ExplainedReviewRow>`
-    select review_key, request_id, reason, spend_usd, model, occurred_at, first_seen_at, resolved_at, resolution, org_id
-    from spend_reviews
+    select review_key, request_id, reason, ${plainSpend("r")} as spend_usd, model, occurred_at, first_seen_at, resolved_at, resolution, org_id
+    from spend_reviews r
     where review_key in (${keyOrRequestId}, 'id:' || ${keyOrRequestId}, 'zero:' || ${keyOrRequestId}, 'cut:' || ${keyOrRequestId})
     order by first_seen_at`.execute(db);
   return result.rows;

@@ -128,7 +128,7 @@ test("a row in review is billed to the organization that a person names, once", 
   await expect(redrive(database.db, "msg_1")).rejects.toMatchObject({ code: "invalid_request", param: "org_id" });
 
   await seedRateCard(database.db, RATE);
-  expect(await redrive(database.db, "msg_1", { orgId: "org_b" })).toMatchObject({ kind: "review", id: "id:msg_1", redriven: true, state: "billed" });
+  expect(await redrive(database.db, "msg_1", { orgId: "org_b", create: true })).toMatchObject({ kind: "review", id: "id:msg_1", redriven: true, state: "billed" });
   expect(await redrive(database.db, "id:msg_1", { orgId: "org_c" })).toMatchObject({ redriven: false, state: "billed", orgId: "org_b" });
   await settleOnce();
 
@@ -139,7 +139,7 @@ test("a row in review is billed to the organization that a person names, once", 
 test("a row that nobody can bill is dismissed, and says so", async () => {
   await insertSpendRows(database.db, [{ requestId: "msg_1", spendUsd: "Infinity" }]);
   await sync();
-  await expect(redrive(database.db, "msg_1", { orgId: "org_a" })).rejects.toMatchObject({ code: "review_not_billable" });
+  await expect(redrive(database.db, "msg_1", { orgId: "org_a", create: true })).rejects.toMatchObject({ code: "review_not_billable" });
 
   expect(await dismiss(database.db, "msg_1")).toMatchObject({ state: "dismissed" });
   expect((await dismiss(database.db, "msg_1")).message).toContain("settled already (dismissed)");

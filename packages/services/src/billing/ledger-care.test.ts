@@ -114,7 +114,7 @@ describe("partitions of the ledger", () => {
     await deliver();
     await age("2025-03");
 
-    expect(await retireMonth(database.db, "2025-03")).toBe(1);
+    expect(await retireMonth(database.db, "2025-03")).toEqual({ month: "2025-03", retired: true, events: 1, refusals: [] });
 
     expect((await sql<{ count: string }>`select count(*) as count from billing_events_2025_03`.execute(database.db)).rows).toEqual([{ count: "1" }]);
     await checkLedger(database.db);

@@ -1,5 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
+import { type Operator, recordAction } from "../operator/operator.ts";
+import { requireKnownOrg } from "../operator/org-report.ts";
 import { type ExplainedBatchRow, type ExplainedReviewRow, readBatch, readReviews } from "./explain-db.ts";
 import { dismissReview, mapReview } from "./reviews.ts";
 import { redriveBatch } from "./settlement-db.ts";
@@ -16,22 +18,35 @@ export interface RedriveResult {
   readonly message: string;
 }
 
+export interface RedriveOptions {
+  /** Of a review: who pays. */
+  readonly orgId?: string | undefined;
+  /** Lets the org be one that billing does not know yet. Default false: a typing error must not become an org. */
+  readonly create?: boolean | undefined;
+  /** Who decided it: put on record with the change. */
+  readonly operator?: Operator | undefined;
+}
+
 /**
  * Sends on what rests: a batch (its id or key) under its next key, or a spend row in review (the review's key, or the request
  * id), billed to `orgId`. For a person who corrected, or knows, what was wrong. Repeating it is safe. Throws
  * `billing_not_found` for an unknown id, `redrive_refused` where another delivery could deduct twice,
- * `review_not_billable`, and `invalid_request` where `orgId` is missing or has no place.
+ * `review_not_billable`, `org_not_found`, and `invalid_request` where `orgId` is missing or has no place.
  */
-export async function redrive(db: DatabaseClient, id: string, options: { readonly orgId?: string | undefined } = {}): Promise<RedriveResult> {
+export async function redrive(db: DatabaseClient, id: string, options: RedriveOptions = {}): Promise<RedriveResult> {
   const name = id.trim().replace(/^(batch|request):/, "");
   const batch = await readBatch(db, name);
-  if (batch === undefined) return redriveReview(db, name, options.orgId);
+  if (batch === undefined) return redriveReview(db, name, options);
   if (options.orgId !== undefined) throw new AppError("invalid_request", `Batch ${batch.batch_id} belongs to ${batch.org_id}; an organization is chosen for reviews only.`, { param: "org_id" });
-  return redriveRestingBatch(db, batch);
+  return redriveRestingBatch(db, batch, options.operator);
 }
 
-async function redriveRestingBatch(db: DatabaseExecutor, batch: ExplainedBatchRow): Promise<RedriveResult> {
-  const redriven = await redriveBatch(db, batch.batch_id);
+async function redriveRestingBatch(db: DatabaseClient, batch: ExplainedBatchRow, operator: Operator | undefined): Promise<RedriveResult> {
+  const redriven = await db.transaction().execute(async (tx) => {
+    if (!(await redriveBatch(tx, batch.batch_id))) return false;
+    if (operator) await recordAction(tx, { action: "batch.redriven", subject: batch.batch_id, orgId: batch.org_id, operator, facts: { previous_state: batch.state, error_code: batch.last_error_code } });
+    return true;
+  });
   const now = (await readBatch(db, batch.batch_id)) ?? batch;
   const result = { kind: "batch", id: batch.batch_id, orgId: batch.org_id, redriven, state: now.state } as const;
   if (redriven) return { ...result, message: `Batch ${batch.batch_id} of ${batch.org_id}, ${batch.credits} credits, is due again under its next key.` };
@@ -49,11 +64,12 @@ function refusal(batch: ExplainedBatchRow): string {
   return `${which}: the sink deducted ${batch.deducted_credits ?? "an unknown part"} of its ${batch.credits} credits, and sending it again would deduct that twice.`;
 }
 
-async function redriveReview(db: DatabaseClient, name: string, orgId: string | undefined): Promise<RedriveResult> {
+async function redriveReview(db: DatabaseClient, name: string, { orgId, operator, create }: RedriveOptions): Promise<RedriveResult> {
   const review = await findReview(db, name);
   if (review.resolved_at !== null) return settled(review, `Review ${review.review_key} is settled already (${review.resolution ?? "closed"}); nothing was changed.`);
   if (orgId === undefined) throw new AppError("invalid_request", `Review ${review.review_key} (${review.reason}) needs an organization to be billed to: --org, or org_id.`, { param: "org_id" });
-  const redriven = await mapReview(db, review.review_key, orgId);
+  if (!create) await requireKnownOrg(db, orgId);
+  const redriven = await mapReview(db, review.review_key, orgId, { operator });
   const message = redriven ? `Review ${review.review_key}, $${review.spend_usd}, is billed to ${orgId}.` : `Review ${review.review_key} is settled already; nothing was changed.`;
   return { kind: "review", id: review.review_key, orgId, redriven, state: "billed", message };
 }
@@ -62,9 +78,9 @@ async function redriveReview(db: DatabaseClient, name: string, orgId: string | u
  * Closes a review that cannot or need not be billed: somebody looked at it. Nothing is billed by it. Repeating it is safe.
  * Throws `billing_not_found` for an unknown key or request id.
  */
-export async function dismiss(db: DatabaseClient, id: string): Promise<RedriveResult> {
+export async function dismiss(db: DatabaseClient, id: string, operator?: Operator): Promise<RedriveResult> {
   const review = await findReview(db, id.trim().replace(/^request:/, ""));
-  if (!(await dismissReview(db, review.review_key))) return settled(review, `Review ${review.review_key} is settled already (${review.resolution ?? "closed"}); nothing was changed.`);
+  if (!(await dismissReview(db, review.review_key, operator))) return settled(review, `Review ${review.review_key} is settled already (${review.resolution ?? "closed"}); nothing was changed.`);
   return { kind: "review", id: review.review_key, orgId: review.org_id, redriven: false, state: "dismissed", message: `Review ${review.review_key} (${review.reason}) is dismissed; nothing was billed for it.` };
 }
 

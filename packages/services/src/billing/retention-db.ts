@@ -37,13 +37,13 @@ export async function lockPartition(tx: DatabaseExecutor, name: string): Promise
   await sql`lock table ${sql.table(name)} in access exclusive mode`.execute(tx);
 }
 
-/** Events of the partition that are in no delivered batch. */
-export async function countUnsettled(tx: DatabaseExecutor, name: string): Promise<{ readonly open: number; readonly undelivered: number }> {
-  const result = await sql<{ open: number; undelivered: number }>`
-    select count(*) filter (where e.batch_id is null)::int as open,
+/** Events of the partition: all of them, those in no batch, and those in no delivered one. */
+export async function countUnsettled(tx: DatabaseExecutor, name: string): Promise<{ readonly events: number; readonly open: number; readonly undelivered: number }> {
+  const result = await sql<{ events: number; open: number; undelivered: number }>`
+    select count(*)::int as events, count(*) filter (where e.batch_id is null)::int as open,
       count(*) filter (where e.batch_id is not null and b.state is distinct from 'delivered')::int as undelivered
     from ${sql.table(name)} e left join settlement_batches b using (batch_id)`.execute(tx);
-  return result.rows[0] ?? { open: 0, undelivered: 0 };
+  return result.rows[0] ?? { events: 0, open: 0, undelivered: 0 };
 }
 
 /** Notes the sums of the partition and takes it out of the ledger; its table stays. Returns its events. */
@@ -56,6 +56,13 @@ export async function detachPartition(tx: DatabaseExecutor, name: string): Promi
     returning events`.execute(tx);
   await sql`alter table billing_events detach partition ${sql.table(name)}`.execute(tx);
   return noted.rows.reduce((sum, row) => sum + Number.parseInt(row.events, 10), 0);
+}
+
+/** Events of a month that was retired; undefined where it was not, or held none. */
+export async function countRetired(db: DatabaseExecutor, month: string): Promise<number | undefined> {
+  const result = await sql<{ events: number | null }>`
+    select sum(events)::int as events from retired_event_sums where partition = 'billing_events_' || replace(${month}, '-', '_')`.execute(db);
+  return result.rows[0]?.events ?? undefined;
 }
 
 export interface SourceMarkRow {

@@ -1,6 +1,7 @@
-import type { DatabaseClient } from "@proliferate/db";
+import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { countStrayEvents, countUnsettled, detachPartition, ensurePartitions, lockPartition, raiseAlert, readOldestStart, readPartitions, readSourceMark } from "./retention-db.ts";
+import { type Operator, recordAction } from "../operator/operator.ts";
+import { countRetired, countStrayEvents, countUnsettled, detachPartition, ensurePartitions, lockPartition, raiseAlert, readOldestStart, readPartitions, readSourceMark } from "./retention-db.ts";
 
 /** Partitions that exist before their month begins. */
 const MONTHS_AHEAD = 2;
@@ -22,24 +23,58 @@ export async function maintainPartitions(db: DatabaseClient): Promise<PartitionU
   return { made: await ensurePartitions(db, MONTHS_AHEAD), strays };
 }
 
+/** What retiring a month does, or would do. */
+export interface Retirement {
+  /** `2026-01`. */
+  readonly month: string;
+  /** True when the month is out of the ledger, by this call or an earlier one. */
+  readonly retired: boolean;
+  /** Events that left the ledger, or would leave it. */
+  readonly events: number;
+  /** Why it cannot be retired now; empty when it can, or is. */
+  readonly refusals: readonly string[];
+}
+
+/** What {@link retireMonth} would do, and every reason for which it would refuse. Read only. Throws `invalid_request` for what is no month. */
+export async function previewRetirement(db: DatabaseExecutor, month: string): Promise<Retirement> {
+  checkMonth(month);
+  const retiredEvents = await countRetired(db, month);
+  if (retiredEvents !== undefined) return { month, retired: true, events: retiredEvents, refusals: [] };
+  const partition = (await readPartitions(db)).find((one) => one.month === month);
+  if (partition === undefined) return { month, retired: false, events: 0, refusals: ["it has no partition in the ledger"] };
+  const { events, open, undelivered } = await countUnsettled(db, partition.name);
+  const refusals = [
+    partition.is_over ? "" : "it is not over",
+    open > 0 ? `${open} of its events are in no batch` : "",
+    undelivered > 0 ? `${undelivered} of its events are in batches that are not delivered` : "",
+  ];
+  return { month, retired: false, events, refusals: refusals.filter((reason) => reason !== "") };
+}
+
 /**
  * Takes the month (`2026-01`, UTC, by the time of recording) out of the ledger. Its table is detached, not dropped: whoever
  * wants the space back exports and drops `billing_events_<month>` by hand. Its sums stay in `retired_event_sums`, its keys in
- * `billing_event_keys`, so sums still add up and nothing in it is ever billed again. Returns how many events left. Throws
- * `partition_not_retirable`, and changes nothing, when the month is not over, is unknown, or holds anything that is not delivered.
+ * `billing_event_keys`, so sums still add up and nothing in it is ever billed again. Repeating it changes nothing. With `operator`
+ * it is put on record. Throws `partition_not_retirable`, and changes nothing, when the month is not over, is unknown, or holds
+ * anything that is not delivered.
  */
-export async function retireMonth(db: DatabaseClient, month: string): Promise<number> {
+export async function retireMonth(db: DatabaseClient, month: string, operator?: Operator): Promise<Retirement> {
+  checkMonth(month);
   const partition = (await readPartitions(db)).find((one) => one.month === month);
-  const refuse = (reason: string): AppError => new AppError("partition_not_retirable", `The month ${month} of the ledger cannot be retired: ${reason}.`);
-  if (partition === undefined) throw refuse("it has no partition");
-  if (!partition.is_over) throw refuse("it is not over");
   return db.transaction().execute(async (tx) => {
-    await lockPartition(tx, partition.name);
-    const { open, undelivered } = await countUnsettled(tx, partition.name);
-    if (open > 0) throw refuse(`${open} of its events are in no batch`);
-    if (undelivered > 0) throw refuse(`${undelivered} of its events are in batches that are not delivered`);
-    return detachPartition(tx, partition.name);
+    if (partition !== undefined) await lockPartition(tx, partition.name);
+    const found = await previewRetirement(tx, month);
+    if (found.refusals.length > 0) throw new AppError("partition_not_retirable", `The month ${month} of the ledger cannot be retired: ${found.refusals.join("; ")}.`);
+    if (found.retired || partition === undefined) return found;
+    const events = await detachPartition(tx, partition.name);
+    if (operator) await recordAction(tx, { action: "month.retired", subject: month, operator, facts: { events, table: partition.name } });
+    return { month, retired: true, events, refusals: [] };
   });
+}
+
+function checkMonth(month: string): void {
+  if (/^\d{4}-(0[1-9]|1[0-2])$/.test(month)) return;
+  throw new AppError("invalid_request", `"${month}" is no month: write the year and the month, as 2026-01.`, { param: "month" });
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
 import type { RateCard } from "./credits.ts";
-import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows-db.ts";
+import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, plainSpend, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows-db.ts";
 
 /** Puts spend rows that cannot be billed on record with the reason, once each. Returns how many are new. Idempotent. */
 export async function quarantineSpendRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<number> {
@@ -119,4 +119,44 @@ export async function setKeyOwner(tx: DatabaseExecutor, keyHash: string, orgId: 
   await sql`
     insert into key_owners (key_hash, org_id) values (${keyHash}, ${orgId})
     on conflict (key_hash) do update set org_id = excluded.org_id`.execute(tx);
+}
+
+/** Whose a key is by what a person said. */
+export async function readKeyOwner(db: DatabaseExecutor, keyHash: string): Promise<string | undefined> {
+  const row = await db.selectFrom("key_owners").select("org_id").where("key_hash", "=", keyHash).executeTakeFirst();
+  return row?.org_id;
+}
+
+export interface ReviewListRow {
+  readonly review_key: string;
+  readonly request_id: string;
+  readonly reason: SpendReviewReason;
+  /** Plain decimal text; `NaN` and `Infinity` as they are. */
+  readonly spend_usd: string;
+  readonly model: string;
+  readonly occurred_at: Date;
+  /** Whose it is, as far as that is known. */
+  readonly org_id: string | null;
+  readonly session_id: string | null;
+  readonly key_hash: string | null;
+  readonly first_seen_at: Date;
+  readonly resolved_at: Date | null;
+  readonly resolution: "billed" | "dismissed" | null;
+}
+
+/** Reviews after the one with `afterKey`, by the time at which they were first seen; at most `limit`. */
+export async function readReviewPage(
+  db: DatabaseExecutor,
+  filter: { readonly orgId: string | undefined; readonly reason: SpendReviewReason | undefined; readonly openOnly: boolean; readonly afterKey: string | undefined; readonly limit: number },
+): Promise<readonly ReviewListRow[]> {
+  const result = await sql<ReviewListRow>`
+    select review_key, request_id, reason, ${plainSpend("r")} as spend_usd, model, occurred_at, org_id, session_id, key_hash, first_seen_at, resolved_at, resolution
+    from spend_reviews r
+    where (not ${filter.openOnly} or resolved_at is null)
+      and (${filter.orgId ?? null}::text is null or org_id = ${filter.orgId ?? null}::text)
+      and (${filter.reason ?? null}::text is null or reason = ${filter.reason ?? null}::text)
+      and (${filter.afterKey ?? null}::text is null or (first_seen_at, review_key) > (select a.first_seen_at, a.review_key from spend_reviews a where a.review_key = ${filter.afterKey ?? null}::text))
+    order by first_seen_at, review_key
+    limit ${filter.limit}`.execute(db);
+  return result.rows;
 }

@@ -61,3 +61,16 @@ export const HAS_NO_EVENT: RawBuilder<boolean> = sql`(select true from billing_e
 export function hasNoEventWithin(range: SourceRange): RawBuilder<boolean> {
   return sql`not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id and ${isWithin(KEY_START, range)})`;
 }
+
+/**
+ * The amount of a review as people write it: the source's spelling may have an exponent (`2.66e-05`), which nobody should have to
+ * read. What is no number stays as it is.
+ */
+export function plainSpend(review: string): RawBuilder<string> {
+  return plainAmount(sql`${sql.ref(review)}.spend_usd`);
+}
+
+/** A DOUBLE, or its text, as plain decimal text. */
+export function plainAmount(amount: RawBuilder<unknown>): RawBuilder<string> {
+  return sql`case when ${amount}::text in ('NaN', 'Infinity', '-Infinity') then ${amount}::text else trim_scale(${amount}::text::numeric)::text end`;
+}

@@ -187,7 +187,8 @@ export interface BillingStatus {
 }
 
 const STATES = ["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead", "shortfall"] as const satisfies readonly SettlementState[];
-const REASONS = ["no_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price"] as const satisfies readonly SpendReviewReason[];
+/** Why a spend row can need a person. */
+export const SPEND_REVIEW_REASONS = ["no_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price", "retired_month"] as const satisfies readonly SpendReviewReason[];
 
 /** Where every credit of the deployment is now. Read only. */
 export async function getBillingStatus(db: DatabaseExecutor): Promise<BillingStatus> {
@@ -203,6 +204,6 @@ export async function getBillingStatus(db: DatabaseExecutor): Promise<BillingSta
     batches: Object.fromEntries(STATES.map((state) => [state, stateOf(state)])) as BillingStatus["batches"],
     needsReconcile: states.filter((row) => row.needs_reconcile).reduce((sum, row) => sum + Number(row.batches), 0),
     oldestUnsettledSeconds: open.oldest_unsettled_seconds === null ? null : Number(open.oldest_unsettled_seconds),
-    reviews: Object.fromEntries(REASONS.map((reason) => [reason, Number(reviews.find((row) => row.reason === reason)?.rows ?? 0)])) as BillingStatus["reviews"],
+    reviews: Object.fromEntries(SPEND_REVIEW_REASONS.map((reason) => [reason, Number(reviews.find((row) => row.reason === reason)?.rows ?? 0)])) as BillingStatus["reviews"],
   };
 }

@@ -58,6 +58,12 @@ export function parseSinkSettings(source: EnvironmentSource): SinkSettings {
   };
 }
 
+/** As {@link parseSinkSettings}, for a process that can do without: undefined where no sink's secret, and no file, is set. */
+export function parseOptionalSinkSettings(source: EnvironmentSource): SinkSettings | undefined {
+  const named = ["AUTUMN_API_KEY", "STRIPE_API_KEY", "SETTLEMENT_FILE"].some((name) => (source[name] ?? "").trim() !== "");
+  return named ? parseSinkSettings(source) : undefined;
+}
+
 type Variables = z.output<z.ZodObject<typeof SINK_ENVIRONMENT>>;
 
 function autumnOf(variables: Variables, secretKey: string): AutumnSinkOptions {

@@ -125,10 +125,11 @@ function factsOf({ enabled, planId, packCredits, thresholdCredits, maxPacksPerMo
   return { enabled, plan_id: planId, pack_credits: packCredits, threshold_credits: thresholdCredits, max_packs_per_month: maxPacksPerMonth, min_interval_ms: minIntervalMs };
 }
 
+function refuse(param: string, rule: string): never {
+  throw new AppError("invalid_request", `${param} must be ${rule}.`, { param });
+}
+
 function checkPolicy(policy: TopUpPolicy): void {
-  const refuse = (param: string, rule: string): never => {
-    throw new AppError("invalid_request", `${param} must be ${rule}.`, { param });
-  };
   if (!/^\S{1,200}$/.test(policy.planId)) refuse("plan_id", "the id of the plan that sells the pack, 1 to 200 characters without blanks");
   if (!isAmount(policy.packCredits) || compareDecimals(policy.packCredits, "0") === 0) refuse("pack_credits", "a decimal number above 0");
   if (policy.thresholdCredits !== undefined && !isAmount(policy.thresholdCredits.replace(/^-/, ""))) refuse("threshold_credits", "a decimal number");

@@ -74,7 +74,7 @@ const sourceRow = z.object({
   provider: z.string().nullable(),
   prompt_tokens: z.number().int(),
   completion_tokens: z.number().int(),
-  spend: z.string().describe("as the source spells it"),
+  spend: z.string().describe("decimal text; NaN and Infinity as they are"),
   started_at: instant,
   ended_at: instant,
 });
@@ -168,7 +168,10 @@ export const redriveResultSchema = z.object({
   message: z.string(),
 });
 export type RedriveResponse = z.infer<typeof redriveResultSchema>;
-export const redriveReviewRequestSchema = z.strictObject({ org_id: resourceIdSchema.describe("who pays for the row") });
+export const redriveReviewRequestSchema = z.strictObject({
+  org_id: resourceIdSchema.describe("who pays for the row"),
+  create: z.boolean().default(false).describe("also where billing does not know the organization yet; a typing error is refused otherwise"),
+});
 
 const rate = z.string().regex(/^\d{1,9}(\.\d{1,6})?$/, "must be a decimal number above zero with at most 6 decimals, such as \"2.5\"");
 
