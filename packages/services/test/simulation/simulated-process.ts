@@ -82,11 +82,15 @@ export class SimulatedProcess {
     });
   }
 
-  /** kill -9. Resolves when PostgreSQL has rolled back what was open. */
-  async kill(): Promise<void> {
+  /**
+   * kill -9. `cancelStatements` ends what waits for a lock; the process is dead by then, and hears of it as little as of
+   * anything else. Resolves when PostgreSQL has rolled back what was open.
+   */
+  async kill(cancelStatements: () => Promise<void>): Promise<void> {
     this.#isDead = true;
     this.waiting.length = 0;
     this.job = undefined;
+    await cancelStatements();
     for (const connection of this.#connections) await connection.reset();
   }
 

@@ -195,8 +195,7 @@ class Simulation {
     if (!process) return undefined;
     this.#workers.delete(worker);
     this.#cuts.delete(worker);
-    await this.#runner.cancel(process);
-    await process.kill();
+    await process.kill(() => this.#runner.cancel(process));
     await this.#runner.settleBlocked();
     return this.#check();
   }
@@ -298,8 +297,7 @@ class Simulation {
 
   async stop(): Promise<void> {
     for (const process of this.#workers.values()) {
-      await this.#runner.cancel(process);
-      await process.kill();
+      await process.kill(() => this.#runner.cancel(process));
     }
     await this.#writers.endAll();
   }

@@ -46,7 +46,7 @@ export class StepRunner {
     for (const running of blocked) await this.#untilDoneOrBlocked(running);
   }
 
-  /** Ends the statements of a process that is about to be killed. */
+  /** Ends the statements of a process that is being killed. */
   async cancel(process: SimulatedProcess): Promise<void> {
     const blocked = [...this.#blocked];
     for (const running of blocked) {
