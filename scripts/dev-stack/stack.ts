@@ -177,7 +177,7 @@ export class StackStarter {
       SANDBOX_ROOT_FOLDER: this.#state.file("sandboxes"),
       SANDBOX_PATH: process.env["PATH"] ?? "",
       // Its list of models would be fetched from the network; it is told every model that it may use.
-      ...(opencode === undefined ? {} : { OPENCODE_COMMAND: `env OPENCODE_DISABLE_MODELS_FETCH=1 ${opencode}` }),
+      ...(opencode === undefined ? {} : { OPENCODE_COMMAND: JSON.stringify(["env", "OPENCODE_DISABLE_MODELS_FETCH=1", opencode]) }),
     });
     const gatewayUrl = `http://127.0.0.1:${ports["gateway"]}`;
     this.#screen.part("gateway", `${gatewayUrl} (API: ${gatewayUrl}/openapi.json)`);

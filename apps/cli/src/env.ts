@@ -1,6 +1,6 @@
 import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
 import { parseSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
-import { type EnvironmentSource, httpUrl, parseEnvironment } from "@proliferate/shared/env";
+import { commandWords, type EnvironmentSource, httpUrl, parseEnvironment } from "@proliferate/shared/env";
 import { z } from "zod";
 
 const DATABASE_ENVIRONMENT = {
@@ -10,7 +10,7 @@ const DATABASE_ENVIRONMENT = {
   GATEWAY_URL: httpUrl.optional().describe("Where the session commands find the gateway; unset: the running development stack's"),
   GATEWAY_API_TOKEN: z.string().optional().describe("Its bearer token; unset: the running development stack's"),
   REPO_TOKEN: z.string().optional().describe("Token with which `session start --repo` clones a private repository"),
-  OPENCODE_COMMAND: z.string().default("opencode").describe("Program that `session start --attach` opens"),
+  OPENCODE_COMMAND: commandWords.prefault("opencode").describe("Program that `session start --attach` opens: words separated by blanks, or a JSON array of them"),
   OPERATOR_NAME: z.string().optional().describe("Who acts, for the record of what is done by hand; --by wins, and without both it is the account's name"),
   DEV_STATE_FOLDER: z.string().default(".dev").describe("Where development stacks keep their state, below the checkout"),
 } as const;
@@ -30,7 +30,7 @@ export interface CliConfig {
   readonly gatewayUrl: string | undefined;
   readonly gatewayToken: string | undefined;
   readonly repoToken: string | undefined;
-  readonly opencode: string;
+  readonly opencode: readonly string[];
   /** Who acts where a command is not told. */
   readonly operatorName: string | undefined;
 }

@@ -1,6 +1,6 @@
 import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
 import { parseOptionalSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
-import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
+import { commandWords, type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
 import type { ModalSandboxProviderOptions } from "@proliferate/shared/modal";
 import { z } from "zod";
@@ -36,7 +36,7 @@ export const GATEWAY_ENVIRONMENT = {
   SANDBOX_PATH: z.string().optional().describe("PATH in local sandboxes; unset: /usr/local/bin:/usr/bin:/bin"),
   SANDBOX_LIFETIME_MS: z.coerce.number().int().min(60_000).max(DAY_MS).multipleOf(1000).default(DAY_MS).describe("A sandbox ends by itself after so long, whatever happens to this gateway; its session ends with its key, before"),
   SANDBOX_READY_TIMEOUT_MS: z.coerce.number().int().min(1_000).default(60_000).describe("How long a launched agent may take until it answers"),
-  OPENCODE_COMMAND: z.string().default("opencode").describe("The agent in a sandbox, words separated by blanks; `serve --port N --hostname H` is added"),
+  OPENCODE_COMMAND: commandWords.prefault("opencode").describe("The agent in a sandbox: words separated by blanks, or a JSON array of them; `serve --port N --hostname H` is added"),
   MODAL_TOKEN_ID: z.string().optional().describe("Token of Modal, ak-…; required with the launcher modal"),
   MODAL_TOKEN_SECRET: z.string().optional().describe("Its secret, as-…; required with the launcher modal"),
   MODAL_ENVIRONMENT: z.string().optional().describe("Modal environment; unset: that of the token"),
@@ -107,6 +107,6 @@ function sandboxConfig(variables: z.output<z.ZodObject<typeof GATEWAY_ENVIRONMEN
       : undefined,
     lifetimeMs: variables.SANDBOX_LIFETIME_MS,
     readyTimeoutMs: variables.SANDBOX_READY_TIMEOUT_MS,
-    agentCommand: variables.OPENCODE_COMMAND.split(/\s+/).filter((word) => word !== ""),
+    agentCommand: variables.OPENCODE_COMMAND,
   };
 }

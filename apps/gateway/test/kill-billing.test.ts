@@ -55,7 +55,7 @@ async function start(): Promise<GatewayProcess> {
     GATEWAY_DEFAULT_MODEL: "claude-haiku-4-5",
     SANDBOX_LAUNCHERS: "local",
     SANDBOX_ROOT_FOLDER: rootFolder,
-    OPENCODE_COMMAND: [...STAND_IN_AGENT, "--ask", "100000"].join(" "),
+    OPENCODE_COMMAND: JSON.stringify([...STAND_IN_AGENT, "--ask", "100000"]),
   });
   gateways.push(gateway);
   return gateway;

@@ -67,7 +67,7 @@ async function start(holds: Readonly<Record<string, string>> = {}): Promise<Gate
     LLM_PROXY_MASTER_KEY: proxy.masterKey,
     SANDBOX_LAUNCHERS: "local",
     SANDBOX_ROOT_FOLDER: rootFolder,
-    OPENCODE_COMMAND: STAND_IN_AGENT.join(" "),
+    OPENCODE_COMMAND: JSON.stringify(STAND_IN_AGENT),
   };
   const gateway = await GatewayProcess.start(variables, holds);
   gateways.push(gateway);

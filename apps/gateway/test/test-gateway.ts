@@ -8,7 +8,7 @@ import type { SessionAdmission } from "@proliferate/services/sessions/session-ad
 import { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import type { LLMProxyConfig } from "@proliferate/shared";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
-import type { GatewayApp } from "../src/dependencies.ts";
+import type { GatewayApp, GatewayDependencies } from "../src/dependencies.ts";
 import { connectLLMProxy } from "../src/llm-proxy.ts";
 import { createServer } from "../src/server.ts";
 
@@ -48,8 +48,8 @@ export async function startTestGateway(): Promise<TestGateway> {
   };
 }
 
-/** The gateway on a real socket, before any proxy; with `admission`, its billing gate is on; with `sandboxes`, it launches them. */
-export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, admission?: SessionAdmission, sandboxes?: SessionLauncher): Promise<Pick<TestGateway, "app" | "call" | "stop">> {
+/** The gateway on a real socket, before any proxy; with `admission`, its billing gate is on; with `sandboxes`, it launches them; with `comparison`, it has a sink. */
+export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, admission?: SessionAdmission, sandboxes?: SessionLauncher, comparison?: GatewayDependencies["comparison"]): Promise<Pick<TestGateway, "app" | "call" | "stop">> {
   const app = createServer({
     db,
     logger: createLogger("gateway-test", "silent"),
@@ -58,6 +58,7 @@ export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, ad
     smallModel: "claude-haiku-4-5",
     proxy: connectLLMProxy(proxy),
     admission,
+    comparison,
     sandboxes: sandboxes ?? new SessionLauncher({ db, providers: new Map() }),
     // One test's database cannot be reached.
     instanceId: await nextInstanceId(db).catch(() => 0),

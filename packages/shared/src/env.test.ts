@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { booleanFlag, httpUrl, parseEnvironment, portNumber } from "./env.ts";
+import { booleanFlag, commandWords, httpUrl, parseEnvironment, portNumber } from "./env.ts";
 
 describe("parseEnvironment", () => {
   it("gives values of their types, and defaults for what is unset or empty", () => {
@@ -34,5 +34,19 @@ describe("portNumber and httpUrl", () => {
   it("refuse what is no port and no web address", () => {
     for (const text of ["-1", "65536", "80.5", "http"]) expect(portNumber.safeParse(text).success).toBe(false);
     for (const text of ["localhost:4000", "ftp://host", "//host", "http://"]) expect(httpUrl.safeParse(text).success).toBe(false);
+  });
+});
+
+describe("commandWords", () => {
+  it.each([
+    ["opencode", ["opencode"]],
+    [" env  A=1 opencode ", ["env", "A=1", "opencode"]],
+    ['["/opt/my tools/opencode", "--print-logs"]', ["/opt/my tools/opencode", "--print-logs"]],
+  ])("reads %j", (text, words) => {
+    expect(commandWords.parse(text)).toEqual(words);
+  });
+
+  it.each([" ", "[]", '[""]', "[1]", '["opencode"', '[["opencode"]]'])("refuses %j", (text) => {
+    expect(commandWords.safeParse(text).success).toBe(false);
   });
 });

@@ -20,6 +20,22 @@ export const httpUrl = z
   .url({ protocol: /^https?$/, error: "must be an http:// or https:// URL" })
   .transform((url) => url.replace(/\/+$/, ""));
 
+/** A program and its first arguments: words separated by blanks or, where one has a blank in it, a JSON array of them. */
+export const commandWords = z.string().transform((text, context): readonly string[] => {
+  const words = text.trimStart().startsWith("[") ? wordsOfJson(text) : text.split(/\s+/).filter((word) => word !== "");
+  if (words !== undefined && words.length > 0 && words[0] !== "") return words;
+  context.addIssue({ code: "custom", message: 'must be a program and its arguments, separated by blanks or as a JSON array such as ["/opt/my tools/opencode"]' });
+  return z.NEVER;
+});
+
+function wordsOfJson(text: string): readonly string[] | undefined {
+  try {
+    return z.array(z.string()).parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Parses the environment once, at the edge of a process. Throws one `env_invalid` that names every wrong variable, never
  * its value. Each process states its variables in one object (`env.ts`), and `docs/env.md` is checked against those.

@@ -1,7 +1,7 @@
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createModalSandboxProvider, type ModalSandboxProviderOptions } from "@proliferate/shared/modal";
-import { buildSandboxEnv, launchAgent, type SandboxProvider } from "@proliferate/shared/sandbox";
+import { buildSandboxEnv, launchAgent, type Sandbox, type SandboxProvider } from "@proliferate/shared/sandbox";
 import * as modal from "modal";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type ModalStandIn, startModalStandIn } from "../src/modal-stand-in/server.ts";
@@ -119,6 +119,55 @@ describe("a token that is not taken", () => {
 
     const { sandbox } = await launch(launcher);
     await sandbox.terminate();
+    await launcher.close();
+  });
+});
+
+describe("a call that Modal never answers", () => {
+  const inTime = { callTimeoutMs: 700, createTimeoutMs: 1000 };
+
+  it.each([
+    ["AuthTokenGet", {}, "sandbox_provider_unavailable"],
+    ["AppGetOrCreate", {}, "sandbox_provider_unavailable"],
+    ["EnvironmentGetOrCreate", {}, "sandbox_create_failed"],
+    ["ImageGetOrCreate", {}, "sandbox_create_failed"],
+    ["SandboxCreateV2", {}, "sandbox_create_failed"],
+    ["SandboxCreateV2", { when: "after" }, "sandbox_create_failed"],
+    ["TaskExecStart", {}, "sandbox_exec_failed"],
+    ["TaskExecStdinWriteStream", {}, "sandbox_exec_failed"],
+    ["TaskExecWait", {}, "sandbox_exec_failed"],
+    ["TaskExecStart", { skip: 1 }, "sandbox_exec_failed"],
+  ] as const)("at %s %j ends the launch with a clear error and leaves no sandbox", async (rpc, fault, expected) => {
+    const launcher = connect(inTime);
+    standIn.fail(rpc, { code: "HANG", times: 99, ...fault });
+
+    const error: unknown = await launch(launcher).catch((caught: unknown) => caught);
+
+    expect(error).toEqual(code(expected));
+    expect((error as Error).message).toContain("DEADLINE_EXCEEDED");
+    await expect.poll(() => standIn.running()).toEqual([]);
+    await launcher.close();
+  });
+
+  it.each([
+    ["SandboxGetFromNameV2", "sandbox_provider_unavailable", (launcher: SandboxProvider, { name }: Sandbox) => launcher.find(name)],
+    ["SandboxListV2", "sandbox_provider_unavailable", (launcher: SandboxProvider) => launcher.list()],
+    ["SandboxTagsGetV2", "sandbox_provider_unavailable", (launcher: SandboxProvider) => launcher.list()],
+    ["SandboxListV2", "sandbox_provider_unavailable", (launcher: SandboxProvider, { id }: Sandbox) => launcher.checkSandboxes([id])],
+    ["TaskSnapshotFilesystem", "sandbox_snapshot_failed", (_launcher: SandboxProvider, sandbox: Sandbox) => sandbox.snapshot()],
+    ["ImageDelete", "sandbox_provider_unavailable", (launcher: SandboxProvider) => launcher.deleteSnapshot("im-1")],
+    ["SandboxTerminateV2", "sandbox_terminate_failed", (launcher: SandboxProvider, { id }: Sandbox) => launcher.terminate(id)],
+    ["SandboxWaitV2", "sandbox_terminate_failed", (launcher: SandboxProvider, { id }: Sandbox) => launcher.terminate(id)],
+  ] as const)("at %s is given up with %s", async (rpc, expected, call) => {
+    const launcher = connect(inTime);
+    const { sandbox } = await launch(launcher);
+    standIn.fail(rpc, { code: "HANG", times: 99 });
+
+    await expect(call(launcher, sandbox)).rejects.toThrow(code(expected));
+
+    standIn.clear();
+    await launcher.terminate(sandbox.id);
+    expect(await standIn.running()).toEqual([]);
     await launcher.close();
   });
 });

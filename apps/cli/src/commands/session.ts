@@ -13,8 +13,8 @@ export interface SessionContext {
   readonly json: boolean;
   /** Token for a private repository. */
   readonly repoToken: string | undefined;
-  /** Program that `--attach` starts. */
-  readonly opencode: string;
+  /** Program that `--attach` starts, with its first arguments. */
+  readonly opencode: readonly string[];
   /** Of this process; a terminal program needs the whole of it. */
   readonly environment: EnvironmentSource;
   write(text: string): Promise<void>;
@@ -80,9 +80,10 @@ const readyText = ({ session_id: sessionId, agent, expires_at: expiresAt }: Laun
 
 /** The password goes by the environment: arguments are seen by every user of the machine. */
 async function attach({ opencode, environment }: SessionContext, { agent, session_id: sessionId }: LaunchedSession): Promise<ExitStatus> {
-  const child = spawn(opencode, ["attach", agent.url ?? ""], { stdio: "inherit", env: { ...environment, OPENCODE_SERVER_PASSWORD: agent.password } });
+  const [program = "", ...args] = opencode;
+  const child = spawn(program, [...args, "attach", agent.url ?? ""], { stdio: "inherit", env: { ...environment, OPENCODE_SERVER_PASSWORD: agent.password } });
   const status = await new Promise<number | null>((done, fail) => {
-    child.once("error", (error) => fail(new AppError("invalid_request", `${opencode} could not be started (${(error as NodeJS.ErrnoException).code}); session ${sessionId} runs on.`, { param: "OPENCODE_COMMAND", cause: error })));
+    child.once("error", (error) => fail(new AppError("invalid_request", `${program} could not be started (${(error as NodeJS.ErrnoException).code}); session ${sessionId} runs on.`, { param: "OPENCODE_COMMAND", cause: error })));
     child.once("close", done);
   });
   return status === 0 ? EXIT.done : EXIT.failed;

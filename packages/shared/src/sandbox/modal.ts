@@ -23,11 +23,12 @@ export interface ModalSandboxProviderOptions extends ModalCredentials {
   readonly memoryMiB?: number;
   /** Where sandboxes run. Default: where Modal has room. */
   readonly regions?: readonly string[];
+  /** Milliseconds that any call but a creation may take; files and snapshots twice that. Default 30 000. */
+  readonly callTimeoutMs?: number;
+  /** Milliseconds that a creation may take. Building an image takes minutes the first time. Default 600 000. */
+  readonly createTimeoutMs?: number;
 }
 
-/** Milliseconds. Building an image takes minutes the first time. */
-const createTimeoutMs = 10 * 60 * 1000;
-const callTimeoutMs = 30_000;
 const parallelCalls = 8;
 
 const nameTag = "sandbox_name";
@@ -37,7 +38,8 @@ const launchTag = "sandbox_launch";
 /**
  * Sandboxes at Modal, through its SDK (`modal` 0.11.1, an optional peer of this package). They outlive this process and end
  * at their time-out. Nothing is sent before the first call, which checks the token: `sandbox_provider_unauthorized` says what
- * is wrong with it. `close` leaves running sandboxes alone.
+ * is wrong with it. Every call has a deadline, after which it is given up with the launcher's error for it: the SDK itself
+ * waits for ever. `close` leaves running sandboxes alone.
  */
 export function createModalSandboxProvider(options: ModalSandboxProviderOptions): SandboxProvider {
   return new ModalProvider(options);
@@ -48,12 +50,16 @@ class ModalProvider implements SandboxProvider {
   readonly #options: ModalSandboxProviderOptions;
   readonly #appName: string;
   readonly #homeFolder: string;
+  readonly #callTimeoutMs: number;
+  readonly #createTimeoutMs: number;
   #connection: Promise<{ client: ModalClient; app: ModalApp }> | undefined;
 
   constructor(options: ModalSandboxProviderOptions) {
     this.#options = options;
     this.#appName = options.appName ?? "proliferate-sandboxes";
     this.#homeFolder = options.homeFolder ?? "/root";
+    this.#callTimeoutMs = options.callTimeoutMs ?? 30_000;
+    this.#createTimeoutMs = options.createTimeoutMs ?? 600_000;
   }
 
   async create(options: SandboxOptions): Promise<Sandbox> {
@@ -67,7 +73,7 @@ class ModalProvider implements SandboxProvider {
     try {
       const creation = client.sandboxes.create(app, image, this.#parameters(options, launchId));
       // A sandbox that comes after we gave up is nobody's.
-      sandbox = await withDeadline(creation, createTimeoutMs, (late) => void this.terminate(late.sandboxId).catch(() => undefined));
+      sandbox = await withDeadline(creation, this.#createTimeoutMs, (late) => void this.terminate(late.sandboxId).catch(() => undefined));
     } catch (error) {
       const reason = modalError(error, { failed, otherwise: "sandbox_create_failed", notFound: "sandbox_refused", secrets });
       await this.#endUnanswered(client, options.sessionId, launchId, reason);
@@ -118,8 +124,7 @@ class ModalProvider implements SandboxProvider {
     const states = await inParallel([...new Set(ids)], async (id): Promise<[string, SandboxState]> => {
       if (running.has(id)) return [id, "running"];
       try {
-        const sandbox = await client.sandboxes.fromId(id);
-        const status = await this.#call(`The state of the sandbox ${id} could not be read`, () => sandbox.poll());
+        const status = await this.#call(`The state of the sandbox ${id} could not be read`, async () => (await client.sandboxes.fromId(id)).poll());
         return [id, status === null ? "running" : "ended"];
       } catch (error) {
         if (isAppError(error, "sandbox_not_found")) return [id, "ended"];
@@ -132,8 +137,8 @@ class ModalProvider implements SandboxProvider {
   async terminate(id: string): Promise<void> {
     const { client } = await this.#connect();
     try {
-      const sandbox = await client.sandboxes.fromId(id);
-      await withDeadline(sandbox.terminate({ wait: true }), callTimeoutMs);
+      const end = async (): Promise<unknown> => (await client.sandboxes.fromId(id)).terminate({ wait: true });
+      await withDeadline(end(), this.#callTimeoutMs);
     } catch (error) {
       if (modalStatus(error) === "NOT_FOUND") return;
       throw modalError(error, { failed: `The sandbox ${id} could not be ended`, otherwise: "sandbox_terminate_failed" });
@@ -184,7 +189,7 @@ class ModalProvider implements SandboxProvider {
     if (snapshotId === undefined && "registryTag" in image) return client.images.fromRegistry(image.registryTag);
     const imageId = snapshotId ?? ("imageId" in image ? image.imageId : "");
     try {
-      return await withDeadline(client.images.fromId(imageId), callTimeoutMs);
+      return await withDeadline(client.images.fromId(imageId), this.#callTimeoutMs);
     } catch (error) {
       throw modalError(error, { failed, otherwise: "sandbox_create_failed", notFound: snapshotId === undefined ? "sandbox_refused" : "sandbox_snapshot_not_found" });
     }
@@ -208,13 +213,13 @@ class ModalProvider implements SandboxProvider {
   }
 
   async #handle(sandbox: ModalSandbox, name: string, secrets: readonly string[] = []): Promise<ModalSandboxHandle> {
-    const tunnels = Object.entries(await withDeadline(sandbox.tunnels(callTimeoutMs), callTimeoutMs));
+    const tunnels = Object.entries(await withDeadline(sandbox.tunnels(this.#callTimeoutMs), this.#callTimeoutMs));
     const ports = tunnels.map(([port, { host, url }]): [number, SandboxPort] => [
       Number(port),
       // Modal's tunnels speak TLS. Only a stand-in is on loopback, where the SDK drops TLS as well.
       { listenPort: Number(port), listenHostname: "0.0.0.0", url: host === "127.0.0.1" ? url.replace("https:", "http:") : url },
     ]);
-    return new ModalSandboxHandle(sandbox, { name, homeFolder: this.#homeFolder, ports: new Map(ports), secrets, terminate: (id) => this.terminate(id) });
+    return new ModalSandboxHandle(sandbox, { name, homeFolder: this.#homeFolder, ports: new Map(ports), secrets, callTimeoutMs: this.#callTimeoutMs, deleteSnapshot: (id) => this.deleteSnapshot(id), terminate: (id) => this.terminate(id) });
   }
 
   async #running(client: ModalClient, app: ModalApp): Promise<ModalSandbox[]> {
@@ -229,8 +234,8 @@ class ModalProvider implements SandboxProvider {
   async #endUnanswered(client: ModalClient, sessionId: string, launchId: string, reason: AppError): Promise<void> {
     if (reason.code === "sandbox_provider_unauthorized") return;
     try {
-      const sandbox = await withDeadline(client.sandboxes.fromName(this.#appName, sandboxName(sessionId)), callTimeoutMs);
-      const tags = await withDeadline(sandbox.getTags(), callTimeoutMs);
+      const sandbox = await withDeadline(client.sandboxes.fromName(this.#appName, sandboxName(sessionId)), this.#callTimeoutMs);
+      const tags = await withDeadline(sandbox.getTags(), this.#callTimeoutMs);
       if (tags[launchTag] === launchId) await this.terminate(sandbox.sandboxId);
     } catch (error) {
       if (modalStatus(error) === "NOT_FOUND") return;
@@ -251,7 +256,7 @@ class ModalProvider implements SandboxProvider {
 
   async #call<T>(failed: string, work: () => Promise<T>): Promise<T> {
     try {
-      return await withDeadline(work(), callTimeoutMs);
+      return await withDeadline(work(), this.#callTimeoutMs);
     } catch (error) {
       throw modalError(error, { failed, otherwise: "sandbox_provider_unavailable" });
     }

@@ -13,7 +13,8 @@ export class RpcFailure extends Error {
 }
 
 export interface Fault {
-  readonly code: keyof typeof status;
+  /** `HANG`: the call is never answered. */
+  readonly code: keyof typeof status | "HANG";
   /** How many calls fail. Default 1. */
   readonly times?: number;
   /** How many calls go well before that. Default 0. */
@@ -49,6 +50,7 @@ export class Faults {
     }
     entry.left -= 1;
     if (entry.fault.when === "after") await work();
+    if (entry.fault.code === "HANG") return new Promise(() => undefined);
     throw new RpcFailure(status[entry.fault.code], entry.fault.details ?? `${rpc} was told to fail`);
   }
 }

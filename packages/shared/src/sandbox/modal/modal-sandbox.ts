@@ -7,10 +7,6 @@ import { checkCommand, checkEnvironment, checkSandboxPath } from "../sandbox-opt
 import { modalError, modalStatus } from "./errors.ts";
 import type { ModalSandbox } from "./sdk.ts";
 
-/** Bounds on what has no limit in the SDK, where a lost connection would be retried for ever. */
-const startTimeoutMs = 30_000;
-const fileTimeoutMs = 60_000;
-const snapshotTimeoutMs = 55_000;
 /** Beyond a command's own limit, which Modal enforces, for the way there and back. */
 const graceMs = 5000;
 
@@ -19,6 +15,9 @@ export interface ModalSandboxContext {
   readonly homeFolder: string;
   readonly ports: ReadonlyMap<number, SandboxPort>;
   readonly secrets?: readonly string[];
+  /** For each call, files and snapshots twice that: the SDK would try for ever. */
+  readonly callTimeoutMs: number;
+  readonly deleteSnapshot: (snapshotId: string) => Promise<void>;
   readonly terminate: (id: string) => Promise<void>;
 }
 
@@ -65,7 +64,7 @@ export class ModalSandboxHandle implements Sandbox {
     const logged = ["/bin/sh", "-c", 'exec >>"$0" 2>&1 "$@"', logPath, ...command];
     try {
       const started = this.#sandbox.exec(logged, { stdout: "ignore", stderr: "ignore", workdir: this.#context.homeFolder, env: { ...environment } });
-      const process = await withDeadline(started, startTimeoutMs);
+      const process = await withDeadline(started, this.#context.callTimeoutMs);
       return { exited: process.wait().catch(() => undefined) };
     } catch (error) {
       throw await this.#error(error, `${command[0]} could not be started in the sandbox ${this.id}`, "sandbox_exec_failed");
@@ -77,7 +76,7 @@ export class ModalSandboxHandle implements Sandbox {
     for (const [path, content] of Object.entries(files)) {
       try {
         const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-        await withDeadline(this.#sandbox.filesystem.writeBytes(bytes, this.#path(path)), fileTimeoutMs);
+        await withDeadline(this.#sandbox.filesystem.writeBytes(bytes, this.#path(path)), 2 * this.#context.callTimeoutMs);
       } catch (error) {
         throw await this.#error(error, `${path} could not be written in the sandbox ${this.id}`, "sandbox_exec_failed");
       }
@@ -87,7 +86,7 @@ export class ModalSandboxHandle implements Sandbox {
   async readFile(path: string): Promise<Uint8Array> {
     checkSandboxPath(path);
     try {
-      return await withDeadline(this.#sandbox.filesystem.readBytes(this.#path(path)), fileTimeoutMs);
+      return await withDeadline(this.#sandbox.filesystem.readBytes(this.#path(path)), 2 * this.#context.callTimeoutMs);
     } catch (error) {
       throw await this.#error(error, `${path} could not be read in the sandbox ${this.id}`, "sandbox_exec_failed");
     }
@@ -96,7 +95,11 @@ export class ModalSandboxHandle implements Sandbox {
   /** Modal keeps the whole file system as an image, for 30 days. */
   async snapshot(): Promise<string> {
     try {
-      return (await this.#sandbox.snapshotFilesystem({ timeoutMs: snapshotTimeoutMs })).imageId;
+      const timeoutMs = 2 * this.#context.callTimeoutMs;
+      const taken = this.#sandbox.snapshotFilesystem({ timeoutMs });
+      // A snapshot that comes after we gave up is nobody's.
+      const { imageId } = await withDeadline(taken, timeoutMs + graceMs, (late) => void this.#context.deleteSnapshot(late.imageId).catch(() => undefined));
+      return imageId;
     } catch (error) {
       throw await this.#error(error, `The sandbox ${this.id} could not be kept as a snapshot`, "sandbox_snapshot_failed");
     }
