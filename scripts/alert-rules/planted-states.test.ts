@@ -231,6 +231,13 @@ test("a database that cannot be read is paged for, by each source, and nothing e
   expect(firing({ takenAtMs: Date.now(), series: [] })).toEqual(["BillingMetricsMissing"]);
 });
 
+test("sums that are two hours old are told of", async () => {
+  const page = await scrape();
+  const aged = page.series.map((series) => (series.metric === "llm_gateway_metrics_source_age_seconds" && series.labels["source"] === "billing_checks" ? { ...series, value: 8_000 } : series));
+
+  expect(firing({ ...page, series: aged })).toEqual(["BillingMetricsOld"]);
+});
+
 test("every rule fired above", () => {
   expect(rules.map(({ name }) => name).filter((name) => !fired.has(name))).toEqual([]);
 });

@@ -36,3 +36,31 @@ test("many scrapes at once, and soon after, are one collection", async () => {
   expect(collections).toBe(1);
   expect(texts.every((text) => text.includes('example_rows{state="open"} 1'))).toBe(true);
 });
+
+test("a source that takes long holds up no page: the page has what it told last, with its age, and the next page what it tells now", async () => {
+  let collection = Promise.withResolvers<readonly MetricFamily[]>();
+  const page = createMetricsPage([{ name: "slow", collect: () => collection.promise, maxAgeMs: 0, patienceMs: 20 }]);
+
+  expect(await page.text()).not.toContain("source_up{");
+  collection.resolve([family(1)]);
+  expect(await page.text()).toContain('example_rows{state="open"} 1');
+  collection = Promise.withResolvers();
+  await expect.poll(() => page.text()).toMatch(/source_up\{source="slow"\} 1\n.*source_age_seconds\{source="slow"\} 0\.\d.*example_rows\{state="open"\} 1\n/s);
+  collection.resolve([family(2)]);
+  await expect.poll(() => page.text()).toContain('example_rows{state="open"} 2');
+});
+
+test("a source that takes long is asked ten times as rarely", async () => {
+  let collections = 0;
+  const collect = async (): Promise<readonly MetricFamily[]> => {
+    collections += 1;
+    await new Promise((done) => setTimeout(done, 100));
+    return [];
+  };
+  const page = createMetricsPage([{ name: "slow", collect, maxAgeMs: 0 }]);
+
+  await page.text();
+  await page.text();
+
+  expect(collections).toBe(1);
+});

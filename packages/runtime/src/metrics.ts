@@ -16,16 +16,21 @@ export interface MetricSample {
 
 /** Something that is asked for its metrics when they are looked at. */
 export interface MetricSource {
-  /** Becomes the label of `llm_gateway_metrics_source_up`. */
+  /** Becomes the label of `llm_gateway_metrics_source_up` and `…_source_age_seconds`. */
   readonly name: string;
   collect(): Promise<readonly MetricFamily[]>;
-  /** What was collected is served again for so long, however often it is asked for. Default 10 s. */
+  /** What was collected is served again for so long, and for ten times as long as it took, however often it is asked for. Default 10 s. */
   readonly maxAgeMs?: number;
+  /** A page waits so long for a collection; then it has the last one, and the next page the new one. Default 2 s. */
+  readonly patienceMs?: number;
 }
 
 export interface MetricsPage {
   readonly contentType: string;
-  /** The whole page in Prometheus' text format. Never throws: a source that fails is left out and its `…_source_up` is 0. */
+  /**
+   * The whole page in Prometheus' text format, soon: a slow source is served from its last collection. Never throws: a source
+   * that fails is left out and its `…_source_up` is 0; one that was never collected yet has none.
+   */
   text(): Promise<string>;
 }
 
@@ -33,19 +38,20 @@ export interface MetricsPage {
 export function createMetricsPage(sources: readonly MetricSource[]): MetricsPage {
   const ownMetrics = new Registry();
   collectDefaultMetrics({ register: ownMetrics });
-  const cached = sources.map((source) => ({ name: source.name, collect: collectAtMostEvery(source.maxAgeMs ?? 10_000, () => source.collect()) }));
+  const collectors = sources.map((source) => new Collector(source));
   return {
     contentType: ownMetrics.contentType,
     text: async () => {
       const page = new Registry();
       const up = new Gauge({ name: "llm_gateway_metrics_source_up", help: "1 when the source could be read, 0 when not", labelNames: ["source"], registers: [page] });
-      await Promise.all(
-        cached.map(async ({ name, collect }) => {
-          const families = await collect().catch(() => undefined);
-          up.set({ source: name }, families === undefined ? 0 : 1);
-          families?.forEach((family) => addFamily(page, family));
-        }),
-      );
+      const age = new Gauge({ name: "llm_gateway_metrics_source_age_seconds", help: "How old what the source told is", labelNames: ["source"], registers: [page] });
+      const readings = await Promise.all(collectors.map(async (collector) => ({ source: collector.name, collection: await collector.read() })));
+      for (const { source, collection } of readings) {
+        if (collection === undefined) continue;
+        up.set({ source }, collection.families === undefined ? 0 : 1);
+        age.set({ source }, (performance.now() - collection.startedAt) / 1_000);
+        collection.families?.forEach((family) => addFamily(page, family));
+      }
       return `${await page.metrics()}\n${await ownMetrics.metrics()}`;
     },
   };
@@ -57,17 +63,48 @@ function addFamily(registry: Registry, family: MetricFamily): void {
   for (const { labels = {}, value } of family.samples) gauge.set({ ...labels }, Number(value));
 }
 
-/** Callers at the same time share one collection; a failed one is not kept. */
-function collectAtMostEvery<Value>(maxAgeMs: number, collect: () => Promise<Value>): () => Promise<Value> {
-  let current: { readonly value: Promise<Value>; readonly startedAt: number } | undefined;
-  return async () => {
-    const now = performance.now();
-    if (current !== undefined && now - current.startedAt < maxAgeMs) return current.value;
-    const mine = { value: collect(), startedAt: now };
-    current = mine;
-    mine.value.catch(() => {
-      if (current === mine) current = undefined;
-    });
-    return mine.value;
-  };
+interface Collection {
+  readonly startedAt: number;
+  readonly endedAt: number;
+  /** Undefined when it failed. */
+  readonly families: readonly MetricFamily[] | undefined;
+}
+
+/** Asks a source, never twice at once, and keeps what it told last. */
+class Collector {
+  readonly name: string;
+  readonly #source: MetricSource;
+  #last: Collection | undefined;
+  #running: Promise<Collection> | undefined;
+
+  constructor(source: MetricSource) {
+    this.name = source.name;
+    this.#source = source;
+  }
+
+  /** The newest collection that there is within the source's patience; undefined when there never was one. */
+  async read(): Promise<Collection | undefined> {
+    if (this.#isFresh()) return this.#last;
+    this.#running ??= this.#collect().finally(() => (this.#running = undefined));
+    const { patienceMs = 2_000 } = this.#source;
+    const timeout = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => timeout.resolve(undefined), patienceMs);
+    const collection = await Promise.race([this.#running, timeout.promise]);
+    clearTimeout(timer);
+    return collection ?? this.#last;
+  }
+
+  /** A failed collection is never fresh: the next page asks again. */
+  #isFresh(): boolean {
+    if (this.#last?.families === undefined) return false;
+    const { startedAt, endedAt } = this.#last;
+    return performance.now() - startedAt < Math.max(this.#source.maxAgeMs ?? 10_000, 10 * (endedAt - startedAt));
+  }
+
+  async #collect(): Promise<Collection> {
+    const startedAt = performance.now();
+    const families = await this.#source.collect().catch(() => undefined);
+    this.#last = { startedAt, endedAt: performance.now(), families };
+    return this.#last;
+  }
 }

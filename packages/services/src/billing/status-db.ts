@@ -1,6 +1,6 @@
 /** Statements behind `billing status` and the metrics: what is behind, what rests, and whether source and ledger agree. Read only. */
 import type { DatabaseExecutor } from "@proliferate/db";
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import { IS_CORRECTION, ROW_HASH } from "./source-rows-db.ts";
 
 export interface CompletenessRow {
@@ -25,21 +25,29 @@ const IS_RETIRED = sql`exists (select from retired_event_sums r where r.recorded
 
 /**
  * Compares every spend row with its event and that event's adjustments, amount by amount; `from` narrows it to requests that
- * began then or later. Reads both tables once. An amount that is no number, or beyond reason, counts as zero here and
+ * began then or later, and the cost to them. Reads both tables once. An amount that is no number, or beyond reason, counts as zero here and
  * stands in review. A refund is what was taken back by it, which is at most what was charged.
  */
 export async function compareSourceWithLedger(db: DatabaseExecutor, options: { readonly from?: Date | undefined; readonly graceMs: number }): Promise<CompletenessRow> {
-  const from = options.from ?? null;
+  const { from } = options;
+  // Said of the source and of the keys, so that both are found by their index.
+  const started = (column: RawBuilder<unknown>): RawBuilder<boolean> => (from === undefined ? sql`true` : sql`${column} >= ${from}::timestamptz at time zone 'UTC'`);
+  // A part of the events is looked up one by one, all of them are read in one go.
+  const eachByIndex = from === undefined ? sql`` : sql`offset 0`;
   const result = await sql<CompletenessRow>`
     with source as (
       select case when abs(s.spend) <= 1000000 then s.spend::text::numeric else 0 end as spend_usd, s.request_id, "endTime" at time zone 'UTC' as ended_at,
         ${IS_CORRECTION} as is_refund, case when k.idempotency_key is null then ${ROW_HASH} end as row_hash, k.idempotency_key, k.event_id, k.recorded_at, k.source_spend
       from "LiteLLM_SpendLogs" s left join billing_event_keys k on k.idempotency_key = 'llm:' || s.request_id and k.source_start = s."startTime"
-      where ${from}::timestamptz is null or s."startTime" >= ${from}::timestamptz at time zone 'UTC'
+        and ${started(sql`k.source_start`)}
+      where ${started(sql`s."startTime"`)}
     ), keyed as (
       select s.spend_usd, s.request_id, s.ended_at, s.is_refund, s.row_hash, coalesce(s.event_id, k.event_id) as event_id, coalesce(s.recorded_at, k.recorded_at) as recorded_at,
         coalesce(s.source_spend, k.source_spend) as source_spend
-      from source s left join billing_event_keys k on k.idempotency_key = 'row:' || s.row_hash
+      from source s left join lateral (
+        -- One look-up for each of the few rows without a key of their own; as a join it would read all keys there are.
+        select by_row.event_id, by_row.recorded_at, by_row.source_spend from billing_event_keys by_row where by_row.idempotency_key = 'row:' || s.row_hash offset 0
+      ) k on s.row_hash is not null
     ), adjustments as (
       -- A refund has a spend row of its own, and is compared with that.
       select e.original_event_id as event_id, sum(e.spend_usd) as spend_usd from billing_events e
@@ -51,7 +59,9 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
         coalesce(e.spend_usd, case when k.event_id is not null and ${IS_RETIRED} then k.source_spend::text::numeric end) + coalesce(a.spend_usd, 0) as billed_usd,
         case when k.is_refund and e.event_id is not null then e.spend_usd + coalesce(a.spend_usd, 0) when k.is_refund then k.spend_usd else greatest(k.spend_usd, 0) end as source_usd
       from keyed k
-      left join billing_events e on e.event_id = k.event_id and e.recorded_at = k.recorded_at
+      left join lateral (
+        select event.event_id, event.spend_usd from billing_events event where event.event_id = k.event_id and event.recorded_at = k.recorded_at ${eachByIndex}
+      ) e on true
       left join adjustments a on a.event_id = k.event_id
       left join spend_reviews by_id on k.event_id is null and by_id.review_key = 'id:' || k.request_id and by_id.resolution is distinct from 'billed'
       left join spend_reviews by_hash on k.event_id is null and by_hash.review_key = 'row:' || k.row_hash and by_hash.resolution is distinct from 'billed'
@@ -153,6 +163,29 @@ export async function readSourceLag(db: DatabaseExecutor): Promise<SourceLagRow>
       count(*) as attempts_in_flight, round(extract(epoch from billing_now() - min(started_at))) as oldest_attempt_seconds
     from request_attempts`.execute(db);
   return result.rows[0] ?? { newest_row_seconds: null, attempts_in_flight: "0", oldest_attempt_seconds: null };
+}
+
+export interface RestingRow {
+  readonly org_id: string;
+  readonly state: "unknown" | "parked" | "dead" | "unapplied" | "shortfall";
+  readonly batches: string;
+  /** What the sink has not taken of them. */
+  readonly credits: string;
+  /** The latest error of any of them. */
+  readonly error_code: string | null;
+}
+
+/** Whose batches rest and why, the largest sums first, at most `limit`. `unknown` are those that wait for a comparison with the sink. */
+export async function readResting(db: DatabaseExecutor, limit: number): Promise<readonly RestingRow[]> {
+  const result = await sql<RestingRow>`
+    select org_id, state, count(*) as batches, trim_scale(sum(credits - coalesce(deducted_credits, 0))) as credits,
+      (array_agg(last_error_code order by sealed_at desc))[1] as error_code
+    from settlement_batches
+    where state <> 'delivered' and (state in ('parked', 'dead', 'unapplied', 'shortfall') or (state = 'unknown' and needs_reconcile))
+    group by org_id, state
+    order by sum(credits - coalesce(deducted_credits, 0)) desc, org_id
+    limit ${limit}`.execute(db);
+  return result.rows;
 }
 
 export interface FindingsRow {
