@@ -66,6 +66,7 @@ function batchRows(batch: ExplainedBatch): Rows {
       const took = attempt.finished_at === null ? "" : ` after ${attempt.finished_at.getTime() - attempt.started_at.getTime()} ms`;
       return [`attempt ${attempt.attempt}`, `${attempt.started_at.toISOString()}: ${attempt.outcome ?? "no answer recorded"}${code === "" ? "" : ` (${code})`}${took}`] as const;
     }),
+    ...batch.by_hand.map(({ action, operator, reason, acted_at: actedAt }) => [`${action === "batch.decided" ? "decided" : "redriven"} by hand`, `${actedAt.toISOString()} by ${operator}${reason === null ? "" : `: ${reason}`}`] as const),
     ["the sink's answer", batch.deducted_credits === null ? "none that states an amount" : `${batch.deducted_credits} credits deducted`],
     ["balance", effect === null ? "not stated" : `${effect.before} - ${effect.deducted} = ${effect.after} credits`],
   ];

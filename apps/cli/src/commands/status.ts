@@ -1,4 +1,4 @@
-import { getOperatorStatus, type OperatorStatus } from "@proliferate/services/billing/status";
+import { getOperatorStatus, nameResting, type OperatorStatus } from "@proliferate/services/billing/status";
 import type { Action } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseInstant } from "../instant.ts";
@@ -25,7 +25,7 @@ function statusText(report: OperatorStatus): string {
     ["overbilled", dollars(completeness.overbilledUsd)],
     ["Credits on the way"],
     ["open", `${report.openCredits} in ${report.openEvents} events, ${report.carryCredits} carried`],
-    ...Object.entries(report.batches).map(([state, { batches, credits }]) => [state, `${credits} in ${batches} batches`] as const),
+    ...Object.entries(report.batches).map(([state, { batches, credits }]) => [state, `${credits} in ${batches} batches${whose(report, state)}`] as const),
     ["unposted", `${report.unpostedCredits} in all, the oldest for ${age(report.oldestUnsettledSeconds)}`],
     ["needs reconcile", `${report.needsReconcile} batches`],
     ["needs review", Object.entries(report.reviews).filter(([, rows]) => rows > 0).map(([reason, rows]) => `${rows} ${reason}`).join(", ") || "nothing"],
@@ -42,4 +42,12 @@ function statusText(report: OperatorStatus): string {
     [report.problems.length === 0 ? "Nothing to do: every sum agrees." : "To be looked at"],
     ...report.problems.map(({ code, message }) => [code, message] as const),
   ]).trimStart();
+}
+
+/** Names the organizations whose credits rest in a state; those of a shortfall are lost, and it says so. */
+function whose(report: OperatorStatus, state: string): string {
+  const resting = report.resting.find((one) => one.state === state);
+  if (resting === undefined || resting.state === "unknown") return "";
+  const names = nameResting(report.resting, resting.state);
+  return resting.state === "shortfall" ? `, of what was asked; not taken, and never collected: ${names}` : `: ${names}`;
 }

@@ -1,6 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, compareDecimals, type DecimalText, multiplyDecimals, normalizeDecimal, subtractDecimals } from "@proliferate/shared/money";
+import { readActions } from "../operator/db.ts";
 import {
   type ExplainedAttemptRow,
   type ExplainedBatchRow,
@@ -16,6 +17,8 @@ import {
   readSourceRow,
   type SourceRow,
 } from "./explain-db.ts";
+
+const ACTIONS_SHOWN = 20;
 
 /** An equation written out, computed again from its parts by exact integer arithmetic. */
 export interface Arithmetic {
@@ -36,6 +39,8 @@ export interface ExplainedBatch extends ExplainedBatchRow {
   readonly current_key: string;
   readonly arithmetic: Arithmetic;
   readonly attempts: readonly ExplainedAttemptRow[];
+  /** What people did to it, the newest first. */
+  readonly by_hand: readonly { readonly action: string; readonly operator: string; readonly reason: string | null; readonly acted_at: Date }[];
   /** What the sink says it did to the org's balance; null while it said nothing. */
   readonly balance_effect: { readonly before: DecimalText; readonly deducted: DecimalText; readonly after: DecimalText } | null;
   /** One sentence: where the credits are and what happens next. */
@@ -130,13 +135,14 @@ function rateOf(row: ExplainedEventRow): string {
 }
 
 async function batchOf(db: DatabaseExecutor, row: ExplainedBatchRow): Promise<ExplainedBatch> {
-  const attempts = await readAttempts(db, row.batch_id);
+  const [attempts, actions] = await Promise.all([readAttempts(db, row.batch_id), readActions(db, { subject: row.batch_id, limit: ACTIONS_SHOWN })]);
   const { balance_after: after, deducted_credits: deducted } = row;
   return {
     ...row,
     current_key: row.redrive_count === 0 ? row.idempotency_key : `${row.idempotency_key}.${row.redrive_count}`,
     arithmetic: batchArithmetic(row),
     attempts,
+    by_hand: actions.map(({ action, operator, reason, acted_at }) => ({ action, operator, reason, acted_at })),
     balance_effect: after === null || deducted === null ? null : { before: addDecimals(after, deducted), deducted: normalizeDecimal(deducted), after: normalizeDecimal(after) },
     verdict: batchVerdict(row),
   };

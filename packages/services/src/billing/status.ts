@@ -1,11 +1,14 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { readPasses } from "./passes-db.ts";
-import { type AttentionRow, type BalancesRow, compareSourceWithLedger, readAttention, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readSourceLag } from "./status-db.ts";
+import { type AttentionRow, type BalancesRow, compareSourceWithLedger, readAttention, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readResting, readSourceLag, type RestingRow } from "./status-db.ts";
 import { type BillingStatus, getBillingStatus } from "./usage.ts";
 
 /** Rows of LiteLLM arrive up to minutes after their request; younger ones are waiting, older ones are overdue. */
 const UNBILLED_GRACE_MS = 10 * 60 * 1_000;
+
+const RESTING_LIMIT = 100;
+const NAMED_ORGS = 3;
 
 /** Source against ledger, as far as the sums were compared. Amounts in USD, exact. */
 export interface Completeness {
@@ -40,6 +43,8 @@ export interface OperatorStatus extends BillingStatus {
   readonly attemptsInFlight: number;
   readonly oldestAttemptSeconds: number | null;
   readonly passes: readonly { readonly job: string; readonly ageMs: number }[];
+  /** Whose credits rest, and why; the largest first, at most 100 groups of org and state. */
+  readonly resting: readonly RestingOrg[];
   /** Orgs whose spend is not exactly what is delivered, on its way, at rest and carried; with the difference in credits. */
   readonly unbalancedOrgs: readonly { readonly orgId: string; readonly differenceCredits: DecimalText }[];
   readonly balances: BalanceStatus;
@@ -48,6 +53,16 @@ export interface OperatorStatus extends BillingStatus {
   readonly attention: Attention;
   /** What a person must look at, most serious first; empty = all is well. */
   readonly problems: readonly StatusProblem[];
+}
+
+/** An org's batches that rest in one state. `unknown`: they may have been taken, and wait for a comparison with the sink. */
+export interface RestingOrg {
+  readonly orgId: string;
+  readonly state: RestingRow["state"];
+  readonly batches: number;
+  /** What the sink has not taken of them. Of a shortfall: used beyond a capped balance, on record, never collected. */
+  readonly credits: DecimalText;
+  readonly errorCode: string | null;
 }
 
 /** Local balances against the sink's, as reconciling found them. */
@@ -114,7 +129,7 @@ export async function checkCompleteness(db: DatabaseExecutor, options: { readonl
 
 /** Everything an operator asks first, in one answer. Read only; each part is one statement, so parts may be moments apart. */
 export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOptions = {}): Promise<OperatorStatus> {
-  const [billing, completeness, delivery, lag, passes, unbalanced, balances, findings, attention] = await Promise.all([
+  const [billing, completeness, delivery, lag, passes, unbalanced, balances, findings, attention, resting] = await Promise.all([
     getBillingStatus(db),
     checkCompleteness(db, options.from === undefined ? {} : { from: options.from }),
     readDelivery(db),
@@ -124,6 +139,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     readBalances(db),
     readOpenFindings(db),
     readAttention(db),
+    readResting(db, RESTING_LIMIT),
   ]);
   const facts = {
     ...billing,
@@ -137,6 +153,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     attemptsInFlight: Number(lag.attempts_in_flight),
     oldestAttemptSeconds: secondsOf(lag.oldest_attempt_seconds),
     passes: passes.map((pass) => ({ job: pass.job, ageMs: pass.age_ms })),
+    resting: resting.map((row) => ({ orgId: row.org_id, state: row.state, batches: Number(row.batches), credits: row.credits, errorCode: row.error_code })),
     unbalancedOrgs: unbalanced.map((row) => ({ orgId: row.org_id, differenceCredits: row.difference })),
     balances: balanceStatusOf(balances),
     attention: attentionOf(attention),
@@ -172,6 +189,7 @@ function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: 
   const problems: StatusProblem[] = [];
   const add = (code: StatusProblem["code"], message: string | false): void => void (message !== false && problems.push({ code, message }));
   const inState = (state: "dead" | "unapplied" | "parked"): string => `${batches[state].batches} batches, ${batches[state].credits} credits`;
+  const named = (state: "dead" | "unapplied" | "parked"): string => nameResting(status.resting, state);
   add("ledger_unbalanced", unbalancedOrgs.length > 0 && `Spend and ledger of ${unbalancedOrgs.slice(0, 5).map(({ orgId, differenceCredits }) => `${orgId} (${differenceCredits} credits)`).join(", ")}${unbalancedOrgs.length > 5 ? ` and ${unbalancedOrgs.length - 5} more` : ""} do not add up.`);
   add("overbilled", compareDecimals(completeness.overbilledUsd, "0") > 0 && `The ledger has $${completeness.overbilledUsd} more than the spend rows; the source was corrected downward.`);
   add("unbilled", completeness.overdueRows > 0 && `${completeness.overdueRows} spend rows, $${completeness.overdueUsd}, have no event after 10 minutes: run billing audit.`);
@@ -179,19 +197,26 @@ function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: 
   add("sink_differs", findings.length > 0 && `The sink's record differs from our books: ${findings.join(", ")}. Run billing reconcile --dry-run.`);
   const { worst } = balances;
   add("drift", worst !== null && `${balances.drifts} balances had to be corrected in the last 24 hours, the worst of ${worst.orgId} by ${worst.credits} credits: ${worst.cause} (${worst.severity}).`);
-  add("dead", batches.dead.batches > 0 && `${inState("dead")} are dead: billing explain says why, then billing redrive.`);
-  add("needs_reconcile", status.needsReconcile > 0 && `${status.needsReconcile} batches may have been applied, but the sink has forgotten their keys: run billing reconcile.`);
-  add("unapplied", batches.unapplied.batches > 0 && `${inState("unapplied")} were accepted without being deducted in full.`);
-  add("parked", batches.parked.batches > 0 && `${inState("parked")} wait until what the sink names is corrected.`);
+  add("dead", batches.dead.batches > 0 && `${inState("dead")} are dead: ${named("dead")}. billing explain says why, then billing redrive.`);
+  add("needs_reconcile", status.needsReconcile > 0 && `${status.needsReconcile} batches may have been applied, but the sink has forgotten their keys (${nameResting(status.resting, "unknown")}): run billing reconcile; what its record does not decide, billing decide does.`);
+  add("unapplied", batches.unapplied.batches > 0 && `${inState("unapplied")} were accepted without being deducted in full: ${named("unapplied")}.`);
+  add("parked", batches.parked.batches > 0 && `${inState("parked")} wait until what the sink names is corrected: ${named("parked")}.`);
   const reviews = Object.entries(status.reviews).filter(([, rows]) => rows > 0);
-  add("needs_review", reviews.length > 0 && `Spend rows need review: ${reviews.map(([reason, rows]) => `${rows} ${reason}`).join(", ")}.`);
+  add("needs_review", reviews.length > 0 && `Spend rows need review: ${reviews.map(([reason, rows]) => `${rows} ${reason}`).join(", ")}: billing review list.`);
   const { attention } = status;
   for (const { key, message } of attention.alerts) add("alert", `${message} Settled: billing clear-alert ${key}`);
   add("sink_away", attention.circuit !== null && `Sink ${attention.circuit.sink} has failed for everybody for ${attention.circuit.openSeconds} s (${attention.circuit.errorCode ?? "no code"}); it is probed by itself.`);
-  add("top_up_review", attention.topUpsInReview > 0 && `${attention.topUpsInReview} top-ups may have been paid without an answer; look at them at the sink.`);
+  add("top_up_review", attention.topUpsInReview > 0 && `${attention.topUpsInReview} top-ups may have been paid without an answer: billing top-up list --state needs_review; look at them at the sink, then billing top-up settle.`);
   add("webhook_dead", attention.webhooksDead > 0 && `${attention.webhooksDead} webhook events were given up.`);
   add("shadow_differs", attention.shadowDifferences > 0 && `${attention.shadowDifferences} batches got another answer from the shadow sink.`);
   const late = Math.max(status.oldestUnsettledSeconds ?? 0, status.oldestUndeliveredSeconds ?? 0);
   add("late", late > lateAfterSeconds && `The oldest event that is not delivered waits for ${late} s.`);
   return problems;
+}
+
+/** `org_a 12 customer_not_found, org_b 3`: whose credits rest in a state, the largest first. */
+export function nameResting(resting: readonly RestingOrg[], state: RestingOrg["state"]): string {
+  const ofState = resting.filter((one) => one.state === state);
+  const named = ofState.slice(0, NAMED_ORGS).map(({ orgId, credits, errorCode }) => [orgId, credits, errorCode].filter((part) => part !== null).join(" "));
+  return `${named.join(", ")}${ofState.length > NAMED_ORGS ? ` and ${ofState.length - NAMED_ORGS} more` : ""}`;
 }

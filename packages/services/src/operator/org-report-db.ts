@@ -95,7 +95,7 @@ export interface OrgKeysRow {
 export async function readOrgKeys(db: DatabaseExecutor, orgId: string): Promise<OrgKeysRow> {
   const result = await sql<OrgKeysRow>`
     select count(*) filter (where released_at is null)::int as live_keys, count(*) filter (where released_at is null and blocked)::int as blocked_keys,
-      trim_scale(coalesce(sum(greatest(greatest(budget_usd, applied_usd) - spent_usd, 0)), 0)) as reserved_usd
+      trim_scale(coalesce(sum(greatest(greatest(budget_usd, applied_usd, telling_usd) - spent_usd, 0)), 0)) as reserved_usd
     from key_reservations where org_id = ${orgId}`.execute(db);
   return result.rows[0] ?? { live_keys: 0, blocked_keys: 0, reserved_usd: "0" };
 }

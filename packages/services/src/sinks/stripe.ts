@@ -45,7 +45,7 @@ export function createStripeSink(options: StripeSinkOptions): SettlementSink {
         return { kind: "dead", code: "not_representable", message: `${delivery.credits} credits are no whole number of at most ${SIGNIFICANT_DIGITS} digits in units of 10^-${options.decimals ?? DECIMALS}; raise STRIPE_METER_DECIMALS and the meter's price with it.` };
       }
       const customerId = await options.findCustomerId(delivery.orgId);
-      if (customerId === undefined) return { kind: "parked", code: "customer_not_mapped", message: "Nobody said which Stripe customer the org is; add it to sink_customers." };
+      if (customerId === undefined) return { kind: "parked", code: "customer_not_mapped", message: "Nobody said which Stripe customer the org is: billing customer map ORG cus_…." };
       await calls.take();
       return report(options, { delivery, customerId, value });
     },

@@ -37,6 +37,9 @@ export const operatorStatusSchema = billingStatusSchema.extend({
   attempts_in_flight: z.number().int(),
   oldest_attempt_seconds: ageSeconds,
   passes: z.array(z.object({ job: z.string(), age_ms: z.number() })),
+  resting: z
+    .array(z.object({ org_id: z.string(), state: settlementStateSchema, batches: z.number().int(), credits: credits.describe("not taken by the sink; of a shortfall: never collected"), error_code: z.string().nullable() }))
+    .describe("whose batches rest and why, the largest first, at most 100"),
   unbalanced_orgs: z.array(z.object({ org_id: z.string(), difference_credits: credits })).describe("spend that is not exactly what is delivered, on its way, at rest and carried"),
   balances: z.object({
     orgs: z.number().int(),
@@ -142,6 +145,7 @@ const batch = z.object({
       error_code: z.string().nullable(),
     }),
   ),
+  by_hand: z.array(z.object({ action: z.string(), operator: z.string(), reason: z.string().nullable(), acted_at: instant })).describe("what people did to it, the newest first"),
   balance_effect: z.object({ before: credits, deducted: credits, after: credits }).nullable(),
   verdict: z.string(),
 });
