@@ -7,7 +7,7 @@ import { exportLedger, type ExportOptions } from "./commands/export.ts";
 import { type RateCardAddOptions, rateCardAdd, rateCardList } from "./commands/rate-card.ts";
 import { reconcile, type ReconcileCommandOptions } from "./commands/reconcile.ts";
 import { dismissOne, redriveOne } from "./commands/redrive.ts";
-import { status } from "./commands/status.ts";
+import { status, type StatusCommandOptions } from "./commands/status.ts";
 import { registerOperatorCommands } from "./operator-commands.ts";
 
 const JSON_OPTION = ["--json", "print JSON instead of text"] as const;
@@ -20,8 +20,9 @@ export function registerBillingCommands(program: Command, run: (command: Command
   const add = (usage: string, description: string, parent = billing): Command => parent.command(usage).description(description).option(...JSON_OPTION).option(...STACK_OPTION).allowExcessArguments(false);
 
   add("status", "where every credit is, and whether spend rows and ledger agree to the last digit")
-    .option("--from <instant>", `compare only requests since then: ${RANGE_HELP}`)
-    .action((options: { from?: string }, command: Command) => run(command, status(options)));
+    .option("--from <instant>", `compare requests since then: ${RANGE_HELP}; without it those of the last two days`)
+    .addOption(new Option("--all", "compare all requests there are: reads both tables from end to end").conflicts("from"))
+    .action((options: StatusCommandOptions, command: Command) => run(command, status(options)));
 
   add("explain <id>", "spend row, rate, arithmetic, batch, key, attempts, answer and balance behind a request, event, batch or review id")
     .action((id: string, _options: object, command: Command) => run(command, explain(id)));

@@ -1,23 +1,33 @@
-import { getOperatorStatus, nameResting, type OperatorStatus } from "@proliferate/services/billing/status";
+import { getOperatorStatus, nameResting, type OperatorStatus, recentRequestsFrom } from "@proliferate/services/billing/status";
 import type { Action } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseInstant } from "../instant.ts";
 import { age, dollars, jsonDocument, table } from "../output.ts";
 
-/** `billing status`: where every credit is, and whether source and ledger agree. */
-export function status(options: { readonly from?: string }): Action {
+export interface StatusCommandOptions {
+  readonly from?: string;
+  readonly all?: boolean;
+}
+
+/** `billing status`: where every credit is, and whether source and ledger agree, over the requests of the last two days unless it is told otherwise. */
+export function status(options: StatusCommandOptions): Action {
   return async ({ db, json, write }) => {
-    const report = await getOperatorStatus(db, options.from === undefined ? {} : { from: parseInstant("--from", options.from) });
+    const report = await getOperatorStatus(db, rangeOf(options));
     await write(json ? jsonDocument(report) : statusText(report));
     return report.problems.length === 0 ? EXIT.done : EXIT.problemFound;
   };
+}
+
+function rangeOf({ from, all }: StatusCommandOptions): { readonly from?: Date } {
+  if (all) return {};
+  return { from: from === undefined ? recentRequestsFrom() : parseInstant("--from", from) };
 }
 
 function statusText(report: OperatorStatus): string {
   const { completeness } = report;
   const waiting = completeness.unbilledRows - completeness.overdueRows;
   return table([
-    [`Source against ledger, ${completeness.sourceRows} spend rows compared${completeness.from === null ? "" : ` since ${completeness.from.toISOString()}`}`],
+    [`Source against ledger, ${completeness.sourceRows} spend rows compared${completeness.from === null ? ", all there are" : ` of requests since ${completeness.from.toISOString()}; --all compares all`}`],
     ["spent", dollars(completeness.sourceUsd)],
     ["billed", dollars(completeness.billedUsd)],
     ["in review", `${dollars(completeness.reviewUsd)} in ${completeness.reviewRows} rows`],

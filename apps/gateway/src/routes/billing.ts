@@ -2,7 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { explainBilling } from "@proliferate/services/billing/explain";
 import { dismiss, redrive } from "@proliferate/services/billing/redrive";
 import { reportBody } from "@proliferate/services/billing/report-body";
-import { getOperatorStatus } from "@proliferate/services/billing/status";
+import { getOperatorStatus, recentRequestsFrom } from "@proliferate/services/billing/status";
 import { explanationSchema, operatorStatusQuerySchema, operatorStatusSchema, redriveResultSchema, redriveReviewRequestSchema } from "@proliferate/shared/contracts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
@@ -15,7 +15,7 @@ const status = createRoute({
   security: BEARER_SECURITY,
   request: { query: operatorStatusQuerySchema },
   responses: {
-    200: { description: "Over all orgs. The comparison reads both tables; `from` narrows it.", content: { "application/json": { schema: operatorStatusSchema.meta({ id: "BillingStatus" }) } } },
+    200: { description: "Over all orgs. The comparison is of requests of the last two days, unless `from` or `all` says otherwise.", content: { "application/json": { schema: operatorStatusSchema.meta({ id: "BillingStatus" }) } } },
     ...errorResponses(),
   },
 });
@@ -76,8 +76,8 @@ const dismissReview = createRoute({
 /** `/v1/billing`: billing as a whole, for operators; the same functions as the command line's. */
 export function registerBillingRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
   app.openapi(status, async (context) => {
-    const { from } = context.req.valid("query");
-    const report = await getOperatorStatus(db, from === undefined ? {} : { from: new Date(from) });
+    const { from, all } = context.req.valid("query");
+    const report = await getOperatorStatus(db, all === "true" ? {} : { from: from === undefined ? recentRequestsFrom() : new Date(from) });
     return context.json(operatorStatusSchema.parse(reportBody(report)), 200);
   });
   app.openapi(explain, async (context) => context.json(explanationSchema.parse(reportBody(await explainBilling(db, context.req.valid("param").id))), 200));

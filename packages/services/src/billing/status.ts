@@ -7,6 +7,7 @@ import { type BillingStatus, getBillingStatus } from "./usage.ts";
 /** Rows of LiteLLM arrive up to minutes after their request; younger ones are waiting, older ones are overdue. */
 const UNBILLED_GRACE_MS = 10 * 60 * 1_000;
 
+const RECENT_MS = 48 * 60 * 60 * 1_000;
 const RESTING_LIMIT = 100;
 const NAMED_ORGS = 3;
 
@@ -125,6 +126,11 @@ export async function checkCompleteness(db: DatabaseExecutor, options: { readonl
     oldestUnbilledSeconds: row.oldest_unbilled_seconds === null ? null : Number(row.oldest_unbilled_seconds),
     differenceUsd: subtractDecimals(addDecimals(row.source_usd, row.overbilled_usd), addDecimals(row.billed_usd, row.review_usd, row.unbilled_usd)),
   };
+}
+
+/** Where the comparison of source and ledger begins unless somebody wants all of it: it reads two days, not years. */
+export function recentRequestsFrom(): Date {
+  return new Date(Date.now() - RECENT_MS);
 }
 
 /** Everything an operator asks first, in one answer. Read only; each part is one statement, so parts may be moments apart. */

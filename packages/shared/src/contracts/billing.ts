@@ -9,7 +9,10 @@ const instant = z.iso.datetime({ offset: true });
 const ageSeconds = z.number().nullable();
 
 /** `GET /v1/billing/status`: where every credit of the deployment is now, and whether spend rows and ledger agree. */
-export const operatorStatusQuerySchema = z.object({ from: instant.optional().describe("compare only requests that began then or later") });
+export const operatorStatusQuerySchema = z.object({
+  from: instant.optional().describe("compare requests that began then or later; of the last two days when absent"),
+  all: z.enum(["true", "false"]).default("false").describe("compare all requests there are: reads both tables from end to end"),
+});
 export const operatorStatusSchema = billingStatusSchema.extend({
   checked_at: instant,
   completeness: z
