@@ -1,6 +1,9 @@
 import { randomBytes } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
-import type { StoredAnswer } from "@proliferate/services/sessions/idempotent-request";
+import { findSession, type SessionRow } from "@proliferate/services/sessions/db";
+import { endSession } from "@proliferate/services/sessions/end-session";
+import type { OneRun, StoredAnswer } from "@proliferate/services/sessions/idempotent-request";
 import { type LaunchDependencies, launchSession, type LaunchUnderWay, resumeSession } from "@proliferate/services/sessions/launch-session";
 import type { LaunchContent } from "@proliferate/services/sessions/session-launcher";
 import type { StartedSession, StartSessionRequest } from "@proliferate/services/sessions/start-session";
@@ -64,10 +67,11 @@ interface Launch {
 const newPassword = (): string => randomBytes(32).toString("base64url");
 
 /** Starts a session with a sandbox. What is wrong with its variables is said before there is a key. */
-export async function launchFromRequest(deps: GatewayDependencies, fields: StartSessionRequest, { body, repoToken }: StartRequest): Promise<Launch> {
+export async function launchFromRequest(deps: GatewayDependencies, fields: StartSessionRequest, { body, repoToken }: StartRequest, run: OneRun): Promise<Launch> {
   if (body.launcher === "none") throw new AppError("invalid_request", "The request names no launcher.", { param: "launcher" });
   checkSecrets(fields, body.secrets);
   const password = newPassword();
+  await run.keep({ password } satisfies z.output<typeof keptSchema>);
   const underWay = await launchSession(launchDependencies(deps), {
     ...fields,
     launcher: body.launcher,
@@ -96,14 +100,17 @@ function settingsOf(deps: GatewayDependencies, { session, apiKey, models }: Star
 
 /** 202 at once, or 201 when the agent answers; a launch that fails meanwhile is its own error. */
 export async function answerLaunch({ started, launched }: LaunchUnderWay, password: string, wait: boolean): Promise<StoredAnswer> {
-  const session = wait ? await launched : started.session;
+  return wait ? launchAnswer(201, await launched, password, started.resumed) : launchAnswer(202, started.session, password, started.resumed);
+}
+
+function launchAnswer(status: 201 | 202, session: SessionRow, password: string, resumed: boolean): StoredAnswer {
   const sandbox = describeSandbox(session);
   if (!sandbox) throw new AppError("internal_error", `Session ${session.session_id} has no sandbox on record.`);
   const body: LaunchedSession = {
     session_id: session.session_id,
     org_id: session.org_id,
     state: session.state,
-    resumed: started.resumed,
+    resumed,
     model: session.model,
     expires_at: session.expires_at?.toISOString() ?? null,
     launcher: session.launcher,
@@ -111,5 +118,30 @@ export async function answerLaunch({ started, launched }: LaunchUnderWay, passwo
     agent: { username: OPENCODE_SERVER_USERNAME, password, url: session.agent_url },
     events_url: `/v1/sessions/${session.session_id}/events`,
   };
-  return { status: wait ? 201 : 202, body };
+  return { status, body };
+}
+
+/** What a launch keeps under its idempotency key, so that its caller is told the password although the gateway died. */
+const keptSchema = z.object({ password: z.string() });
+const FORMER_TIMEOUT_MS = 60_000;
+const FORMER_POLL_MS = 200;
+
+/**
+ * The answer for the session that a request with the same idempotency key had started when its gateway died: the reaper
+ * completes its launch, or ends it. Undefined where there is no such session, or it has ended: then the work begins anew, and
+ * a session whose id nobody was told is ended. Throws `idempotency_in_progress` while that is not decided.
+ */
+export async function answerFormer(deps: GatewayDependencies, { former, sessionId }: OneRun, { wait }: StartRequest): Promise<StoredAnswer | undefined> {
+  if (former === undefined) return undefined;
+  const kept = keptSchema.safeParse(former.kept);
+  const deadline = performance.now() + FORMER_TIMEOUT_MS;
+  for (;;) {
+    const session = await findSession(deps.db, former.sessionId);
+    const isAlive = session?.state === "starting" || session?.state === "active";
+    if (isAlive && !kept.success && former.sessionId !== sessionId) await endSession(launchDependencies(deps), former.sessionId);
+    if (session === undefined || !isAlive || !kept.success) return undefined;
+    if (session.sandbox_state === "ready") return launchAnswer(wait ? 201 : 202, session, kept.data.password, false);
+    if (performance.now() > deadline) throw new AppError("idempotency_in_progress", `The launch of session ${former.sessionId}, whose gateway died, is not decided yet.`, { retryAfterSeconds: 5 });
+    await delay(FORMER_POLL_MS);
+  }
 }

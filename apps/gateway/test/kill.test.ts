@@ -9,7 +9,7 @@ import { ScriptedSink } from "@proliferate/services/billing/test-sink";
 import { agentAuthorization, createLocalSandboxProvider, type LocalSandboxProvider } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { GatewayProcess } from "./gateway-process.ts";
+import { GatewayProcess, type ProcessAnswer } from "./gateway-process.ts";
 import { leftBehind, STAND_IN_AGENT, sandboxFolders } from "./sandbox-gateway.ts";
 
 type Outcome = "ended" | "ready" | "paused";
@@ -152,6 +152,35 @@ test("a gateway killed at any step of a launch, a pause, a resume, an extension 
   await settle(database.db, { sink: new ScriptedSink() });
   const batches = await database.db.selectFrom("settlement_batches").select(["org_id", "spend_usd", "state"]).execute();
   expect(batches.map(({ org_id: orgId, spend_usd: spendUsd, state }) => `${orgId} ${Number(spendUsd)} ${state}`).sort()).toEqual(idsOf(() => true).map((sessionId) => `org_${sessionId} 0.01 delivered`));
+});
+
+test("a start that is repeated with its idempotency key after its gateway was killed is answered with the session that lives, or begins anew", { timeout: 60_000 }, async () => {
+  const body = { org_id: "org_a", launcher: "local" };
+  const [completed, lost] = [{ "idempotency-key": "11111111-completed" }, { "idempotency-key": "22222222-lost-key" }];
+  const first = await start();
+  const broken: Promise<unknown>[] = [];
+  for (const [headers, step] of [[completed, "waiting_for_agent"], [lost, "created"]] as const) {
+    await first.hold({ "*": step });
+    broken.push(first.call("POST", "/v1/sessions?wait=true", body, headers).catch(() => undefined));
+    await until(() => first.held.size === broken.length);
+  }
+  const [completedId, lostId] = [...first.held];
+  await first.kill();
+  await Promise.all(broken);
+  const second = await start();
+  const repeat = async (headers: Readonly<Record<string, string>>): Promise<ProcessAnswer> => {
+    const answer = await second.call("POST", "/v1/sessions?wait=true", body, headers);
+    return answer.body.error?.code === "idempotency_in_progress" ? repeat(headers) : answer;
+  };
+  const answers = await Promise.all([completed, lost].map(repeat));
+  const again = await Promise.all([completed, lost].map(repeat));
+  expect(answers.map(({ status, body: { error } }) => error ?? status)).toEqual([201, 201]);
+  const healthy = await Promise.all(answers.map(({ body: { agent } }) => fetch(`${agent.url}/global/health`, { headers: { authorization: agentAuthorization(agent.password), connection: "close" } })));
+
+  expect(healthy.map(({ status }) => status)).toEqual([200, 200]);
+  expect(again).toEqual(answers);
+  expect([answers[0]?.body.session_id === completedId, answers[1]?.body.session_id === lostId, (await states())[lostId ?? ""]]).toEqual([true, false, "ended"]);
+  expect([(await provider.list()).length, keysBySession().length]).toEqual([2, 2]);
 });
 
 test("gateways killed at any moment while ten sessions start at once leave nothing that is neither ready nor gone", { timeout: 120_000 }, async () => {

@@ -5,7 +5,7 @@ import { startGateway } from "../src/start-gateway.ts";
 
 /**
  * For tests only: `killed-gateway.ts VARIABLES HOLDS` is a gateway whose sessions stop where they are told to, for ever: HOLDS,
- * and later each message `{hold}`, names a step by session. It answers `{held: SESSION}` when one has stopped there, and is
+ * and later each message `{hold}`, names a step by session, or by `*` for all others. It answers `{held: SESSION}` when one has stopped there, and is
  * then killed by its test. Repairs run twice a second.
  */
 const [variables = "{}", firstHolds = "{}"] = process.argv.slice(2);
@@ -23,7 +23,7 @@ await runProcess("gateway", async (lifecycle, logger) => ({
       proxy: parseLLMProxyConfig(environment),
       upkeepEveryMs: 500,
       onStep: (step, sessionId) => {
-        if (holds.get(sessionId) !== step) return;
+        if ((holds.get(sessionId) ?? holds.get("*")) !== step) return;
         process.send?.({ held: sessionId });
         return new Promise<void>(() => undefined);
       },

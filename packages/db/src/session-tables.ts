@@ -53,6 +53,7 @@ export interface SessionRequestTable {
   instance_id: number;
   status: number | null;
   sealed_answer: Buffer | null;
+  sealed_draft: Buffer | null;
   created_at: InstantWithDefault;
 }
 

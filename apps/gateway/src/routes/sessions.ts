@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { createRoute, z } from "@hono/zod-openapi";
 import { endSession } from "@proliferate/services/sessions/end-session";
-import { runOnce, type StoredAnswer } from "@proliferate/services/sessions/idempotent-request";
+import { type OneRun, runOnce, type StoredAnswer } from "@proliferate/services/sessions/idempotent-request";
 import { startSession, type StartSessionRequest } from "@proliferate/services/sessions/start-session";
 import { describeSession, getSession, listSessions } from "@proliferate/services/sessions/view-session";
 import {
@@ -17,7 +17,7 @@ import { AppError } from "@proliferate/shared/errors";
 import { requireOrg } from "../auth.ts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
-import { answerLaunch, launchDependencies, launchFromRequest, LAUNCH_CODES, secretToken, type StartRequest, waitQuery } from "../launch-request.ts";
+import { answerFormer, answerLaunch, launchDependencies, launchFromRequest, LAUNCH_CODES, secretToken, type StartRequest, waitQuery } from "../launch-request.ts";
 import { sandboxSettings } from "../sandbox-settings.ts";
 
 const sessionPath = z.object({ session_id: resourceIdSchema });
@@ -90,10 +90,14 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
     const request: StartRequest = { body, repoToken: headers["x-repo-token"], wait: context.req.valid("query").wait };
     const idempotencyKey = headers["idempotency-key"];
     const sessionId = body.session_id ?? `ses_${randomUUID()}`;
-    const start = (id: string): Promise<StoredAnswer> => (body.launcher === "none" ? startForCaller(deps, id, request) : startWithSandbox(deps, id, request));
+    const start = async (run: OneRun): Promise<StoredAnswer> => {
+      const former = await answerFormer(deps, run, request);
+      if (former) return former;
+      return body.launcher === "none" ? startForCaller(deps, run.sessionId, request) : startWithSandbox(deps, run, request);
+    };
     const answer =
       idempotencyKey === undefined
-        ? await start(sessionId)
+        ? await start({ sessionId, keep: async () => undefined })
         : await runOnce(db, { orgId: body.org_id, idempotencyKey, body: JSON.stringify([body, request.repoToken ?? null]), sessionId, instanceId: deps.instanceId }, start);
     return context.json(answer.body as z.output<typeof createSessionResponseSchema>, answer.status as 201);
   });
@@ -130,8 +134,8 @@ async function startForCaller(deps: GatewayDependencies, sessionId: string, { bo
 }
 
 /** The gateway launches the sandbox: the key stays between the two. */
-async function startWithSandbox(deps: GatewayDependencies, sessionId: string, request: StartRequest): Promise<StoredAnswer> {
-  const { password, underWay } = await launchFromRequest(deps, startFields(deps, sessionId, request.body), request);
+async function startWithSandbox(deps: GatewayDependencies, run: OneRun, request: StartRequest): Promise<StoredAnswer> {
+  const { password, underWay } = await launchFromRequest(deps, startFields(deps, run.sessionId, request.body), request, run);
   return answerLaunch(underWay, password, request.wait);
 }
 

@@ -1,3 +1,7 @@
 -- The gateway that works on a session just now: on its launch, pause, resume or end. It holds the process lock of this id as
 -- long as it lives, so that another one sees at once when the work was left. Null while nobody is at it.
 alter table gateway_sessions rename column sandbox_instance_id to instance_id;
+
+-- What a request had decided before it began its work, sealed as its answer is: a gateway that takes over from a dead one
+-- answers with it for the session that lives.
+alter table session_requests add column sealed_draft bytea;

@@ -16,7 +16,7 @@ export async function claimRequest(
 ): Promise<{ readonly row: SessionRequestRow; readonly isNew: boolean }> {
   const inserted = await db
     .insertInto("session_requests")
-    .values({ org_id: request.orgId, key_hash: request.keyHash, body_hash: request.bodyHash, session_id: request.sessionId, instance_id: request.instanceId, status: null, sealed_answer: null })
+    .values({ org_id: request.orgId, key_hash: request.keyHash, body_hash: request.bodyHash, session_id: request.sessionId, instance_id: request.instanceId, status: null, sealed_answer: null, sealed_draft: null })
     .onConflict((conflict) => conflict.columns(["org_id", "key_hash"]).doNothing())
     .returningAll()
     .executeTakeFirst();
@@ -27,16 +27,21 @@ export async function claimRequest(
 }
 
 /** Takes over what a dead gateway began. False when another was faster. */
-export async function takeRequestOver(db: DatabaseExecutor, request: RequestName, deadInstanceId: number, next: { readonly instanceId: number; readonly sessionId: string }): Promise<boolean> {
+export async function takeRequestOver(db: DatabaseExecutor, request: RequestName, deadInstanceId: number, instanceId: number): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable("session_requests")
-    .set({ instance_id: next.instanceId, session_id: next.sessionId })
+    .set({ instance_id: instanceId })
     .where("org_id", "=", request.orgId)
     .where("key_hash", "=", request.keyHash)
     .where("instance_id", "=", deadInstanceId)
     .where("status", "is", null)
     .executeTakeFirst();
   return numUpdatedRows > 0n;
+}
+
+/** Names the session that the request is about to start, and what whoever takes over needs to answer for it. */
+export async function writeDraft(db: DatabaseExecutor, request: RequestName, sessionId: string, sealedDraft: Buffer): Promise<void> {
+  await db.updateTable("session_requests").set({ session_id: sessionId, sealed_draft: sealedDraft }).where("org_id", "=", request.orgId).where("key_hash", "=", request.keyHash).execute();
 }
 
 export async function writeAnswer(db: DatabaseExecutor, request: RequestName, status: number, sealedAnswer: Buffer): Promise<void> {

@@ -1,8 +1,8 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from "node:crypto";
 import type { DatabaseClient } from "@proliferate/db";
-import { AppError } from "@proliferate/shared/errors";
+import { AppError, isAppError } from "@proliferate/shared/errors";
 import { withDeadInstance } from "../attempts/db.ts";
-import { claimRequest, deleteRequest, takeRequestOver, writeAnswer } from "./idempotency-db.ts";
+import { claimRequest, deleteRequest, takeRequestOver, writeAnswer, writeDraft } from "./idempotency-db.ts";
 
 export interface IdempotentRequest {
   readonly orgId: string;
@@ -21,16 +21,26 @@ export interface StoredAnswer {
   readonly body: unknown;
 }
 
+/** One run of the work: the only one, unless its gateway dies. */
+export interface OneRun {
+  /** For the session that this run starts. */
+  readonly sessionId: string;
+  /** What a run left whose gateway died: its session, perhaps alive, and what it had kept. */
+  readonly former?: { readonly sessionId: string; readonly kept: unknown } | undefined;
+  /** To be called before the session is started: keeps what a later run needs to answer for it, sealed as the answer is. */
+  keep(kept: unknown): Promise<void>;
+}
+
 const digest = (...parts: readonly string[]): string => createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 
 /**
  * Runs `work` once for an org and idempotency key, and answers its result again for 24 hours, secrets included: the answer
  * is stored sealed with AES-256-GCM under a key made of the idempotency key and the body, neither of which is stored. Another
  * body is `idempotency_conflict`; a request while the first is at work, `idempotency_in_progress`. What fails is forgotten,
- * so that it may be tried again. When its gateway died without an answer, the next request begins anew; what the first one
- * had launched is cleaned up by the reaper.
+ * so that it may be tried again. When its gateway died without an answer, the next request runs the work again, and is told
+ * what the first one left; work that throws `idempotency_in_progress` may be run once more.
  */
-export async function runOnce(db: DatabaseClient, request: IdempotentRequest, work: (sessionId: string) => Promise<StoredAnswer>): Promise<StoredAnswer> {
+export async function runOnce(db: DatabaseClient, request: IdempotentRequest, work: (run: OneRun) => Promise<StoredAnswer>): Promise<StoredAnswer> {
   const name = { orgId: request.orgId, keyHash: digest("idempotency key", request.orgId, request.idempotencyKey) };
   const bodyHash = digest("body", request.body);
   const { row, isNew } = await claimRequest(db, { ...name, bodyHash, sessionId: request.sessionId, instanceId: request.instanceId });
@@ -40,17 +50,19 @@ export async function runOnce(db: DatabaseClient, request: IdempotentRequest, wo
     let isOurs = false;
     if (row.instance_id !== request.instanceId) {
       await withDeadInstance(db, row.instance_id, async () => {
-        isOurs = await takeRequestOver(db, name, row.instance_id, { instanceId: request.instanceId, sessionId: request.sessionId });
+        isOurs = await takeRequestOver(db, name, row.instance_id, request.instanceId);
       });
     }
     if (!isOurs) throw new AppError("idempotency_in_progress", "The first request with this Idempotency-Key is still at work.", { retryAfterSeconds: 1 });
   }
   try {
-    const answer = await work(request.sessionId);
+    const former = isNew ? undefined : { sessionId: row.session_id, kept: row.sealed_draft === null ? undefined : open(request, row.sealed_draft) };
+    const keep = (kept: unknown): Promise<void> => writeDraft(db, name, request.sessionId, seal(request, kept));
+    const answer = await work({ sessionId: request.sessionId, former, keep });
     await writeAnswer(db, name, answer.status, seal(request, answer.body));
     return answer;
   } catch (error) {
-    await deleteRequest(db, name);
+    if (!isAppError(error, "idempotency_in_progress")) await deleteRequest(db, name);
     throw error;
   }
 }
