@@ -16,6 +16,8 @@ const EVENTS = ["worker", "worker", "queue", "worker", "postgres_crash", "worker
 const ORGS = ["org_a", "org_b", "org_c", "acme.io", "org_e"];
 const ROWS_PER_BURST = 40;
 const BURST_INTERVAL_MS = 40;
+/** At most, between two events: a slow machine gets as many rows as a fast one, and its checks do not grow without end. */
+const BURSTS_PER_TURN = 12;
 const WORKERS = 2;
 const FAULTS = ["reset_after_apply", "hang_applied", "server_error", "too_many_requests", "none", "none"] as const;
 
@@ -75,6 +77,7 @@ class KillRun {
   #pool!: pg.Pool;
   #autumn!: AutumnEmulator;
   #isLoading = true;
+  #burstsLeft = BURSTS_PER_TURN;
   #isStoreUp = true;
 
   constructor(options: KillRunOptions) {
@@ -95,6 +98,7 @@ class KillRun {
     await Promise.all(Array.from({ length: WORKERS }, () => this.#startWorker()));
     const load = this.#load();
     for (let turn = 0; this.#report.kills < this.#options.kills; turn += 1) {
+      this.#burstsLeft = BURSTS_PER_TURN;
       this.#spoilNextCall();
       await delay(20 + Math.random() * 300);
       await this.#make(EVENTS[turn % EVENTS.length] ?? "worker");
@@ -151,13 +155,14 @@ class KillRun {
 
   /** Rows arrive all the time; while the store is away their engine waits. */
   async #load(): Promise<void> {
-    while (this.#isLoading) {
+    for (; this.#isLoading; await delay(BURST_INTERVAL_MS)) {
+      if (this.#burstsLeft <= 0) continue;
+      this.#burstsLeft -= 1;
       const rows = Array.from({ length: ROWS_PER_BURST }, (_, index) => ({ orgId: ORGS[index % ORGS.length] ?? null, spendUsd: String(Math.random() / 10), ageMs: Math.random() * 60_000 }));
       // A burst that broke off may be there or not: what the source holds at the end is what counts.
       await insertSpendRows(this.#db, rows).catch((error: unknown) => {
         if (this.#isStoreUp && this.#isLoading && !isBroken(error)) throw error;
       });
-      await delay(BURST_INTERVAL_MS);
     }
   }
 

@@ -33,6 +33,9 @@ export interface EmbeddedPostgres {
 /** The user that runs the server when we are root: PostgreSQL refuses to run as root. `nobody` on Linux. */
 const UNPRIVILEGED_ID = 65_534;
 const START_TIMEOUT_MS = 30_000;
+/** For a server that says that it is starting: after a crash it replays its log first. */
+const RECOVERY_TIMEOUT_MS = 600_000;
+const CANNOT_CONNECT_NOW = "57P03";
 const STOP_TIMEOUT_MS = 20_000;
 const USER = "app";
 
@@ -239,7 +242,7 @@ async function spawnServer(settings: ServerSettings): Promise<ChildProcess> {
 }
 
 async function waitUntilReady(server: ChildProcess, connectionString: string, logFile: string): Promise<void> {
-  const deadline = Date.now() + START_TIMEOUT_MS;
+  const startedAt = Date.now();
   for (;;) {
     const client = new pg.Client({ connectionString, connectionTimeoutMillis: 2_000 });
     client.on("error", () => undefined);
@@ -249,7 +252,8 @@ async function waitUntilReady(server: ChildProcess, connectionString: string, lo
       if (known.rowCount === 0) await client.query("create database app");
       return;
     } catch (error) {
-      if (server.exitCode !== null || Date.now() > deadline) {
+      const timeoutMs = (error as { code?: unknown }).code === CANNOT_CONNECT_NOW ? RECOVERY_TIMEOUT_MS : START_TIMEOUT_MS;
+      if (server.exitCode !== null || Date.now() - startedAt > timeoutMs) {
         const lines = (await readFile(logFile, "utf8").catch(() => "")).trim().split("\n").slice(-8).join("\n");
         throw new AppError("embedded_postgres_failed", `The embedded PostgreSQL did not start: ${(error as Error).message}\n${lines}`, { cause: error });
       }
