@@ -134,6 +134,22 @@ test("a key is blocked when its org has used up its credits and its overdraft, a
   await until(() => ask(environment), (status) => status === 200);
 });
 
+test("an extended budget reaches the key as far as the org can afford it, and more time at once", async () => {
+  autumn.grant("org_extended", "3000");
+  await gateway.call("POST", "/v1/sessions", { session_id: "extended_1", org_id: "org_extended", model: "claude-sonnet-4-5", max_budget_usd: "1", duration: "1h" });
+  const before = await budgetOf("extended_1");
+  const extended = await gateway.call("POST", "/v1/sessions/extended_1/extend", { max_budget_usd: "3", duration: "2h" });
+  // 3000 credits are 10 USD, of which the only key may have half.
+  await until(() => budgetOf("extended_1"), (budget) => budget === 3);
+  const tooMuch = await gateway.call("POST", "/v1/sessions/extended_1/extend", { max_budget_usd: "100" });
+  await until(() => budgetOf("extended_1"), (budget) => budget === 5);
+  const less = await gateway.call("POST", "/v1/sessions/extended_1/extend", { max_budget_usd: "0.5" });
+  await until(() => budgetOf("extended_1"), (budget) => budget === 0.5);
+
+  expect([before, extended.status, extended.body.max_budget_usd, tooMuch.body.max_budget_usd, less.body.max_budget_usd]).toEqual([1, 200, "3", "100", "0.5"]);
+  expect(Date.parse(extended.body.expires_at) - Date.now()).toBeGreaterThan(110 * 60_000);
+});
+
 test("twenty starts at once stay within the limit of sessions, and ending one makes room for another", async () => {
   autumn.grant("org_limited", "30000");
   await changeOrgSettings(database.db, "org_limited", { maxSessions: 3 });

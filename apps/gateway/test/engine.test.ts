@@ -20,11 +20,12 @@ afterAll(async () => {
   await engine.stop();
 });
 
-const ask = (environment: Readonly<Record<string, string>>): Promise<Response> =>
+const ask = (environment: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<Response> =>
   fetch(`${environment["ANTHROPIC_BASE_URL"]}/messages`, {
     method: "POST",
     headers: { "x-api-key": environment["ANTHROPIC_API_KEY"] ?? "", "anthropic-version": "2023-06-01", "content-type": "application/json", connection: "close" },
     body: JSON.stringify({ model: "claude-sonnet-4-5", max_tokens: 64, messages: [{ role: "user", content: "hello" }] }),
+    ...(signal && { signal }),
   });
 
 test("a session's sandbox reaches a model with what it was given, its spend shows at once, and its end refuses it", async () => {
@@ -70,6 +71,23 @@ test("a session that may use one model only is refused another by the proxy", as
   const refused = await ask(body.environment);
 
   expect(refused.status).toBe(403);
+});
+
+test("what a session costs is told by model while a call is under way: what was spent, and what it may still cost", async () => {
+  const { body } = await gateway.call("POST", "/v1/sessions", { session_id: "s5", org_id: "org_a", model: "claude-sonnet-4-5" });
+  await (await ask(body.environment)).arrayBuffer();
+  const spent = (await gateway.call("GET", "/v1/sessions/s5")).body.unbilled_spend_usd;
+  provider.scriptNext({ headersDelayMs: 60_000 });
+  const leave = new AbortController();
+  const underWay = ask(body.environment, leave.signal).catch(() => undefined);
+  await provider.waitFor(({ outcome }) => outcome === "pending");
+  const during = (await gateway.call("GET", "/v1/sessions/s5/cost")).body;
+  leave.abort();
+  await underWay;
+  await expect.poll(async () => (await gateway.call("GET", "/v1/sessions/s5/cost")).body.reserved_usd).toBe("0");
+
+  expect(during).toMatchObject({ requests: 1, spend_usd: spent, by_model: [{ requests: 1, spend_usd: spent, reserved_usd: during.reserved_usd }] });
+  expect(compareDecimals(during.reserved_usd, "0")).toBe(1);
 });
 
 test("a model that the proxy does not serve is refused when the session starts, and leaves neither session nor key", async () => {

@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type ReapOptions, reapSessions, type ReapResult } from "@proliferate/services/sessions/reap-sessions";
 import { SessionLauncher, type StepListener } from "@proliferate/services/sessions/session-launcher";
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { leftBehind, type SandboxGateway, startSandboxGateway } from "./sandbox-gateway.ts";
 
 /** Gateways that are dead: nobody holds the process locks of these ids. */
@@ -40,17 +40,16 @@ test("a session that one gateway has completed is not ended by another that had 
   for (const sessionId of ["s1", "s2"]) await launch(sessionId);
   await leaveAt("s1", "created", DEAD[0]);
   await leaveAt("s2", "waiting_for_agent", DEAD[1]);
-  let goOn = (): void => undefined;
-  const held = new Promise<void>((done) => (goOn = done));
-  let isHeld = false;
+  const held = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
   const slow = reap({}, async (step) => {
     if (step !== "keys_revoked") return;
-    isHeld = true;
-    await held;
+    held.resolve();
+    await goOn.promise;
   });
-  await vi.waitUntil(() => isHeld, { timeout: 10_000 });
+  await held.promise;
   const quick = await reap();
-  goOn();
+  goOn.resolve();
   await slow;
 
   expect(quick).toMatchObject({ completed: 1, ended: 0 });
