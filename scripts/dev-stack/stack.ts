@@ -51,13 +51,13 @@ export class StackStarter {
     const provider = await this.#startProvider();
     const autumn = await this.#startAutumn();
     const proxy = await this.#startProxy(database, provider);
-    const gateway = await this.#startGateway(database, proxy, opencode);
-    await this.#startWorker(database, proxy, autumn);
+    const sink = { AUTUMN_API_KEY: autumn.apiKey, ...(autumn.url ? { AUTUMN_API_URL: autumn.url } : {}) };
+    const gateway = await this.#startGateway(database, { ...proxy, ...sink }, opencode);
+    await this.#startWorker(database, { ...proxy, ...sink });
     // What ./scripts/billing and ./scripts/session need to find this stack; gone when the stack is.
     await this.#state.publishEnvironment({
       ...database,
-      AUTUMN_API_KEY: autumn.apiKey,
-      ...(autumn.url ? { AUTUMN_API_URL: autumn.url } : {}),
+      ...sink,
       LLM_PROXY_ADMIN_URL: proxy["LLM_PROXY_ADMIN_URL"] ?? proxy["LLM_PROXY_URL"] ?? "",
       LLM_PROXY_MASTER_KEY: proxy["LLM_PROXY_MASTER_KEY"] ?? "",
       GATEWAY_URL: gateway.gatewayUrl,
@@ -164,12 +164,12 @@ export class StackStarter {
     return { LLM_PROXY_URL: dataPlane, LLM_PROXY_ADMIN_URL: management, LLM_PROXY_PUBLIC_URL: this.#tunnel?.url ?? dataPlane, LLM_PROXY_MASTER_KEY: masterKey };
   }
 
-  async #startGateway(database: Record<string, string>, proxy: Record<string, string>, opencode: string | undefined): Promise<{ gatewayUrl: string; gatewayToken: string }> {
+  async #startGateway(database: Record<string, string>, services: Record<string, string>, opencode: string | undefined): Promise<{ gatewayUrl: string; gatewayToken: string }> {
     const { gatewayToken } = this.#state.secrets;
     const { BILLING_GATE = "enforce", GATEWAY_PORT } = this.#environment;
     const ports = await this.#startChild("gateway", "apps/gateway/src/main.ts", {
       ...database,
-      ...proxy,
+      ...services,
       BILLING_GATE,
       GATEWAY_API_TOKEN: gatewayToken,
       GATEWAY_PORT: String(GATEWAY_PORT),
@@ -184,14 +184,12 @@ export class StackStarter {
     return { gatewayUrl, gatewayToken };
   }
 
-  async #startWorker(database: Record<string, string>, proxy: Record<string, string>, autumn: Stack["autumn"]): Promise<void> {
+  async #startWorker(database: Record<string, string>, services: Record<string, string>): Promise<void> {
     const { REDIS_URL, WORKER_PORT } = this.#environment;
     const ports = await this.#startChild("worker", "apps/worker/src/main.ts", {
       ...database,
-      ...proxy,
+      ...services,
       ...(REDIS_URL ? { REDIS_URL } : {}),
-      AUTUMN_API_KEY: autumn.apiKey,
-      ...(autumn.url ? { AUTUMN_API_URL: autumn.url } : {}),
       WORKER_PORT: String(WORKER_PORT),
       LLM_SYNC_INTERVAL_MS: String(SYNC_INTERVAL_MS),
       OUTBOX_INTERVAL_MS: String(OUTBOX_INTERVAL_MS),

@@ -1,11 +1,11 @@
 import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
 import { parseSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
-import { commandWords, type EnvironmentSource, httpUrl, parseEnvironment } from "@proliferate/shared/env";
+import { commandWords, type EnvironmentSource, httpUrl, parseEnvironment, postgresUrl } from "@proliferate/shared/env";
 import { z } from "zod";
 
 const DATABASE_ENVIRONMENT = {
-  DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; unset, here and by its alias: the database of the running development stack"),
-  POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
+  DATABASE_URL: postgresUrl.optional().describe("PostgreSQL connection string; unset, here and by its alias: the database of the running development stack"),
+  POSTGRES_CONNECTION_STRING: postgresUrl.optional().describe("Alias of DATABASE_URL"),
   LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
   GATEWAY_URL: httpUrl.optional().describe("Where the session commands find the gateway; unset: the running development stack's"),
   GATEWAY_API_TOKEN: z.string().optional().describe("Its bearer token; unset: the running development stack's"),

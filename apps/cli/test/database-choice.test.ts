@@ -65,3 +65,8 @@ test("a database that does not answer, or has no tables, is named without its pa
   expect(unreachable.stderr).not.toContain("hunter2secret");
   expect(empty).toMatchObject({ status: 1, stderr: expect.stringMatching(/spend table does not exist.*LITELLM_DB_SCHEMA/) });
 });
+
+test("a value that is no URL of PostgreSQL is refused before anything is asked, and not printed", async () => {
+  expect(await status({ DATABASE_URL: "secret-host" })).toMatchObject({ status: 2, stdout: "", stderr: expect.stringMatching(/DATABASE_URL: must be a postgresql:\/\/ URL/) });
+  expect((await status({ DATABASE_URL: "https://someone:hunter2secret@db" })).stderr).not.toContain("hunter2secret");
+});

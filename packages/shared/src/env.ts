@@ -36,6 +36,9 @@ function wordsOfJson(text: string): readonly string[] | undefined {
   }
 }
 
+/** Where a PostgreSQL server is. Other spellings are taken for a host name by the driver, and end in an error about that name. */
+export const postgresUrl = z.string().regex(/^postgres(ql)?:\/\//, "must be a postgresql:// URL");
+
 /**
  * Parses the environment once, at the edge of a process. Throws one `env_invalid` that names every wrong variable, never
  * its value. Each process states its variables in one object (`env.ts`), and `docs/env.md` is checked against those.

@@ -141,7 +141,7 @@ function compare(
   const last = gate?.remote_granted_credits ?? null;
   const lastReset = gate?.remote_next_reset_at ?? null;
   const facts = {
-    localCredits: unposted?.balance_credits ?? null,
+    localCredits: unposted?.balance_credits == null ? null : normalizeDecimal(unposted.balance_credits),
     remoteCredits: reading.remainingCredits,
     certainCredits: unposted?.certain_credits ?? "0",
     uncertainCredits: unposted?.uncertain_credits ?? "0",
@@ -152,7 +152,7 @@ function compare(
     ...findDrift(facts, tiers),
     orgId,
     outcome: "reconciled",
-    beforeCredits: facts.localCredits === null ? null : normalizeDecimal(facts.localCredits),
+    beforeCredits: facts.localCredits,
     remoteCredits: facts.remoteCredits,
     unpostedCredits: normalizeDecimal(facts.certainCredits),
     uncertainCredits: normalizeDecimal(facts.uncertainCredits),

@@ -68,7 +68,7 @@ export async function readOrgs(
     ) b
     left join lateral (
       select r.drift_credits, r.cause, r.severity, r.reconciled_at from balance_reconciliations r
-      where r.org_id = p.org_id order by r.reconciliation_id desc limit 1
+      where r.org_id = p.org_id and r.drift_credits <> 0 order by r.reconciliation_id desc limit 1
     ) d on true
     order by p.org_id`.execute(db);
   return result.rows;

@@ -32,7 +32,7 @@ export interface OrgSummary {
   readonly unappliedCredits: DecimalText;
   /** Used beyond a capped balance: on record, never collected. */
   readonly shortfallCredits: DecimalText;
-  /** What the last reading that changed or doubted the balance found; null where there was none. */
+  /** The last one that a reading of the sink found, positive where we had too much; null where there was none. */
   readonly drift: { readonly credits: DecimalText; readonly cause: string; readonly severity: string; readonly reconciledAt: Date } | null;
   readonly reconciledAt: Date | null;
   readonly reconcileProblem: string | null;

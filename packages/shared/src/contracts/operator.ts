@@ -30,7 +30,7 @@ const orgSummary = z.object({
   dead_credits: credits,
   unapplied_credits: credits,
   shortfall_credits: credits.describe("used beyond a capped balance: on record, never collected"),
-  drift: z.object({ credits, cause: z.string(), severity: z.string(), reconciled_at: instant }).nullable().describe("of the last reading that changed or doubted the balance"),
+  drift: z.object({ credits, cause: z.string(), severity: z.string(), reconciled_at: instant }).nullable().describe("the last that a reading of the sink found; positive where we had too much"),
   reconciled_at: instant.nullable(),
   reconcile_problem: z.string().nullable(),
   live_sessions: z.number().int(),
