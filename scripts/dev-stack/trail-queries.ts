@@ -62,7 +62,9 @@ export async function readEvents(db: DatabaseClient, sessionId: string): Promise
 export async function readSettlement(db: DatabaseClient, sessionId: string, events: number): Promise<SettlementFacts | undefined> {
   const { rows } = await sql<SettlementFacts & { settled: number }>`
     with mine as (
-      select batch_id, count(*) as events from billing_events where session_id = ${sessionId} and batch_id is not null group by batch_id
+      select b.batch_id, count(*) as events
+      from billing_events e join settlement_batches b on b.org_id = e.org_id and e.event_id > b.after_event_id and e.event_id <= b.through_event_id
+      where e.session_id = ${sessionId} group by b.batch_id
     )
     select count(*)::int as batches, sum(mine.events)::int as settled, array_agg(idempotency_key order by sequence) as "idempotencyKeys",
       sum(attempt_count)::int as calls, trim_scale(sum(credits)) as credits, trim_scale(sum(coalesce(deducted_credits, credits))) as deducted,
@@ -76,7 +78,7 @@ export async function readSettlement(db: DatabaseClient, sessionId: string, even
 export async function countUnsettled(db: DatabaseClient, orgId: string): Promise<{ readonly events: number; readonly batches: number; readonly stuck: string }> {
   const { rows } = await sql<{ events: number; batches: number; stuck: string }>`
     select
-      (select count(*)::int from billing_events where org_id = ${orgId} and batch_id is null and credits <> 0)
+      (select coalesce(sum(open_event_count) filter (where open_credits <> 0), 0)::int from billing_accounts where org_id = ${orgId})
         + (select count(*)::int from "LiteLLM_SpendLogs" spend where team_id = ${orgId}
              and not exists (select from billing_event_keys event where event.idempotency_key = 'llm:' || spend.request_id)) as events,
       (select count(*)::int from settlement_batches where org_id = ${orgId} and state in ('sealed', 'sending', 'unknown')) as batches,

@@ -1,4 +1,4 @@
-import { multiplyDecimals } from "@proliferate/shared/money";
+import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startTestGateway, type TestGateway } from "./test-gateway.ts";
 
@@ -20,24 +20,24 @@ interface EventOptions {
   readonly occurredAt: string;
 }
 
+/** A spend row that is on the ledger. */
 async function event(options: EventOptions): Promise<void> {
   await gateway.database.db
-    .insertInto("billing_events")
+    .insertInto("LiteLLM_SpendLogs")
     .values({
-      idempotency_key: `llm:${options.requestId}`,
-      org_id: options.orgId,
       request_id: options.requestId,
-      session_id: options.sessionId,
+      call_type: "anthropic_messages",
+      team_id: options.orgId,
+      user: options.sessionId,
       model: options.model,
       prompt_tokens: 10,
       completion_tokens: 5,
-      spend_usd: options.spendUsd,
-      markup: "3",
-      credits_per_usd: "100",
-      credits: multiplyDecimals(options.spendUsd, "300"),
-      occurred_at: options.occurredAt,
-    })
+      spend: options.spendUsd,
+      startTime: options.occurredAt,
+      endTime: options.occurredAt,
+    } as never)
     .execute();
+  await syncSpend(gateway.database.db, { rate: { markup: "3", creditsPerUsd: "100" }, fullSweep: true });
 }
 
 test("usage adds up one org exactly, in total, by model and by session", async () => {

@@ -220,7 +220,7 @@ class KillRun {
       await delay(250);
       const { rows } = await this.#pool.query<{ left: string }>(`
         select (select count(*) from "LiteLLM_SpendLogs" s where not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id))
-          + (select count(*) from billing_events where batch_id is null) + (select count(*) from settlement_batches where state <> 'delivered') as left`);
+          + (select coalesce(sum(open_event_count), 0) from billing_accounts) + (select count(*) from settlement_batches where state <> 'delivered') as left`);
       if (rows[0]?.left === "0") return;
       if (performance.now() > deadline) throw new Error(`${rows[0]?.left} rows or batches are not delivered a minute after the last kill`);
     }

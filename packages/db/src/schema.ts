@@ -126,6 +126,11 @@ export interface BillingAccountTable {
   created_at: InstantWithDefault;
   /** Null while the sink was never asked. */
   balance_credits: Amount | null;
+  /** The newest event, and the newest that is in a batch: what lies between is open. */
+  last_event_id: ColumnType<string, string | undefined, string>;
+  sealed_event_id: ColumnType<string, string | undefined, string>;
+  open_event_count: Generated<number>;
+  open_credits: AmountWithDefault;
 }
 
 export type SettlementState = "sealed" | "sending" | "unknown" | "delivered" | "unapplied" | "parked" | "dead" | "shortfall";
@@ -142,6 +147,9 @@ export interface SettlementBatchTable {
   carry_in: Amount;
   carry_out: Amount;
   credits: Amount;
+  /** Its events: those of its org with after_event_id < event_id <= through_event_id. */
+  after_event_id: string;
+  through_event_id: string;
   state: Generated<SettlementState>;
   sealed_at: InstantWithDefault;
   lease_token: Generated<number>;
@@ -188,7 +196,6 @@ export interface BillingEventTable {
   credits: Amount;
   occurred_at: Instant;
   recorded_at: InstantWithDefault;
-  batch_id: string | null;
 }
 
 /** Global idempotency of the ledger, over all partitions. */
@@ -196,6 +203,8 @@ export interface BillingEventKeyTable {
   idempotency_key: string;
   event_id: string;
   recorded_at: Instant;
+  /** Null where the event left the ledger before 0012. */
+  org_id: string | null;
   source_start: ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
   source_spend: ColumnType<string | null, string | null | undefined, string | null>;
   adjustment_count: Generated<number>;

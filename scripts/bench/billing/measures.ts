@@ -27,7 +27,7 @@ export async function billAll({ db, client }: BenchDatabase, sink: SettlementSin
   const { delivered } = await settle(db, { sink: counting });
   const settledAt = performance.now();
   const { rows: left } = await client.query<{ open: string; undelivered: string }>(
-    "select (select count(*) from billing_events where batch_id is null) as open, (select count(*) from settlement_batches where state <> 'delivered') as undelivered",
+    "select (select sum(open_event_count) from billing_accounts) as open, (select count(*) from settlement_batches where state <> 'delivered') as undelivered",
   );
   if (events !== rows || left[0]?.open !== "0" || left[0]?.undelivered !== "0") throw new Error(`${events} of ${rows} rows were billed; left: ${JSON.stringify(left[0])}`);
   return { ingestSeconds: (ingestedAt - startedAt) / 1_000, settleSeconds: (settledAt - ingestedAt) / 1_000, batches: delivered, calls };
@@ -66,7 +66,7 @@ export async function measureWorkerMemory({ client, connectionString }: BenchDat
     for (;;) {
       const { rows } = await client.query<{ is_done: boolean }>(`
         select (select count(*) from billing_event_keys) >= (select count(*) from "LiteLLM_SpendLogs")
-          and not exists (select from billing_events where batch_id is null) and not exists (select from settlement_batches where state <> 'delivered') as is_done`);
+          and not exists (select from billing_accounts where open_event_count > 0) and not exists (select from settlement_batches where state <> 'delivered') as is_done`);
       if (rows[0]?.is_done) break;
       if (performance.now() > deadline) throw new Error("the worker did not work its backlog off in two minutes");
       await delay(200);

@@ -26,7 +26,7 @@ const compared = (range: AuditRange): RawBuilder<unknown> => sql`
     end as problem
   from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
   left join billing_event_keys k on k.idempotency_key = 'llm:' || s.request_id
-  left join billing_events e on e.event_id = k.event_id and e.recorded_at = k.recorded_at
+  left join billing_events e on e.org_id = k.org_id and e.event_id = k.event_id and e.recorded_at = k.recorded_at
   left join spend_reviews r on r.review_key = 'id:' || s.request_id
   where s."startTime" >= ${range.from.toISOString()}::timestamp and s."startTime" < ${range.to.toISOString()}::timestamp`;
 
@@ -72,36 +72,30 @@ export async function countSourceRows(db: DatabaseExecutor, range: AuditRange): 
 }
 
 /**
- * Puts events back that were deleted from the ledger, under their own ids: what a row was billed follows from the row and the
- * rate cards. One that was sealed goes back into the batch that lacks it: the first of its org after its recording that holds
- * fewer events than it was sealed with. Balances are not moved: they were, when it was billed. Call it under `lockIngest`.
+ * Puts events back that were deleted from the ledger, under their own ids, and so into the batches that lack them: what a row
+ * was billed follows from the row and the rate cards. Accounts are not moved: they were, when it was billed. Call it under
+ * `lockIngest`.
  */
 export async function restoreDeletedEvents(tx: DatabaseExecutor, range: AuditRange, rate: RateCard): Promise<number> {
   const result = await sql<{ restored: number }>`
     with lost as materialized (
-      select k.event_id, k.idempotency_key, k.recorded_at, o.org_id, s.request_id, nullif(s."user", '') as session_id, nullif(s.api_key, '') as key_hash, s.model,
+      select k.event_id, k.idempotency_key, k.recorded_at, k.org_id, s.request_id, nullif(s."user", '') as session_id, nullif(s.api_key, '') as key_hash, s.model,
         s.prompt_tokens, s.completion_tokens, k.source_spend::text::numeric as spend_usd, s."startTime" at time zone 'UTC' as occurred_at
       from (${compared(range)}) c
-      join "LiteLLM_SpendLogs" s on s.request_id = c.request_id and s."startTime" = c.start_time ${JOIN_OWNER}
+      join "LiteLLM_SpendLogs" s on s.request_id = c.request_id and s."startTime" = c.start_time
       join billing_event_keys k on k.idempotency_key = 'llm:' || s.request_id
-      where c.problem = 'event_deleted' and k.adjustment_count = 0 and not ${IS_CORRECTION}
-    ), short as (
-      select b.batch_id, b.org_id, b.sealed_at, b.event_count - count(e.event_id) as lacks
-      from settlement_batches b left join billing_events e on e.batch_id = b.batch_id
-      where b.org_id in (select org_id from lost)
-      group by b.batch_id having count(e.event_id) < b.event_count
+      where c.problem = 'event_deleted' and k.org_id is not null and k.adjustment_count = 0 and not ${IS_CORRECTION}
     ), priced as (
       select l.*, coalesce(own.rate_card_id, base.rate_card_id) as rate_card_id, coalesce(own.markup, base.markup, ${rate.markup}::numeric) as markup,
-        coalesce(own.credits_per_usd, base.credits_per_usd, ${rate.creditsPerUsd}::numeric) as credits_per_usd,
-        (select b.batch_id from short b where b.org_id = l.org_id and b.sealed_at >= l.recorded_at order by b.sealed_at limit 1) as batch_id
+        coalesce(own.credits_per_usd, base.credits_per_usd, ${rate.creditsPerUsd}::numeric) as credits_per_usd
       from lost l
       left join rate_cards own on own.org_id = l.org_id and l.occurred_at >= own.valid_from and l.occurred_at < own.valid_to
       left join rate_cards base on base.org_id is null and l.occurred_at >= base.valid_from and l.occurred_at < base.valid_to
     ), restored as (
       insert into billing_events (event_id, idempotency_key, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
-        spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at, batch_id)
+        spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at)
       select event_id, idempotency_key, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
-        spend_usd, rate_card_id, markup, credits_per_usd, spend_usd * markup * credits_per_usd, occurred_at, recorded_at, batch_id
+        spend_usd, rate_card_id, markup, credits_per_usd, spend_usd * markup * credits_per_usd, occurred_at, recorded_at
       from priced
       returning 1
     )

@@ -1,6 +1,7 @@
 /** Statements on what the source says differently after it was billed. An event is never rewritten: an adjustment is added. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
+import { MOVE_ACCOUNTS } from "./accounts-db.ts";
 import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, KEY_START, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows-db.ts";
 
 export interface SourceDifferences {
@@ -27,6 +28,8 @@ export async function countDifferences(db: DatabaseExecutor, range: SourceRange)
       from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
       left join (select * from billing_event_keys k where ${isWithin(KEY_START, range)}) billed on billed.idempotency_key = 'llm:' || s.request_id
       where ${isWithin(ROW_START, range)}
+      -- A boundary: what a row is found to be is worked out once, not in each of the sums.
+      offset 0
     )
     select count(*) filter (where source_start is null and reason is null and not is_correction)::int as fresh,
       (min(start) filter (where source_start is null and reason is null and not is_correction))::text as "freshFrom",
@@ -65,6 +68,10 @@ export async function adjustOriginalsOfCorrections(db: DatabaseExecutor, options
   return insertAdjustments(db, changedRows(corrected, options.limit));
 }
 
+/** The event `e` of each key `k`, by its primary key. */
+const JOIN_EVENT: RawBuilder<unknown> = sql`cross join lateral (
+  select * from billing_events e where e.org_id = k.org_id and e.event_id = k.event_id and e.recorded_at = k.recorded_at limit 1) e`;
+
 function changedRows(which: RawBuilder<boolean>, limit: number): RawBuilder<unknown> {
   return sql`
     select k.idempotency_key as original_key, 'adj:' || s.request_id || ':' || (k.adjustment_count + 1) as idempotency_key, k.adjustment_count + 1 as adjustment,
@@ -74,7 +81,7 @@ function changedRows(which: RawBuilder<boolean>, limit: number): RawBuilder<unkn
         else greatest(s.spend, 0)::text::numeric - greatest(k.source_spend, 0)::text::numeric end as spend_usd
     from "LiteLLM_SpendLogs" s
     cross join lateral (select * from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id limit 1) k
-    cross join lateral (select * from billing_events e where e.event_id = k.event_id and e.recorded_at = k.recorded_at limit 1) e
+    ${JOIN_EVENT}
     where ${which} and k.source_start = s."startTime" and k.source_spend <> s.spend
       and abs(s.spend) <= 1000000 and e.event_type = 'llm'
       and (select count(*) from "LiteLLM_SpendLogs" twin where twin.request_id = s.request_id and twin."startTime" = s."startTime") = 1
@@ -94,10 +101,12 @@ export async function adjustByCorrectionRows(db: DatabaseExecutor, options: { re
       s.spend::text::numeric < -charged.usd as is_cut, greatest(s.spend::text::numeric, -charged.usd) as spend_usd
     from "LiteLLM_SpendLogs" s
     cross join lateral (select * from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID} limit 1) k
-    cross join lateral (select * from billing_events e where e.event_id = k.event_id and e.recorded_at = k.recorded_at limit 1) e
+    ${JOIN_EVENT}
     cross join lateral (
-      select greatest(sum(x.spend_usd), 0) as usd from billing_events x
-      where x.org_id = e.org_id and x.occurred_at = e.occurred_at and (x.event_id = e.event_id or x.original_event_id = e.event_id)
+      select greatest(e.spend_usd + coalesce(sum(x.spend_usd), 0), 0) as usd
+      from generate_series(1, k.adjustment_count) n
+      cross join lateral (select * from billing_event_keys a where a.idempotency_key = 'adj:' || e.request_id || ':' || n limit 1) a
+      cross join lateral (select * from billing_events x where x.org_id = a.org_id and x.event_id = a.event_id and x.recorded_at = a.recorded_at limit 1) x
     ) charged
     where ${isWithin(ROW_START, options.range)} and ${IS_CORRECTION} and abs(s.spend) <= 1000000 and ${HAS_NO_EVENT} and e.event_type = 'llm'
       and (select count(*) from "LiteLLM_SpendLogs" twin where twin.request_id = s.request_id) = 1
@@ -119,21 +128,17 @@ async function insertAdjustments(db: DatabaseExecutor, found: RawBuilder<unknown
       set adjustment_count = rows.adjustment, source_spend = case when rows.row_key is null then rows.spend else k.source_spend end
       from rows where k.idempotency_key = rows.original_key
     ), keys as (
-      insert into billing_event_keys (idempotency_key, event_id, recorded_at, source_start, source_spend)
-      select idempotency_key, event_id, recorded_at, null, null from rows
+      insert into billing_event_keys (idempotency_key, org_id, event_id, recorded_at, source_start, source_spend)
+      select idempotency_key, org_id, event_id, recorded_at, null, null from rows
       union all
-      select row_key, event_id, recorded_at, start_time, spend from rows where row_key is not null
+      select row_key, org_id, event_id, recorded_at, start_time, spend from rows where row_key is not null
     ), events as (
       insert into billing_events (event_id, idempotency_key, org_id, event_type, request_id, original_event_id, session_id, key_hash, model, prompt_tokens,
         completion_tokens, spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at)
       select event_id, idempotency_key, org_id, 'adjustment', request_id, original_event_id, session_id, key_hash, model, prompt_tokens,
         completion_tokens, spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at
       from rows
-    ), totals as (
-      select org_id, sum(credits) as credits from rows group by org_id
-    ), balances as (
-      update billing_accounts a set balance_credits = a.balance_credits - t.credits from totals t where a.org_id = t.org_id and a.balance_credits is not null
-    ), cuts as (
+    ), ${MOVE_ACCOUNTS}, cuts as (
       insert into spend_reviews (review_key, request_id, reason, spend_usd, model, occurred_at, org_id, session_id, key_hash, first_seen_at)
       select 'cut:' || substr(row_key, 5), left(substr(row_key, 5), 200), 'excess_refund', spend::text, model, occurred_at, org_id, session_id, key_hash, recorded_at
       from rows where is_cut

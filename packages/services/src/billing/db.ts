@@ -4,6 +4,7 @@
  */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
+import { MOVE_ACCOUNTS } from "./accounts-db.ts";
 import type { RateCard } from "./credits.ts";
 import { HAS_NO_EVENT, hasNoEventWithin, IS_CORRECTION, isWithin, JOIN_OWNER, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows-db.ts";
 
@@ -57,9 +58,9 @@ export interface IngestChunk {
 
 /**
  * Makes billing events of the range's spend rows that have none, priced by the rate card of the time at which each request
- * began; accounts for orgs that had none; and takes the credits from the balances that are known. One atomic statement for
- * all orgs; call it under `lockIngest`. The key of each event is unique, so a second writer could fail it, not bill twice.
- * Spend is read as text (the shortest spelling of the DOUBLE), so the amount is what the writer meant.
+ * began, and moves the accounts by them. One atomic statement for all orgs; call it under `lockIngest`. Ids follow org and
+ * start, so that the events of a chunk lie side by side in the indexes. The key of each event is unique, so a second writer
+ * could fail it, not bill twice. Spend is read as text (the shortest spelling of the DOUBLE), so the amount is what the writer meant.
  */
 export async function ingestSpendRows(db: DatabaseExecutor, options: IngestOptions): Promise<IngestChunk> {
   const { rate, range } = options;
@@ -82,23 +83,17 @@ export async function ingestSpendRows(db: DatabaseExecutor, options: IngestOptio
       ${options.uniqueIds ? sql`` : sql`order by p.request_id, p.start_time`}
     ), rows as materialized (
       select nextval('billing_event_ids') as event_id, (select billing_now()) as recorded_at, *, spend_usd * markup * credits_per_usd as credits
-      from (select * from priced order by start_time, request_id) in_order
+      from (select * from priced order by org_id collate "C", start_time, request_id) in_order
     ), keys as (
-      insert into billing_event_keys (idempotency_key, event_id, recorded_at, source_start, source_spend)
-      select 'llm:' || request_id, event_id, recorded_at, start_time, spend from rows
+      insert into billing_event_keys (idempotency_key, org_id, event_id, recorded_at, source_start, source_spend)
+      select 'llm:' || request_id, org_id, event_id, recorded_at, start_time, spend from rows
     ), events as (
       insert into billing_events (event_id, idempotency_key, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
         spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at)
       select event_id, 'llm:' || request_id, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
         spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at
       from rows
-    ), totals as materialized (
-      select org_id, count(*) as events, sum(credits) as credits from rows group by org_id
-    ), accounts as (
-      insert into billing_accounts (org_id) select org_id from totals order by org_id on conflict do nothing
-    ), balances as (
-      update billing_accounts a set balance_credits = a.balance_credits - t.credits from totals t where a.org_id = t.org_id and a.balance_credits is not null
-    ), anomalies as (
+    ), ${MOVE_ACCOUNTS}, anomalies as (
       insert into spend_reviews (review_key, request_id, reason, spend_usd, model, occurred_at, org_id, session_id, key_hash, prompt_tokens, completion_tokens, first_seen_at)
       select 'zero:' || request_id, left(request_id, 200), 'zero_price', spend_usd::text, model, occurred_at, org_id, session_id, key_hash, prompt_tokens, completion_tokens, recorded_at
       from rows where is_zero_price

@@ -26,12 +26,13 @@ export interface SettlementOptions {
   readonly retryDelayMs?: typeof retryDelayMs;
   readonly parkedDelayMs?: typeof parkedDelayMs;
   readonly onStep?: (step: SettlementStep) => void;
-  /** Told of every attempt that did not deliver, and of claims that were lost. */
+  /** Told of every attempt that did not deliver, of claims that were lost, and of orgs that could not be sealed. */
   readonly onProblem?: (problem: SettlementProblem) => void;
 }
 
 export interface SettlementProblem {
-  readonly batchId: string;
+  /** Null: the org has no new batch. */
+  readonly batchId: string | null;
   readonly orgId: string;
   readonly outcome: string;
   readonly code: string | null;

@@ -1,6 +1,7 @@
 /** Statements behind `billing explain`: one record's whole chain, looked up by any of its names. Read only. */
 import type { DatabaseExecutor, SettlementState } from "@proliferate/db";
 import { sql } from "kysely";
+import { IS_IN_BATCH, JOIN_BATCH } from "./event-batches-db.ts";
 import { plainAmount, plainSpend } from "./source-rows-db.ts";
 
 export interface SourceRow {
@@ -65,36 +66,40 @@ export interface ExplainedEventRow {
 const SELECT_EVENT = sql`
   select e.event_id, e.idempotency_key, e.event_type, e.org_id, e.request_id, e.original_event_id, e.session_id, e.key_hash, e.model, e.prompt_tokens, e.completion_tokens,
     trim_scale(e.spend_usd) as spend_usd, e.rate_card_id, c.org_id as rate_card_org_id, greatest(c.valid_from, 'epoch') as rate_valid_from,
-    trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd, trim_scale(e.credits) as credits, e.occurred_at, e.recorded_at, e.batch_id
-  from keys k join billing_events e on e.event_id = k.event_id and e.recorded_at = k.recorded_at left join rate_cards c using (rate_card_id)
+    trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd, trim_scale(e.credits) as credits, e.occurred_at, e.recorded_at, b.batch_id
+  from keys k join billing_events e on e.org_id = k.org_id and e.event_id = k.event_id and e.recorded_at = k.recorded_at
+  left join rate_cards c using (rate_card_id) ${JOIN_BATCH}
   order by e.event_id`;
 
 /** Every event of a request, oldest first: the usage, its refund, then the adjustments. Events of retired months are not found. */
 export async function readEventsOfRequest(db: DatabaseExecutor, requestId: string): Promise<readonly ExplainedEventRow[]> {
   const result = await sql<ExplainedEventRow>`
     with original as (
-      select event_id, recorded_at, adjustment_count from billing_event_keys
+      select org_id, event_id, recorded_at, adjustment_count from billing_event_keys
       where idempotency_key in ('llm:' || ${requestId}, 'llm:' || ${requestId} || ':correction')
     ), keys as (
-      select event_id, recorded_at from original
+      select org_id, event_id, recorded_at from original
       union
-      select k.event_id, k.recorded_at
+      select k.org_id, k.event_id, k.recorded_at
       from original o cross join generate_series(1, o.adjustment_count) n join billing_event_keys k on k.idempotency_key = 'adj:' || ${requestId} || ':' || n
     ) ${SELECT_EVENT}`.execute(db);
   return result.rows;
 }
 
-/** The event with this number. */
+/** The event with this number: one look-up an org, as ids are indexed by org. */
 export async function readEventById(db: DatabaseExecutor, eventId: string): Promise<ExplainedEventRow | undefined> {
   const result = await sql<ExplainedEventRow>`
-    with keys as (select event_id, recorded_at from billing_events where event_id = ${eventId}::bigint) ${SELECT_EVENT}`.execute(db);
+    with keys as (
+      select e.org_id, e.event_id, e.recorded_at
+      from billing_accounts a cross join lateral (select * from billing_events where org_id = a.org_id and event_id = ${eventId}::bigint limit 1) e
+    ) ${SELECT_EVENT}`.execute(db);
   return result.rows[0];
 }
 
 /** The event with this idempotency key. */
 export async function readEventByKey(db: DatabaseExecutor, idempotencyKey: string): Promise<ExplainedEventRow | undefined> {
   const result = await sql<ExplainedEventRow>`
-    with keys as (select event_id, recorded_at from billing_event_keys where idempotency_key = ${idempotencyKey}) ${SELECT_EVENT}`.execute(db);
+    with keys as (select org_id, event_id, recorded_at from billing_event_keys where idempotency_key = ${idempotencyKey}) ${SELECT_EVENT}`.execute(db);
   return result.rows[0];
 }
 
@@ -154,7 +159,7 @@ const BATCH_COLUMNS = sql`b.batch_id, b.org_id, b.sequence, b.idempotency_key, b
   trim_scale(b.balance_after) as balance_after, b.last_error_code, b.last_error, found.events as found_events, found.credits as found_credits`;
 
 const FOUND_EVENTS = sql`cross join lateral (
-  select count(*)::int as events, trim_scale(coalesce(sum(e.credits), 0)) as credits from billing_events e where e.batch_id = b.batch_id) found`;
+  select count(*)::int as events, trim_scale(coalesce(sum(e.credits), 0)) as credits from billing_events e where ${IS_IN_BATCH}) found`;
 
 /** The batch with this id (its text) or with this key at the sink; the key of a redrive (`….1`) finds it, too. */
 export async function readBatch(db: DatabaseExecutor, batchIdOrKey: string): Promise<ExplainedBatchRow | undefined> {

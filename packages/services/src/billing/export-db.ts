@@ -1,6 +1,7 @@
 /** Statements behind `billing export`: a server-side cursor, so that any number of events passes through little memory. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
+import { JOIN_BATCH } from "./event-batches-db.ts";
 
 export interface ExportFilter {
   readonly orgId?: string | undefined;
@@ -42,9 +43,9 @@ export async function declareExport(tx: DatabaseExecutor, filter: ExportFilter):
     select e.event_id, e.event_type, e.org_id, e.session_id, e.request_id, e.model, e.prompt_tokens, e.completion_tokens,
       trim_scale(e.spend_usd) as spend_usd, trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd,
       trim_scale(e.credits) as credits, to_char(e.occurred_at at time zone 'UTC', ${INSTANT}) as occurred_at,
-      to_char(e.recorded_at at time zone 'UTC', ${INSTANT}) as recorded_at, e.batch_id, b.state as batch_state,
+      to_char(e.recorded_at at time zone 'UTC', ${INSTANT}) as recorded_at, b.batch_id, b.state as batch_state,
       to_char(b.delivered_at at time zone 'UTC', ${INSTANT}) as delivered_at
-    from billing_events e left join settlement_batches b using (batch_id)
+    from billing_events e ${JOIN_BATCH}
     where (${orgId}::text is null or e.org_id = ${orgId}::text)
       and (${from}::timestamptz is null or e.occurred_at >= ${from}::timestamptz)
       and (${to}::timestamptz is null or e.occurred_at < ${to}::timestamptz)

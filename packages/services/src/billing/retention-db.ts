@@ -1,6 +1,7 @@
 /** Statements on the ledger's partitions, and on what the source may delete. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
+import { JOIN_BATCH } from "./event-batches-db.ts";
 
 /** Makes this month's partition and those of `months` after it. Returns how many were missing. Idempotent. */
 export async function ensurePartitions(db: DatabaseExecutor, months: number): Promise<number> {
@@ -40,9 +41,9 @@ export async function lockPartition(tx: DatabaseExecutor, name: string): Promise
 /** Events of the partition: all of them, those in no batch, and those in no delivered one. */
 export async function countUnsettled(tx: DatabaseExecutor, name: string): Promise<{ readonly events: number; readonly open: number; readonly undelivered: number }> {
   const result = await sql<{ events: number; open: number; undelivered: number }>`
-    select count(*)::int as events, count(*) filter (where e.batch_id is null)::int as open,
-      count(*) filter (where e.batch_id is not null and b.state is distinct from 'delivered')::int as undelivered
-    from ${sql.table(name)} e left join settlement_batches b using (batch_id)`.execute(tx);
+    select count(*)::int as events, count(*) filter (where b.batch_id is null)::int as open,
+      count(*) filter (where b.batch_id is not null and b.state is distinct from 'delivered')::int as undelivered
+    from ${sql.table(name)} e ${JOIN_BATCH}`.execute(tx);
   return result.rows[0] ?? { events: 0, open: 0, undelivered: 0 };
 }
 

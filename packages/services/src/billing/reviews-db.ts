@@ -1,6 +1,7 @@
 /** Statements on spend rows that cannot be billed as they are. They are kept with all that billing them later needs. */
 import type { DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
+import { MOVE_ACCOUNTS } from "./accounts-db.ts";
 import type { RateCard } from "./credits.ts";
 import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, plainSpend, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows-db.ts";
 
@@ -78,29 +79,26 @@ export async function billReview(tx: DatabaseExecutor, options: { readonly revie
         case when r.review_key like 'id:%' then substr(r.review_key, 4) else r.review_key end as request_id,
         r.spend_usd::numeric as spend_usd, r.spend_usd::float8 as spend, r.session_id, r.key_hash, r.model, r.prompt_tokens, r.completion_tokens, r.occurred_at
       from spend_reviews r where r.review_key = ${reviewKey}
-    ), rows as materialized (
-      select nextval('billing_event_ids') as event_id, billing_now() as recorded_at, p.*, coalesce(own.rate_card_id, base.rate_card_id) as rate_card_id,
+    ), priced as (
+      select p.*, ${orgId}::text as org_id, coalesce(own.rate_card_id, base.rate_card_id) as rate_card_id,
         coalesce(own.markup, base.markup, ${rate.markup}::numeric) as markup,
         coalesce(own.credits_per_usd, base.credits_per_usd, ${rate.creditsPerUsd}::numeric) as credits_per_usd
       from picked p
       left join rate_cards own on own.org_id = ${orgId} and p.occurred_at >= own.valid_from and p.occurred_at < own.valid_to
       left join rate_cards base on base.org_id is null and p.occurred_at >= base.valid_from and p.occurred_at < base.valid_to
       where not exists (select from billing_event_keys k where k.idempotency_key = p.idempotency_key)
+    ), rows as materialized (
+      select nextval('billing_event_ids') as event_id, billing_now() as recorded_at, *, spend_usd * markup * credits_per_usd as credits from priced
     ), keys as (
-      insert into billing_event_keys (idempotency_key, event_id, recorded_at, source_start, source_spend)
-      select idempotency_key, event_id, recorded_at, occurred_at at time zone 'UTC', spend from rows
+      insert into billing_event_keys (idempotency_key, org_id, event_id, recorded_at, source_start, source_spend)
+      select idempotency_key, org_id, event_id, recorded_at, occurred_at at time zone 'UTC', spend from rows
     ), events as (
       insert into billing_events (event_id, idempotency_key, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
         spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at)
-      select event_id, idempotency_key, ${orgId}, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
-        spend_usd, rate_card_id, markup, credits_per_usd, spend_usd * markup * credits_per_usd, occurred_at, recorded_at
+      select event_id, idempotency_key, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens,
+        spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at
       from rows
-    ), accounts as (
-      insert into billing_accounts (org_id) select ${orgId} from rows on conflict do nothing
-    ), balances as (
-      update billing_accounts a set balance_credits = a.balance_credits - rows.spend_usd * rows.markup * rows.credits_per_usd
-      from rows where a.org_id = ${orgId} and a.balance_credits is not null
-    ), closed as (
+    ), ${MOVE_ACCOUNTS}, closed as (
       update spend_reviews set resolved_at = billing_now(), resolution = 'billed', org_id = ${orgId} where review_key = ${reviewKey}
     )
     select count(*)::int as events from rows`.execute(tx);

@@ -24,17 +24,16 @@ function selected(table: string, { orgIds }: OrgSelection): RawBuilder<boolean> 
 }
 
 /**
- * Locks the accounts of orgs with open events, in order of org id after `afterOrgId`, at most `limit`; accounts that
- * another worker is sealing are left to it. The lock lasts as long as the transaction.
+ * Locks the accounts of orgs with open events, in order of org id after `afterOrgId`, at most `limit`. It waits for whoever
+ * writes events of them or seals them; what the other sealed meanwhile is left out. The lock lasts as long as the transaction.
  */
 export async function lockAccountsToSeal(tx: DatabaseExecutor, options: { readonly afterOrgId: string; readonly limit: number } & OrgSelection): Promise<readonly string[]> {
   const result = await sql<{ org_id: string }>`
     select a.org_id from billing_accounts a
-    where a.org_id > ${options.afterOrgId} and ${selected("a", options)}
-      and exists (select 1 from billing_events e where e.org_id = a.org_id and e.batch_id is null)
+    where a.org_id > ${options.afterOrgId} and ${selected("a", options)} and a.last_event_id > a.sealed_event_id
     order by a.org_id
     limit ${options.limit}
-    for update skip locked`.execute(tx);
+    for no key update`.execute(tx);
   return result.rows.map((row) => row.org_id);
 }
 
@@ -46,39 +45,54 @@ export interface SealedBatch {
   readonly state: SettlementState;
 }
 
+export interface SealedBatches {
+  readonly batches: readonly SealedBatch[];
+  /** Orgs of which nothing was sealed, because their open events are not what their account says. */
+  readonly refusedOrgIds: readonly string[];
+}
+
 /**
- * Seals all open events of each given org into one batch. Call it in the transaction that locked the accounts, as a later
- * statement: only then does it see what the former holder of the lock sealed. An org whose corrections outweigh its usage
- * keeps its events open; a batch that rounds to nothing is delivered at once, its remainder carried.
+ * Seals all open events of each given org into one batch, which covers them by the range of their ids. Call it in the
+ * transaction that locked the accounts, as a later statement: only then does it see what the former holder of the lock did.
+ * Number and sum are taken from the events and must be the account's; else the org is refused, whole. An org whose
+ * corrections outweigh its usage keeps its events open; a batch that rounds to nothing is delivered at once, its remainder
+ * carried.
  */
-export async function sealBatches(tx: DatabaseExecutor, orgIds: readonly string[]): Promise<readonly SealedBatch[]> {
-  const result = await sql<{ batch_id: string; org_id: string; event_count: number; credits: string; state: SettlementState }>`
-    with clock as materialized (select billing_now() as now), open_events as (
-      select e.org_id, count(*)::int as event_count, sum(e.spend_usd) as spend_usd, sum(e.credits) as credits
-      from billing_events e
-      where e.batch_id is null and e.org_id = any(${orgIds as string[]}::text[])
-      group by e.org_id
+export async function sealBatches(tx: DatabaseExecutor, orgIds: readonly string[]): Promise<SealedBatches> {
+  const result = await sql<{ batch_id: string | null; org_id: string; event_count: number; credits: string; state: SettlementState; is_refused: boolean }>`
+    with clock as materialized (select billing_now() as now), found as materialized (
+      select a.*, e.*, e.event_count <> a.open_event_count or e.credits <> a.open_credits as is_refused
+      from billing_accounts a
+      cross join lateral (
+        select count(*)::int as event_count, coalesce(sum(spend_usd), 0) as spend_usd, coalesce(sum(credits), 0) as credits from billing_events
+        where org_id = a.org_id and event_id > a.sealed_event_id and event_id <= a.last_event_id
+      ) e
+      where a.org_id = any(${orgIds as string[]}::text[])
     ), batches as (
-      select o.*, a.last_batch_sequence + 1 as sequence, a.carry_credits as carry_in, settleable_credits(o.credits + a.carry_credits) as settled,
-        settlement_batch_id(d.deployment_id, o.org_id, a.last_batch_sequence + 1) as batch_id
-      from open_events o join billing_accounts a using (org_id) cross join billing_deployment d
-      where o.credits + a.carry_credits >= 0
+      select a.*, a.last_batch_sequence + 1 as sequence, a.carry_credits as carry_in, settleable_credits(a.credits + a.carry_credits) as settled,
+        settlement_batch_id(d.deployment_id, a.org_id, a.last_batch_sequence + 1) as batch_id
+      from found a cross join billing_deployment d
+      where not a.is_refused and a.credits + a.carry_credits >= 0
     ), sealed as (
-      insert into settlement_batches (batch_id, org_id, sequence, idempotency_key, event_count, spend_usd, events_credits, carry_in, carry_out, credits,
-        state, sealed_at, next_attempt_at, delivered_at, deducted_credits)
-      select batch_id, org_id, sequence, 'pb:' || batch_id, event_count, spend_usd, credits, carry_in, credits + carry_in - settled, settled,
-        case when settled = 0 then 'delivered' else 'sealed' end, clock.now, clock.now, case when settled = 0 then clock.now end,
+      insert into settlement_batches (batch_id, org_id, sequence, idempotency_key, after_event_id, through_event_id, event_count, spend_usd, events_credits,
+        carry_in, carry_out, credits, state, sealed_at, next_attempt_at, delivered_at, deducted_credits)
+      select batch_id, org_id, sequence, 'pb:' || batch_id, sealed_event_id, last_event_id, event_count, spend_usd, credits,
+        carry_in, credits + carry_in - settled, settled, case when settled = 0 then 'delivered' else 'sealed' end, clock.now, clock.now, case when settled = 0 then clock.now end,
         case when settled = 0 then 0 end
       from batches cross join clock
       returning batch_id, org_id, event_count, credits, state
-    ), events as (
-      update billing_events e set batch_id = b.batch_id from batches b where e.org_id = b.org_id and e.batch_id is null
     ), accounts as (
-      update billing_accounts a set carry_credits = trim_scale(b.credits + b.carry_in - b.settled), last_batch_sequence = b.sequence
+      update billing_accounts a
+      set carry_credits = trim_scale(b.credits + b.carry_in - b.settled), last_batch_sequence = b.sequence, sealed_event_id = a.last_event_id,
+        open_event_count = 0, open_credits = 0
       from batches b where a.org_id = b.org_id
     )
-    select * from sealed`.execute(tx);
-  return result.rows.map((row) => ({ batchId: row.batch_id, orgId: row.org_id, eventCount: row.event_count, credits: row.credits, state: row.state }));
+    select s.batch_id, org_id, s.event_count, s.credits, s.state, f.is_refused from found f left join sealed s using (org_id)
+    where s.batch_id is not null or f.is_refused`.execute(tx);
+  return {
+    batches: result.rows.flatMap(({ batch_id: batchId, ...row }) => (batchId === null ? [] : [{ batchId, orgId: row.org_id, eventCount: row.event_count, credits: row.credits, state: row.state }])),
+    refusedOrgIds: result.rows.filter((row) => row.is_refused).map((row) => row.org_id),
+  };
 }
 
 /** Flags what may have been applied so long ago that the sink has forgotten the key: it is not sent again. Returns how many are new. */

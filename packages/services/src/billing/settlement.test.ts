@@ -1,12 +1,14 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { auditCompleteness } from "./audit.ts";
 import { parkedDelayMs, retryDelayMs } from "./backoff.ts";
 import { sealOpenEvents, settle, type SettlementOptions, type SettlementProblem } from "./settlement.ts";
 import { redriveBatch } from "./settlement-db.ts";
 import { syncSpend } from "./spend-sync.ts";
 import { checkLedger, insertSpendRows, readLedgerSums, type SpendRow } from "./test-ledger.ts";
 import { ScriptedSink } from "./test-sink.ts";
+import { tamper } from "./test-tampering.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" };
 
@@ -112,14 +114,48 @@ describe("sealing", () => {
     expect(await readBatches()).toHaveLength(40);
     expect(await readLedgerSums(database.db)).toMatchObject({ events: "180", batches: "180", open: "0" });
   });
+
+  it("while events are written seals each event once, in ranges that adjoin, and nobody waits for ever", async () => {
+    await insertSpendRows(database.db, Array.from({ length: 1_200 }, (_, index) => ({ orgId: `org_${(index * 7) % 40}`, ageMs: 60_000 - index })));
+    const written = new AbortController();
+    const seal = async (): Promise<void> => {
+      while (!written.signal.aborted) await sealOpenEvents(database.db);
+    };
+
+    await Promise.all([syncSpend(database.db, { rate: RATE, chunkRows: 50 }).finally(() => written.abort()), seal(), seal()]);
+
+    await sealOpenEvents(database.db);
+    expect(await readLedgerSums(database.db)).toMatchObject({ events: "360", batches: "360", open: "0" });
+    const { rows } = await sql<{ events: number; broken: number }>`
+      select sum(event_count)::int as events, count(*) filter (where after_event_id <> former)::int as broken
+      from (select *, lag(through_event_id, 1, 0::bigint) over (partition by org_id order by sequence) as former from settlement_batches) b`.execute(database.db);
+    expect(rows).toEqual([{ events: 1_200, broken: 0 }]);
+    await checkLedger(database.db);
+  });
+
+  it("refuses an org whose open events are not what its account says, tells so, and leaves the others alone", async () => {
+    await spend({ requestId: "kept" }, { requestId: "vanishes" }, { orgId: "org_b" });
+    const problems: SettlementProblem[] = [];
+    await tamper(database.db, sql`delete from billing_events where request_id = 'vanishes'`);
+
+    expect(await pass({ onProblem: (problem) => problems.push(problem) })).toMatchObject({ sealed: 1, refused: 1 });
+
+    expect(problems).toMatchObject([{ batchId: null, orgId: "org_a", outcome: "unsealed", code: "ledger_gap" }]);
+    expect((await readBatches()).map((batch) => batch.org_id)).toEqual(["org_b"]);
+    const { rows } = await sql`select org_id, trim_scale(difference) as difference from billing_invariant where difference <> 0`.execute(database.db);
+    expect(rows).toEqual([{ org_id: "org_a", difference: "-0.3" }]);
+    await auditCompleteness(database.db, { from: new Date(0), to: new Date(Date.now() + 60_000), heal: true, rate: RATE });
+    expect(await pass()).toMatchObject({ sealed: 1, refused: 0 });
+    await checkLedger(database.db);
+  });
 });
 
 describe("delivering", () => {
   it("takes the credits of each batch once and says what is left", async () => {
     await spend({ spendUsd: "0.1" });
 
-    expect(await pass()).toEqual({ sealed: 1, delivered: 1, undelivered: 0, flagged: 0 });
-    expect(await pass()).toEqual({ sealed: 0, delivered: 0, undelivered: 0, flagged: 0 });
+    expect(await pass()).toEqual({ sealed: 1, refused: 0, delivered: 1, undelivered: 0, flagged: 0 });
+    expect(await pass()).toEqual({ sealed: 0, refused: 0, delivered: 0, undelivered: 0, flagged: 0 });
 
     expect(await readBatch()).toMatchObject({ state: "delivered", deducted_credits: "30", balance_after: "0", attempt_count: 1 });
     expect(sink.calls).toHaveLength(1);
@@ -302,7 +338,8 @@ describe("a claim", () => {
 describe("what was metered and sealed", () => {
   it.each([
     ["an event's amount", sql`update billing_events set spend_usd = 0, credits = 0`],
-    ["an event's batch", sql`update billing_events set batch_id = null`],
+    ["an event's organization", sql`update billing_events set org_id = 'org_b'`],
+    ["a batch's events", sql`update settlement_batches set through_event_id = through_event_id + 1`],
     ["an event", sql`delete from billing_events`],
     ["a batch's amount", sql`update settlement_batches set credits = 1, carry_out = carry_out + credits - 1`],
     ["a batch's key", sql`update settlement_batches set idempotency_key = 'pb:other'`],

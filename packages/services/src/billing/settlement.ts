@@ -1,35 +1,40 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { DEFAULT_KEY_MEMORY_MS, deliverBatches, type DeliveryResult, type SettlementOptions } from "./deliver-batches.ts";
 import { enterCircuit } from "./settlement-circuit-db.ts";
-import { ensureDeployment, flagForgottenKeys, lockAccountsToSeal, type OrgSelection, type SealedBatch, sealBatches } from "./settlement-db.ts";
+import { ensureDeployment, flagForgottenKeys, lockAccountsToSeal, type OrgSelection, sealBatches, type SealedBatches } from "./settlement-db.ts";
 
 export type { SettlementOptions, SettlementProblem, SettlementStep } from "./deliver-batches.ts";
 
 export interface SettlementResult extends DeliveryResult {
   readonly sealed: number;
+  /** Orgs of which nothing could be sealed, because their events are not what their account says: an audit names what is wrong. */
+  readonly refused: number;
   /** Batches that became too old to be sent again under their key. */
   readonly flagged: number;
 }
 
 const SEAL_CHUNK_ORGS = 500;
 const PASS_TIMEOUT_MS = 50_000;
+const UNSEALED = "The organization's open events are not what its account says, so nothing of it is sealed; run billing audit to find and heal what is missing.";
 
 /**
- * Seals the open events of every org (or of those given) into batches, each org's atomically. Orgs that another worker is
- * sealing right now are left to it. Safe at any time and from anywhere; a second call seals only what is new.
+ * Seals the open events of every org (or of those given) into batches, each org's atomically. Safe at any time and from
+ * anywhere, also while events are written: workers wait for each other, and a second call seals only what is new.
  */
-export async function sealOpenEvents(db: DatabaseClient, selection: OrgSelection = {}): Promise<readonly SealedBatch[]> {
+export async function sealOpenEvents(db: DatabaseClient, selection: OrgSelection = {}): Promise<SealedBatches> {
   await ensureDeployment(db);
-  const sealed: SealedBatch[] = [];
+  const batches: SealedBatches["batches"][number][] = [];
+  const refusedOrgIds: string[] = [];
   let afterOrgId = "";
   for (;;) {
     const after = afterOrgId;
     const chunk = await db.transaction().execute(async (tx) => {
       const orgIds = await lockAccountsToSeal(tx, { ...selection, afterOrgId: after, limit: SEAL_CHUNK_ORGS });
-      return { orgIds, batches: orgIds.length === 0 ? [] : await sealBatches(tx, orgIds) };
+      return { orgIds, sealed: orgIds.length === 0 ? { batches: [], refusedOrgIds: [] } : await sealBatches(tx, orgIds) };
     });
-    sealed.push(...chunk.batches);
-    if (chunk.orgIds.length < SEAL_CHUNK_ORGS) return sealed;
+    batches.push(...chunk.sealed.batches);
+    refusedOrgIds.push(...chunk.sealed.refusedOrgIds);
+    if (chunk.orgIds.length < SEAL_CHUNK_ORGS) return { batches, refusedOrgIds };
     afterOrgId = chunk.orgIds.at(-1) ?? "";
   }
 }
@@ -42,11 +47,12 @@ export async function sealOpenEvents(db: DatabaseClient, selection: OrgSelection
 export async function settle(db: DatabaseClient, options: SettlementOptions): Promise<SettlementResult> {
   const deadline = performance.now() + (options.passTimeoutMs ?? PASS_TIMEOUT_MS);
   const isOver = (): boolean => performance.now() >= deadline || (options.signal?.aborted ?? false);
-  const sealed = await sealOpenEvents(db, { orgIds: options.orgIds });
+  const { batches, refusedOrgIds } = await sealOpenEvents(db, { orgIds: options.orgIds });
+  for (const orgId of refusedOrgIds) options.onProblem?.({ batchId: null, orgId, outcome: "unsealed", code: "ledger_gap", message: UNSEALED });
   options.onStep?.("sealed");
   const flagged = await flagForgottenKeys(db, options.keyMemoryMs ?? DEFAULT_KEY_MEMORY_MS);
   options.onStep?.("flagged");
   const circuit = isOver() ? "open" : await enterCircuit(db, options.sink.name);
   const { delivered, undelivered } = circuit === "open" ? { delivered: 0, undelivered: 0 } : await deliverBatches(db, { ...options, isOver, isProbe: circuit === "probe" });
-  return { sealed: sealed.length, delivered, undelivered, flagged };
+  return { sealed: batches.length, refused: refusedOrgIds.length, delivered, undelivered, flagged };
 }

@@ -29,7 +29,7 @@ export const REVIEW_REASON: RawBuilder<string | null> = sql`case
   when length(s.request_id) not between 1 and ${sql.lit(MAX_REQUEST_ID_LENGTH)} then 'no_request_id'
   when abs(s.spend) > ${sql.lit(MAX_SPEND_USD)} then 'bad_spend'
   when s.spend < 0 and not ${IS_CORRECTION} then 'unlinked_refund'
-  when length(coalesce(o.org_id, '')) not between 1 and ${sql.lit(MAX_ORG_ID_LENGTH)} then 'no_org'
+  when (length(o.org_id) between 1 and ${sql.lit(MAX_ORG_ID_LENGTH)}) is not true then 'no_org'
 end`;
 
 /** Names a row by its content, where its id cannot. */

@@ -37,16 +37,16 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
   const result = await sql<CompletenessRow>`
     with source as (
       select case when abs(s.spend) <= 1000000 then s.spend::text::numeric else 0 end as spend_usd, s.request_id, "endTime" at time zone 'UTC' as ended_at,
-        ${IS_CORRECTION} as is_refund, case when k.idempotency_key is null then ${ROW_HASH} end as row_hash, k.idempotency_key, k.event_id, k.recorded_at, k.source_spend
+        ${IS_CORRECTION} as is_refund, case when k.idempotency_key is null then ${ROW_HASH} end as row_hash, k.idempotency_key, k.org_id, k.event_id, k.recorded_at, k.source_spend
       from "LiteLLM_SpendLogs" s left join billing_event_keys k on k.idempotency_key = 'llm:' || s.request_id and k.source_start = s."startTime"
         and ${started(sql`k.source_start`)}
       where ${started(sql`s."startTime"`)}
     ), keyed as (
-      select s.spend_usd, s.request_id, s.ended_at, s.is_refund, s.row_hash, coalesce(s.event_id, k.event_id) as event_id, coalesce(s.recorded_at, k.recorded_at) as recorded_at,
+      select s.spend_usd, s.request_id, s.ended_at, s.is_refund, s.row_hash, coalesce(s.org_id, k.org_id) as org_id, coalesce(s.event_id, k.event_id) as event_id, coalesce(s.recorded_at, k.recorded_at) as recorded_at,
         coalesce(s.source_spend, k.source_spend) as source_spend
       from source s left join lateral (
         -- One look-up for each of the few rows without a key of their own; as a join it would read all keys there are.
-        select by_row.event_id, by_row.recorded_at, by_row.source_spend from billing_event_keys by_row where by_row.idempotency_key = 'row:' || s.row_hash offset 0
+        select by_row.org_id, by_row.event_id, by_row.recorded_at, by_row.source_spend from billing_event_keys by_row where by_row.idempotency_key = 'row:' || s.row_hash offset 0
       ) k on s.row_hash is not null
     ), adjustments as (
       -- A refund has a spend row of its own, and is compared with that.
@@ -60,7 +60,7 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
         case when k.is_refund and e.event_id is not null then e.spend_usd + coalesce(a.spend_usd, 0) when k.is_refund then k.spend_usd else greatest(k.spend_usd, 0) end as source_usd
       from keyed k
       left join lateral (
-        select event.event_id, event.spend_usd from billing_events event where event.event_id = k.event_id and event.recorded_at = k.recorded_at ${eachByIndex}
+        select event.event_id, event.spend_usd from billing_events event where event.org_id = k.org_id and event.event_id = k.event_id and event.recorded_at = k.recorded_at ${eachByIndex}
       ) e on true
       left join adjustments a on a.event_id = k.event_id
       left join spend_reviews by_id on k.event_id is null and by_id.review_key = 'id:' || k.request_id and by_id.resolution is distinct from 'billed'
@@ -137,8 +137,7 @@ export interface DeliveryRow {
 export async function readDelivery(db: DatabaseExecutor): Promise<DeliveryRow> {
   const result = await sql<DeliveryRow>`
     select trim_scale(coalesce(sum(credits - coalesce(deducted_credits, 0)) filter (where state not in ('delivered', 'shortfall')), 0)
-        + (select coalesce(sum(credits), 0) from billing_events where batch_id is null)
-        + (select coalesce(sum(carry_credits), 0) from billing_accounts)) as unposted_credits,
+        + (select coalesce(sum(open_credits + carry_credits), 0) from billing_accounts)) as unposted_credits,
       round(extract(epoch from billing_now() - min(sealed_at) filter (where state not in ('delivered', 'shortfall')))) as oldest_undelivered_seconds,
       count(*) filter (where state in ('sealed', 'unknown', 'parked') and not needs_reconcile and next_attempt_at <= billing_now()) as due_batches,
       round(extract(epoch from billing_now() - min(sealed_at) filter (where state in ('sealed', 'sending', 'unknown') and not needs_reconcile))) as oldest_moving_seconds,

@@ -49,7 +49,7 @@ export async function readLedgerSums(db: DatabaseExecutor): Promise<LedgerSums> 
       (select trim_scale(coalesce(sum(credits), 0)) from settlement_batches where state = 'delivered') as delivered,
       (select trim_scale(coalesce(sum(deducted_credits), 0)) from settlement_batches) as deducted,
       (select trim_scale(coalesce(sum(carry_credits), 0)) from billing_accounts) as carry,
-      (select trim_scale(coalesce(sum(credits), 0)) from billing_events where batch_id is null) as open`.execute(db);
+      (select trim_scale(coalesce(sum(open_credits), 0)) from billing_accounts) as open`.execute(db);
   return result.rows[0] as LedgerSums;
 }
 
@@ -62,7 +62,7 @@ export async function checkLedger(db: DatabaseExecutor): Promise<void> {
 /** Every event without what differs from run to run, for a byte-for-byte comparison. */
 export async function dumpEvents(db: DatabaseExecutor): Promise<string> {
   const result = await sql<{ line: string }>`
-    select concat_ws(' ', event_id, idempotency_key, org_id, session_id, spend_usd, markup, credits_per_usd, credits, occurred_at, recorded_at, batch_id) as line
+    select concat_ws(' ', event_id, idempotency_key, org_id, session_id, spend_usd, markup, credits_per_usd, credits, occurred_at, recorded_at) as line
     from billing_events order by idempotency_key`.execute(db);
   return result.rows.map((row) => row.line).join("\n");
 }

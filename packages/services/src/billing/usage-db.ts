@@ -1,6 +1,7 @@
 /** Statements behind the reports on usage, ledger and settlement. Read only. */
 import type { DatabaseExecutor, SettlementState, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
+import { JOIN_BATCH } from "./event-batches-db.ts";
 
 export interface UsageRange {
   /** Inclusive; by the start of the request. Default: from the beginning. */
@@ -91,12 +92,12 @@ export interface EventRow {
 /** An org's events below `beforeEventId`, newest first. */
 export async function readEvents(db: DatabaseExecutor, orgId: string, options: { readonly beforeEventId: string; readonly limit: number }): Promise<readonly EventRow[]> {
   const result = await sql<EventRow>`
-    select event_id, request_id, session_id, model, prompt_tokens, completion_tokens, trim_scale(spend_usd) as spend_usd, trim_scale(markup) as markup,
-      trim_scale(credits_per_usd) as credits_per_usd, trim_scale(credits) as credits, occurred_at, recorded_at, batch_id
-    from billing_events
-    where org_id = ${orgId} and event_id < ${options.beforeEventId}::bigint
-    order by event_id desc
-    limit ${options.limit}`.execute(db);
+    select e.event_id, e.request_id, e.session_id, e.model, e.prompt_tokens, e.completion_tokens, trim_scale(e.spend_usd) as spend_usd,
+      trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd, trim_scale(e.credits) as credits, e.occurred_at, e.recorded_at, b.batch_id
+    from (
+      select * from billing_events where org_id = ${orgId} and event_id < ${options.beforeEventId}::bigint order by event_id desc limit ${options.limit}
+    ) e ${JOIN_BATCH}
+    order by e.event_id desc`.execute(db);
   return result.rows;
 }
 
@@ -110,11 +111,19 @@ export interface OpenEventsRow {
 
 export async function readOpenEvents(db: DatabaseExecutor): Promise<OpenEventsRow> {
   const result = await sql<OpenEventsRow>`
-    select count(*) as events, trim_scale(coalesce(sum(credits), 0)) as credits,
-      (select trim_scale(coalesce(sum(carry_credits), 0)) from billing_accounts) as carry_credits,
-      round(extract(epoch from clock_timestamp() - least(min(recorded_at), (
-        select min(e.recorded_at) from settlement_batches b join billing_events e using (batch_id) where b.state not in ('delivered', 'shortfall'))))) as oldest_unsettled_seconds
-    from billing_events where batch_id is null`.execute(db);
+    select coalesce(sum(open_event_count), 0) as events, trim_scale(coalesce(sum(open_credits), 0)) as credits,
+      trim_scale(coalesce(sum(carry_credits), 0)) as carry_credits,
+      (select round(extract(epoch from clock_timestamp() - min(first.recorded_at)))
+        from (
+          select org_id, sealed_event_id as after_event_id from billing_accounts where last_event_id > sealed_event_id
+          union all
+          select org_id, after_event_id from settlement_batches where state not in ('delivered', 'shortfall')
+        ) unsettled
+        -- Ids follow the order of recording.
+        cross join lateral (
+          select e.recorded_at from billing_events e where e.org_id = unsettled.org_id and e.event_id > unsettled.after_event_id order by e.event_id limit 1
+        ) first) as oldest_unsettled_seconds
+    from billing_accounts`.execute(db);
   return result.rows[0] ?? { events: "0", credits: "0", carry_credits: "0", oldest_unsettled_seconds: null };
 }
 
@@ -155,12 +164,11 @@ export interface BalanceRow {
 export async function readUnbalancedOrgs(db: DatabaseExecutor): Promise<readonly BalanceRow[]> {
   const result = await sql<BalanceRow>`
     with events as (
-      select org_id, sum(events_credits) as events_credits, sum(open_credits) as open_credits
+      select org_id, sum(events_credits) as events_credits
       from (
-        select org_id, sum(spend_usd * markup * credits_per_usd) as events_credits, coalesce(sum(credits) filter (where batch_id is null), 0) as open_credits
-        from billing_events group by org_id
+        select org_id, sum(spend_usd * markup * credits_per_usd) as events_credits from billing_events group by org_id
         union all
-        select org_id, credits, 0 from retired_event_sums
+        select org_id, credits from retired_event_sums
       ) recorded
       group by org_id
     ), batches as (

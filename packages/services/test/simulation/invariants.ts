@@ -29,10 +29,16 @@ const INVARIANTS = `
     select json_agg(violation) from (
       select format('%s: events %s, batches %s, open %s, carry %s', a.org_id, e.total, b.total, e.open, a.carry_credits) as violation
       from billing_accounts a
-      cross join lateral (select coalesce(sum(spend_usd * markup * credits_per_usd), 0) as total, coalesce(sum(credits) filter (where batch_id is null), 0) as open
+      cross join lateral (
+        select coalesce(sum(spend_usd * markup * credits_per_usd), 0) as total, coalesce(sum(credits) filter (where event_id > a.sealed_event_id), 0) as open,
+          count(*) filter (where event_id > a.sealed_event_id) as open_count, coalesce(max(event_id), a.last_event_id) as newest
         from billing_events where org_id = a.org_id) e
-      cross join lateral (select coalesce(sum(credits), 0) as total from settlement_batches where org_id = a.org_id) b
-      where e.total <> b.total + e.open + a.carry_credits
+      cross join lateral (select coalesce(sum(credits), 0) as total, coalesce(max(through_event_id), 0) as sealed from settlement_batches where org_id = a.org_id) b
+      where (e.total, e.open_count, e.open, e.newest, b.sealed) <> (b.total + e.open + a.carry_credits, a.open_event_count, a.open_credits, a.last_event_id, a.sealed_event_id)
+      union all
+      select format('batch %s of %s begins after event %s, the batch before it ends with %s', sequence, org_id, after_event_id, former)
+      from (select *, lag(through_event_id, 1, 0::bigint) over (partition by org_id order by sequence) as former from settlement_batches) b
+      where after_event_id <> former or through_event_id <= after_event_id
       union all
       select format('%s: source %s less what is not corrected yet %s is not the ledger''s %s', org_id, source_credits, uncorrected_credits, ledger_credits)
       from billing_invariant where difference <> 0
@@ -42,9 +48,11 @@ const INVARIANTS = `
       select format('the event of %s belongs to %s, its spend row to %s', e.request_id, e.org_id, s.team_id)
       from billing_events e join "LiteLLM_SpendLogs" s on s.request_id = e.request_id where e.org_id <> s.team_id
       union all
-      select format('batch %s was sealed over %s, its events are %s', b.batch_id, b.events_credits, coalesce(e.credits, 0))
-      from settlement_batches b left join (select batch_id, sum(credits) as credits from billing_events group by batch_id) e on e.batch_id = b.batch_id
-      where b.events_credits <> coalesce(e.credits, 0)
+      select format('batch %s was sealed over %s events and %s, has %s and %s', b.batch_id, b.event_count, b.events_credits, e.events, e.credits)
+      from settlement_batches b cross join lateral (
+        select count(*) as events, coalesce(sum(credits), 0) as credits from billing_events
+        where org_id = b.org_id and event_id > b.after_event_id and event_id <= b.through_event_id) e
+      where (b.event_count, b.events_credits) <> (e.events, e.credits)
     ) found
   ) as violations,
   (select json_agg(json_build_object('batch_id', batch_id, 'org_id', org_id, 'state', state, 'credits', trim_scale(credits)::text, 'needs_reconcile', needs_reconcile))
@@ -108,6 +116,6 @@ async function compareSums(observer: pg.Client, autumn: AutumnModel, expected: E
 }
 
 const SUMS = `
-  select a.org_id, trim_scale(a.carry_credits + coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id and e.batch_id is null), 0))::text as rest,
+  select a.org_id, trim_scale(a.carry_credits + coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id and e.event_id > a.sealed_event_id), 0))::text as rest,
     (select trim_scale(coalesce(sum(credits), 0))::text from settlement_batches b where b.org_id = a.org_id and state = 'delivered') as delivered
   from billing_accounts a`;
