@@ -101,6 +101,18 @@ test("a paused session has no sandbox and no key, and comes back with its files 
   await nothingIsLeft();
 });
 
+test("a resumed session has its new key before one that a dead gateway left goes, and only the new one afterwards", async () => {
+  await launch();
+  await gateway.call("POST", "/v1/sessions/s1/pause");
+  const left = await gateway.keys.mint({ sessionId: "s1", orgId: "org_a", models: [], metadata: {} });
+  const before = gateway.proxy.requests.length;
+  await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});
+  const changes = gateway.proxy.requests.slice(before).map(({ path }) => path).filter((path) => /generate|delete/.test(path));
+
+  expect(changes).toEqual(["/key/generate", "/key/delete"]);
+  expect([gateway.proxy.keys.size, gateway.proxy.keys.has(left.keyHash), gateway.proxy.keys.has((await get()).key_hash)]).toEqual([1, false, true]);
+});
+
 test("a resume that fails leaves the session paused, without a key, and can be tried again", async () => {
   await launch();
   await gateway.call("POST", "/v1/sessions/s1/pause");
