@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { createLocalSandboxProvider } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
-import { afterAll, beforeAll, describe, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 const TOKEN = "token-of-the-attach-test";
 const CLI = fileURLToPath(new URL("../src/main.ts", import.meta.url));
@@ -69,7 +69,7 @@ describe.skipIf(opencodeFolder === undefined)("session start --attach with the r
       terminal.stdin.write("hello");
       await vi.waitUntil(() => screen.includes("hello"), { timeout: 20_000, interval: 100 });
       terminal.stdin.write("\r");
-      await vi.waitUntil(() => proxy.requests.some(({ path }) => path === "/v1/messages"), { timeout: 20_000, interval: 100 });
+      await expect.poll(() => proxy.requests.map(({ path }) => path), { timeout: 20_000 }).toContain("/v1/messages");
     } finally {
       if (terminal.pid !== undefined) process.kill(-terminal.pid, "SIGKILL");
       await ended;
