@@ -82,8 +82,21 @@ export async function readEventsOfRequest(db: DatabaseExecutor, requestId: strin
       union
       select k.org_id, k.event_id, k.recorded_at
       from original o cross join generate_series(1, o.adjustment_count) n join billing_event_keys k on k.idempotency_key = 'adj:' || ${requestId} || ':' || n
+      union
+      select k.org_id, k.event_id, k.recorded_at
+      from spend_reviews r join billing_event_keys k on k.idempotency_key = r.review_key where r.request_id = ${requestId} and r.reason = 'retired_month'
     ) ${SELECT_EVENT}`.execute(db);
   return result.rows;
+}
+
+/** The month with which the event of a request left the ledger; undefined where it did not. */
+export async function readRetiredMonth(db: DatabaseExecutor, requestId: string): Promise<string | undefined> {
+  const result = await sql<{ month: string }>`
+    select replace(right(t.partition, 7), '_', '-') as month
+    from billing_event_keys k join retired_event_sums t on t.recorded_from <= k.recorded_at and k.recorded_at < t.recorded_to
+    where k.idempotency_key = 'llm:' || ${requestId}
+    limit 1`.execute(db);
+  return result.rows[0]?.month;
 }
 
 /** The event with this number: one look-up an org, as ids are indexed by org. */
@@ -123,6 +136,7 @@ export async function readReviews(db: DatabaseExecutor, keyOrRequestId: string):
     select review_key, request_id, reason, ${plainSpend("r")} as spend_usd, model, occurred_at, first_seen_at, resolved_at, resolution, org_id
     from spend_reviews r
     where review_key in (${keyOrRequestId}, 'id:' || ${keyOrRequestId}, 'zero:' || ${keyOrRequestId}, 'cut:' || ${keyOrRequestId})
+      or (request_id = ${keyOrRequestId} and reason = 'retired_month')
     order by first_seen_at`.execute(db);
   return result.rows;
 }

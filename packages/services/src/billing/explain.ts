@@ -13,6 +13,7 @@ import {
   readEventById,
   readEventByKey,
   readEventsOfRequest,
+  readRetiredMonth,
   readReviews,
   readSourceRow,
   type SourceRow,
@@ -88,9 +89,11 @@ type Found = Omit<Explanation, "asked">;
 
 async function explainRequest(db: DatabaseExecutor, requestId: string): Promise<Found | undefined> {
   const [source, reviews, events] = await Promise.all([readSourceRow(db, requestId), readReviews(db, requestId), readEventsOfRequest(db, requestId)]);
-  if (source === undefined && reviews.length === 0 && events.length === 0) return undefined;
-  const kind = source === undefined && events.length === 0 ? "review" : "request";
-  return follow(db, { kind, source: source ?? null, reviews, events });
+  const retiredMonth = await readRetiredMonth(db, requestId);
+  if (source === undefined && reviews.length === 0 && events.length === 0 && retiredMonth === undefined) return undefined;
+  const kind = source === undefined && events.length === 0 && retiredMonth === undefined ? "review" : "request";
+  const found = await follow(db, { kind, source: source ?? null, reviews, events });
+  return retiredMonth === undefined ? found : { ...found, verdict: retiredVerdict(retiredMonth, found) };
 }
 
 async function explainEvent(db: DatabaseExecutor, name: string): Promise<Found | undefined> {
@@ -181,6 +184,17 @@ function batchVerdict(row: ExplainedBatchRow): string {
     default:
       return `Dead: the sink refused it for good${error}. Correct the cause, then billing redrive.`;
   }
+}
+
+/** Its event is in a table of its own now; what the source said later stands in review, or was billed by a person. */
+function retiredVerdict(month: string, found: Found): string {
+  const billed = `Billed, and delivered; its event left the ledger with the month ${month}.`;
+  const open = found.reviews.find((review) => review.reason === "retired_month" && review.resolved_at === null);
+  if (open !== undefined) {
+    const difference = open.spend_usd.startsWith("-") ? `${open.spend_usd.slice(1)} USD less` : `${open.spend_usd} USD more`;
+    return `${billed} Since then the source says ${difference}: billing redrive ${open.review_key} --org ORG bills the difference, billing dismiss leaves it.`;
+  }
+  return found.events.length === 0 ? billed : `${billed} A later difference: ${found.verdict}`;
 }
 
 function verdictOf(chain: Pick<Found, "source" | "reviews"> & { readonly events: readonly ExplainedEventRow[] }, batches: readonly ExplainedBatch[]): string {

@@ -47,6 +47,25 @@ export async function countUnsettled(tx: DatabaseExecutor, name: string): Promis
   return result.rows[0] ?? { events: 0, open: 0, undelivered: 0 };
 }
 
+export interface UnsettledRow {
+  readonly org_id: string;
+  /** Null: in no batch. */
+  readonly batch_id: string | null;
+  readonly state: string | null;
+  readonly events: number;
+}
+
+/** Whose events of the partition are in no delivered batch, and in which; at most `limit` groups. */
+export async function readUnsettled(tx: DatabaseExecutor, name: string, limit: number): Promise<readonly UnsettledRow[]> {
+  const result = await sql<UnsettledRow>`
+    select e.org_id, b.batch_id, b.state, count(*)::int as events from ${sql.table(name)} e ${JOIN_BATCH}
+    where b.state is distinct from 'delivered'
+    group by e.org_id, b.batch_id, b.state
+    order by e.org_id, b.batch_id nulls first
+    limit ${limit}`.execute(tx);
+  return result.rows;
+}
+
 /** Notes the sums of the partition and takes it out of the ledger; its table stays. Returns its events. */
 export async function detachPartition(tx: DatabaseExecutor, name: string): Promise<number> {
   const noted = await sql<{ events: string }>`

@@ -1,7 +1,10 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { type Operator, recordAction } from "../operator/operator.ts";
-import { countRetired, countStrayEvents, countUnsettled, detachPartition, ensurePartitions, lockPartition, raiseAlert, readOldestStart, readPartitions, readSourceMark } from "./retention-db.ts";
+import { countRetired, countStrayEvents, countUnsettled, detachPartition, ensurePartitions, lockPartition, raiseAlert, readOldestStart, readPartitions, readSourceMark, readUnsettled } from "./retention-db.ts";
+
+const NAMED_GROUPS = 100;
+const NAMED = 3;
 
 /** Partitions that exist before their month begins. */
 const MONTHS_AHEAD = 2;
@@ -43,10 +46,13 @@ export async function previewRetirement(db: DatabaseExecutor, month: string): Pr
   const partition = (await readPartitions(db)).find((one) => one.month === month);
   if (partition === undefined) return { month, retired: false, events: 0, refusals: ["it has no partition in the ledger"] };
   const { events, open, undelivered } = await countUnsettled(db, partition.name);
+  const named = open + undelivered === 0 ? [] : await readUnsettled(db, partition.name, NAMED_GROUPS);
+  const orgs = named.filter((one) => one.batch_id === null).map((one) => `${one.org_id} ${one.events}`);
+  const batches = named.filter((one) => one.batch_id !== null).map((one) => `${one.batch_id} of ${one.org_id} is ${one.state}`);
   const refusals = [
     partition.is_over ? "" : "it is not over",
-    open > 0 ? `${open} of its events are in no batch` : "",
-    undelivered > 0 ? `${undelivered} of its events are in batches that are not delivered` : "",
+    open > 0 ? `${open} of its events are in no batch (${some(orgs)})` : "",
+    undelivered > 0 ? `${undelivered} of its events are in batches that are not delivered (${some(batches)})` : "",
   ];
   return { month, retired: false, events, refusals: refusals.filter((reason) => reason !== "") };
 }
@@ -71,6 +77,8 @@ export async function retireMonth(db: DatabaseClient, month: string, operator?: 
     return { month, retired: true, events, refusals: [] };
   });
 }
+
+const some = (names: readonly string[]): string => `${names.slice(0, NAMED).join(", ")}${names.length > NAMED ? ", and others" : ""}`;
 
 function checkMonth(month: string): void {
   if (/^\d{4}-(0[1-9]|1[0-2])$/.test(month)) return;

@@ -3,6 +3,7 @@ import type { DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
 import { MOVE_ACCOUNTS } from "./accounts-db.ts";
 import type { RateCard } from "./credits.ts";
+import { isRetired } from "./retired-changes-db.ts";
 import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, plainSpend, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows-db.ts";
 
 /** Puts spend rows that cannot be billed on record with the reason, once each. Returns how many are new. Idempotent. */
@@ -17,6 +18,7 @@ export async function quarantineSpendRows(db: DatabaseExecutor, options: { reado
           case when exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id and k.source_start <> s."startTime") then 'recycled_id' end
         when ${REVIEW_REASON} is not null then ${REVIEW_REASON}
         when ${IS_CORRECTION} and not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID}) then 'unlinked_refund'
+        when ${IS_CORRECTION} and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID} and ${isRetired("k")}) then 'retired_month'
       end as reason) q
       where ${isWithin(ROW_START, options.range)} and q.reason is not null
     )
@@ -76,7 +78,7 @@ export async function billReview(tx: DatabaseExecutor, options: { readonly revie
   const result = await sql<{ events: number }>`
     with picked as materialized (
       select case when r.review_key like 'id:%' then 'llm:' || substr(r.review_key, 4) else r.review_key end as idempotency_key,
-        case when r.review_key like 'id:%' then substr(r.review_key, 4) else r.review_key end as request_id,
+        case when r.review_key like 'id:%' then substr(r.review_key, 4) when r.reason = 'retired_month' then r.request_id else r.review_key end as request_id,
         r.spend_usd::numeric as spend_usd, r.spend_usd::float8 as spend, r.session_id, r.key_hash, r.model, r.prompt_tokens, r.completion_tokens, r.occurred_at
       from spend_reviews r where r.review_key = ${reviewKey}
     ), priced as (

@@ -6,7 +6,7 @@ import { lockIngest } from "./db.ts";
 import { billReview, dismissReviewRow, lockReview, readKeyOwner, readReviewPage, readReviewsOfKey, type ReviewListRow, setKeyOwner } from "./reviews-db.ts";
 
 /** Reasons that a person can settle by naming the org. An amount that is no number cannot be billed by anybody. */
-const MAPPABLE = new Set(["no_org", "no_request_id", "recycled_id", "unlinked_refund"]);
+const MAPPABLE = new Set(["no_org", "no_request_id", "recycled_id", "unlinked_refund", "retired_month"]);
 const NOT_NULL_VIOLATION = "23502";
 
 export interface MapReviewOptions {

@@ -4,6 +4,7 @@ import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import { type AdjustmentChunk, adjustByCorrectionRows, adjustChangedRows, adjustOriginalsOfCorrections, countDifferences } from "./corrections-db.ts";
 import type { RateCard } from "./credits.ts";
 import { areRequestIdsUnique, findChunkEnd, type IngestChunk, ingestSpendRows, lockIngest, readLookBackStart } from "./db.ts";
+import { quarantineRetiredChanges } from "./retired-changes-db.ts";
 import { quarantineSpendRows, resolveReviews } from "./reviews-db.ts";
 import { watchSourceRetention } from "./retention.ts";
 import { readOldestStart, writeSourceMark } from "./retention-db.ts";
@@ -110,6 +111,7 @@ class SpendSync {
     if (found.freshFrom !== null) await this.#ingest({ ...range, from: found.freshFrom }, inBetween);
     const passedOver = found.fresh - (this.#events - before);
     if (found.changed > 0) await this.#adjust((tx) => adjustChangedRows(tx, { range, limit: this.#chunkRows }));
+    if (found.changed > 0) this.#reviews += await quarantineRetiredChanges(this.#db, { range, limit: this.#chunkRows });
     if (found.corrections > 0) await this.#adjust((tx) => adjustOriginalsOfCorrections(tx, { range, limit: this.#chunkRows }));
     if (found.corrections > 0) await this.#adjust((tx) => adjustByCorrectionRows(tx, { range, limit: this.#chunkRows }));
     this.#options.onStep?.("adjusted");

@@ -1,6 +1,7 @@
 /** Statements behind `billing status` and the metrics: what is behind, what rests, and whether source and ledger agree. Read only. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
+import { isRetired, RETIRED_REVIEW_KEY } from "./retired-changes-db.ts";
 import { IS_CORRECTION, ROW_HASH } from "./source-rows-db.ts";
 
 export interface CompletenessRow {
@@ -20,9 +21,6 @@ export interface CompletenessRow {
   readonly oldest_unbilled_seconds: string | null;
 }
 
-/** A partition was retired with the event in it: its key still says what was billed. */
-const IS_RETIRED = sql`exists (select from retired_event_sums r where r.recorded_from <= k.recorded_at and k.recorded_at < r.recorded_to)`;
-
 /**
  * Compares every spend row with its event and that event's adjustments, amount by amount; `from` narrows it to requests that
  * began then or later, and the cost to them. Reads both tables once. An amount that is no number, or beyond reason, counts as zero here and
@@ -37,13 +35,14 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
   const result = await sql<CompletenessRow>`
     with source as (
       select case when abs(s.spend) <= 1000000 then s.spend::text::numeric else 0 end as spend_usd, s.request_id, "endTime" at time zone 'UTC' as ended_at,
-        ${IS_CORRECTION} as is_refund, case when k.idempotency_key is null then ${ROW_HASH} end as row_hash, k.idempotency_key, k.org_id, k.event_id, k.recorded_at, k.source_spend
+        ${IS_CORRECTION} as is_refund, case when k.idempotency_key is null then ${ROW_HASH} end as row_hash, k.idempotency_key, k.org_id, k.event_id, k.recorded_at, k.source_spend,
+        case when k.source_spend <> s.spend then ${RETIRED_REVIEW_KEY} end as retired_review_key
       from "LiteLLM_SpendLogs" s left join billing_event_keys k on k.idempotency_key = 'llm:' || s.request_id and k.source_start = s."startTime"
         and ${started(sql`k.source_start`)}
       where ${started(sql`s."startTime"`)}
     ), keyed as (
       select s.spend_usd, s.request_id, s.ended_at, s.is_refund, s.row_hash, coalesce(s.org_id, k.org_id) as org_id, coalesce(s.event_id, k.event_id) as event_id, coalesce(s.recorded_at, k.recorded_at) as recorded_at,
-        coalesce(s.source_spend, k.source_spend) as source_spend
+        coalesce(s.source_spend, k.source_spend) as source_spend, s.retired_review_key
       from source s left join lateral (
         -- One look-up for each of the few rows without a key of their own; as a join it would read all keys there are.
         select by_row.org_id, by_row.event_id, by_row.recorded_at, by_row.source_spend from billing_event_keys by_row where by_row.idempotency_key = 'row:' || s.row_hash offset 0
@@ -56,7 +55,8 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
       group by e.original_event_id
     ), compared as (
       select k.ended_at, k.event_id is null and coalesce(by_id.review_key, by_hash.review_key) is not null as in_review,
-        coalesce(e.spend_usd, case when k.event_id is not null and ${IS_RETIRED} then k.source_spend::text::numeric end) + coalesce(a.spend_usd, 0) as billed_usd,
+        coalesce(e.spend_usd + coalesce(a.spend_usd, 0), case when k.event_id is not null and ${isRetired("k")} then greatest(k.source_spend, 0)::text::numeric + coalesce(later.billed_usd, 0) end) as billed_usd,
+        later.review_usd as retired_usd,
         case when k.is_refund and e.event_id is not null then e.spend_usd + coalesce(a.spend_usd, 0) when k.is_refund then k.spend_usd else greatest(k.spend_usd, 0) end as source_usd
       from keyed k
       left join lateral (
@@ -64,15 +64,22 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
       ) e on true
       left join adjustments a on a.event_id = k.event_id
       left join spend_reviews by_id on k.event_id is null and by_id.review_key = 'id:' || k.request_id and by_id.resolution is distinct from 'billed'
+      -- What the source said of a retired event later: billed by a person, or in review.
+      left join lateral (
+        select coalesce(sum(r.spend_usd::numeric) filter (where r.resolution = 'billed'), 0) as billed_usd,
+          sum(r.spend_usd::numeric) filter (where r.review_key = k.retired_review_key and r.resolution is distinct from 'billed') as review_usd
+        from spend_reviews r where r.request_id = k.request_id and r.reason = 'retired_month' and r.review_key like 'retired:%'
+      ) later on k.retired_review_key is not null and e.event_id is null
       left join spend_reviews by_hash on k.event_id is null and by_hash.review_key = 'row:' || k.row_hash and by_hash.resolution is distinct from 'billed'
     ), differences as (
-      select *, case when in_review then 0 else source_usd - coalesce(billed_usd, 0) end as missing_usd,
-        not in_review and (billed_usd is null or billed_usd < source_usd) as is_unbilled,
+      select *, case when in_review then 0 else source_usd - coalesce(billed_usd, 0) - coalesce(retired_usd, 0) end as missing_usd,
+        not in_review and (billed_usd is null or billed_usd + coalesce(retired_usd, 0) < source_usd) as is_unbilled,
         ended_at < billing_now() - ${options.graceMs} * interval '1 millisecond' as is_overdue
       from compared
     )
     select count(*) as source_rows, trim_scale(coalesce(sum(source_usd), 0)) as source_usd, trim_scale(coalesce(sum(billed_usd), 0)) as billed_usd,
-      count(*) filter (where in_review) as review_rows, trim_scale(coalesce(sum(source_usd) filter (where in_review), 0)) as review_usd,
+      count(*) filter (where in_review or retired_usd is not null) as review_rows,
+      trim_scale(coalesce(sum(source_usd) filter (where in_review), 0) + coalesce(sum(retired_usd), 0)) as review_usd,
       count(*) filter (where is_unbilled) as unbilled_rows, trim_scale(coalesce(sum(missing_usd) filter (where is_unbilled), 0)) as unbilled_usd,
       count(*) filter (where is_unbilled and is_overdue) as overdue_rows,
       trim_scale(coalesce(sum(missing_usd) filter (where is_unbilled and is_overdue), 0)) as overdue_usd,
