@@ -59,6 +59,7 @@ export interface KeyReservationTable {
   telling_usd: Amount | null;
   telling_until: Instant | null;
   telling_token: Generated<number>;
+  held_usd: AmountWithDefault;
 }
 
 export interface TopUpPolicyTable {

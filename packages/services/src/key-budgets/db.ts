@@ -1,10 +1,10 @@
 /** Statements on what keys may spend. Amounts are USD of provider cost with at most 6 decimals, which a JSON number carries. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 
-/** What a key may still spend, on `r`: the largest of decided, applied and just being told, minus what the ledger has. */
-const RESERVED = sql`greatest(greatest(r.budget_usd, r.applied_usd, r.telling_usd) - r.spent_usd, 0)`;
+/** What a key may still spend, or has spent unseen, on `r`: the largest of decided, applied, just being told, and held after a cut, minus what the ledger has. */
+const RESERVED = sql`greatest(greatest(r.budget_usd, r.applied_usd, r.telling_usd, r.held_usd) - r.spent_usd, 0)`;
 
 /** What the org can afford, on `g` and `a`; null while balance or rate are unknown. */
 const AFFORDABLE = sql`trunc(greatest(a.balance_credits + case when g.state = 'grace' then g.overdraft_credits else 0 end, 0) / g.credits_per_spend_usd, 6)`;
@@ -60,6 +60,15 @@ export async function writeKeyHash(db: DatabaseExecutor, sessionId: string, keyG
   await sql`update key_reservations set key_hash = ${keyHash} where session_id = ${sessionId} and key_generation = ${keyGeneration}`.execute(db);
 }
 
+/** What was spent with the key of `r`, or is being spent, and is not on the ledger: spend rows without an event, requests in flight. */
+function unbilledUsd(hasSpendLogs: boolean): RawBuilder<string> {
+  const rows = sql`coalesce((select sum(s.spend::text::numeric) from "LiteLLM_SpendLogs" s
+    where s.api_key = r.key_hash and s."user" = r.session_id and s.spend not in ('NaN', 'Infinity', '-Infinity')
+      and s."startTime" >= (billing_now() - interval '24 hours') at time zone 'UTC'
+      and not exists (select 1 from billing_event_keys e where e.idempotency_key = 'llm:' || s.request_id)), 0)`;
+  return sql`${hasSpendLogs ? rows : sql`0`} + coalesce((select sum(t.reserved_usd) from request_attempts t where t.key_hash = r.key_hash), 0)`;
+}
+
 /**
  * Releases the reservations of a session whose generation is below `belowGeneration` (all where null): what is left in
  * each is what is still under way for its key. `hasSpendLogs` says whether spend rows can be looked at.
@@ -69,17 +78,10 @@ export async function releaseReservations(
   sessionId: string,
   options: { readonly belowGeneration: number | null; readonly hasSpendLogs: boolean },
 ): Promise<void> {
-  const unbilled = options.hasSpendLogs
-    ? sql`coalesce((select sum(s.spend::text::numeric) from "LiteLLM_SpendLogs" s
-        where s.api_key = r.key_hash and s."user" = r.session_id and s.spend not in ('NaN', 'Infinity', '-Infinity')
-          and s."startTime" >= (billing_now() - interval '24 hours') at time zone 'UTC'
-          and not exists (select 1 from billing_event_keys e where e.idempotency_key = 'llm:' || s.request_id)), 0)`
-    : sql`0`;
   await sql`
     update key_reservations r
-    set released_at = billing_now(), applied_usd = 0, limit_usd = 0, telling_usd = null, telling_until = null,
-      budget_usd = r.spent_usd + least(${RESERVED}, ${unbilled}
-        + coalesce((select sum(t.reserved_usd) from request_attempts t where t.key_hash = r.key_hash), 0))
+    set released_at = billing_now(), applied_usd = 0, limit_usd = 0, held_usd = 0, telling_usd = null, telling_until = null,
+      budget_usd = r.spent_usd + least(${RESERVED}, ${unbilledUsd(options.hasSpendLogs)})
     where r.session_id = ${sessionId} and r.released_at is null
       and (${options.belowGeneration}::int is null or r.key_generation < ${options.belowGeneration}::int)`.execute(db);
 }
@@ -107,7 +109,7 @@ export async function reapReservations(db: DatabaseExecutor, options: { readonly
       from gateway_sessions s
       where r.key_hash is null and s.session_id = r.session_id and s.key_generation = r.key_generation and s.state = 'active'
     ), over as (
-      update key_reservations r set released_at = billing_now(), applied_usd = 0, limit_usd = 0, telling_usd = null, telling_until = null
+      update key_reservations r set released_at = billing_now(), applied_usd = 0, limit_usd = 0, held_usd = 0, telling_usd = null, telling_until = null
       where r.released_at is null and (
         (r.key_hash is null and r.created_at < billing_now() - ${options.mintTimeoutMs} * interval '1 millisecond'
           and not exists (select 1 from gateway_sessions s where s.session_id = r.session_id and s.key_generation = r.key_generation and s.state = 'active'))
@@ -202,7 +204,7 @@ export async function claimUntoldKey(db: DatabaseExecutor, orgId: string, option
 }
 
 /**
- * Notes what the proxy was told, and gives the claim back. If the claim was lost meanwhile, nobody knows who told the proxy
+ * Notes what the proxy was told, and gives the claim back. What the key could spend until now stays held: it may have. If the claim was lost meanwhile, nobody knows who told the proxy
  * last: the key counts as untold, at the larger figure, and whoever holds the claim now learns the same.
  */
 export async function writeTold(db: DatabaseExecutor, key: ClaimedKey): Promise<void> {
@@ -210,10 +212,23 @@ export async function writeTold(db: DatabaseExecutor, key: ClaimedKey): Promise<
     update key_reservations r
     set applied_usd = case when r.telling_token = ${key.telling_token} then ${key.budget_usd}::numeric else r.applied_usd end,
       applied_blocked = case when r.telling_token = ${key.telling_token} then ${key.blocked}::boolean else r.applied_blocked end,
+      held_usd = greatest(r.held_usd, r.applied_usd, r.telling_usd),
       telling_usd = case when r.telling_token = ${key.telling_token} then null else greatest(r.telling_usd, ${key.budget_usd}::numeric) end,
       telling_until = case when r.telling_token = ${key.telling_token} then null else r.telling_until end,
       telling_token = case when r.telling_token = ${key.telling_token} then r.telling_token else r.telling_token + 1 end
     where r.session_id = ${key.session_id} and r.key_generation = ${key.key_generation} and r.released_at is null`.execute(db);
+}
+
+/**
+ * Lets go of what keys certainly did not spend before their budgets were cut: what is held becomes what the ledger has, what
+ * it does not have yet, and what is in flight. Of all orgs at once. Idempotent.
+ */
+export async function releaseHeld(db: DatabaseExecutor, options: { readonly hasSpendLogs: boolean }): Promise<void> {
+  await sql`
+    update key_reservations r
+    set held_usd = least(r.held_usd, ${unbilledUsd(options.hasSpendLogs)}
+      + coalesce((select sum(e.spend_usd) from billing_events e where e.session_id = r.session_id and e.key_hash = r.key_hash), 0))
+    where r.released_at is null and r.telling_usd is null and r.budget_usd = r.applied_usd and r.held_usd > greatest(r.applied_usd, r.spent_usd)`.execute(db);
 }
 
 /** Gives a claim back whose end is not known: the key stays untold, at the larger figure, and is due at once. */

@@ -4,7 +4,7 @@ import { writeRates } from "../balance/db.ts";
 import type { RateCard } from "../billing/credits.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "../sessions/db.ts";
-import { type ClaimedKey, claimUntoldKey, decideBudgets, listOrgsWithKeys, reapReservations, releaseReservations, releaseTelling, updateSpent, writeTold } from "./db.ts";
+import { type ClaimedKey, claimUntoldKey, decideBudgets, listOrgsWithKeys, reapReservations, releaseHeld, releaseReservations, releaseTelling, updateSpent, writeTold } from "./db.ts";
 import type { KeyControl } from "./key-control.ts";
 
 export interface RefreshOptions {
@@ -53,6 +53,7 @@ export async function refreshKeyBudgets(db: DatabaseClient, options: RefreshOpti
     changed += told.changed;
     failed += told.failed;
   }
+  await releaseHeld(db, { hasSpendLogs: await hasSpendLogs(db) });
   return { changed, failed };
 }
 
