@@ -224,11 +224,27 @@ export async function writeTold(db: DatabaseExecutor, key: ClaimedKey): Promise<
  * it does not have yet, and what is in flight. Of all orgs at once. Idempotent.
  */
 export async function releaseHeld(db: DatabaseExecutor, options: { readonly hasSpendLogs: boolean }): Promise<void> {
+  // The source's rows of a day are read once, whatever the number of keys; and not at all where no key was cut.
+  const unbilled = options.hasSpendLogs
+    ? sql`select s.api_key as key_hash, s."user" as session_id, s.spend::text::numeric as usd from "LiteLLM_SpendLogs" s
+        where s.api_key in (select key_hash from cut) and s.spend not in ('NaN', 'Infinity', '-Infinity') and s."startTime" >= (billing_now() - interval '24 hours') at time zone 'UTC'
+          and exists (select from cut) and not exists (select from billing_event_keys e where e.idempotency_key = 'llm:' || s.request_id)
+        union all`
+    : sql``;
   await sql`
-    update key_reservations r
-    set held_usd = least(r.held_usd, ${unbilledUsd(options.hasSpendLogs)}
-      + coalesce((select sum(e.spend_usd) from billing_events e where e.session_id = r.session_id and e.key_hash = r.key_hash), 0))
-    where r.released_at is null and r.telling_usd is null and r.budget_usd = r.applied_usd and r.held_usd > greatest(r.applied_usd, r.spent_usd)`.execute(db);
+    with cut as materialized (
+      select r.session_id, r.key_hash from key_reservations r
+      where r.released_at is null and r.telling_usd is null and r.budget_usd = r.applied_usd and r.held_usd > greatest(r.applied_usd, r.spent_usd)
+    ), used as (
+      ${unbilled}
+      select t.key_hash, c.session_id, t.reserved_usd as usd from request_attempts t join cut c using (key_hash)
+      union all select e.key_hash, e.session_id, e.spend_usd from billing_events e join cut c on e.session_id = c.session_id and e.key_hash = c.key_hash
+    ), sums as (
+      select c.session_id, c.key_hash, coalesce(sum(u.usd), 0) as used_usd from cut c left join used u using (session_id, key_hash) group by c.session_id, c.key_hash
+    )
+    update key_reservations r set held_usd = least(r.held_usd, s.used_usd)
+    from sums s
+    where r.session_id = s.session_id and r.key_hash = s.key_hash and r.released_at is null and r.telling_usd is null and r.budget_usd = r.applied_usd`.execute(db);
 }
 
 /** Gives a claim back whose end is not known: the key stays untold, at the larger figure, and is due at once. */
