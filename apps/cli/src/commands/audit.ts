@@ -29,7 +29,7 @@ function auditText(result: AuditResult, heal: boolean): string {
     ...result.gaps.map(
       (gap) =>
         `  ${gap.day}  ${gap.org_id}: source ${gap.source_rows} rows ${dollars(gap.source_usd)}, ledger ${gap.ledger_rows} rows ${dollars(gap.ledger_usd)}; ` +
-        `${gap.not_ingested} never billed, ${gap.event_deleted} events deleted, ${gap.amount_differs} amounts differ, ${dollars(gap.missing_usd)} missing; such as ${gap.examples.join(", ")}`,
+        `${gap.not_ingested} never billed, ${gap.event_deleted} events and ${gap.adjustment_deleted} adjustments deleted, ${gap.amount_differs} amounts differ, ${dollars(gap.missing_usd)} missing; such as ${gap.examples.join(", ")}`,
     ),
     "",
   ].join("\n");

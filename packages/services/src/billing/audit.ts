@@ -1,14 +1,14 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, CREDITS_PER_USD, type DecimalText } from "@proliferate/shared/money";
-import { type AuditRange, countSourceRows, type GapRow, readBillingNow, readGaps, recordAudit, restoreDeletedEvents } from "./audit-db.ts";
+import { type AuditRange, countSourceRows, type GapRow, readBillingNow, readGaps, recordAudit, restoreDeletedAdjustments, restoreDeletedEvents } from "./audit-db.ts";
 import type { RateCard } from "./credits.ts";
 import { lockIngest } from "./db.ts";
 import { clearAlert, raiseAlert, readOpenAlerts } from "./retention-db.ts";
 import { syncSpendRange } from "./spend-sync.ts";
 
 export interface AuditOptions extends AuditRange {
-  /** Bills what was never billed, adjusts amounts, and puts deleted events back. Default false: only tells. */
+  /** Bills what was never billed, adjusts amounts, and puts deleted events and adjustments back. Default false: only tells. */
   readonly heal?: boolean;
   /** Of rows that no rate card covers. Default 3 x 100. */
   readonly rate?: RateCard;
@@ -56,12 +56,13 @@ async function healRange(db: DatabaseClient, range: AuditRange, rate: RateCard):
   await db.transaction().execute(async (tx) => {
     await lockIngest(tx);
     await restoreDeletedEvents(tx, range, rate);
+    await restoreDeletedAdjustments(tx, range);
   });
   await syncSpendRange(db, { from: range.from.toISOString(), to: range.to.toISOString() }, { rate });
 }
 
 async function reportGap(db: DatabaseClient, gap: GapRow): Promise<void> {
-  const rows = gap.not_ingested + gap.event_deleted + gap.amount_differs;
+  const rows = countRows(gap);
   const message = `${rows} spend rows of organization ${JSON.stringify(gap.org_id)} on ${gap.day} are not in the ledger as the source has them: ${gap.missing_usd} USD.`;
   const facts = { orgId: gap.org_id, day: gap.day, missingUsd: gap.missing_usd, example: gap.examples[0] ?? "" };
   await raiseAlert(db, { key: gapKey(gap), kind: "ledger_gap", message, facts });
@@ -83,5 +84,7 @@ function gapKey(gap: GapRow): string {
 }
 
 function countMissing(gaps: readonly GapRow[]): number {
-  return gaps.reduce((sum, gap) => sum + gap.not_ingested + gap.event_deleted + gap.amount_differs, 0);
+  return gaps.reduce((sum, gap) => sum + countRows(gap), 0);
 }
+
+const countRows = (gap: GapRow): number => gap.not_ingested + gap.event_deleted + gap.adjustment_deleted + gap.amount_differs;

@@ -233,6 +233,7 @@ export const auditResultSchema = z.object({
       ledger_usd: usd,
       not_ingested: z.number().int(),
       event_deleted: z.number().int(),
+      adjustment_deleted: z.number().int(),
       amount_differs: z.number().int(),
       missing_usd: usd,
       examples: z.array(z.string()).describe("request ids"),
