@@ -29,7 +29,8 @@ export function registerSessionCommands(program: Command, run: (command: Command
 
   add("logs <session>", "what the session went through, one event a line")
     .option("--follow", "go on until the session ends")
-    .action((sessionId: string, options: { follow?: boolean }, command: Command) => run(command, sessionLogs(sessionId, options)));
+    .addOption(new Option("--agent", "what its agent wrote last, instead").conflicts("follow"))
+    .action((sessionId: string, options: { follow?: boolean; agent?: boolean }, command: Command) => run(command, sessionLogs(sessionId, options)));
 
   add("cost <session>", "what it costs so far, by model").action((sessionId: string, _options: object, command: Command) => run(command, sessionCost(sessionId)));
 

@@ -23,11 +23,15 @@ beforeAll(async () => {
   database = await createTestDatabase();
   proxy = await startLiteLLMStandIn();
   folder = await mkdtemp(join(tmpdir(), "cli-sessions-"));
+  await startGateway("0");
+});
+
+async function startGateway(port: string): Promise<void> {
   gateway = fork(new URL("../../gateway/src/main.ts", import.meta.url), [], {
     stdio: ["ignore", "ignore", "ignore", "ipc"],
     env: {
       DATABASE_URL: database.connectionString,
-      GATEWAY_PORT: "0",
+      GATEWAY_PORT: port,
       GATEWAY_API_TOKEN: TOKEN,
       LLM_PROXY_URL: proxy.url,
       LLM_PROXY_MASTER_KEY: proxy.masterKey,
@@ -38,7 +42,8 @@ beforeAll(async () => {
   });
   const [{ ports }] = (await once(gateway, "message")) as [{ ports: { gateway: number } }];
   url = `http://127.0.0.1:${ports.gateway}`;
-});
+}
+
 afterAll(async () => {
   const exited = once(gateway, "exit");
   gateway.kill("SIGTERM");
@@ -50,7 +55,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const session = (argv: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<CliResult> => runCli(argv, { GATEWAY_URL: url, GATEWAY_API_TOKEN: TOKEN, ...environment }, "session");
+const session = (argv: readonly string[], environment: Readonly<Record<string, string>> = {}, onOutput?: (stdout: string) => void): Promise<CliResult> =>
+  runCli(argv, { GATEWAY_URL: url, GATEWAY_API_TOKEN: TOKEN, ...environment }, "session", onOutput);
 
 test("a session is started, listed, told of, priced and ended, for programs as JSON and for people as text", async () => {
   const started = await session(["start", "--org", "org_a", "--id", "s1", "--budget", "2.50", "--json"]);
@@ -59,14 +65,33 @@ test("a session is started, listed, told of, priced and ended, for programs as J
   await insertSpendRows(database.db, [{ requestId: "r1", orgId: "org_a", sessionId: "s1", spendUsd: "0.01" }]);
   const listed = await session(["list", "--org", "org_a"]);
   const cost = await session(["cost", "s1"]);
+  const log = await session(["logs", "s1", "--agent", "--json"]);
   const ended = await session(["end", "s1"]);
   const logs = await session(["logs", "s1", "--json"]);
 
   expect([started.status, sandbox.state, answered.status]).toEqual([0, "ready", 200]);
   expect(listed.stdout).toMatch(/ready +local +\S+ +s1\n/);
   expect(cost.stdout).toContain("$0.01 in 1 requests, of $2.50");
+  expect(JSON.parse(log.stdout)).toEqual({ session_id: "s1", log: "" });
   expect([ended.status, ended.stdout]).toEqual([0, "Session s1 has ended.\n"]);
   expect(logs.stdout.trim().split("\n").map((line) => (JSON.parse(line) as { type: string }).type)).toEqual(["key_minted", "creating", "created", "starting_agent", "waiting_for_agent", "ready", "ended"]);
+});
+
+test("logs --follow goes on where it was when the gateway is killed and started again", async () => {
+  const port = new URL(url).port;
+  await session(["start", "--org", "org_a", "--id", "s3"]);
+  const shown = Promise.withResolvers<void>();
+  const following = session(["logs", "s3", "--follow", "--json"], {}, (stdout) => stdout.includes('"ready"') && shown.resolve());
+  await shown.promise;
+  const killed = once(gateway, "exit");
+  gateway.kill("SIGKILL");
+  await killed;
+  await startGateway(port);
+  await session(["end", "s3"]);
+  const followed = await following;
+  const types = followed.stdout.trim().split("\n").map((line) => (JSON.parse(line) as { type: string }).type);
+
+  expect([followed.status, types]).toEqual([0, ["key_minted", "creating", "created", "starting_agent", "waiting_for_agent", "ready", "ended"]]);
 });
 
 test("--attach opens OpenCode on the agent, with the password in its environment and not in its arguments", async () => {

@@ -10,7 +10,7 @@ import { agentAuthorization, createLocalSandboxProvider, type LocalSandboxProvid
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { GatewayProcess, type ProcessAnswer } from "./gateway-process.ts";
-import { leftBehind, STAND_IN_AGENT, sandboxFolders } from "./sandbox-gateway.ts";
+import { leftBehind, STAND_IN_AGENT, sandboxFolders, takenPorts } from "./sandbox-gateway.ts";
 
 type Outcome = "ended" | "ready" | "paused";
 type Action = "launch" | "end" | "pause" | "resume" | "extend";
@@ -135,7 +135,7 @@ test("a gateway killed at any step of a launch, a pause, a resume, an extension 
 
   const ready = idsOf(({ outcome }) => outcome === "ready");
   expect(await states()).toEqual(Object.fromEntries(scenarios.map(({ sessionId, outcome }) => [sessionId, outcome])));
-  expect([(await sandboxFolders(rootFolder)).toSorted(), (await readdir(join(rootFolder, "ports"))).length, keysBySession()]).toEqual([ready, ready.length, ready]);
+  expect([(await sandboxFolders(rootFolder)).toSorted(), (await takenPorts(rootFolder)).length, keysBySession()]).toEqual([ready, ready.length, ready]);
   for (const sessionId of ready.filter((id) => !id.startsWith("launch") && !id.startsWith("resume"))) {
     const { body } = await gateway.call("GET", `/v1/sessions/${sessionId}`);
     const answer = await fetch(`${body.sandbox.url}/global/health`, { headers: { authorization: agentAuthorization(passwords.get(sessionId) ?? ""), connection: "close" } });
@@ -202,7 +202,7 @@ test("gateways killed at any moment while ten sessions start at once leave nothi
   const ready = Object.entries(await states()).filter(([, state]) => state === "ready").map(([sessionId]) => sessionId).sort();
   await until(async () => (await sandboxFolders(rootFolder)).length <= ready.length);
 
-  expect([(await sandboxFolders(rootFolder)).toSorted(), (await readdir(join(rootFolder, "ports"))).length, keysBySession()]).toEqual([ready, ready.length, ready]);
+  expect([(await sandboxFolders(rootFolder)).toSorted(), (await takenPorts(rootFolder)).length, keysBySession()]).toEqual([ready, ready.length, ready]);
   const ended = await Promise.all(ready.map((sessionId) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   expect(ended.map(({ status }) => status)).toEqual(ready.map(() => 200));
   expect([await leftBehind(rootFolder), proxy.keys.size]).toEqual([[], 0]);

@@ -71,6 +71,23 @@ test("a launch that fails says why, ends its session and leaves neither sandbox 
   await nothingIsLeft();
 });
 
+test("what an agent writes is read while it runs, and its last words stay with a launch that failed, without what it was given", async () => {
+  gateway.agentArguments = ["--say", "$ORG_SECRET and a line\nanother line"];
+  await launch({ secrets: { ORG_SECRET: "value-of-the-organization" } });
+  const log = await gateway.call("GET", "/v1/sessions/s1/log");
+  const short = await gateway.call("GET", "/v1/sessions/s1/log?bytes=5");
+  await end();
+  const gone = await gateway.call("GET", "/v1/sessions/s1/log");
+  gateway.agentArguments = ["--say", "$ORG_SECRET is wrong", "--exit", "3"];
+  await launch({ session_id: "s2", secrets: { ORG_SECRET: "value-of-the-organization" } });
+  const events = String((await gateway.call("GET", "/v1/sessions/s2/events")).body);
+
+  expect([log.status, log.body, short.body]).toEqual([200, "value-of-the-organization and a line\nanother line\n", "line\n"]);
+  expect([gone.status, gone.body.error.code]).toEqual([409, "session_not_ready"]);
+  expect(events).toContain('"agent_log":"… is wrong"');
+  expect(events).not.toContain("value-of-the-organization");
+});
+
 test("a session that is ended while it is launched leaves nothing", async () => {
   gateway.agentArguments = ["--delay", "10000"];
   const starting = launch();

@@ -40,6 +40,7 @@ const STATUS: Readonly<Record<string, number>> = {
   "POST /v1/sessions/{session_id}/extend": 409,
   "POST /v1/sessions/{session_id}/pause": 409,
   "POST /v1/sessions/{session_id}/resume": 409,
+  "GET /v1/sessions/{session_id}/log": 409,
   "POST /v1/sessions": 201,
   "POST /v1/tokens": 201,
   // Asked after the token was revoked; service-tokens.test.ts has the rest.

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ import type { SessionAdmission } from "@proliferate/services/sessions/session-ad
 import type { SessionKeys } from "@proliferate/services/sessions/session-keys";
 import { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import { type LLMProxyConfig, opencodeServeArguments } from "@proliferate/shared";
-import { createLocalSandboxProvider, type LocalSandboxProvider } from "@proliferate/shared/sandbox";
+import { createLocalSandboxProvider, type LocalSandboxProvider, PORT_CLAIMS_FOLDER } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { connectLLMProxy } from "../src/llm-proxy.ts";
 import { serveGateway, type TestGateway } from "./test-gateway.ts";
@@ -85,8 +85,14 @@ const filesIn = (rootFolder: string, name: string): Promise<readonly string[]> =
 
 /** Everything that a launcher may leave: folders, snapshots, ports that are taken, processes. */
 export async function leftBehind(rootFolder: string): Promise<readonly string[]> {
-  const files = await Promise.all(["sandboxes", "staging", "snapshots", "ports"].map(async (name) => (await filesIn(rootFolder, name)).map((file) => `${name}/${file}`)));
-  return [...files.flat(), ...(await processesIn(rootFolder))];
+  const files = await Promise.all(["sandboxes", "staging", "snapshots"].map(async (name) => (await filesIn(rootFolder, name)).map((file) => `${name}/${file}`)));
+  return [...files.flat(), ...(await takenPorts(rootFolder)), ...(await processesIn(rootFolder))];
+}
+
+/** Ports that are claimed for sandboxes of this root. */
+export async function takenPorts(rootFolder: string): Promise<readonly string[]> {
+  const ports = await Promise.all((await readdir(PORT_CLAIMS_FOLDER)).map(async (port) => [port, await readlink(join(PORT_CLAIMS_FOLDER, port)).catch(() => "")] as const));
+  return ports.filter(([, holder]) => holder.startsWith(`${rootFolder}/`)).map(([port]) => `port ${port}`);
 }
 
 /** Processes that name the folder: a sandbox's have their HOME there, its keeper has it among its arguments. */

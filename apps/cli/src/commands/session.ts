@@ -102,17 +102,23 @@ export function sessionList(options: { readonly org: string; readonly limit?: st
 const sessionLine = (session: SessionListResponse["sessions"][number]): string =>
   `${session.created_at}  ${(session.state === "active" && session.sandbox ? session.sandbox.state : session.state).padEnd(9)}  ${session.launcher.padEnd(5)}  ${session.model}  ${session.session_id}${session.failure ? `  ${session.failure.code}` : ""}\n`;
 
-/** `session logs`: what the session went through; with `--follow`, until it ends. */
-export function sessionLogs(sessionId: string, options: { readonly follow?: boolean }): SessionAction {
+/** `session logs`: what the session went through; with `--follow`, until it ends; with `--agent`, what its agent wrote last. */
+export function sessionLogs(sessionId: string, options: { readonly follow?: boolean; readonly agent?: boolean }): SessionAction {
   return async ({ gateway, json, write }) => {
+    if (options.agent === true) {
+      const log = await gateway.text(pathOf(sessionId, "/log"));
+      await write(json ? document({ session_id: sessionId, log }) : log);
+      return EXIT.done;
+    }
     for await (const event of gateway.events(sessionId, options.follow === true ? "ended" : "ready")) await write(json ? `${JSON.stringify(event)}\n` : eventLine(event));
     return EXIT.done;
   };
 }
 
-function eventLine({ occurred_at: occurredAt, type, facts }: SessionEvent): string {
+function eventLine({ occurred_at: occurredAt, type, facts: { agent_log: agentLog, ...facts } }: SessionEvent): string {
   const details = Object.entries(facts).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  return `${occurredAt}  ${[type.padEnd(18), ...details].join("  ").trimEnd()}\n`;
+  const lastWords = typeof agentLog === "string" ? agentLog.split("\n").map((line) => `    | ${line}\n`) : [];
+  return `${occurredAt}  ${[type.padEnd(18), ...details].join("  ").trimEnd()}\n${lastWords.join("")}`;
 }
 
 /** `session cost`: so far, by model. */

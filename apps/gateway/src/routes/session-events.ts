@@ -1,11 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
+import { redactSecrets } from "@proliferate/runtime";
 import { findSession } from "@proliferate/services/sessions/db";
 import { type SessionEventRow, selectSessionEvents } from "@proliferate/services/sessions/sandbox-db";
+import { readSessionLog } from "@proliferate/services/sessions/session-log";
 import { resourceIdSchema, type SessionEvent } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { streamSSE } from "hono/streaming";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
+import { LAUNCH_CODES, launchDependencies } from "../launch-request.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 
 const POLL_MS = 250;
@@ -34,8 +37,26 @@ const events = createRoute({
   },
 });
 
-/** `/v1/sessions/{id}/events`. Read from the database, so any gateway serves what another one does. */
-export function registerSessionEventsRoute(app: GatewayApp, { db }: GatewayDependencies): void {
+/** In bytes; the agent may have written more than anybody reads. */
+const LOG_BYTES = { usual: 65_536, most: 1_048_576 } as const;
+
+const log = createRoute({
+  method: "get",
+  path: "/v1/sessions/{session_id}/log",
+  summary: "What a session's agent wrote last",
+  description: "The end of the agent's stdout and stderr, read in its sandbox, so it is there as long as the sandbox is. What looks like a key is cut out.",
+  security: BEARER_SECURITY,
+  request: { params: z.object({ session_id: resourceIdSchema }), query: z.object({ bytes: z.coerce.number().int().min(1).max(LOG_BYTES.most).default(LOG_BYTES.usual) }) },
+  responses: {
+    200: { description: "The text.", content: { "text/plain": { schema: z.string() } } },
+    ...errorResponses("session_not_found", "session_not_ready", "sandbox_exec_failed", "sandbox_exec_timeout", ...LAUNCH_CODES),
+  },
+});
+
+/** `/v1/sessions/{id}/events` and `/log`. Read from the database and the sandbox, so any gateway serves what another one does. */
+export function registerSessionEventsRoute(app: GatewayApp, deps: GatewayDependencies): void {
+  const { db } = deps;
+  app.openapi(log, async (context) => context.text(redactSecrets(await readSessionLog(launchDependencies(deps), context.req.valid("param").session_id, context.req.valid("query").bytes)), 200));
   app.openapi(events, async (context) => {
     const { session_id: sessionId } = context.req.valid("param");
     const { until } = context.req.valid("query");

@@ -84,12 +84,18 @@ async function failLaunch(deps: LaunchDependencies, session: SessionRow, error: 
     const isOurs = await writeLaunchFailure(deps.db, { sessionId: session.session_id, keyGeneration: session.key_generation }, failure);
     // Whoever ended it has taken the launch apart, too; how that looked from here tells nobody anything.
     if (!isOurs) return launchCancelled(session.session_id);
-    await deps.sandboxes.note(session, "failed", failure);
+    await deps.sandboxes.note(session, "failed", { ...failure, ...lastWords(error) });
     await undo();
   } catch (left) {
     deps.onProblem?.({ sessionId: session.session_id, message: (left as Error).message });
   }
   return error;
+}
+
+/** What the agent wrote before a launch failed. */
+function lastWords(error: unknown): { readonly agent_log?: string } {
+  const { agentLog } = isAppError(error) ? error.details : {};
+  return typeof agentLog === "string" ? { agent_log: agentLog } : {};
 }
 
 /** Why a session is not in the state that a call needs. */

@@ -1,4 +1,5 @@
 import { AppError, isAppError } from "../errors/index.ts";
+import { AGENT_LOG_PATH, withLastWords } from "./agent-log.ts";
 import { waitForAgent } from "./agent-health.ts";
 import { OPENCODE_SERVER_PASSWORD_VARIABLE } from "./environment.ts";
 import { OPENCODE_GLOBAL_CONFIG_PATH, opencodeServeArguments } from "./opencode.ts";
@@ -49,15 +50,12 @@ export interface LaunchedAgent {
   readonly exited: Promise<number | undefined>;
 }
 
-/** Below the home directory: what the agent writes to stdout and stderr. */
-export const AGENT_LOG_PATH = ".agent.log";
-
 const opencodeServe = ({ listenPort, listenHostname }: SandboxPort): readonly string[] => ["opencode", ...opencodeServeArguments({ port: listenPort, hostname: listenHostname })];
 
 /**
  * From nothing to an agent that answers: sandbox, files, server, readiness. When it throws, nothing is left of what it
- * made; if even that failed, the message says so. Throws `sandbox_not_ready` when the agent ends or stays silent, and what
- * the launcher throws. Not retried: a second call with the same session is a new launch.
+ * made; if even that failed, the message says so. Throws `sandbox_not_ready` when the agent ends or stays silent (its last
+ * words in `details.agentLog`), and what the launcher throws. Not retried: a second call with the same session is a new launch.
  */
 export async function launchAgent(provider: SandboxProvider, options: LaunchAgentOptions): Promise<LaunchedAgent> {
   const { sessionId, environment, config, files, timeoutMs, snapshotId, agentPort = 4096, ports = [], signal } = options;
@@ -110,6 +108,8 @@ async function startAgent(sandbox: Sandbox, agentPort: number, options: LaunchAg
   });
   try {
     await Promise.race([ready, endedEarly(agent, sandbox)]);
+  } catch (error) {
+    throw await withLastWords(error, sandbox, environment);
   } finally {
     waiting.abort();
     ready.catch(() => undefined);

@@ -3,7 +3,7 @@ import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, isAppError } from "../errors/index.ts";
 import { copyFolder } from "./local/copy-folder.ts";
-import { endLocalSandbox, isRunning, type LocalSandboxRecord, makeRoot, nameInId, portsFolder, publishRecord, readRecord, recordedNames, snapshotFolder, snapshotIds, stagedIds, stagingFolder } from "./local/folders.ts";
+import { endLocalSandbox, isRunning, type LocalSandboxRecord, makeRoot, nameInId, publishRecord, readRecord, recordedNames, snapshotFolder, snapshotIds, stagedIds, stagingFolder } from "./local/folders.ts";
 import { takePort } from "./local/free-ports.ts";
 import { LocalSandbox } from "./local/local-sandbox.ts";
 import { startKeeper } from "./local/start-keeper.ts";
@@ -137,7 +137,7 @@ class LocalProvider implements LocalSandboxProvider {
     if (options.snapshotId !== undefined) await this.#restore(options.snapshotId, join(staged, "home"));
     const ports: [number, SandboxPort][] = [];
     for (const port of options.ports ?? []) {
-      const listenPort = await takePort(portsFolder(this.#root), id);
+      const listenPort = await takePort(staged);
       ports.push([port, { listenPort, listenHostname: "127.0.0.1", url: `http://127.0.0.1:${listenPort}` }]);
     }
     return { id, name, keeper, environment: options.environment, ports };

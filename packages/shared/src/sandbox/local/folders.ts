@@ -1,9 +1,8 @@
-import { constants } from "node:fs";
-import { chmod, lstat, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { AppError } from "../../errors/index.ts";
 import type { SandboxPort } from "../provider.ts";
 import { giveBackPorts } from "./free-ports.ts";
+import { makePrivateFolder } from "./private-folder.ts";
 import { killSandboxProcesses, processStartTime } from "./processes.ts";
 
 /**
@@ -13,7 +12,6 @@ import { killSandboxProcesses, processStartTime } from "./processes.ts";
  *   whole or not there, and a name is taken by one.
  * - `staging/ID/` a sandbox that is being made or ended. It is there before anything else of the sandbox is, and goes last.
  * - `snapshots/ID/` copies of home directories.
- * - `ports/PORT` a link whose target is the id of the sandbox that has the port.
  */
 export interface LocalSandboxRecord {
   /** `NAME~` and 16 hex digits. */
@@ -28,7 +26,6 @@ export interface LocalSandboxRecord {
 export const sandboxFolder = (root: string, name: string): string => join(root, "sandboxes", name);
 export const stagingFolder = (root: string, id: string): string => join(root, "staging", id);
 export const snapshotFolder = (root: string, snapshotId: string): string => join(root, "snapshots", snapshotId);
-export const portsFolder = (root: string): string => join(root, "ports");
 
 /** The name in a sandbox's id. A text that is no id gives a name that no sandbox has. */
 export const nameInId = (id: string): string => /^([A-Za-z0-9][A-Za-z0-9._-]*)~[0-9a-f]{16}$/.exec(id)?.[1] ?? "~";
@@ -38,13 +35,7 @@ export const nameInId = (id: string): string => /^([A-Za-z0-9][A-Za-z0-9._-]*)~[
  * user's, who could read what sandboxes hold; a root that was there before keeps its mode.
  */
 export async function makeRoot(root: string): Promise<void> {
-  for (const part of ["sandboxes", "staging", "snapshots", "ports"].map((name) => join(root, name))) {
-    await mkdir(part, { recursive: true, mode: 0o700 });
-    const { uid, mode } = await lstat(part);
-    const isOurs = process.getuid === undefined || uid === process.getuid();
-    if (!isOurs || (mode & constants.S_IFMT) !== constants.S_IFDIR) throw new AppError("sandbox_refused", `${part} is a link or belongs to another user; choose another folder for local sandboxes.`);
-    await chmod(part, 0o700);
-  }
+  for (const part of ["sandboxes", "staging", "snapshots"]) await makePrivateFolder(join(root, part));
 }
 
 /** Names that have a folder, whether their sandbox runs or not. */
@@ -99,6 +90,6 @@ export async function endLocalSandbox(root: string, id: string): Promise<void> {
   const record = await readRecord(root, nameInId(id)).catch(() => undefined);
   if (record?.id === id) await rename(sandboxFolder(root, record.name), staged).catch(() => undefined);
   await killSandboxProcesses(id);
-  await giveBackPorts(portsFolder(root), id);
+  await giveBackPorts(stagingFolder(root, id));
   await rm(staged, { recursive: true, force: true, maxRetries: 3 });
 }
