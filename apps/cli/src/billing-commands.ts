@@ -8,7 +8,7 @@ import { type RateCardAddOptions, rateCardAdd, rateCardList } from "./commands/r
 import { reconcile, type ReconcileCommandOptions } from "./commands/reconcile.ts";
 import { dismissOne, redriveOne } from "./commands/redrive.ts";
 import { status, type StatusCommandOptions } from "./commands/status.ts";
-import { registerOperatorCommands } from "./operator-commands.ts";
+import { byHand, registerOperatorCommands } from "./operator-commands.ts";
 
 const JSON_OPTION = ["--json", "print JSON instead of text"] as const;
 const STACK_OPTION = ["--stack <port>", "the development stack whose data plane has this port"] as const;
@@ -27,21 +27,14 @@ export function registerBillingCommands(program: Command, run: (command: Command
   add("explain <id>", "spend row, rate, arithmetic, batch, key, attempts, answer and balance behind a request, event, batch or review id")
     .action((id: string, _options: object, command: Command) => run(command, explain(id)));
 
-  add("redrive <id>", "send a parked or dead batch again after its cause was corrected, or bill a spend row in review")
+  byHand(add("redrive <id>", "send a parked or dead batch again after its cause was corrected, or bill a spend row in review"))
     .option("--org <id>", "of a review: the organization that pays for the row")
     .option("--create", "of a review: also where billing does not know the organization yet")
-    .option("--by <name>", "who acts; without it OPERATOR_NAME, else your account")
-    .option("--reason <text>", "why, for the record")
     .action((id: string, options: OperatorOptions & { org?: string; create?: boolean }, command: Command) => run(command, redriveOne(id, options)));
-
-  add("dismiss <review>", "close a review without billing it: somebody looked, and there is nothing to bill")
-    .option("--by <name>", "who acts; without it OPERATOR_NAME, else your account")
-    .option("--reason <text>", "why, for the record")
+  byHand(add("dismiss <review>", "close a review without billing it: somebody looked, and there is nothing to bill"))
     .action((id: string, options: OperatorOptions, command: Command) => run(command, dismissOne(id, options)));
-
-  add("clear-alert <key>", "close an alert that status tells, after its cause was looked at; it is raised again if it happens again")
-    .action((key: string, _options: object, command: Command) => run(command, clearOneAlert(key)));
-
+  byHand(add("clear-alert <key>", "close an alert that status tells, after its cause was looked at; it is raised again if it happens again"))
+    .action((key: string, options: OperatorOptions, command: Command) => run(command, clearOneAlert(key, options)));
   add("export", "every event with its batch, in CSV, or with --json one object a line")
     .addOption(new Option("--csv", "CSV, as it is without --json").conflicts("json"))
     .option("--org <id>", "one organization")
@@ -62,7 +55,7 @@ export function registerBillingCommands(program: Command, run: (command: Command
     .action((options: AuditCommandOptions, command: Command) => run(command, audit(options)));
 
   const rateCard = billing.command("rate-card").description("what spend costs in credits, by the time at which a request began");
-  add("add", "from a time on; an open-ended card of the same owner ends there, and what is billed stays as it is", rateCard)
+  byHand(add("add", "from a time on; an open-ended card of the same owner ends there, and what is billed stays as it is", rateCard))
     .requiredOption("--markup <factor>", "factor on the provider's price, such as 3 or 2.5")
     .option("--credits-per-usd <credits>", "100 makes 1 credit = $0.01", "100")
     .option("--org <id>", "the organization; without it the default of all")

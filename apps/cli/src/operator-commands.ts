@@ -14,7 +14,7 @@ type Add = (usage: string, description: string, parent?: Command) => Command;
 const CREATE_OPTION = ["--create", "also where billing does not know the organization yet; without it a typing error is refused"] as const;
 
 /** Who and why, for what is put on record. */
-const byHand = (command: Command): Command =>
+export const byHand = (command: Command): Command =>
   command.option("--by <name>", "who acts; without it OPERATOR_NAME, else your account").option("--reason <text>", "why, for the record");
 
 /** What a person decides or sets: `billing org`, `top-up`, `decide`, `customer`, `review`, `retire-month`, `actions`. Each change is put on record with who and why. */

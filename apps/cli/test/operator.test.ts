@@ -182,7 +182,7 @@ describe("customer, review, month", () => {
     expect(await json("review", "map-key", "hash_of_a_key", "--org", "org_a")).toMatchObject({ billed_reviews: 0 });
     expect((await json("review", "list")).reviews).toEqual([]);
     expect((await json("review", "list", "--all")).reviews).toHaveLength(2);
-    expect(await actions()).toEqual(["key.mapped", "review.billed", "review.billed"]);
+    expect(await actions()).toEqual(["rate_card.added", "key.mapped", "review.billed", "review.billed"]);
   });
 
   test("retire-month only tells what it would do, and what refuses", async () => {

@@ -34,6 +34,7 @@ describe.skipIf(opencodeFolder === undefined)("session start --attach with the r
         LLM_PROXY_URL: proxy.url,
         LLM_PROXY_MASTER_KEY: proxy.masterKey,
         SANDBOX_LAUNCHERS: "local",
+      SANDBOX_LIFETIME_MS: "300000",
         SANDBOX_ROOT_FOLDER: join(folder, "sandboxes"),
         SANDBOX_PATH: process.env["PATH"] ?? "",
         OPENCODE_COMMAND: JSON.stringify(opencode),

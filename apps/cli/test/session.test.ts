@@ -36,6 +36,7 @@ async function startGateway(port: string): Promise<void> {
       LLM_PROXY_URL: proxy.url,
       LLM_PROXY_MASTER_KEY: proxy.masterKey,
       SANDBOX_LAUNCHERS: "local",
+      SANDBOX_LIFETIME_MS: "300000",
       SANDBOX_ROOT_FOLDER: join(folder, "sandboxes"),
       OPENCODE_COMMAND: `${process.execPath} ${STAND_IN_AGENT}`,
     },

@@ -32,6 +32,7 @@ const BODIES: Readonly<Record<string, object>> = {
   "/v1/billing/top-ups/{top_up_id}/settle": { bought: true, reason: "seen in Autumn" },
   "/v1/billing/batches/{batch_id}/decide": { delivered: true, reason: "seen in Autumn" },
   "/v1/billing/months/{month}/retire": {},
+  "/v1/billing/alerts/{alert_key}/clear": {},
   "/v1/billing/reconcile": {},
   "/v1/billing/audit": { from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" },
 };
@@ -111,7 +112,7 @@ test("every documented route really answers, with a status that it documents", a
   await reviewOneRequest(gateway.database.db, "msg_2");
   const required: Readonly<Record<string, string>> = { "/v1/sessions": "?org_id=org_a" };
   for (const { method, path, operation } of operations) {
-    const concrete = path.replace("{session_id}", "s1").replace("{token_id}", tokenId).replace("{org_id}", "org_of_msg_1").replace("{id}", "msg_1").replace("{batch_id}", batchId).replace("{review_key}", "id:msg_2").replace("{top_up_id}", "none").replace("{key_hash}", "hash_of_a_key").replace("{sink}", "stripe").replace("{month}", "2020-01");
+    const concrete = path.replace("{session_id}", "s1").replace("{token_id}", tokenId).replace("{org_id}", "org_of_msg_1").replace("{id}", "msg_1").replace("{batch_id}", batchId).replace("{review_key}", "id:msg_2").replace("{top_up_id}", "none").replace("{key_hash}", "hash_of_a_key").replace("{sink}", "stripe").replace("{month}", "2020-01").replace("{alert_key}", "partition_missing");
     const { status } = await gateway.call(method, concrete + (method === "GET" ? (required[path] ?? "") : ""), WITH_BODY.has(method) ? (BODIES[path] ?? { org_id: "org_a" }) : undefined);
     expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({ method, path, status: STATUS[`${method} ${path}`] ?? 200, documented: true });
   }

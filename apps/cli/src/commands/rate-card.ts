@@ -1,11 +1,11 @@
 import { addRateCard, listRateCards } from "@proliferate/services/billing/rate-cards";
 import type { RateCardRow } from "@proliferate/services/billing/rate-cards-db";
-import type { Action } from "../command-context.ts";
+import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseInstant, parseRange } from "../instant.ts";
 import { jsonDocument } from "../output.ts";
 
-export interface RateCardAddOptions {
+export interface RateCardAddOptions extends OperatorOptions {
   readonly markup: string;
   readonly creditsPerUsd: string;
   readonly org?: string;
@@ -15,10 +15,10 @@ export interface RateCardAddOptions {
 
 /** `billing rate-card add`: what spend costs from a time on; an open-ended card of the same owner ends there. */
 export function rateCardAdd(options: RateCardAddOptions): Action {
-  return async ({ db, json, write }) => {
+  return async ({ db, json, operator, write }) => {
     const { to: validTo } = parseRange(options.to === undefined ? {} : { to: options.to });
     const validFrom = options.from === undefined ? new Date() : parseInstant("--from", options.from);
-    const card = await addRateCard(db, { orgId: options.org, markup: options.markup, creditsPerUsd: options.creditsPerUsd, validFrom, validTo });
+    const card = await addRateCard(db, { orgId: options.org, markup: options.markup, creditsPerUsd: options.creditsPerUsd, validFrom, validTo }, operator(options));
     await write(json ? jsonDocument(card) : cardLine(card));
     return EXIT.done;
   };

@@ -1,4 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { clearAlertByHand } from "@proliferate/services/billing/clear-alert";
 import { decideBatch } from "@proliferate/services/billing/decide-batch";
 import { reportBody } from "@proliferate/services/billing/report-body";
 import { previewRetirement, retireMonth } from "@proliferate/services/billing/retention";
@@ -11,6 +12,8 @@ import {
   actionListQuerySchema,
   actionListSchema,
   batchDecisionSchema,
+  byHandRequestSchema,
+  clearedAlertSchema,
   customerListQuerySchema,
   customerListSchema,
   decideBatchRequestSchema,
@@ -77,6 +80,16 @@ const mapOrg = createRoute({
   responses: { 200: { description: "The mapping.", content: { "application/json": { schema: mappedCustomerSchema.meta({ id: "MappedCustomer" }) } } }, ...errorResponses("org_not_found", "customer_mapping_conflict") },
 });
 
+const clear = createRoute({
+  method: "post",
+  path: "/v1/billing/alerts/{alert_key}/clear",
+  summary: "Close an alert that the status tells, after its cause was looked at",
+  description: "It is raised again if it happens again. Safe to repeat.",
+  security: BEARER_SECURITY,
+  request: { params: z.object({ alert_key: z.string().min(1).max(500) }), body: { required: true, content: { "application/json": { schema: byHandRequestSchema } } } },
+  responses: { 200: { description: "Whether one was open.", content: { "application/json": { schema: clearedAlertSchema.meta({ id: "ClearedAlert" }) } } }, ...errorResponses() },
+});
+
 const retire = createRoute({
   method: "post",
   path: "/v1/billing/months/{month}/retire",
@@ -124,6 +137,10 @@ export function registerBillingDecisionRoutes(app: GatewayApp, { db }: GatewayDe
     if (!body.create) await requireKnownOrg(db, orgId);
     const mapped = await mapCustomer(db, { sink, orgId, customerId: body.customer_id }, operatorOf(context, body));
     return context.json(mappedCustomerSchema.parse(reportBody(mapped)), 200);
+  });
+  app.openapi(clear, async (context) => {
+    const key = context.req.valid("param").alert_key;
+    return context.json({ key, cleared: await clearAlertByHand(db, key, operatorOf(context, context.req.valid("json"))) }, 200);
   });
   app.openapi(retire, async (context) => {
     const { month } = context.req.valid("param");

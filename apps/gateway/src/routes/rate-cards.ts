@@ -4,6 +4,7 @@ import { reportBody } from "@proliferate/services/billing/report-body";
 import { createRateCardRequestSchema, rateCardListQuerySchema, rateCardListSchema, rateCardSchema } from "@proliferate/shared/contracts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import { operatorOf } from "../operator.ts";
 
 const create = createRoute({
   method: "post",
@@ -32,7 +33,7 @@ export function registerRateCardRoutes(app: GatewayApp, { db }: GatewayDependenc
   app.openapi(create, async (context) => {
     const body = context.req.valid("json");
     const validTo = body.valid_to === undefined ? undefined : new Date(body.valid_to);
-    const card = await addRateCard(db, { orgId: body.org_id, markup: body.markup, creditsPerUsd: body.credits_per_usd, validFrom: new Date(body.valid_from), validTo });
+    const card = await addRateCard(db, { orgId: body.org_id, markup: body.markup, creditsPerUsd: body.credits_per_usd, validFrom: new Date(body.valid_from), validTo }, operatorOf(context));
     return context.json(rateCardSchema.parse(reportBody(card)), 201);
   });
   app.openapi(list, async (context) => {

@@ -1,6 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
+import { type Operator, recordAction } from "../operator/operator.ts";
 import type { RateCard } from "./credits.ts";
 import { endOpenRateCard, insertRateCard, type RateCardRow, readRateCards, seedDefaultCard } from "./rate-cards-db.ts";
 
@@ -24,14 +25,17 @@ const EXCLUSION_VIOLATION = "23P01";
  * Adds a card. One that begins later than an open-ended card of the same org ends that card at its own beginning, so a
  * change of rate is one call. Events that were billed before keep their rate, also those of requests that the new card
  * would cover. Throws `rate_card_invalid` (zero, negative or no rate; an end before the beginning) and `rate_card_overlap`,
- * and changes nothing then.
+ * and changes nothing then. With `operator` it is put on record.
  */
-export async function addRateCard(db: DatabaseClient, options: RateCardOptions): Promise<RateCardRow> {
+export async function addRateCard(db: DatabaseClient, options: RateCardOptions, operator?: Operator): Promise<RateCardRow> {
   const card = checkRateCard(options);
   try {
     return await db.transaction().execute(async (tx) => {
       await endOpenRateCard(tx, card.orgId, card.validFrom);
-      return insertRateCard(tx, card);
+      const added = await insertRateCard(tx, card);
+      const facts = { markup: added.markup, credits_per_usd: added.credits_per_usd, valid_from: added.valid_from, valid_to: added.valid_to };
+      if (operator) await recordAction(tx, { action: "rate_card.added", subject: added.rate_card_id, orgId: added.org_id, operator, facts });
+      return added;
     });
   } catch (error) {
     if ((error as { code?: unknown }).code !== EXCLUSION_VIOLATION) throw error;

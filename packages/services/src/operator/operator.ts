@@ -26,7 +26,9 @@ export type OperatorAction =
   | "review.billed"
   | "review.dismissed"
   | "key.mapped"
-  | "month.retired";
+  | "month.retired"
+  | "rate_card.added"
+  | "alert.cleared";
 
 const MAX_NAME_LENGTH = 200;
 const MAX_REASON_LENGTH = 1_000;

@@ -29,8 +29,7 @@ export interface OrgRow {
 
 /**
  * Organizations that billing knows, by id after `afterOrgId`, at most `limit`; of one state where it is given. With `orgId` that
- * one alone, also where it only has sessions. Each costs a few index look-ups, whatever the length of its history. What is open is what is unposted without
- * carry and batches, so it needs no look at the events themselves.
+ * one alone, also where it only has sessions. Each costs a few index look-ups, whatever the length of its history.
  */
 export async function readOrgs(
   db: DatabaseExecutor,
@@ -39,7 +38,7 @@ export async function readOrgs(
   const result = await sql<OrgRow>`
     with page as materialized (
       select o.org_id, coalesce(g.state, 'unconfigured') as state, g.state_since, g.exhausted_by, g.grace_until, g.suspended_reason, g.reconciled_at, g.reconcile_problem,
-        trim_scale(a.balance_credits) as balance_credits, coalesce(a.carry_credits, 0) as carry
+        trim_scale(a.balance_credits) as balance_credits, coalesce(a.carry_credits, 0) as carry, coalesce(a.open_credits, 0) as open
       from (
         select org_id from org_gates union select org_id from billing_accounts union select org_id from gateway_sessions where org_id = ${options.orgId ?? null}
       ) o left join org_gates g using (org_id) left join billing_accounts a using (org_id)
@@ -50,7 +49,7 @@ export async function readOrgs(
       limit ${options.limit}
     )
     select p.*, trim_scale(coalesce(u.certain_credits + u.uncertain_credits, 0)) as unposted_credits,
-      trim_scale(coalesce(u.certain_credits - p.carry - b.certain, 0)) as open_credits, trim_scale(p.carry) as carry_credits,
+      trim_scale(p.open) as open_credits, trim_scale(p.carry) as carry_credits,
       trim_scale(b.moving) as moving_credits, trim_scale(b.parked) as parked_credits, trim_scale(b.dead) as dead_credits,
       trim_scale(b.unapplied) as unapplied_credits, trim_scale(b.shortfall) as shortfall_credits,
       trim_scale(d.drift_credits) as drift_credits, d.cause as drift_cause, d.severity as drift_severity, d.reconciled_at as drift_at,
@@ -62,8 +61,7 @@ export async function readOrgs(
         coalesce(sum(s.credits) filter (where s.state = 'parked'), 0) as parked,
         coalesce(sum(s.credits) filter (where s.state = 'dead'), 0) as dead,
         coalesce(sum(s.credits - coalesce(s.deducted_credits, 0)) filter (where s.state = 'unapplied'), 0) as unapplied,
-        coalesce(sum(s.credits - coalesce(s.deducted_credits, 0)) filter (where s.state = 'shortfall'), 0) as shortfall,
-        coalesce(sum(s.credits - coalesce(s.deducted_credits, 0)) filter (where not (s.first_sent_at is not null and s.deducted_credits is null)), 0) as certain
+        coalesce(sum(s.credits - coalesce(s.deducted_credits, 0)) filter (where s.state = 'shortfall'), 0) as shortfall
       from settlement_batches s where s.org_id = p.org_id and s.state <> 'delivered'
     ) b
     left join lateral (

@@ -179,6 +179,9 @@ export const reviewListSchema = z.object({
 export const mapKeyRequestSchema = z.strictObject({ org_id: resourceIdSchema.describe("who pays for the key's rows"), create, by, reason: reason.optional() });
 export const mappedKeySchema = z.object({ key_hash: z.string(), org_id: z.string(), billed_reviews: z.number().int() });
 
+/** `POST /v1/billing/alerts/{alert_key}/clear`. */
+export const clearedAlertSchema = z.object({ key: z.string(), cleared: z.boolean().describe("false where no such alert is open") });
+
 /** `POST /v1/billing/months/{month}/retire`: tells by default. */
 export const retireMonthRequestSchema = z.strictObject({ dry_run: z.boolean().default(true), by, reason: reason.optional() });
 export const retirementSchema = z.object({
