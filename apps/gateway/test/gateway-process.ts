@@ -23,7 +23,7 @@ export class GatewayProcess {
   /** `holds`: step by session; also at what it repairs when it starts. */
   static async start(variables: Readonly<Record<string, string>>, holds: Readonly<Record<string, string>> = {}): Promise<GatewayProcess> {
     const program = new URL("./killed-gateway.ts", import.meta.url);
-    const environment = { GATEWAY_PORT: "0", GATEWAY_API_TOKEN: TOKEN, ...variables };
+    const environment = { GATEWAY_PORT: "0", GATEWAY_API_TOKEN: TOKEN, SANDBOX_LIFETIME_MS: "300000", ...variables };
     const child = fork(program, [JSON.stringify(environment), JSON.stringify(holds)], { stdio: ["ignore", "ignore", "ignore", "ipc"] });
     const held = new Set<string>();
     child.on("message", (message: { held?: string }) => message.held !== undefined && held.add(message.held));

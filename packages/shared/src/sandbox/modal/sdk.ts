@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import type { ModalClient, Sandbox as ModalSandbox } from "modal";
 import { AppError } from "../../errors/index.ts";
 
@@ -22,13 +23,20 @@ export interface ModalCredentials {
 export async function createModalClient(credentials: ModalCredentials): Promise<ModalClient> {
   checkTokenShape(credentials);
   const { tokenId, tokenSecret, environment } = credentials;
-  const sdk = await import("modal").catch((error: unknown) => {
-    throw new AppError("sandbox_refused", "The package modal is not installed: add modal@0.11.1 (not latest, which is another package).", { cause: error });
-  });
+  const sdk = await loadSdk();
   if (typeof sdk.ModalClient !== "function") {
     throw new AppError("sandbox_refused", "The installed package modal is not the Modal Labs SDK: install modal@0.11.1 exactly.");
   }
   return new sdk.ModalClient({ tokenId, tokenSecret, ...(environment !== undefined && { environment }), logLevel: "error" });
+}
+
+/** From this package or, where that is a link into a workspace and so sees none of its peers, from the program that runs. */
+async function loadSdk(): Promise<typeof import("modal")> {
+  try {
+    return await import("modal").catch(() => import(createRequire(process.argv[1] ?? "/").resolve("modal")) as Promise<typeof import("modal")>);
+  } catch (error) {
+    throw new AppError("sandbox_refused", "The package modal is not installed: add modal@0.11.1 (not latest, which is another package).", { cause: error });
+  }
 }
 
 function checkTokenShape({ tokenId, tokenSecret }: ModalCredentials): void {
