@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import type * as ModalSdk from "modal";
 import type { ModalClient, Sandbox as ModalSandbox } from "modal";
 import { AppError } from "../../errors/index.ts";
 
@@ -31,9 +32,9 @@ export async function createModalClient(credentials: ModalCredentials): Promise<
 }
 
 /** From this package or, where that is a link into a workspace and so sees none of its peers, from the program that runs. */
-async function loadSdk(): Promise<typeof import("modal")> {
+async function loadSdk(): Promise<typeof ModalSdk> {
   try {
-    return await import("modal").catch(() => import(createRequire(process.argv[1] ?? "/").resolve("modal")) as Promise<typeof import("modal")>);
+    return await import("modal").catch(() => import(createRequire(process.argv[1] ?? "/").resolve("modal")) as Promise<typeof ModalSdk>);
   } catch (error) {
     throw new AppError("sandbox_refused", "The package modal is not installed: add modal@0.11.1 (not latest, which is another package).", { cause: error });
   }
