@@ -8,6 +8,13 @@ export function parseWhole(option: string, text: string): number {
   throw new AppError("invalid_request", `${option} "${text}" is no whole number of zero or more.`, { param: option });
 }
 
+/** How many are shown, 1 to 1000. Throws `invalid_request` naming the option. */
+export function parseLimit(option: string, text: string): number {
+  const limit = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (limit >= 1 && limit <= 1_000) return limit;
+  throw new AppError("invalid_request", `${option} "${text}" is no whole number from 1 to 1000.`, { param: option });
+}
+
 /** `30s`, `5m`, `1h`, or 0. In milliseconds. Throws `invalid_request` naming the option; `5` without a unit could mean anything. */
 export function parseDurationMs(option: string, text: string): number {
   if (text === "0") return 0;

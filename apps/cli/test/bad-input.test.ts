@@ -58,6 +58,9 @@ test.each([
   ["a sink that needs no mapping", ["customer", "map", "org_a", "cus_A", "--sink", "autumn"], 2, "stripe"],
   ["a key in place of its hash", ["review", "map-key", "sk-12345678901234567890", "--org", "org_a"], 2, "not the key"],
   ["an unknown reason", ["review", "list", "--reason", "tired"], 2, "no_org"],
+  ["an unknown alert", ["clear-alert", "none"], 3, 'never was an alert "none"'],
+  ["a limit of nothing", ["actions", "--limit", "0"], 2, "1 to 1000"],
+  ["a limit that is none", ["org", "list", "--limit", "many"], 2, "1 to 1000"],
   ["a month that is none", ["retire-month", "2026-13"], 2, "2026-01"],
 ] as const)("%s is refused in one line and changes nothing: %j", async (_what, argv, status, reason) => {
   const before = await dump();

@@ -53,6 +53,7 @@ const STATUS: Readonly<Record<string, number>> = {
   "GET /v1/billing/orgs/{org_id}/top-up-policy": 404,
   // There is none; operator.test.ts has the rest.
   "POST /v1/billing/top-ups/{top_up_id}/settle": 404,
+  "POST /v1/billing/alerts/{alert_key}/clear": 404,
   // This gateway has no sink.
   "POST /v1/billing/reconcile": 409,
 };

@@ -7,7 +7,7 @@ import { jsonDocument } from "../output.ts";
 export function clearOneAlert(key: string, options: OperatorOptions): Action {
   return async ({ db, json, operator, write }) => {
     const cleared = await clearAlertByHand(db, key, operator(options));
-    const message = cleared ? `Alert ${key} is closed.` : `There is no open alert ${key}; nothing was changed.`;
+    const message = cleared ? `Alert ${key} is closed.` : `Alert ${key} is closed already; nothing was changed.`;
     await write(json ? jsonDocument({ key, cleared, message }) : `${message}\n`);
     return EXIT.done;
   };

@@ -6,7 +6,7 @@ import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/op
 import { AppError } from "@proliferate/shared/errors";
 import type { Action, CommandContext, OperatorOptions } from "../command-context.ts";
 import { EXIT, type ExitStatus } from "../exit-status.ts";
-import { parseChoice, parseDurationMs, parseWhole } from "../option-values.ts";
+import { parseChoice, parseDurationMs, parseLimit, parseWhole } from "../option-values.ts";
 import { columns, jsonDocument } from "../output.ts";
 import { orgText } from "./org-text.ts";
 
@@ -22,7 +22,7 @@ export interface OrgListOptions {
 export function orgList(options: OrgListOptions): Action {
   return async ({ db, json, write }) => {
     const state = options.state === undefined ? undefined : parseChoice("--state", options.state, STATES);
-    const page = await listOrgs(db, { state, cursor: options.after, limit: options.limit === undefined ? undefined : parseWhole("--limit", options.limit) });
+    const page = await listOrgs(db, { state, cursor: options.after, limit: options.limit === undefined ? undefined : parseLimit("--limit", options.limit) });
     await write(json ? jsonDocument(page) : columns(["organization", "state", "balance", "unposted", "parked", "dead", "shortfall", "last drift", "sessions"], page.orgs.map((org) => [
       org.orgId,
       org.state,

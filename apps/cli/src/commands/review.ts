@@ -3,7 +3,7 @@ import { SPEND_REVIEW_REASONS } from "@proliferate/services/billing/usage";
 import { requireKnownOrg } from "@proliferate/services/operator/org-report";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
-import { parseChoice, parseWhole } from "../option-values.ts";
+import { parseChoice, parseLimit } from "../option-values.ts";
 import { columns, dollars, jsonDocument } from "../output.ts";
 
 export interface ReviewListOptions {
@@ -18,7 +18,7 @@ export interface ReviewListOptions {
 export function reviewList(options: ReviewListOptions): Action {
   return async ({ db, json, write }) => {
     const reason = options.reason === undefined ? undefined : parseChoice("--reason", options.reason, SPEND_REVIEW_REASONS);
-    const limit = options.limit === undefined ? undefined : parseWhole("--limit", options.limit);
+    const limit = options.limit === undefined ? undefined : parseLimit("--limit", options.limit);
     if (options.org !== undefined) await requireKnownOrg(db, options.org);
     const page = await listReviews(db, { orgId: options.org, reason, all: options.all, cursor: options.after, limit });
     const rows = page.reviews.map((review) => [

@@ -5,7 +5,7 @@ import { settlePack } from "@proliferate/services/top-up/settle-pack";
 import { AppError } from "@proliferate/shared/errors";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
-import { parseChoice, parseDurationMs, parseWhole } from "../option-values.ts";
+import { parseChoice, parseDurationMs, parseLimit, parseWhole } from "../option-values.ts";
 import { jsonDocument } from "../output.ts";
 import { packLine, policyLine } from "./top-up-text.ts";
 
@@ -87,7 +87,7 @@ export interface TopUpListOptions {
 export function topUpList(options: TopUpListOptions): Action {
   return async ({ db, json, write }) => {
     const states = options.state === undefined ? undefined : [parseChoice("--state", options.state, PACK_STATES)];
-    const limit = options.limit === undefined ? 50 : parseWhole("--limit", options.limit);
+    const limit = options.limit === undefined ? 50 : parseLimit("--limit", options.limit);
     if (options.org !== undefined) await requireKnownOrg(db, options.org);
     const packs = (await readPacks(db, { orgId: options.org, states, limit })).map(describePack);
     await write(json ? jsonDocument({ topUps: packs }) : packs.length === 0 ? "No packs.\n" : packs.map((pack) => `${packLine(pack)}\n`).join(""));

@@ -87,7 +87,7 @@ const clear = createRoute({
   description: "It is raised again if it happens again. Safe to repeat.",
   security: BEARER_SECURITY,
   request: { params: z.object({ alert_key: z.string().min(1).max(500) }), body: { required: true, content: { "application/json": { schema: byHandRequestSchema } } } },
-  responses: { 200: { description: "Whether one was open.", content: { "application/json": { schema: clearedAlertSchema.meta({ id: "ClearedAlert" }) } } }, ...errorResponses() },
+  responses: { 200: { description: "Whether one was open.", content: { "application/json": { schema: clearedAlertSchema.meta({ id: "ClearedAlert" }) } } }, ...errorResponses("billing_not_found") },
 });
 
 const retire = createRoute({

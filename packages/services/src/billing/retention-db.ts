@@ -143,3 +143,9 @@ export async function clearAlert(db: DatabaseExecutor, key: string): Promise<boo
   const result = await sql`update billing_alerts set cleared_at = billing_now() where alert_key = ${key} and cleared_at is null`.execute(db);
   return (result.numAffectedRows ?? 0n) > 0n;
 }
+
+/** Whether an alert with this key was ever raised. */
+export async function hasAlert(db: DatabaseExecutor, key: string): Promise<boolean> {
+  const result = await sql`select 1 from billing_alerts where alert_key = ${key}`.execute(db);
+  return result.rows.length > 0;
+}
