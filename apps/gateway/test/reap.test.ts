@@ -69,6 +69,16 @@ test("an end whose gateway died goes on at once, and one whose gateway lives is 
   expect(await reap({ abandonedMs: 0 })).toMatchObject({ ended: 1 });
 });
 
+test("a launch whose gateway died while its key was minted is ended when no mint can be under way any more", async () => {
+  await launch("s1");
+  await leaveAt("s1", "claimed", DEAD[0]);
+  const tooEarly = await reap();
+  await gateway.database.db.updateTable("gateway_sessions").set({ changed_at: new Date(Date.now() - 6_000) }).where("session_id", "=", "s1").execute();
+  const result = await reap();
+
+  expect([tooEarly.ended, result.ended, await stateOf("s1"), gateway.proxy.keys.size]).toEqual([0, 1, "ended", 0]);
+});
+
 test("half-made sandboxes and forgotten snapshots of sessions that are over are removed, those of living sessions are kept", async () => {
   await launch("s1");
   await gateway.call("POST", "/v1/sessions/s1/pause");

@@ -101,7 +101,12 @@ async function end(deps: LaunchDependencies, session: SessionRow): Promise<"ende
   return "ended";
 }
 
+/** How long a mint may go on at the proxy after the gateway that asked for it has died. */
+const LATE_MINT_MS = 5_000;
+
 async function repairLaunch(deps: LaunchDependencies, session: SessionRow, abandonedMs: number): Promise<Outcome> {
+  // A key that came after the repair would be nobody's.
+  if (session.sandbox_step === "claimed" && !isOlder(session, Math.min(LATE_MINT_MS, abandonedMs))) return "nothing";
   const agent = await completeLaunch(deps, session);
   if (agent === "answers") return "completed";
   if (agent === "silent" && !isOlder(session, abandonedMs)) return "nothing";
