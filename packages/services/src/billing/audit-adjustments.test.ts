@@ -2,6 +2,7 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { sql } from "kysely";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { auditCompleteness } from "./audit.ts";
+import { addRateCard } from "./rate-cards.ts";
 import { readOpenAlerts } from "./retention-db.ts";
 import { settle } from "./settlement.ts";
 import { syncSpend } from "./spend-sync.ts";
@@ -37,6 +38,7 @@ it.each([
   ["sealed", ["adj:r:1"], { adjustment_deleted: 1, event_deleted: 0, missing_usd: "0.2000001" }],
   ["open", ["adj:r:3"], { adjustment_deleted: 1, event_deleted: 0, missing_usd: "-0.1000001" }],
   ["refunding", ["adj:r:2"], { adjustment_deleted: 0, event_deleted: 1, missing_usd: "-0.1" }],
+  ["of an event that is gone itself, but not the adjustment", ["llm:r"], { adjustment_deleted: 0, event_deleted: 1, missing_usd: "0.6" }],
   ["sealed, and the refund with it", ["adj:r:1", "adj:r:2"], { adjustment_deleted: 1, event_deleted: 1, missing_usd: "0.1000001" }],
 ])("a deleted adjustment that was %s is found, named, and put back to the last digit", async (_which, keys, gap) => {
   const ledger = await dumpEvents(database.db);
@@ -51,6 +53,14 @@ it.each([
   expect(await readOpenAlerts(database.db)).toEqual([]);
   await checkLedger(database.db);
   await checkInvariant(database.db);
+});
+
+it("an event that is gone gets the rate that its adjustments have, whatever the rate cards say by now", async () => {
+  const ledger = await dumpEvents(database.db);
+  await addRateCard(database.db, { markup: "7", creditsPerUsd: "100", validFrom: new Date(0) });
+  await remove("llm:r");
+  expect(await audit(true)).toMatchObject({ healedRows: 1 });
+  expect(await dumpEvents(database.db)).toBe(ledger);
 });
 
 it("of two that are gone nobody can tell which was what: they stay named, with an alert, and nothing is made up", async () => {

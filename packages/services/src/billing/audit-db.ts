@@ -94,22 +94,25 @@ export async function countSourceRows(db: DatabaseExecutor, range: AuditRange): 
 
 /**
  * Puts events back that were deleted from the ledger, under their own ids, and so into the batches that lack them: what a row
- * was billed follows from the row and the rate cards. Accounts are not moved: they were, when it was billed. Call it under
- * `lockIngest`.
+ * was billed follows from the row and the rate cards; where adjustments followed, from these, as long as none of them is gone.
+ * Accounts are not moved: they were, when it was billed. Call it under `lockIngest`.
  */
 export async function restoreDeletedEvents(tx: DatabaseExecutor, range: AuditRange, rate: RateCard): Promise<number> {
   const result = await sql<{ restored: number }>`
     with lost as materialized (
       select k.event_id, k.idempotency_key, k.recorded_at, k.org_id, s.request_id, nullif(s."user", '') as session_id, nullif(s.api_key, '') as key_hash, s.model,
-        s.prompt_tokens, s.completion_tokens, k.source_spend::text::numeric as spend_usd, s."startTime" at time zone 'UTC' as occurred_at
+        s.prompt_tokens, s.completion_tokens, trim_scale(case when k.adjustment_count = 0 then k.source_spend else greatest(k.source_spend, 0) end::text::numeric - coalesce(adj.usd, 0)) as spend_usd,
+        s."startTime" at time zone 'UTC' as occurred_at
       from (${compared(range)}) c
       join "LiteLLM_SpendLogs" s on s.request_id = c.request_id and s."startTime" = c.start_time
-      join billing_event_keys k on k.idempotency_key = 'llm:' || s.request_id
-      where c.problem = 'event_deleted' and k.org_id is not null and k.adjustment_count = 0 and not ${IS_CORRECTION}
+      join billing_event_keys k on k.idempotency_key = 'llm:' || s.request_id ${JOIN_ADJUSTMENTS}
+      where c.problem = 'event_deleted' and k.org_id is not null and (k.adjustment_count = 0 or (adj.lost = 0 and adj.retired = 0)) and not ${IS_CORRECTION}
     ), priced as (
-      select l.*, coalesce(own.rate_card_id, base.rate_card_id) as rate_card_id, coalesce(own.markup, base.markup, ${rate.markup}::numeric) as markup,
-        coalesce(own.credits_per_usd, base.credits_per_usd, ${rate.creditsPerUsd}::numeric) as credits_per_usd
+      select l.*, coalesce(later.rate_card_id, own.rate_card_id, base.rate_card_id) as rate_card_id, coalesce(later.markup, own.markup, base.markup, ${rate.markup}::numeric) as markup,
+        coalesce(later.credits_per_usd, own.credits_per_usd, base.credits_per_usd, ${rate.creditsPerUsd}::numeric) as credits_per_usd
       from lost l
+      -- An adjustment has the rate of the event that it corrects.
+      left join lateral (select * from billing_events x where x.event_type = 'adjustment' and x.original_event_id = l.event_id limit 1) later on true
       left join rate_cards own on own.org_id = l.org_id and l.occurred_at >= own.valid_from and l.occurred_at < own.valid_to
       left join rate_cards base on base.org_id is null and l.occurred_at >= base.valid_from and l.occurred_at < base.valid_to
     ), restored as (
