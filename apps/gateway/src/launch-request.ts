@@ -67,7 +67,7 @@ interface Launch {
 const newPassword = (): string => randomBytes(32).toString("base64url");
 
 /** Starts a session with a sandbox. What is wrong with its variables is said before there is a key. */
-export async function launchFromRequest(deps: GatewayDependencies, fields: StartSessionRequest, { body, repoToken }: StartRequest, run: OneRun): Promise<Launch> {
+export async function launchFromRequest(deps: GatewayDependencies, fields: StartSessionRequest, { body, repoToken, wait }: StartRequest, run: OneRun): Promise<Launch> {
   if (body.launcher === "none") throw new AppError("invalid_request", "The request names no launcher.", { param: "launcher" });
   checkSecrets(fields, body.secrets);
   const password = newPassword();
@@ -76,16 +76,17 @@ export async function launchFromRequest(deps: GatewayDependencies, fields: Start
     ...fields,
     launcher: body.launcher,
     repoUrl: body.repo?.url,
+    passwordIsKept: run.isKept || !wait,
     content: (started) => ({ ...settingsOf(deps, started, password, body.secrets), files: body.files, repo: body.repo && { ...body.repo, token: repoToken } }),
   });
   return { underWay, password };
 }
 
 /** Wakes a paused session, with a new key and a new password. */
-export async function resumeFromRequest(deps: GatewayDependencies, sessionId: string, request: { readonly duration?: string | undefined; readonly secrets?: Readonly<Record<string, string>> | undefined }): Promise<Launch> {
+export async function resumeFromRequest(deps: GatewayDependencies, sessionId: string, request: { readonly duration?: string | undefined; readonly secrets?: Readonly<Record<string, string>> | undefined }, wait: boolean): Promise<Launch> {
   checkSecrets({ sessionId, orgId: "any" }, request.secrets);
   const password = newPassword();
-  const underWay = await resumeSession(launchDependencies(deps), { sessionId, duration: request.duration, content: (started) => settingsOf(deps, started, password, request.secrets) });
+  const underWay = await resumeSession(launchDependencies(deps), { sessionId, duration: request.duration, passwordIsKept: !wait, content: (started) => settingsOf(deps, started, password, request.secrets) });
   return { underWay, password };
 }
 

@@ -62,7 +62,7 @@ async function start(): Promise<GatewayProcess> {
 }
 
 const until = (holds: () => boolean | Promise<boolean>): Promise<unknown> => vi.waitUntil(holds, { timeout: 30_000, interval: 50 });
-const launch = (gateway: GatewayProcess, sessionId: string) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: orgOf(sessionId), launcher: "local", max_budget_usd: "5" });
+const launch = (gateway: GatewayProcess, sessionId: string) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: orgOf(sessionId), launcher: "local", max_budget_usd: "5" }, { "idempotency-key": `idempotency-key-of-${sessionId}` });
 
 async function callsOf(sessionId: string): Promise<number> {
   const rows = await engine.database.db.selectFrom("LiteLLM_SpendLogs").select("request_id").where("user", "=", sessionId).execute();

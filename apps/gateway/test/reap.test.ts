@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type ReapOptions, reapSessions, type ReapResult } from "@proliferate/services/sessions/reap-sessions";
@@ -19,7 +20,7 @@ beforeEach(async () => {
 });
 afterAll(() => gateway.stop());
 
-const launch = (sessionId: string) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: "org_a", launcher: "local" });
+const launch = (sessionId: string) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: "org_a", launcher: "local" }, { "idempotency-key": randomUUID() });
 const stateOf = async (sessionId: string): Promise<string> => {
   const { body } = await gateway.call("GET", `/v1/sessions/${sessionId}`);
   return body.state === "active" ? body.sandbox.state : body.state;

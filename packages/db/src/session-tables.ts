@@ -26,6 +26,8 @@ export interface GatewaySessionTable {
   sandbox_step: string | null;
   /** The gateway that works on the session just now, by the process lock that it holds; null while nobody does. */
   instance_id: number | null;
+  /** Somebody knows the agent's password, also when the gateway that launches it dies. */
+  password_is_kept: Generated<boolean>;
   sandbox_id: string | null;
   agent_url: string | null;
   snapshot_id: string | null;

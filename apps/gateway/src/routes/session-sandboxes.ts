@@ -65,8 +65,9 @@ export function registerSessionSandboxRoutes(app: GatewayApp, deps: GatewayDepen
   });
   app.openapi(pause, async (context) => context.json(describeSession(await pauseSession(launch, context.req.valid("param").session_id)), 200));
   app.openapi(resume, async (context) => {
-    const { underWay, password } = await resumeFromRequest(deps, context.req.valid("param").session_id, context.req.valid("json"));
-    const { status, body } = await answerLaunch(underWay, password, context.req.valid("query").wait);
+    const { wait } = context.req.valid("query");
+    const { underWay, password } = await resumeFromRequest(deps, context.req.valid("param").session_id, context.req.valid("json"), wait);
+    const { status, body } = await answerLaunch(underWay, password, wait);
     return context.json(body as LaunchedSession, status as 201);
   });
   app.openapi(cost, async (context) => context.json(await getSessionCost(deps.db, context.req.valid("param").session_id), 200));

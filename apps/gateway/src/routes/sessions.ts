@@ -97,7 +97,7 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
     };
     const answer =
       idempotencyKey === undefined
-        ? await start({ sessionId, keep: async () => undefined })
+        ? await start({ sessionId, isKept: false, keep: async () => undefined })
         : await runOnce(db, { orgId: body.org_id, idempotencyKey, body: JSON.stringify([body, request.repoToken ?? null]), sessionId, instanceId: deps.instanceId }, start);
     return context.json(answer.body as z.output<typeof createSessionResponseSchema>, answer.status as 201);
   });

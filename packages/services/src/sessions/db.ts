@@ -19,6 +19,8 @@ export interface SandboxClaim {
   readonly launcher: Exclude<SessionLauncher, "none">;
   /** The gateway that launches it. */
   readonly instanceId: number;
+  /** Whether somebody knows the agent's password when that gateway dies. */
+  readonly passwordIsKept: boolean;
   readonly repoUrl: string | undefined;
   /** False: the session must be new. True: it must be one that this gateway has begun to resume. */
   readonly resumes: boolean;
@@ -49,13 +51,14 @@ export async function claimSession(
         sandbox_state: "launching" as const,
         sandbox_step: "claimed",
         instance_id: sandbox.instanceId,
+        password_is_kept: sandbox.passwordIsKept,
         repo_url: sandbox.repoUrl ?? null,
       }),
     })
     .onConflict((conflict) =>
       conflict
         .column("session_id")
-        .doUpdateSet((row) => ({ key_generation: row("gateway_sessions.key_generation", "+", 1) }))
+        .doUpdateSet((row) => ({ key_generation: row("gateway_sessions.key_generation", "+", 1), password_is_kept: sandbox?.passwordIsKept ?? true }))
         .whereRef("gateway_sessions.org_id", "=", "excluded.org_id")
         .where("gateway_sessions.state", "in", ["starting", "active"])
         // A key goes into a sandbox when it is launched and at no other time, so no other call may replace it.

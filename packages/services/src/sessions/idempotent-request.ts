@@ -27,6 +27,8 @@ export interface OneRun {
   readonly sessionId: string;
   /** What a run left whose gateway died: its session, perhaps alive, and what it had kept. */
   readonly former?: { readonly sessionId: string; readonly kept: unknown } | undefined;
+  /** Whether what is kept outlives this process: not without an idempotency key. */
+  readonly isKept: boolean;
   /** To be called before the session is started: keeps what a later run needs to answer for it, sealed as the answer is. */
   keep(kept: unknown): Promise<void>;
 }
@@ -58,7 +60,7 @@ export async function runOnce(db: DatabaseClient, request: IdempotentRequest, wo
   try {
     const former = isNew ? undefined : { sessionId: row.session_id, kept: row.sealed_draft === null ? undefined : open(request, row.sealed_draft) };
     const keep = (kept: unknown): Promise<void> => writeDraft(db, name, request.sessionId, seal(request, kept));
-    const answer = await work({ sessionId: request.sessionId, former, keep });
+    const answer = await work({ sessionId: request.sessionId, former, isKept: true, keep });
     await writeAnswer(db, name, answer.status, seal(request, answer.body));
     return answer;
   } catch (error) {

@@ -16,6 +16,8 @@ export interface LaunchDependencies extends SessionDependencies {
 export interface LaunchSessionRequest extends StartSessionRequest {
   readonly launcher: LauncherName;
   readonly repoUrl: string | undefined;
+  /** Whether the caller knows the agent's password, or will be told, when this gateway dies. Else the launch dies with it. */
+  readonly passwordIsKept: boolean;
   /** What goes into the sandbox, once there is a key. */
   readonly content: (started: StartedSession) => LaunchContent;
 }
@@ -32,7 +34,7 @@ export interface LaunchUnderWay {
  */
 export async function launchSession(deps: LaunchDependencies, request: LaunchSessionRequest): Promise<LaunchUnderWay> {
   deps.sandboxes.provider(request.launcher);
-  const sandbox = { launcher: request.launcher, instanceId: deps.instanceId, repoUrl: request.repoUrl, resumes: false };
+  const sandbox = { launcher: request.launcher, instanceId: deps.instanceId, passwordIsKept: request.passwordIsKept, repoUrl: request.repoUrl, resumes: false };
   const started = await startSession(deps, { ...request, sandbox });
   await deps.sandboxes.note(started.session, "key_minted");
   const launched = deps.sandboxes.launch(started.session, request.content(started)).catch(async (error: unknown) => {
@@ -45,6 +47,8 @@ export async function launchSession(deps: LaunchDependencies, request: LaunchSes
 export interface ResumeSessionRequest {
   readonly sessionId: string;
   readonly duration?: string | undefined;
+  /** As of a launch. */
+  readonly passwordIsKept: boolean;
   readonly content: (started: StartedSession) => LaunchContent;
 }
 
@@ -55,7 +59,7 @@ export interface ResumeSessionRequest {
 export async function resumeSession(deps: LaunchDependencies, request: ResumeSessionRequest): Promise<LaunchUnderWay> {
   const paused = await moveSandbox(deps.db, request.sessionId, { from: "paused", to: "launching", step: "claimed", instanceId: deps.instanceId });
   if (!paused || paused.launcher === "none") throw await notInState(deps, request.sessionId, "paused");
-  const sandbox = { launcher: paused.launcher, instanceId: deps.instanceId, repoUrl: undefined, resumes: true };
+  const sandbox = { launcher: paused.launcher, instanceId: deps.instanceId, passwordIsKept: request.passwordIsKept, repoUrl: undefined, resumes: true };
   const rest = async (): Promise<void> => {
     await deps.keys.revokeAll(request.sessionId);
     await deps.admission?.release(request.sessionId);

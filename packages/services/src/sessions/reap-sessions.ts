@@ -118,10 +118,11 @@ async function repairLaunch(deps: LaunchDependencies, session: SessionRow, aband
 
 /**
  * A launch that only waited for its agent is complete when the agent answers now. Not one with a repository: its token is
- * nowhere stored, so whether the clone is whole cannot be made sure.
+ * nowhere stored, so whether the clone is whole cannot be made sure. And not one whose password died with the gateway: nobody
+ * could use it, and its org would pay.
  */
 async function completeLaunch(deps: LaunchDependencies, session: SessionRow): Promise<"answers" | "silent" | "lost"> {
-  if (session.sandbox_step !== "waiting_for_agent" || (session.repo_url !== null && session.snapshot_id === null)) return "lost";
+  if (!session.password_is_kept || session.sandbox_step !== "waiting_for_agent" || (session.repo_url !== null && session.snapshot_id === null)) return "lost";
   const sandbox = await deps.sandboxes.provider(session.launcher).find(session.session_id).catch((error: unknown) => {
     if (isAppError(error, "sandbox_not_found")) return undefined;
     throw error;
