@@ -98,6 +98,11 @@ it("a refund of it stands in review, and is given back when a person names the o
   await checkSums();
 });
 
+it("its batch, without events by now, is no imbalance, over all time and over two days", async () => {
+  expect((await getOperatorStatus(database.db)).unbalancedOrgs).toEqual([]);
+  expect((await getOperatorStatus(database.db, { from: new Date(Date.now() - 172_800_000) })).unbalancedOrgs).toEqual([]);
+});
+
 it("a request whose event left the ledger is explained as billed, also when its spend row is gone", async () => {
   expect((await explainBilling(database.db, "old")).verdict).toBe("Billed, and delivered; its event left the ledger with the month 2025-03.");
   await sql`truncate "LiteLLM_SpendLogs"`.execute(database.db);

@@ -98,6 +98,39 @@ export async function readBrokenInvariants(db: DatabaseExecutor): Promise<readon
   return result.rows;
 }
 
+/**
+ * As {@link readBrokenInvariants}, at the cost of what was sealed since `from` and of what is open: the events of each such batch
+ * sum to what was sealed, its carry is what the batch before left, the last one's is the account's, and open events are what the
+ * account says. What was sealed before is not looked at.
+ */
+export async function readRecentlyBroken(db: DatabaseExecutor, from: Date): Promise<readonly { readonly org_id: string; readonly difference: string }[]> {
+  const result = await sql<{ org_id: string; difference: string }>`
+    with differences as (
+      select b.org_id, found.credits - b.events_credits as difference
+      from settlement_batches b
+      cross join lateral (
+        select coalesce(sum(e.credits), 0) as credits from billing_events e where e.org_id = b.org_id and e.event_id > b.after_event_id and e.event_id <= b.through_event_id offset 0
+      ) found
+      -- Events of a retired month are not there to be summed; those of a batch were recorded after the one before was sealed.
+      where b.sealed_at >= ${from} and not exists (
+        select from retired_event_sums t where t.org_id = b.org_id and t.recorded_from <= b.sealed_at
+          and t.recorded_to > coalesce((select before.sealed_at from settlement_batches before where before.org_id = b.org_id and before.sequence = b.sequence - 1), '-infinity'))
+      union all
+      select b.org_id, b.carry_in - coalesce((select before.carry_out from settlement_batches before where before.org_id = b.org_id and before.sequence = b.sequence - 1), 0)
+      from settlement_batches b where b.sealed_at >= ${from}
+      union all
+      select a.org_id, a.carry_credits - coalesce((select last.carry_out from settlement_batches last where last.org_id = a.org_id order by last.sequence desc limit 1), 0)
+      from billing_accounts a
+      union all
+      select a.org_id, coalesce((select sum(e.credits) from billing_events e where e.org_id = a.org_id and e.event_id > a.sealed_event_id), 0) - a.open_credits
+      from billing_accounts a
+    )
+    select org_id, trim_scale(sum(difference)) as difference from differences
+    group by org_id having sum(abs(difference)) <> 0
+    order by sum(abs(difference)) desc, org_id`.execute(db);
+  return result.rows;
+}
+
 export interface BalancesRow {
   readonly orgs: string;
   readonly states: Readonly<Record<string, number>>;

@@ -87,6 +87,26 @@ test("each state that needs a person is named", async () => {
   expect(await problemCodes()).toContain("ledger_unbalanced");
 });
 
+test.each([
+  ["an event of a recent batch is gone", sql`delete from billing_events where request_id = 'sealed'`, "-0.3"],
+  ["an open event is gone", sql`delete from billing_events where request_id = 'open'`, "-0.6"],
+  ["an event was put in that no account knows", sql`insert into billing_events select nextval('billing_event_ids'), 'llm:more', org_id, event_type, 'more', original_event_id, session_id, key_hash, model,
+    prompt_tokens, completion_tokens, spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at from billing_events where request_id = 'open'`, "0.6"],
+  ["the carry was changed", sql`update billing_accounts set carry_credits = carry_credits + 0.25`, "0.25"],
+])("two days are enough to find that %s", async (_what, statement, difference) => {
+  const recently = { from: new Date(Date.now() - 172_800_000) };
+  await insertSpendRows(database.db, [{ requestId: "sealed", spendUsd: "0.001" }]);
+  await sync();
+  await settle(database.db, { sink: new ScriptedSink() });
+  await insertSpendRows(database.db, [{ requestId: "open", spendUsd: "0.002" }]);
+  await sync();
+  expect((await getOperatorStatus(database.db, recently)).unbalancedOrgs).toEqual([]);
+
+  await tamper(database.db, statement);
+
+  expect((await getOperatorStatus(database.db, recently)).unbalancedOrgs).toEqual([{ orgId: "org_a", differenceCredits: difference }]);
+});
+
 test("what the source corrects later is unbilled or overbilled until the next sync has adjusted it", async () => {
   await insertSpendRows(database.db, [{ requestId: "up", spendUsd: "0.1" }, { requestId: "down", spendUsd: "0.5" }]);
   await sync();

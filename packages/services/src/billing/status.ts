@@ -1,7 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { readPasses } from "./passes-db.ts";
-import { type AttentionRow, type BalancesRow, compareSourceWithLedger, readAttention, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readResting, readSourceLag, type RestingRow } from "./status-db.ts";
+import { type AttentionRow, type BalancesRow, compareSourceWithLedger, readAttention, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readRecentlyBroken, readResting, readSourceLag, type RestingRow } from "./status-db.ts";
 import { type BillingStatus, getBillingStatus } from "./usage.ts";
 
 /** Rows of LiteLLM arrive up to minutes after their request; younger ones are waiting, older ones are overdue. */
@@ -102,7 +102,7 @@ export interface StatusProblem {
 }
 
 export interface StatusOptions {
-  /** Compares only requests that began then or later. Default: all; reads the whole spend table. */
+  /** Compares only requests that began then or later, and what was sealed since, with what is open. Default: all; reads the whole spend table and ledger. */
   readonly from?: Date;
   /** Batches and open events older than this are late. Default 15 minutes. */
   readonly lateAfterMs?: number;
@@ -141,7 +141,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     readDelivery(db),
     readSourceLag(db),
     readPasses(db),
-    readBrokenInvariants(db),
+    options.from === undefined ? readBrokenInvariants(db) : readRecentlyBroken(db, options.from),
     readBalances(db),
     readOpenFindings(db),
     readAttention(db),

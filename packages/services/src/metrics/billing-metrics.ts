@@ -1,7 +1,7 @@
 import type { DatabaseExecutor, OrgState } from "@proliferate/db";
 import { readPasses } from "../billing/passes-db.ts";
 import { checkCompleteness } from "../billing/status.ts";
-import { type AttentionRow, readAttention, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readSourceLag } from "../billing/status-db.ts";
+import { type AttentionRow, readAttention, readBalances, readDelivery, readOpenFindings, readRecentlyBroken, readSourceLag } from "../billing/status-db.ts";
 import { getBillingStatus } from "../billing/usage.ts";
 
 /** What a metrics page takes: a gauge with its values. Amounts are decimal text. */
@@ -61,10 +61,10 @@ function attentionMetrics(attention: AttentionRow): readonly BillingMetric[] {
   ];
 }
 
-/** The checks that add whole tables up; collect them every few minutes. Source against ledger: requests of the last 48 hours. */
+/** The checks that add whole tables up; collect them every few minutes. Source against ledger, and sums of orgs: of the last 48 hours. */
 export async function collectBillingChecks(db: DatabaseExecutor, options: { readonly now?: () => number } = {}): Promise<readonly BillingMetric[]> {
   const from = new Date((options.now ?? Date.now)() - CHECK_WINDOW_MS);
-  const [completeness, unbalanced, balances, findings] = await Promise.all([checkCompleteness(db, { from }), readBrokenInvariants(db), readBalances(db), readOpenFindings(db)]);
+  const [completeness, unbalanced, balances, findings] = await Promise.all([checkCompleteness(db, { from }), readRecentlyBroken(db, from), readBalances(db), readOpenFindings(db)]);
   return [
     gauge("unbilled_usd", "Spend without an event, requests of the last 48 hours.", completeness.unbilledUsd),
     gauge("overdue_rows", "Spend rows without an event 10 minutes after their request ended.", completeness.overdueRows),
