@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildSandboxEnv, createLocalSandboxProvider, launchAgent } from "@proliferate/shared/sandbox";
+import { buildSandboxEnv, createLocalSandboxProvider, launchAgent, PORT_CLAIMS_FOLDER } from "@proliferate/shared/sandbox";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 const path = `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`;
@@ -104,6 +104,44 @@ describe("a local sandbox and its owner", () => {
     expect((await other.list()).map(({ id }) => id)).toEqual([kept.id]);
     await other.close();
     expect(await sandboxesOnDisk()).toEqual([]);
+  });
+});
+
+describe("what is left of a local sandbox", () => {
+  it("is listed and ended by its session also when its creator died in the middle", async () => {
+    const provider = createLocalSandboxProvider({ rootFolder, path });
+    const id = "session-1~0123456789abcdef";
+    await mkdir(join(rootFolder, "staging", id, "home"), { recursive: true });
+    const orphan = spawn("sleep", ["1000"], { env: { PROLIFERATE_SANDBOX_ID: id }, detached: true, stdio: "ignore" });
+    const ended = once(orphan, "exit");
+
+    expect(await provider.list()).toEqual([{ id, name: "session-1" }]);
+    await provider.terminateSession("session-2");
+    expect(await provider.list()).toHaveLength(1);
+    await provider.terminateSession("session-1");
+    await ended;
+    expect([await provider.list(), await readdir(join(rootFolder, "staging"))]).toEqual([[], []]);
+  });
+
+  it("has its port for itself on the whole machine until it ends", async () => {
+    const provider = createLocalSandboxProvider({ rootFolder, path });
+    const sandbox = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs, ports: [4096] });
+    const claim = join(PORT_CLAIMS_FOLDER, String(sandbox.ports.get(4096)?.listenPort));
+
+    expect(await readlink(claim)).toContain(rootFolder);
+    await sandbox.terminate();
+    await expect(readlink(claim)).rejects.toThrow("ENOENT");
+  });
+
+  it("includes snapshots, each under the sandbox that it was taken of, until they are deleted", async () => {
+    const provider = createLocalSandboxProvider({ rootFolder, path });
+    const sandbox = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });
+    const snapshotId = await sandbox.snapshot();
+    await sandbox.terminate();
+
+    expect(await provider.listSnapshots()).toEqual([{ id: snapshotId, name: "session-1" }]);
+    await provider.deleteSnapshot(snapshotId);
+    expect(await provider.listSnapshots()).toEqual([]);
   });
 });
 
