@@ -67,6 +67,8 @@ type OpenQueue = (name: string, process: () => Promise<void>, intervalMs: number
 async function openOnPostgres(options: JobQueueOptions): Promise<JobQueue> {
   // One pool for all. Each worker keeps one connection of it for LISTEN.
   const pool = new pg.Pool({ connectionString: options.databaseUrl, max: POOL_SIZE, options: `-c search_path=${SCHEMA}`, application_name: "llm-gateway-queue" });
+  // Each queue and each worker listens to the pool, too: more of them than Node takes for a leak.
+  pool.setMaxListeners(0);
   pool.on("error", (error) => options.onError(error, "queue"));
   // A worker on a schema without tables would spin in errors.
   const client = await pool.connect().catch(async (error: unknown) => {

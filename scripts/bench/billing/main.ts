@@ -1,15 +1,16 @@
 import { parseArgs } from "node:util";
+import { describeMachine, median, writeSection } from "../figures.ts";
 import { startBenchServer } from "./bench-server.ts";
-import { billAll, billHistory, measureSteadyPass, measureWorkerMemory } from "./measures.ts";
-import { billOneByOne, insertBare, insertKeyed } from "./references.ts";
-import { type BillingFigures, describeFigures, describeMachine, median, writeSection } from "./report.ts";
+import { billAll, billHistory, measureSteadyPass, measureWorkerMemory, readWalBytes } from "./measures.ts";
+import { billOneByOne, insertBare, insertIntoLedgerShape, insertKeyed } from "./references.ts";
+import { type BillingFigures, describeFigures } from "./report.ts";
 import { emptyLedger, insertSpendRows, orgName } from "./spend-rows.ts";
 
-const HELP = `Measures billing against two references in the same run: a bare INSERT … SELECT of the same rows, and the original's
-way (a transaction a row, an HTTP call an event). Interleaved rounds, medians, durable PostgreSQL.
+const HELP = `Measures billing against references in the same run: a bare INSERT … SELECT of the same rows (into one table, into one
+with a unique key, into tables of the ledger's own shape), and the original's way (a transaction a row, an HTTP call an event). Interleaved rounds, medians, durable PostgreSQL.
 
   ./scripts/bench-billing.sh                        about 3 minutes
-  ./scripts/bench-billing.sh --history 10000000     the steady pass over 10 M rows, too (some 10 GB of disk for the time)
+  ./scripts/bench-billing.sh --history 10000000     the steady pass over 10 M rows, too (some 15 GB of disk and 10 minutes)
   ./scripts/bench-billing.sh --rows 200000 --rounds 3 --orgs 200
   ./scripts/bench-billing.sh --json                 figures as one line of JSON
   ./scripts/bench-billing.sh --write                replaces the section in docs/benchmarks.md
@@ -28,7 +29,19 @@ interface Options {
   readonly say: (line: string) => void;
 }
 
-type Throughput = Pick<BillingFigures, "bareRowsPerSecond" | "keyedRowsPerSecond" | "ingestRowsPerSecond" | "deliveredRowsPerSecond" | "originalRowsPerSecond" | "autumnCallsPerFlush" | "workerMemoryMb">;
+type Throughput = Pick<
+  BillingFigures,
+  | "bareRowsPerSecond"
+  | "keyedRowsPerSecond"
+  | "shapedRowsPerSecond"
+  | "ingestRowsPerSecond"
+  | "deliveredRowsPerSecond"
+  | "originalRowsPerSecond"
+  | "bareWalBytes"
+  | "ingestWalBytes"
+  | "autumnCallsPerFlush"
+  | "workerMemoryMb"
+>;
 
 type Server = Awaited<ReturnType<typeof startBenchServer>>;
 
@@ -36,6 +49,9 @@ async function measureThroughput(server: Server, { rows, rounds, orgs, say }: Op
   const database = await server.createDatabase("throughput");
   const bare: number[] = [];
   const keyed: number[] = [];
+  const shaped: number[] = [];
+  const bareWal: number[] = [];
+  const ingestWal: number[] = [];
   const ingest: number[] = [];
   const delivered: number[] = [];
   const original: number[] = [];
@@ -44,14 +60,18 @@ async function measureThroughput(server: Server, { rows, rounds, orgs, say }: Op
     await emptyLedger(database.client);
     await insertSpendRows(database.client, { count: rows, prefix: `r${round}`, orgs, fromHours: 20, toHours: 0.1 });
     await database.client.query("vacuum analyze");
+    const atStart = await readWalBytes(database);
     bare.push(rows / (await insertBare(database)));
+    bareWal.push(((await readWalBytes(database)) - atStart) / rows);
     keyed.push(rows / (await insertKeyed(database)));
+    shaped.push(rows / (await insertIntoLedgerShape(database)));
     const pass = await billAll(database, server.sink, rows);
+    ingestWal.push(pass.ingestWalBytes / rows);
     ingest.push(rows / pass.ingestSeconds);
     delivered.push(rows / (pass.ingestSeconds + pass.settleSeconds));
     calls.push(pass.calls);
     original.push(ORIGINAL_ROWS / (await billOneByOne(database, { rows: ORIGINAL_ROWS, autumnUrl: server.autumnUrl, round })));
-    say(`round ${round}: bare ${Math.round(bare.at(-1) ?? 0)}, keyed ${Math.round(keyed.at(-1) ?? 0)}, ledger ${Math.round(ingest.at(-1) ?? 0)}, delivered ${Math.round(delivered.at(-1) ?? 0)}, original ${Math.round(original.at(-1) ?? 0)} rows/s, ${pass.calls} calls`);
+    say(`round ${round}: bare ${Math.round(bare.at(-1) ?? 0)}, keyed ${Math.round(keyed.at(-1) ?? 0)}, own shape ${Math.round(shaped.at(-1) ?? 0)}, ledger ${Math.round(ingest.at(-1) ?? 0)}, delivered ${Math.round(delivered.at(-1) ?? 0)}, original ${Math.round(original.at(-1) ?? 0)} rows/s, ${pass.calls} calls`);
   }
   await emptyLedger(database.client);
   await insertSpendRows(database.client, { count: rows, prefix: "memory", orgs, fromHours: 20, toHours: 0.1 });
@@ -60,6 +80,9 @@ async function measureThroughput(server: Server, { rows, rounds, orgs, say }: Op
   return {
     bareRowsPerSecond: median(bare),
     keyedRowsPerSecond: median(keyed),
+    shapedRowsPerSecond: median(shaped),
+    bareWalBytes: median(bareWal),
+    ingestWalBytes: median(ingestWal),
     ingestRowsPerSecond: median(ingest),
     deliveredRowsPerSecond: median(delivered),
     originalRowsPerSecond: median(original),
@@ -111,6 +134,7 @@ async function measure(options: Options): Promise<BillingFigures> {
       ...steady,
       ingestToBare: throughput.ingestRowsPerSecond / throughput.bareRowsPerSecond,
       ingestToKeyed: throughput.ingestRowsPerSecond / throughput.keyedRowsPerSecond,
+      ingestToShaped: throughput.ingestRowsPerSecond / throughput.shapedRowsPerSecond,
       deliveredToOriginal: throughput.deliveredRowsPerSecond / throughput.originalRowsPerSecond,
       steadyRatio: steady.steadyLargeSeconds / steady.steadySmallSeconds,
     };
@@ -148,7 +172,10 @@ async function main(): Promise<number> {
   const { json } = values;
   const figures = await measure({ ...options, say: (line) => (json ? console.error(line) : console.log(line)) });
   console.log(json ? JSON.stringify(figures) : `\n${describeFigures(figures)}`);
-  if (values.write) await writeSection(figures);
+  if (values.write) {
+    const command = `./scripts/bench-billing.sh --rows ${figures.rows} --rounds ${figures.rounds} --history ${figures.largeHistory} --write`;
+    await writeSection("billing", `## Billing\n\n\`${command}\`\n\n${describeFigures(figures)}`);
+  }
   return 0;
 }
 

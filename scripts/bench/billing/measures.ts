@@ -12,6 +12,8 @@ const RATE = { markup: "3", creditsPerUsd: "100" };
 export interface BillingPass {
   readonly ingestSeconds: number;
   readonly settleSeconds: number;
+  /** Written to PostgreSQL's log for the ledger. */
+  readonly ingestWalBytes: number;
   readonly batches: number;
   /** Calls of the sink. */
   readonly calls: number;
@@ -21,8 +23,11 @@ export interface BillingPass {
 export async function billAll({ db, client }: BenchDatabase, sink: SettlementSink, rows: number): Promise<BillingPass> {
   let calls = 0;
   const counting: SettlementSink = { name: sink.name, deliver: (delivery) => ((calls += 1), sink.deliver(delivery)) };
+  const walAtStart = await readWalBytes({ client });
   const startedAt = performance.now();
   const { events } = await syncSpend(db, { rate: RATE });
+  const ingestSeconds = (performance.now() - startedAt) / 1_000;
+  const ingestWalBytes = (await readWalBytes({ client })) - walAtStart;
   const ingestedAt = performance.now();
   const { delivered } = await settle(db, { sink: counting });
   const settledAt = performance.now();
@@ -30,7 +35,13 @@ export async function billAll({ db, client }: BenchDatabase, sink: SettlementSin
     "select (select sum(open_event_count) from billing_accounts) as open, (select count(*) from settlement_batches where state <> 'delivered') as undelivered",
   );
   if (events !== rows || left[0]?.open !== "0" || left[0]?.undelivered !== "0") throw new Error(`${events} of ${rows} rows were billed; left: ${JSON.stringify(left[0])}`);
-  return { ingestSeconds: (ingestedAt - startedAt) / 1_000, settleSeconds: (settledAt - ingestedAt) / 1_000, batches: delivered, calls };
+  return { ingestSeconds, ingestWalBytes, settleSeconds: (settledAt - ingestedAt) / 1_000, batches: delivered, calls };
+}
+
+/** Bytes that the server has written to its log so far. */
+export async function readWalBytes({ client }: Pick<BenchDatabase, "client">): Promise<number> {
+  const { rows } = await client.query<{ bytes: string }>("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn as bytes");
+  return Number(rows[0]?.bytes ?? 0);
 }
 
 /** A pass that finds `fresh` new rows among recent ones, over whatever history there is. Seconds. */

@@ -23,6 +23,26 @@ export async function insertKeyed({ client }: BenchDatabase): Promise<number> {
   return timed(() => client.query(`insert into bench_keyed ${SELECT_EVENTS} on conflict do nothing`));
 }
 
+/**
+ * What the storage of this ledger takes, without any thought: the same rows into empty tables of its own shape, with its keys,
+ * indexes and checks, in one transaction. Nothing is looked up, compared, priced by card, or added to an account. Seconds.
+ */
+export async function insertIntoLedgerShape({ client }: BenchDatabase): Promise<number> {
+  await client.query("drop table if exists bench_keys, bench_events");
+  await client.query("create table bench_keys (like billing_event_keys including all); create table bench_events (like billing_events including all)");
+  const seconds = await timed(() =>
+    client.query(`begin;
+      insert into bench_keys (idempotency_key, org_id, event_id, recorded_at, source_start, source_spend)
+        select 'llm:' || request_id, team_id, row_number() over (), now(), "startTime", spend from "LiteLLM_SpendLogs";
+      insert into bench_events (idempotency_key, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens, spend_usd, markup,
+        credits_per_usd, credits, occurred_at, event_id, recorded_at)
+        select *, row_number() over (), now() from (${SELECT_EVENTS}) events;
+      commit`),
+  );
+  await client.query("drop table bench_keys, bench_events");
+  return seconds;
+}
+
 const SELECT_EVENTS = `
   select 'llm:' || request_id, team_id, request_id, "user", api_key, model, prompt_tokens, completion_tokens, spend::text::numeric, 3, 100,
     spend::text::numeric * 3 * 100, "startTime" at time zone 'UTC' from "LiteLLM_SpendLogs"`;
