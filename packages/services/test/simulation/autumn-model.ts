@@ -1,9 +1,12 @@
-import { addDecimals } from "@proliferate/shared/money";
+import { addDecimals, subtractDecimals } from "@proliferate/shared/money";
 import type { Correction, Delivery, DeliveryOutcome, RecordedDeduction } from "../../src/billing/sink.ts";
 import type { CustomerState, Fault } from "./schedule.ts";
 
 /** How long Autumn remembers a key. */
 const KEY_LIFETIME_MS = 24 * 60 * 60 * 1_000;
+
+/** What each customer was granted; more than any schedule uses. */
+export const GRANTED_CREDITS = "1000000000";
 
 /** What Autumn did for one batch, under whichever keys it came. */
 export interface BatchAtAutumn {
@@ -40,6 +43,8 @@ export class AutumnModel {
   /** Keys that were answered with success and without a deduction. */
   readonly #takenNothing = new Set<string>();
   readonly #forgiven = new Map<string, number>();
+  /** Orgs of which something was ever accepted without being applied at once. */
+  readonly #everQueued = new Set<string>();
   #queue: Delivery[] = [];
 
   /** `now` is the database's clock; `skewMs` is added to it. */
@@ -75,6 +80,8 @@ export class AutumnModel {
     if (customer === "missing") return { kind: "parked", status: 404, code: "customer_not_found" };
     if (fault !== "key_store_down") this.#keys.set(key, this.#now() + this.skewMs);
     if (customer === "no_balance") {
+      // "Nothing was taken" is true of this repeat and not of the call before it: who believes it is misled by the key store.
+      if (isRepeat && this.#booksOf(delivery).applied + this.#booksOf(delivery).queued > 0) this.#forgive(delivery);
       this.#takenNothing.add(key);
       return { kind: "unapplied", status: 200, code: "no_balance", deductedCredits: "0" };
     }
@@ -91,6 +98,7 @@ export class AutumnModel {
       case "accepted":
         this.#queue.push(delivery);
         books.queued += 1;
+        this.#everQueued.add(delivery.orgId);
         return fault === "hang" ? { kind: "unknown", code: "timeout" } : { kind: "accepted", status: 202, code: "accepted_not_applied" };
       case "duplicate_apply":
         this.#apply(delivery, "first");
@@ -168,6 +176,16 @@ export class AutumnModel {
 
   listDeductions(orgId: string): readonly RecordedDeduction[] {
     return this.#records.filter((record) => record.orgId === orgId);
+  }
+
+  /** What an org has left: granted less taken. */
+  remaining(orgId: string): string {
+    return subtractDecimals(GRANTED_CREDITS, this.deducted(orgId));
+  }
+
+  /** True as long as all that Autumn took of an org is what callers were told: nothing twice, late or lost. */
+  isHonest(orgId: string): boolean {
+    return !this.#everQueued.has(orgId) && [...this.batches.values()].every((books) => books.orgId !== orgId || (books.injected === 0 && books.lost === 0 && !books.isForgotten));
   }
 
   /** Everything taken from an org, exactly; less what was given back. */

@@ -1,6 +1,6 @@
 import { addDecimals, subtractDecimals } from "@proliferate/shared/money";
 import type pg from "pg";
-import type { AutumnModel, BatchAtAutumn } from "./autumn-model.ts";
+import { type AutumnModel, type BatchAtAutumn, GRANTED_CREDITS } from "./autumn-model.ts";
 
 interface BatchNow {
   readonly batch_id: string;
@@ -10,14 +10,24 @@ interface BatchNow {
   readonly needs_reconcile: boolean;
 }
 
+interface BalanceNow {
+  readonly org_id: string;
+  readonly local: string;
+  readonly used: string;
+}
+
 /** What must hold at every moment of every schedule. Returns what does not, or undefined. */
 export async function findViolation(observer: pg.Client, autumn: AutumnModel): Promise<string | undefined> {
   if (autumn.violations.length > 0) return autumn.violations.join("; ");
-  const { rows } = await observer.query<{ violations: string[] | null; batches: BatchNow[] | null }>({ name: "invariants", text: INVARIANTS });
-  const { violations, batches } = rows[0] ?? { violations: null, batches: null };
+  const { rows } = await observer.query<{ violations: string[] | null; batches: BatchNow[] | null; balances: BalanceNow[] | null }>({ name: "invariants", text: INVARIANTS });
+  const { violations, batches, balances } = rows[0] ?? { violations: null, batches: null, balances: null };
   if (violations) return violations.join("; ");
   for (const batch of batches ?? []) {
     const violation = compareBatch(batch, autumn.batches.get(batch.batch_id));
+    if (violation !== undefined) return violation;
+  }
+  for (const balance of balances ?? []) {
+    const violation = compareBalance(balance, autumn);
     if (violation !== undefined) return violation;
   }
   return undefined;
@@ -46,7 +56,7 @@ const INVARIANTS = `
       select format('%s has more than one event', idempotency_key) from billing_events group by idempotency_key having count(*) > 1
       union all
       select format('the event of %s belongs to %s, its spend row to %s', e.request_id, e.org_id, s.team_id)
-      from billing_events e join "LiteLLM_SpendLogs" s on s.request_id = e.request_id where e.org_id <> s.team_id
+      from billing_events e join "LiteLLM_SpendLogs" s on s.request_id = e.request_id where e.org_id <> s.team_id and s.team_id <> ''
       union all
       select format('batch %s was sealed over %s events and %s, has %s and %s', b.batch_id, b.event_count, b.events_credits, e.events, e.credits)
       from settlement_batches b cross join lateral (
@@ -56,7 +66,16 @@ const INVARIANTS = `
     ) found
   ) as violations,
   (select json_agg(json_build_object('batch_id', batch_id, 'org_id', org_id, 'state', state, 'credits', trim_scale(credits)::text, 'needs_reconcile', needs_reconcile))
-    from settlement_batches where credits <> 0) as batches`;
+    from settlement_batches where credits <> 0) as batches,
+  (select json_agg(json_build_object('org_id', a.org_id, 'local', trim_scale(a.balance_credits)::text, 'used', trim_scale(coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id), 0))::text))
+    from billing_accounts a where a.balance_credits is not null) as balances`;
+
+/** Our own count of what an org has left: what it was granted less what it used, to the last digit, as long as Autumn does what it says. */
+function compareBalance({ org_id: orgId, local, used }: BalanceNow, autumn: AutumnModel): string | undefined {
+  const expected = subtractDecimals(GRANTED_CREDITS, used);
+  if (local === expected || !autumn.isHonest(orgId)) return undefined;
+  return `${orgId} has ${local} credits by our balance, and was granted ${GRANTED_CREDITS} less the ${used} that it used`;
+}
 
 /** What a batch's state says about the sink must be so. */
 function compareBatch(batch: BatchNow, books: BatchAtAutumn | undefined): string | undefined {
@@ -103,7 +122,7 @@ const UNFINISHED = `
     (select count(*) from billing_events where event_type = 'llm') as requests`;
 
 async function compareSums(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
-  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string }>({ name: "sums", text: SUMS });
+  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string; balance: string | null }>({ name: "sums", text: SUMS });
   const known = new Map(rows.map((row) => [row.org_id, row]));
   for (const [orgId, credits] of expected.creditsByOrg) {
     const { rest = "0", delivered = "0" } = known.get(orgId) ?? {};
@@ -111,11 +130,16 @@ async function compareSums(observer: pg.Client, autumn: AutumnModel, expected: E
     if (difference !== "0") return `${orgId} used ${credits} credits: ${delivered} are delivered, ${rest} are carried or open, ${difference} are missing`;
     const atAutumn = autumn.deducted(orgId);
     if (subtractDecimals(atAutumn, delivered) !== "0") return `${orgId}: ${delivered} credits are delivered, Autumn took ${atAutumn}`;
+    const { balance = null } = known.get(orgId) ?? {};
+    if (balance !== null && !isNoise(addDecimals(balance, credits, `-${GRANTED_CREDITS}`))) return `${orgId} used ${credits} of ${GRANTED_CREDITS} credits, and ${balance} are left by our balance`;
   }
   return undefined;
 }
 
+/** A difference that the reconciliation of balances leaves alone: Autumn's own sums are no exacter. An honest Autumn leaves none, which every step has shown. */
+const isNoise = (difference: string): boolean => Math.abs(Number(difference)) <= 0.000_001;
+
 const SUMS = `
   select a.org_id, trim_scale(a.carry_credits + coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id and e.event_id > a.sealed_event_id), 0))::text as rest,
-    (select trim_scale(coalesce(sum(credits), 0))::text from settlement_batches b where b.org_id = a.org_id and state = 'delivered') as delivered
+    (select trim_scale(coalesce(sum(credits), 0))::text from settlement_batches b where b.org_id = a.org_id and state = 'delivered') as delivered, trim_scale(a.balance_credits)::text as balance
   from billing_accounts a`;

@@ -27,8 +27,14 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
     },
   },
   "amounts pass through a float": rewriting(/s\.spend::text::numeric/, "s.spend::numeric"),
-  "rows are read behind a cursor": rewriting(/\), priced as \(/, `
+  // Of what reads the source; rows that a person maps are looked up one by one.
+  "rows are read behind a cursor": rewriting(/(from "LiteLLM_SpendLogs" s[^;]*?)\), priced as \(/, `$1
     and s."startTime" >= coalesce((select max(e.occurred_at) at time zone 'UTC' from billing_events e), '-infinity')), priced as (`),
+  "an org's own rate card is passed over": rewriting(/coalesce\(own\.markup, base\.markup, /g, "coalesce(base.markup, "),
+  "a row that a person mapped is billed at nothing": rewriting(/r\.spend_usd::numeric as spend_usd/, "0::numeric as spend_usd"),
+  "the audit overlooks deleted events": rewriting(/then 'event_deleted'/g, "then null"),
+  "usage is not taken from the balance": rewriting(/balance_credits = a\.balance_credits - excluded\.open_credits/g, "balance_credits = a.balance_credits"),
+  "a balance is overwritten by what Autumn says": rewriting(/select a\.balance_credits, u\.certain_credits,/, "select a.balance_credits, 0::numeric as certain_credits,"),
   "an attempt is not put on record before it is made": rewriting(/first_sent_at = coalesce\(b\.first_sent_at, \(select now from clock\)\)/, "first_sent_at = b.first_sent_at"),
   "keys are used although Autumn has forgotten them": rewriting(/(first_sent_at (?:<|>=)) \(select (?:billing_now\(\)|now from clock)\) -/g, "$1 '-infinity'::timestamptz -"),
   "a success that took nothing counts as delivered": {

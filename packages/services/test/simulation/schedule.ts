@@ -7,6 +7,8 @@ import { Random } from "./random.ts";
 export interface Schedule {
   readonly seed: number;
   readonly markup: string;
+  /** Whether orgs were read at Autumn before they used anything; without, they have no balance of ours at all. */
+  readonly hasBalances: boolean;
   /** Autumn's clock minus the database's, at the start. */
   readonly autumnSkewMs: number;
   readonly moves: readonly Move[];
@@ -39,7 +41,13 @@ export type Move =
   | { readonly kind: "queue"; readonly isApplied: boolean }
   | { readonly kind: "customer"; readonly org: string; readonly state: CustomerState }
   /** A person makes one of the batches that rest undelivered due again. */
-  | { readonly kind: "redrive"; readonly roll: number };
+  | { readonly kind: "redrive"; readonly roll: number }
+  /** A person gives an org, or all, another rate for requests that begin later than any that was written. */
+  | { readonly kind: "rate_card"; readonly org: string | undefined; readonly markup: string }
+  /** A person says on a worker's machine whose one of the rows without an org is. */
+  | { readonly kind: "map"; readonly worker: number; readonly roll: number; readonly org: string }
+  /** After everything else: an event is deleted behind the ledger's back. */
+  | { readonly kind: "lose_event"; readonly roll: number };
 
 export type CustomerState = "ready" | "missing" | "no_balance";
 
@@ -86,7 +94,7 @@ export function createSchedule(seed: number): Schedule {
     if (at === setAt && skew.endsWith("_set")) moves.push({ kind: "clock", whose: skew === "autumn_set" ? "autumn" : "database", byMs: hourOrLess() });
     moves.push(...nextMoves({ random, workers, writer, faultiness }));
   }
-  return { seed, markup: random.pick(["3", "2.5", "1.000001", "0.37"]), autumnSkewMs: skew === "autumn_apart" ? hourOrLess() : 0, moves };
+  return { seed, hasBalances: seed % 3 !== 0, markup: random.pick(["3", "2.5", "1.000001", "0.37"]), autumnSkewMs: skew === "autumn_apart" ? hourOrLess() : 0, moves };
 }
 
 interface Chance {
@@ -113,6 +121,9 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
     [2, "queue"],
     [1 * faultiness, "customer"],
     [1, "redrive"],
+    [0.7, "rate_card"],
+    [1.5, "map"],
+    [0.7, "lose_event"],
   ] as const);
   switch (kind) {
     case "work":
@@ -141,7 +152,12 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
       return [{ kind, isApplied: random.isLucky(0.6) }];
     case "customer":
       return [{ kind, org: random.pick(ORGS), state: random.pick(["ready", "missing", "no_balance"]) }];
+    case "rate_card":
+      return [{ kind, org: random.isLucky(0.6) ? random.pick(ORGS) : undefined, markup: random.pick(["1", "2.75", "4.000001"]) }];
+    case "map":
+      return [{ kind, worker, roll: random.next(), org: random.pick(ORGS) }];
     case "redrive":
+    case "lose_event":
       return [{ kind, roll: random.next() }];
   }
 }

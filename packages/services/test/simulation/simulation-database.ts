@@ -64,3 +64,13 @@ async function readVolatileTables(observer: pg.Client): Promise<readonly string[
   }
   return volatile;
 }
+
+/** Orgs $1 were read at Autumn at $3, and had $2 credits. */
+export const FIRST_READING = `with account as (insert into billing_accounts (org_id, balance_credits) select org_id, $2::numeric from unnest($1::text[]) org_id)
+  insert into org_gates (org_id, state, remote_granted_credits, reconciled_at) select org_id, 'active', $2::numeric, $3::timestamptz from unnest($1::text[]) org_id`;
+
+/** Events that follow from the source exactly. Of a request that was adjusted, the audit can only tell that it is gone. */
+export const RESTORABLE_EVENTS = `select e.event_id from billing_events e join billing_event_keys k on k.idempotency_key = 'llm:' || e.request_id
+  where (e.event_type = 'llm' and k.adjustment_count = 0)
+    or (e.event_type = 'adjustment' and k.adjustment_count = 1 and not exists (select from spend_reviews r where r.review_key = 'cut:' || e.request_id || ':correction'))
+  order by e.event_id`;

@@ -7,7 +7,7 @@ import { simulate } from "./simulation.ts";
 import { openSimulationDatabase, type SimulationDatabase } from "./simulation-database.ts";
 
 /** The full run is `./scripts/simulate-billing.sh --seeds 10000`. */
-const SEEDS = 240;
+const SEEDS = 200;
 const LANES = 3;
 /** Seeds within which every planted defect must be found. */
 const MUTATION_SEEDS = 150;

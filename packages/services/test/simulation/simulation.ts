@@ -1,17 +1,22 @@
-import { addDecimals, compareDecimals, multiplyDecimals, normalizeDecimal } from "@proliferate/shared/money";
+import { reconcileDueOrgs } from "../../src/balance/reconcile-balance.ts";
+import type { RemoteBalances } from "../../src/balance/remote-balance.ts";
+import { auditCompleteness } from "../../src/billing/audit.ts";
 import { parkedDelayMs, retryDelayMs } from "../../src/billing/backoff.ts";
+import { addRateCard } from "../../src/billing/rate-cards.ts";
 import { reconcileDeliveries } from "../../src/billing/reconcile-deliveries.ts";
+import { mapReview } from "../../src/billing/reviews.ts";
 import { redriveBatch } from "../../src/billing/settlement-db.ts";
 import { settle } from "../../src/billing/settlement.ts";
 import type { SettlementLedgerView, SettlementSink } from "../../src/billing/sink.ts";
 import { syncSpend } from "../../src/billing/spend-sync.ts";
-import { AutumnModel } from "./autumn-model.ts";
-import { type ExpectedBilling, findUnfinished, findViolation } from "./invariants.ts";
+import { AutumnModel, GRANTED_CREDITS } from "./autumn-model.ts";
+import { Decisions } from "./decisions.ts";
+import { findUnfinished, findViolation } from "./invariants.ts";
 import { type Mutation, NO_MUTATION } from "./mutations.ts";
 import { HOUR, type Move, ORGS, type Schedule } from "./schedule.ts";
 import { SimulatedProcess, type Step } from "./simulated-process.ts";
-import type { SimulationDatabase } from "./simulation-database.ts";
-import { isBillable, SpendWriters } from "./spend-writers.ts";
+import { FIRST_READING, RESTORABLE_EVENTS, type SimulationDatabase } from "./simulation-database.ts";
+import { SpendWriters } from "./spend-writers.ts";
 import { StepRunner } from "./step-runner.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
@@ -52,6 +57,9 @@ class Simulation {
   readonly #writers: SpendWriters;
   readonly #workers = new Map<number, SimulatedProcess>();
   readonly #cuts = new Map<number, boolean>();
+  /** What a person has asked a worker's machine to do next. */
+  readonly #tasks = new Map<number, (process: SimulatedProcess) => Promise<unknown>>();
+  readonly #decisions: Decisions;
   readonly #trace: string[] = [];
   #failure: string | undefined;
   #steps = 0;
@@ -63,6 +71,7 @@ class Simulation {
     this.#runner = new StepRunner(database.observer);
     this.#writers = new SpendWriters(database.writers, this.#clock);
     this.#autumn.skewMs = schedule.autumnSkewMs;
+    this.#decisions = new Decisions(schedule.markup);
   }
 
   resultWith(violation: string | undefined): SimulationResult {
@@ -70,6 +79,7 @@ class Simulation {
   }
 
   async playMoves(): Promise<string | undefined> {
+    if (this.#schedule.hasBalances) await this.#database.observer.query(FIRST_READING, [ORGS, GRANTED_CREDITS, this.#clock.timestamp()]);
     for (const move of this.#schedule.moves) {
       const violation = await this.#play(move);
       if (violation !== undefined) return violation;
@@ -116,13 +126,19 @@ class Simulation {
         return void this.#autumn.customers.set(move.org, move.state);
       case "redrive":
         return this.#redrive(move.roll);
+      case "rate_card":
+        return this.#addRateCard(move.org, move.markup);
+      case "map":
+        return this.#planMapping(move.worker, move.roll, move.org);
+      case "lose_event":
+        return undefined;
     }
   }
 
   async #work(move: Move & { readonly kind: "work" }): Promise<string | undefined> {
     const process = this.#workerAt(move.worker);
     for (let step = 0; step < move.steps; step += 1) {
-      if (!process.job) await process.begin(this.#jobOf(process, (move.roll + step * 0.37) % 1), (error) => this.#noteFailure(error));
+      if (!process.job) await process.begin(this.#taskOf(move.worker, process) ?? this.#jobOf(process, (move.roll + step * 0.37) % 1), (error) => this.#noteFailure(error));
       if (move.until !== undefined && process.waiting.some((waiting) => waiting.label.startsWith(move.until ?? ""))) return undefined;
       const next = process.waiting.splice(Math.floor(move.roll * process.waiting.length), 1)[0];
       if (!next) return undefined;
@@ -155,8 +171,15 @@ class Simulation {
     return process;
   }
 
+  #taskOf(worker: number, process: SimulatedProcess): (() => Promise<unknown>) | undefined {
+    const task = this.#tasks.get(worker);
+    this.#tasks.delete(worker);
+    return task && (() => task(process));
+  }
+
   #jobOf(process: SimulatedProcess, roll: number): () => Promise<unknown> {
-    const rate = { markup: this.#schedule.markup, creditsPerUsd: "100" };
+    const rate = this.#rate();
+    if (roll >= 0.95 && this.#schedule.hasBalances) return () => reconcileDueOrgs(process.db, { remote: this.#balancesOf(process), rate, everyMs: 0 });
     if (roll < 0.06) return () => reconcileDeliveries(process.db, this.#viewOf(process), { dryRun: false });
     if (roll < 0.5) return () => syncSpend(process.db, { rate, chunkRows: 3, fullSweep: roll < 0.12 });
     return () =>
@@ -177,6 +200,22 @@ class Simulation {
         const outcome = await process.wait(`call ${delivery.idempotencyKey}`, async () => this.#autumn.receive(delivery));
         this.#trace.push(`  ${delivery.orgId} ${delivery.credits}: ${outcome.kind} ${outcome.code ?? ""}`);
         return process.wait(`answer ${delivery.idempotencyKey}`, async () => outcome);
+      },
+    };
+  }
+
+  #rate(): { readonly markup: string; readonly creditsPerUsd: string } {
+    return { markup: this.#schedule.markup, creditsPerUsd: "100" };
+  }
+
+  /** What orgs have left at Autumn; the figure is taken in one step and arrives in another. */
+  #balancesOf(process: SimulatedProcess): RemoteBalances {
+    return {
+      readBalance: async (orgId) => {
+        // Between what was delivered before and the reading, a real clock always moves.
+        this.#clock.pass(1);
+        const remainingCredits = await process.wait(`balance of ${orgId}`, async () => this.#autumn.remaining(orgId));
+        return process.wait(`answer balance of ${orgId}`, async () => ({ kind: "known" as const, remainingCredits, grantedCredits: GRANTED_CREDITS, nextResetAt: null }));
       },
     };
   }
@@ -223,10 +262,35 @@ class Simulation {
     const { rows } = await this.#database.observer.query<{ batch_id: string }>("select batch_id from settlement_batches where state in ('parked', 'dead', 'unapplied') order by org_id, sequence");
     const batch = rows[Math.floor(roll * rows.length)];
     if (!batch) return undefined;
+    return this.#doByHand((person) => redriveBatch(person.db, batch.batch_id));
+  }
+
+  /** At one go: nobody else holds a lock that it needs. */
+  async #doByHand(act: (person: SimulatedProcess) => Promise<unknown>): Promise<string | undefined> {
     const person = new SimulatedProcess({ clients: [this.#database.observer], clock: this.#clock, rewrite: this.#mutation.rewrite });
-    await person.begin(() => redriveBatch(person.db, batch.batch_id), (error) => this.#noteFailure(error));
+    await person.begin(() => act(person), (error) => this.#noteFailure(error));
     for (let step = person.waiting.shift(); step; step = person.waiting.shift()) await this.#runner.perform(step);
     return this.#failure ?? this.#check();
+  }
+
+  /** Valid from a moment at which no request began yet, whatever the clocks did: what was billed before is not concerned. */
+  async #addRateCard(org: string | undefined, markup: string): Promise<string | undefined> {
+    const fromMs = this.#decisions.addCard(org, markup, Math.max(this.#writers.latestStartMs, this.#clock.nowMs));
+    return this.#doByHand((person) => addRateCard(person.db, { orgId: org, markup, creditsPerUsd: "100", validFrom: new Date(fromMs) }));
+  }
+
+  async #planMapping(worker: number, roll: number, org: string): Promise<string | undefined> {
+    const { rows } = await this.#database.observer.query<{ request_id: string }>("select request_id from spend_reviews where reason = 'no_org' and resolved_at is null order by review_key");
+    const open = rows.filter((row) => !this.#decisions.owners.has(row.request_id));
+    const requestId = open[Math.floor(roll * open.length)]?.request_id;
+    if (requestId === undefined) return undefined;
+    this.#decisions.owners.set(requestId, org);
+    this.#tasks.set(worker, (process) => this.#map(process, requestId, org));
+    return undefined;
+  }
+
+  #map(process: SimulatedProcess, requestId: string, org: string): Promise<unknown> {
+    return mapReview(process.db, `id:${requestId}`, org, { rate: this.#rate() });
   }
 
   /** The faults are over and time goes on: what is left then stays left. */
@@ -244,13 +308,58 @@ class Simulation {
     const sync = (process: SimulatedProcess) => this.#jobOf(process, 0.1)();
     const settleAll = (process: SimulatedProcess) => this.#jobOf(process, 0.9)();
     const reconcile = (process: SimulatedProcess) => reconcileDeliveries(process.db, this.#viewOf(process), { dryRun: false, corrections: "apply", quietMs: 0 });
+    const readBalances = (process: SimulatedProcess) => this.#jobOf(process, 0.99)();
     for (let round = 0; round < CLOSING_ROUNDS; round += 1) {
-      const violation = (await this.#redriveAll()) ?? (await this.#closingPass(sync)) ?? (await this.#closingPass(settleAll)) ?? (await this.#closingPass(reconcile));
+      const violation = (await this.#redriveAll()) ?? (await this.#mapAll()) ?? (await this.#closingPass(sync)) ?? (await this.#closingPass(settleAll)) ?? (await this.#closingPass(reconcile)) ?? (await this.#closingPass(readBalances));
       if (violation !== undefined) return violation;
       this.#clock.pass(HOUR / 3);
-      if ((await findUnfinished(this.#database.observer, this.#autumn, this.#expected())) === undefined) return undefined;
+      if ((await this.#unfinished()) === undefined) return this.#loseAndHeal();
     }
-    return findUnfinished(this.#database.observer, this.#autumn, this.#expected());
+    return this.#unfinished();
+  }
+
+  #unfinished(): Promise<string | undefined> {
+    return findUnfinished(this.#database.observer, this.#autumn, this.#decisions.expect(this.#writers));
+  }
+
+  /** What a person asked for and a crash prevented is asked for again. */
+  async #mapAll(): Promise<string | undefined> {
+    for (const [requestId, org] of this.#decisions.owners) {
+      const violation = await this.#closingPass((process) => this.#map(process, requestId, org));
+      if (violation !== undefined) return violation;
+    }
+    return undefined;
+  }
+
+  /** Events vanish; the completeness audit must tell each of them, and put all back as they were. */
+  async #loseAndHeal(): Promise<string | undefined> {
+    const { observer } = this.#database;
+    let lost = 0;
+    for (const move of this.#schedule.moves) {
+      if (move.kind !== "lose_event") continue;
+      const { rows } = await observer.query<{ event_id: string }>(RESTORABLE_EVENTS);
+      const eventId = rows[Math.floor(move.roll * rows.length)]?.event_id;
+      if (eventId === undefined) continue;
+      this.#trace.push(`  event ${eventId} is lost`);
+      await observer.query(`set session_replication_role = replica; delete from billing_events where event_id = ${eventId}; set session_replication_role = default`);
+      lost += 1;
+    }
+    if (lost === 0) return undefined;
+    const before = await this.#auditAll();
+    if (before.found < 1 || before.found > lost) return `${lost} events are lost, the audit tells of ${before.found} rows`;
+    const after = await this.#auditAll();
+    if (after.found > 0) return `the audit healed ${before.found} rows, and still tells of ${after.found}`;
+    return this.#failure ?? (await this.#check()) ?? this.#unfinished();
+  }
+
+  async #auditAll(): Promise<{ readonly found: number }> {
+    let found = 0;
+    const range = { from: new Date(this.#clock.nowMs - 400 * 24 * HOUR), to: new Date(this.#clock.nowMs + 24 * HOUR) };
+    const process = this.#workerAt(0);
+    await process.begin(async () => ({ missingRows: found } = await auditCompleteness(process.db, { ...range, heal: true, rate: this.#rate() })), (error) => this.#noteFailure(error));
+    // Not looked at in between: until it is healed, it is broken.
+    for (let step = process.waiting.shift(); step; step = process.waiting.shift()) await this.#runner.perform(step);
+    return { found };
   }
 
   async #redriveAll(): Promise<string | undefined> {
@@ -280,19 +389,6 @@ class Simulation {
     const { code, message } = error as { code?: unknown; message: string };
     if (code === "08006") return;
     this.#failure ??= `a worker failed: ${message}`;
-  }
-
-  #expected(): ExpectedBilling {
-    const rows = [...this.#writers.committed.values()];
-    const billable = rows.filter(isBillable);
-    const creditsByOrg = new Map<string, string>();
-    for (const row of billable) {
-      const refunded = addDecimals(normalizeDecimal(row.spendUsd), normalizeDecimal(this.#writers.refunds.get(row.requestId) ?? "0"));
-      const spendUsd = compareDecimals(refunded, "0") < 0 ? "0" : refunded;
-      const credits = multiplyDecimals(multiplyDecimals(spendUsd, this.#schedule.markup), "100");
-      creditsByOrg.set(row.org ?? "", addDecimals(creditsByOrg.get(row.org ?? "") ?? "0", credits));
-    }
-    return { requests: billable.length, reviews: rows.length - billable.length, creditsByOrg };
   }
 
   async stop(): Promise<void> {

@@ -8,7 +8,10 @@ export class SpendWriters {
   readonly committed = new Map<string, PlannedRow>();
   /** By the id of the row that they correct; negative. */
   readonly refunds = new Map<string, string>();
-  /** Not refunded: a refund that is billed before the row's new amount is cut at the old one, a known gap of corrections. */
+  /** When the request of each row began, by its id. */
+  readonly startsMs = new Map<string, number>();
+  /** The latest of all, of rows that are not committed, too. */
+  latestStartMs = 0;
   readonly #clients: readonly pg.Client[];
   readonly #clock: VirtualClock;
   readonly #open = new Map<number, PlannedRow[]>();
@@ -24,12 +27,22 @@ export class SpendWriters {
     const others = [...this.#open].filter(([index]) => index !== transaction).flatMap(([, held]) => held.map((row) => row.requestId));
     // An id in another open transaction would make this writer wait for that one, and the schedule with it.
     const free = rows.filter((row) => !others.includes(row.requestId));
-    if (transaction === undefined) return this.#commit(await insert(this.#plain(), free, this.#clock.timestamp()));
+    if (transaction === undefined) return this.#commit(this.#noteStarts(await insert(this.#plain(), free, this.#clock.timestamp())));
     const client = this.#clients[transaction] as pg.Client;
     const held = this.#open.get(transaction) ?? [];
     if (!this.#open.has(transaction)) await client.query("begin");
     this.#open.set(transaction, held);
-    held.push(...(await insert(client, free, this.#clock.timestamp())));
+    held.push(...this.#noteStarts(await insert(client, free, this.#clock.timestamp())));
+  }
+
+  /** Of rows that were just written. */
+  #noteStarts(rows: readonly PlannedRow[]): readonly PlannedRow[] {
+    for (const row of rows) {
+      const startMs = this.#clock.nowMs - row.ageMs;
+      this.latestStartMs = Math.max(this.latestStartMs, startMs);
+      this.startsMs.set(row.requestId, startMs);
+    }
+    return rows;
   }
 
   /** Corrects the amount of one of the rows in place. */
