@@ -208,6 +208,7 @@ function recordOf(
     balanceAfter: ("balanceAfter" in outcome ? outcome.balanceAfter : undefined) ?? null,
     retryInMs: (options.retryDelayMs ?? retryDelayMs)({ attempt, retryAfterMs }),
     holdsOrg: false,
+    needsReconcile: false,
   };
   const parkedInMs = (options.parkedDelayMs ?? parkedDelayMs)({});
   switch (outcome.kind) {
@@ -215,6 +216,8 @@ function recordOf(
     case "shortfall":
       return { ...base, state: outcome.kind, mayBeApplied: true };
     case "unapplied":
+      // True of this attempt. Of an earlier one only the sink's record can tell, and a redrive would be a second key.
+      if (claim.mayBeApplied) return { ...base, state: "unknown", mayBeApplied: true, needsReconcile: true, deductedCredits: null, holdsOrg: outcome.code === "no_balance" };
       // Without a balance the org's next batch would lose its key in the same way.
       return { ...base, state: "unapplied", mayBeApplied: true, retryInMs: parkedInMs, holdsOrg: outcome.code === "no_balance" };
     case "accepted":

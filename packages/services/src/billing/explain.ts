@@ -173,7 +173,7 @@ function batchVerdict(row: ExplainedBatchRow): string {
     case "sending":
       return "Being sent now; if its worker died, another takes it over when the lease ends.";
     case "unknown":
-      if (row.needs_reconcile) return `Unknown for longer than the sink remembers its key${error}: run billing reconcile; it is never sent again blindly.`;
+      if (row.needs_reconcile) return `Unknown, and a repeat of its key would prove nothing${error}: run billing reconcile; it is never sent again blindly.`;
       return `Unknown: the sink may have taken it${error}; the same key is sent again at ${row.next_attempt_at.toISOString()}, which cannot deduct twice.`;
     case "shortfall":
       return `Taken in part: the balance ended after ${row.deducted_credits ?? "0"} of ${row.credits} credits, and this deployment caps.`;

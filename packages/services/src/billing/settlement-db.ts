@@ -231,6 +231,8 @@ export interface AttemptRecord {
   readonly retryInMs: number;
   /** Whether all of the org's batches wait as long: what failed would fail for each of them. */
   readonly holdsOrg: boolean;
+  /** Whether it is not sent again before it was compared with the sink's record. */
+  readonly needsReconcile: boolean;
 }
 
 /** Closes an attempt for audits, whoever holds the batch by now. */
@@ -249,7 +251,7 @@ export async function recordOutcome(db: DatabaseExecutor, claim: Claim, record: 
   const result = await sql`
     with clock as materialized (select billing_now() as now), moved as (
       update settlement_batches b
-      set state = ${record.state}, lease_until = null,
+      set state = ${record.state}, lease_until = null, needs_reconcile = ${record.needsReconcile},
         next_attempt_at = (select now from clock) + ${record.retryInMs} * interval '1 millisecond',
         first_sent_at = case when ${record.mayBeApplied} then b.first_sent_at
           else nullif(b.first_sent_at, (select started_at from settlement_attempts where batch_id = b.batch_id and attempt = ${record.attempt})) end,

@@ -234,6 +234,21 @@ describe("delivering", () => {
     expect(await redriveBatch(database.db, batch_id)).toBe(false);
   });
 
+  it("does not take \"nothing was deducted\" for the answer to an earlier attempt that may have been applied: only the sink's record decides", async () => {
+    await spend({ spendUsd: "0.1" });
+    sink.script = () => ({ kind: "unknown", code: "timeout" });
+    await pass();
+    sink.script = () => ({ kind: "unapplied", status: 200, code: "no_balance", deductedCredits: "0" });
+    await pass();
+
+    const batch = await readBatch();
+
+    expect(batch).toMatchObject({ state: "unknown", needs_reconcile: true, last_error_code: "no_balance", deducted_credits: null });
+    expect(await redriveBatch(database.db, batch.batch_id)).toBe(false);
+    await pass();
+    expect(sink.calls).toHaveLength(2);
+  });
+
   it("pitfall 11, cap shortfall: records what was taken and does not let it be redriven in full", async () => {
     await spend({ spendUsd: "0.1" });
     sink.script = () => ({ kind: "shortfall", status: 200, code: "shortfall", deductedCredits: "12" });

@@ -80,8 +80,6 @@ export class AutumnModel {
     if (customer === "missing") return { kind: "parked", status: 404, code: "customer_not_found" };
     if (fault !== "key_store_down") this.#keys.set(key, this.#now() + this.skewMs);
     if (customer === "no_balance") {
-      // "Nothing was taken" is true of this repeat and not of the call before it: who believes it is misled by the key store.
-      if (isRepeat && this.#booksOf(delivery).applied + this.#booksOf(delivery).queued > 0) this.#forgive(delivery);
       this.#takenNothing.add(key);
       return { kind: "unapplied", status: 200, code: "no_balance", deductedCredits: "0" };
     }
