@@ -17,12 +17,12 @@ export interface WorkerProcess {
 const ENTRY = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 
 /** As in docker-compose.yml. */
-const SMALL_HEAP = ["--max-semi-space-size=1", "--optimize-for-size"];
+const SMALL_HEAP = { flags: ["--max-semi-space-size=1", "--optimize-for-size"], environment: { MALLOC_ARENA_MAX: "1" } };
 
 /** Starts a worker and waits until it is ready. Throws its last words when it does not come up. */
 export async function startWorkerProcess(environment: Readonly<Record<string, string>>): Promise<WorkerProcess> {
-  const child = spawn(process.execPath, [...SMALL_HEAP, ENTRY], {
-    env: { WORKER_PORT: "0", ...environment },
+  const child = spawn(process.execPath, [...SMALL_HEAP.flags, ENTRY], {
+    env: { WORKER_PORT: "0", ...SMALL_HEAP.environment, ...environment },
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
   let log = "";

@@ -18,7 +18,7 @@ export async function insertSpendRows(client: pg.Client, options: SpendRowsOptio
   await client.query(
     `insert into "LiteLLM_SpendLogs" (request_id, call_type, api_key, spend, total_tokens, prompt_tokens, completion_tokens, "startTime", "endTime", model, model_group,
        custom_llm_provider, "user", metadata, team_id, session_id, status)
-     select 'msg_' || left(md5($1 || n), 24), 'anthropic_messages', md5((n % 500)::text), random() * 0.2, 1500, 1000, 500,
+     select 'msg_' || left(md5($1 || '/' || n), 24), 'anthropic_messages', md5((n % 500)::text), random() * 0.2, 1500, 1000, 500,
        began, began + interval '4 seconds', 'anthropic/claude-sonnet-4-5-20250929', 'claude-sonnet-4-5', 'anthropic', 'session_' || n % 2000,
        '{"usage_object": {"input_tokens": 1000, "output_tokens": 500}}', 'org_' || n % $3::int, 'session_' || n % 2000, 'success'
      from (select n, (now() at time zone 'UTC') - ($5::float8 + ($4::float8 - $5::float8) * (1 - n::float8 / $2::int)) * interval '1 hour' as began
