@@ -7,3 +7,6 @@ alter table key_reservations
   add column telling_until timestamptz,
   -- grows with each claim; an older claim ends nothing
   add column telling_token integer not null default 0;
+
+-- What a key may have spent before its budget was cut, and the ledger does not know yet: reserved until it does.
+alter table key_reservations add column held_usd numeric not null default 0 check (held_usd >= 0);
