@@ -1,5 +1,5 @@
-import { parseArgs } from "node:util";
-import { describeMachine, median, writeSection } from "../figures.ts";
+import { runBenchmark } from "../command.ts";
+import { describeMachine, median } from "../figures.ts";
 import { startBenchServer } from "./bench-server.ts";
 import { billAll, billHistory, measureSteadyPass, measureWorkerMemory, readWalBytes } from "./measures.ts";
 import { billOneByOne, insertBare, insertIntoLedgerShape, insertKeyed } from "./references.ts";
@@ -143,40 +143,14 @@ async function measure(options: Options): Promise<BillingFigures> {
   }
 }
 
-const count = (text: string, name: string): number => {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new TypeError(`--${name} must be a whole number from 1, not "${text}"`);
-  return Number(text);
-};
-
-async function main(): Promise<number> {
-  let values;
-  let options;
-  try {
-    ({ values } = parseArgs({
-      options: {
-        rows: { type: "string", default: "200000" },
-        rounds: { type: "string", default: "3" },
-        orgs: { type: "string", default: "200" },
-        history: { type: "string", default: "1000000" },
-        json: { type: "boolean", default: false },
-        write: { type: "boolean", default: false },
-        help: { type: "boolean", default: false },
-      },
-    }));
-    options = { rows: count(values.rows, "rows"), rounds: count(values.rounds, "rounds"), orgs: count(values.orgs, "orgs"), history: count(values.history, "history") };
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${HELP}`);
-    return 2;
-  }
-  if (values.help) return console.log(HELP), 0;
-  const { json } = values;
-  const figures = await measure({ ...options, say: (line) => (json ? console.error(line) : console.log(line)) });
-  console.log(json ? JSON.stringify(figures) : `\n${describeFigures(figures)}`);
-  if (values.write) {
-    const command = `./scripts/bench-billing.sh --rows ${figures.rows} --rounds ${figures.rounds} --history ${figures.largeHistory} --write`;
-    await writeSection("billing", `## Billing\n\n\`${command}\`\n\n${describeFigures(figures)}`);
-  }
-  return 0;
-}
-
-process.exitCode = await main();
+process.exitCode = await runBenchmark({
+  help: HELP,
+  counts: { rows: 200_000, rounds: 3, orgs: 200, history: 1_000_000 },
+  measure: (counts, say) => measure({ ...counts, say }),
+  describe: describeFigures,
+  section: ({ rows, rounds, largeHistory }) => ({
+    name: "billing",
+    title: "Billing",
+    command: `./scripts/bench-billing.sh --rows ${rows} --rounds ${rounds} --history ${largeHistory} --write`,
+  }),
+});

@@ -3,14 +3,14 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { type DatabaseClient, migrate, openDatabase } from "@proliferate/db";
 import { startEmbeddedPostgres } from "@proliferate/db/embedded";
 import { sql } from "kysely";
 import { manage, mintKey, type ProxyProcess, startProxyProcess } from "../../../apps/llm-proxy/test/proxy-process.ts";
 import { makeTemporaryFolder } from "../../temporary-folder.ts";
+import { runBenchmark } from "../command.ts";
 import { cpuSeconds, cpuSecondsOfFamily } from "../cpu-time.ts";
-import { describeMachine, median, whole, writeSection } from "../figures.ts";
+import { describeMachine, median, whole } from "../figures.ts";
 import { type LoadResult, putUnderLoad, type Target } from "./load.ts";
 import { CASES, type CaseFigures, describeFigures, type ProxyFigures } from "./report.ts";
 
@@ -136,35 +136,10 @@ async function measure(options: Options): Promise<ProxyFigures> {
   }
 }
 
-const count = (text: string, name: string): number => {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new TypeError(`--${name} must be a whole number from 1 to 999999, not "${text}"`);
-  return Number(text);
-};
-
-async function main(): Promise<number> {
-  let values;
-  let options;
-  try {
-    ({ values } = parseArgs({
-      options: {
-        requests: { type: "string", default: "2000" },
-        rounds: { type: "string", default: "3" },
-        json: { type: "boolean", default: false },
-        write: { type: "boolean", default: false },
-        help: { type: "boolean", default: false },
-      },
-    }));
-    options = { requests: count(values.requests, "requests"), rounds: count(values.rounds, "rounds") };
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${HELP}`);
-    return 2;
-  }
-  if (values.help) return console.log(HELP), 0;
-  const { json } = values;
-  const figures = await measure({ ...options, say: (line) => (json ? console.error(line) : console.log(line)) });
-  console.log(json ? JSON.stringify(figures) : `\n${describeFigures(figures)}`);
-  if (values.write) await writeSection("proxy", `## LLM proxy\n\n\`./scripts/bench-proxy.sh --write\`\n\n${describeFigures(figures)}`);
-  return 0;
-}
-
-process.exitCode = await main();
+process.exitCode = await runBenchmark({
+  help: HELP,
+  counts: { requests: 2_000, rounds: 3 },
+  measure: (counts, say) => measure({ ...counts, say }),
+  describe: describeFigures,
+  section: ({ requests, rounds }) => ({ name: "proxy", title: "LLM proxy", command: `./scripts/bench-proxy.sh --requests ${requests} --rounds ${rounds} --write` }),
+});
