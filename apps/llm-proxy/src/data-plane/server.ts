@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { randomUUIDv7 } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { AppError } from "@proliferate/shared/errors";
 import { ALIVE, checkReadiness } from "../health.ts";
@@ -38,7 +38,8 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
 
 /** Never rejects. */
 async function handle(deps: DataPlaneDeps, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const requestId = randomUUID();
+  // In the order of time, so that every index of it grows at one end, here and in the ledger.
+  const requestId = randomUUIDv7();
   const target = request.url ?? "/";
   const route = routeOfPath(target);
   const dialect = dialectOf(route, request);
