@@ -154,7 +154,8 @@ export class LocalSandbox implements Sandbox {
       await once(child, "spawn");
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? "unknown error";
-      throw new AppError("sandbox_exec_failed", `${program} could not be started in the local sandbox ${this.id} (${code}).`, { cause: error });
+      const reason = code === "ENOENT" ? "there is no such program on this machine" : code;
+      throw new AppError("sandbox_exec_failed", `${program} could not be started in the local sandbox ${this.id} (${reason}).`, { cause: error });
     }
     try {
       // Asked again: a sandbox that ended since then has not seen this process.
