@@ -40,6 +40,8 @@ export interface LiteLLMStandInOptions {
   /** How `/key/list` matches `user_id`. Default exact. */
   readonly userFilter?: "exact" | "partial";
   readonly spendLogs?: SpendLogsQuirks;
+  /** When a key says that it was made. Default: now. */
+  readonly mintedAt?: () => Date;
 }
 
 export interface RecordedRequest {
@@ -259,7 +261,7 @@ function generateKey(store: Store, body: RecordedRequest["body"]): Answer {
   if (teamId && store.options.checksTeamAtMint && !store.teams.has(teamId)) return raised(400, `Unable to find team object in database. Team ID: ${teamId}`);
   const token = hashOf(key);
   const existing = store.keys.get(token);
-  const now = new Date().toISOString();
+  const now = (store.options.mintedAt?.() ?? new Date()).toISOString();
   const row: KeyRow = existing ?? {
     ...unusedKeyFields,
     token,

@@ -137,6 +137,22 @@ describe("a resumed session", () => {
     }
   });
 
+  it("gets its new key also where the proxy made it in the millisecond of the old one", async () => {
+    let minted = 0;
+    // Six keys say the same instant.
+    const coarse = await startLiteLLMStandIn({ mintedAt: () => new Date(1_800_000_000_000 + Math.floor(minted++ / 6)) });
+    const coarseClient = createLLMProxyClient({ adminUrl: coarse.url, masterKey: coarse.masterKey });
+
+    for (let index = 0; index < 30; index += 1) {
+      const sessionId = `session-${index}`;
+      const old = await coarseClient.generateSessionAPIKey(sessionId, "org-1");
+      const resumed = await coarseClient.generateSessionAPIKey(sessionId, "org-1");
+
+      expect([coarse.accepts(old), coarse.accepts(resumed)]).toEqual([false, true]);
+    }
+    await coarse.stop();
+  });
+
   it("is resumed when a crash left a key that nobody was given", async () => {
     const old = await client.generateSessionAPIKey("session-1", "org-1");
     proxy.failNext("/key/list", { kind: "answer", status: 400, body: { error: { message: "no", type: "x", param: "None", code: "400" } } });

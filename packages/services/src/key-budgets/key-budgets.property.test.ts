@@ -51,7 +51,13 @@ const OLD_RAISE: readonly Step[] = [
 ];
 
 /** What an engineer might break, and a schedule that shows it where chance would take long. */
-const MUTATIONS: Readonly<Record<string, { readonly mutate: Mutation; readonly shownBy?: readonly Step[] }>> = {
+interface PlantedDefect {
+  readonly mutate: Mutation;
+  readonly shownBy?: readonly Step[];
+  /** What starts at once commits only when all of it has decided; without the defect, that would be for ever. */
+  readonly overlaps?: boolean;
+}
+const MUTATIONS: Readonly<Record<string, PlantedDefect>> = {
   "the balance is read before the reservations are brought up to date": { mutate: (statement, balance) => statement.replace(/trunc\(greatest\(a\.balance_credits/g, `trunc(greatest(${balance}::numeric`) },
   "the markup is left out": { mutate: (statement) => statement.replace(/\/ g\.credits_per_spend_usd, 6\)/g, "/ (g.credits_per_spend_usd / 3), 6)") },
   "what is reserved is not subtracted at admission": {
@@ -64,7 +70,7 @@ const MUTATIONS: Readonly<Record<string, { readonly mutate: Mutation; readonly s
     mutate: (statement) => statement.replace("coalesce(sum(reserved_usd), 0) as total_usd", "coalesce(sum(reserved_usd) filter (where released_at is null), 0) as total_usd").replace("affordable_usd - h.released_usd", "affordable_usd"),
     shownBy: [{ kind: "start", atOnce: 4 }, { kind: "drain", key: 0 }, { kind: "drain", key: 1 }, { kind: "end", key: 0 }, { kind: "end", key: 0 }, { kind: "refresh", ingestsMeanwhile: false }],
   },
-  "the org is not locked": { mutate: (statement) => statement.replace(/ for update$/, ""), shownBy: [{ kind: "start", atOnce: 9 }, { kind: "start", atOnce: 9 }, { kind: "start", atOnce: 9 }] },
+  "the org is not locked": { mutate: (statement) => statement.replace(/ for update$/, ""), shownBy: [{ kind: "start", atOnce: 9 }], overlaps: true },
   "what is just being told is not counted": { mutate: (statement) => statement.replace(", r.telling_usd, r.held_usd)", ", r.held_usd)"), shownBy: OLD_RAISE },
   "a claim keeps nobody out": { mutate: (statement) => statement.replace("and (r.telling_until is null or r.telling_until <= billing_now())", ""), shownBy: OLD_RAISE },
 };
@@ -76,11 +82,14 @@ let mutate = NO_MUTATION;
 let orgId = "";
 let balanceUnderLock: DecimalText = "0";
 let ingestsMeanwhile = false;
+let isOverlapping = false;
+let meeting: Meeting | undefined;
 beforeAll(async () => {
   database = await createTestDatabase();
   db = openInterceptedDatabase(database.connectionString, {
     before: async (statement) => {
       if (statement.endsWith("from org_gates where org_id = $1 for update")) balanceUnderLock = (await balanceOf(database.db, orgId)) ?? "0";
+      if (statement === "commit") await meeting?.arrive();
       if (!ingestsMeanwhile || !/^\s*update key_reservations r\s+set spent_usd/.test(statement)) return;
       ingestsMeanwhile = false;
       await ingest();
@@ -92,6 +101,22 @@ afterAll(async () => {
   await db.destroy();
   await database.drop();
 });
+
+/** Where the first wait for the last. */
+class Meeting {
+  readonly #isComplete = Promise.withResolvers<void>();
+  #awaited: number;
+
+  constructor(size: number) {
+    this.#awaited = size;
+  }
+
+  async arrive(): Promise<void> {
+    this.#awaited -= 1;
+    if (this.#awaited <= 0) this.#isComplete.resolve();
+    await this.#isComplete.promise;
+  }
+}
 
 const ingest = () => syncSpend(database.db, { rate: RATE });
 
@@ -115,7 +140,11 @@ class World {
     const key = "key" in step ? (keys[step.key % Math.max(keys.length, 1)] ?? "") : "";
     if (step.kind === "requests") for (let count = 0; count < step.count; count += 1) await this.#request(key, step.usd);
     if (step.kind === "drain") await this.#drain(key);
-    if (step.kind === "start") await Promise.all(Array.from({ length: step.atOnce }, () => this.#start()));
+    if (step.kind === "start") {
+      meeting = isOverlapping ? new Meeting(step.atOnce) : undefined;
+      await Promise.all(Array.from({ length: step.atOnce }, () => this.#start()));
+      meeting = undefined;
+    }
     if (step.kind === "end") await this.#end(key);
     if (step.kind === "ingest") await ingest();
     if (step.kind === "refresh") {
@@ -236,9 +265,10 @@ describe("it is found when", () => {
       return (await fc.check(property, { seed: 7, numRuns: 20, endOnFailure: true })).errorInstance;
     };
     expect(shownBy && (await attempt())).toBeUndefined();
-    ({ mutate } = mutation);
+    ({ mutate, overlaps: isOverlapping = false } = mutation);
     const found = await attempt();
     mutate = NO_MUTATION;
+    isOverlapping = false;
 
     expect(String(found)).toMatch(/USD are spent or may be/);
   });
