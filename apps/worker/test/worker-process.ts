@@ -17,7 +17,7 @@ export interface WorkerProcess {
 const ENTRY = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 
 /** As in docker-compose.yml. */
-const SMALL_HEAP = { flags: ["--max-semi-space-size=1", "--optimize-for-size"], environment: { MALLOC_ARENA_MAX: "1" } };
+const SMALL_HEAP = { flags: ["--max-semi-space-size=1"], environment: { MALLOC_ARENA_MAX: "1" } };
 
 /** Starts a worker and waits until it is ready. Throws its last words when it does not come up. */
 export async function startWorkerProcess(environment: Readonly<Record<string, string>>): Promise<WorkerProcess> {
