@@ -4,7 +4,7 @@ import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
 
 /** What a key may still spend, or has spent unseen, on `r`: the largest of decided, applied, just being told, and held after a cut, minus what the ledger has. */
-const RESERVED = sql`greatest(greatest(r.budget_usd, r.applied_usd, r.telling_usd, r.held_usd) - r.spent_usd, 0)`;
+export const RESERVED: RawBuilder<string> = sql`greatest(greatest(r.budget_usd, r.applied_usd, r.telling_usd, r.held_usd) - r.spent_usd, 0)`;
 
 /** What the org can afford, on `g` and `a`; null while balance or rate are unknown. */
 const AFFORDABLE = sql`trunc(greatest(a.balance_credits + case when g.state = 'grace' then g.overdraft_credits else 0 end, 0) / g.credits_per_spend_usd, 6)`;

@@ -1,6 +1,7 @@
 /** Statements behind what an operator sees of organizations. Read only. */
 import type { DatabaseExecutor, DeliveryFindingTable, OrgState, SpendReviewReason } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
+import { RESERVED } from "../key-budgets/db.ts";
 
 export interface OrgRow {
   readonly org_id: string;
@@ -93,8 +94,8 @@ export interface OrgKeysRow {
 export async function readOrgKeys(db: DatabaseExecutor, orgId: string): Promise<OrgKeysRow> {
   const result = await sql<OrgKeysRow>`
     select count(*) filter (where released_at is null)::int as live_keys, count(*) filter (where released_at is null and blocked)::int as blocked_keys,
-      trim_scale(coalesce(sum(greatest(greatest(budget_usd, applied_usd, telling_usd) - spent_usd, 0)), 0)) as reserved_usd
-    from key_reservations where org_id = ${orgId}`.execute(db);
+      trim_scale(coalesce(sum(${RESERVED}), 0)) as reserved_usd
+    from key_reservations r where org_id = ${orgId}`.execute(db);
   return result.rows[0] ?? { live_keys: 0, blocked_keys: 0, reserved_usd: "0" };
 }
 
