@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { SettlementSink } from "@proliferate/services/billing/sink";
 import { settle } from "@proliferate/services/billing/settlement";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { startWorkerProcess } from "../../../apps/worker/test/worker-process.ts";
+import { peakMemoryMb } from "../process-stats.ts";
 import { AUTUMN_KEY, type BenchDatabase } from "./bench-server.ts";
 import { insertSpendRows } from "./spend-rows.ts";
 
@@ -82,9 +82,7 @@ export async function measureWorkerMemory({ client, connectionString }: BenchDat
       if (performance.now() > deadline) throw new Error("the worker did not work its backlog off in two minutes");
       await delay(200);
     }
-    const status = await readFile(`/proc/${worker.child.pid}/status`, "utf8").catch(() => "");
-    const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(status) ?? [];
-    return kilobytes === undefined ? undefined : Math.round(Number(kilobytes) / 1_024);
+    return await peakMemoryMb(worker.child.pid);
   } finally {
     await worker.end("SIGTERM");
   }

@@ -1,6 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type DatabaseClient, migrate, openDatabase } from "@proliferate/db";
@@ -9,8 +8,8 @@ import { sql } from "kysely";
 import { manage, mintKey, type ProxyProcess, startProxyProcess } from "../../../apps/llm-proxy/test/proxy-process.ts";
 import { makeTemporaryFolder } from "../../temporary-folder.ts";
 import { runBenchmark } from "../command.ts";
-import { cpuSeconds, cpuSecondsOfFamily } from "../cpu-time.ts";
 import { describeMachine, median, whole } from "../figures.ts";
+import { cpuSeconds, cpuSecondsOfFamily, parentPid, peakMemoryMb } from "../process-stats.ts";
 import { type LoadResult, putUnderLoad, type Target } from "./load.ts";
 import { CASES, type CaseFigures, describeFigures, type ProxyFigures } from "./report.ts";
 
@@ -47,17 +46,10 @@ async function mintKeys(proxy: ProxyProcess): Promise<string[]> {
   return keys;
 }
 
-async function residentMb(pid: number | undefined): Promise<number | undefined> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(status) ?? [];
-  return kilobytes === undefined ? undefined : Math.round(Number(kilobytes) / 1_024);
-}
-
 /** The parent of the server process that serves us. */
 async function readPostmasterPid(db: DatabaseClient): Promise<number | undefined> {
   const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(db);
-  const stat = await readFile(`/proc/${rows[0]?.pid}/stat`, "utf8").catch(() => "");
-  return stat === "" ? undefined : Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+  return parentPid(rows[0]?.pid);
 }
 
 const middle = (results: readonly LoadResult[]): LoadResult => ({
@@ -127,7 +119,7 @@ async function measure(options: Options): Promise<ProxyFigures> {
     }
     const left = await db.selectFrom("request_attempts").select("attempt_id").execute();
     if (left.length > 0) throw new Error(`${left.length} requests are not settled`);
-    return { machine: describeMachine(), date: new Date().toISOString().slice(0, 10), ...options, orgs: ORGS, cases, proxyMemoryMb: await residentMb(proxy.child.pid) };
+    return { machine: describeMachine(), date: new Date().toISOString().slice(0, 10), ...options, orgs: ORGS, cases, proxyMemoryMb: await peakMemoryMb(proxy.child.pid) };
   } finally {
     await db.destroy();
     await proxy.stop();

@@ -88,8 +88,7 @@ export async function explainBilling(db: DatabaseExecutor, id: string): Promise<
 type Found = Omit<Explanation, "asked">;
 
 async function explainRequest(db: DatabaseExecutor, requestId: string): Promise<Found | undefined> {
-  const [source, reviews, events] = await Promise.all([readSourceRow(db, requestId), readReviews(db, requestId), readEventsOfRequest(db, requestId)]);
-  const retiredMonth = await readRetiredMonth(db, requestId);
+  const [source, reviews, events, retiredMonth] = await Promise.all([readSourceRow(db, requestId), readReviews(db, requestId), readEventsOfRequest(db, requestId), readRetiredMonth(db, requestId)]);
   if (source === undefined && reviews.length === 0 && events.length === 0 && retiredMonth === undefined) return undefined;
   const kind = source === undefined && events.length === 0 && retiredMonth === undefined ? "review" : "request";
   const found = await follow(db, { kind, source: source ?? null, reviews, events });

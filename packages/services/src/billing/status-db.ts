@@ -1,6 +1,7 @@
 /** Statements behind `billing status` and the metrics: what is behind, what rests, and whether source and ledger agree. Read only. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
+import { IS_IN_BATCH } from "./event-batches-db.ts";
 import { isRetired, RETIRED_REVIEW_KEY } from "./retired-changes-db.ts";
 import { IS_CORRECTION, ROW_HASH } from "./source-rows-db.ts";
 
@@ -109,7 +110,7 @@ export async function readRecentlyBroken(db: DatabaseExecutor, from: Date): Prom
       select b.org_id, found.credits - b.events_credits as difference
       from settlement_batches b
       cross join lateral (
-        select coalesce(sum(e.credits), 0) as credits from billing_events e where e.org_id = b.org_id and e.event_id > b.after_event_id and e.event_id <= b.through_event_id offset 0
+        select coalesce(sum(e.credits), 0) as credits from billing_events e where ${IS_IN_BATCH} offset 0
       ) found
       -- Events of a retired month are not there to be summed; those of a batch were recorded after the one before was sealed.
       where b.sealed_at >= ${from} and not exists (

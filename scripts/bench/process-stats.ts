@@ -18,8 +18,21 @@ export async function cpuSecondsOfFamily(parent: number | undefined): Promise<nu
   return seconds.reduce((sum, each) => sum + each, 0);
 }
 
+/** The process that started it; undefined where the system does not tell. */
+export async function parentPid(pid: number | undefined): Promise<number | undefined> {
+  const [, parent] = await statOf(pid);
+  return parent === undefined ? undefined : Number(parent);
+}
+
+/** The most memory that a process has held so far, in MB; undefined where the system does not tell. */
+export async function peakMemoryMb(pid: number | undefined): Promise<number | undefined> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(status) ?? [];
+  return kilobytes === undefined ? undefined : Math.round(Number(kilobytes) / 1_024);
+}
+
 /** The fields after the name, which may hold blanks itself. */
 async function statOf(pid: number | undefined): Promise<string[]> {
   const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
