@@ -7,8 +7,7 @@ import { priceUsage, worstCasePicoUsd } from "@proliferate/services/pricing/pric
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
-import { estimateInputTokens } from "./estimate.ts";
-import type { RequestBody } from "./request-body.ts";
+import type { RequestFacts } from "./request-facts.ts";
 import type { Deployment } from "./route.ts";
 
 /** Reserved for the output of a request that sets no limit; no model here answers more at once without being asked to. */
@@ -17,10 +16,11 @@ const DEFAULT_MAX_OUTPUT_TOKENS = 32_000;
 const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "x-session-affinity"] as const;
 
 /** Puts the request on record and reserves its worst case. Throws what `admitAttempt` throws; then nothing is forwarded. */
-export async function admit(deps: DataPlaneDeps, call: Call, caller: CallerRow, body: RequestBody, deployment: Deployment): Promise<AdmittedAttempt> {
-  const estimatedInputTokens = estimateInputTokens(body.json);
+export async function admit(deps: DataPlaneDeps, call: Call, caller: CallerRow, facts: RequestFacts, deployment: Deployment): Promise<AdmittedAttempt> {
+  const { estimatedInputTokens } = facts;
   const minimum = priceUsage(deployment.price, { ...NO_USAGE, inputTokens: estimatedInputTokens });
-  const worstCase = worstCasePicoUsd(deployment.price, estimatedInputTokens, body.maxOutputTokens ?? deployment.maxOutputTokens ?? DEFAULT_MAX_OUTPUT_TOKENS);
+  const maxOutputTokens = facts.choices * (facts.maxOutputTokens ?? deployment.maxOutputTokens ?? DEFAULT_MAX_OUTPUT_TOKENS);
+  const worstCase = worstCasePicoUsd(deployment.price, estimatedInputTokens, maxOutputTokens);
   return admitAttempt(deps.db, {
     caller,
     minimumUsd: decimalFromPicoUsd(minimum),
@@ -35,7 +35,7 @@ export async function admit(deps: DataPlaneDeps, call: Call, caller: CallerRow, 
       provider: deployment.provider,
       api_base: deployment.apiBase,
       price_id: deployment.priceId,
-      end_user: storable(headerText(call.request.headers, "x-litellm-end-user-id") ?? body.endUser),
+      end_user: storable(headerText(call.request.headers, "x-litellm-end-user-id") ?? facts.endUser),
       client_session_id: storable(SESSION_HEADERS.map((name) => headerText(call.request.headers, name)).find(Boolean)),
       requester_ip_address: call.request.socket.remoteAddress ?? null,
       estimated_input_tokens: estimatedInputTokens,

@@ -9,6 +9,6 @@ import { bodyForProvider } from "./request-body.ts";
 export async function answerRequest(deps: DataPlaneDeps, call: Call): Promise<void> {
   const { caller, body, routed } = await receive(deps, call);
   const { bytes, dropUsageChunk } = bodyForProvider(body, call.dialect, routed.deployment.upstreamModel);
-  const attempt = await admit(deps, call, caller, body, routed.deployment);
+  const attempt = await admit(deps, call, caller, body.facts, routed.deployment);
   await forward(deps, { call, attempt, deployment: routed.deployment, upstream: upstreamRequest(call, routed, bytes), dropUsageChunk });
 }

@@ -11,7 +11,7 @@ import type { UpstreamHead } from "./upstream.ts";
 /** `count_tokens` is free: authenticated, allowed and forwarded, neither admitted nor metered. Throws before it answers. */
 export async function countTokens(deps: DataPlaneDeps, call: Call): Promise<void> {
   const { caller, body, routed } = await receive(deps, call);
-  requireModelAllowed(caller, body.model);
+  requireModelAllowed(caller, body.facts.model);
   const { bytes } = bodyForProvider(body, call.dialect, routed.deployment.upstreamModel);
   const gone = new AbortController();
   call.response.once("close", () => gone.abort(new Error("the caller closed the connection")));

@@ -22,7 +22,7 @@ export interface Received {
 export async function receive(deps: DataPlaneDeps, call: Call): Promise<Received> {
   const caller = await authenticate(deps, call.request.headers);
   const body = parseRequestBody(await readBody(call.request, BODY_LIMIT_BYTES), call.dialect);
-  return { caller, body, routed: routeModel(deps.models, body.model, call.dialect) };
+  return { caller, body, routed: routeModel(deps.models, body.facts.model, call.dialect) };
 }
 
 /** The request as the provider gets it: its key instead of the caller's, and the caller's query. */

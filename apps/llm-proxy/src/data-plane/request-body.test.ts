@@ -30,16 +30,25 @@ test("the name and the usage are put in together", () => {
 test.each([
   ["anthropic", '{"model":"m","max_tokens":7}', 7],
   ["anthropic", '{"model":"m","max_tokens":"many"}', undefined],
-  ["openai", '{"model":"m","max_completion_tokens":7,"max_tokens":9}', 7],
-  ["openai", '{"model":"m","max_tokens":9,"n":3}', 27],
+  ["openai", '{"model":"m","max_completion_tokens":7,"max_tokens":9}', 9],
+  ["openai", '{"model":"m","max_tokens":9,"n":3}', 9],
   ["openai", '{"model":"m"}', undefined],
-] as const)("%s %s limits its output to %s", (dialect, json, expected) => {
-  expect(parseRequestBody(Buffer.from(json), dialect).maxOutputTokens).toBe(expected);
+] as const)("hostile 11: %s %s limits each answer to %s, the larger of two limits", (dialect, json, expected) => {
+  expect(parseRequestBody(Buffer.from(json), dialect).facts.maxOutputTokens).toBe(expected);
+});
+
+test.each([
+  ['{"model":"m","n":128}', 128],
+  ['{"model":"m","n":2,"best_of":5}', 5],
+  ['{"model":"m","n":0}', 1],
+  ['{"model":"m"}', 1],
+])("hostile 11: %s has %d answers, with a limit or without", (json, expected) => {
+  expect(parseRequestBody(Buffer.from(json), "openai").facts.choices).toBe(expected);
 });
 
 test.each([
   ["anthropic", '{"model":"m","metadata":{"user_id":"u"}}'],
   ["openai", '{"model":"m","user":"u"}'],
 ] as const)("%s names its user in %s", (dialect, json) => {
-  expect(parseRequestBody(Buffer.from(json), dialect).endUser).toBe("u");
+  expect(parseRequestBody(Buffer.from(json), dialect).facts.endUser).toBe("u");
 });

@@ -1,36 +1,20 @@
 import { AppError } from "@proliferate/shared/errors";
 import type { Dialect } from "./dialect.ts";
 import { applyEdits, type Edit, findJsonFields } from "./json-fields.ts";
+import { readFacts } from "./read-facts.ts";
+import type { RequestFacts } from "./request-facts.ts";
 
-/** What the gateway reads of a request; everything else is the provider's to judge. */
+/** A body as it came, and what it says; everything else in it is the provider's to judge. */
 export interface RequestBody {
   readonly bytes: Buffer;
   readonly json: Readonly<Record<string, unknown>>;
-  readonly model: string;
-  readonly stream: boolean;
-  /** Most tokens the answer may have, over all choices; undefined when the caller sets no limit. */
-  readonly maxOutputTokens: number | undefined;
-  /** The caller's own user, as each dialect has it. */
-  readonly endUser: string | undefined;
+  readonly facts: RequestFacts;
 }
 
 /** Throws `invalid_json`, and `invalid_request` on what no provider could be asked to serve. */
 export function parseRequestBody(bytes: Buffer, dialect: Dialect): RequestBody {
   const json = parseObject(bytes);
-  const { model, stream } = json;
-  if (typeof model !== "string" || model === "") throw new AppError("invalid_request", "model must be the name of a model.", { param: "model" });
-  if (stream !== undefined && stream !== null && typeof stream !== "boolean") {
-    throw new AppError("invalid_request", "stream must be true or false.", { param: "stream" });
-  }
-  const user = dialect === "anthropic" ? (json["metadata"] as { user_id?: unknown } | undefined)?.user_id : json["user"];
-  return {
-    bytes,
-    json,
-    model,
-    stream: stream === true,
-    maxOutputTokens: dialect === "anthropic" ? positive(json["max_tokens"]) : openaiLimit(json),
-    endUser: typeof user === "string" && user !== "" ? user : undefined,
-  };
+  return { bytes, json, facts: readFacts(json, bytes, dialect) };
 }
 
 export interface UpstreamBody {
@@ -47,10 +31,10 @@ export function bodyForProvider(body: RequestBody, dialect: Dialect, upstreamMod
   const { fields, closingBrace } = findJsonFields(body.bytes);
   const edits: Edit[] = [];
   const model = fields.get("model");
-  if (model && body.model !== upstreamModel) edits.push({ ...model, text: JSON.stringify(upstreamModel) });
+  if (model && body.facts.model !== upstreamModel) edits.push({ ...model, text: JSON.stringify(upstreamModel) });
   const options = body.json["stream_options"];
   const asksForUsage = (options as { include_usage?: unknown } | null | undefined)?.include_usage === true;
-  const dropUsageChunk = dialect === "openai" && body.stream && !asksForUsage;
+  const dropUsageChunk = dialect === "openai" && body.facts.stream && !asksForUsage;
   if (dropUsageChunk) {
     const text = JSON.stringify({ ...(options as object | null | undefined), include_usage: true });
     const position = fields.get("stream_options");
@@ -69,13 +53,4 @@ function parseObject(bytes: Buffer): Readonly<Record<string, unknown>> {
   }
   if (typeof json === "object" && json !== null && !Array.isArray(json)) return json as Record<string, unknown>;
   throw new AppError("invalid_json", "The body is not a JSON object.");
-}
-
-function positive(value: unknown): number | undefined {
-  return typeof value === "number" && Number.isFinite(value) && value > 0 ? Math.ceil(Math.min(value, 1e9)) : undefined;
-}
-
-function openaiLimit(json: Readonly<Record<string, unknown>>): number | undefined {
-  const limit = positive(json["max_completion_tokens"]) ?? positive(json["max_tokens"]);
-  return limit === undefined ? undefined : limit * (positive(json["n"]) ?? 1);
 }
