@@ -20,6 +20,7 @@ export interface OrgGateTable {
   low_balance_told: Generated<boolean>;
   credits_per_spend_usd: Amount | null;
   remote_granted_credits: Amount | null;
+  remote_forgiven_credits: AmountWithDefault;
   remote_next_reset_at: Instant | null;
   reconciled_at: Instant | null;
   reconcile_wanted_at: Instant | null;
@@ -37,9 +38,10 @@ export interface BalanceReconciliationTable {
   uncertain_credits: Amount;
   after_credits: Amount;
   grant_credits: Amount;
+  forgiven_credits: AmountWithDefault;
   drift_credits: Amount;
   severity: "none" | "info" | "warn" | "critical";
-  cause: "first_sight" | "agrees" | "grant" | "period_reset" | "sink_took_more" | "sink_took_less";
+  cause: "first_sight" | "agrees" | "grant" | "debt_forgiven" | "period_reset" | "sink_took_more" | "sink_took_less";
   reconciled_at: Instant;
 }
 

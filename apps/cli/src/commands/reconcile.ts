@@ -50,8 +50,11 @@ function findingLine({ orgId, batchId, kind, message, correctionCredits, correct
   return `  ${kind}  ${orgId}  batch ${batchId}: ${message}; ${action}`;
 }
 
+/** What to say where a reading did not become a balance. */
+const NOT_RECONCILED = { failed: "not read", unknown: "no balance there", outdated: "not booked" } as const;
+
 function balanceLine(report: ReconcileReport, would: string): string {
-  if (report.outcome !== "reconciled") return `  ${report.orgId}: ${report.outcome === "failed" ? "not read" : "no balance there"}, ${report.problem}`;
+  if (report.outcome !== "reconciled") return `  ${report.orgId}: ${NOT_RECONCILED[report.outcome]}, ${report.problem}`;
   const { orgId, remoteCredits, unpostedCredits, beforeCredits, afterCredits, cause, driftCredits, severity } = report;
   const change = cause === "agrees" ? `${afterCredits} agrees` : `${beforeCredits ?? "unknown"} ${would}set to ${afterCredits}: ${cause}`;
   const drift = severity === "none" ? "" : `, drift ${driftCredits} (${severity})`;

@@ -38,12 +38,16 @@ interface WireBalance {
 function judgeBalance(balance: WireBalance | undefined, featureId: string): RemoteBalance {
   if (!balance) return { kind: "unknown", problem: `Autumn has no balance of ${featureId} for it; attach a plan that grants some` };
   const nextResetAt = balance.nextResetAt === null ? null : new Date(balance.nextResetAt);
-  if (balance.unlimited) return { kind: "known", remainingCredits: UNLIMITED_CREDITS, grantedCredits: UNLIMITED_CREDITS, nextResetAt };
+  if (balance.unlimited) return { kind: "known", remainingCredits: UNLIMITED_CREDITS, grantedCredits: UNLIMITED_CREDITS, forgivenCredits: "0", nextResetAt };
   const grantedCredits = decimalFromJsonNumber(balance.granted);
   const remaining = decimalFromJsonNumber(balance.remaining);
-  // Overdrawn, Autumn says that 0 is left; how far it is below is granted - used.
-  const signed = compareDecimals(remaining, "0") > 0 ? remaining : subtractDecimals(grantedCredits, decimalFromJsonNumber(balance.usage));
-  return { kind: "known", remainingCredits: compareDecimals(signed, remaining) > 0 ? remaining : signed, grantedCredits, nextResetAt };
+  const unspent = subtractDecimals(grantedCredits, decimalFromJsonNumber(balance.usage));
+  // Overdrawn, Autumn says that 0 is left; how far it is below is granted - used. A grant that comes then is left whole: the debt is gone.
+  const isLeft = compareDecimals(remaining, "0") > 0;
+  const remainingCredits = isLeft || compareDecimals(unspent, remaining) > 0 ? remaining : unspent;
+  const beyond = subtractDecimals(remaining, unspent);
+  const forgivenCredits = isLeft && compareDecimals(beyond, "0") > 0 ? beyond : "0";
+  return { kind: "known", remainingCredits, grantedCredits, forgivenCredits, nextResetAt };
 }
 
 function explainFailure(error: unknown): RemoteBalance {

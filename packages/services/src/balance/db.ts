@@ -44,14 +44,44 @@ export async function writeBalance(tx: DatabaseExecutor, orgId: string, balanceC
 /** Notes what the sink said at `readAt`, and that requests up to then are served. */
 export async function writeReading(
   tx: DatabaseExecutor,
-  reading: { readonly orgId: string; readonly readAt: string; readonly grantedCredits: DecimalText; readonly nextResetAt: Date | null },
+  reading: {
+    readonly orgId: string;
+    readonly readAt: string;
+    readonly grantedCredits: DecimalText;
+    readonly forgivenCredits: DecimalText;
+    readonly nextResetAt: Date | null;
+  },
 ): Promise<void> {
   await sql`
     update org_gates
-    set remote_granted_credits = ${reading.grantedCredits}::numeric, remote_next_reset_at = ${reading.nextResetAt},
+    set remote_granted_credits = ${reading.grantedCredits}::numeric, remote_forgiven_credits = ${reading.forgivenCredits}::numeric, remote_next_reset_at = ${reading.nextResetAt},
       reconciled_at = ${reading.readAt}::timestamptz, reconcile_retry_at = null, reconcile_problem = null,
       reconcile_wanted_at = case when reconcile_wanted_at > ${reading.readAt}::timestamptz then reconcile_wanted_at end
     where org_id = ${reading.orgId}`.execute(tx);
+}
+
+/** Whether a reading that began after `readAt` is booked already; exact to the microsecond, which a Date is not. */
+export async function hasNewerReading(tx: DatabaseExecutor, orgId: string, readAt: string): Promise<boolean> {
+  const result = await sql<{ newer: boolean | null }>`select reconciled_at > ${readAt}::timestamptz as newer from org_gates where org_id = ${orgId}`.execute(tx);
+  return result.rows[0]?.newer ?? false;
+}
+
+/**
+ * What was under way at the org's first reading, and taken off its balance to be sure; "0" once another reading has changed the balance.
+ * Each later reading that finds agreement writes no row, so the first row stays the last until then.
+ */
+export async function readFirstSightDoubt(db: DatabaseExecutor, orgId: string): Promise<DecimalText> {
+  const result = await sql<{ doubt: DecimalText }>`
+    select case when before_credits is null then uncertain_credits else 0 end as doubt
+    from balance_reconciliations where org_id = ${orgId} order by reconciliation_id desc limit 1`.execute(db);
+  return result.rows[0]?.doubt ?? "0";
+}
+
+/** Asks for another reading, in `inMs`. */
+export async function writeReadAgain(tx: DatabaseExecutor, orgId: string, inMs: number): Promise<void> {
+  await sql`
+    update org_gates set reconcile_wanted_at = billing_now(), reconcile_retry_at = billing_now() + ${inMs} * interval '1 millisecond'
+    where org_id = ${orgId}`.execute(tx);
 }
 
 /**

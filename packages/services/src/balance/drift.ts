@@ -1,10 +1,10 @@
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 
 export type DriftSeverity = "none" | "info" | "warn" | "critical";
-export type BalanceCause = "first_sight" | "agrees" | "grant" | "period_reset" | "sink_took_more" | "sink_took_less";
+export type BalanceCause = "first_sight" | "agrees" | "grant" | "debt_forgiven" | "period_reset" | "sink_took_more" | "sink_took_less";
 
 /** Autumn's balances are doubles, rounded to 10 decimals: sums of many differ in their last digits. */
-const NOISE_CREDITS = "0.000001";
+export const NOISE_CREDITS = "0.000001";
 
 export interface DriftTiers {
   /** Credits; default 10. */
@@ -22,6 +22,10 @@ export interface BalanceFacts {
   readonly uncertainCredits: DecimalText;
   /** How much more the sink grants than at the last reading; null where there was none. */
   readonly grantedMoreCredits: DecimalText | null;
+  /** How much more of an overdraft the sink has let go of than at the last reading: it does not take a debt from credits that come later. */
+  readonly forgivenMoreCredits: DecimalText;
+  /** What may have been in the first reading or not, while that is the last that changed the balance; it was then taken off to be sure. */
+  readonly firstSightDoubtCredits: DecimalText;
   /** The sink's period began anew since the last reading. */
   readonly periodReset: boolean;
 }
@@ -30,8 +34,9 @@ export interface BalanceFinding {
   /** What our balance has to be. */
   readonly afterCredits: DecimalText;
   readonly cause: BalanceCause;
-  /** Explained part of the change. before + grant - drift = after. */
+  /** Explained parts of the change. before + grant + forgiven - drift = after. */
   readonly grantCredits: DecimalText;
+  readonly forgivenCredits: DecimalText;
   /** Unexplained part, positive where we had too much. */
   readonly driftCredits: DecimalText;
   readonly severity: DriftSeverity;
@@ -41,22 +46,51 @@ export interface BalanceFinding {
 export function findDrift(facts: BalanceFacts, tiers: DriftTiers = {}): BalanceFinding {
   const high = subtractDecimals(facts.remoteCredits, facts.certainCredits);
   const low = subtractDecimals(high, facts.uncertainCredits);
-  const none = { grantCredits: "0", driftCredits: "0", severity: "none" } as const;
+  const none = { grantCredits: "0", forgivenCredits: "0", driftCredits: "0", severity: "none" } as const;
+  const local = facts.localCredits;
   // At first sight nothing is assumed to be left that may be taken.
-  if (facts.localCredits === null) return { ...none, afterCredits: low, cause: "first_sight" };
-  if (liesBetween(facts.localCredits, low, high)) return { ...none, afterCredits: facts.localCredits, cause: "agrees" };
+  if (local === null) return { ...none, afterCredits: low, cause: "first_sight" };
+  if (liesBetween(local, low, high)) return { ...none, afterCredits: local, cause: "agrees" };
   if (facts.periodReset) {
-    const after = nearest(facts.localCredits, low, high);
-    return { ...none, afterCredits: after, grantCredits: subtractDecimals(after, facts.localCredits), cause: "period_reset" };
+    const after = nearest(local, low, high);
+    return { ...none, afterCredits: after, grantCredits: subtractDecimals(after, local), cause: "period_reset" };
   }
+  const explained = explanationsOf(facts).find(({ grantCredits, forgivenCredits }) => liesBetween(addDecimals(local, grantCredits, forgivenCredits), low, high));
+  if (explained) return { ...none, ...explained, afterCredits: addDecimals(local, explained.grantCredits, explained.forgivenCredits) };
+  return unexplained(facts, local, { low, high }, tiers);
+}
+
+interface Explanation {
+  readonly cause: BalanceCause;
+  readonly grantCredits: DecimalText;
+  readonly forgivenCredits: DecimalText;
+}
+
+/** What may have moved the balance without anything being wrong, the plainest first. */
+function explanationsOf({ grantedMoreCredits, forgivenMoreCredits }: BalanceFacts): readonly Explanation[] {
+  const grantCredits = grantedMoreCredits ?? "0";
+  const explanations: Explanation[] = [];
+  if (isNotZero(grantCredits)) explanations.push({ cause: "grant", grantCredits, forgivenCredits: "0" });
+  if (isNotZero(forgivenMoreCredits)) explanations.push({ cause: "debt_forgiven", grantCredits, forgivenCredits: forgivenMoreCredits });
+  return explanations;
+}
+
+function unexplained(facts: BalanceFacts, local: DecimalText, { low, high }: { readonly low: DecimalText; readonly high: DecimalText }, tiers: DriftTiers): BalanceFinding {
   const grantCredits = facts.grantedMoreCredits ?? "0";
-  const expected = addDecimals(facts.localCredits, grantCredits);
-  const isGrant = compareDecimals(grantCredits, "0") !== 0;
-  if (liesBetween(expected, low, high)) return { ...none, afterCredits: expected, grantCredits, cause: isGrant ? "grant" : "agrees" };
+  const expected = addDecimals(local, grantCredits, facts.forgivenMoreCredits);
   const afterCredits = nearest(expected, low, high);
   const driftCredits = subtractDecimals(expected, afterCredits);
+  const comesBackCredits = subtractDecimals("0", driftCredits);
+  if (compareDecimals(comesBackCredits, "0") > 0 && compareDecimals(comesBackCredits, addDecimals(facts.firstSightDoubtCredits, NOISE_CREDITS)) <= 0 && isNotZero(facts.firstSightDoubtCredits)) {
+    // The first reading had it already: what was taken off to be sure comes back.
+    return { afterCredits, grantCredits: addDecimals(grantCredits, comesBackCredits), forgivenCredits: facts.forgivenMoreCredits, driftCredits: "0", cause: "first_sight", severity: "none" };
+  }
   const cause = compareDecimals(driftCredits, "0") > 0 ? "sink_took_more" : "sink_took_less";
-  return { afterCredits, grantCredits, driftCredits, cause, severity: severityOf(driftCredits, tiers) };
+  return { afterCredits, grantCredits, forgivenCredits: facts.forgivenMoreCredits, driftCredits, cause, severity: severityOf(driftCredits, tiers) };
+}
+
+function isNotZero(amount: DecimalText): boolean {
+  return compareDecimals(amount, "0") !== 0;
 }
 
 function liesBetween(amount: DecimalText, low: DecimalText, high: DecimalText): boolean {

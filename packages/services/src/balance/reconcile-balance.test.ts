@@ -191,3 +191,57 @@ test("an org out of credits is asked about every minute, another once a day", as
   await spend(database.db, { orgId, usd: "0.1" });
   expect(await isDue()).toBe(true);
 });
+
+test("code 04: a slow reading that ends after a later one was booked does not take a bought pack away", async () => {
+  remote.grant(orgId, "100");
+  await remote.reconcile(database.db, orgId);
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<void>();
+  remote.during = () => {
+    asked.resolve();
+    return answer.promise;
+  };
+  const slow = remote.reconcile(database.db, orgId);
+  await asked.promise;
+  remote.grant(orgId, "1000");
+  expect(await remote.reconcile(database.db, orgId, "top_up")).toMatchObject({ cause: "grant", afterCredits: "1100" });
+  answer.resolve();
+
+  expect(await slow).toMatchObject({ outcome: "outdated" });
+
+  expect(await balanceOf(database.db, orgId)).toBe("1100");
+  expect((await readGate(database.db, orgId))?.remote_granted_credits).toBe("1100");
+  // What the dropped reading may have seen is not lost: another one is due at once.
+  expect((await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).map((row) => row.org_id)).toContain(orgId);
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees" });
+});
+
+test("autumn M3: credits that come after an overdraft are a grant and a forgiven debt, told to nobody as drift, and named once", async () => {
+  remote.grant(orgId, "50");
+  await remote.reconcile(database.db, orgId);
+  await spend(database.db, { orgId, usd: "0.28" });
+  await settle(database.db, { sink: sinkOf(remote, "delivered") });
+  expect(await balanceOf(database.db, orgId)).toBe("-34");
+  remote.grant(orgId, "100");
+  remote.forgive(orgId, "34");
+
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "debt_forgiven", grantCredits: "100", forgivenCredits: "34", driftCredits: "0", severity: "none", afterCredits: "100" });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees" });
+
+  expect((await readReconciliations(database.db, orgId, 1))[0]).toMatchObject({ cause: "debt_forgiven", forgiven_credits: "34" });
+  expect(await database.db.selectFrom("webhook_events").select("type").where("org_id", "=", orgId).where("type", "=", "balance.drift").execute()).toEqual([]);
+});
+
+test("autumn L: a first reading with a batch under way is looked at again a minute later, and what was taken off to be sure comes back without drift", async () => {
+  remote.grant(orgId, "100");
+  await spend(database.db, { orgId, usd: "0.01" });
+  await settle(database.db, { sink: sinkOf(remote, "lost") });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "first_sight", remoteCredits: "97", uncertainCredits: "3", afterCredits: "94" });
+  expect(await readGate(database.db, orgId)).toMatchObject({ reconcile_wanted_at: expect.any(Date), reconcile_retry_at: expect.any(Date) });
+  await sql`update settlement_batches set state = 'delivered', delivered_at = billing_now() - interval '1 hour', deducted_credits = credits where org_id = ${orgId}`.execute(database.db);
+
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "first_sight", grantCredits: "3", driftCredits: "0", severity: "none", afterCredits: "97" });
+
+  expect(await readGate(database.db, orgId)).toMatchObject({ reconcile_wanted_at: null });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees" });
+});

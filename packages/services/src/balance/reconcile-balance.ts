@@ -6,20 +6,23 @@ import { ensureGatesOfSpenders, ensureOrg, lockGate, type OrgGateRow, readGate }
 import { moveOrg } from "../billing-gate/gate.ts";
 import { insertWebhookEvent } from "../webhook-events/db.ts";
 import {
+  hasNewerReading,
   insertReconciliation,
   listKnownOrgs,
   listOrgsToReconcile,
   lockUnposted,
   readBillingNow,
+  readFirstSightDoubt,
   readUnposted,
   type UnpostedRow,
   writeBalance,
   writeRates,
+  writeReadAgain,
   writeReading,
   writeReadingProblem,
   writeReconcileWanted,
 } from "./db.ts";
-import { type BalanceFinding, type DriftTiers, findDrift } from "./drift.ts";
+import { type BalanceFinding, type DriftTiers, findDrift, NOISE_CREDITS } from "./drift.ts";
 import type { RemoteBalance, RemoteBalances } from "./remote-balance.ts";
 
 export type ReconcileTrigger = "first_sight" | "scheduled" | "on_demand" | "top_up";
@@ -40,8 +43,8 @@ export type ReconcileReport =
       readonly unpostedCredits: DecimalText;
       readonly uncertainCredits: DecimalText;
     })
-  /** The sink has no credits of the org, or could not be asked; the balance is as it was. */
-  | { readonly orgId: string; readonly outcome: "unknown" | "failed"; readonly problem: string };
+  /** The sink has no credits of the org, or could not be asked, or a later reading was booked before this one was; the balance is as it was. */
+  | { readonly orgId: string; readonly outcome: "unknown" | "failed" | "outdated"; readonly problem: string };
 
 /** A reading that failed is tried again after this long. */
 const RETRY_MS = 60_000;
@@ -55,7 +58,8 @@ export async function requestReconcile(db: DatabaseClient, orgId: string): Promi
 /**
  * Reads the org's balance at the sink and brings ours to what it justifies: remote minus what is not posted, never a blind
  * overwrite (README.md). The sink is asked outside of any transaction; balance, audit row, state and webhook event change in
- * one. Never throws for what the sink does: that is a report, and the balance stays. Repeating it changes nothing.
+ * one. Never throws for what the sink does: that is a report, and the balance stays. Repeating it changes nothing. Of readings that
+ * overlap only the one that began last is booked: an older one would take back what was granted in between, and asks for a new one instead.
  */
 export async function reconcileBalance(db: DatabaseClient, orgId: string, options: ReconcileOptions & { readonly trigger: ReconcileTrigger }): Promise<ReconcileReport> {
   await ensureOrg(db, orgId);
@@ -67,11 +71,16 @@ export async function reconcileBalance(db: DatabaseClient, orgId: string, option
   }
   return db.transaction().execute(async (tx) => {
     await lockGate(tx, orgId);
+    if (await hasNewerReading(tx, orgId, readAt)) {
+      await writeReconcileWanted(tx, orgId);
+      return { orgId, outcome: "outdated", problem: "another reading began later and was booked first" };
+    }
     const gate = (await readGate(tx, orgId)) as OrgGateRow;
     const unposted = (await lockUnposted(tx, orgId, readAt)) as UnpostedRow;
-    const report = compare(orgId, { gate, unposted, reading }, options.tiers);
+    const report = compare(orgId, { gate, unposted, reading, doubtCredits: await readFirstSightDoubt(tx, orgId) }, options.tiers);
     if (compareDecimals(report.afterCredits, unposted.balance_credits ?? "0") !== 0 || unposted.balance_credits === null) await writeBalance(tx, orgId, report.afterCredits);
-    await writeReading(tx, { orgId, readAt, grantedCredits: reading.grantedCredits, nextResetAt: reading.nextResetAt });
+    await writeReading(tx, { orgId, readAt, grantedCredits: reading.grantedCredits, forgivenCredits: reading.forgivenCredits, nextResetAt: reading.nextResetAt });
+    if (report.beforeCredits === null && compareDecimals(report.uncertainCredits, "0") > 0) await writeReadAgain(tx, orgId, RETRY_MS);
     await writeRates(tx, orgId, options.rate);
     if (report.cause !== "agrees") await recordReport(tx, report, options.trigger);
     await moveOrg(tx, orgId);
@@ -84,8 +93,8 @@ export async function previewReconcile(db: DatabaseClient, orgId: string, option
   const readAt = await readBillingNow(db);
   const reading = await readRemote(options.remote, orgId);
   if (reading.kind !== "known") return { orgId, outcome: reading.kind, problem: reading.problem };
-  const [gate, unposted] = [await readGate(db, orgId), await readUnposted(db, orgId, readAt)];
-  return compare(orgId, { gate, unposted, reading }, options.tiers);
+  const [gate, unposted, doubtCredits] = [await readGate(db, orgId), await readUnposted(db, orgId, readAt), await readFirstSightDoubt(db, orgId)];
+  return compare(orgId, { gate, unposted, reading, doubtCredits }, options.tiers);
 }
 
 export interface DueReconcileOptions extends ReconcileOptions {
@@ -135,7 +144,7 @@ type KnownBalance = Extract<RemoteBalance, { kind: "known" }>;
 
 function compare(
   orgId: string,
-  { gate, unposted, reading }: { readonly gate: OrgGateRow | undefined; readonly unposted: UnpostedRow | undefined; readonly reading: KnownBalance },
+  { gate, unposted, reading, doubtCredits }: { readonly gate: OrgGateRow | undefined; readonly unposted: UnpostedRow | undefined; readonly reading: KnownBalance; readonly doubtCredits: DecimalText },
   tiers: DriftTiers | undefined,
 ): Extract<ReconcileReport, { outcome: "reconciled" }> {
   const last = gate?.remote_granted_credits ?? null;
@@ -146,6 +155,8 @@ function compare(
     certainCredits: unposted?.certain_credits ?? "0",
     uncertainCredits: unposted?.uncertain_credits ?? "0",
     grantedMoreCredits: last === null ? null : subtractDecimals(reading.grantedCredits, last),
+    forgivenMoreCredits: forgivenMore(reading.forgivenCredits, gate?.remote_forgiven_credits ?? "0"),
+    firstSightDoubtCredits: doubtCredits,
     periodReset: lastReset !== null && reading.nextResetAt !== null && reading.nextResetAt.getTime() !== lastReset.getTime(),
   };
   return {
@@ -159,6 +170,12 @@ function compare(
   };
 }
 
+/** Never less than nothing: what was let go of is forgotten with the balance that it was of. Far-off digits are Autumn's rounding. */
+function forgivenMore(now: DecimalText, before: DecimalText): DecimalText {
+  const more = subtractDecimals(now, before);
+  return compareDecimals(more, NOISE_CREDITS) > 0 ? more : "0";
+}
+
 async function recordReport(tx: DatabaseExecutor, report: Extract<ReconcileReport, { outcome: "reconciled" }>, trigger: ReconcileTrigger): Promise<void> {
   await insertReconciliation(tx, {
     org_id: report.orgId,
@@ -169,6 +186,7 @@ async function recordReport(tx: DatabaseExecutor, report: Extract<ReconcileRepor
     uncertain_credits: report.uncertainCredits,
     after_credits: report.afterCredits,
     grant_credits: report.grantCredits,
+    forgiven_credits: report.forgivenCredits,
     drift_credits: report.driftCredits,
     severity: report.severity,
     cause: report.cause,

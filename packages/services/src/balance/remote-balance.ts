@@ -7,6 +7,8 @@ export type RemoteBalance =
       /** Left; negative where it was overdrawn. */
       readonly remainingCredits: DecimalText;
       readonly grantedCredits: DecimalText;
+      /** Of an overdraft, what the sink has let go of: left beyond granted - used, because a debt is not taken from credits that come later. */
+      readonly forgivenCredits: DecimalText;
       /** Start of the next period, where there is one. */
       readonly nextResetAt: Date | null;
     }

@@ -14,6 +14,7 @@ export const RATE = { markup: "3", creditsPerUsd: "100" } as const;
 export class ScriptedBalances implements RemoteBalances {
   readonly granted = new Map<string, DecimalText>();
   readonly used = new Map<string, DecimalText>();
+  readonly forgiven = new Map<string, DecimalText>();
   nextResetAt: Date | null = null;
   /** Set: every reading fails with it. */
   failure: AppError | undefined;
@@ -28,16 +29,22 @@ export class ScriptedBalances implements RemoteBalances {
     this.used.set(orgId, addDecimals(this.used.get(orgId) ?? "0", credits));
   }
 
+  /** As Autumn does with a debt when credits come: they are left whole. */
+  forgive(orgId: string, credits: DecimalText): void {
+    this.forgiven.set(orgId, addDecimals(this.forgiven.get(orgId) ?? "0", credits));
+  }
+
   async readBalance(orgId: string): Promise<RemoteBalance> {
     this.readings += 1;
     if (this.failure) throw this.failure;
     const grantedCredits = this.granted.get(orgId);
     if (grantedCredits === undefined) return { kind: "unknown", problem: "Autumn does not know this customer" };
-    const remainingCredits = subtractDecimals(grantedCredits, this.used.get(orgId) ?? "0");
+    const forgivenCredits = this.forgiven.get(orgId) ?? "0";
+    const remainingCredits = addDecimals(subtractDecimals(grantedCredits, this.used.get(orgId) ?? "0"), forgivenCredits);
     const during = this.during;
     this.during = undefined;
     await during?.();
-    return { kind: "known", remainingCredits, grantedCredits, nextResetAt: this.nextResetAt };
+    return { kind: "known", remainingCredits, grantedCredits, forgivenCredits, nextResetAt: this.nextResetAt };
   }
 
   reconcile(db: DatabaseClient, orgId: string, trigger: ReconcileTrigger = "on_demand"): Promise<ReconcileReport> {

@@ -231,11 +231,12 @@ export const sinkComparisonSchema = z.object({
         uncertain_credits: credits,
         after_credits: credits,
         grant_credits: credits,
+        forgiven_credits: credits,
         drift_credits: credits,
         cause: z.string(),
         severity: z.string(),
       }),
-      z.object({ org_id: z.string(), outcome: z.enum(["unknown", "failed"]), problem: z.string() }),
+      z.object({ org_id: z.string(), outcome: z.enum(["unknown", "failed", "outdated"]), problem: z.string() }),
     ]),
   ),
 });
