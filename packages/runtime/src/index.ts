@@ -3,3 +3,4 @@ export { listen, type Listener, type ListenOptions } from "./listen.ts";
 export { createLogger, type Logger, redactSecrets } from "./logger.ts";
 export { createMetricsPage, type MetricFamily, type MetricSample, type MetricsPage, type MetricSource } from "./metrics.ts";
 export { type FailedMessage, type ReadyMessage, runProcess } from "./run-process.ts";
+export { type RequestHandler, type RequestTarget, requestTarget, safeListener, withoutTrailingSlashes } from "./safe-listener.ts";

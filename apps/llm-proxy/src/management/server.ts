@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
-import type { Logger } from "@proliferate/runtime";
+import { type Logger, requestTarget, safeListener, withoutTrailingSlashes } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { ALIVE, checkReadiness } from "../health.ts";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
@@ -25,21 +25,19 @@ const HEALTH_PATHS = new Set(["/health/liveliness", "/health/liveness", "/health
 /** The management API: LiteLLM's shapes, Bearer master key. Never reachable through the data plane. */
 export function createManagementServer(deps: ManagementDeps): Server {
   const routes = [...keyRoutes(deps.db), ...teamRoutes(deps.db), ...spendRoutes(deps.db)];
-  return createServer((request, response) => {
-    answer(deps, routes, request)
-      .catch((error: unknown) => {
-        logFailure(deps.logger, request, error);
-        return managementError(error);
-      })
-      .then((result) => send(response, result))
-      .catch((error: unknown) => deps.logger.error({ error: String(error) }, "management.answer_failed"));
-  });
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const result = await answer(deps, routes, request).catch((error: unknown) => {
+      logFailure(deps.logger, request, error);
+      return managementError(error);
+    });
+    send(response, result);
+  };
+  return createServer(safeListener(handle, (error) => deps.logger.error({ error: String(error) }, "management.answer_failed")));
 }
 
 async function answer(deps: ManagementDeps, routes: readonly Route[], request: IncomingMessage): Promise<ManagementAnswer> {
-  // The origin is never used: the Host header is the caller's word.
-  const url = new URL(request.url ?? "/", "http://management");
-  const path = url.pathname.length > 1 ? url.pathname.replace(/\/+$/, "") : url.pathname;
+  const target = requestTarget(request.url);
+  const path = withoutTrailingSlashes(target.path);
   if (HEALTH_PATHS.has(path)) return path.endsWith("readiness") ? checkReadiness(deps.db) : { status: 200, body: ALIVE };
   requireMasterKey(deps, request);
   const candidates = routes.filter((route) => route.path === path);
@@ -47,7 +45,7 @@ async function answer(deps: ManagementDeps, routes: readonly Route[], request: I
   const route = candidates.find(({ method }) => method === request.method);
   if (!route) return methodNotAllowed(path, candidates);
   const body = request.method === "POST" ? await readJson(request) : {};
-  return { status: 200, body: await route.handle({ body, query: url.searchParams }) };
+  return { status: 200, body: await route.handle({ body, query: target.query }) };
 }
 
 function requireMasterKey(deps: ManagementDeps, request: IncomingMessage): void {
