@@ -1,5 +1,5 @@
 import { findPrice } from "@proliferate/services/pricing/price-table";
-import { priceUsage } from "@proliferate/services/pricing/price";
+import { priceUsage } from "@proliferate/services/pricing/cost";
 import { calcPrice } from "@pydantic/genai-prices";
 import { expect, test } from "vitest";
 import { derivePrices, readCommittedPrices } from "./generate-prices.ts";
@@ -30,7 +30,7 @@ test.each([
 ] as const)("our price of %s %s with %i input tokens is the source's own", (provider, model, promptTokens) => {
   const written = provider === "anthropic" ? 200 : 0;
   const usage = { inputTokens: promptTokens - 700 - written, cacheReadTokens: 700, cacheWrite5mTokens: written, cacheWrite1hTokens: 0, outputTokens: 321, reasoningTokens: 0 };
-  const price = findPrice(provider, model);
+  const price = findPrice(provider, model, new Date("2026-11-21T12:00:00Z"));
 
   const theirs = calcPrice(
     { input_tokens: promptTokens, cache_read_tokens: 700, cache_write_tokens: written, output_tokens: 321 },

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { settle } from "@proliferate/services/billing/settlement";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { ScriptedSink } from "@proliferate/services/billing/test-sink";
-import { priceUsage } from "@proliferate/services/pricing/price";
+import { priceUsage } from "@proliferate/services/pricing/cost";
 import { findPrice } from "@proliferate/services/pricing/price-table";
 import { addDecimals, compareDecimals, decimalFromPicoUsd, multiplyDecimals } from "@proliferate/shared/money";
 import { createLocalSandboxProvider } from "@proliferate/shared/sandbox";
@@ -112,7 +112,7 @@ test("agents that call a model while their gateway is killed at any step are bil
   // call at a time, so at most one of each was cut off, and is estimated by what was seen of it.
   const rows = await db.selectFrom("LiteLLM_SpendLogs").selectAll().execute();
   const served = engine.provider.requests.filter(({ route }) => route === "messages");
-  const price = findPrice("anthropic", "claude-haiku-4-5-20251001");
+  const price = findPrice("anthropic", "claude-haiku-4-5-20251001", new Date());
   if (!price) throw new Error("the model of this test has no price");
   const wholeCost = new Map(served.map((entry) => [entry.responseId, entry.usage && decimalFromPicoUsd(priceUsage(price, entry.usage))]));
   const [cutOff, whole] = [true, false].map((estimated) => rows.filter((row) => row.metadata["estimated"] === estimated));

@@ -1,6 +1,6 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { findPrice } from "@proliferate/services/pricing/price-table";
-import { priceUsage } from "@proliferate/services/pricing/price";
+import { priceUsage } from "@proliferate/services/pricing/cost";
 import { addDecimals, decimalFromPicoUsd } from "@proliferate/shared/money";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -60,7 +60,7 @@ test("after kill -9 at random moments under load, what callers were answered is 
 
   const rows = await database.db.selectFrom("LiteLLM_SpendLogs").selectAll().execute();
   const rowOf = new Map(rows.map((row) => [row.metadata["provider_response_id"], row]));
-  const price = findPrice("anthropic", "claude-haiku-4-5-20251001");
+  const price = findPrice("anthropic", "claude-haiku-4-5-20251001", new Date());
   if (!price) throw new Error("the model of this test has no price");
   for (const entry of provider.requests.filter((request) => seen.has(request.responseId ?? ""))) {
     if (!entry.usage) throw new Error("the stand-in served no usage");

@@ -1,7 +1,7 @@
 import type { PriceOverride } from "@proliferate/services/pricing/price-override";
 import { overridePrice } from "@proliferate/services/pricing/price-override";
-import { findPrice } from "@proliferate/services/pricing/price-table";
-import type { Price } from "@proliferate/services/pricing/price";
+import { findListedModel } from "@proliferate/services/pricing/price-table";
+import type { PriceSchedule } from "@proliferate/services/pricing/price";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { readReference, referenceTo } from "./environment-reference.ts";
 import type { Deployment, Provider } from "./model-table.ts";
@@ -22,7 +22,8 @@ export function readDeployment(entry: YamlCursor, environment: EnvironmentSource
   if (!params.exists) throw entry.error("has no litellm_params; add it with `model: anthropic/NAME` or `model: openai/NAME`");
   const { provider, model, upstreamModel } = readModel(params);
   const key = readReference(params.get("api_key"), environment) ?? referenceTo(PROVIDERS[provider].apiKeyVariable, environment);
-  const price = readPrice(entry, modelName, provider, upstreamModel);
+  const prices = readPrices(entry, modelName, provider, upstreamModel);
+  const listed = findListedModel(provider, upstreamModel);
   return {
     modelName,
     provider,
@@ -31,9 +32,10 @@ export function readDeployment(entry: YamlCursor, environment: EnvironmentSource
     apiBase: readApiBase(params.get("api_base"), provider, environment),
     apiKey: key.value,
     apiKeyVariable: key.variable,
-    price,
-    priceId: price.id,
-    maxOutputTokens: entry.get("model_info").get("max_output_tokens").number(1, "whole"),
+    prices,
+    priceId: prices.id,
+    contextTokens: listed?.contextTokens,
+    maxOutputTokens: entry.get("model_info").get("max_output_tokens").number(1, "whole") ?? listed?.maxOutputTokens,
   };
 }
 
@@ -71,16 +73,17 @@ const RATE_SETTINGS = {
 } as const satisfies Record<keyof PriceOverride, string>;
 
 /** `model_info` first, then `litellm_params`, where LiteLLM reads rates as well. Text stays text: no float is made of a rate. */
-function readPrice(entry: YamlCursor, modelName: string, provider: Provider, upstreamModel: string): Price {
-  const listed = findPrice(provider, upstreamModel);
+function readPrices(entry: YamlCursor, modelName: string, provider: Provider, upstreamModel: string): PriceSchedule {
+  const listed = findListedModel(provider, upstreamModel);
   const settings = Object.entries(RATE_SETTINGS).flatMap(([rate, name]) => {
     const cursor = [entry.get("model_info").get(name), entry.get("litellm_params").get(name)].find((candidate) => candidate.exists);
     return cursor ? [{ rate, cursor }] : [];
   });
   for (const { cursor } of settings) checkRate(cursor);
   const override: PriceOverride = Object.fromEntries(settings.map(({ rate, cursor }) => [rate, cursor.text()]));
-  const price = settings.length === 0 ? listed : overridePrice(modelName, listed, override);
-  if (price) return price;
+  if (settings.length === 0 && listed) return listed.prices;
+  const price = overridePrice(modelName, listed?.prices.at(new Date()), override);
+  if (price) return { id: price.id, at: () => price };
   const missing = "add model_info with input_cost_per_token and output_cost_per_token (USD, as decimals)";
   throw entry.error(`("${modelName}") has no price: ${provider}/${upstreamModel} is not in the price table; ${missing}`);
 }

@@ -34,9 +34,10 @@ test("no committed name serves another generation: it is the upstream model, or 
 test("every committed model has a list price, and it can be found again by its id", () => {
   const { models } = loadModelConfig(committed, {});
 
-  for (const { price, priceId, provider } of models.list()) {
+  const startedAt = new Date();
+  for (const { prices, priceId, provider } of models.list()) {
     expect(priceId.startsWith(`${provider}/`)).toBe(true);
-    expect(models.findPrice(priceId)).toEqual(price);
+    expect(models.requestPrices({ price_id: priceId, provider, started_at: startedAt })?.own).toEqual(prices?.at(startedAt));
   }
 });
 
@@ -86,13 +87,14 @@ test("api_base is understood with and without /v1", () => {
 test("rates in model_info are read from the text, exactly, and win over the list", () => {
   const [deployment] = load(`${SONNET}    model_info: { input_cost_per_token: 0.0000011, output_cost_per_token: 5.5e-06, max_output_tokens: 64000 }\n`);
 
-  expect(deployment).toMatchObject({ priceId: "config:sonnet", maxOutputTokens: 64_000, price: { rates: { input: 1_100_000n, output: 5_500_000n, cacheRead: 200_000n } } });
+  expect(deployment).toMatchObject({ priceId: "config:sonnet", maxOutputTokens: 64_000 });
+  expect(deployment?.prices?.at(new Date()).rates).toMatchObject({ inputTokens: 1_100_000n, outputTokens: 5_500_000n, cacheReadTokens: 200_000n });
 });
 
 test("an unlisted model is served at the price that the file gives, in litellm_params too", () => {
   const [deployment] = load("  - model_name: own\n    litellm_params: { model: openai/own-7b, input_cost_per_token: 0.000001, output_cost_per_token: 0 }\n");
 
-  expect(deployment?.price.rates).toMatchObject({ input: 1_000_000n, cacheRead: 1_000_000n, output: 0n });
+  expect(deployment?.prices?.at(new Date()).rates).toMatchObject({ inputTokens: 1_000_000n, cacheReadTokens: 1_000_000n, outputTokens: 0n });
 });
 
 test("anchors and merge keys are followed, as in LiteLLM's parser", () => {

@@ -1,4 +1,7 @@
-import type { Price } from "@proliferate/services/pricing/price";
+import type { RequestPrices } from "@proliferate/services/pricing/cost";
+import type { Price, PriceSchedule } from "@proliferate/services/pricing/price";
+import { findListedModel } from "@proliferate/services/pricing/price-table";
+import { AppError } from "@proliferate/shared/errors";
 
 export type Provider = "anthropic" | "openai";
 
@@ -17,21 +20,42 @@ export interface Deployment {
   readonly apiKey: string | undefined;
   /** The variable that holds the key, to name it in an error; undefined when the key stands in the file. */
   readonly apiKeyVariable: string | undefined;
-  readonly price: Price;
-  /** `price.id`; the same after a restart with the same file. */
+  /** Undefined: the model has no known price. It is listed, and its calls are refused (`priceAt`). */
+  readonly prices: PriceSchedule | undefined;
+  /** `prices.id`; the same after a restart with the same file. */
   readonly priceId: string;
-  /** `model_info.max_output_tokens`, where it is given. */
+  /** Most tokens that the model takes and answers together, and that it answers; undefined where nobody says. */
+  readonly contextTokens: number | undefined;
   readonly maxOutputTokens: number | undefined;
+}
+
+/** What a model that a body or an answer names costs and can do. */
+export type NamedModel = Pick<Deployment, "prices" | "contextTokens" | "maxOutputTokens">;
+
+/** What an attempt says of its price. */
+export interface PricedAttempt {
+  readonly price_id: string;
+  readonly provider: string;
+  readonly started_at: Date;
+}
+
+/** The price of a request that began at this moment. Throws `model_unpriced`, naming what sets a price. */
+export function priceAt(deployment: Deployment, startedAt: Date): Price {
+  if (deployment.prices) return deployment.prices.at(startedAt);
+  const where = `model_info of "${deployment.modelName}" in litellm/config.yaml`;
+  throw new AppError("model_unpriced", `Model "${deployment.modelName}" has no price; set input_cost_per_token and output_cost_per_token in ${where}.`, { param: "model" });
 }
 
 /** The models that this proxy serves. Immutable. */
 export class ModelTable {
   readonly #byName: ReadonlyMap<string, Deployment>;
-  readonly #prices: ReadonlyMap<string, Price>;
+  readonly #byUpstream: ReadonlyMap<string, Deployment>;
+  readonly #schedules: ReadonlyMap<string, PriceSchedule>;
 
   constructor(deployments: readonly Deployment[]) {
     this.#byName = new Map(deployments.map((deployment) => [deployment.modelName, deployment]));
-    this.#prices = new Map(deployments.map(({ price }) => [price.id, price]));
+    this.#byUpstream = new Map(deployments.map((deployment) => [deployment.model, deployment]));
+    this.#schedules = new Map(deployments.flatMap(({ prices }) => (prices ? [[prices.id, prices] as const] : [])));
   }
 
   /** By the exact `model_name`. */
@@ -44,8 +68,22 @@ export class ModelTable {
     return [...this.#byName.values()];
   }
 
-  /** The price of an attempt that another process began; undefined if the file no longer has such a price. */
-  findPrice(priceId: string): Price | undefined {
-    return this.#prices.get(priceId);
+  /**
+   * A model by the name that its provider has for it, as bodies and answers name it: at the price of the file where it is
+   * served here, else at its list price. Undefined for a model that nobody prices.
+   */
+  findNamed(provider: Provider, name: string): NamedModel | undefined {
+    return this.#byUpstream.get(`${provider}/${name}`) ?? findListedModel(provider, name);
+  }
+
+  /**
+   * The prices that an attempt is settled at, whoever began it: those of the moment when it began. Undefined if neither the
+   * file nor the table has its price any more.
+   */
+  requestPrices(attempt: PricedAttempt): RequestPrices | undefined {
+    const { price_id: id, provider, started_at: startedAt } = attempt;
+    if (provider !== "anthropic" && provider !== "openai") return undefined;
+    const schedule = this.#schedules.get(id) ?? findListedModel(provider, id.slice(provider.length + 1))?.prices;
+    return schedule && { own: schedule.at(startedAt), ofModel: (name) => this.findNamed(provider, name)?.prices?.at(startedAt) };
   }
 }

@@ -2,9 +2,10 @@ import type { IncomingHttpHeaders } from "node:http";
 import { admitAttempt } from "@proliferate/services/attempts/admit";
 import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
 import type { CallerRow } from "@proliferate/services/keys/db";
-import { NO_USAGE } from "@proliferate/services/metering/usage";
-import { priceUsage, worstCasePicoUsd } from "@proliferate/services/pricing/price";
+import { priceUsage } from "@proliferate/services/pricing/cost";
+import { worstCasePicoUsd } from "@proliferate/services/pricing/worst-case";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
+import { priceAt } from "../config/model-table.ts";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import type { RequestFacts } from "./request-facts.ts";
@@ -18,9 +19,10 @@ const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-
 /** Puts the request on record and reserves its worst case. Throws what `admitAttempt` throws; then nothing is forwarded. */
 export async function admit(deps: DataPlaneDeps, call: Call, caller: CallerRow, facts: RequestFacts, deployment: Deployment): Promise<AdmittedAttempt> {
   const { estimatedInputTokens } = facts;
-  const minimum = priceUsage(deployment.price, { ...NO_USAGE, inputTokens: estimatedInputTokens });
-  const maxOutputTokens = facts.choices * (facts.maxOutputTokens ?? deployment.maxOutputTokens ?? DEFAULT_MAX_OUTPUT_TOKENS);
-  const worstCase = worstCasePicoUsd(deployment.price, estimatedInputTokens, maxOutputTokens);
+  const price = priceAt(deployment, call.startedAt);
+  const minimum = priceUsage(price, { inputTokens: estimatedInputTokens });
+  const outputTokens = facts.choices * (facts.maxOutputTokens ?? deployment.maxOutputTokens ?? DEFAULT_MAX_OUTPUT_TOKENS);
+  const worstCase = worstCasePicoUsd(price, { inputTokens: estimatedInputTokens, outputTokens });
   return admitAttempt(deps.db, {
     caller,
     minimumUsd: decimalFromPicoUsd(minimum),

@@ -1,8 +1,10 @@
 import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
 import { checkpointAttempt } from "@proliferate/services/attempts/db";
+import { totals } from "@proliferate/services/metering/usage-report";
 import type { StreamUsageReader, UsageReading } from "@proliferate/services/metering/usage-reader";
 import type { AttemptOutcome } from "@proliferate/services/spend-logs/spend-log";
 import { AppError } from "@proliferate/shared/errors";
+import { priceAt } from "../config/model-table.ts";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { errorEvent, identityHeaders, sendError } from "./error-response.ts";
@@ -198,17 +200,18 @@ class Relay {
   async settle(ending: Ending): Promise<string> {
     this.stop();
     const { attempt, deployment } = this.#request;
-    const outcome = outcomeOf(attempt, deployment.price, ending, { firstByteAt: this.#firstByteAt, endedAt: new Date() });
+    const prices = this.#deps.models.requestPrices(attempt) ?? { own: priceAt(deployment, attempt.started_at), ofModel: () => undefined };
+    const outcome = outcomeOf(attempt, prices, ending, { firstByteAt: this.#firstByteAt, endedAt: new Date() });
     await this.#deps.settler.settle(attempt, outcome);
     this.#log(outcome);
     return outcome.cost.totalUsd;
   }
 
   /** One line for each request; ids, counts and names only. */
-  #log({ usage, cost, status, estimated, endedAt, error }: AttemptOutcome): void {
+  #log({ report, cost, status, estimated, endedAt, error }: AttemptOutcome): void {
     const { attempt } = this.#request;
     const durationMs = endedAt.getTime() - attempt.started_at.getTime();
-    const facts = { request: attempt.attempt_id, team: attempt.team_id, model: attempt.model_group, status, estimated, usage, spendUsd: cost.totalUsd, durationMs };
+    const facts = { request: attempt.attempt_id, team: attempt.team_id, model: attempt.model_group, status, estimated, usage: totals(report), spendUsd: cost.totalUsd, durationMs };
     this.#deps.logger.info(error ? { ...facts, code: error.code } : facts, "request.settled");
   }
 

@@ -1,11 +1,12 @@
 import type { AdmittedAttempt, AttemptRow } from "@proliferate/services/attempts/db";
-import { NO_USAGE, type Usage } from "@proliferate/services/metering/usage";
+import { reportOfCheckpoint } from "@proliferate/services/attempts/checkpoint";
+import { NO_USAGE } from "@proliferate/services/metering/usage";
+import { NO_REPORT, reportOf, type UsageReport } from "@proliferate/services/metering/usage-report";
 import type { UsageReading } from "@proliferate/services/metering/usage-reader";
-import type { Price } from "@proliferate/services/pricing/price";
-import { priceUsage } from "@proliferate/services/pricing/price";
+import { priceReport, type RequestPrices } from "@proliferate/services/pricing/cost";
 import { type AttemptOutcome, type Cost, NO_COST } from "@proliferate/services/spend-logs/spend-log";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
-import { usageOf } from "./meter.ts";
+import { reportAtEnd } from "./meter.ts";
 
 /**
  * How an answer ended, before it is priced.
@@ -43,14 +44,14 @@ export const unreadable = (code: string, kind: string): Ending => ({
 /** What the attempt cost, and the rest of what its spend row says. */
 export function outcomeOf(
   attempt: AdmittedAttempt,
-  price: Price,
+  prices: RequestPrices,
   ending: Ending,
   times: { readonly firstByteAt: Date | null; readonly endedAt: Date },
 ): AttemptOutcome {
-  const usage = usageAtEnd(ending, attempt.estimated_input_tokens);
+  const report = reportOfEnding(ending, attempt.estimated_input_tokens);
   return {
-    usage,
-    cost: ending.kind === "unreadable" ? NO_COST : costOf(price, usage),
+    report,
+    ...(ending.kind === "unreadable" ? { cost: NO_COST } : priced(prices, report)),
     status: ending.kind === "completed" ? "success" : "failure",
     estimated: ending.kind !== "unreadable" && ending.reading?.isFinal !== true,
     recovered: false,
@@ -64,12 +65,12 @@ export function outcomeOf(
  * An attempt whose process died: what was checkpointed is paid; where nothing was, the estimated input is, as for a caller
  * that left. It was on record to be sent at once, and a crash must not make it free.
  */
-export function outcomeOfOrphan(attempt: AttemptRow, price: Price | undefined, endedAt: Date): AttemptOutcome {
+export function outcomeOfOrphan(attempt: AttemptRow, prices: RequestPrices | undefined, endedAt: Date): AttemptOutcome {
   const { checkpoint } = attempt;
-  const usage = checkpoint?.usage ?? { ...NO_USAGE, inputTokens: attempt.estimated_input_tokens };
+  const report = checkpoint ? reportOfCheckpoint(checkpoint) : reportOf({ ...NO_USAGE, inputTokens: attempt.estimated_input_tokens });
   return {
-    usage,
-    cost: price ? costOf(price, usage) : NO_COST,
+    report,
+    ...(prices ? priced(prices, report) : { cost: NO_COST, unpriced: [`price=${attempt.price_id}`] }),
     status: "failure",
     estimated: true,
     recovered: true,
@@ -80,13 +81,18 @@ export function outcomeOfOrphan(attempt: AttemptRow, price: Price | undefined, e
   };
 }
 
-function usageAtEnd(ending: Ending, estimatedInputTokens: number): Usage {
-  if (ending.kind === "unreadable") return NO_USAGE;
-  return ending.reading ? usageOf(ending.reading, estimatedInputTokens) : { ...NO_USAGE, inputTokens: estimatedInputTokens };
+function reportOfEnding(ending: Ending, estimatedInputTokens: number): UsageReport {
+  if (ending.kind === "unreadable") return NO_REPORT;
+  return ending.reading ? reportAtEnd(ending.reading, estimatedInputTokens) : reportOf({ ...NO_USAGE, inputTokens: estimatedInputTokens });
 }
 
-function costOf(price: Price, usage: Usage): Cost {
-  const total = priceUsage(price, usage);
-  const input = priceUsage(price, { ...usage, outputTokens: 0, reasoningTokens: 0 });
-  return { inputUsd: decimalFromPicoUsd(input), outputUsd: decimalFromPicoUsd(total - input), totalUsd: decimalFromPicoUsd(total) };
+function priced(prices: RequestPrices, report: UsageReport): { readonly cost: Cost; readonly unpriced: readonly string[] } {
+  const { inputPicoUsd, outputPicoUsd, toolPicoUsd, totalPicoUsd, unpriced } = priceReport(prices, report);
+  const cost = {
+    inputUsd: decimalFromPicoUsd(inputPicoUsd),
+    outputUsd: decimalFromPicoUsd(outputPicoUsd),
+    toolUsd: decimalFromPicoUsd(toolPicoUsd),
+    totalUsd: decimalFromPicoUsd(totalPicoUsd),
+  };
+  return { cost, unpriced };
 }

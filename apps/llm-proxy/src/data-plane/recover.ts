@@ -1,17 +1,15 @@
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
 import { resetDueBudgets } from "@proliferate/services/attempts/budget-reset";
-import { type AttemptRow, listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/services/attempts/db";
+import { listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/services/attempts/db";
 import { settleAttempt } from "@proliferate/services/attempts/settle";
-import type { Price } from "@proliferate/services/pricing/price";
-import { findPrice } from "@proliferate/services/pricing/price-table";
 import type { ModelTable } from "../config/model-table.ts";
 import { outcomeOfOrphan } from "./outcome.ts";
 
 export interface RecoverDeps {
   readonly db: DatabaseClient;
   readonly logger: Logger;
-  readonly models: Pick<ModelTable, "findPrice">;
+  readonly models: Pick<ModelTable, "requestPrices">;
   readonly instanceId: number;
 }
 
@@ -38,9 +36,9 @@ async function settleAttemptsOf(deps: RecoverDeps, instanceId: number): Promise<
   for (;;) {
     const attempts = await listAttempts(deps.db, instanceId, BATCH);
     for (const attempt of attempts) {
-      const price = deps.models.findPrice(attempt.price_id) ?? listPrice(attempt);
-      if (!price) deps.logger.error({ attempt: attempt.attempt_id, price: attempt.price_id }, "recover.price_unknown");
-      const result = await settleAttempt(deps.db, attempt, outcomeOfOrphan(attempt, price, attempt.checkpointed_at ?? attempt.started_at));
+      const prices = deps.models.requestPrices(attempt);
+      if (!prices) deps.logger.error({ attempt: attempt.attempt_id, price: attempt.price_id }, "recover.price_unknown");
+      const result = await settleAttempt(deps.db, attempt, outcomeOfOrphan(attempt, prices, attempt.checkpointed_at ?? attempt.started_at));
       if (result === "settled") settled += 1;
     }
     if (attempts.length < BATCH) return settled;
@@ -72,10 +70,4 @@ export function startUpkeep(deps: RecoverDeps): Stoppable {
       await pass;
     },
   };
-}
-
-/** For a model that is no longer in config.yaml: its list price, which its attempt was reserved at. */
-function listPrice({ price_id, provider }: AttemptRow): Price | undefined {
-  const model = price_id.slice(provider.length + 1);
-  return provider === "anthropic" || provider === "openai" ? findPrice(provider, model) : undefined;
 }

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type CallerRow, findCaller, updateKeyRow } from "../keys/db.ts";
 import { mintKey, requireKey, revokeKeys } from "../keys/keys.ts";
 import { hashKey } from "../keys/virtual-key.ts";
+import { reportOf } from "../metering/usage-report.ts";
 import { NO_USAGE } from "../metering/usage.ts";
 import { findSpendLog } from "../spend-logs/db.ts";
 import type { AttemptOutcome } from "../spend-logs/spend-log.ts";
@@ -62,8 +63,8 @@ async function admit(keyHash: string, costs: Costs = {}): Promise<AdmittedAttemp
 
 function outcome(totalUsd: string, recovered = false): AttemptOutcome {
   return {
-    usage: { ...NO_USAGE, inputTokens: 7, cacheReadTokens: 3, outputTokens: 5 },
-    cost: { inputUsd: totalUsd, outputUsd: "0", totalUsd },
+    report: reportOf({ ...NO_USAGE, inputTokens: 7, cacheReadTokens: 3, outputTokens: 5 }),
+    cost: { inputUsd: totalUsd, outputUsd: "0", toolUsd: "0", totalUsd },
     status: recovered ? "failure" : "success",
     estimated: recovered,
     recovered,

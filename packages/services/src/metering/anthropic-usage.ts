@@ -1,5 +1,6 @@
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
 import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf, tokenCount } from "./sse-data.ts";
+import { reportOf } from "./usage-report.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
 import { NO_USAGE, type Usage } from "./usage.ts";
 
@@ -39,7 +40,7 @@ export class AnthropicUsageReader implements StreamUsageReader {
   reading(): UsageReading {
     const outputTokens = this.#isFinal ? this.#usage.outputTokens : Math.max(this.#usage.outputTokens, estimateOutputTokens(this.#outputBytes));
     return {
-      usage: { ...this.#usage, outputTokens },
+      report: reportOf({ ...this.#usage, outputTokens }),
       isInputReported: this.#isInputReported,
       isFinal: this.#isFinal,
       responseId: this.#responseId,
@@ -98,7 +99,7 @@ export function readAnthropicAnswer(body: Uint8Array): UsageReading {
   const usage = objectOf(message?.["usage"]);
   const isInputReported = tokenCount(usage?.["input_tokens"]) !== undefined;
   return {
-    usage: usage ? readAnthropicUsage(usage, NO_USAGE) : NO_USAGE,
+    report: reportOf(usage ? readAnthropicUsage(usage, NO_USAGE) : NO_USAGE),
     isInputReported,
     isFinal: isInputReported && tokenCount(usage?.["output_tokens"]) !== undefined,
     responseId: textOf(message?.["id"]),
@@ -110,6 +111,7 @@ export function readAnthropicAnswer(body: Uint8Array): UsageReading {
 function readAnthropicUsage(wire: Readonly<Record<string, unknown>>, before: Usage): Usage {
   const details = objectOf(wire["output_tokens_details"]);
   return {
+    ...NO_USAGE,
     inputTokens: tokenCount(wire["input_tokens"]) ?? before.inputTokens,
     cacheReadTokens: tokenCount(wire["cache_read_input_tokens"]) ?? before.cacheReadTokens,
     ...splitCacheWrites(wire, before),

@@ -1,5 +1,6 @@
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
 import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf, tokenCount } from "./sse-data.ts";
+import { reportOf } from "./usage-report.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
 import { NO_USAGE, type Usage } from "./usage.ts";
 
@@ -50,7 +51,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
   reading(): UsageReading {
     const isFinal = this.#usage !== undefined;
     return {
-      usage: this.#usage ?? { ...NO_USAGE, outputTokens: estimateOutputTokens(this.#outputBytes) },
+      report: reportOf(this.#usage ?? { ...NO_USAGE, outputTokens: estimateOutputTokens(this.#outputBytes) }),
       isInputReported: isFinal,
       isFinal,
       responseId: this.#responseId,
@@ -92,7 +93,7 @@ export function readOpenAIAnswer(body: Uint8Array): UsageReading {
   const completion = parseJsonObject(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
   const usage = readOpenAIUsage(objectOf(completion?.["usage"]));
   return {
-    usage: usage ?? NO_USAGE,
+    report: reportOf(usage ?? NO_USAGE),
     isInputReported: usage !== undefined,
     isFinal: usage !== undefined,
     responseId: textOf(completion?.["id"]),
@@ -111,6 +112,7 @@ function readOpenAIUsage(wire: Readonly<Record<string, unknown>> | undefined): U
   // OpenAI's writes live 30 minutes and have one price: they are in the class of a provider's ordinary cache write.
   const cacheWrite5mTokens = Math.min(tokenCount(promptDetails?.["cache_write_tokens"]) ?? 0, promptTokens - cacheReadTokens);
   return {
+    ...NO_USAGE,
     inputTokens: promptTokens - cacheReadTokens - cacheWrite5mTokens,
     cacheReadTokens,
     cacheWrite5mTokens,

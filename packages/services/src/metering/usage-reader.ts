@@ -1,4 +1,4 @@
-import type { Usage } from "./usage.ts";
+import type { UsageReport } from "./usage-report.ts";
 
 /** What is known of an answer's cost at this moment. */
 export interface UsageReading {
@@ -6,7 +6,7 @@ export interface UsageReading {
    * Reported counts where the provider gave them. Until it does: input classes 0, output the floor that
    * `estimateOutputTokens` makes of the text seen so far.
    */
-  readonly usage: Usage;
+  readonly report: UsageReport;
   /** The input classes are the provider's own. */
   readonly isInputReported: boolean;
   /** Input and output are the provider's own, for the answer as far as it came. */

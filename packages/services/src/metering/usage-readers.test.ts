@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { AnthropicUsageReader, readAnthropicAnswer } from "./anthropic-usage.ts";
 import { OpenAIUsageReader, readOpenAIAnswer } from "./openai-usage.ts";
 import type { StreamUsageReader } from "./usage-reader.ts";
+import { reportOf, totals } from "./usage-report.ts";
 import { NO_USAGE, promptTokens } from "./usage.ts";
 
 const fixture = (name: string): Buffer => readFileSync(new URL(`fixtures/${name}.sse`, import.meta.url));
@@ -48,7 +49,7 @@ describe.each(CORPUS)("$name", ({ name, create, usage, isFinal, terminal, restBe
     const reader = create();
     reader.push(whole);
 
-    expect(reader.reading()).toMatchObject({ usage: { ...NO_USAGE, ...usage }, isFinal });
+    expect(reader.reading()).toMatchObject({ report: reportOf({ ...NO_USAGE, ...usage }), isFinal });
     expect(reader.reading().responseId).toBe(name.startsWith("anthropic") ? "msg_01AbCdEfGhJkMnPqRsTuVwXy" : "chatcmpl-AbC123");
     expect(reader.terminal).toBe(terminal);
   });
@@ -63,7 +64,7 @@ describe.each(CORPUS)("$name", ({ name, create, usage, isFinal, terminal, restBe
         const passed = Buffer.concat(cut(whole, at).flatMap((chunk) => reader.push(chunk)));
 
         expect(passed.equals(whole.subarray(0, end))).toBe(true);
-        expect(reader.reading()).toMatchObject({ usage: { ...NO_USAGE, ...usage }, isFinal });
+        expect(reader.reading()).toMatchObject({ report: reportOf({ ...NO_USAGE, ...usage }), isFinal });
         expect(Buffer.compare(reader.takeRest(), whole.subarray(end))).toBe(0);
       }),
       { numRuns: 150 },
@@ -76,7 +77,7 @@ test("every single byte can come alone", () => {
     const reader = create();
     for (const byte of fixture(name)) reader.push(Uint8Array.of(byte));
 
-    expect(reader.reading().usage).toEqual({ ...NO_USAGE, ...usage });
+    expect(totals(reader.reading().report)).toEqual({ ...NO_USAGE, ...usage });
   }
 });
 
@@ -93,7 +94,7 @@ test("a usage chunk that the client did not ask for is dropped, whatever the cut
 
       expect(usageChunk).not.toBe("");
       expect(passed.toString()).toBe(expected);
-      expect(reader.reading().usage.inputTokens).toBe(86);
+      expect(totals(reader.reading().report).inputTokens).toBe(86);
     }),
   );
 });
@@ -139,7 +140,7 @@ test("a frame without an end passes unread from four megabytes on, and reading g
   passed.push(...reader.push(bytes("\n\n")), ...reader.push(fixture("anthropic-cache-split")));
 
   expect(Buffer.concat(passed).length).toBe(6 * piece.length + 2 + fixture("anthropic-cache-split").lastIndexOf("event: message_stop"));
-  expect(reader.reading().usage.outputTokens).toBe(25);
+  expect(totals(reader.reading().report).outputTokens).toBe(25);
 });
 
 test("broken JSON in a stream passes and is not counted", () => {
@@ -150,7 +151,7 @@ test("broken JSON in a stream passes and is not counted", () => {
   const passed = reader.push(bytes(broken));
 
   expect(Buffer.concat(passed).toString()).toBe(broken);
-  expect(reader.reading()).toMatchObject({ usage: NO_USAGE, isInputReported: false, isFinal: false });
+  expect(reader.reading()).toMatchObject({ report: reportOf(NO_USAGE), isInputReported: false, isFinal: false });
 });
 
 test("whole answers are read like streams", () => {
@@ -158,25 +159,25 @@ test("whole answers are read like streams", () => {
   const completion = { id: "chatcmpl-1", usage: { prompt_tokens: 10, completion_tokens: 6, prompt_tokens_details: { cached_tokens: 4 } } };
 
   expect(readAnthropicAnswer(bytes(message))).toEqual({
-    usage: { ...NO_USAGE, inputTokens: 3, cacheReadTokens: 4, cacheWrite5mTokens: 5, outputTokens: 6 },
+    report: reportOf({ ...NO_USAGE, inputTokens: 3, cacheReadTokens: 4, cacheWrite5mTokens: 5, outputTokens: 6 }),
     isInputReported: true,
     isFinal: true,
     responseId: "msg_1",
     model: "claude-sonnet-5",
   });
-  expect(readOpenAIAnswer(bytes(completion)).usage).toEqual({ ...NO_USAGE, inputTokens: 6, cacheReadTokens: 4, outputTokens: 6 });
-  expect(promptTokens(readOpenAIAnswer(bytes(completion)).usage)).toBe(10);
+  expect(totals(readOpenAIAnswer(bytes(completion)).report)).toEqual({ ...NO_USAGE, inputTokens: 6, cacheReadTokens: 4, outputTokens: 6 });
+  expect(promptTokens(totals(readOpenAIAnswer(bytes(completion)).report))).toBe(10);
 });
 
 test("answers without usage, or no JSON at all, are not final", () => {
   for (const body of [{ id: "x" }, "<html>", "[]", { usage: { input_tokens: -1, output_tokens: 1.5 } }, { usage: null }]) {
-    expect(readAnthropicAnswer(bytes(body))).toMatchObject({ usage: NO_USAGE, isFinal: false });
-    expect(readOpenAIAnswer(bytes(body))).toMatchObject({ usage: NO_USAGE, isFinal: false });
+    expect(readAnthropicAnswer(bytes(body))).toMatchObject({ report: reportOf(NO_USAGE), isFinal: false });
+    expect(readOpenAIAnswer(bytes(body))).toMatchObject({ report: reportOf(NO_USAGE), isFinal: false });
   }
 });
 
 test("cached parts larger than their whole make no class negative", () => {
-  const { usage } = readOpenAIAnswer(bytes({ usage: { prompt_tokens: 10, completion_tokens: 1, prompt_tokens_details: { cached_tokens: 50, cache_write_tokens: 9 }, completion_tokens_details: { reasoning_tokens: 9 } } }));
+  const { report } = readOpenAIAnswer(bytes({ usage: { prompt_tokens: 10, completion_tokens: 1, prompt_tokens_details: { cached_tokens: 50, cache_write_tokens: 9 }, completion_tokens_details: { reasoning_tokens: 9 } } }));
 
-  expect(usage).toEqual({ ...NO_USAGE, cacheReadTokens: 10, outputTokens: 1, reasoningTokens: 1 });
+  expect(totals(report)).toEqual({ ...NO_USAGE, cacheReadTokens: 10, outputTokens: 1, reasoningTokens: 1 });
 });

@@ -1,4 +1,5 @@
 import { type DecimalText, picoUsdFromDecimal } from "@proliferate/shared/money";
+import { ONE } from "./fraction.ts";
 import type { Price } from "./price.ts";
 
 /** Rates that config.yaml sets for one model, in USD per token, as written there. LiteLLM's names are in the comments. */
@@ -22,13 +23,14 @@ export interface PriceOverride {
  * pico-USD, or negative.
  */
 export function overridePrice(name: string, list: Price | undefined, override: PriceOverride): Price | undefined {
-  const input = rateFromDecimal(override.inputUsd) ?? list?.rates.input;
-  const output = rateFromDecimal(override.outputUsd) ?? list?.rates.output;
-  if (input === undefined || output === undefined) return undefined;
-  const cacheRead = rateFromDecimal(override.cacheReadUsd) ?? list?.rates.cacheRead ?? input;
-  const cacheWrite5m = rateFromDecimal(override.cacheWrite5mUsd) ?? list?.rates.cacheWrite5m ?? input;
-  const cacheWrite1h = rateFromDecimal(override.cacheWrite1hUsd) ?? list?.rates.cacheWrite1h ?? cacheWrite5m;
-  return { id: `config:${name}`, rates: { input, cacheRead, cacheWrite5m, cacheWrite1h, output }, longContext: undefined };
+  const inputTokens = rateFromDecimal(override.inputUsd) ?? list?.rates.inputTokens;
+  const outputTokens = rateFromDecimal(override.outputUsd) ?? list?.rates.outputTokens;
+  if (inputTokens === undefined || outputTokens === undefined) return undefined;
+  const cacheReadTokens = rateFromDecimal(override.cacheReadUsd) ?? list?.rates.cacheReadTokens ?? inputTokens;
+  const cacheWrite5mTokens = rateFromDecimal(override.cacheWrite5mUsd) ?? list?.rates.cacheWrite5mTokens ?? inputTokens;
+  const cacheWrite1hTokens = rateFromDecimal(override.cacheWrite1hUsd) ?? list?.rates.cacheWrite1hTokens ?? cacheWrite5mTokens;
+  const rates = { inputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens, audioInputTokens: inputTokens, audioCacheReadTokens: cacheReadTokens, outputTokens, audioOutputTokens: outputTokens };
+  return { id: `config:${name}`, rates, tiers: [], modifiers: {}, fees: {}, multiplier: ONE, unlisted: ["audioInputTokens", "audioCacheReadTokens", "audioOutputTokens"], isFree: false };
 }
 
 function rateFromDecimal(usd: DecimalText | undefined): bigint | undefined {

@@ -1,52 +1,55 @@
-import { promptTokens, type Usage } from "../metering/usage.ts";
+import type { Fee, ModifierKind } from "../metering/usage-report.ts";
+import type { PricedClass } from "../metering/usage.ts";
+import type { Fraction } from "./fraction.ts";
 
-/** Whole pico-USD (10^-12 USD) per token: $3 per million tokens is 3,000,000. */
-export interface TokenRates {
-  readonly input: bigint;
-  readonly cacheRead: bigint;
-  readonly cacheWrite5m: bigint;
-  readonly cacheWrite1h: bigint;
-  /** Reasoning included. */
-  readonly output: bigint;
-}
+/** Whole pico-USD (10^-12 USD) per token of each class: $3 per million tokens is 3,000,000. */
+export type TokenRates = Readonly<Record<PricedClass, bigint>>;
 
-export interface Price {
-  /** Stored with each attempt: `anthropic/claude-sonnet-5`, or `config:NAME` for a price that config.yaml sets. */
-  readonly id: string;
-  readonly rates: TokenRates;
-  /** A request whose whole input (cached or not) is larger than `aboveTokens` pays these rates for everything. */
-  readonly longContext: LongContextRates | undefined;
-}
-
-export interface LongContextRates {
+/** A request whose whole input (cached or not) is larger than `aboveTokens` pays these rates for everything. */
+export interface RateTier {
+  /** Exclusive: a request of exactly so many tokens pays what is below the tier. */
   readonly aboveTokens: number;
   readonly rates: TokenRates;
 }
 
-/** What an answer costs, in pico-USD: exact, and never negative. */
-export function priceUsage(price: Price, usage: Usage): bigint {
-  const rates = ratesFor(price, promptTokens(usage));
-  return (
-    BigInt(usage.inputTokens) * rates.input +
-    BigInt(usage.cacheReadTokens) * rates.cacheRead +
-    BigInt(usage.cacheWrite5mTokens) * rates.cacheWrite5m +
-    BigInt(usage.cacheWrite1hTokens) * rates.cacheWrite1h +
-    BigInt(usage.outputTokens) * rates.output
-  );
+/** Rates by class and by the size of the prompt. */
+export interface RateCard {
+  readonly rates: TokenRates;
+  /** Ascending by `aboveTokens`; the last one that a request exceeds holds. */
+  readonly tiers: readonly RateTier[];
 }
 
 /**
- * The most that a request of this size can cost, in pico-USD: its whole input at the dearest input class (an hour's cache
- * write, where there is one) and its output up to the limit. As good as the caller's count of input tokens.
+ * What a reported modifier does to the rates: it multiplies all of them, or has a card of its own. Multipliers stack; of
+ * several cards at once the price would not be known, and such a combination counts as unpriced.
  */
-export function worstCasePicoUsd(price: Price, inputTokens: number, maxOutputTokens: number): bigint {
-  const { input, cacheRead, cacheWrite5m, cacheWrite1h, output } = ratesFor(price, inputTokens);
-  const dearest = [cacheRead, cacheWrite5m, cacheWrite1h].reduce((most, rate) => (rate > most ? rate : most), input);
-  return BigInt(inputTokens) * dearest + BigInt(maxOutputTokens) * output;
+export type Modifier = { readonly multiplier: Fraction } | { readonly card: RateCard };
+
+/** What a model costs at one moment. */
+export interface Price extends RateCard {
+  /** Stored with each attempt: `anthropic/claude-sonnet-5`, or `config:NAME` for a price that config.yaml sets. */
+  readonly id: string;
+  /** The known ones; what is reported and is not here is unpriced, never standard. */
+  readonly modifiers: Readonly<Partial<Record<ModifierKind, ReadonlyMap<string, Modifier>>>>;
+  /** Pico-USD per use; a use without a fee here is unpriced. */
+  readonly fees: Readonly<Partial<Record<Fee, bigint>>>;
+  /** On every rate: what the host costs (`eu.api.openai.com` 11/10). Fees are not multiplied. */
+  readonly multiplier: Fraction;
+  /** Classes that have no price of their own and count at their text sibling's rate; tokens in them are flagged. */
+  readonly unlisted: readonly PricedClass[];
+  /** Whoever configured it set every rate to 0 in so many words: the model is free, not unpriced. */
+  readonly isFree: boolean;
+}
+
+/** What a model costs over time. */
+export interface PriceSchedule {
+  /** The same for all periods. */
+  readonly id: string;
+  /** The price of a request that began at this moment. */
+  at(startedAt: Date): Price;
 }
 
 /** The rates that a request with this much input pays. */
-export function ratesFor(price: Price, inputTokens: number): TokenRates {
-  const { longContext } = price;
-  return longContext && inputTokens > longContext.aboveTokens ? longContext.rates : price.rates;
+export function ratesFor(card: RateCard, inputTokens: number): TokenRates {
+  return card.tiers.findLast((tier) => inputTokens > tier.aboveTokens)?.rates ?? card.rates;
 }

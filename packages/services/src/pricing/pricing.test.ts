@@ -3,10 +3,14 @@ import { expect, test } from "vitest";
 import { NO_USAGE } from "../metering/usage.ts";
 import { overridePrice } from "./price-override.ts";
 import { findPrice } from "./price-table.ts";
-import { type Price, priceUsage, worstCasePicoUsd } from "./price.ts";
+import { priceUsage } from "./cost.ts";
+import type { Price } from "./price.ts";
+import { worstCasePicoUsd } from "./worst-case.ts";
+
+const NOW = new Date("2026-11-27T12:00:00Z");
 
 const price = (provider: "anthropic" | "openai", model: string): Price => {
-  const found = findPrice(provider, model);
+  const found = findPrice(provider, model, NOW);
   if (!found) throw new Error(`${model} has no price`);
   return found;
 };
@@ -30,13 +34,13 @@ test("the whole of a long-context request is priced above the step, cached input
 test("a dated snapshot has the price of its model, and one with a price of its own keeps that", () => {
   expect(price("anthropic", "claude-haiku-4-5-20251001")).toEqual(price("anthropic", "claude-haiku-4-5"));
   expect(price("openai", "gpt-5.4-2026-03-05")).toEqual(price("openai", "gpt-5.4"));
-  expect(price("openai", "gpt-4o-2024-05-13").rates.input).toBe(5_000_000n);
+  expect(price("openai", "gpt-4o-2024-05-13").rates.inputTokens).toBe(5_000_000n);
 });
 
 test("a model that is not in the table has no price: not zero, and not that of its predecessor", () => {
-  expect(findPrice("anthropic", "claude-sonnet-5-5")).toBeUndefined();
-  expect(findPrice("anthropic", "gpt-5.4")).toBeUndefined();
-  expect(findPrice("openai", "__proto__")).toBeUndefined();
+  expect(findPrice("anthropic", "claude-sonnet-5-5", NOW)).toBeUndefined();
+  expect(findPrice("anthropic", "gpt-5.4", NOW)).toBeUndefined();
+  expect(findPrice("openai", "__proto__", NOW)).toBeUndefined();
 });
 
 test("no listed model reads or writes its cache for nothing", () => {
@@ -55,7 +59,7 @@ test("no usage of a request costs more than its worst case", () => {
       const total = inputTokens + cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens;
       const spent = priceUsage(price("anthropic", model), usage);
 
-      expect(spent <= worstCasePicoUsd(price("anthropic", model), total, outputTokens)).toBe(true);
+      expect(spent <= worstCasePicoUsd(price("anthropic", model), { inputTokens: total, outputTokens })).toBe(true);
     }),
   );
 });
@@ -65,12 +69,12 @@ test("an override replaces the rates it names, keeps the listed others and is fl
 
   const overridden = overridePrice("mine", listed, { inputUsd: "0.0000015", outputUsd: "7.5e-06" });
 
-  expect(overridden).toEqual({ id: "config:mine", rates: { ...listed.rates, input: 1_500_000n, output: 7_500_000n }, longContext: undefined });
+  expect(overridden).toMatchObject({ id: "config:mine", rates: { inputTokens: 1_500_000n, cacheReadTokens: listed.rates.cacheReadTokens, outputTokens: 7_500_000n }, tiers: [] });
 });
 
 test("an override of an unlisted model needs input and output, and its cache costs what input costs", () => {
   expect(overridePrice("own", undefined, { inputUsd: "0.000001" })).toBeUndefined();
-  expect(overridePrice("own", undefined, { inputUsd: "0.000001", outputUsd: "0" })?.rates).toEqual({ input: 1_000_000n, cacheRead: 1_000_000n, cacheWrite5m: 1_000_000n, cacheWrite1h: 1_000_000n, output: 0n });
+  expect(overridePrice("own", undefined, { inputUsd: "0.000001", outputUsd: "0" })?.rates).toMatchObject({ inputTokens: 1_000_000n, cacheReadTokens: 1_000_000n, cacheWrite5mTokens: 1_000_000n, cacheWrite1hTokens: 1_000_000n, outputTokens: 0n });
 });
 
 test("an override that is no exact rate is refused", () => {

@@ -1,21 +1,25 @@
 import type { AdmittedAttempt } from "../attempts/db.ts";
-import { promptTokens, type Usage } from "../metering/usage.ts";
+import { totals, type UsageReport } from "../metering/usage-report.ts";
+import { completionTokens, promptTokens, type Usage } from "../metering/usage.ts";
 import type { DecimalText } from "@proliferate/shared/money";
 import type { SpendLogRow } from "./db.ts";
 
-/** USD, exact. `totalUsd` = `inputUsd` (every class of input) + `outputUsd`. */
+/** USD, exact. `totalUsd` = `inputUsd` (every class of input) + `outputUsd` + `toolUsd` (fees per use). */
 export interface Cost {
   readonly inputUsd: DecimalText;
   readonly outputUsd: DecimalText;
+  readonly toolUsd: DecimalText;
   readonly totalUsd: DecimalText;
 }
 
-export const NO_COST: Cost = { inputUsd: "0", outputUsd: "0", totalUsd: "0" };
+export const NO_COST: Cost = { inputUsd: "0", outputUsd: "0", toolUsd: "0", totalUsd: "0" };
 
 /** How an attempt ended. */
 export interface AttemptOutcome {
-  readonly usage: Usage;
+  readonly report: UsageReport;
   readonly cost: Cost;
+  /** What was used and has no price, as `PricedReport` names it. Default none. */
+  readonly unpriced?: readonly string[];
   /** `success` = the provider's answer came whole. A failure may have cost something all the same. */
   readonly status: "success" | "failure";
   /** The provider's own final count was not seen; usage is what had been seen, or a floor. */
@@ -34,15 +38,17 @@ export interface AttemptOutcome {
  * are the attempt's id, never the provider's: recycled provider ids lose rows. The provider's is in the metadata.
  */
 export function buildSpendLog(attempt: AdmittedAttempt, outcome: AttemptOutcome): SpendLogRow {
-  const prompt = promptTokens(outcome.usage);
+  const usage = totals(outcome.report);
+  const prompt = promptTokens(usage);
+  const completion = completionTokens(usage);
   return {
     request_id: attempt.attempt_id,
     call_type: attempt.call_type,
     api_key: attempt.key_hash,
     spend: outcome.cost.totalUsd,
-    total_tokens: prompt + outcome.usage.outputTokens,
+    total_tokens: prompt + completion,
     prompt_tokens: prompt,
-    completion_tokens: outcome.usage.outputTokens,
+    completion_tokens: completion,
     startTime: attempt.started_at.toISOString(),
     endTime: outcome.endedAt.toISOString(),
     request_duration_ms: Math.max(0, outcome.endedAt.getTime() - attempt.started_at.getTime()),
@@ -92,7 +98,8 @@ export function buildCorrection(
 }
 
 function metadataOf(attempt: AdmittedAttempt, outcome: AttemptOutcome): Record<string, unknown> {
-  const { usage, cost, error } = outcome;
+  const { report, cost, error } = outcome;
+  const usage = totals(report);
   return {
     user_api_key: attempt.key_hash,
     user_api_key_alias: attempt.key_alias,
@@ -113,7 +120,7 @@ function metadataOf(attempt: AdmittedAttempt, outcome: AttemptOutcome): Record<s
       cache_creation_input_tokens: usage.cacheWrite5mTokens + usage.cacheWrite1hTokens,
     },
     model_map_information: { model_map_key: attempt.price_id },
-    cost_breakdown: { input_cost: cost.inputUsd, output_cost: cost.outputUsd, tool_usage_cost: "0", total_cost: cost.totalUsd },
+    cost_breakdown: { input_cost: cost.inputUsd, output_cost: cost.outputUsd, tool_usage_cost: cost.toolUsd, total_cost: cost.totalUsd },
     provider_response_id: outcome.providerResponseId,
     estimated: outcome.estimated,
     recovered: outcome.recovered,
@@ -125,8 +132,8 @@ function usageObject(usage: Usage): Record<string, unknown> {
   const prompt = promptTokens(usage);
   return {
     prompt_tokens: prompt,
-    completion_tokens: usage.outputTokens,
-    total_tokens: prompt + usage.outputTokens,
+    completion_tokens: completionTokens(usage),
+    total_tokens: prompt + completionTokens(usage),
     cache_read_input_tokens: usage.cacheReadTokens,
     cache_creation_input_tokens: usage.cacheWrite5mTokens + usage.cacheWrite1hTokens,
     cache_creation: { ephemeral_5m_input_tokens: usage.cacheWrite5mTokens, ephemeral_1h_input_tokens: usage.cacheWrite1hTokens },

@@ -1,0 +1,64 @@
+import { addUsage, NO_USAGE, type Usage } from "./usage.ts";
+
+/**
+ * What a provider reports that changes the rates of a part, in the provider's own words; undefined is the standard. The
+ * value that served counts, not the one that was asked for.
+ */
+export interface UsageModifiers {
+  /** OpenAI's and Anthropic's `service_tier`: `priority`, `flex`, `batch`. */
+  readonly serviceTier?: string | undefined;
+  /** Anthropic's `speed`: `fast`. */
+  readonly speed?: string | undefined;
+  /** Anthropic's `inference_geo`: `us`. */
+  readonly geography?: string | undefined;
+}
+
+export const MODIFIER_KINDS = ["serviceTier", "speed", "geography"] as const satisfies readonly (keyof UsageModifiers)[];
+export type ModifierKind = (typeof MODIFIER_KINDS)[number];
+
+/** What is paid for by use, beside the tokens. */
+export const FEES = ["webSearch", "fileSearch", "codeSession"] as const;
+export type Fee = (typeof FEES)[number];
+export type FeeCounts = Readonly<Partial<Record<Fee, number>>>;
+
+/** What one model did for an answer. An answer has one, or several where the provider ran more than one pass or model. */
+export interface UsagePart {
+  /** The model that served it, as the provider names it; undefined = the deployment's own. */
+  readonly model: string | undefined;
+  readonly usage: Usage;
+  readonly modifiers: UsageModifiers;
+}
+
+/** Everything that an answer's price is a function of, as the provider reported it. */
+export interface UsageReport {
+  /** At least one. The bill is the sum over them. */
+  readonly parts: readonly UsagePart[];
+  readonly uses: FeeCounts;
+  /**
+   * The provider's rule says that these tokens are not charged; they stand in the row all the same. `refusal`: the model
+   * declined before it answered anything.
+   */
+  readonly waived?: "refusal" | undefined;
+  /** Names of usage fields, or `field=value`, that the reader does not know; sorted, bounded in count and length. */
+  readonly unknown: readonly string[];
+  /** The provider's usage object, bounded; undefined where none came, or where it was larger than is kept. */
+  readonly raw: Readonly<Record<string, unknown>> | undefined;
+}
+
+export const NO_REPORT: UsageReport = { parts: [{ model: undefined, usage: NO_USAGE, modifiers: {} }], uses: {}, unknown: [], raw: undefined };
+
+/** A report of one part at standard rates: what an estimate has. */
+export function reportOf(usage: Usage): UsageReport {
+  return { ...NO_REPORT, parts: [{ model: undefined, usage, modifiers: {} }] };
+}
+
+/** The tokens of all parts: what the row's token columns say. */
+export function totals(report: UsageReport): Usage {
+  return report.parts.reduce((sum, part) => addUsage(sum, part.usage), NO_USAGE);
+}
+
+/** The report with the usage of its last part changed: how an estimate is put where the provider did not say. */
+export function withLastUsage(report: UsageReport, change: (usage: Usage) => Usage): UsageReport {
+  const last = report.parts.length - 1;
+  return { ...report, parts: report.parts.map((part, index) => (index === last ? { ...part, usage: change(part.usage) } : part)) };
+}
