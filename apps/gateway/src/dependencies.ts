@@ -24,6 +24,8 @@ export interface GatewayDependencies {
   readonly sandboxes: SessionLauncher;
   /** The sink, to compare with; absent where this gateway holds no sink's secret. */
   readonly comparison?: { readonly sinks: SinkSettings; readonly markup: string } | undefined;
+  /** With which Autumn signs its events; none: they are not taken. */
+  readonly autumnWebhookSecrets: readonly string[];
   /** Of the process lock that this gateway holds as long as it lives. */
   readonly instanceId: number;
 }

@@ -1,4 +1,5 @@
 import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
+import { isSvixSecret } from "@proliferate/services/autumn-webhooks/svix-signature";
 import { parseOptionalSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import { commandWords, type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
@@ -13,6 +14,11 @@ const apiTokens = z
   .refine((tokens) => tokens.length > 0 && tokens.every((token) => token.length >= MIN_TOKEN_LENGTH && !/\s/.test(token)), {
     message: `must be one or more tokens of at least ${MIN_TOKEN_LENGTH} characters, separated by commas`,
   });
+
+const webhookSecrets = z
+  .string()
+  .transform((text) => text.split(",").map((secret) => secret.trim()).filter((secret) => secret !== ""))
+  .refine((secrets) => secrets.every(isSvixSecret), { message: "must be one or more secrets as Autumn shows them, whsec_ and base64, separated by commas" });
 
 const launchers = z
   .string()
@@ -43,6 +49,7 @@ export const GATEWAY_ENVIRONMENT = {
   MODAL_APP_NAME: z.string().default("proliferate-sandboxes").describe("Modal app of this deployment alone: a sandbox in it that belongs to no session is ended"),
   MODAL_IMAGE: z.string().optional().describe("Image of a sandbox, with OpenCode and git in it: a tag of a public registry, or im-… of Modal; required with the launcher modal"),
   ...SINK_ENVIRONMENT,
+  AUTUMN_WEBHOOK_SECRET: webhookSecrets.default([]).describe("Signing secrets (whsec_...) of Autumn's webhook endpoint for POST /webhooks/autumn, separated by commas while one is rotated; unset: its events are not taken, and balances are read daily"),
   BILLING_MARKUP: z.string().regex(/^(?=.*[1-9])\d{1,4}(\.\d{1,6})?$/, "must be a decimal number above 0, such as 3 or 2.5").default("3").describe("Factor on the provider's price where no rate card is valid, as the worker has it; read by POST /v1/billing/reconcile alone"),
   BILLING_GATE: z.enum(["off", "enforce"]).default("off").describe("enforce: a session starts only if its org has credits, and its key may spend no more than they are worth; the worker must run, with LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
 } as const;
@@ -56,6 +63,8 @@ export interface GatewayConfig {
   readonly smallModel: string;
   readonly billingGate: "off" | "enforce";
   readonly sandboxes: SandboxConfig;
+  /** None: events of Autumn are not taken. */
+  readonly autumnWebhookSecrets: readonly string[];
   /** Undefined where this gateway holds no sink's secret: it then cannot compare with the sink by itself. */
   readonly comparison: { readonly sinks: SinkSettings; readonly markup: string } | undefined;
 }
@@ -85,6 +94,7 @@ export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
     smallModel: variables.GATEWAY_SMALL_MODEL,
     billingGate: variables.BILLING_GATE,
     sandboxes: sandboxConfig(variables),
+    autumnWebhookSecrets: variables.AUTUMN_WEBHOOK_SECRET,
     comparison: sinks && { sinks, markup: variables.BILLING_MARKUP },
   };
 }

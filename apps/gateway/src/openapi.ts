@@ -14,8 +14,13 @@ type ErrorResponses = Record<string, { readonly description: string; readonly co
 
 /** The `responses` entries for these error codes and those that every `/v1` route shares, by their status. */
 export function errorResponses(...codes: readonly ErrorCode[]): ErrorResponses {
+  return errorResponsesOf(...codes, ...COMMON_CODES);
+}
+
+/** The `responses` entries for exactly these error codes, by their status. */
+export function errorResponsesOf(...codes: readonly ErrorCode[]): ErrorResponses {
   const byStatus = new Map<number, ErrorCode[]>();
-  for (const code of [...codes, ...COMMON_CODES]) {
+  for (const code of codes) {
     const { status } = ERROR_CODES[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }

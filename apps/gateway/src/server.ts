@@ -7,6 +7,7 @@ import type { GatewayApp, GatewayDependencies } from "./dependencies.ts";
 import { BODY_LIMIT_BYTES, errorResponse } from "./error-response.ts";
 import { registerOpenApiDocument } from "./openapi.ts";
 import { assignRequestId, type GatewayVariables } from "./request-id.ts";
+import { registerAutumnWebhookRoute } from "./routes/autumn-webhooks.ts";
 import { registerBillingRoutes } from "./routes/billing.ts";
 import { registerBillingCheckRoutes } from "./routes/billing-checks.ts";
 import { registerBillingDecisionRoutes } from "./routes/billing-decisions.ts";
@@ -47,6 +48,7 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   registerBillingDecisionRoutes(app, deps);
   registerRateCardRoutes(app, deps);
   registerServiceTokenRoutes(app, deps);
+  registerAutumnWebhookRoute(app, deps);
   registerMetricsRoute(app, deps);
   registerHealthRoutes(app, deps);
   registerOpenApiDocument(app);

@@ -14,7 +14,7 @@ interface Operation {
 
 const WITH_BODY = new Set(["POST", "PUT", "PATCH"]);
 /** Acts on what its path names, and needs nothing more. */
-const WITHOUT_BODY = new Set(["/v1/sessions/{session_id}/pause", "/v1/billing/batches/{batch_id}/redrive", "/v1/billing/reviews/{review_key}/dismiss", "/v1/billing/orgs/{org_id}/reconcile", "/v1/billing/orgs/{org_id}/flush"]);
+const WITHOUT_BODY = new Set(["/v1/sessions/{session_id}/pause", "/v1/billing/batches/{batch_id}/redrive", "/v1/billing/reviews/{review_key}/dismiss", "/v1/billing/orgs/{org_id}/reconcile", "/v1/billing/orgs/{org_id}/flush", "/webhooks/autumn"]);
 /** What a POST is sent where an org alone is not enough. */
 const BODIES: Readonly<Record<string, object>> = {
   "/v1/sessions/{session_id}/extend": { duration: "1h" },
@@ -37,6 +37,8 @@ const BODIES: Readonly<Record<string, object>> = {
   "/v1/billing/audit": { from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" },
 };
 const STATUS: Readonly<Record<string, number>> = {
+  // Asked without a signature; autumn-webhooks.test.ts has the rest.
+  "POST /webhooks/autumn": 401,
   // Asked after the session has ended; launch.test.ts has what they answer otherwise.
   "POST /v1/sessions/{session_id}/extend": 409,
   "POST /v1/sessions/{session_id}/pause": 409,

@@ -15,6 +15,9 @@ import { createServer } from "../src/server.ts";
 export const TOKEN = "test-token-0123456789";
 export const SECOND_TOKEN = "other-token-0123456789";
 
+/** Of Autumn's events; made up. */
+export const WEBHOOK_SECRET = `whsec_${Buffer.from("a-secret-of-the-tests-only").toString("base64")}`;
+
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -54,6 +57,7 @@ export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, ad
     db,
     logger: createLogger("gateway-test", "silent"),
     apiTokens: [TOKEN, SECOND_TOKEN],
+    autumnWebhookSecrets: [WEBHOOK_SECRET],
     defaultModel: "claude-sonnet-4-5",
     smallModel: "claude-haiku-4-5",
     proxy: connectLLMProxy(proxy),

@@ -19,6 +19,16 @@ export async function ensureGatesOfSpenders(db: DatabaseExecutor): Promise<numbe
   return Number(result.numAffectedRows ?? 0n);
 }
 
+/** True when the org ever spent, started a session, or the gate was asked about it. */
+export async function isKnownOrg(db: DatabaseExecutor, orgId: string): Promise<boolean> {
+  const result = await sql`
+    select 1 from billing_accounts where org_id = ${orgId}
+    union all select 1 from org_gates where org_id = ${orgId}
+    union all select 1 from gateway_sessions where org_id = ${orgId}
+    limit 1`.execute(db);
+  return result.rows.length > 0;
+}
+
 /** An org's gate with its balance, read under the lock; times are judged by the billing clock. */
 export type OrgGateRow = Selectable<OrgGateTable> & {
   readonly balance_credits: DecimalText | null;

@@ -73,16 +73,6 @@ export async function readOrgs(
   return result.rows;
 }
 
-/** True when the org ever spent, started a session, or the gate was asked about it. */
-export async function isKnownOrg(db: DatabaseExecutor, orgId: string): Promise<boolean> {
-  const result = await sql`
-    select 1 from billing_accounts where org_id = ${orgId}
-    union all select 1 from org_gates where org_id = ${orgId}
-    union all select 1 from gateway_sessions where org_id = ${orgId}
-    limit 1`.execute(db);
-  return result.rows.length > 0;
-}
-
 export interface OrgKeysRow {
   readonly live_keys: number;
   readonly blocked_keys: number;

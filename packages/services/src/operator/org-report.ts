@@ -3,11 +3,11 @@ import { AppError } from "@proliferate/shared/errors";
 import { type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
 import { readReconciliations } from "../balance/db.ts";
 import { customerIdForOrg } from "../billing/customer-id.ts";
-import { readGate } from "../billing-gate/db.ts";
+import { isKnownOrg, readGate } from "../billing-gate/db.ts";
 import { readSinkCustomers } from "../sinks/db.ts";
 import { readPacks, readPolicy } from "../top-up/db.ts";
 import { describePack, describePolicy, type PackView, type PolicyView } from "../top-up/policy.ts";
-import { isKnownOrg, type OrgKeysRow, type OrgRow, readOrgFindings, readOrgKeys, readOrgReviews, readOrgs } from "./org-report-db.ts";
+import { type OrgKeysRow, type OrgRow, readOrgFindings, readOrgKeys, readOrgReviews, readOrgs } from "./org-report-db.ts";
 
 /** Where an organization stands. Credits exact. */
 export interface OrgSummary {

@@ -33,6 +33,7 @@ export const ERROR_CODES = {
   admin_key_required: row(403, false, "permission_error", "invalid_request_error", "Call management routes with the master key, on the management port."),
   unauthorized: row(401, false, "authentication_error", "invalid_request_error", "Send `Authorization: Bearer GATEWAY_API_TOKEN`."),
   insufficient_scope: row(403, false, "permission_error", "invalid_request_error", "Use a token that has the scope, and the organization, that the message names; tokens are made with `POST /v1/tokens`."),
+  invalid_webhook_signature: row(401, false, "authentication_error", "invalid_request_error", "Set AUTUMN_WEBHOOK_SECRET to the signing secret that Autumn shows for this endpoint, and check the clock."),
   token_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use the id of a service token; `GET /v1/tokens` lists them."),
 
   // What is asked for
