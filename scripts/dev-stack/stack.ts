@@ -156,6 +156,8 @@ export class StackStarter {
       LITELLM_MASTER_KEY: masterKey,
       LLM_PROXY_PORT: String(LLM_PROXY_PORT),
       LLM_PROXY_ADMIN_PORT: String(LLM_PROXY_ADMIN_PORT),
+      // Ctrl-C ends the stack within 5 s; what a deployment would wait for is cut here.
+      DRAIN_MS: "500",
     });
     const [dataPlane, management] = [`http://127.0.0.1:${ports["dataPlane"]}`, `http://127.0.0.1:${ports["management"]}`];
     this.#screen.part("llm-proxy", `our engine: data plane ${dataPlane}, management ${management}`);

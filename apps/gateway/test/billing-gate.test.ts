@@ -37,6 +37,7 @@ beforeAll(async () => {
     LITELLM_MASTER_KEY: MASTER_KEY,
     LLM_PROXY_PORT: "0",
     LLM_PROXY_ADMIN_PORT: "0",
+    DRAIN_MS: "1000",
     ANTHROPIC_API_KEY: PROVIDER_KEY,
     ANTHROPIC_API_BASE: provider.url,
   });

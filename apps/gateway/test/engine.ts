@@ -27,6 +27,7 @@ export async function startEngine({ frameGapMs = 0 } = {}): Promise<Engine> {
       LITELLM_MASTER_KEY: MASTER_KEY,
       LLM_PROXY_PORT: "0",
       LLM_PROXY_ADMIN_PORT: "0",
+      DRAIN_MS: "1000",
       ANTHROPIC_API_KEY: PROVIDER_KEY,
       ANTHROPIC_API_BASE: provider.url,
     },

@@ -24,6 +24,7 @@ export const LLM_PROXY_ENVIRONMENT = {
   LLM_PROXY_ADMIN_PORT: portNumber.default(4001).describe("Port of the management API; 0 = any free one"),
   LLM_PROXY_ADMIN_HOST: z.string().default("127.0.0.1").describe("Address of the management API; reached from this machine only unless it is changed"),
   LLM_PROXY_DATABASE_CONNECTIONS: z.coerce.number().int().min(2).max(500).default(20).describe("Connections to PostgreSQL at most"),
+  DRAIN_MS: z.coerce.number().int().min(0).max(3_600_000).default(600_000).describe("After SIGTERM, answers may run on for so long; then, or at a second signal, they end with an error event. The supervisor's own patience must be longer"),
   LITELLM_CONFIG: z.string().optional().describe("Path of config.yaml, the model list; unset: the one of this repository"),
 } as const;
 
@@ -34,6 +35,7 @@ export interface LLMProxyProcessConfig {
   readonly dataPlane: { readonly port: number; readonly host: string };
   readonly management: { readonly port: number; readonly host: string };
   readonly databaseConnections: number;
+  readonly drainMs: number;
   readonly configFile: string | undefined;
 }
 
@@ -48,6 +50,7 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
     masterKey: variables.LITELLM_MASTER_KEY,
     dataPlane: { port: variables.LLM_PROXY_PORT, host: variables.LLM_PROXY_HOST },
     management: { port: variables.LLM_PROXY_ADMIN_PORT, host: variables.LLM_PROXY_ADMIN_HOST },
+    drainMs: variables.DRAIN_MS,
     databaseConnections: variables.LLM_PROXY_DATABASE_CONNECTIONS,
     configFile: variables.LITELLM_CONFIG,
   };

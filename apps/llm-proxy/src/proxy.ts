@@ -6,6 +6,7 @@ import type { ModelConfig } from "./config/load-model-config.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
+import { drainingPart, Shutdown } from "./data-plane/shutdown.ts";
 import { Upstreams } from "./data-plane/upstream.ts";
 import { createManagementServer } from "./management/server.ts";
 
@@ -15,10 +16,12 @@ export interface ProxyOptions {
   readonly masterKey: string;
   readonly dataPlane: { readonly port: number; readonly host: string };
   readonly management: { readonly port: number; readonly host: string };
+  /** How long answers may go on after the process was told to stop. */
+  readonly drainMs: number;
 }
 
-/** How long answers may go on after the process was told to stop; what is cut then is settled as if its caller had left. */
-const DRAIN_MS = 2_500;
+/** The listener's own limit lies behind all that `drainingPart` does. */
+const LISTENER_MARGIN_MS = 5_000;
 /** A caller's connection on which nothing moved for this long, or for twice the providers' time-out, is cut. */
 const LEAST_SILENCE_MS = 60_000;
 
@@ -44,12 +47,14 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
     }),
   );
   const recovery = { db, logger, models, instanceId };
-  await recoverOrphans(recovery);
+  // What cannot be recovered now is tried again by the upkeep; it is no reason not to serve.
+  await recoverOrphans(recovery).catch((error: unknown) => logger.error({ error: String(error) }, "recover.failed"));
   lifecycle.own("upkeep", startUpkeep(recovery));
   const settler = lifecycle.own("settler", new Settler({ db, logger }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
 
-  const managementServer = createManagementServer({ db, logger, masterKey });
+  const shutdown = new Shutdown();
+  const managementServer = createManagementServer({ db, logger, masterKey, shutdown });
   const management = lifecycle.own("management", await listen(managementServer, { ...options.management, portVariable: "LLM_PROXY_ADMIN_PORT" }));
   const dataPlane = createDataPlane({
     db,
@@ -58,14 +63,16 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
     upstreams,
     connectRetries: config.router.retries,
     settler,
+    shutdown,
     instanceId,
     masterKey,
     adminPort: management.port,
   });
   // A caller that neither reads nor leaves would hold its reservation for ever.
   dataPlane.server.timeout = Math.max(2 * config.router.timeoutMs, LEAST_SILENCE_MS);
-  lifecycle.own("requests in flight", { stop: () => dataPlane.idle() });
-  const data = lifecycle.own("data plane", await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: DRAIN_MS }));
+  const { drainMs } = options;
+  const data = await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: drainMs + LISTENER_MARGIN_MS });
+  lifecycle.own("data plane", drainingPart({ shutdown, listener: data, idle: () => dataPlane.idle(), drainMs }));
   return { dataPlane: data.port, management: management.port };
 }
 

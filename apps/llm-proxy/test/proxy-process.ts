@@ -43,6 +43,7 @@ export async function startProxyProcess(options: ProxyProcessOptions): Promise<P
       LITELLM_MASTER_KEY: MASTER_KEY,
       LLM_PROXY_PORT: "0",
       LLM_PROXY_ADMIN_PORT: "0",
+      DRAIN_MS: "1000",
       LLM_PROXY_HOST: "127.0.0.1",
       ANTHROPIC_API_KEY: PROVIDER_KEY,
       OPENAI_API_KEY: PROVIDER_KEY,

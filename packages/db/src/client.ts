@@ -2,6 +2,7 @@ import { AppError } from "@proliferate/shared/errors";
 import { Kysely, PostgresDialect, sql, type Transaction } from "kysely";
 import pg from "pg";
 import { knowPreparedStatements } from "./prepared-statements.ts";
+import { isDatabaseUnavailable } from "./database-error.ts";
 import type { Database } from "./schema.ts";
 
 /** A connection pool; every statement of the product runs on one, or on a transaction of one. */
@@ -68,18 +69,6 @@ export function openDatabase(options: DatabaseOptions): DatabaseClient {
   pool.on("connect", (client) => client.on("error", () => undefined));
   pool.on("connect", knowPreparedStatements);
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
-}
-
-/** SQLSTATE classes that mean "the store is not there now", as opposed to "the statement is wrong". */
-const UNAVAILABLE_SQLSTATE = /^(08|53|57P0|58)/;
-const UNAVAILABLE_ERRNO = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "ENOENT"]);
-
-/** True when the error says that PostgreSQL cannot be reached, is starting, stopping or full. */
-export function isDatabaseUnavailable(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code = (error as { code?: unknown }).code;
-  if (typeof code === "string" && (UNAVAILABLE_SQLSTATE.test(code) || UNAVAILABLE_ERRNO.has(code))) return true;
-  return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(error.message);
 }
 
 /** True when a statement gets through now, false when PostgreSQL is unavailable. Throws on any other error. */

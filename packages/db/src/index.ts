@@ -6,9 +6,9 @@ export {
   DEFAULT_LITELLM_SCHEMA,
   GATEWAY_SCHEMA,
   isDatabaseReachable,
-  isDatabaseUnavailable,
   openDatabase,
 } from "./client.ts";
+export { isDatabaseUnavailable, isPermanentError } from "./database-error.ts";
 export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";
 export { prepared } from "./prepared-statements.ts";
 export { ProcessLock, type ProcessLockOptions } from "./process-lock.ts";

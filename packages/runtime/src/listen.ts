@@ -1,4 +1,4 @@
-import type { Server } from "node:http";
+import type { Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { AppError } from "@proliferate/shared/errors";
 import type { Stoppable } from "./lifecycle.ts";
@@ -15,9 +15,14 @@ export interface ListenOptions {
 
 export interface Listener extends Stoppable {
   readonly port: number;
+  /** Cuts every connection, whatever runs on it. */
+  cut(): void;
 }
 
-/** Listens, or throws `port_in_use` naming port and variable. `stop` refuses new connections, lets running ones end, then cuts them. */
+/**
+ * Listens, or throws `port_in_use` naming port and variable. `stop` refuses new connections at once, closes those on which
+ * nothing runs, tells the others with their answer (`connection: close`) that it is the last, lets them end, then cuts them.
+ */
 export async function listen(server: Server, options: ListenOptions): Promise<Listener> {
   const host = options.host ?? "0.0.0.0";
   await new Promise<void>((done, fail) => {
@@ -33,12 +38,22 @@ export async function listen(server: Server, options: ListenOptions): Promise<Li
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
   });
+  const answers = new Set<ServerResponse>();
   let stopping: Promise<void> | undefined;
-  // A connection that was busy when we stopped turns idle with its answer; nothing else would close it.
-  server.on("request", (_, response) => response.once("close", () => stopping && setImmediate(() => server.closeIdleConnections())));
+  server.on("request", (_, response) => {
+    if (stopping) response.shouldKeepAlive = false;
+    answers.add(response);
+    response.once("close", () => {
+      answers.delete(response);
+      // A connection whose answer had begun before we stopped turns idle with its end; nothing else would close it.
+      if (stopping) setImmediate(() => server.closeIdleConnections());
+    });
+  });
+  const cut = (): void => sockets.forEach((socket) => socket.destroy());
   const stop = (): Promise<void> => {
     stopping ??= new Promise<void>((done) => {
-      const timer = setTimeout(() => sockets.forEach((socket) => socket.destroy()), options.drainTimeoutMs ?? 5_000);
+      const timer = setTimeout(cut, options.drainTimeoutMs ?? 5_000);
+      for (const response of answers) response.shouldKeepAlive = false;
       server.close(() => {
         clearTimeout(timer);
         done();
@@ -47,5 +62,5 @@ export async function listen(server: Server, options: ListenOptions): Promise<Li
     });
     return stopping;
   };
-  return { port: (server.address() as AddressInfo).port, stop };
+  return { port: (server.address() as AddressInfo).port, stop, cut };
 }

@@ -41,6 +41,8 @@ export async function admit(deps: DataPlaneDeps, call: Call, caller: CallerRow, 
       client_session_id: storable(SESSION_HEADERS.map((name) => headerText(call.request.headers, name)).find(Boolean)),
       requester_ip_address: call.request.socket.remoteAddress ?? null,
       estimated_input_tokens: estimatedInputTokens,
+      max_output_tokens: body.maxOutputTokens ?? deployment.maxOutputTokens ?? null,
+      hidden_tokens_per_second: 0,
       started_at: call.startedAt,
     },
   });

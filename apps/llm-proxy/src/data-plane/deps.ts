@@ -2,6 +2,7 @@ import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
 import type { ModelTable } from "../config/model-table.ts";
 import type { Settler } from "./settle.ts";
+import type { Shutdown } from "./shutdown.ts";
 import type { Upstreams } from "./upstream.ts";
 
 /** All that the data plane stands on. It has no globals and makes none of these itself. */
@@ -13,6 +14,7 @@ export interface DataPlaneDeps {
   /** How often a request is sent again whose provider could not be reached at all. */
   readonly connectRetries: number;
   readonly settler: Settler;
+  readonly shutdown: Shutdown;
   /** Written on each attempt; a lock on it says that this process lives. */
   readonly instanceId: number;
   readonly masterKey: string;

@@ -1,7 +1,7 @@
-import type { DatabaseClient } from "@proliferate/db";
+import { type DatabaseClient, isDatabaseUnavailable } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
 import { resetDueBudgets } from "@proliferate/services/attempts/budget-reset";
-import { listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/services/attempts/db";
+import { type AttemptRow, listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/services/attempts/db";
 import { settleAttempt } from "@proliferate/services/attempts/settle";
 import type { ModelTable } from "../config/model-table.ts";
 import { outcomeOfOrphan } from "./outcome.ts";
@@ -18,14 +18,20 @@ const BATCH = 200;
 
 /**
  * Settles what dead processes left, at the usage that they checkpointed. An instance is dead when its process lock is
- * free; while its attempts are settled the lock is held here, so of many proxies one does it. Returns how many it settled.
+ * free; while its attempts are settled the lock is held here, so of many proxies one does it. Each attempt and each instance
+ * stands for itself: one that fails is logged and left to the next pass, and the others go on. Returns how many it settled.
+ * Throws only when the store cannot be asked at all.
  */
 export async function recoverOrphans(deps: RecoverDeps): Promise<number> {
   let recovered = 0;
   for (const instanceId of await listInstancesWithAttempts(deps.db, deps.instanceId)) {
-    await withDeadInstance(deps.db, instanceId, async () => {
-      recovered += await settleAttemptsOf(deps, instanceId);
-    });
+    try {
+      await withDeadInstance(deps.db, instanceId, async () => {
+        recovered += await settleAttemptsOf(deps, instanceId);
+      });
+    } catch (error) {
+      deps.logger.error({ instance: instanceId, error: String(error) }, "recover.instance_failed");
+    }
   }
   if (recovered > 0) deps.logger.warn({ recovered }, "recover.settled");
   return recovered;
@@ -33,33 +39,41 @@ export async function recoverOrphans(deps: RecoverDeps): Promise<number> {
 
 async function settleAttemptsOf(deps: RecoverDeps, instanceId: number): Promise<number> {
   let settled = 0;
+  let lastId: string | undefined;
   for (;;) {
-    const attempts = await listAttempts(deps.db, instanceId, BATCH);
-    for (const attempt of attempts) {
-      const prices = deps.models.requestPrices(attempt);
-      if (!prices) deps.logger.error({ attempt: attempt.attempt_id, price: attempt.price_id }, "recover.price_unknown");
-      const result = await settleAttempt(deps.db, attempt, outcomeOfOrphan(attempt, prices, attempt.checkpointed_at ?? attempt.started_at));
-      if (result === "settled") settled += 1;
-    }
+    const attempts = await listAttempts(deps.db, instanceId, lastId, BATCH);
+    for (const attempt of attempts) if (await settleOrphan(deps, attempt)) settled += 1;
+    lastId = attempts.at(-1)?.attempt_id;
     if (attempts.length < BATCH) return settled;
   }
 }
 
+/** True when this call settled it. Rejects only when the store is away: then the others cannot be settled either. */
+async function settleOrphan(deps: RecoverDeps, attempt: AttemptRow): Promise<boolean> {
+  try {
+    const prices = deps.models.requestPrices(attempt);
+    if (!prices) deps.logger.error({ attempt: attempt.attempt_id, price: attempt.price_id }, "recover.price_unknown");
+    return (await settleAttempt(deps.db, attempt, outcomeOfOrphan(attempt, prices, attempt.checkpointed_at ?? attempt.started_at))) === "settled";
+  } catch (error) {
+    if (isDatabaseUnavailable(error)) throw error;
+    deps.logger.error({ attempt: attempt.attempt_id, error: String(error) }, "recover.attempt_failed");
+    return false;
+  }
+}
+
 /**
- * Every 10 s, one pass after the other until it is stopped: settles orphans and ends the budgets' windows. A pass that
- * fails is logged, and the next one tries again.
+ * Every 10 s, one pass after the other until it is stopped: settles orphans and ends the budgets' windows. Neither stands in
+ * the other's way; what fails is logged, and the next pass tries again.
  */
 export function startUpkeep(deps: RecoverDeps): Stoppable {
   let timer: NodeJS.Timeout | undefined;
   let isStopped = false;
   let pass: Promise<void> = Promise.resolve();
+  const logFailure = (error: unknown): void => deps.logger.error({ error: String(error) }, "upkeep.failed");
   const schedule = (): void => {
     if (isStopped) return;
     timer = setTimeout(() => {
-      pass = recoverOrphans(deps)
-        .then(() => resetDueBudgets(deps.db, new Date()))
-        .then(undefined, (error: unknown) => deps.logger.error({ error: String(error) }, "upkeep.failed"))
-        .then(schedule);
+      pass = Promise.all([recoverOrphans(deps), resetDueBudgets(deps.db, new Date())].map((work) => work.catch(logFailure))).then(schedule);
     }, EVERY_MS);
   };
   schedule();

@@ -69,7 +69,7 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
     case "liveness":
       return sendJson(call, 200, ALIVE);
     case "readiness": {
-      const { status, body } = await checkReadiness(deps.db);
+      const { status, body } = await checkReadiness(deps.db, deps.shutdown);
       return sendJson(call, status, body);
     }
     case "root":

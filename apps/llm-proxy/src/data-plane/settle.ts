@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
 import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
@@ -11,11 +12,14 @@ export interface SettlerOptions {
   readonly holdMs?: number;
 }
 
-const RETRY_MS = { first: 50, most: 2_000 } as const;
+/** Doubled from try to try. A store that is away for long is asked seldom: each settlement that waits is one statement. */
+const RETRY_MS = { first: 50, most: 15_000 } as const;
 
 /**
- * Settles attempts, and does not give up: what the store would not take while a caller waited is tried again in the
- * background. What is left when the process ends is still on record as an attempt, and another process settles it.
+ * Settles attempts, and does not give up while the store is away: what it would not take while a caller waited is tried again
+ * in the background. They are as many as answers were in flight when it went away, since nothing new is admitted without it.
+ * What is left when the process ends is still on record as an attempt, and another process settles it. What the store can
+ * never take, `settleAttempt` repairs by itself.
  */
 export class Settler implements Stoppable {
   readonly #options: SettlerOptions;
@@ -31,10 +35,10 @@ export class Settler implements Stoppable {
     const settled = this.#untilSettled(attempt, outcome);
     this.#running.add(settled);
     void settled.finally(() => this.#running.delete(settled));
-    const { promise: held, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, this.#options.holdMs ?? 3_000);
+    const released = new AbortController();
+    const held = setTimeout(this.#options.holdMs ?? 3_000, undefined, { signal: released.signal }).catch(() => undefined);
     await Promise.race([settled, held]);
-    clearTimeout(timer);
+    released.abort();
   }
 
   /** Lets every settlement have one more try, then gives up those that the store does not take. */
@@ -58,15 +62,8 @@ export class Settler implements Stoppable {
     }
   }
 
-  /** Ends early when the process stops. */
-  #pause(delayMs: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const { signal } = this.#stopping;
-    const timer = setTimeout(resolve, delayMs);
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    if (signal.aborted) resolve();
-    return promise.finally(() => {
-      clearTimeout(timer);
-    });
+  /** Ends early when the process stops; then nothing of it is left on the signal that outlives it. */
+  async #pause(delayMs: number): Promise<void> {
+    await setTimeout(delayMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 }

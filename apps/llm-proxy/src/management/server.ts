@@ -15,6 +15,8 @@ export interface ManagementDeps {
   readonly db: DatabaseClient;
   readonly logger: Logger;
   readonly masterKey: string;
+  /** What readiness says of the way out. */
+  readonly shutdown: { readonly isDraining: boolean };
 }
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
@@ -38,7 +40,7 @@ export function createManagementServer(deps: ManagementDeps): Server {
 async function answer(deps: ManagementDeps, routes: readonly Route[], request: IncomingMessage): Promise<ManagementAnswer> {
   const target = requestTarget(request.url);
   const path = withoutTrailingSlashes(target.path);
-  if (HEALTH_PATHS.has(path)) return path.endsWith("readiness") ? checkReadiness(deps.db) : { status: 200, body: ALIVE };
+  if (HEALTH_PATHS.has(path)) return path.endsWith("readiness") ? checkReadiness(deps.db, deps.shutdown) : { status: 200, body: ALIVE };
   requireMasterKey(deps, request);
   const candidates = routes.filter((route) => route.path === path);
   if (candidates.length === 0) throw new AppError("not_found", `The management API has no route ${path}.`);

@@ -51,6 +51,8 @@ function request(caller: CallerRow, costs: Costs = {}): AdmissionRequest {
       client_session_id: null,
       requester_ip_address: "127.0.0.1",
       estimated_input_tokens: 10,
+      max_output_tokens: null,
+      hidden_tokens_per_second: 0,
       started_at: new Date(),
     },
   };

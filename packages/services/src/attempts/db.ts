@@ -3,6 +3,7 @@ import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
 import type { CallerRow } from "../keys/db.ts";
 import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/db.ts";
+import { storableJson } from "../spend-logs/storable.ts";
 import type { BudgetScope } from "./budget.ts";
 import type { AttemptCheckpoint } from "./checkpoint.ts";
 
@@ -111,7 +112,7 @@ export async function insertAttemptIfFits(db: DatabaseExecutor, attempt: Admitte
 /** Keeps the usage seen so far; nothing happens when the attempt is settled already. */
 export async function checkpointAttempt(db: DatabaseExecutor, attemptId: string, checkpoint: AttemptCheckpoint): Promise<void> {
   await sql`
-    update request_attempts set checkpoint = ${JSON.stringify(checkpoint)}::jsonb, checkpointed_at = clock_timestamp()
+    update request_attempts set checkpoint = ${JSON.stringify(storableJson(checkpoint))}::jsonb, checkpointed_at = clock_timestamp()
      where attempt_id = ${attemptId}`.execute(db);
 }
 
@@ -182,13 +183,14 @@ export async function listInstancesWithAttempts(db: DatabaseExecutor, exceptInst
   return rows.map((row) => row.instance_id);
 }
 
-/** Attempts of an instance, oldest first, `limit` at most. */
-export async function listAttempts(db: DatabaseExecutor, instanceId: number, limit: number): Promise<readonly AttemptRow[]> {
+/** Attempts of an instance whose id is after `afterId`, in the order of their ids, `limit` at most. */
+export async function listAttempts(db: DatabaseExecutor, instanceId: number, afterId: string | undefined, limit: number): Promise<readonly AttemptRow[]> {
   const rows = await db
     .selectFrom("request_attempts")
     .selectAll()
     .where("instance_id", "=", instanceId)
-    .orderBy("started_at")
+    .$if(afterId !== undefined, (query) => query.where("attempt_id", ">", afterId ?? ""))
+    .orderBy("attempt_id")
     .limit(limit)
     .execute();
   return rows as readonly unknown[] as readonly AttemptRow[];

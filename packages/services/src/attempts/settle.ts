@@ -1,6 +1,6 @@
-import type { DatabaseClient } from "@proliferate/db";
+import { type DatabaseClient, isPermanentError } from "@proliferate/db";
 import { subtractDecimals } from "@proliferate/shared/money";
-import { findSpendLog } from "../spend-logs/db.ts";
+import { findSpendLog, type SpendLogRow } from "../spend-logs/db.ts";
 import { type AttemptOutcome, buildCorrection, buildSpendLog } from "../spend-logs/spend-log.ts";
 import { type AdmittedAttempt, insertCorrection, replaceAttemptBySpendLog } from "./db.ts";
 
@@ -11,13 +11,44 @@ import { type AdmittedAttempt, insertCorrection, replaceAttemptBySpendLog } from
  */
 export type SettlementResult = "settled" | "corrected" | "repeated";
 
-/** Settles an attempt, atomically and idempotently: repeat it after any error, also one that hides whether it committed. */
+/**
+ * Settles an attempt, atomically and idempotently: repeat it after any error, also one that hides whether it committed. A row
+ * that the store can never take is written again as a bare one, flagged `settlement_repaired`, so that nothing which a
+ * provider or a caller said keeps an attempt open.
+ */
 export async function settleAttempt(db: DatabaseClient, attempt: AdmittedAttempt, outcome: AttemptOutcome): Promise<SettlementResult> {
-  if (await replaceAttemptBySpendLog(db, attempt.attempt_id, buildSpendLog(attempt, outcome))) return "settled";
+  try {
+    return await settleOnce(db, attempt, outcome, (row) => row);
+  } catch (error) {
+    if (!isPermanentError(error)) throw error;
+    return settleOnce(db, attempt, { ...outcome, providerResponseId: null }, (row) => bareRow(row, error));
+  }
+}
+
+async function settleOnce(
+  db: DatabaseClient,
+  attempt: AdmittedAttempt,
+  outcome: AttemptOutcome,
+  shape: (row: SpendLogRow) => SpendLogRow,
+): Promise<SettlementResult> {
+  if (await replaceAttemptBySpendLog(db, attempt.attempt_id, shape(buildSpendLog(attempt, outcome)))) return "settled";
   if (outcome.recovered) return "repeated";
   const written = await findSpendLog(db, attempt.attempt_id);
   if (!written || written.metadata["recovered"] !== true) return "repeated";
   const estimate = { spendUsd: written.spend, promptTokens: written.prompt_tokens, completionTokens: written.completion_tokens };
   const correction = buildCorrection(attempt, outcome, estimate, subtractDecimals(outcome.cost.totalUsd, written.spend));
-  return (await insertCorrection(db, correction)) ? "corrected" : "repeated";
+  return (await insertCorrection(db, shape(correction))) ? "corrected" : "repeated";
+}
+
+/** Who pays, what, and when; nothing that came from outside but what admission has stored before. */
+function bareRow(row: SpendLogRow, error: unknown): SpendLogRow {
+  const { code } = error as { code?: unknown };
+  return {
+    ...row,
+    completionStartTime: null,
+    end_user: "",
+    requester_ip_address: "",
+    session_id: row.litellm_call_id ?? "",
+    metadata: JSON.stringify({ estimated: true, recovered: false, settlement_repaired: typeof code === "string" ? code : "unstorable" }),
+  };
 }

@@ -3,6 +3,7 @@ import { totals, type UsageReport } from "../metering/usage-report.ts";
 import { completionTokens, promptTokens, type Usage } from "../metering/usage.ts";
 import type { DecimalText } from "@proliferate/shared/money";
 import type { SpendLogRow } from "./db.ts";
+import { storableCount, storableJson } from "./storable.ts";
 
 /** USD, exact. `totalUsd` = `inputUsd` (every class of input) + `outputUsd` + `toolUsd` (fees per use). */
 export interface Cost {
@@ -46,12 +47,12 @@ export function buildSpendLog(attempt: AdmittedAttempt, outcome: AttemptOutcome)
     call_type: attempt.call_type,
     api_key: attempt.key_hash,
     spend: outcome.cost.totalUsd,
-    total_tokens: prompt + completion,
-    prompt_tokens: prompt,
-    completion_tokens: completion,
+    total_tokens: storableCount(prompt + completion),
+    prompt_tokens: storableCount(prompt),
+    completion_tokens: storableCount(completion),
     startTime: attempt.started_at.toISOString(),
     endTime: outcome.endedAt.toISOString(),
-    request_duration_ms: Math.max(0, outcome.endedAt.getTime() - attempt.started_at.getTime()),
+    request_duration_ms: storableCount(Math.max(0, outcome.endedAt.getTime() - attempt.started_at.getTime())),
     completionStartTime: outcome.firstByteAt?.toISOString() ?? null,
     model: attempt.model,
     model_id: "",
@@ -59,7 +60,7 @@ export function buildSpendLog(attempt: AdmittedAttempt, outcome: AttemptOutcome)
     custom_llm_provider: attempt.provider,
     api_base: attempt.api_base,
     user: attempt.user_id ?? "",
-    metadata: JSON.stringify(metadataOf(attempt, outcome)),
+    metadata: JSON.stringify(storableJson(metadataOf(attempt, outcome))),
     cache_hit: "False",
     cache_key: "Cache OFF",
     request_tags: "[]",
@@ -90,10 +91,10 @@ export function buildCorrection(
     ...row,
     request_id: `${attempt.attempt_id}:correction`,
     spend: differenceUsd,
-    prompt_tokens: prompt,
-    completion_tokens: completion,
-    total_tokens: prompt + completion,
-    metadata: JSON.stringify({ ...metadataOf(attempt, outcome), correction_of: attempt.attempt_id }),
+    prompt_tokens: storableCount(prompt),
+    completion_tokens: storableCount(completion),
+    total_tokens: storableCount(prompt + completion),
+    metadata: JSON.stringify(storableJson({ ...metadataOf(attempt, outcome), correction_of: attempt.attempt_id })),
   };
 }
 

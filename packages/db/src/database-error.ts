@@ -1,0 +1,39 @@
+/**
+ * The two questions that a failed statement raises: is the store away (the same statement succeeds later), or is it the
+ * statement (it never will)? Whoever repeats a statement asks both; what neither knows is repeated, and told.
+ */
+
+/**
+ * SQLSTATE classes that mean "the store is not there now", as opposed to "the statement is wrong": connection, resources,
+ * shutdown, system errors, and a server that takes no writes (25006: a primary that was demoted to a replica).
+ */
+const UNAVAILABLE_SQLSTATE = /^(08|53|57P0|58|25006)/;
+const UNAVAILABLE_ERRNO = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "ENOENT"]);
+
+/** True when the error says that PostgreSQL cannot be reached, is starting, stopping, full, or takes no writes. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = codeOf(error);
+  if (code !== undefined && (UNAVAILABLE_SQLSTATE.test(code) || UNAVAILABLE_ERRNO.has(code))) return true;
+  return /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error/.test(error.message);
+}
+
+/** Data that no column takes (22), that breaks a constraint (23), or that is larger or deeper than PostgreSQL reads (54). */
+const PERMANENT_SQLSTATE = /^(22|23|54)/;
+
+/**
+ * True when the values of a statement are at fault, so that repeating it can never succeed; also when our own code could not
+ * put them into a statement at all (text too long, a structure too deep, a value of the wrong type). Never true of an error
+ * for which {@link isDatabaseUnavailable} is.
+ */
+export function isPermanentError(error: unknown): boolean {
+  if (!(error instanceof Error) || isDatabaseUnavailable(error)) return false;
+  const code = codeOf(error);
+  if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) return PERMANENT_SQLSTATE.test(code);
+  return error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
+}
+
+function codeOf(error: Error): string | undefined {
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" ? code : undefined;
+}
