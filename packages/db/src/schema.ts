@@ -102,7 +102,7 @@ export interface RequestAttemptTable {
   requester_ip_address: string | null;
   reserved_usd: Amount;
   estimated_input_tokens: number;
-  /** Null = the request sets no limit. */
+  /** Over all choices; null = admitted before this column was there. */
   max_output_tokens: number | null;
   hidden_tokens_per_second: number;
   checkpoint: ColumnType<Record<string, unknown> | null, string | null, string | null>;

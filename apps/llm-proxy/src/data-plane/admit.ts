@@ -4,10 +4,12 @@ import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
 import type { CallerRow } from "@proliferate/services/keys/db";
 import { priceUsage } from "@proliferate/services/pricing/cost";
 import { worstCasePicoUsd } from "@proliferate/services/pricing/worst-case";
+import { storableCount } from "@proliferate/services/spend-logs/storable";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import { priceAt } from "../config/model-table.ts";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
+import { hiddenTokensPerSecond } from "./hidden-output.ts";
 import type { RequestFacts } from "./request-facts.ts";
 import type { Deployment } from "./route.ts";
 
@@ -41,8 +43,8 @@ export async function admit(deps: DataPlaneDeps, call: Call, caller: CallerRow, 
       client_session_id: storable(SESSION_HEADERS.map((name) => headerText(call.request.headers, name)).find(Boolean)),
       requester_ip_address: call.request.socket.remoteAddress ?? null,
       estimated_input_tokens: estimatedInputTokens,
-      max_output_tokens: body.maxOutputTokens ?? deployment.maxOutputTokens ?? null,
-      hidden_tokens_per_second: 0,
+      max_output_tokens: storableCount(outputTokens),
+      hidden_tokens_per_second: hiddenTokensPerSecond(deployment.upstreamModel, facts),
       started_at: call.startedAt,
     },
   });

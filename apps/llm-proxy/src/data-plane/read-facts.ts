@@ -30,6 +30,7 @@ export function readFacts(json: Json, bytes: Buffer, dialect: Dialect): RequestF
     endUser: text(dialect === "anthropic" ? metadata["user_id"] : json["user"]),
     maxOutputTokens: larger(json["max_tokens"], json["max_completion_tokens"]),
     choices: Math.max(1, larger(json["n"], json["best_of"]) ?? 1),
+    reasoning: reasoningOf(json),
     serviceTier: text(json["service_tier"]),
     speed: text(json["speed"]),
     geography: text(json["inference_geo"]),
@@ -37,6 +38,13 @@ export function readFacts(json: Json, bytes: Buffer, dialect: Dialect): RequestF
     maxInputTokens: bytes.length,
     ...found,
   };
+}
+
+/** Anthropic's `thinking`, OpenAI's `reasoning_effort`. */
+function reasoningOf(json: Json): RequestFacts["reasoning"] {
+  const asked = text(objectOf(json["thinking"])["type"]) ?? text(json["reasoning_effort"]);
+  if (asked === undefined) return undefined;
+  return asked === "disabled" || asked === "none" ? "off" : "on";
 }
 
 function fallbacksOf({ fallbacks }: Json, found: Found): void {
