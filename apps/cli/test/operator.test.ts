@@ -75,7 +75,7 @@ describe("org", () => {
     expect((await billing("org", "resume", "org_a")).stdout).toMatch(/state +unconfigured/);
     expect(await billing("org", "resume", "org_a")).toMatchObject({ status: 0 });
     const set = await json("org", "set", "org_a", "--grace", "10m", "--overdraft", "20.5", "--max-sessions", "3", "--low-balance", "50", "--plan", "trial");
-    expect(set.settings).toEqual({ plan: "trial", grace_ms: 600_000, overdraft_credits: "20.5", min_credits: "11", max_sessions: 3, low_balance_credits: "50" });
+    expect(set.settings).toEqual({ plan: "trial", subscribed_plan_id: null, trial_ends_at: null, grace_ms: 600_000, overdraft_credits: "20.5", min_credits: "11", max_sessions: 3, low_balance_credits: "50" });
     expect((await json("org", "set", "org_a", "--max-sessions", "none", "--grace", "10m")).settings).toMatchObject({ max_sessions: null, plan: "trial" });
     expect(await actions()).toEqual(["org.suspended", "org.resumed", "org.settings_changed", "org.settings_changed"]);
     expect((await json("actions", "--org", "org_a")).actions.at(-1)).toMatchObject({ operator: "ben", via: "cli", reason: "card stolen", facts: { previous_state: "unconfigured" } });

@@ -22,6 +22,8 @@ export interface OrgGateTable {
   remote_granted_credits: Amount | null;
   remote_forgiven_credits: AmountWithDefault;
   remote_next_reset_at: Instant | null;
+  remote_plan_id: string | null;
+  remote_trial_ends_at: Instant | null;
   reconciled_at: Instant | null;
   reconcile_wanted_at: Instant | null;
   reconcile_retry_at: Instant | null;

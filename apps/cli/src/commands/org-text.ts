@@ -48,13 +48,18 @@ function creditRows(org: OrgReport): Rows {
   ];
 }
 
+function planText({ plan, subscribedPlanId, trialEndsAt }: NonNullable<OrgReport["settings"]>): string {
+  if (subscribedPlanId === null) return `${plan}, set by hand`;
+  return `${plan}, by its subscription to ${subscribedPlanId}${plan === "trial" && trialEndsAt !== null ? ` until ${trialEndsAt.toISOString()}` : ""}`;
+}
+
 function settingRows({ settings, creditsPerSpendUsd }: OrgReport): Rows {
   const rate = ["rate", creditsPerSpendUsd === null ? "not read yet" : `${creditsPerSpendUsd} credits for one USD of provider cost`] as const;
   if (settings === null) return [["Settings"], rate, ["gate", "never asked; the defaults apply"]];
   return [
     ["Settings"],
     rate,
-    ["plan", settings.plan],
+    ["plan", planText(settings)],
     ["grace", `${duration(settings.graceMs)}, down to an overdraft of ${settings.overdraftCredits} credits`],
     ["to begin", `at least ${settings.minCredits} credits, ${settings.maxSessions === null ? "any number of" : `at most ${settings.maxSessions}`} sessions at once`],
     ["low balance", `told and settled sooner below ${settings.lowBalanceCredits} credits`],

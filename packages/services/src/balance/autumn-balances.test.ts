@@ -17,7 +17,7 @@ const deduct = (orgId: string, credits: string) => createAutumnSink(settings()).
 test("a balance is read exactly, under the org's name in Autumn's alphabet", async () => {
   autumn.grant("enc:acme_2Eio", "1000.5");
   await deduct("acme.io", "0.123456789");
-  expect(await read("acme.io")).toEqual({ kind: "known", grantedCredits: "1000.5", remainingCredits: "1000.376543211", forgivenCredits: "0", nextResetAt: null });
+  expect(await read("acme.io")).toEqual({ kind: "known", grantedCredits: "1000.5", remainingCredits: "1000.376543211", forgivenCredits: "0", nextResetAt: null, subscription: null });
 });
 
 test("an overdrawn balance is negative, although Autumn says that nothing is left", async () => {

@@ -1,9 +1,10 @@
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import { type AutumnSinkOptions, decimalFromJsonNumber, openAutumn } from "../billing/autumn.ts";
+import type { AutumnSubscription } from "../billing/autumn-client.ts";
 import { classifyAutumnError } from "../billing/autumn-errors.ts";
 import { customerIdForOrg } from "../billing/customer-id.ts";
-import type { RemoteBalance, RemoteBalances } from "./remote-balance.ts";
+import type { RemoteBalance, RemoteBalances, RemoteSubscription } from "./remote-balance.ts";
 
 /** Far more than any org will use: what an unlimited feature counts as. */
 const UNLIMITED_CREDITS = "1000000000000";
@@ -19,7 +20,7 @@ export function createAutumnBalances(options: AutumnSinkOptions): RemoteBalances
       try {
         const customer = await autumn.customers.get({ customerId });
         if (customer.id !== customerId) throw new AppError("autumn_unavailable", "Autumn answered for another customer than the one that was asked for.");
-        return judgeBalance(customer.balances?.[options.featureId], options.featureId);
+        return judgeBalance(customer.balances?.[options.featureId], options.featureId, subscriptionOf(customer.subscriptions ?? []));
       } catch (error) {
         return explainFailure(error);
       }
@@ -35,10 +36,17 @@ interface WireBalance {
   readonly nextResetAt: number | null;
 }
 
-function judgeBalance(balance: WireBalance | undefined, featureId: string): RemoteBalance {
+/** The plan that counts: a running one that is no add-on; of several, one that is paid for. */
+function subscriptionOf(subscriptions: readonly AutumnSubscription[]): RemoteSubscription | null {
+  const running = subscriptions.filter(({ status, addOn }) => status === "active" && !addOn);
+  const chosen = running.find(({ trialEndsAt }) => trialEndsAt === null) ?? running[0];
+  return chosen ? { planId: chosen.planId, trialEndsAt: chosen.trialEndsAt === null ? null : new Date(chosen.trialEndsAt) } : null;
+}
+
+function judgeBalance(balance: WireBalance | undefined, featureId: string, subscription: RemoteSubscription | null): RemoteBalance {
   if (!balance) return { kind: "unknown", problem: `Autumn has no balance of ${featureId} for it; attach a plan that grants some` };
   const nextResetAt = balance.nextResetAt === null ? null : new Date(balance.nextResetAt);
-  if (balance.unlimited) return { kind: "known", remainingCredits: UNLIMITED_CREDITS, grantedCredits: UNLIMITED_CREDITS, forgivenCredits: "0", nextResetAt };
+  if (balance.unlimited) return { kind: "known", remainingCredits: UNLIMITED_CREDITS, grantedCredits: UNLIMITED_CREDITS, forgivenCredits: "0", nextResetAt, subscription };
   const grantedCredits = decimalFromJsonNumber(balance.granted);
   const remaining = decimalFromJsonNumber(balance.remaining);
   const unspent = subtractDecimals(grantedCredits, decimalFromJsonNumber(balance.usage));
@@ -47,7 +55,7 @@ function judgeBalance(balance: WireBalance | undefined, featureId: string): Remo
   const remainingCredits = isLeft || compareDecimals(unspent, remaining) > 0 ? remaining : unspent;
   const beyond = subtractDecimals(remaining, unspent);
   const forgivenCredits = isLeft && compareDecimals(beyond, "0") > 0 ? beyond : "0";
-  return { kind: "known", remainingCredits, grantedCredits, forgivenCredits, nextResetAt };
+  return { kind: "known", remainingCredits, grantedCredits, forgivenCredits, nextResetAt, subscription };
 }
 
 function explainFailure(error: unknown): RemoteBalance {

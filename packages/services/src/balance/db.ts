@@ -3,6 +3,7 @@ import type { BalanceReconciliationTable, DatabaseExecutor } from "@proliferate/
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Insertable, type Selectable, sql } from "kysely";
 import type { RateCard } from "../billing/credits.ts";
+import type { RemoteSubscription } from "./remote-balance.ts";
 
 /** The billing clock, exactly, as text that the database reads back. */
 export async function readBillingNow(db: DatabaseExecutor): Promise<string> {
@@ -41,7 +42,10 @@ export async function writeBalance(tx: DatabaseExecutor, orgId: string, balanceC
   await sql`update billing_accounts set balance_credits = ${balanceCredits}::numeric where org_id = ${orgId}`.execute(tx);
 }
 
-/** Notes what the sink said at `readAt`, and that requests up to then are served. */
+/**
+ * Notes what the sink said at `readAt`, and that requests up to then are served. Where it tells of a subscription, that says
+ * whether the org is on trial; where it tells of none, what was set by hand stays.
+ */
 export async function writeReading(
   tx: DatabaseExecutor,
   reading: {
@@ -50,11 +54,15 @@ export async function writeReading(
     readonly grantedCredits: DecimalText;
     readonly forgivenCredits: DecimalText;
     readonly nextResetAt: Date | null;
+    readonly subscription: RemoteSubscription | null;
   },
 ): Promise<void> {
+  const trialEndsAt = reading.subscription?.trialEndsAt ?? null;
   await sql`
     update org_gates
-    set remote_granted_credits = ${reading.grantedCredits}::numeric, remote_forgiven_credits = ${reading.forgivenCredits}::numeric, remote_next_reset_at = ${reading.nextResetAt},
+    set plan = case when ${reading.subscription === null} then plan when ${trialEndsAt}::timestamptz > ${reading.readAt}::timestamptz then 'trial' else 'paid' end,
+      remote_plan_id = ${reading.subscription?.planId ?? null}, remote_trial_ends_at = ${trialEndsAt},
+      remote_granted_credits = ${reading.grantedCredits}::numeric, remote_forgiven_credits = ${reading.forgivenCredits}::numeric, remote_next_reset_at = ${reading.nextResetAt},
       reconciled_at = ${reading.readAt}::timestamptz, reconcile_retry_at = null, reconcile_problem = null,
       reconcile_wanted_at = case when reconcile_wanted_at > ${reading.readAt}::timestamptz then reconcile_wanted_at end
     where org_id = ${reading.orgId}`.execute(tx);
@@ -120,7 +128,7 @@ export interface DueOrg {
 }
 
 /**
- * Orgs whose balance has to be read: asked for, never read, without credits for `outOfCreditsMs` since the last reading, or
+ * Orgs whose balance has to be read: asked for, never read, at the end of a trial, without credits for `outOfCreditsMs` since the last reading, or
  * not read for `everyMs`; the longest waiting first. One whose reading failed a moment ago waits for its next try.
  */
 export async function listOrgsToReconcile(
@@ -132,6 +140,7 @@ export async function listOrgsToReconcile(
     from org_gates g join billing_accounts a using (org_id)
     where (g.reconcile_retry_at is null or g.reconcile_retry_at <= billing_now())
       and (g.reconciled_at is null or g.reconcile_wanted_at is not null
+        or (g.remote_trial_ends_at > g.reconciled_at and g.remote_trial_ends_at <= billing_now())
         or g.reconciled_at <= billing_now() - case when a.balance_credits > 0 then ${options.everyMs}::float8 else ${options.outOfCreditsMs}::float8 end * interval '1 millisecond')
     order by g.reconcile_wanted_at nulls last, g.reconciled_at nulls first, g.org_id
     limit ${options.limit}`.execute(db);

@@ -6,6 +6,7 @@ import { sealOpenEvents, settle } from "../billing/settlement.ts";
 import type { SettlementSink } from "../billing/sink.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { readGate } from "../billing-gate/db.ts";
+import { changeOrgSettings } from "../billing-gate/settings.ts";
 import { listOrgsToReconcile, readReconciliations } from "./db.ts";
 import { reconcileBalances, reconcileDueOrgs, requestReconcile } from "./reconcile-balance.ts";
 import { balanceOf, insertSpend, RATE, ScriptedBalances, spend } from "./test-balances.ts";
@@ -244,4 +245,27 @@ test("autumn L: a first reading with a batch under way is looked at again a minu
 
   expect(await readGate(database.db, orgId)).toMatchObject({ reconcile_wanted_at: null });
   expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees" });
+});
+
+test("autumn fresh eyes 4: the plan comes from the subscription, on trial until the trial ends, and cannot be set by hand then", async () => {
+  remote.grant(orgId, "100");
+  const inAnHour = new Date(Date.now() + 3_600_000);
+  remote.subscriptions.set(orgId, { planId: "pro", trialEndsAt: inAnHour });
+  await remote.reconcile(database.db, orgId);
+  expect(await readGate(database.db, orgId)).toMatchObject({ plan: "trial", state: "trial", remote_plan_id: "pro", remote_trial_ends_at: inAnHour });
+  await expect(changeOrgSettings(database.db, orgId, { plan: "paid" })).rejects.toMatchObject({ code: "invalid_request", param: "plan", message: expect.stringContaining('subscription to "pro"') });
+
+  // The trial's end passes: the org is due at once, and Autumn says that it pays.
+  await sql`update org_gates set reconciled_at = billing_now() - interval '2 hours', remote_trial_ends_at = billing_now() - interval '1 hour' where org_id = ${orgId}`.execute(database.db);
+  expect((await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).map((row) => row.org_id)).toContain(orgId);
+  remote.subscriptions.set(orgId, { planId: "pro", trialEndsAt: null });
+  await remote.reconcile(database.db, orgId);
+  expect(await readGate(database.db, orgId)).toMatchObject({ plan: "paid", state: "active", remote_trial_ends_at: null });
+
+  // Without a subscription a person decides, and a reading leaves that alone.
+  remote.subscriptions.delete(orgId);
+  await remote.reconcile(database.db, orgId);
+  await changeOrgSettings(database.db, orgId, { plan: "trial" });
+  await remote.reconcile(database.db, orgId);
+  expect(await readGate(database.db, orgId)).toMatchObject({ plan: "trial", state: "trial", remote_plan_id: null });
 });

@@ -79,7 +79,7 @@ export async function reconcileBalance(db: DatabaseClient, orgId: string, option
     const unposted = (await lockUnposted(tx, orgId, readAt)) as UnpostedRow;
     const report = compare(orgId, { gate, unposted, reading, doubtCredits: await readFirstSightDoubt(tx, orgId) }, options.tiers);
     if (compareDecimals(report.afterCredits, unposted.balance_credits ?? "0") !== 0 || unposted.balance_credits === null) await writeBalance(tx, orgId, report.afterCredits);
-    await writeReading(tx, { orgId, readAt, grantedCredits: reading.grantedCredits, forgivenCredits: reading.forgivenCredits, nextResetAt: reading.nextResetAt });
+    await writeReading(tx, { orgId, readAt, grantedCredits: reading.grantedCredits, forgivenCredits: reading.forgivenCredits, nextResetAt: reading.nextResetAt, subscription: reading.subscription });
     if (report.beforeCredits === null && compareDecimals(report.uncertainCredits, "0") > 0) await writeReadAgain(tx, orgId, RETRY_MS);
     await writeRates(tx, orgId, options.rate);
     if (report.cause !== "agrees") await recordReport(tx, report, options.trigger);

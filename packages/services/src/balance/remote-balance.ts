@@ -11,9 +11,18 @@ export type RemoteBalance =
       readonly forgivenCredits: DecimalText;
       /** Start of the next period, where there is one. */
       readonly nextResetAt: Date | null;
+      /** What the org subscribes to there; null where the sink knows of none, and ours to say. */
+      readonly subscription: RemoteSubscription | null;
     }
   /** The sink has no such customer, or no credits for it; `problem` says what somebody has to do. */
   | { readonly kind: "unknown"; readonly problem: string };
+
+export interface RemoteSubscription {
+  /** The sink's own id of the plan. */
+  readonly planId: string;
+  /** Null: it is no trial. */
+  readonly trialEndsAt: Date | null;
+}
 
 /** Where balances are read. */
 export interface RemoteBalances {

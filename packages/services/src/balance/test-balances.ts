@@ -5,7 +5,7 @@ import { addDecimals, type DecimalText, subtractDecimals } from "@proliferate/sh
 import { sql } from "kysely";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { reconcileBalance, type ReconcileReport, type ReconcileTrigger } from "./reconcile-balance.ts";
-import type { RemoteBalance, RemoteBalances } from "./remote-balance.ts";
+import type { RemoteBalance, RemoteBalances, RemoteSubscription } from "./remote-balance.ts";
 
 /** For tests only: 300 credits for one USD of provider cost. */
 export const RATE = { markup: "3", creditsPerUsd: "100" } as const;
@@ -16,6 +16,7 @@ export class ScriptedBalances implements RemoteBalances {
   readonly used = new Map<string, DecimalText>();
   readonly forgiven = new Map<string, DecimalText>();
   nextResetAt: Date | null = null;
+  readonly subscriptions = new Map<string, RemoteSubscription>();
   /** Set: every reading fails with it. */
   failure: AppError | undefined;
   readings = 0;
@@ -44,7 +45,7 @@ export class ScriptedBalances implements RemoteBalances {
     const during = this.during;
     this.during = undefined;
     await during?.();
-    return { kind: "known", remainingCredits, grantedCredits, forgivenCredits, nextResetAt: this.nextResetAt };
+    return { kind: "known", remainingCredits, grantedCredits, forgivenCredits, nextResetAt: this.nextResetAt, subscription: this.subscriptions.get(orgId) ?? null };
   }
 
   reconcile(db: DatabaseClient, orgId: string, trigger: ReconcileTrigger = "on_demand"): Promise<ReconcileReport> {

@@ -21,7 +21,9 @@ export async function changeOrgSettings(db: DatabaseClient, orgId: string, setti
   return db.transaction().execute(async (tx) => {
     await ensureOrg(tx, orgId);
     await lockGate(tx, orgId);
-    const before = settingsOf((await readGate(tx, orgId)) as OrgGateRow);
+    const known = (await readGate(tx, orgId)) as OrgGateRow;
+    const before = settingsOf(known);
+    checkPlanIsOurs(known, settings.plan);
     await writeSettings(tx, orgId, settings);
     const gate = await moveOrg(tx, orgId);
     const after = settingsOf(gate);
@@ -71,6 +73,12 @@ function settingsOf(gate: OrgGateRow): Readonly<Record<string, string | number |
     max_sessions: gate.max_sessions,
     low_balance_credits: normalizeDecimal(gate.low_balance_credits),
   };
+}
+
+/** What a subscription says would be written over at the next reading of the balance: it is refused instead. */
+function checkPlanIsOurs({ org_id: orgId, plan, remote_plan_id: planId }: OrgGateRow, wanted: OrgSettings["plan"]): void {
+  if (wanted === undefined || wanted === plan || planId === null) return;
+  throw new AppError("invalid_request", `The plan of ${orgId} comes from its subscription to "${planId}" at the sink; change it there.`, { param: "plan" });
 }
 
 function checkWhole(param: string, value: number, maximum: number): void {

@@ -56,6 +56,17 @@ export interface AutumnCustomer {
   readonly id: string | null;
   /** By feature id. */
   readonly balances: Readonly<Record<string, AutumnBalance>>;
+  readonly subscriptions?: readonly AutumnSubscription[] | undefined;
+}
+
+/** A plan that the customer has, or will have. */
+export interface AutumnSubscription {
+  readonly planId: string;
+  readonly status: string;
+  /** One that comes on top of another plan. */
+  readonly addOn: boolean;
+  /** Milliseconds since 1970. */
+  readonly trialEndsAt: number | null;
 }
 
 export interface AutumnBalance {

@@ -25,7 +25,11 @@ const trackAnswer = z
   .object({ customer_id: z.string(), balance: z.object({ remaining: z.number() }).nullable(), deductions: z.array(z.object({ value: z.number() })).optional() })
   .transform(({ customer_id: customerId, ...rest }) => ({ ...rest, customerId }));
 
-const customer = z.object({ id: z.string().nullable(), balances: z.record(z.string(), balance).default({}) });
+const subscription = z
+  .object({ plan_id: z.string(), status: z.string(), add_on: z.boolean(), trial_ends_at: z.number().nullable() })
+  .transform(({ plan_id: planId, add_on: addOn, trial_ends_at: trialEndsAt, status }) => ({ planId, status, addOn, trialEndsAt }));
+
+const customer = z.object({ id: z.string().nullable(), balances: z.record(z.string(), balance).default({}), subscriptions: z.array(subscription).default([]) });
 
 const eventPage = z
   .object({

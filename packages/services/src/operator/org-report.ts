@@ -60,6 +60,9 @@ export interface OrgReport extends OrgSummary {
   /** Null where the gate was never asked and nothing was set: the defaults apply. */
   readonly settings: {
     readonly plan: "paid" | "trial";
+    /** The sink's plan that `plan` follows; null: it was set by hand. */
+    readonly subscribedPlanId: string | null;
+    readonly trialEndsAt: Date | null;
     readonly graceMs: number;
     readonly overdraftCredits: DecimalText;
     readonly minCredits: DecimalText;
@@ -161,6 +164,8 @@ function settingsOf(gate: Awaited<ReturnType<typeof readGate>>): OrgReport["sett
   if (gate === undefined) return null;
   return {
     plan: gate.plan,
+    subscribedPlanId: gate.remote_plan_id,
+    trialEndsAt: gate.remote_trial_ends_at,
     graceMs: gate.grace_ms,
     overdraftCredits: normalizeDecimal(gate.overdraft_credits),
     minCredits: normalizeDecimal(gate.min_credits),

@@ -215,7 +215,7 @@ class Simulation {
         // Between what was delivered before and the reading, a real clock always moves.
         this.#clock.pass(1);
         const remainingCredits = await process.wait(`balance of ${orgId}`, async () => this.#autumn.remaining(orgId));
-        return process.wait(`answer balance of ${orgId}`, async () => ({ kind: "known" as const, remainingCredits, grantedCredits: GRANTED_CREDITS, forgivenCredits: "0", nextResetAt: null }));
+        return process.wait(`answer balance of ${orgId}`, async () => ({ kind: "known" as const, remainingCredits, grantedCredits: GRANTED_CREDITS, forgivenCredits: "0", nextResetAt: null, subscription: null }));
       },
     };
   }

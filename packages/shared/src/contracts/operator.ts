@@ -75,6 +75,8 @@ export const orgReportSchema = orgSummary.extend({
   settings: z
     .object({
       plan: z.enum(["paid", "trial"]),
+      subscribed_plan_id: z.string().nullable().describe("the plan that the organization subscribes to at the sink, which `plan` follows; null: it was set by hand"),
+      trial_ends_at: instant.nullable(),
       grace_ms: z.number().int(),
       overdraft_credits: credits,
       min_credits: credits,
