@@ -16,6 +16,9 @@ export class AnthropicUsageReader implements StreamUsageReader {
   #isInputReported = false;
   #isFinal = false;
   #outputBytes = 0;
+  #hasOutput = false;
+  /** The provider's own running estimate of thinking that it does not show; sent where the client asked for the beta of it. */
+  #thinkingTokens = 0;
   #responseId: string | undefined;
   #model: string | undefined;
   #terminal: "end" | "error" | undefined;
@@ -38,11 +41,13 @@ export class AnthropicUsageReader implements StreamUsageReader {
   }
 
   reading(): UsageReading {
-    const outputTokens = this.#isFinal ? this.#usage.outputTokens : Math.max(this.#usage.outputTokens, estimateOutputTokens(this.#outputBytes));
+    const outputTokens = this.#isFinal ? this.#usage.outputTokens : Math.max(this.#usage.outputTokens, this.#thinkingTokens + estimateOutputTokens(this.#outputBytes));
     return {
       report: reportOf({ ...this.#usage, outputTokens }),
       isInputReported: this.#isInputReported,
       isFinal: this.#isFinal,
+      hasOutput: this.#hasOutput || this.#isFinal,
+      isWhole: this.#terminal === "end",
       responseId: this.#responseId,
       model: this.#model,
     };
@@ -52,7 +57,9 @@ export class AnthropicUsageReader implements StreamUsageReader {
     const text = frameText(frame);
     switch (eventType(text)) {
       case "content_block_delta":
+        this.#hasOutput = true;
         this.#outputBytes += measureJsonString(text, DELTA_MARKERS);
+        this.#thinkingTokens += Number(/"estimated_tokens": ?(\d{1,6})\b/.exec(text)?.[1] ?? 0);
         return "pass";
       case "message_start":
         this.#start(objectOf(parseFrameData(frame)?.["message"]));
@@ -102,6 +109,8 @@ export function readAnthropicAnswer(body: Uint8Array): UsageReading {
     report: reportOf(usage ? readAnthropicUsage(usage, NO_USAGE) : NO_USAGE),
     isInputReported,
     isFinal: isInputReported && tokenCount(usage?.["output_tokens"]) !== undefined,
+    hasOutput: Array.isArray(message?.["content"]),
+    isWhole: message !== undefined,
     responseId: textOf(message?.["id"]),
     model: textOf(message?.["model"]),
   };

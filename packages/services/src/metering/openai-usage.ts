@@ -6,6 +6,12 @@ import { NO_USAGE, type Usage } from "./usage.ts";
 
 const DELTA_MARKERS = ['"content":"', '"arguments":"', '"reasoning_content":"', '"refusal":"', '"content": "', '"arguments": "'];
 
+/** OpenAI's own limit of `n`. */
+const MOST_CHOICES = 128;
+
+/** The first chunk of a choice, and its last. Neither can be in the model's text, whose quotes are escaped. */
+const CHOICE_EDGE = /"(role|finish_reason)"\s*:\s*"/;
+
 export interface OpenAIUsageReaderOptions {
   /**
    * The proxy asked for the usage chunk and the client did not: the client must not get it. (The other chunks then carry
@@ -23,6 +29,9 @@ export class OpenAIUsageReader implements StreamUsageReader {
   readonly #dropUsageChunk: boolean;
   #usage: Usage | undefined;
   #outputBytes = 0;
+  /** Indexes of the choices that began, and of those that came to their end. */
+  readonly #begun = new Set<unknown>();
+  readonly #finished = new Set<unknown>();
   #responseId: string | undefined;
   #model: string | undefined;
   #terminal: "end" | "error" | undefined;
@@ -49,14 +58,25 @@ export class OpenAIUsageReader implements StreamUsageReader {
   }
 
   reading(): UsageReading {
-    const isFinal = this.#usage !== undefined;
+    const usage = this.#usage ?? NO_USAGE;
+    const isWhole = this.#isWhole();
+    const isFinal = isWhole && this.#usage !== undefined;
+    const outputTokens = isFinal ? usage.outputTokens : Math.max(usage.outputTokens, estimateOutputTokens(this.#outputBytes));
     return {
-      report: reportOf(this.#usage ?? { ...NO_USAGE, outputTokens: estimateOutputTokens(this.#outputBytes) }),
-      isInputReported: isFinal,
+      report: reportOf({ ...usage, outputTokens }),
+      isInputReported: this.#usage !== undefined,
       isFinal,
+      hasOutput: this.#outputBytes > 0 || this.#finished.size > 0,
+      isWhole,
       responseId: this.#responseId,
       model: this.#model,
     };
+  }
+
+  /** Some compatible servers leave `[DONE]` out: then every choice has finished, and the usage that was asked for has come. */
+  #isWhole(): boolean {
+    if (this.#terminal === "end") return true;
+    return this.#usage !== undefined && this.#finished.size > 0 && [...this.#begun].every((index) => this.#finished.has(index));
   }
 
   #inspect(frame: Buffer): FrameVerdict {
@@ -66,7 +86,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
       return "hold";
     }
     this.#outputBytes += measureJsonString(text, DELTA_MARKERS);
-    const isWorthParsing = this.#responseId === undefined || hasObject(text, '"usage"') || hasObject(text, '"error"');
+    const isWorthParsing = this.#responseId === undefined || hasObject(text, '"usage"') || hasObject(text, '"error"') || CHOICE_EDGE.test(text);
     const chunk = isWorthParsing ? parseFrameData(frame) : undefined;
     return chunk ? this.#read(chunk) : "pass";
   }
@@ -80,11 +100,20 @@ export class OpenAIUsageReader implements StreamUsageReader {
       this.#error = { type: textOf(error["type"]), message: textOf(error["message"]) };
       return "hold";
     }
+    this.#readEdges(chunk["choices"]);
     const usage = readOpenAIUsage(objectOf(chunk["usage"]));
     if (!usage) return "pass";
     this.#usage = usage;
     const isUsageChunk = Array.isArray(chunk["choices"]) && chunk["choices"].length === 0;
     return this.#dropUsageChunk && isUsageChunk ? "drop" : "pass";
+  }
+
+  #readEdges(choices: unknown): void {
+    for (const choice of Array.isArray(choices) ? choices.slice(0, MOST_CHOICES).map(objectOf) : []) {
+      if (choice === undefined) continue;
+      this.#begun.add(choice["index"]);
+      if (textOf(choice["finish_reason"]) !== undefined) this.#finished.add(choice["index"]);
+    }
   }
 }
 
@@ -96,6 +125,8 @@ export function readOpenAIAnswer(body: Uint8Array): UsageReading {
     report: reportOf(usage ?? NO_USAGE),
     isInputReported: usage !== undefined,
     isFinal: usage !== undefined,
+    hasOutput: Array.isArray(completion?.["choices"]),
+    isWhole: completion !== undefined,
     responseId: textOf(completion?.["id"]),
     model: textOf(completion?.["model"]),
   };

@@ -9,8 +9,12 @@ export interface UsageReading {
   readonly report: UsageReport;
   /** The input classes are the provider's own. */
   readonly isInputReported: boolean;
-  /** Input and output are the provider's own, for the answer as far as it came. */
+  /** Input and output are the provider's own, for the whole answer: counts that a provider gives on the way are not. */
   readonly isFinal: boolean;
+  /** Something that the model made has come: an answer that fails before it costs nothing. */
+  readonly hasOutput: boolean;
+  /** Every answer of it has come to its end, whether or not the event that ends the stream came, too. */
+  readonly isWhole: boolean;
   /** The provider's id of the answer (`msg_…`, `chatcmpl-…`). */
   readonly responseId: string | undefined;
   /** The model as the provider names it. */

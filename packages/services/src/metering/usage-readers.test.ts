@@ -162,6 +162,8 @@ test("whole answers are read like streams", () => {
     report: reportOf({ ...NO_USAGE, inputTokens: 3, cacheReadTokens: 4, cacheWrite5mTokens: 5, outputTokens: 6 }),
     isInputReported: true,
     isFinal: true,
+    hasOutput: false,
+    isWhole: true,
     responseId: "msg_1",
     model: "claude-sonnet-5",
   });

@@ -1,0 +1,63 @@
+import { describe, expect, test } from "vitest";
+import { AnthropicUsageReader, readAnthropicAnswer } from "./anthropic-usage.ts";
+import { OpenAIUsageReader, readOpenAIAnswer } from "./openai-usage.ts";
+import { totals } from "./usage-report.ts";
+
+const chunk = (value: unknown): Buffer => Buffer.from(`data: ${JSON.stringify(value)}\n\n`);
+const event = (type: string, fields: object): Buffer => Buffer.from(`event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`);
+const usage = (completionTokens: number): object => ({ prompt_tokens: 1_000, completion_tokens: completionTokens });
+const choice = (delta: object, finish: string | null = null, index = 0): object => ({ index, delta, finish_reason: finish });
+
+function openai(...chunks: readonly Buffer[]): OpenAIUsageReader {
+  const reader = new OpenAIUsageReader();
+  for (const bytes of chunks) reader.push(bytes);
+  return reader;
+}
+
+describe("public bug 22: a stream of OpenAI", () => {
+  test("that shows usage on the way and stops is not whole: what it shows is a floor", () => {
+    const { report, ...reading } = openai(
+      chunk({ id: "c", choices: [choice({ role: "assistant", content: "a" })], usage: usage(3) }),
+      chunk({ id: "c", choices: [choice({ content: "b" })], usage: usage(5) }),
+    ).reading();
+
+    expect(reading).toMatchObject({ isFinal: false, isWhole: false, isInputReported: true, hasOutput: true });
+    expect(totals(report)).toMatchObject({ inputTokens: 1_000, outputTokens: 5 });
+  });
+
+  test("without [DONE] is whole when every choice has finished and usage came", () => {
+    const begun = chunk({ id: "c", choices: [choice({ role: "assistant", content: "a" }), choice({ role: "assistant", content: "b" }, null, 1)] });
+    const one = chunk({ id: "c", choices: [choice({}, "stop")] });
+    const other = chunk({ id: "c", choices: [choice({}, "length", 1)] });
+    const counted = chunk({ id: "c", choices: [], usage: usage(7) });
+
+    expect(openai(begun, one, counted).reading()).toMatchObject({ isFinal: false, isWhole: false });
+    expect(openai(begun, one, other).reading()).toMatchObject({ isFinal: false, isWhole: false });
+    expect(openai(begun, one, other, counted).reading()).toMatchObject({ isFinal: true, isWhole: true });
+  });
+});
+
+test("public bug 59: thinking that is not shown counts by the provider's own estimates of it", () => {
+  const reader = new AnthropicUsageReader();
+  reader.push(event("message_start", { message: { id: "m", usage: { input_tokens: 10, output_tokens: 1 } } }));
+  for (const estimate of [128, null, 256]) reader.push(event("content_block_delta", { index: 0, delta: { type: "thinking_delta", thinking: "", estimated_tokens: estimate } }));
+  reader.push(event("content_block_delta", { index: 0, delta: { type: "signature_delta", signature: "x".repeat(4_096) } }));
+
+  expect(totals(reader.reading().report).outputTokens).toBe(128 + 256);
+});
+
+test("clients F11: an error before anything was produced is told from one after it", () => {
+  const start = event("message_start", { message: { id: "m", usage: { input_tokens: 10, output_tokens: 1 } } });
+  const error = event("error", { error: { type: "overloaded_error", message: "Overloaded" } });
+  const early = new AnthropicUsageReader();
+  early.push(Buffer.concat([start, error]));
+  const late = new AnthropicUsageReader();
+  late.push(Buffer.concat([start, event("content_block_delta", { index: 0, delta: { type: "text_delta", text: "x" } }), error]));
+
+  expect([early.reading().hasOutput, late.reading().hasOutput]).toEqual([false, true]);
+});
+
+test("public bug 30: a count beyond belief is not reported at all", () => {
+  expect(readAnthropicAnswer(Buffer.from('{"usage":{"input_tokens":1000000000000000,"output_tokens":5}}'))).toMatchObject({ isFinal: false, isInputReported: false });
+  expect(readOpenAIAnswer(Buffer.from('{"usage":{"prompt_tokens":2147483648,"completion_tokens":5}}'))).toMatchObject({ isFinal: false, isInputReported: false });
+});
