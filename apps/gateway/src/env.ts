@@ -42,6 +42,7 @@ export const GATEWAY_ENVIRONMENT = {
   SANDBOX_PATH: z.string().optional().describe("PATH in local sandboxes; unset: /usr/local/bin:/usr/bin:/bin"),
   SANDBOX_LIFETIME_MS: z.coerce.number().int().min(60_000).max(DAY_MS).multipleOf(1000).default(DAY_MS).describe("A sandbox ends by itself after so long, whatever happens to this gateway; its session ends with its key, before"),
   SANDBOX_READY_TIMEOUT_MS: z.coerce.number().int().min(1_000).default(60_000).describe("How long a launched agent may take until it answers"),
+  SANDBOX_LAUNCH_TIMEOUT_MS: z.coerce.number().int().min(1_000).default(600_000).describe("How long a whole launch may take, its image and its clone included; then it is ended"),
   OPENCODE_COMMAND: commandWords.prefault("opencode").describe("The agent in a sandbox: words separated by blanks, or a JSON array of them; `serve --port N --hostname H` is added"),
   MODAL_TOKEN_ID: z.string().optional().describe("Token of Modal, ak-…; required with the launcher modal"),
   MODAL_TOKEN_SECRET: z.string().optional().describe("Its secret, as-…; required with the launcher modal"),
@@ -75,6 +76,7 @@ export interface SandboxConfig {
   readonly modal: ModalSandboxProviderOptions | undefined;
   readonly lifetimeMs: number;
   readonly readyTimeoutMs: number;
+  readonly launchTimeoutMs: number;
   /** Program and first arguments of the agent. */
   readonly agentCommand: readonly string[];
 }
@@ -117,6 +119,7 @@ function sandboxConfig(variables: z.output<z.ZodObject<typeof GATEWAY_ENVIRONMEN
       : undefined,
     lifetimeMs: variables.SANDBOX_LIFETIME_MS,
     readyTimeoutMs: variables.SANDBOX_READY_TIMEOUT_MS,
+    launchTimeoutMs: variables.SANDBOX_LAUNCH_TIMEOUT_MS,
     agentCommand: variables.OPENCODE_COMMAND,
   };
 }

@@ -9,7 +9,7 @@ import type { LaunchContent } from "@proliferate/services/sessions/session-launc
 import type { StartedSession, StartSessionRequest } from "@proliferate/services/sessions/start-session";
 import { describeSandbox } from "@proliferate/services/sessions/view-session";
 import { buildSandboxEnv } from "@proliferate/shared";
-import type { createSessionRequestSchema, LaunchedSession } from "@proliferate/shared/contracts";
+import type { createSessionRequestSchema, LaunchedSession, resumeSessionRequestSchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { OPENCODE_SERVER_USERNAME } from "@proliferate/shared/sandbox";
 import type { GatewayDependencies } from "./dependencies.ts";
@@ -26,6 +26,7 @@ export const LAUNCH_CODES = [
   "sandbox_exists",
   "sandbox_not_ready",
   "sandbox_launch_cancelled",
+  "sandbox_launch_timeout",
   "sandbox_terminate_failed",
   "sandbox_provider_unauthorized",
   "sandbox_provider_unavailable",
@@ -82,11 +83,13 @@ export async function launchFromRequest(deps: GatewayDependencies, fields: Start
   return { underWay, password };
 }
 
+type ResumeRequest = z.output<typeof resumeSessionRequestSchema>;
+
 /** Wakes a paused session, with a new key and a new password. */
-export async function resumeFromRequest(deps: GatewayDependencies, sessionId: string, request: { readonly duration?: string | undefined; readonly secrets?: Readonly<Record<string, string>> | undefined }, wait: boolean): Promise<Launch> {
+export async function resumeFromRequest(deps: GatewayDependencies, sessionId: string, request: ResumeRequest, wait: boolean): Promise<Launch> {
   checkSecrets({ sessionId, orgId: "any" }, request.secrets);
   const password = newPassword();
-  const underWay = await resumeSession(launchDependencies(deps), { sessionId, duration: request.duration, passwordIsKept: !wait, content: (started) => settingsOf(deps, started, password, request.secrets) });
+  const underWay = await resumeSession(launchDependencies(deps), { sessionId, duration: request.duration, maxBudgetUsd: request.max_budget_usd, passwordIsKept: !wait, content: (started) => settingsOf(deps, started, password, request.secrets) });
   return { underWay, password };
 }
 

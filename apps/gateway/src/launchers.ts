@@ -23,6 +23,7 @@ export async function openLaunchers(db: DatabaseClient, config: SandboxConfig, o
     providers,
     command: ({ listenPort, listenHostname }) => [...config.agentCommand, ...opencodeServeArguments({ port: listenPort, hostname: listenHostname })],
     readyTimeoutMs: config.readyTimeoutMs,
+    launchTimeoutMs: config.launchTimeoutMs,
     lifetimeMs: config.lifetimeMs,
     onStep,
   });

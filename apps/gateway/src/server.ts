@@ -22,6 +22,7 @@ import { registerSessionEventsRoute } from "./routes/session-events.ts";
 import { registerSessionSandboxRoutes } from "./routes/session-sandboxes.ts";
 import { registerSessionRoutes } from "./routes/sessions.ts";
 import { registerTopUpRoutes } from "./routes/top-ups.ts";
+import { refuseUnstorableAddress, refuseUnstorableBody } from "./storable-request.ts";
 
 /** The control plane as a fetch handler: no port, no globals. `main.ts` puts it on a socket. */
 export function createServer(deps: GatewayDependencies): GatewayApp {
@@ -33,9 +34,11 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   app.onError((error, context) => errorResponse(error, context, deps.logger));
   app.notFound((context) => errorResponse(unknownRoute(app, context.req.method, context.req.path), context, deps.logger));
   app.use(assignRequestId);
+  app.use(refuseUnstorableAddress);
   app.use("/v1/*", requireBearerToken(deps.apiTokens, deps.db));
   registerTokenRights(app, deps.db);
   app.use(bodyLimit({ maxSize: BODY_LIMIT_BYTES, onError: () => { throw new HTTPException(413); } }));
+  app.use(refuseUnstorableBody);
   registerSessionRoutes(app, deps);
   registerSessionSandboxRoutes(app, deps);
   registerSessionEventsRoute(app, deps);

@@ -1,12 +1,8 @@
-import { execFile } from "node:child_process";
-import { createServer, type Server } from "node:http";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { sandboxName } from "@proliferate/shared/sandbox";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type RepositoryServer, serveRepository } from "./repository-server.ts";
 import { type SandboxGateway, startSandboxGateway } from "./sandbox-gateway.ts";
 import { TOKEN } from "./test-gateway.ts";
 
@@ -15,49 +11,18 @@ const REPO_TOKEN = "ghp_token_of_the_containment_test";
 const SECRET = "value-of-the-organization";
 
 let gateway: SandboxGateway;
-let repository: { readonly url: string; readonly stop: () => Promise<void> };
+let repository: RepositoryServer;
 beforeAll(async () => {
   // As an operator's shell would have it: nothing of this process's environment may reach a sandbox.
   process.env["ANTHROPIC_API_KEY"] = PROVIDER_KEY;
   gateway = await startSandboxGateway();
-  repository = await serveRepository();
+  repository = await serveRepository(REPO_TOKEN);
 });
 afterAll(async () => {
   delete process.env["ANTHROPIC_API_KEY"];
   await gateway.stop();
   await repository.stop();
 });
-
-/** A real repository over HTTP, for whoever sends the token. */
-async function serveRepository(): Promise<typeof repository> {
-  const folder = await mkdtemp(join(tmpdir(), "gateway-repository-"));
-  const git = (...args: string[]) => promisify(execFile)("git", ["-C", folder, "-c", "user.name=t", "-c", "user.email=t@example.com", ...args]);
-  await git("init", "--quiet", "--initial-branch", "main");
-  await promisify(execFile)("sh", ["-c", `echo first > ${folder}/README && mkdir ${folder}/src`]);
-  await git("add", "README");
-  await git("commit", "--quiet", "-m", "first");
-  await git("tag", "v1");
-  await git("commit", "--quiet", "--allow-empty", "-m", "second");
-  await git("update-server-info");
-  const expected = `Basic ${Buffer.from(`x-access-token:${REPO_TOKEN}`).toString("base64")}`;
-  const server: Server = createServer((request, response) => {
-    if (request.headers.authorization !== expected) return void response.writeHead(401, { "www-authenticate": "Basic" }).end();
-    const path = new URL(request.url ?? "/", "http://localhost").pathname.replace("/project.git", "");
-    readFile(join(folder, ".git", path)).then(
-      (content) => response.end(content),
-      () => response.writeHead(404).end(),
-    );
-  });
-  await new Promise<void>((done) => void server.listen(0, "127.0.0.1", done));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/project.git`,
-    stop: async () => {
-      server.closeAllConnections();
-      await new Promise((done) => void server.close(done));
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
-}
 
 /** Everything below the sandbox's folder, and the environment of every process in it. */
 async function contentsOf(sessionId: string): Promise<{ readonly disk: string; readonly environment: string }> {

@@ -1,9 +1,11 @@
 import { onServer } from "@proliferate/db/test-database";
 import { reapSessions } from "@proliferate/services/sessions/reap-sessions";
+import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { agentAuthorization } from "@proliferate/shared/sandbox";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import { sandboxFolders, type SandboxGateway, startSandboxGateway } from "./sandbox-gateway.ts";
-import { TOKEN } from "./test-gateway.ts";
+import { serveGateway, TOKEN } from "./test-gateway.ts";
 
 let gateway: SandboxGateway;
 beforeAll(async () => {
@@ -100,6 +102,19 @@ test("a session that is ended while it is launched leaves nothing", async () => 
   await nothingIsLeft();
 });
 
+test("sessions F4: a launch that takes longer than a launch may is ended, and says so", async () => {
+  gateway.agentArguments = ["--delay", "60000"];
+  const { db } = gateway.database;
+  const launcher = new SessionLauncher({ db, providers: new Map([["local", gateway.provider]]), command: gateway.launcher.command, launchTimeoutMs: 1_500 });
+  const hasty = await serveGateway(db, { adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey }, undefined, launcher);
+  const failed = await hasty.call("POST", "/v1/sessions?wait=true", { session_id: "s1", org_id: "org_a", launcher: "local" });
+  await hasty.stop();
+
+  expect([failed.status, failed.body.error.code]).toEqual([504, "sandbox_launch_timeout"]);
+  expect(await get()).toMatchObject({ state: "ended", failure: { code: "sandbox_launch_timeout" } });
+  await nothingIsLeft();
+});
+
 test("a paused session has no sandbox and no key, and comes back with its files and new ones of both", async () => {
   const first = (await launch()).body;
   await (await gateway.provider.find("s1")).writeFiles({ "work.txt": "half done" });
@@ -141,6 +156,42 @@ test("a resume that fails leaves the session paused, without a key, and can be t
   const resumed = await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});
 
   expect([failed.status, resumed.status]).toEqual([504, 201]);
+});
+
+/** As a session's requests leave it. */
+const spend = (usd: string, sessionId = "s1") => insertSpendRows(gateway.database.db, [{ orgId: "org_a", sessionId, spendUsd: usd }]);
+const pause = () => gateway.call("POST", "/v1/sessions/s1/pause");
+const resume = (body: object) => gateway.call("POST", "/v1/sessions/s1/resume?wait=true", body);
+
+test("sessions F2: a paused session whose budget is spent comes back with its files, a larger budget and more time", async () => {
+  await launch({ max_budget_usd: "1", files: { "work.txt": "half done" } });
+  await pause();
+  await spend("1.25");
+  const spent = await resume({});
+  const tooSmall = await resume({ max_budget_usd: "1.25" });
+  const stillPaused = (await get()).sandbox.state;
+  const began = Date.now();
+  const resumed = await resume({ max_budget_usd: "3", duration: "2h" });
+  const [key] = [...gateway.proxy.keys.values()] as { max_budget?: number }[];
+  const file = await (await gateway.provider.find("s1")).readFile("work.txt");
+
+  expect([spent, tooSmall].map(({ status, body }) => [status, body.error.code, body.error.param])).toEqual([[402, "budget_exceeded", "max_budget_usd"], [402, "budget_exceeded", "max_budget_usd"]]);
+  expect([stillPaused, resumed.status, key?.max_budget, Buffer.from(file).toString()]).toEqual(["paused", 201, 1.75, "half done"]);
+  expect((await get()).max_budget_usd).toBe("3");
+  expect(Date.parse(resumed.body.expires_at) - began).toBeGreaterThan(7_100_000);
+  expect(Date.parse(resumed.body.expires_at) - began).toBeLessThan(7_300_000);
+});
+
+test("sessions F2: a paused session is given its budget beforehand, but no time, of which none runs", async () => {
+  await launch({ max_budget_usd: "1" });
+  await pause();
+  await spend("1.25");
+  const extend = (body: object) => gateway.call("POST", "/v1/sessions/s1/extend", body);
+  const [time, tooSmall, extended] = [await extend({ duration: "2h", max_budget_usd: "3" }), await extend({ max_budget_usd: "1" }), await extend({ max_budget_usd: "3" })];
+  const resumed = await resume({});
+
+  expect([time.status, time.body.error.param, tooSmall.body.error.code]).toEqual([400, "duration", "budget_exceeded"]);
+  expect([extended.status, extended.body.max_budget_usd, extended.body.sandbox.state, resumed.status]).toEqual([200, "3", "paused", 201]);
 });
 
 test("an extension gives the same key more time and another budget", async () => {

@@ -62,6 +62,34 @@ test("a session in a sandbox at Modal is launched, paused, resumed and ended, an
   expect([whilePaused, (await provider.list()).length, proxy.keys.size]).toEqual([[0, 0], 0, 0]);
 });
 
+test("sessions F4: a session whose creation hangs at Modal is ended at once, and a sandbox that comes late is ended when it comes", { timeout: 30_000 }, async () => {
+  modal.fail("SandboxCreateV2", { code: "HANG", times: 9 });
+  const starting = gateway.call("POST", "/v1/sessions?wait=true", { session_id: "hanging", org_id: "org_a", launcher: "modal" });
+  await expect.poll(() => modal.calls.includes("SandboxCreateV2"), { timeout: 10_000 }).toBe(true);
+  const began = performance.now();
+  const ended = await gateway.call("DELETE", "/v1/sessions/hanging");
+  const tookMs = performance.now() - began;
+  modal.clear();
+
+  expect([ended.status, ended.body.state, (await starting).body.error.code]).toEqual([200, "ended", "sandbox_launch_cancelled"]);
+  expect(tookMs).toBeLessThan(4_000);
+  expect([await modal.running(), proxy.keys.size]).toEqual([[], 0]);
+});
+
+test("sessions F4: an end that the launcher does not answer is answered within seconds, and goes on", { timeout: 30_000 }, async () => {
+  await gateway.call("POST", "/v1/sessions?wait=true", { session_id: "slow-end", org_id: "org_a", launcher: "modal" });
+  modal.fail("SandboxTerminateV2", { code: "HANG" });
+  const began = performance.now();
+  const ending = await gateway.call("DELETE", "/v1/sessions/slow-end");
+  const tookMs = performance.now() - began;
+  modal.clear();
+  const again = await gateway.call("DELETE", "/v1/sessions/slow-end");
+
+  expect([ending.status, ending.body.state, again.status, again.body.state]).toEqual([202, "ending", 200, "ended"]);
+  expect(tookMs).toBeLessThan(8_000);
+  expect([await modal.running(), proxy.keys.size]).toEqual([[], 0]);
+});
+
 test.each([
   ["SandboxCreateV2", { code: "RESOURCE_EXHAUSTED" }, 503, "sandbox_provider_unavailable"],
   ["SandboxCreateV2", { code: "HANG", times: 9, when: "after" }, 502, "sandbox_create_failed"],

@@ -4,10 +4,13 @@ import { join } from "node:path";
 import { type ReapOptions, reapSessions, type ReapResult } from "@proliferate/services/sessions/reap-sessions";
 import { SessionLauncher, type StepListener } from "@proliferate/services/sessions/session-launcher";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { withDeadline } from "@proliferate/shared/sandbox";
+import { serveGateway } from "./test-gateway.ts";
+import { type RepositoryServer, serveSilence } from "./repository-server.ts";
 import { leftBehind, type SandboxGateway, startSandboxGateway } from "./sandbox-gateway.ts";
 
 /** Gateways that are dead: nobody holds the process locks of these ids. */
-const DEAD = [900_001, 900_002] as const;
+const DEAD = [900_001, 900_002, 900_003, 900_004] as const;
 
 let gateway: SandboxGateway;
 beforeAll(async () => {
@@ -38,23 +41,25 @@ const leaveAt = (sessionId: string, step: string, instanceId: number): Promise<u
   gateway.database.db.updateTable("gateway_sessions").set({ sandbox_state: "launching", sandbox_step: step, instance_id: instanceId }).where("session_id", "=", sessionId).execute();
 
 test("a session that one gateway has completed is not ended by another that had listed it before", async () => {
-  for (const sessionId of ["s1", "s2"]) await launch(sessionId);
-  await leaveAt("s1", "created", DEAD[0]);
-  await leaveAt("s2", "waiting_for_agent", DEAD[1]);
-  const held = Promise.withResolvers<void>();
+  // As many as a pass repairs at once, so that the last one is listed and not yet looked at.
+  const first = ["s1", "s2", "s3"];
+  for (const sessionId of [...first, "s4"]) await launch(sessionId);
+  for (const [index, sessionId] of first.entries()) await leaveAt(sessionId, "created", DEAD[index] ?? 0);
+  await leaveAt("s4", "waiting_for_agent", DEAD[3]);
+  const held = new Set<string>();
   const goOn = Promise.withResolvers<void>();
-  const slow = reap({}, async (step) => {
+  const slow = reap({}, async (step, sessionId) => {
     if (step !== "keys_revoked") return;
-    held.resolve();
+    held.add(sessionId);
     await goOn.promise;
   });
-  await held.promise;
+  await expect.poll(() => held.size).toBe(first.length);
   const quick = await reap();
   goOn.resolve();
   await slow;
 
   expect(quick).toMatchObject({ completed: 1, ended: 0 });
-  expect([await stateOf("s1"), await stateOf("s2")]).toEqual(["ended", "ready"]);
+  expect(await Promise.all([...first, "s4"].map(stateOf))).toEqual(["ended", "ended", "ended", "ready"]);
 });
 
 test("an end whose gateway died goes on at once, and one whose gateway lives is left to it", async () => {
@@ -93,4 +98,78 @@ test("half-made sandboxes and forgotten snapshots of sessions that are over are 
 
   expect(result).toMatchObject({ sandboxes: 1, snapshots: 2 });
   expect((await leftBehind(gateway.rootFolder)).filter((file) => /^(snapshots|staging)/.test(file)).map((file) => file.replace(/-[0-9a-f]+$/, "")).sort()).toEqual(["snapshots/s1~snapshot", "snapshots/s2~snapshot"]);
+});
+
+const expire = (...sessionIds: readonly string[]): Promise<unknown> =>
+  gateway.database.db.updateTable("gateway_sessions").set({ expires_at: new Date(0) }).where("session_id", "in", sessionIds).execute();
+
+test("sessions F4b: ends that hang delay nobody's", async () => {
+  const hanging = ["s1", "s2", "s3"];
+  for (const sessionId of [...hanging, "s4"]) await launch(sessionId);
+  await expire(...hanging, "s4");
+  const goOn = Promise.withResolvers<void>();
+  const pass = reap({}, (step, sessionId) => (step === "keys_revoked" && hanging.includes(sessionId) ? goOn.promise : undefined));
+  await expect.poll(() => stateOf("s4"), { timeout: 10_000 }).toBe("ended");
+  const whileTheyHang = await Promise.all(hanging.map(stateOf));
+  goOn.resolve();
+  await pass;
+
+  expect(whileTheyHang).toEqual(["ending", "ending", "ending"]);
+  expect(await Promise.all(hanging.map(stateOf))).toEqual(["ended", "ended", "ended"]);
+});
+
+test("sessions F4b: sessions of a tenant whose repository's server stays silent are ended beside those of another", async () => {
+  const silent: RepositoryServer = await serveSilence();
+  const hanging = ["s1", "s2", "s3"];
+  const starts = hanging.map((sessionId) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: "org_x", launcher: "local", repo: { url: silent.url } }));
+  await launch("s4");
+  await expect.poll(() => silent.requests.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(3);
+  await expire(...hanging, "s4");
+  // The gateway that launches them reaps, too.
+  const { db } = gateway.database;
+  const began = performance.now();
+  await withDeadline(reapSessions({ db, keys: gateway.keys, sandboxes: gateway.launcher, instanceId: 999_999 }), 20_000);
+  const tookMs = performance.now() - began;
+  await Promise.all(starts);
+  await silent.stop();
+
+  expect(await Promise.all([...hanging, "s4"].map(stateOf))).toEqual(["ended", "ended", "ended", "ended"]);
+  expect(tookMs).toBeLessThan(10_000);
+  expect(await leftBehind(gateway.rootFolder)).toEqual([]);
+});
+
+test("sessions F5: a gateway without a session's launcher neither ends, pauses nor resumes it, and changes nothing", async () => {
+  for (const sessionId of ["s1", "s2"]) await launch(sessionId);
+  await gateway.call("POST", "/v1/sessions/s2/pause");
+  const { db } = gateway.database;
+  const rows = (): Promise<unknown> => db.selectFrom("gateway_sessions").selectAll().orderBy("session_id").execute();
+  const before = await rows();
+  const keysBefore = [...gateway.proxy.keys.keys()];
+  const other = await serveGateway(db, { adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey });
+  const answers = [
+    await other.call("DELETE", "/v1/sessions/s1"),
+    await other.call("POST", "/v1/sessions/s1/pause"),
+    await other.call("POST", "/v1/sessions/s2/resume", {}),
+    await other.call("DELETE", "/v1/sessions/s2"),
+  ];
+  await other.stop();
+
+  expect(answers.map(({ status, body }) => [status, body.error.code])).toEqual(answers.map(() => [400, "launcher_not_configured"]));
+  expect([await rows(), [...gateway.proxy.keys.keys()]]).toEqual([before, keysBefore]);
+  expect((await gateway.call("DELETE", "/v1/sessions/s1")).status).toBe(200);
+});
+
+test("sessions F5: the repairs of a gateway without a session's launcher leave it to one that has it", async () => {
+  for (const sessionId of ["s1", "s2", "s3"]) await launch(sessionId);
+  const { db } = gateway.database;
+  await leaveAt("s1", "created", DEAD[0]);
+  await db.updateTable("gateway_sessions").set({ state: "ending", instance_id: DEAD[1] }).where("session_id", "=", "s2").execute();
+  await expire("s3");
+  const rows = (): Promise<unknown> => db.selectFrom("gateway_sessions").selectAll().orderBy("session_id").execute();
+  const before = await rows();
+  const problems: unknown[] = [];
+  const result = await reapSessions({ db, keys: gateway.keys, sandboxes: new SessionLauncher({ db, providers: new Map() }), instanceId: 999_998 }, { abandonedMs: 0, onProblem: (problem) => problems.push(problem) });
+
+  expect([result.ended, problems, await rows()]).toEqual([0, [], before]);
+  expect(await reap()).toMatchObject({ ended: 3 });
 });

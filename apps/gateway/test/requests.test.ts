@@ -60,6 +60,15 @@ const badSessions: readonly (readonly [what: string, body: unknown, param: strin
   ["a budget finer than a double", { org_id: "org_a", max_budget_usd: "123456.0000000001" }, "max_budget_usd"],
   ["a duration that LiteLLM would misread", { org_id: "org_a", duration: "30min" }, "duration"],
   ["an empty allow list", { org_id: "org_a", models: [] }, "models"],
+  ["the address of SSH as its repository", { org_id: "org_a", launcher: "local", repo: { url: "git@github.com:you/project" } }, "repo.url"],
+  ["an option of git as its repository", { org_id: "org_a", launcher: "local", repo: { url: "--upload-pack=id" } }, "repo.url"],
+  ["a repository of another protocol", { org_id: "org_a", launcher: "local", repo: { url: "ext::sh -c id" } }, "repo.url"],
+  ["a repository whose URL has blanks", { org_id: "org_a", launcher: "local", repo: { url: "https://example.com/a b" } }, "repo.url"],
+  ["a NUL in its metadata", { org_id: "org_a", metadata: { a: "x\0" } }, "metadata.a"],
+  ["a NUL in a name of its metadata", { org_id: "org_a", metadata: { "a\0": 1 } }, "metadata"],
+  ["half a surrogate pair in its metadata", { org_id: "org_a", metadata: { a: ["\ud800"] } }, "metadata.a.0"],
+  ["a NUL in the name of its model", { org_id: "org_a", model: "claude\0" }, "model"],
+  ["metadata of more than 16 KiB", { org_id: "org_a", metadata: { a: "x".repeat(16_384) } }, "metadata"],
   ["metadata that is no object", { org_id: "org_a", metadata: "x" }, "metadata"],
   ["an array", [], undefined],
 ];
@@ -71,6 +80,44 @@ test.each(badSessions)("a session with %s is refused by name and changes nothing
   expect(answer.body.error.param).toBe(param);
   expect(await countSessions()).toBe(0);
   expect(gateway.proxy.requests).toEqual([]);
+});
+
+test("sessions F10: the address that everybody pastes is answered with the one that works", async () => {
+  const { body } = await gateway.call("POST", "/v1/sessions", { org_id: "org_a", launcher: "local", repo: { url: "git@github.com:you/project.git" } });
+
+  expect(body.error.message).toContain("https://github.com/you/project.git");
+});
+
+test("sessions F10: metadata nested 20,000 deep is refused, and 20 deep taken", async () => {
+  const nested = (depth: number): string => `{"org_id": "org_a", "metadata": {"a": ${"[".repeat(depth)}${"]".repeat(depth)}}}`;
+  const [deep, flat] = [await gateway.call("POST", "/v1/sessions", nested(20_000)), await gateway.call("POST", "/v1/sessions", nested(20))];
+  await gateway.call("DELETE", `/v1/sessions/${flat.body.session_id}`);
+  await gateway.database.db.deleteFrom("gateway_sessions").execute();
+  gateway.proxy.reset();
+
+  expect([deep.status, deep.body.error.code, deep.body.error.param, flat.status]).toEqual([400, "invalid_request", "metadata", 201]);
+});
+
+test.each(["%00", "x%00", "%ff", "%ed%a0%80", "%zz"])("hostile 16: %s in an id of a path, or in a query, is the caller's mistake on every route, whoever calls", async (text) => {
+  const routes = (await gateway.call("GET", "/openapi.json")).body.paths as Readonly<Record<string, object>>;
+  const calls = Object.entries(routes).flatMap(([path, methods]) => Object.keys(methods).map((method) => [method.toUpperCase(), path] as const));
+  const answers = await Promise.all(
+    calls.map(async ([method, path]) => {
+      const address = path.includes("{") ? path.replaceAll(/\{\w+\}/g, text) : `${path}?cursor=${text}`;
+      const { status, body } = await gateway.call(method, address, method === "GET" || method === "DELETE" ? undefined : {});
+      return { method, path, status, code: body?.error?.code };
+    }),
+  );
+
+  expect(calls.length).toBeGreaterThan(30);
+  expect(answers.filter(({ status, code }) => status !== 400 || code !== "invalid_request")).toEqual([]);
+});
+
+test("hostile 16: NUL in a session's id is refused before the right to it is looked up", async () => {
+  const { body } = await gateway.call("POST", "/v1/tokens", { name: "bound", scopes: ["sessions:read"], org_id: "org_a" });
+  const answer = await gateway.call("GET", "/v1/sessions/x%00", undefined, { authorization: `Bearer ${body.token}` });
+
+  expect([body.token?.slice(0, 4), answer.status, answer.body.error.code]).toEqual(["gwt_", 400, "invalid_request"]);
 });
 
 test.each([

@@ -142,7 +142,7 @@ const costText = (cost: SessionCost): string =>
 export function sessionEnd(sessionId: string): SessionAction {
   return async ({ gateway, json, write }) => {
     const ended = sessionSchema.omit({ billed: true, unbilled_spend_usd: true }).parse(await gateway.call("DELETE", pathOf(sessionId)));
-    await write(json ? document(ended) : `Session ${ended.session_id} has ended.\n`);
+    await write(json ? document(ended) : `Session ${ended.session_id} ${ended.state === "ended" ? "has ended" : "is ending; it does so by itself"}.\n`);
     return EXIT.done;
   };
 }

@@ -15,8 +15,8 @@ const sessionRow = sessionSchema.omit({ billed: true, unbilled_spend_usd: true }
 const extend = createRoute({
   method: "post",
   path: "/v1/sessions/{session_id}/extend",
-  summary: "Give a running session more time, another budget, or both",
-  description: "On the key that it has: nothing in the sandbox changes. With the billing gate on, the budget follows within seconds as far as the balance allows.",
+  summary: "Give a running session more time, another budget, or both; a paused one another budget",
+  description: "On the key that it has: nothing in the sandbox changes. A paused session has no key: its new budget holds from its resume on, which also takes a duration. With the billing gate on, the budget follows within seconds as far as the balance allows.",
   security: BEARER_SECURITY,
   request: { params: sessionPath, body: { required: true, content: { "application/json": { schema: extendSessionRequestSchema.meta({ id: "ExtendSession" }) } } } },
   responses: { 200: json("Extended.", sessionRow), ...errorResponses("session_not_found", "session_not_ready", "budget_exceeded", "llm_proxy_failed") },
@@ -36,7 +36,7 @@ const resume = createRoute({
   method: "post",
   path: "/v1/sessions/{session_id}/resume",
   summary: "Wake a paused session",
-  description: "A new key inside what is left of the budget, and a sandbox with the home directory of the snapshot. A resume that fails leaves the session paused.",
+  description: "A new key inside what is left of the budget (or of the larger one that is named here), and a sandbox with the home directory of the snapshot. A resume that fails leaves the session paused.",
   security: BEARER_SECURITY,
   request: { params: sessionPath, query: waitQuery, body: { required: true, content: { "application/json": { schema: resumeSessionRequestSchema.meta({ id: "ResumeSession" }) } } } },
   responses: {

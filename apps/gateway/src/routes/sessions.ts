@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createRoute, z } from "@hono/zod-openapi";
-import { endSession } from "@proliferate/services/sessions/end-session";
+import { endSessionWithin } from "@proliferate/services/sessions/end-session";
 import { type OneRun, runOnce, type StoredAnswer } from "@proliferate/services/sessions/idempotent-request";
 import { startSession, type StartSessionRequest } from "@proliferate/services/sessions/start-session";
 import { describeSession, getSession, listSessions } from "@proliferate/services/sessions/view-session";
@@ -67,18 +67,24 @@ const get = createRoute({
   responses: { 200: json("The session, never its key.", sessionSchema.meta({ id: "Session" })), ...errorResponses("session_not_found") },
 });
 
+const endedSession = sessionSchema.omit({ billed: true, unbilled_spend_usd: true }).meta({ id: "EndedSession" });
+
 const end = createRoute({
   method: "delete",
   path: "/v1/sessions/{session_id}",
   summary: "End a session",
-  description: "Revokes every key of the session, ends the sandbox that the gateway launched for it, and settles its usage at once. Final and idempotent: ending it again revokes again.",
+  description: "Revokes every key of the session, ends the sandbox that the gateway launched for it, and settles its usage at once. Answers within seconds, 202 while a launcher or the proxy hangs. Final and idempotent: ending it again revokes again.",
   security: BEARER_SECURITY,
   request: { params: sessionPath },
   responses: {
-    200: json("The session has ended.", sessionSchema.omit({ billed: true, unbilled_spend_usd: true }).meta({ id: "EndedSession" })),
+    200: json("The session has ended.", endedSession),
+    202: json("The session is ending: its launcher or the proxy has not answered yet. It accepts no key, and ends by itself.", endedSession),
     ...errorResponses("session_not_found", "llm_proxy_failed", ...LAUNCH_CODES),
   },
 });
+
+/** How long the answer to an end waits for it; a caller's client gives up not long after. */
+const END_WAIT_MS = 5_000;
 
 /** `/v1/sessions`: parse, call one service function, reply. */
 export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies): void {
@@ -107,8 +113,8 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
   });
   app.openapi(get, async (context) => context.json(await getSession(db, context.req.valid("param").session_id), 200));
   app.openapi(end, async (context) => {
-    const ended = await endSession(launchDependencies(deps), context.req.valid("param").session_id);
-    return context.json(describeSession(ended), 200);
+    const session = await endSessionWithin(launchDependencies(deps), context.req.valid("param").session_id, END_WAIT_MS);
+    return context.json(describeSession(session), session.state === "ended" ? 200 : 202);
   });
 }
 

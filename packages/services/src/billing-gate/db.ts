@@ -76,6 +76,13 @@ export async function countLiveSessions(db: DatabaseExecutor, orgId: string, exc
   return result.rows[0]?.sessions ?? 0;
 }
 
+/** Whether the session is among the live ones of its org. */
+export async function holdsPlace(db: DatabaseExecutor, orgId: string, sessionId: string): Promise<boolean> {
+  const result = await sql`
+    select 1 from key_reservations where org_id = ${orgId} and session_id = ${sessionId} and released_at is null limit 1`.execute(db);
+  return result.rows.length > 0;
+}
+
 /** What may be set for an org; what is absent stays. */
 export interface OrgSettings {
   readonly plan?: "paid" | "trial";

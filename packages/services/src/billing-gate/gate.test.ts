@@ -103,11 +103,24 @@ test("resuming is no second grace", async () => {
   expect((await resumeOrg(database.db, orgId)).state).toBe("exhausted");
 });
 
-test("a full house refuses a further session, but not the resume of one", async () => {
+test("a full house refuses a further session, and one that comes back, but not a connection", async () => {
   await grant("1000");
   await changeOrgSettings(database.db, orgId, { maxSessions: 1 });
   await admitSession(database.db, { orgId, sessionId: `${orgId}_a`, keyGeneration: 1, operation: "session_start" });
-  expect([await ask("session_start"), await ask("automation_trigger"), await ask("session_resume")]).toEqual(["concurrent_session_limit", "concurrent_session_limit", "pass"]);
+  expect([await ask("session_start"), await ask("automation_trigger"), await ask("session_resume"), await ask("cli_connect")]).toEqual(["concurrent_session_limit", "concurrent_session_limit", "concurrent_session_limit", "pass"]);
+});
+
+test("sessions F7: a limit on live sessions holds for paused ones that come back, however many at once, and not for one that is live already", async () => {
+  await grant("1000");
+  await changeOrgSettings(database.db, orgId, { maxSessions: 2 });
+  await admitSession(database.db, { orgId, sessionId: "live", keyGeneration: 1, operation: "session_start", limitUsd: "0.01" });
+  const resumes = await Promise.allSettled(
+    ["a", "b", "c", "d"].map((name) => admitSession(database.db, { orgId, sessionId: `${orgId}_${name}`, keyGeneration: 2, operation: "session_resume", limitUsd: "0.01" })),
+  );
+  const again = await admitSession(database.db, { orgId, sessionId: "live", keyGeneration: 2, operation: "session_resume", limitUsd: "0.01" });
+
+  expect(resumes.map((resume) => (resume.status === "fulfilled" ? "pass" : isAppError(resume.reason) && resume.reason.code)).sort()).toEqual(["concurrent_session_limit", "concurrent_session_limit", "concurrent_session_limit", "pass"]);
+  expect(Number(again)).toBe(0.01);
 });
 
 test("the gate fails closed: a database that fails refuses", async () => {

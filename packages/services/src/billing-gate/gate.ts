@@ -3,7 +3,7 @@ import { AppError, type ErrorCode } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
 import { insertWebhookEvent } from "../webhook-events/db.ts";
 import { customerIdForOrg } from "../billing/customer-id.ts";
-import { countLiveSessions, ensureOrg, listOrgsToMove, lockGate, type OrgGateRow, readGate, writeLowBalanceTold, writeState } from "./db.ts";
+import { countLiveSessions, ensureOrg, holdsPlace, listOrgsToMove, lockGate, type OrgGateRow, readGate, writeLowBalanceTold, writeState } from "./db.ts";
 import { nextOrgState } from "./org-state.ts";
 
 /** What an org is about to do. */
@@ -11,6 +11,9 @@ export type BillingOperation = "session_start" | "session_resume" | "cli_connect
 
 /** New work; the others go on with work that was admitted before, and grace is for them. */
 const NEW_WORK: ReadonlySet<BillingOperation> = new Set(["session_start", "automation_trigger"]);
+
+/** What may take a place among an org's live sessions: a paused session has given its own back. */
+const TAKES_PLACE: ReadonlySet<BillingOperation> = new Set([...NEW_WORK, "session_resume"]);
 
 export interface GateView {
   readonly orgId: string;
@@ -83,12 +86,13 @@ async function tellLowBalance(tx: DatabaseExecutor, gate: OrgGateRow): Promise<v
 
 /**
  * Why the operation is refused, or undefined. Call it under the org's lock where the answer must still hold afterwards.
- * `sessionId` is not counted against the limit: it is the one that asks.
+ * `sessionId` is not counted against the limit: it is the one that asks, and where it is live already it keeps its place.
  */
 export async function findRefusal(db: DatabaseExecutor, gate: OrgGateRow, operation: BillingOperation, sessionId: string | null): Promise<AppError | undefined> {
   const code = refusalByState(gate, operation);
   if (code !== undefined) return refusalOf(code, gate);
-  if (!NEW_WORK.has(operation) || gate.max_sessions === null) return undefined;
+  if (!TAKES_PLACE.has(operation) || gate.max_sessions === null) return undefined;
+  if (sessionId !== null && (await holdsPlace(db, gate.org_id, sessionId))) return undefined;
   const live = await countLiveSessions(db, gate.org_id, sessionId);
   if (live < gate.max_sessions) return undefined;
   return new AppError("concurrent_session_limit", `Organization ${gate.org_id} has ${live} live sessions; its limit is ${gate.max_sessions}.`);

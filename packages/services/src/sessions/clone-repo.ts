@@ -7,7 +7,7 @@ export interface RepoSource {
   readonly url: string;
   /** Branch, tag or commit. Default: the repository's own. */
   readonly ref?: string | undefined;
-  /** Sent as a header by git, for this clone alone. */
+  /** Sent as a header by git to the URL's own server, for this clone alone. */
   readonly token?: string | undefined;
 }
 
@@ -17,29 +17,62 @@ export const WORKSPACE_FOLDER = "workspace";
 const CLONE_TIMEOUT_MS = 10 * 60 * 1000;
 
 /**
- * Clones the repository in the sandbox. The token is in the environment of these git processes and nowhere else: not in the
- * URL, so not in `.git/config`; not in an argument, so not in a list of processes; not in the agent's environment. Throws
- * `repo_unavailable`.
+ * Clones the repository in the sandbox, then checks it out. The token is in the environment of the fetching git processes
+ * and nowhere else: not in the URL, so not in `.git/config`; not in an argument, so not in a list of processes; not in the
+ * agent's environment; and not in that of the checkout, which runs the filters and hooks that a repository or an image
+ * brings. It goes to the server of `url` alone: with a token no redirect is followed. Throws `repo_unavailable`, and
+ * `sandbox_launch_cancelled` at the signal.
  */
-export async function cloneRepo(sandbox: Sandbox, { url, ref, token }: RepoSource): Promise<void> {
-  const environment = { GIT_TERMINAL_PROMPT: "0", GIT_CONFIG_NOSYSTEM: "1", ...(token !== undefined && authorization(token)) };
-  await git(sandbox, ["clone", "--quiet", "--", url, WORKSPACE_FOLDER], environment, url);
-  if (ref !== undefined) await git(sandbox, ["-C", WORKSPACE_FOLDER, "checkout", "--quiet", ref, "--"], environment, url);
+export async function cloneRepo(sandbox: Sandbox, { url, ref, token }: RepoSource, signal?: AbortSignal): Promise<void> {
+  const git = (args: readonly string[], environment: Readonly<Record<string, string>>) => runGit(sandbox, args, { ...QUIET, ...environment }, url, signal);
+  await git(["clone", "--quiet", "--no-checkout", "--", url, WORKSPACE_FOLDER], token === undefined ? {} : authorization(url, token));
+  // Of an empty repository, too, where there is nothing to check out.
+  await git(ref === undefined ? ["-C", WORKSPACE_FOLDER, "reset", "--quiet", "--hard"] : ["-C", WORKSPACE_FOLDER, "checkout", "--quiet", ref, "--"], {});
 }
 
-/** GitHub and GitLab take any user name with a token as password. */
-function authorization(token: string): Record<string, string> {
+/** No question to a person, no configuration of the machine, and no transport but those that a URL of ours may name. */
+const QUIET = { GIT_TERMINAL_PROMPT: "0", GIT_CONFIG_NOSYSTEM: "1", GIT_ALLOW_PROTOCOL: "http:https" };
+
+/**
+ * GitHub and GitLab take any user name with a token as password. Two rules, as each has a gap alone: a header that belongs to
+ * this server is still sent on where it redirects, as git has it for the whole fetch; and a header without a server goes
+ * wherever a configuration of the sandbox rewrites the URL to.
+ */
+function authorization(url: string, token: string): Record<string, string> {
   const credentials = Buffer.from(`x-access-token:${token}`).toString("base64");
-  return { GIT_CONFIG_COUNT: "1", GIT_CONFIG_KEY_0: "http.extraHeader", GIT_CONFIG_VALUE_0: `Authorization: Basic ${credentials}` };
+  return gitConfig([
+    [`http.${url}.extraHeader`, `Authorization: Basic ${credentials}`],
+    // For this URL too: what names more of it stands above what names less, whatever file it is in.
+    ["http.followRedirects", "false"],
+    [`http.${url}.followRedirects`, "false"],
+  ]);
 }
 
-async function git(sandbox: Sandbox, args: readonly string[], environment: Readonly<Record<string, string>>, url: string): Promise<void> {
+/** Configuration for one process, which stands above every file. */
+function gitConfig(entries: readonly (readonly [key: string, value: string])[]): Record<string, string> {
+  const pairs = entries.flatMap(([key, value], index) => [[`GIT_CONFIG_KEY_${index}`, key], [`GIT_CONFIG_VALUE_${index}`, value]]);
+  return { GIT_CONFIG_COUNT: String(entries.length), ...Object.fromEntries(pairs) };
+}
+
+async function runGit(sandbox: Sandbox, args: readonly string[], environment: Readonly<Record<string, string>>, url: string, signal: AbortSignal | undefined): Promise<void> {
   const failed = `The repository ${url} could not be cloned into the sandbox ${sandbox.id}`;
   try {
-    const { status } = await sandbox.exec(["git", ...args], { environment, timeoutMs: CLONE_TIMEOUT_MS, maxOutputBytes: 4096 });
-    if (status !== 0) throw new AppError("repo_unavailable", `${failed}: git ${args.includes("checkout") ? "checkout" : "clone"} ended with status ${status}.`, { param: "repo" });
+    const { status, stderr } = await sandbox.exec(["git", ...args], { environment, timeoutMs: CLONE_TIMEOUT_MS, maxOutputBytes: 4096, signal });
+    if (status !== 0) throw new AppError("repo_unavailable", `${failed}: ${reasonIn(stderr) ?? `git ${args.includes("clone") ? "clone" : "checkout"} ended with status ${status}`}.`, { param: "repo" });
   } catch (error) {
     if (isAppError(error, "sandbox_exec_failed")) throw new AppError("repo_unavailable", `${failed}: git could not be run there.`, { cause: error, param: "repo" });
     throw error;
   }
 }
+
+/** What git's words mean, in ours: its own may quote what it was given. */
+const REASONS: readonly (readonly [pattern: RegExp, reason: string])[] = [
+  [/returned error: 30\d|redirect/i, "its server redirects, which is not followed with a token; send the URL that it leads to"],
+  [/could not read (Username|Password)|Authentication failed|returned error: 40[13]/i, "its server refuses the token, or asks for one (header x-repo-token)"],
+  [/not found|returned error: 404|does not exist/i, "its server knows no such repository, or shows it only to another token"],
+  [/Could not resolve host/i, "its host has no address"],
+  [/Connection refused|Failed to connect|timed out/i, "its server cannot be reached"],
+  [/pathspec|did not match any|unknown revision|invalid reference/i, "it has no such ref"],
+];
+
+const reasonIn = (stderr: string): string | undefined => REASONS.find(([pattern]) => pattern.test(stderr))?.[1];

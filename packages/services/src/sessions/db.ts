@@ -115,8 +115,14 @@ export async function discardSession(db: DatabaseExecutor, sessionId: string, ke
     .execute();
 }
 
-/** From here on no key of the session is recorded, and the gateway `instanceId` ends it. Returns the row as it is now, an ended one included. */
-export async function markSessionEnding(db: DatabaseExecutor, sessionId: string, instanceId: number | undefined): Promise<SessionRow | undefined> {
+/** The launchers that a gateway has: a session of another one is not its to work on, so the statements that take one ask for them. */
+export type Launchers = readonly Exclude<SessionLauncher, "none">[];
+
+/**
+ * From here on no key of the session is recorded, and the gateway `instanceId` ends it. Returns the row as it is now, an ended
+ * one included; undefined, and nothing changed, where there is none or its launcher is not among `launchers`.
+ */
+export async function markSessionEnding(db: DatabaseExecutor, sessionId: string, instanceId: number | undefined, launchers: Launchers): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
     .set({
@@ -125,6 +131,7 @@ export async function markSessionEnding(db: DatabaseExecutor, sessionId: string,
       state: sql<"ended" | "ending">`case when state = 'ended' then 'ended' else 'ending' end`,
     })
     .where("session_id", "=", sessionId)
+    .where("launcher", "in", ["none", ...launchers])
     .returningAll()
     .executeTakeFirst();
 }

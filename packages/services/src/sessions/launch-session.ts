@@ -47,17 +47,19 @@ export async function launchSession(deps: LaunchDependencies, request: LaunchSes
 export interface ResumeSessionRequest {
   readonly sessionId: string;
   readonly duration?: string | undefined;
+  /** Of the whole session, USD; absent: as before. */
+  readonly maxBudgetUsd?: string | undefined;
   /** As of a launch. */
   readonly passwordIsKept: boolean;
   readonly content: (started: StartedSession) => LaunchContent;
 }
 
 /**
- * Wakes a paused session: a new key, then a sandbox from its snapshot. A resume that fails leaves it paused, without a key.
- * Throws `session_not_found`, `session_not_ready` (not paused, or another call was first), and what a start throws.
+ * Wakes a paused session: a new key, then a sandbox from its snapshot. A resume that fails leaves it paused, without a key;
+ * a budget that it was given stays. Throws `session_not_found`, `session_not_ready` (not paused, or another call was first), and what a start throws.
  */
 export async function resumeSession(deps: LaunchDependencies, request: ResumeSessionRequest): Promise<LaunchUnderWay> {
-  const paused = await moveSandbox(deps.db, request.sessionId, { from: "paused", to: "launching", step: "claimed", instanceId: deps.instanceId });
+  const paused = await moveSandbox(deps.db, request.sessionId, { from: "paused", to: "launching", step: "claimed", instanceId: deps.instanceId, launchers: deps.sandboxes.launchers });
   if (!paused || paused.launcher === "none") throw await notInState(deps, request.sessionId, "paused");
   const sandbox = { launcher: paused.launcher, instanceId: deps.instanceId, passwordIsKept: request.passwordIsKept, repoUrl: undefined, resumes: true };
   const rest = async (): Promise<void> => {
@@ -66,7 +68,7 @@ export async function resumeSession(deps: LaunchDependencies, request: ResumeSes
     await markPaused(deps.db, request.sessionId);
   };
   await deps.sandboxes.note(paused, "resuming");
-  const started = await startSession(deps, { sessionId: request.sessionId, orgId: paused.org_id, defaultModel: paused.model, duration: request.duration, sandbox }).catch(async (error: unknown) => {
+  const started = await startSession(deps, { sessionId: request.sessionId, orgId: paused.org_id, defaultModel: paused.model, duration: request.duration, maxBudgetUsd: request.maxBudgetUsd, sandbox }).catch(async (error: unknown) => {
     await rest();
     throw error;
   });
@@ -107,6 +109,8 @@ export async function notInState(deps: SessionDependencies, sessionId: string, n
   const session = await findSession(deps.db, sessionId);
   if (!session) return new AppError("session_not_found", `There is no session ${sessionId}.`);
   const now = session.state === "active" && session.sandbox_state !== null ? session.sandbox_state : session.state;
+  // In the state, and not taken all the same: its launcher is another gateway's.
+  if (now === needed && session.launcher !== "none") deps.sandboxes?.provider(session.launcher);
   const launched = session.launcher === "none" ? "; its sandbox is launched by its caller" : "";
   return new AppError("session_not_ready", `Session ${sessionId} is ${now}, not ${needed}${launched}.`);
 }

@@ -14,7 +14,7 @@ export async function pauseSession(deps: LaunchDependencies, sessionId: string):
 }
 
 async function pauseNow(deps: LaunchDependencies, sessionId: string): Promise<SessionRow> {
-  const pausing = await moveSandbox(deps.db, sessionId, { from: "ready", to: "pausing", step: "pausing", instanceId: deps.instanceId });
+  const pausing = await moveSandbox(deps.db, sessionId, { from: "ready", to: "pausing", step: "pausing", instanceId: deps.instanceId, launchers: deps.sandboxes.launchers });
   if (!pausing) throw await notInState(deps, sessionId, "ready");
   await deps.sandboxes.note(pausing, "pausing");
   const provider = deps.sandboxes.provider(pausing.launcher);
@@ -28,7 +28,7 @@ async function pauseNow(deps: LaunchDependencies, sessionId: string): Promise<Se
     }
   } catch (error) {
     // A sandbox that is gone is found by the reaper, which ends the session.
-    await moveSandbox(deps.db, sessionId, { from: "pausing", to: "ready", step: "ready", instanceId: null });
+    await moveSandbox(deps.db, sessionId, { from: "pausing", to: "ready", step: "ready", instanceId: null, launchers: deps.sandboxes.launchers });
     throw error;
   }
   await deps.sandboxes.reach("snapshot_taken", sessionId);

@@ -6,6 +6,8 @@ import { endSession } from "./end-session.ts";
 import { deleteOldRequests } from "./idempotency-db.ts";
 import type { LaunchDependencies } from "./launch-session.ts";
 import { finishPause, hasSandbox } from "./pause-session.ts";
+import type { LauncherName } from "./session-launcher.ts";
+import { sideBySide } from "./side-by-side.ts";
 import { markPaused, moveSandbox, selectEndedWithKeys, selectExpiredSessions, selectLaunched, selectUnfinished, writeLaunchFailure } from "./sandbox-db.ts";
 
 export interface ReapOptions {
@@ -29,58 +31,74 @@ export interface ReapResult {
   keys: number;
 }
 
+/** Each repair is a few calls to the proxy and the launcher, which have limits of their own; beyond this nobody waits for one. */
+const SIDE_BY_SIDE = { parallel: 32, limitMs: 15_000 } as const;
+/** Each dead gateway's lock takes a connection of the pool while its sessions are repaired. */
+const PARALLEL_LOCKS = 3;
+/** They are limited one by one below; a timer takes no longer time. */
+const UNLIMITED_MS = 2 ** 31 - 1;
+
 /**
  * Completes or cleans up what dead gateways left, and makes sessions, sandboxes and keys agree. Each repair is idempotent,
- * so passes may overlap, in one gateway or several. One session's failure hides no other's.
+ * so passes may overlap, in one gateway or several; what an earlier pass is still at is left to it. Repairs go side by side,
+ * each with a limit: one session's failure hides no other's, and one that hangs delays none. Touches no session whose
+ * launcher this gateway has not.
  */
 export async function reapSessions(deps: LaunchDependencies, options: ReapOptions = {}): Promise<ReapResult> {
   const { abandonedMs = 60_000 } = options;
   const result: ReapResult = { completed: 0, ended: 0, sandboxes: 0, snapshots: 0, keys: 0 };
-  const attempt = async (sessionId: string, work: () => Promise<void>): Promise<void> => {
-    try {
-      await work();
-    } catch (error) {
-      options.onProblem?.({ sessionId, code: isAppError(error) ? error.code : "internal_error", message: (error as Error).message });
-    }
+  const failed = (sessionId: string, error: unknown): void => options.onProblem?.({ sessionId, code: isAppError(error) ? error.code : "internal_error", message: (error as Error).message });
+  const { launchers } = deps.sandboxes;
+  const endAll = (sessionIds: readonly string[]): Promise<void> =>
+    sideBySide(sessionIds.filter((sessionId) => !deps.sandboxes.isHandled(sessionId)), SIDE_BY_SIDE, async (sessionId) => void (await endSession(deps, sessionId), (result.ended += 1)), failed);
+  const compare = async (launcher: LauncherName): Promise<void> => {
+    result.sandboxes += await endUnknownSandboxes(deps, launcher);
+    await endAll(await selectSessionsWithoutSandbox(deps, launcher));
+    result.snapshots += await deleteUnknownSnapshots(deps, launcher);
   };
-  for (const session of await selectUnfinished(deps.db)) {
-    await attempt(session.session_id, () => withOwnerGone(deps, session, abandonedMs, async () => {
-      const outcome = await repair(deps, session, abandonedMs);
-      if (outcome !== "nothing") result[outcome] += 1;
-    }));
-  }
-  for (const sessionId of await selectExpiredSessions(deps.db)) {
-    await attempt(sessionId, async () => void (await endSession(deps, sessionId), (result.ended += 1)));
-  }
-  for (const launcher of deps.sandboxes.launchers) {
-    await attempt(`of the launcher ${launcher}`, async () => {
-      result.sandboxes += await endUnknownSandboxes(deps, launcher);
-      result.ended += await endSessionsWithoutSandbox(deps, launcher);
-      result.snapshots += await deleteUnknownSnapshots(deps, launcher);
-    });
-  }
+  // Together, as none of them needs another: the time of one is not the delay of the next.
+  await Promise.all([
+    repairUnfinished(deps, abandonedMs, (outcome) => (result[outcome] += 1), failed),
+    endAll(await selectExpiredSessions(deps.db, launchers)),
+    sideBySide(launchers, { parallel: launchers.length, limitMs: COMPARE_LIMIT_MS }, compare, (launcher, error) => failed(`of the launcher ${launcher}`, error)),
+  ]);
   if (await hasSpendLogs(deps.db)) {
-    for (const sessionId of await selectEndedWithKeys(deps.db)) {
-      await attempt(sessionId, async () => void (await deps.keys.revokeAll(sessionId), (result.keys += 1)));
-    }
+    await sideBySide(await selectEndedWithKeys(deps.db), SIDE_BY_SIDE, async (sessionId) => void (await deps.keys.revokeAll(sessionId), (result.keys += 1)), failed);
   }
   await deleteOldRequests(deps.db);
   return result;
 }
 
-/** Does the work when nobody else does: the gateway that was at it is dead, or it is this one and has given up. */
-async function withOwnerGone(deps: LaunchDependencies, session: SessionRow, abandonedMs: number, work: () => Promise<void>): Promise<void> {
-  const owner = session.instance_id;
-  if (owner !== null && owner !== deps.instanceId) {
-    await withDeadInstance(deps.db, owner, work);
-    return;
-  }
-  if (!deps.sandboxes.isAtWork(session.session_id) && isOlder(session, abandonedMs)) await work();
+/** A listing of everything at a launcher, and what follows from it. */
+const COMPARE_LIMIT_MS = 60_000;
+
+type Outcome = "completed" | "ended" | "nothing";
+
+/**
+ * What dead gateways left, and what this one has given up. One lock for all sessions of a dead gateway, so that two never repair
+ * the same; under it they go side by side.
+ */
+async function repairUnfinished(deps: LaunchDependencies, abandonedMs: number, done: (outcome: Exclude<Outcome, "nothing">) => void, failed: (sessionId: string, error: unknown) => void): Promise<void> {
+  const byOwner = Map.groupBy(await selectUnfinished(deps.db, deps.sandboxes.launchers), (session) => session.instance_id);
+  const repairAll = (sessions: readonly SessionRow[]): Promise<void> =>
+    sideBySide(
+      sessions.filter((session) => !deps.sandboxes.isAtWork(session.session_id)),
+      SIDE_BY_SIDE,
+      async (session) => {
+        const outcome = await deps.sandboxes.atWork(session.session_id, () => repair(deps, session, abandonedMs));
+        if (outcome !== "nothing") done(outcome);
+      },
+      (session, error) => failed(session.session_id, error),
+    );
+  const ofOwner = async (owner: number | null): Promise<void> => {
+    const sessions = byOwner.get(owner) ?? [];
+    if (owner === null || owner === deps.instanceId) await repairAll(sessions.filter((session) => isOlder(session, abandonedMs)));
+    else await withDeadInstance(deps.db, owner, () => repairAll(sessions));
+  };
+  await sideBySide([...byOwner.keys()], { parallel: PARALLEL_LOCKS, limitMs: UNLIMITED_MS }, ofOwner, (owner, error) => failed(`of the gateway ${owner}`, error));
 }
 
 const isOlder = (session: SessionRow, ageMs: number): boolean => Date.now() - session.changed_at.getTime() >= ageMs;
-
-type Outcome = "completed" | "ended" | "nothing";
 
 /**
  * One unfinished session, by how far it came. It is read again: since it was listed, another gateway may have repaired it, or
@@ -156,14 +174,14 @@ async function repairPause(deps: LaunchDependencies, session: SessionRow): Promi
     return "completed";
   }
   if (await hasSandbox(deps, session)) {
-    await moveSandbox(deps.db, session.session_id, { from: "pausing", to: "ready", step: "ready", instanceId: null });
+    await moveSandbox(deps.db, session.session_id, { from: "pausing", to: "ready", step: "ready", instanceId: null, launchers: deps.sandboxes.launchers });
     return "completed";
   }
   return end(deps, session);
 }
 
 /** Listed first, sessions afterwards: a sandbox that is seen had its session before. */
-async function endUnknownSandboxes(deps: LaunchDependencies, launcher: "local" | "modal"): Promise<number> {
+async function endUnknownSandboxes(deps: LaunchDependencies, launcher: LauncherName): Promise<number> {
   const provider = deps.sandboxes.provider(launcher);
   const running = await provider.list();
   if (running.length === 0) return 0;
@@ -174,24 +192,22 @@ async function endUnknownSandboxes(deps: LaunchDependencies, launcher: "local" |
 }
 
 /** Sessions first, sandboxes afterwards, and the session once more: one that was paused meanwhile has no sandbox for a good reason. */
-async function endSessionsWithoutSandbox(deps: LaunchDependencies, launcher: "local" | "modal"): Promise<number> {
+async function selectSessionsWithoutSandbox(deps: LaunchDependencies, launcher: LauncherName): Promise<readonly string[]> {
   const ready = (await selectLaunched(deps.db, launcher)).filter((session) => session.state === "active" && session.sandbox_state === "ready" && session.sandbox_id !== null);
   const states = await deps.sandboxes.provider(launcher).checkSandboxes(ready.map((session) => session.sandbox_id ?? ""));
-  let ended = 0;
+  const found: string[] = [];
   for (const { session_id: sessionId, sandbox_id: sandboxId } of ready.filter((session) => states.get(session.sandbox_id ?? "") === "ended")) {
     const now = await findSession(deps.db, sessionId);
-    if (now?.sandbox_state !== "ready" || now.sandbox_id !== sandboxId) continue;
-    await endSession(deps, sessionId);
-    ended += 1;
+    if (now?.sandbox_state === "ready" && now.sandbox_id === sandboxId) found.push(sessionId);
   }
-  return ended;
+  return found;
 }
 
 /**
  * Snapshots first, sessions afterwards: one that is seen was taken by a session that is pausing, or has it on record, or has
  * let go of it. So what a crash or a failed deletion left is told from what is being made.
  */
-async function deleteUnknownSnapshots(deps: LaunchDependencies, launcher: "local" | "modal"): Promise<number> {
+async function deleteUnknownSnapshots(deps: LaunchDependencies, launcher: LauncherName): Promise<number> {
   const provider = deps.sandboxes.provider(launcher);
   const snapshots = await provider.listSnapshots();
   if (snapshots.length === 0) return 0;

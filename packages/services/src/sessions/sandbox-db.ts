@@ -1,7 +1,7 @@
 /** Statements on the sandboxes that the gateway launches, and on what their sessions went through. */
 import type { DatabaseExecutor, SessionEventTable } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
-import type { SessionRow } from "./db.ts";
+import type { Launchers, SessionRow } from "./db.ts";
 
 export type SessionEventRow = Selectable<SessionEventTable>;
 
@@ -95,12 +95,12 @@ type SandboxState = NonNullable<SessionRow["sandbox_state"]>;
 
 /**
  * Moves the sandbox of a running session from one state to another, and forgets what failed before; undefined when it is not
- * in the first. One statement, so of two calls one wins.
+ * in the first, or its launcher is not among `launchers`. One statement, so of two calls one wins.
  */
 export async function moveSandbox(
   db: DatabaseExecutor,
   sessionId: string,
-  move: { readonly from: SandboxState; readonly to: SandboxState; readonly step: string; readonly instanceId: number | null },
+  move: { readonly from: SandboxState; readonly to: SandboxState; readonly step: string; readonly instanceId: number | null; readonly launchers: Launchers },
 ): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
@@ -108,6 +108,7 @@ export async function moveSandbox(
     .where("session_id", "=", sessionId)
     .where("state", "=", "active")
     .where("sandbox_state", "=", move.from)
+    .where("launcher", "in", ["none", ...move.launchers])
     .returningAll()
     .executeTakeFirst();
 }
@@ -136,6 +137,18 @@ export async function markPaused(db: DatabaseExecutor, sessionId: string): Promi
     .executeTakeFirst();
 }
 
+/** Gives a paused session another budget, for when it is resumed. Undefined when it is not paused. */
+export async function writePausedBudget(db: DatabaseExecutor, sessionId: string, maxBudgetUsd: string): Promise<SessionRow | undefined> {
+  return db
+    .updateTable("gateway_sessions")
+    .set({ max_budget_usd: maxBudgetUsd, changed_at: sql<Date>`now()` })
+    .where("session_id", "=", sessionId)
+    .where("state", "=", "active")
+    .where("sandbox_state", "=", "paused")
+    .returningAll()
+    .executeTakeFirst();
+}
+
 /** Applies what a running session was given more of. Undefined when it is not running, or has another key by now. */
 export async function writeExtension(
   db: DatabaseExecutor,
@@ -156,20 +169,22 @@ export async function writeExtension(
     .executeTakeFirst();
 }
 
-/** Sessions that somebody works on or has left: first starts, launches, pauses, ends. */
-export async function selectUnfinished(db: DatabaseExecutor): Promise<readonly SessionRow[]> {
+/** Sessions that somebody works on or has left: first starts, launches, pauses, ends; those of other launchers left out. */
+export async function selectUnfinished(db: DatabaseExecutor, launchers: Launchers): Promise<readonly SessionRow[]> {
   return db
     .selectFrom("gateway_sessions")
     .selectAll()
     .where("state", "<>", "ended")
     .where((row) => row.or([row("state", "in", ["starting", "ending"]), row("sandbox_state", "in", ["launching", "pausing"])]))
+    .where("launcher", "in", ["none", ...launchers])
     .orderBy("session_number")
     .execute();
 }
 
-/** Sessions with a sandbox of the gateway's whose time is over. */
-export async function selectExpiredSessions(db: DatabaseExecutor): Promise<readonly string[]> {
-  const rows = await db.selectFrom("gateway_sessions").select("session_id").where("launcher", "<>", "none").where("state", "=", "active").where("expires_at", "<=", sql<Date>`now()`).execute();
+/** Sessions with a sandbox of one of these launchers whose time is over. */
+export async function selectExpiredSessions(db: DatabaseExecutor, launchers: Launchers): Promise<readonly string[]> {
+  if (launchers.length === 0) return [];
+  const rows = await db.selectFrom("gateway_sessions").select("session_id").where("launcher", "in", launchers).where("state", "=", "active").where("expires_at", "<=", sql<Date>`now()`).execute();
   return rows.map((row) => row.session_id);
 }
 

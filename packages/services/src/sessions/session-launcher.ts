@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { launchAgent, type LaunchedAgent, type LaunchProgress, type SandboxPort, type SandboxProvider } from "@proliferate/shared/sandbox";
+import { launchAgent, type LaunchedAgent, type LaunchProgress, type SandboxPort, type SandboxProvider, withDeadline } from "@proliferate/shared/sandbox";
 import { cloneRepo, type RepoSource } from "./clone-repo.ts";
 import type { SessionRow } from "./db.ts";
 import { insertSessionEvent, markSandboxReady, type SessionEventType, writeLaunchStep, writeSandboxExpiry } from "./sandbox-db.ts";
@@ -17,6 +17,8 @@ export interface SessionLauncherOptions {
   readonly command?: ((address: SandboxPort) => readonly string[]) | undefined;
   /** Milliseconds until the agent must answer. Default 60 000. */
   readonly readyTimeoutMs?: number | undefined;
+  /** Milliseconds that a whole launch may take, its clone included. Default 600 000. */
+  readonly launchTimeoutMs?: number | undefined;
   /** Life of a sandbox at most, a multiple of 1000 up to 24 h. Default 24 h. */
   readonly lifetimeMs?: number | undefined;
   /** Told of each step once it is recorded and before its work begins, and waited for; a test stops here to be a crash. */
@@ -37,6 +39,9 @@ interface RunningLaunch {
   readonly settled: Promise<void>;
 }
 
+const LAUNCH_TIMEOUT_MS = 10 * 60 * 1000;
+/** How long an end waits for the launch that it aborts: what that does not clear away by then, the end does. */
+const ABORT_WAIT_MS = 3_000;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** The sandboxes of this gateway's sessions. One object a process: it knows which launches are under way here. */
@@ -51,13 +56,23 @@ export class SessionLauncher implements SessionSandboxes {
     this.#options = options;
   }
 
+  /** The agent's command on the address that it is given. */
+  get command(): SessionLauncherOptions["command"] {
+    return this.#options.command;
+  }
+
   get launchers(): readonly LauncherName[] {
     return [...this.#options.providers.keys()];
   }
 
   /** Whether this process launches, pauses or ends the session just now. */
   isAtWork(sessionId: string): boolean {
-    return this.#running.has(sessionId) || this.#atWork.includes(sessionId);
+    return this.#running.has(sessionId) || this.isHandled(sessionId);
+  }
+
+  /** Whether this process pauses, repairs or ends the session just now; a launch does not count, as an end aborts it. */
+  isHandled(sessionId: string): boolean {
+    return this.#atWork.includes(sessionId);
   }
 
   async atWork<T>(sessionId: string, work: () => Promise<T>): Promise<T> {
@@ -93,7 +108,12 @@ export class SessionLauncher implements SessionSandboxes {
    */
   launch(session: SessionRow, content: LaunchContent): Promise<SessionRow> {
     const controller = new AbortController();
-    const launch = this.#launch(session, content, controller.signal);
+    const { launchTimeoutMs = LAUNCH_TIMEOUT_MS } = this.#options;
+    const deadline = AbortSignal.timeout(launchTimeoutMs);
+    const launch = this.#launch(session, content, AbortSignal.any([controller.signal, deadline])).catch((error: unknown) => {
+      if (!deadline.aborted || controller.signal.aborted) throw error;
+      throw new AppError("sandbox_launch_timeout", `The launch of session ${session.session_id} was not over after ${launchTimeoutMs} ms.`, { cause: error });
+    });
     const settled = launch.then(
       () => undefined,
       () => undefined,
@@ -124,7 +144,7 @@ export class SessionLauncher implements SessionSandboxes {
       });
       if (repo && session.snapshot_id === null) {
         await this.#noteStep(session, "cloning_repo", agent.sandbox.id);
-        await cloneRepo(agent.sandbox, repo);
+        await cloneRepo(agent.sandbox, repo, signal);
       }
       return await this.#finish(session, agent);
     } catch (error) {
@@ -166,7 +186,7 @@ export class SessionLauncher implements SessionSandboxes {
   async remove(session: SessionRow): Promise<void> {
     const running = this.#running.get(session.session_id);
     running?.controller.abort();
-    await running?.settled;
+    if (running) await withDeadline(running.settled, ABORT_WAIT_MS).catch(() => undefined);
     const provider = this.provider(session.launcher);
     await this.terminate(session);
     if (session.snapshot_id !== null) await provider.deleteSnapshot(session.snapshot_id);

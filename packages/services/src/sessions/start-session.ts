@@ -1,7 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
-import { claimSession, discardSession, findSession, recordSessionKey, type SandboxClaim, type SessionRow, type SessionSettings } from "./db.ts";
+import type { SandboxProvider } from "@proliferate/shared/sandbox";
+import { claimSession, discardSession, findSession, type Launchers, recordSessionKey, type SandboxClaim, type SessionRow, type SessionSettings } from "./db.ts";
 import { allowsModel, modelSpellings } from "./model-name.ts";
 import type { SessionAdmission } from "./session-admission.ts";
 import type { MintedKey, SessionKeys } from "./session-keys.ts";
@@ -41,10 +42,15 @@ export interface SessionDependencies {
 
 /** What starts and ends of sessions need of the gateway's launcher. */
 export interface SessionSandboxes {
+  readonly launchers: Launchers;
+  /** Throws `launcher_not_configured`. */
+  provider(launcher: SessionRow["launcher"]): SandboxProvider;
   /** Tells whoever simulates a crash how far a session came, and waits for him. */
   reach(step: string, sessionId: string): Promise<void>;
   /** Does the work; until then nobody here takes the session for abandoned. */
   atWork<T>(sessionId: string, work: () => Promise<T>): Promise<T>;
+  /** Makes a stop of this gateway wait for the work, too, and takes its failure as handled. */
+  track(work: Promise<unknown>): void;
   /** Stops a launch that is under way here, ends the session's sandbox and deletes its snapshot. Idempotent. */
   remove(session: SessionRow): Promise<void>;
 }

@@ -4,3 +4,4 @@ export * from "./operator.ts";
 export * from "./session.ts";
 export * from "./sandbox.ts";
 export * from "./service-token.ts";
+export * from "./storable.ts";

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { durationPattern } from "./key-management.ts";
+import { sentAmount } from "./sent-amount.ts";
 
 /** The gateway's HTTP API: sandboxes that it launches for sessions, and what they cost. */
 
@@ -10,12 +11,24 @@ export const launcherSchema = z.enum(["none", "local", "modal"]);
 
 /** `https`, or `http` on this machine; never with a user or a password in it, as URLs end up in logs and in `.git/config`. */
 const repoUrl = z
-  .url({ protocol: /^https?$/ })
+  .string()
   .max(2_000)
-  .refine((text) => {
-    const { protocol, hostname, username, password } = new URL(text);
-    return username === "" && password === "" && (protocol === "https:" || ["127.0.0.1", "localhost"].includes(hostname));
-  }, "must be an https:// URL without user and password; a token is sent as the header x-repo-token");
+  .superRefine((text, context) => {
+    const problem = problemOfRepoUrl(text);
+    if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+  })
+  .describe("https:// URL of a Git repository, without user and password");
+
+function problemOfRepoUrl(text: string): string | undefined {
+  const scp = /^(?:[^\s@/:]+@)([A-Za-z0-9.-]+):([\w./~-]+)$/.exec(text);
+  if (scp) return `must be an https:// URL, here https://${scp[1]}/${scp[2]?.replace(/^\/+/, "")}: a sandbox has no SSH key; a token is sent as the header x-repo-token`;
+  const { protocol, hostname, username, password } = URL.canParse(text) ? new URL(text) : { protocol: "", hostname: "", username: "", password: "" };
+  const isOpen = protocol === "http:" && ["127.0.0.1", "localhost"].includes(hostname);
+  // Git reads the text, not what became of it here: what a URL parser forgives (blanks, a missing "//") it may not.
+  const isPlain = /^https?:\/\/[\x21-\x7e]+$/.test(text);
+  if (isPlain && username === "" && password === "" && (protocol === "https:" || isOpen)) return undefined;
+  return "must be an https:// URL without user and password; a token is sent as the header x-repo-token";
+}
 
 const organizationSecrets = z.record(z.string().max(200), z.string().max(100_000)).describe("variables of the sandbox; reserved names are refused; stored nowhere");
 
@@ -63,7 +76,8 @@ export type LaunchedSession = z.infer<typeof launchedSessionSchema>;
 
 /** `POST /v1/sessions/{id}/resume`: secrets are not stored, so they are sent again. */
 export const resumeSessionRequestSchema = z.strictObject({
-  duration: z.string().regex(durationPattern, 'must be a number and one of s m h d w mo, such as "24h"').optional(),
+  duration: z.string().regex(durationPattern, 'must be a number and one of s m h d w mo, such as "24h"').optional().describe("life of the new key, from now; the proxy's default when absent"),
+  max_budget_usd: sentAmount.optional().describe("of the whole session, what it has spent included; as before when absent"),
   secrets: organizationSecrets.optional(),
 });
 

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { normalizeDecimal } from "../money.ts";
 import { durationPattern } from "./key-management.ts";
+import { sentAmount } from "./sent-amount.ts";
 import { launcherSchema, launchRequestFields, sandboxSchema, sessionFailureSchema } from "./sandbox.ts";
+import { callersObject } from "./storable.ts";
 
 /** The gateway's HTTP API: sessions, usage, ledger. Amounts are decimal text everywhere, instants ISO 8601 in UTC. */
 
@@ -10,13 +11,6 @@ export const resourceIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:@-]{0
 
 const amount = (unit: string) => z.string().describe(`${unit}, exact decimal text`);
 const instant = z.iso.datetime({ offset: true });
-
-/** Amounts that a caller sends: text, or a JSON number that is spelled out; at most 12 digits after the point. */
-const sentAmount = z
-  .union([z.number().nonnegative().max(1e12), z.string().regex(/^\d{1,12}(\.\d{1,12})?$/, "must be a decimal number such as \"2.50\"")])
-  .transform((value) => normalizeDecimal(String(value)))
-  // LiteLLM holds a budget as a JSON number and a DOUBLE, which keep 15 digits as they were written.
-  .refine((text) => text.replace(".", "").replace(/^0+/, "").length <= 15, "must have at most 15 significant digits");
 
 /** `POST /v1/sessions`. The id of a session that exists in the same org resumes it: a new key, then the old ones revoked. */
 export const createSessionRequestSchema = z.strictObject({
@@ -27,7 +21,7 @@ export const createSessionRequestSchema = z.strictObject({
   max_budget_usd: sentAmount.optional().describe("raw provider cost that the key may cause; no limit when absent"),
   duration: z.string().regex(durationPattern, "must be a number and one of s m h d w mo, such as \"24h\"").optional(),
   models: z.array(z.string().min(1).max(200)).min(1).max(100).optional().describe("models that the key allows; all when absent"),
-  metadata: z.record(z.string(), z.unknown()).optional(),
+  metadata: callersObject(16_384).optional().describe("the caller's own, at most 16 KiB as JSON; answered with the session"),
   ...launchRequestFields,
 });
 export type CreateSessionRequest = z.input<typeof createSessionRequestSchema>;

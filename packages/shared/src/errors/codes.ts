@@ -116,6 +116,7 @@ export const ERROR_CODES = {
   sandbox_snapshot_not_found: row(404, false, "not_found_error", "invalid_request_error", "Launch without the snapshot; it was deleted or has expired."),
   sandbox_file_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the path; it is relative to the home directory of the sandbox."),
   sandbox_not_ready: row(504, true, "api_error", "api_error", "Try again; raise readyTimeoutMs when the agent needs longer. The sandbox was ended."),
+  sandbox_launch_timeout: row(504, true, "api_error", "api_error", "Try again; a repository whose server stays silent, or an image that is built, may take longer than SANDBOX_LAUNCH_TIMEOUT_MS. The sandbox was ended."),
   sandbox_launch_cancelled: row(409, false, "invalid_request_error", "invalid_request_error", "Launch again; the sandbox was ended as the caller asked."),
   sandbox_exec_failed: row(502, true, "api_error", "api_error", "Try again; check that the program is in the image (locally: installed, or named in OPENCODE_COMMAND; the development stack brings OpenCode with --opencode) and the sandbox still runs."),
   sandbox_exec_timeout: row(504, true, "api_error", "api_error", "Raise timeoutMs, or start the command in the background."),

@@ -1,4 +1,5 @@
 export { agentAuthorization, agentIsClosed, OPENCODE_SERVER_USERNAME, waitForAgent, type AgentHealthOptions } from "./agent-health.ts";
+export { DeadlineExceeded, withDeadline } from "./deadline.ts";
 export { buildSandboxEnv, OPENCODE_SERVER_PASSWORD_VARIABLE, type SandboxEnvironmentOptions } from "./environment.ts";
 export { AGENT_LOG_PATH, readAgentLog } from "./agent-log.ts";
 export { launchAgent, type LaunchAgentOptions, type LaunchedAgent, type LaunchProgress, type LaunchStep } from "./launch-agent.ts";

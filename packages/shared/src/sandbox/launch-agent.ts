@@ -76,6 +76,7 @@ export async function launchAgent(provider: SandboxProvider, options: LaunchAgen
       ports: [agentPort, ...ports],
       files: { ...files, ...(config !== undefined && { [OPENCODE_GLOBAL_CONFIG_PATH]: config }) },
       ...(snapshotId !== undefined && { snapshotId }),
+      signal,
     });
     await report("created");
     const agent = await startAgent(sandbox, agentPort, options, report);

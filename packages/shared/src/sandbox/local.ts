@@ -59,10 +59,12 @@ class LocalProvider implements LocalSandboxProvider {
     try {
       await makeRoot(this.#root);
       const record = await this.#make(id, name, options);
+      checkNotCancelled(options);
       await this.#publish(record);
       this.#own.set(id, setTimeout(() => void this.terminate(id).catch(() => undefined), options.timeoutMs).unref());
       const sandbox = this.#handle(record);
       await sandbox.writeFiles(options.files ?? {});
+      checkNotCancelled(options);
       return sandbox;
     } catch (error) {
       await this.terminate(id);
@@ -170,6 +172,10 @@ class LocalProvider implements LocalSandboxProvider {
   #handle(record: LocalSandboxRecord): Sandbox {
     return new LocalSandbox(record, { root: this.#root, path: this.#path, terminate: (id) => this.terminate(id) });
   }
+}
+
+function checkNotCancelled({ signal, sessionId }: SandboxOptions): void {
+  if (signal?.aborted) throw new AppError("sandbox_launch_cancelled", `The launch of session ${sessionId} was cancelled.`);
 }
 
 /** The name of the sandbox that a snapshot was taken of; undefined for a text that is no snapshot's id. */

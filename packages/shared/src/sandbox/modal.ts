@@ -73,8 +73,13 @@ class ModalProvider implements SandboxProvider {
     try {
       const creation = client.sandboxes.create(app, image, this.#parameters(options, launchId));
       // A sandbox that comes after we gave up is nobody's.
-      sandbox = await withDeadline(creation, this.#createTimeoutMs, (late) => void this.terminate(late.sandboxId).catch(() => undefined));
+      sandbox = await withDeadline(creation, this.#createTimeoutMs, {
+        late: (late) => void this.terminate(late.sandboxId).catch(() => undefined),
+        signal: options.signal,
+      });
     } catch (error) {
+      // Whoever gave it up does not wait: what comes late is ended when it comes, and what is lost is nobody's, which the reaper ends.
+      if (options.signal?.aborted) throw cancelled(options.sessionId);
       const reason = modalError(error, { failed, otherwise: "sandbox_create_failed", notFound: "sandbox_refused", secrets });
       await this.#endUnanswered(client, options.sessionId, launchId, reason);
       throw reason;
@@ -83,7 +88,7 @@ class ModalProvider implements SandboxProvider {
       const handle = await this.#handle(sandbox, sandboxName(options.sessionId), secrets);
       const missing = (options.ports ?? []).filter((port) => !handle.ports.has(port));
       if (missing.length > 0) throw new AppError("sandbox_create_failed", `${failed}: Modal opened no tunnel for port ${missing.join(", ")}.`);
-      await handle.writeFiles(options.files ?? {});
+      await handle.writeFiles(options.files ?? {}, options.signal);
       return handle;
     } catch (error) {
       throw await this.#endFailed(sandbox, modalError(error, { failed, otherwise: "sandbox_create_failed", secrets }));
@@ -262,6 +267,8 @@ class ModalProvider implements SandboxProvider {
     }
   }
 }
+
+const cancelled = (sessionId: string): AppError => new AppError("sandbox_launch_cancelled", `The launch of session ${sessionId} was cancelled.`);
 
 /** As `Promise.all` over `work`, at most {@link parallelCalls} at once. */
 async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {

@@ -22,6 +22,8 @@ export interface SandboxOptions {
   readonly snapshotId?: string;
   /** Written before `create` returns. */
   readonly files?: SandboxFiles;
+  /** Gives the creation up at once with `sandbox_launch_cancelled`; what it makes all the same is ended when it comes. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** How a port of the sandbox is reached. */
@@ -43,6 +45,8 @@ export interface ExecOptions {
   readonly workingFolder?: string;
   /** Of stdout and of stderr each; what comes after is read and dropped. Default 1 MiB. */
   readonly maxOutputBytes?: number;
+  /** Gives the command up at once with `sandbox_launch_cancelled`. Locally it is killed; at Modal it ends with its own limit, or its sandbox. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ExecResult {

@@ -54,17 +54,18 @@ export class LocalSandbox implements Sandbox {
   }
 
   async exec(command: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    const { timeoutMs = 60_000, environment, workingFolder, maxOutputBytes = 2 ** 20 } = options;
+    const { timeoutMs = 60_000, environment, workingFolder, maxOutputBytes = 2 ** 20, signal } = options;
     if (workingFolder !== undefined) checkSandboxPath(workingFolder);
     const workdir = join(this.#home, workingFolder ?? "");
     const output = (stream: Readable | null) => collectOutput(stream ?? Readable.from([]), maxOutputBytes);
     const { child, ended } = await this.#spawn(command, { environment, workdir, stdio: ["ignore", "pipe", "pipe"] }, (started, exited) => Promise.all([exited, output(started.stdout), output(started.stderr)]));
     const limitMs = Math.ceil(timeoutMs / 1000) * 1000;
     try {
-      const [status, stdout, stderr] = await withDeadline(ended, limitMs);
+      const [status, stdout, stderr] = await withDeadline(ended, limitMs, { signal });
       return { status, stdout: stdout.text, stderr: stderr.text, truncated: stdout.truncated || stderr.truncated };
     } catch (error) {
       killGroup(child);
+      if (signal?.aborted) throw new AppError("sandbox_launch_cancelled", `${command[0]} was given up in the local sandbox ${this.id}.`);
       if (error instanceof DeadlineExceeded) throw new AppError("sandbox_exec_timeout", `${command[0]} did not end within ${limitMs} ms in the local sandbox ${this.id}.`);
       throw new AppError("sandbox_exec_failed", `The output of ${command[0]} in the local sandbox ${this.id} could not be read.`, { cause: error });
     }

@@ -38,7 +38,7 @@ export class ModalSandboxHandle implements Sandbox {
   }
 
   async exec(command: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    const { timeoutMs = 60_000, environment = {}, workingFolder, maxOutputBytes = 2 ** 20 } = options;
+    const { timeoutMs = 60_000, environment = {}, workingFolder, maxOutputBytes = 2 ** 20, signal } = options;
     checkCommand(command);
     checkEnvironment(environment);
     if (workingFolder !== undefined) checkSandboxPath(workingFolder);
@@ -46,11 +46,12 @@ export class ModalSandboxHandle implements Sandbox {
     const began = Date.now();
     const timedOut = (): AppError => new AppError("sandbox_exec_timeout", `${command[0]} did not end within ${limitMs} ms in the sandbox ${this.id}.`);
     try {
-      const result = await withDeadline(this.#run([...command], { limitMs, environment, workdir: this.#path(workingFolder), maxOutputBytes }), limitMs + graceMs);
+      const result = await withDeadline(this.#run([...command], { limitMs, environment, workdir: this.#path(workingFolder), maxOutputBytes }), limitMs + graceMs, { signal });
       // Modal kills a command at its limit and tells it like any other end.
       if (result.status >= 124 && Date.now() - began >= limitMs) throw timedOut();
       return result;
     } catch (error) {
+      if (signal?.aborted) throw this.#cancelled(command[0] ?? "");
       if (Date.now() - began >= limitMs) throw timedOut();
       throw await this.#error(error, `${command[0]} could not be run in the sandbox ${this.id}`, "sandbox_exec_failed");
     }
@@ -71,13 +72,14 @@ export class ModalSandboxHandle implements Sandbox {
     }
   }
 
-  async writeFiles(files: SandboxFiles): Promise<void> {
+  async writeFiles(files: SandboxFiles, signal?: AbortSignal): Promise<void> {
     for (const path of Object.keys(files)) checkSandboxPath(path);
     for (const [path, content] of Object.entries(files)) {
       try {
         const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-        await withDeadline(this.#sandbox.filesystem.writeBytes(bytes, this.#path(path)), 2 * this.#context.callTimeoutMs);
+        await withDeadline(this.#sandbox.filesystem.writeBytes(bytes, this.#path(path)), 2 * this.#context.callTimeoutMs, { signal });
       } catch (error) {
+        if (signal?.aborted) throw this.#cancelled(path);
         throw await this.#error(error, `${path} could not be written in the sandbox ${this.id}`, "sandbox_exec_failed");
       }
     }
@@ -98,7 +100,7 @@ export class ModalSandboxHandle implements Sandbox {
       const timeoutMs = 2 * this.#context.callTimeoutMs;
       const taken = this.#sandbox.snapshotFilesystem({ timeoutMs });
       // A snapshot that comes after we gave up is nobody's.
-      const { imageId } = await withDeadline(taken, timeoutMs + graceMs, (late) => void this.#context.deleteSnapshot(late.imageId).catch(() => undefined));
+      const { imageId } = await withDeadline(taken, timeoutMs + graceMs, { late: (late) => void this.#context.deleteSnapshot(late.imageId).catch(() => undefined) });
       return imageId;
     } catch (error) {
       throw await this.#error(error, `The sandbox ${this.id} could not be kept as a snapshot`, "sandbox_snapshot_failed");
@@ -123,6 +125,10 @@ export class ModalSandboxHandle implements Sandbox {
 
   #path(path = ""): string {
     return posix.join(this.#context.homeFolder, path);
+  }
+
+  #cancelled(what: string): AppError {
+    return new AppError("sandbox_launch_cancelled", `${what} was given up in the sandbox ${this.id}.`);
   }
 
   async #error(error: unknown, failed: string, otherwise: "sandbox_exec_failed" | "sandbox_snapshot_failed"): Promise<AppError> {
