@@ -161,6 +161,7 @@ test("a resume that fails leaves the session paused, without a key, and can be t
 /** As a session's requests leave it. */
 const spend = (usd: string, sessionId = "s1") => insertSpendRows(gateway.database.db, [{ orgId: "org_a", sessionId, spendUsd: usd }]);
 const pause = () => gateway.call("POST", "/v1/sessions/s1/pause");
+const extend = (body: object) => gateway.call("POST", "/v1/sessions/s1/extend", body);
 const resume = (body: object) => gateway.call("POST", "/v1/sessions/s1/resume?wait=true", body);
 
 test("sessions F2: a paused session whose budget is spent comes back with its files, a larger budget and more time", async () => {
@@ -186,7 +187,6 @@ test("sessions F2: a paused session is given its budget beforehand, but no time,
   await launch({ max_budget_usd: "1" });
   await pause();
   await spend("1.25");
-  const extend = (body: object) => gateway.call("POST", "/v1/sessions/s1/extend", body);
   const [time, tooSmall, extended] = [await extend({ duration: "2h", max_budget_usd: "3" }), await extend({ max_budget_usd: "1" }), await extend({ max_budget_usd: "3" })];
   const resumed = await resume({});
 

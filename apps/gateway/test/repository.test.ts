@@ -74,15 +74,17 @@ test("sessions F1: the token is in no process's arguments, in the environment of
   expect([seen.includes("HOME="), holds(seen)]).toEqual([true, false]);
 });
 
+function read(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    // Ended meanwhile.
+    return "";
+  }
+}
+
 /** Every process of this machine that can be read. */
 function processes(): readonly { readonly command: string; readonly environment: string }[] {
-  const read = (path: string): string => {
-    try {
-      return readFileSync(path, "latin1");
-    } catch {
-      return "";
-    }
-  };
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
   return pids.map((pid) => ({ command: read(`/proc/${pid}/cmdline`), environment: read(`/proc/${pid}/environ`) }));
 }

@@ -88,8 +88,9 @@ test("sessions F10: the address that everybody pastes is answered with the one t
   expect(body.error.message).toContain("https://github.com/you/project.git");
 });
 
+const nested = (depth: number): string => `{"org_id": "org_a", "metadata": {"a": ${"[".repeat(depth)}${"]".repeat(depth)}}}`;
+
 test("sessions F10: metadata nested 20,000 deep is refused, and 20 deep taken", async () => {
-  const nested = (depth: number): string => `{"org_id": "org_a", "metadata": {"a": ${"[".repeat(depth)}${"]".repeat(depth)}}}`;
   const [deep, flat] = [await gateway.call("POST", "/v1/sessions", nested(20_000)), await gateway.call("POST", "/v1/sessions", nested(20))];
   await gateway.call("DELETE", `/v1/sessions/${flat.body.session_id}`);
   await gateway.database.db.deleteFrom("gateway_sessions").execute();
