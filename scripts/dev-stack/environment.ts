@@ -14,6 +14,7 @@ export const DEV_STACK_ENVIRONMENT = {
   LLM_PROXY_URL: httpUrl.optional().describe("A running LiteLLM or remote engine; unset: our engine is started."),
   LLM_PROXY_ADMIN_URL: httpUrl.optional().describe("Its management address where that differs from LLM_PROXY_URL."),
   LLM_PROXY_MASTER_KEY: z.string().optional().describe("Its master key; required with LLM_PROXY_URL."),
+  LLM_PROXY_MANAGEMENT: z.enum(["separate", "shared"]).optional().describe("shared: our engine's management API on the data plane's port as well. Not together with NGROK_AUTHTOKEN."),
   AUTUMN_API_KEY: z.string().optional().describe("Autumn secret key; unset: a local emulator."),
   AUTUMN_API_URL: httpUrl.optional().describe("Where Autumn is. Default: its public API."),
   NGROK_AUTHTOKEN: z.string().optional().describe("Opens a public tunnel to the data plane (never to management)."),
@@ -34,8 +35,10 @@ export function parseDevStackEnvironment(source: EnvironmentSource): DevStackEnv
   const environment = parseEnvironment(DEV_STACK_ENVIRONMENT, source);
   const databaseUrl = environment.DATABASE_URL ?? environment.POSTGRES_CONNECTION_STRING;
   const missing = [
-    environment.LLM_PROXY_URL && !environment.LLM_PROXY_MASTER_KEY && "LLM_PROXY_URL is set but LLM_PROXY_MASTER_KEY is not: keys could not be minted.",
-    environment.LLM_PROXY_URL && !databaseUrl && "LLM_PROXY_URL is set but DATABASE_URL is not: spend rows are read from that proxy's database.",
+    environment.LLM_PROXY_URL && !environment.LLM_PROXY_MASTER_KEY && "LLM_PROXY_URL is set but LLM_PROXY_MASTER_KEY is not: keys could not be minted. It is that proxy's LITELLM_MASTER_KEY (of a compose stack: in its .env).",
+    environment.LLM_PROXY_URL && !databaseUrl && "LLM_PROXY_URL is set but DATABASE_URL is not: spend rows are read from that proxy's database (of a compose stack: postgresql://app:POSTGRES_PASSWORD@127.0.0.1:5432/app).",
+    environment.LLM_PROXY_MANAGEMENT === "shared" && environment.NGROK_AUTHTOKEN && "LLM_PROXY_MANAGEMENT is shared and NGROK_AUTHTOKEN is set: the tunnel would show the management API to everybody. Unset one of them.",
+    environment.LLM_PROXY_MANAGEMENT === "shared" && environment.LLM_PROXY_URL && "LLM_PROXY_MANAGEMENT is a setting of our engine, and LLM_PROXY_URL names another proxy. Set it there.",
   ].filter((problem) => typeof problem === "string");
   if (missing.length > 0) throw new Error(missing.join("\n"));
   return { ...environment, databaseUrl };

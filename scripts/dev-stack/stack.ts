@@ -144,7 +144,7 @@ export class StackStarter {
 
   /** Returns the LLM_PROXY_* settings of whoever mints keys. */
   async #startProxy(database: Record<string, string>, provider: Record<string, string>): Promise<Record<string, string>> {
-    const { LLM_PROXY_URL, LLM_PROXY_ADMIN_URL, LLM_PROXY_MASTER_KEY, LLM_PROXY_PORT, LLM_PROXY_ADMIN_PORT } = this.#environment;
+    const { LLM_PROXY_URL, LLM_PROXY_ADMIN_URL, LLM_PROXY_MASTER_KEY, LLM_PROXY_PORT, LLM_PROXY_ADMIN_PORT, LLM_PROXY_MANAGEMENT } = this.#environment;
     if (LLM_PROXY_URL) {
       this.#screen.part("llm-proxy", `${LLM_PROXY_URL} (LLM_PROXY_URL)`);
       return { LLM_PROXY_URL, LLM_PROXY_PUBLIC_URL: LLM_PROXY_URL, LLM_PROXY_MASTER_KEY: LLM_PROXY_MASTER_KEY ?? "", ...(LLM_PROXY_ADMIN_URL ? { LLM_PROXY_ADMIN_URL } : {}) };
@@ -156,6 +156,7 @@ export class StackStarter {
       LITELLM_MASTER_KEY: masterKey,
       LLM_PROXY_PORT: String(LLM_PROXY_PORT),
       LLM_PROXY_ADMIN_PORT: String(LLM_PROXY_ADMIN_PORT),
+      LLM_PROXY_MANAGEMENT: LLM_PROXY_MANAGEMENT ?? "separate",
       // Ctrl-C ends the stack within 5 s; what a deployment would wait for is cut here.
       DRAIN_MS: "500",
     });

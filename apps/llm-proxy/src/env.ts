@@ -23,6 +23,7 @@ export const LLM_PROXY_ENVIRONMENT = {
   LLM_PROXY_HOST: z.string().default("0.0.0.0").describe("Address of the data plane"),
   LLM_PROXY_ADMIN_PORT: portNumber.default(4001).describe("Port of the management API; 0 = any free one"),
   LLM_PROXY_ADMIN_HOST: z.string().default("127.0.0.1").describe("Address of the management API; reached from this machine only unless it is changed"),
+  LLM_PROXY_MANAGEMENT: z.enum(["separate", "shared"]).default("separate").describe("shared: the management API answers on the data plane's port as well, as stock LiteLLM has it, so that LLM_PROXY_URL and LLM_PROXY_MASTER_KEY alone can mint. Whoever reaches that port can then try master keys: not for a port that sandboxes or a tunnel reach"),
   LLM_PROXY_DATABASE_CONNECTIONS: z.coerce.number().int().min(2).max(500).default(20).describe("Connections to PostgreSQL at most"),
   DRAIN_MS: z.coerce.number().int().min(0).max(3_600_000).default(600_000).describe("After SIGTERM, answers may run on for so long; then, or at a second signal, they end with an error event. The supervisor's own patience must be longer"),
   LITELLM_CONFIG: z.string().optional().describe("Path of config.yaml, the model list; unset: the one of this repository"),
@@ -33,7 +34,7 @@ export interface LLMProxyProcessConfig {
   readonly litellmSchema: string;
   readonly masterKey: string;
   readonly dataPlane: { readonly port: number; readonly host: string };
-  readonly management: { readonly port: number; readonly host: string };
+  readonly management: { readonly port: number; readonly host: string; readonly isShared: boolean };
   readonly databaseConnections: number;
   readonly drainMs: number;
   readonly configFile: string | undefined;
@@ -49,7 +50,7 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
     litellmSchema: variables.LITELLM_DB_SCHEMA,
     masterKey: variables.LITELLM_MASTER_KEY,
     dataPlane: { port: variables.LLM_PROXY_PORT, host: variables.LLM_PROXY_HOST },
-    management: { port: variables.LLM_PROXY_ADMIN_PORT, host: variables.LLM_PROXY_ADMIN_HOST },
+    management: { port: variables.LLM_PROXY_ADMIN_PORT, host: variables.LLM_PROXY_ADMIN_HOST, isShared: variables.LLM_PROXY_MANAGEMENT === "shared" },
     drainMs: variables.DRAIN_MS,
     databaseConnections: variables.LLM_PROXY_DATABASE_CONNECTIONS,
     configFile: variables.LITELLM_CONFIG,

@@ -8,14 +8,15 @@ import { createDataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
 import { drainingPart, Shutdown } from "./data-plane/shutdown.ts";
 import { Upstreams } from "./data-plane/upstream.ts";
-import { createManagementServer } from "./management/server.ts";
+import { createManagementHandler, createManagementServer } from "./management/server.ts";
 
 export interface ProxyOptions {
   readonly database: DatabaseOptions;
   readonly config: ModelConfig;
   readonly masterKey: string;
   readonly dataPlane: { readonly port: number; readonly host: string };
-  readonly management: { readonly port: number; readonly host: string };
+  /** `isShared`: on the data plane's port, too. */
+  readonly management: { readonly port: number; readonly host: string; readonly isShared?: boolean };
   /** How long answers may go on after the process was told to stop. */
   readonly drainMs: number;
 }
@@ -54,7 +55,8 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
 
   const shutdown = new Shutdown();
-  const managementServer = createManagementServer({ db, logger, masterKey, shutdown });
+  const manage = createManagementHandler({ db, logger, masterKey, shutdown });
+  const managementServer = createManagementServer(manage, logger);
   const management = lifecycle.own("management", await listen(managementServer, { ...options.management, portVariable: "LLM_PROXY_ADMIN_PORT" }));
   const dataPlane = createDataPlane({
     db,
@@ -66,7 +68,7 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
     shutdown,
     instanceId,
     masterKey,
-    adminPort: management.port,
+    manage: options.management.isShared ? manage : undefined,
   });
   // A caller that neither reads nor leaves would hold its reservation for ever.
   dataPlane.server.timeout = Math.max(2 * config.router.timeoutMs, LEAST_SILENCE_MS);

@@ -232,7 +232,7 @@ describe("revoking", () => {
 
     const error = await failureOf(client.revokeKeys([sha256("sk-some-key")]));
 
-    expect(error.code).toBe("proxy_rejected");
+    expect(error.code).toBe("proxy_bad_response");
     expect(error.message).toContain("Management routes are on another port.");
   });
 

@@ -2,7 +2,7 @@ import { ensureTeamExists, generateSessionAPIKey, generateVirtualKey, getLLMProx
 import { startLiteLLMStandIn, type LiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
-const names = ["LLM_PROXY_URL", "LLM_PROXY_ADMIN_URL", "LLM_PROXY_PUBLIC_URL", "LLM_PROXY_MASTER_KEY", "LLM_PROXY_KEY_DURATION", "LLM_PROXY_REQUIRED"];
+const names = ["LLM_PROXY_URL", "LLM_PROXY_ADMIN_URL", "LLM_PROXY_PUBLIC_URL", "LLM_PROXY_MASTER_KEY", "LLM_PROXY_KEY_DURATION", "SANDBOX_TIMEOUT_SECONDS", "LLM_PROXY_REQUIRED"];
 let proxy: LiteLLMStandIn;
 
 beforeAll(async () => {

@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
 import type { ModelTable } from "../config/model-table.ts";
@@ -18,6 +19,6 @@ export interface DataPlaneDeps {
   /** Written on each attempt; a lock on it says that this process lives. */
   readonly instanceId: number;
   readonly masterKey: string;
-  /** Named where a management route is asked for on the wrong port. */
-  readonly adminPort: number;
+  /** Answers management routes that are asked for here; undefined (the default): they are on their own port only. */
+  readonly manage: ((request: IncomingMessage, response: ServerResponse) => Promise<void>) | undefined;
 }

@@ -75,7 +75,9 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
     case "root":
       return sendJson(call, 200, { status: "ok" });
     case "management":
-      throw new AppError("not_found", `Management routes are served on port ${deps.adminPort} only, with the master key.`);
+      if (deps.manage) return deps.manage(call.request, call.response);
+      // Where that port is, is no stranger's business.
+      throw new AppError("not_found", "Management routes are not served here, but on the management port (LLM_PROXY_ADMIN_PORT), with the master key.");
     default:
       throw new AppError("not_found", "There is no such route on the data plane.");
   }

@@ -24,17 +24,24 @@ const BODY_LIMIT_BYTES = 1024 * 1024;
 /** Served without a key. */
 const HEALTH_PATHS = new Set(["/health/liveliness", "/health/liveness", "/health/readiness"]);
 
-/** The management API: LiteLLM's shapes, Bearer master key. Never reachable through the data plane. */
-export function createManagementServer(deps: ManagementDeps): Server {
+/** Answers one request of the management API: LiteLLM's shapes, Bearer master key. */
+export type ManagementHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+/** The management API, without a socket: it has one of its own, and on demand the data plane hands it what is its (`LLM_PROXY_MANAGEMENT`). */
+export function createManagementHandler(deps: ManagementDeps): ManagementHandler {
   const routes = [...keyRoutes(deps.db), ...teamRoutes(deps.db), ...spendRoutes(deps.db)];
-  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  return async (request, response) => {
     const result = await answer(deps, routes, request).catch((error: unknown) => {
       logFailure(deps.logger, request, error);
       return managementError(error);
     });
     send(response, result);
   };
-  return createServer(safeListener(handle, (error) => deps.logger.error({ error: String(error) }, "management.answer_failed")));
+}
+
+/** The management API on a listener of its own. */
+export function createManagementServer(handle: ManagementHandler, logger: Logger): Server {
+  return createServer(safeListener(handle, (error) => logger.error({ error: String(error) }, "management.answer_failed")));
 }
 
 async function answer(deps: ManagementDeps, routes: readonly Route[], request: IncomingMessage): Promise<ManagementAnswer> {

@@ -32,6 +32,12 @@ describe("parseLLMProxyConfig", () => {
     expect(parseLLMProxyConfig({ LLM_PROXY_URL: "", LLM_PROXY_REQUIRED: " " })).toEqual({ keyDuration: "24h" });
   });
 
+  it("lets a key live as long as a sandbox where no duration is set", () => {
+    expect(parseLLMProxyConfig({ SANDBOX_TIMEOUT_SECONDS: "5400" }).keyDuration).toBe("5400s");
+    expect(parseLLMProxyConfig({ SANDBOX_TIMEOUT_SECONDS: "5400", LLM_PROXY_KEY_DURATION: "2h" }).keyDuration).toBe("2h");
+    expect(() => parseLLMProxyConfig({ SANDBOX_TIMEOUT_SECONDS: "0" })).toThrow(expect.objectContaining({ code: "env_invalid", message: expect.stringContaining("SANDBOX_TIMEOUT_SECONDS") }));
+  });
+
   it.each(["30min", "24", "h", "1.5h", "-1", "0s", " 24h", "24H"])("refuses %j as a duration", (duration) => {
     expect(() => parseLLMProxyConfig({ LLM_PROXY_KEY_DURATION: duration })).toThrow(/LLM_PROXY_KEY_DURATION: must be a number and one of/);
   });

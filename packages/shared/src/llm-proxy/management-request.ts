@@ -120,6 +120,12 @@ export async function sendManagementRequest(target: ManagementTarget, request: M
   }
 }
 
+/** A path that is not there, where a key or team that is not there would have had the code 404: most often the data plane's port. */
+function noManagementHere({ adminUrl }: ManagementTarget, what: string, told: string): AppError {
+  const fix = "Set LLM_PROXY_ADMIN_URL to the address of the proxy's management port, or LLM_PROXY_MANAGEMENT=shared at the proxy";
+  return new AppError("proxy_bad_response", `There is no management API at ${new URL(adminUrl).origin}: it answered ${what} with 404${told} ${fix}.`);
+}
+
 function judge(target: ManagementTarget, request: ManagementRequest, answer: RawAnswer, what: string, tries: number): ManagementAnswer | AppError {
   const body = parseJson(answer.text);
   if (answer.status >= 200 && answer.status < 300) {
@@ -132,6 +138,7 @@ function judge(target: ManagementTarget, request: ManagementRequest, answer: Raw
   const told = message === "" ? "" : `: ${message}`;
   if (status === 401 || status === 403) return new AppError("proxy_unauthorized", `The LLM proxy refused the master key for ${what} with ${status}${told}`);
   if (isTransient(status)) return new AppError("proxy_unreachable", `The LLM proxy failed at ${what} with ${status} (try ${tries})${told}`);
+  if (answer.status === 404 && failure?.code !== "404") return noManagementHere(target, what, told);
   if (!failure) return new AppError("proxy_bad_response", `The LLM proxy answered ${what} with ${status}, but not as LiteLLM does.`);
   return { accepted: false, status, code: failure.code, message, tries };
 }

@@ -5,7 +5,7 @@ import { sessionKeyAlias } from "./key-alias.ts";
 
 /** What a session's key may do. */
 export interface VirtualKeyOptions {
-  /** Life of the key from now: a number and one of `s m h d w mo`. Default `LLM_PROXY_KEY_DURATION`, else 24h. */
+  /** Life of the key from now: a number and one of `s m h d w mo`. Default `LLM_PROXY_KEY_DURATION`, else as long as a sandbox (`SANDBOX_TIMEOUT_SECONDS`), else 24h. */
   readonly duration?: string;
   /** USD of raw provider cost, before any markup. Default: no limit of its own; the team's still binds. */
   readonly maxBudget?: number | DecimalText;
