@@ -186,6 +186,10 @@ class Simulation {
       settle(process.db, {
         sink: this.#mutation.sink(this.#sinkOf(process)),
         concurrency: 2,
+        // Time is the schedule's alone.
+        slowAfterMs: Number.POSITIVE_INFINITY,
+        attemptTimeoutMs: Number.POSITIVE_INFINITY,
+        askTimeoutMs: Number.POSITIVE_INFINITY,
         passTimeoutMs: Number.POSITIVE_INFINITY,
         retryDelayMs: (options) => retryDelayMs({ ...options, random: 0.5 }),
         parkedDelayMs: () => parkedDelayMs({ random: 0.5 }),
@@ -224,7 +228,7 @@ class Simulation {
   #viewOf(process: SimulatedProcess): SettlementLedgerView {
     return {
       listDeductions: (orgId) => process.wait(`list ${orgId}`, async () => this.#autumn.listDeductions(orgId)),
-      readUsage: (orgId) => process.wait(`usage ${orgId}`, async () => this.#autumn.deducted(orgId)),
+      readUsage: (orgId) => process.wait(`usage ${orgId}`, async () => ({ credits: this.#autumn.deducted(orgId), grantedCredits: GRANTED_CREDITS })),
       correct: (correction) => process.wait(`correct ${correction.idempotencyKey}`, async () => this.#autumn.correct(correction)),
     };
   }
