@@ -1,4 +1,4 @@
-import { plainSslMode } from "@proliferate/db";
+import { applySettings, plainSslMode } from "@proliferate/db";
 import type { Stoppable } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { assertSchemaCompatibility, createPostgresBackend, LATEST_SCHEMA_VERSION, type PgPool, Queue, runMigrations, SchemaMigrationRequiredError, withBackend, Worker } from "bullmq";
@@ -102,7 +102,7 @@ function openPool(databaseUrl: string): pg.Pool {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
     application_name: "llm-gateway-queue",
-    onConnect: async (client: pg.ClientBase) => void (await client.query("select set_config('search_path', $1, false)", [SCHEMA])),
+    onConnect: (client: pg.ClientBase) => applySettings(client, { search_path: SCHEMA }),
   });
 }
 

@@ -4,7 +4,7 @@ import { knowPreparedStatements } from "./prepared-statements.ts";
 import { isDatabaseUnavailable } from "./database-error.ts";
 import type { Database } from "./schema.ts";
 import { checkSchemaName } from "./schema-names.ts";
-import { applySessionSettings, type Pooling } from "./session-settings.ts";
+import { applySettings, type Pooling, sessionSettings } from "./session-settings.ts";
 import { plainSslMode } from "./ssl-mode.ts";
 
 /** A connection pool; every statement of the product runs on one, or on a transaction of one. */
@@ -39,7 +39,7 @@ function typeParser(oid: number, format?: "text" | "binary"): (text: string) => 
   return pg.types.getTypeParser(oid, format as "text") as (text: string) => unknown;
 }
 
-/** How a raw `pg` connection to our database is made: address, type parsers. Its settings come by `applySessionSettings`. */
+/** How a raw `pg` connection to our database is made: address, type parsers. Its settings come by `applySettings`. */
 export function connectionConfig(options: DatabaseOptions): pg.PoolConfig {
   if (options.litellmSchema !== undefined) checkSchemaName(options.litellmSchema);
   return {
@@ -56,7 +56,7 @@ export function openDatabase(options: DatabaseOptions): DatabaseClient {
   const keepsSession = options.pooling !== "transaction";
   const pool = new pg.Pool({
     ...connectionConfig(options),
-    ...(keepsSession && { onConnect: async (client: pg.ClientBase) => applySessionSettings(client, options.litellmSchema) }),
+    ...(keepsSession && { onConnect: async (client: pg.ClientBase) => applySettings(client, sessionSettings(options.litellmSchema)) }),
   });
   // Without a listener, the error of an idle connection ends the process.
   pool.on("error", (error) => options.onIdleError?.(error));
@@ -77,7 +77,7 @@ export async function connectSession(options: DatabaseOptions): Promise<pg.Clien
   client.on("error", () => undefined);
   try {
     await client.connect();
-    await applySessionSettings(client, options.litellmSchema);
+    await applySettings(client, sessionSettings(options.litellmSchema));
     return client;
   } catch (error) {
     await client.end().catch(() => undefined);

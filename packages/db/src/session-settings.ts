@@ -20,7 +20,7 @@ export function sessionSettings(litellmSchema: string = DEFAULT_LITELLM_SCHEMA):
  * Gives a new connection its settings, in one statement. Not at the connection's start: poolers refuse startup options that
  * they do not know. Rejects when the connection is of no use; its owner ends it then.
  */
-export async function applySessionSettings(client: pg.ClientBase, litellmSchema: string | undefined): Promise<void> {
-  const entries = Object.entries(sessionSettings(litellmSchema));
+export async function applySettings(client: pg.ClientBase, settings: Readonly<Record<string, string>>): Promise<void> {
+  const entries = Object.entries(settings);
   await client.query(`select ${entries.map((_, index) => `set_config($${2 * index + 1}, $${2 * index + 2}, false)`).join(", ")}`, entries.flat());
 }
