@@ -23,6 +23,9 @@ export const LLM_PROXY_ENVIRONMENT = {
   LLM_PROXY_MANAGEMENT: z.enum(["separate", "shared"]).default("separate").describe("shared: the management API answers on the data plane's port as well, as stock LiteLLM has it, so that LLM_PROXY_URL and LLM_PROXY_MASTER_KEY alone can mint. Whoever reaches that port can then try master keys: not for a port that sandboxes or a tunnel reach"),
   LLM_PROXY_DATABASE_CONNECTIONS: z.coerce.number().int().min(2).max(500).default(20).describe("Connections to PostgreSQL at most"),
   DRAIN_MS: z.coerce.number().int().min(0).max(3_600_000).default(600_000).describe("After SIGTERM, answers may run on for so long; then, or at a second signal, they end with an error event. The supervisor's own patience must be longer"),
+  DETACHED_READ_MS: z.coerce.number().int().min(0).max(600_000).default(30_000).describe("How long an answer is read on after its caller left, to learn what it cost; 0: the provider's side is cut at once, and the answer is estimated"),
+  DETACHED_READ_BYTES: z.coerce.number().int().min(1).default(16 * 1024 * 1024).describe("How many bytes of it at most"),
+  DETACHED_READS_AT_ONCE: z.coerce.number().int().min(0).default(256).describe("How many answers are read on at once; further ones are cut at once"),
   LITELLM_CONFIG: z.string().optional().describe("Path of config.yaml, the model list; unset: the one of this repository"),
 } as const;
 
@@ -33,6 +36,7 @@ export interface LLMProxyProcessConfig {
   readonly management: { readonly port: number; readonly host: string; readonly isShared: boolean };
   readonly databaseConnections: number;
   readonly drainMs: number;
+  readonly detachedReads: { readonly ms: number; readonly bytes: number; readonly atOnce: number };
   readonly configFile: string | undefined;
 }
 
@@ -45,6 +49,7 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
     dataPlane: { port: variables.LLM_PROXY_PORT, host: variables.LLM_PROXY_HOST },
     management: { port: variables.LLM_PROXY_ADMIN_PORT, host: variables.LLM_PROXY_ADMIN_HOST, isShared: variables.LLM_PROXY_MANAGEMENT === "shared" },
     drainMs: variables.DRAIN_MS,
+    detachedReads: { ms: variables.DETACHED_READ_MS, bytes: variables.DETACHED_READ_BYTES, atOnce: variables.DETACHED_READS_AT_ONCE },
     databaseConnections: variables.LLM_PROXY_DATABASE_CONNECTIONS,
     configFile: variables.LITELLM_CONFIG,
   };

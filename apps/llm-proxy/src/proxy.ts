@@ -3,6 +3,7 @@ import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
 import type { ModelConfig } from "./config/load-model-config.ts";
+import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
@@ -21,6 +22,7 @@ export interface ProxyOptions {
   readonly management: { readonly port: number; readonly host: string; readonly isShared?: boolean };
   /** How long answers may go on after the process was told to stop. */
   readonly drainMs: number;
+  readonly detachedReads: DetachedReadSettings;
 }
 
 /** The listener's own limit lies behind all that `drainingPart` does. */
@@ -66,7 +68,8 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
     logger,
     models,
     upstreams,
-    connectRetries: config.router.retries,
+    retries: { count: config.router.retries, afterMs: config.router.retryAfterMs },
+    detachedReads: new DetachedReads(options.detachedReads),
     settler,
     shutdown,
     instanceId,

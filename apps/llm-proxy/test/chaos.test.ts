@@ -65,8 +65,10 @@ test("whatever providers and callers do, each request that was forwarded has one
   const rows = await stack.database.db.selectFrom("LiteLLM_SpendLogs").selectAll().execute();
   const counters = await stack.database.db.selectFrom("budget_counters").selectAll().execute();
   const total = addDecimals(...rows.map((row) => row.spend));
-  // A caller may leave after it was admitted and before anything was sent: then there is a row without a request.
-  expect(rows.length).toBeGreaterThanOrEqual(stack.provider.requests.length);
+  // A caller may leave after it was admitted and before anything was sent: then there is a row without a request. A request
+  // that an overloaded provider refused is sent again for the same row.
+  const served = stack.provider.requests.filter((entry) => entry.status !== 529);
+  expect(rows.length).toBeGreaterThanOrEqual(served.length);
   expect(rows.length).toBeLessThanOrEqual(REQUESTS);
   for (const scope of ["key", "team"] as const) {
     expect(addDecimals(...counters.filter((counter) => counter.scope === scope).map((counter) => counter.spend_usd))).toBe(total);

@@ -44,6 +44,8 @@ export async function startProxyProcess(options: ProxyProcessOptions): Promise<P
       LLM_PROXY_PORT: "0",
       LLM_PROXY_ADMIN_PORT: "0",
       DRAIN_MS: "1000",
+      // Most tests look at what happens when the provider's side is cut at once; unfinished.test.ts looks at the rest.
+      DETACHED_READ_MS: "0",
       LLM_PROXY_HOST: "127.0.0.1",
       ANTHROPIC_API_KEY: PROVIDER_KEY,
       OPENAI_API_KEY: PROVIDER_KEY,

@@ -191,13 +191,13 @@ describe("a provider that fails", () => {
     ["/v1/messages", streamed, "end_early"],
     ["/v1/chat/completions", { ...CHAT, stream: true }, "cut_mid_stream"],
     ["/v1/chat/completions", { ...CHAT, stream: true }, "end_early"],
-  ] as const)("in the middle of a stream on %s never looks like a clean end (%#)", async (path, body, kind) => {
+  ] as const)("clients F7: in the middle of a stream on %s ends with an error event, then cleanly, so that clients read why (%#)", async (path, body, kind) => {
     stack.provider.scriptNext({ answerBytes: 2_000, fault: { kind, afterFrames: 4 } });
 
     const response = await post(stack, path, body);
     const { text, isBroken } = await textUntilBroken(response);
 
-    expect(isBroken).toBe(true);
+    expect(isBroken).toBe(false);
     expect(text).toContain("the provider ended the answer before its end");
     expect(text.trimEnd().split("\n").at(-1)).toMatch(/^data: \{.*"error"/);
     expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "failure", metadata: { estimated: true } });
@@ -212,14 +212,16 @@ describe("a provider that fails", () => {
     expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "failure", metadata: { estimated: true } });
   });
 
-  test("before it answers is a 502 that costs nothing and may be tried again", async () => {
+  test("public bug 31: before it answers, but after it had the request, is a 502 that costs the estimated input and may be tried again", async () => {
     stack.provider.failNext({ kind: "cut_before_headers" });
 
     const response = await post(stack, "/v1/messages", MESSAGE);
 
     expect(response.status).toBe(502);
     expect(response.headers.get("x-should-retry")).toBeNull();
-    expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "failure", spend: "0" });
+    const row = await spendLogOf(stack, idOf(response));
+    expect(row).toMatchObject({ status: "failure", completion_tokens: 0, metadata: { estimated: true, error_information: { error_code: "provider_stream_broken" } } });
+    expect(Number(row.spend)).toBeGreaterThan(0);
   });
 
   test("in the middle of an answer that is no stream is a 502", async () => {
@@ -228,7 +230,7 @@ describe("a provider that fails", () => {
     expect((await post(stack, "/v1/messages", MESSAGE)).status).toBe(502);
   });
 
-  test.each(["invalid_json", "missing_usage"] as const)("to say what it cost (%s) is estimated, never free", async (kind) => {
+  test.each(["missing_usage"] as const)("to say what it cost (%s) is estimated, never free", async (kind) => {
     stack.provider.failNext({ kind });
 
     const response = await post(stack, "/v1/messages", MESSAGE);
@@ -239,13 +241,17 @@ describe("a provider that fails", () => {
     expect(Number(row.spend)).toBeGreaterThan(0);
   });
 
-  test("to stream when asked to passes as it came", async () => {
+  test("clients F15: to stream when asked to is an error that clients raise; what the provider did is paid", async () => {
     stack.provider.failNext({ kind: "not_a_stream" });
 
     const response = await post(stack, "/v1/messages", streamed);
 
-    expect(await response.json()).toMatchObject({ type: "message" });
-    expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "success", metadata: { estimated: false } });
+    expect(response.status).toBe(502);
+    expect(response.headers.get("x-should-retry")).toBe("false");
+    expect(await response.json()).toMatchObject({ type: "error", error: { message: expect.stringContaining("without a stream") } });
+    const row = await spendLogOf(stack, idOf(response));
+    expect(row).toMatchObject({ status: "failure", metadata: { estimated: false, error_information: { error_code: "provider_stream_missing" } } });
+    expect(Number(row.spend)).toBeGreaterThan(0);
   });
 
   test.each([MESSAGE, streamed])("to send it uncompressed as asked is read all the same (%#)", async (body) => {

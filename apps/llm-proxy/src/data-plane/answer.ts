@@ -10,5 +10,5 @@ export async function answerRequest(deps: DataPlaneDeps, call: Call): Promise<vo
   const { caller, body, routed } = await receive(deps, call);
   const { bytes, dropUsageChunk } = bodyForProvider(body, call.dialect, routed.deployment.upstreamModel);
   const attempt = await admit(deps, call, caller, body.facts, routed.deployment);
-  await forward(deps, { call, attempt, deployment: routed.deployment, upstream: upstreamRequest(call, routed, bytes), dropUsageChunk });
+  await forward(deps, { call, attempt, deployment: routed.deployment, upstream: upstreamRequest(call, routed, bytes), asksForStream: body.facts.stream, dropUsageChunk });
 }

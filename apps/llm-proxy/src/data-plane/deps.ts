@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
 import type { ModelTable } from "../config/model-table.ts";
+import type { DetachedReads } from "./detached-reads.ts";
 import type { Settler } from "./settle.ts";
 import type { Shutdown } from "./shutdown.ts";
 import type { Upstreams } from "./upstream.ts";
@@ -12,8 +13,9 @@ export interface DataPlaneDeps {
   readonly logger: Logger;
   readonly models: ModelTable;
   readonly upstreams: Upstreams;
-  /** How often a request is sent again whose provider could not be reached at all. */
-  readonly connectRetries: number;
+  /** How often a request is sent again that the provider cannot have charged, and how long after at least. */
+  readonly retries: { readonly count: number; readonly afterMs: number };
+  readonly detachedReads: DetachedReads;
   readonly settler: Settler;
   readonly shutdown: Shutdown;
   /** Written on each attempt; a lock on it says that this process lives. */

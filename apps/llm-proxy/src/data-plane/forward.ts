@@ -1,19 +1,23 @@
-import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
-import { checkpointAttempt } from "@proliferate/services/attempts/db";
+import { setTimeout } from "node:timers/promises";
+import { type AdmittedAttempt, checkpointAttempt } from "@proliferate/services/attempts/db";
 import { totals } from "@proliferate/services/metering/usage-report";
-import type { StreamUsageReader, UsageReading } from "@proliferate/services/metering/usage-reader";
+import type { StreamUsageReader } from "@proliferate/services/metering/usage-reader";
 import type { AttemptOutcome } from "@proliferate/services/spend-logs/spend-log";
-import { AppError } from "@proliferate/shared/errors";
+import { AppError, isAppError } from "@proliferate/shared/errors";
 import { priceAt } from "../config/model-table.ts";
 import type { Call } from "./call.ts";
+import { CallerAnswer } from "./caller-answer.ts";
 import type { DataPlaneDeps } from "./deps.ts";
+import type { DetachedRead } from "./detached-reads.ts";
 import { errorEvent, identityHeaders, sendError } from "./error-response.ts";
 import { headersForCaller } from "./headers.ts";
-import { checkpointOf, readAnswer, streamReader } from "./meter.ts";
-import { abandoned, completed, type Ending, failed, outcomeOf, unreadable } from "./outcome.ts";
-import { isKeyRejection, keyRejected, providerError } from "./provider-error.ts";
+import { checkpointOf, streamReader } from "./meter.ts";
+import { type Ending, outcomeOf } from "./outcome.ts";
+import { errorTextForCaller, pauseBeforeRepeat } from "./provider-error.ts";
 import type { Deployment } from "./route.ts";
-import { type UpstreamHead, type UpstreamRequest, wasNeverConnected } from "./upstream.ts";
+import type { UpstreamHead, UpstreamRequest } from "./upstream.ts";
+import { CALLER_GONE, CallerGone, type Exchange, isSuccess, judge, type Reply } from "./verdict.ts";
+import { WholeAnswer } from "./whole-answer.ts";
 
 /** An admitted request, ready to be sent. */
 export interface ForwardRequest {
@@ -21,39 +25,34 @@ export interface ForwardRequest {
   readonly attempt: AdmittedAttempt;
   readonly deployment: Deployment;
   readonly upstream: UpstreamRequest;
+  readonly asksForStream: boolean;
   readonly dropUsageChunk: boolean;
 }
 
 const CHECKPOINT_MS = 1_000;
 /** How long the provider may take to end its answer after the event that ends it. */
 const END_GRACE_MS = 1_000;
-const RETRY_MS = 100;
-
-/** The caller went away before its answer was over. */
-class CallerGone extends Error {
-  override readonly name = "CallerGone";
-}
+/** The least pause before a request is sent again; doubled from try to try. */
+const REPEAT_MS = 100;
+/** No answer is larger, not even with the probabilities of twenty alternatives to each token; an endless one has an end here. */
+const ANSWER_LIMIT_BYTES = 1024 * 1024 * 1024;
+/** An error is a sentence. */
+const REFUSAL_LIMIT_BYTES = 256 * 1024;
 
 /**
  * Sends an admitted request on and its answer back. Resolves when the attempt is settled and the answer is over; never
- * rejects because of caller or provider. Streams pass frame by frame with back-pressure; the end of every answer waits
- * for its settlement. A caller that leaves aborts the provider's side at once.
+ * rejects because of caller or provider. Answers pass piece by piece with back-pressure, and the end of each waits for its
+ * settlement. When the caller leaves, the answer is read on within bounds, because only its end says what it cost.
  */
 export async function forward(deps: DataPlaneDeps, request: ForwardRequest): Promise<void> {
-  const { response } = request.call;
-  const caller = new AbortController();
-  const onClose = (): void => caller.abort(new CallerGone("the caller closed the connection"));
-  response.once("close", onClose);
-  if (response.destroyed) onClose();
   const relay = new Relay(deps, request);
   try {
-    await relay.run(caller);
+    await relay.run();
   } catch (error) {
     // Our own fault; without this the reservation would stay until the process ends. Settled before, it changes nothing.
-    await relay.settle(unreadable("internal_error", "Error"));
+    await relay.giveUp();
     throw error;
   } finally {
-    response.off("close", onClose);
     relay.stop();
   }
 }
@@ -61,150 +60,221 @@ export async function forward(deps: DataPlaneDeps, request: ForwardRequest): Pro
 class Relay {
   readonly #deps: DataPlaneDeps;
   readonly #request: ForwardRequest;
+  readonly #caller: CallerAnswer;
+  /** Aborting it ends the provider's side. */
+  readonly #provider = new AbortController();
   readonly #terminal = Promise.withResolvers<void>();
-  readonly #chunks: Buffer[] = [];
+  readonly #undo: (() => void)[] = [];
   #head: UpstreamHead | undefined;
-  #reader: StreamUsageReader | undefined;
+  #stream: StreamUsageReader | undefined;
+  #whole: WholeAnswer | undefined;
+  #sentAt: number | undefined;
+  #bytes = 0;
   #firstByteAt: Date | null = null;
   #checkpoints: NodeJS.Timeout | undefined;
+  #detached: DetachedRead | undefined;
 
   constructor(deps: DataPlaneDeps, request: ForwardRequest) {
     this.#deps = deps;
     this.#request = request;
+    this.#caller = new CallerAnswer(request.call.response);
   }
 
-  async run(caller: AbortController): Promise<void> {
-    const upstreamEnd = this.#callProvider(caller.signal);
+  async run(): Promise<void> {
+    this.#undo.push(
+      this.#deps.shutdown.onEnd((reason) => this.#provider.abort(reason)),
+      this.#caller.onGone(() => this.#detach()),
+    );
+    const providerEnd = this.#askProvider();
     // Whichever comes first: the event that ends a stream, the end of the answer, or its failure.
-    const failure = await Promise.race([this.#terminal.promise, upstreamEnd]).then(
+    const failure = await Promise.race([this.#terminal.promise, providerEnd]).then(
       () => undefined,
       (error: unknown) => error ?? new Error("the provider's answer failed"),
     );
-    if (failure !== undefined) return this.#endFailed(failure);
-    if (!this.#reader) return this.#endWhole();
-    await this.#endStream(this.#reader, upstreamEnd, caller);
+    const { ending, reply } = judge(this.#exchange(failure));
+    if (reply.kind === "error") this.#logFailure(reply.error, failure);
+    const costUsd = await this.settle(ending);
+    this.#tell(reply, costUsd);
+    if (this.#stream?.terminal) await Promise.race([providerEnd.catch(() => undefined), setTimeout(END_GRACE_MS, undefined, { ref: false })]);
+    if (!(reply.kind === "error" && this.#whole?.isPassing)) this.#caller.end();
   }
 
   stop(): void {
     clearInterval(this.#checkpoints);
+    this.#detached?.end();
+    for (const undo of this.#undo) undo();
+    // Nobody waits any more for a provider that said the end and did not end.
+    this.#provider.abort(new CallerGone("the answer is over"));
   }
 
-  /** Only a request of which no byte can have left is sent again. */
-  async #callProvider(signal: AbortSignal): Promise<void> {
-    for (let tries = 0; ; tries += 1) {
-      try {
-        return await this.#deps.upstreams.call(this.#request.upstream, (head) => this.#accept(head), signal);
-      } catch (error) {
-        if (!wasNeverConnected(error) || tries >= this.#deps.connectRetries || signal.aborted) throw error;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS * 2 ** tries));
-      }
-    }
+  async giveUp(): Promise<void> {
+    const error = { code: "internal_error", kind: "Error", message: "The gateway failed to handle the answer." };
+    await this.settle({ kind: this.#sentAt === undefined ? "free" : "unfinished", runMs: this.#runMs(), error });
   }
 
-  #accept(head: UpstreamHead): (chunk: Buffer) => void {
-    this.#head = head;
-    const isStream = head.status === 200 && /^text\/event-stream\b/i.test(String(head.headers["content-type"] ?? ""));
-    return isStream ? this.#acceptStream(head) : (chunk) => this.#chunks.push(chunk);
-  }
-
-  #acceptStream(head: UpstreamHead): (chunk: Buffer) => void {
-    const { call, dropUsageChunk } = this.#request;
-    const reader = streamReader(call.dialect, dropUsageChunk);
-    this.#reader = reader;
-    call.response.writeHead(200, this.#headers(head));
-    call.response.flushHeaders();
-    this.#checkpoints = setInterval(() => this.#checkpoint(reader), CHECKPOINT_MS);
-    return (chunk) => {
-      this.#firstByteAt ??= new Date();
-      this.#send(head, reader.push(chunk));
-      if (reader.terminal) this.#terminal.resolve();
+  #exchange(failure: unknown): Exchange {
+    const { deployment, asksForStream } = this.#request;
+    return {
+      deployment, asksForStream, failure,
+      wasSent: this.#sentAt !== undefined,
+      runMs: this.#runMs(),
+      head: this.#head,
+      stream: this.#stream,
+      whole: this.#whole,
     };
   }
 
-  #send(head: UpstreamHead, pieces: readonly Uint8Array[]): void {
-    const { response } = this.#request.call;
-    if (response.destroyed) return;
-    let isFull = false;
-    for (const piece of pieces) isFull = !response.write(piece);
-    if (!isFull) return;
-    head.pause();
-    response.once("drain", () => head.resume());
+  #runMs(): number {
+    return this.#sentAt === undefined ? 0 : performance.now() - this.#sentAt;
   }
 
-  #checkpoint(reader: StreamUsageReader): void {
+  /** A request is sent again only where it cannot have been charged: no connection was made, or it was refused before any work. */
+  async #askProvider(): Promise<void> {
+    const { signal } = this.#provider;
+    const { count, afterMs } = this.#deps.retries;
+    for (let tries = 0; ; tries += 1) {
+      const pauseMs = Math.max(afterMs, REPEAT_MS * 2 ** tries);
+      const isLast = tries >= count;
+      const next = await this.#askOnce(isLast, pauseMs).catch((error: unknown) => {
+        if (this.#sentAt !== undefined || isLast || signal.aborted) throw error;
+        return pauseMs;
+      });
+      if (next === undefined) return;
+      this.#sentAt = undefined;
+      await setTimeout(next, undefined, { signal }).catch(() => {
+        throw signal.reason as Error;
+      });
+    }
+  }
+
+  /** Resolves with the pause before it is asked again, or with undefined when what came is the answer. */
+  async #askOnce(isLast: boolean, pauseMs: number): Promise<number | undefined> {
+    let pause: number | undefined;
+    const { signal } = this.#provider;
+    const refusal = new AbortController();
+    await this.#deps.upstreams
+      .call(
+        this.#request.upstream,
+        {
+          onSent: () => this.#begin(),
+          onHead: (head) => {
+            pause = isLast ? undefined : pauseBeforeRepeat(head, pauseMs);
+            if (pause === undefined) return this.#accept(head);
+            let bytes = 0;
+            return (chunk) => void ((bytes += chunk.length) > REFUSAL_LIMIT_BYTES && refusal.abort(new Error("a refusal without end")));
+          },
+        },
+        AbortSignal.any([signal, refusal.signal]),
+      )
+      .catch((error: unknown) => {
+        if (pause === undefined || signal.aborted) throw error;
+      });
+    return pause;
+  }
+
+  #begin(): void {
+    this.#sentAt = performance.now();
+    if (this.#request.attempt.hidden_tokens_per_second > 0) this.#checkpointAlways();
+  }
+
+  #checkpointAlways(): void {
+    this.#checkpoints ??= setInterval(() => this.#checkpoint(), CHECKPOINT_MS);
+  }
+
+  #accept(head: UpstreamHead): (chunk: Buffer) => void {
+    const { call, asksForStream, dropUsageChunk } = this.#request;
+    this.#head = head;
+    if (this.#caller.isGone) head.resume();
+    if (isSuccess(head) && /^text\/event-stream\b/i.test(String(head.headers["content-type"] ?? ""))) {
+      this.#stream = streamReader(call.dialect, dropUsageChunk);
+      this.#caller.begin(head.status, this.#headers(head));
+      this.#checkpointAlways();
+    } else {
+      this.#whole = new WholeAnswer(call.dialect, { passes: isSuccess(head) && !asksForStream });
+    }
+    return (chunk) => this.#take(head, chunk);
+  }
+
+  #take(head: UpstreamHead, chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    this.#detached?.count(chunk.length);
+    const limit = isSuccess(head) ? ANSWER_LIMIT_BYTES : REFUSAL_LIMIT_BYTES;
+    if (this.#bytes > limit) {
+      return this.#provider.abort(new AppError("provider_answer_too_large", `The provider's answer is larger than ${limit / 1024 / 1024} MB.`));
+    }
+    this.#firstByteAt ??= new Date();
+    if (this.#stream) {
+      const wasOver = this.#stream.terminal !== undefined;
+      this.#caller.send(this.#stream.push(chunk), head);
+      if (wasOver || this.#stream.terminal === undefined) return;
+      // What follows the end is not piled up while that waits for its settlement.
+      head.pause();
+      this.#terminal.resolve();
+    } else if (this.#whole) {
+      const pieces = this.#whole.push(chunk);
+      if (pieces.length > 0 && !this.#caller.hasBegun) this.#caller.begin(head.status, this.#headers(head));
+      this.#caller.send(pieces, head);
+    }
+  }
+
+  /** The caller left: the answer is read on for its usage where there is room for that, and given up otherwise. */
+  #detach(): void {
+    const gone = new CallerGone("the caller closed the connection");
+    const giveUp = (): void => this.#provider.abort(gone);
+    if (this.#sentAt === undefined) return giveUp();
+    this.#detached = this.#deps.detachedReads.begin(giveUp);
+    if (!this.#detached) return giveUp();
+    if (!this.#stream?.terminal) this.#head?.resume();
+  }
+
+  #checkpoint(): void {
     const { attempt } = this.#request;
-    const checkpoint = checkpointOf(reader.reading(), attempt.estimated_input_tokens, this.#firstByteAt ?? new Date());
+    const checkpoint = checkpointOf(this.#stream?.reading(), attempt.estimated_input_tokens, this.#firstByteAt);
     checkpointAttempt(this.#deps.db, attempt.attempt_id, checkpoint).catch((error: unknown) => {
       this.#deps.logger.warn({ attempt: attempt.attempt_id, error: String(error) }, "checkpoint.failed");
     });
   }
 
-  async #endStream(reader: StreamUsageReader, upstreamEnd: Promise<void>, caller: AbortController): Promise<void> {
-    const { response, dialect } = this.#request.call;
-    const reading = reader.reading();
-    // Some OpenAI-compatible servers leave [DONE] out; their usage chunk is the last thing they say.
-    const isWhole = reader.terminal === "end" || (reader.terminal === undefined && dialect === "openai" && reading.isFinal);
-    if (!isWhole && reader.terminal === undefined) {
-      return this.#breakStream(reading, new AppError("provider_stream_broken", "The provider ended the answer before its end."));
-    }
-    await this.settle(isWhole ? completed(reading) : failed(reading, "provider_error_event", reader.error?.type ?? "error"));
-    if (!response.destroyed) response.write(reader.takeRest());
-    await endOrGrace(upstreamEnd);
-    if (!response.destroyed) response.end();
-    // Nobody waits any more for a provider that said the end and did not end.
-    caller.abort(new CallerGone("the answer is over"));
+  #tell(reply: Reply, costUsd: string): void {
+    if (reply.kind === "error") return this.#tellError(reply.error);
+    const rest = this.#stream?.takeRest() ?? this.#whole?.rest() ?? Buffer.alloc(0);
+    this.#head?.resume();
+    if (!this.#head || this.#caller.isGone) return;
+    const { deployment, call } = this.#request;
+    const { apiKey } = deployment;
+    const bytes = reply.kind === "held" ? rest : Buffer.from(errorTextForCaller(Buffer.from(rest).toString("utf8"), { apiKey, requestId: call.requestId }));
+    const costHeader = reply.kind === "held" ? { "x-litellm-response-cost": costUsd } : {};
+    if (!this.#caller.hasBegun) this.#caller.begin(reply.status, { ...this.#headers(this.#head), "content-length": bytes.length, ...costHeader });
+    this.#caller.sendRest(bytes);
   }
 
-  async #endWhole(): Promise<void> {
-    const { call, deployment } = this.#request;
-    const { response, dialect } = call;
-    const head = this.#head;
-    const body = Buffer.concat(this.#chunks);
-    if (!head) return this.#refuse(new AppError("provider_unreachable", "The provider gave no answer."));
-    if (isKeyRejection(head)) {
-      this.#deps.logger.error({ provider: deployment.provider, status: head.status, variable: deployment.apiKeyVariable }, "provider.key_rejected");
-      return this.#refuse(keyRejected(deployment));
-    }
-    const ending = head.status === 200 ? completed(readAnswer(dialect, body)) : unreadable(String(head.status), "provider_error");
-    const costUsd = await this.settle(ending);
-    if (response.destroyed) return;
-    response.writeHead(head.status, { ...this.#headers(head), "content-length": body.length, "x-litellm-response-cost": costUsd });
-    response.end(body);
-  }
-
-  /** The provider's side failed, or the caller left. */
-  async #endFailed(failure: unknown): Promise<void> {
-    const reading = this.#reader?.reading();
-    if (failure instanceof CallerGone) return void (await this.settle(abandoned(reading)));
-    const error = providerError(failure);
-    this.#deps.logger.warn({ attempt: this.#request.attempt.attempt_id, code: error.code, error: String(failure) }, "provider.failed");
-    if (reading && this.#request.call.response.headersSent) return this.#breakStream(reading, error);
-    await this.#refuse(error);
-  }
-
-  async #refuse(error: AppError): Promise<void> {
+  /** As an answer of its own, as an event of a stream that has begun, or, in the middle of a JSON text, by cutting it. */
+  #tellError(error: AppError): void {
     const { response, dialect, requestId } = this.#request.call;
-    await this.settle(unreadable(error.code, error.name));
-    sendError(response, dialect, requestId, error);
-  }
-
-  /** A stream that did not end well must not look as if it had: an error event, and the connection is cut. */
-  async #breakStream(reading: UsageReading, error: AppError): Promise<void> {
-    const { response, dialect, requestId } = this.#request.call;
-    await this.settle(failed(reading, error.code, error.name));
-    if (response.destroyed) return;
-    response.write(errorEvent(error, dialect, requestId), () => response.destroy());
+    if (!this.#caller.hasBegun) return sendError(response, dialect, requestId, error);
+    if (this.#stream) this.#caller.sendRest(errorEvent(error, dialect, requestId));
+    else this.#caller.cut();
   }
 
   /** Returns what it cost, in USD. */
   async settle(ending: Ending): Promise<string> {
-    this.stop();
+    clearInterval(this.#checkpoints);
     const { attempt, deployment } = this.#request;
+    const wasLeft = this.#caller.isGone && ending.kind !== "free";
     const prices = this.#deps.models.requestPrices(attempt) ?? { own: priceAt(deployment, attempt.started_at), ofModel: () => undefined };
-    const outcome = outcomeOf(attempt, prices, ending, { firstByteAt: this.#firstByteAt, endedAt: new Date() });
+    const outcome = outcomeOf(attempt, prices, wasLeft ? { ...ending, error: CALLER_GONE } : ending, { firstByteAt: this.#firstByteAt, endedAt: new Date() });
     await this.#deps.settler.settle(attempt, outcome);
     this.#log(outcome);
     return outcome.cost.totalUsd;
+  }
+
+  #logFailure(error: AppError, failure: unknown): void {
+    if (failure instanceof CallerGone) return;
+    const { attempt, deployment } = this.#request;
+    const cause = isAppError(failure) ? undefined : failure;
+    const facts = { attempt: attempt.attempt_id, provider: deployment.provider, status: this.#head?.status, code: error.code, error: String(cause ?? error) };
+    if (error.code === "provider_key_rejected") this.#deps.logger.error({ ...facts, variable: deployment.apiKeyVariable }, "provider.key_rejected");
+    else this.#deps.logger.warn(facts, "provider.failed");
   }
 
   /** One line for each request; ids, counts and names only. */
@@ -219,11 +289,4 @@ class Relay {
     const { call, attempt } = this.#request;
     return { ...headersForCaller(head.headers), ...identityHeaders(call.requestId), "x-litellm-model-group": attempt.model_group };
   }
-}
-
-async function endOrGrace(upstreamEnd: Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, END_GRACE_MS);
-  await Promise.race([upstreamEnd.catch(() => undefined), promise]);
-  clearTimeout(timer);
 }

@@ -28,3 +28,16 @@ test("the provider's request id comes back under another name, its cookies do no
 
   expect(sent).toEqual({ "llm_provider-request-id": "req_1", "retry-after": "3", "content-type": "application/json" });
 });
+
+test("hostile 15: what a provider says of our account, or to the caller's program, does not come back; what it says of the answer does", () => {
+  const sent = headersForCaller({
+    "openai-organization": "org-secret", "openai-project": "proj_secret", "anthropic-organization-id": "00000000-0000-4000-8000-000000000000",
+    authorization: "Bearer sk-provider", "x-api-key": "sk-provider", "www-authenticate": "Bearer", "clear-site-data": "*", refresh: "0;url=//evil", location: "//evil",
+    via: "1.1 cloud", server: "cloudflare", "cf-ray": "1", "x-new-tomorrow": "org-secret",
+    "anthropic-ratelimit-tokens-remaining": "9", "x-ratelimit-remaining-tokens": "8", "openai-processing-ms": "5", "content-type": "text/event-stream; charset=utf-8",
+  });
+
+  expect(sent).toEqual({
+    "anthropic-ratelimit-tokens-remaining": "9", "x-ratelimit-remaining-tokens": "8", "openai-processing-ms": "5", "content-type": "text/event-stream; charset=utf-8",
+  });
+});

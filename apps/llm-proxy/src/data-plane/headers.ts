@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { CREDENTIAL_HEADER_NAMES } from "../http/credential.ts";
 
-/** Of one connection only (RFC 9110 7.6.1), in either direction. */
+/** Of one connection only (RFC 9110 7.6.1). */
 const HOP_BY_HOP = new Set([
   "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 ]);
@@ -11,8 +11,15 @@ const NOT_FOR_PROVIDERS = new Set([
   "host", "content-length", "expect", "accept-encoding", "forwarded", "via", "x-real-ip", "openai-organization", "openai-project",
 ]);
 
-/** Ours to say. */
-const NOT_FOR_CALLERS = new Set(["content-length", "request-id", "x-request-id", "set-cookie", "alt-svc", "strict-transport-security"]);
+/**
+ * What a provider says of its answer, and nothing that it says of us: an allow list, because a header that nobody knows may
+ * name our organization, our project, or tell the caller's program what to do (`location`, `refresh`, `www-authenticate`).
+ */
+const FOR_CALLERS = new Set([
+  "content-type", "content-encoding", "content-language", "cache-control", "date", "retry-after", "retry-after-ms", "x-should-retry", "warning", "deprecation", "sunset",
+  "openai-model", "openai-processing-ms", "openai-version",
+]);
+const FOR_CALLERS_BEGIN = ["anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-", "x-ratelimit-"];
 
 /** The version that a caller is taken to speak when it does not say. */
 const DEFAULT_ANTHROPIC_VERSION = "2023-06-01";
@@ -40,15 +47,20 @@ export function headersForProvider(headers: IncomingHttpHeaders, provider: strin
   return { ...result, authorization: `Bearer ${apiKey}` };
 }
 
-/** The headers that go back to the caller: the provider's but for its connection's; its request id under LiteLLM's name for it. */
+/** The headers that go back to the caller: those of {@link FOR_CALLERS}; the provider's request id under LiteLLM's name for it. */
 export function headersForCaller(headers: IncomingHttpHeaders): Record<string, string | string[]> {
   const listed = namedByConnection(headers);
   const result: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || HOP_BY_HOP.has(name) || NOT_FOR_CALLERS.has(name) || listed.has(name)) continue;
-    result[name] = value;
+    const isAllowed = FOR_CALLERS.has(name) || FOR_CALLERS_BEGIN.some((begin) => name.startsWith(begin));
+    if (value !== undefined && isAllowed && !listed.has(name)) result[name] = value;
   }
-  const providerRequestId = headers["request-id"] ?? headers["x-request-id"];
-  if (typeof providerRequestId === "string") result["llm_provider-request-id"] = providerRequestId;
+  const providerRequestId = providerRequestIdOf(headers);
+  if (providerRequestId !== undefined) result["llm_provider-request-id"] = providerRequestId;
   return result;
+}
+
+export function providerRequestIdOf(headers: IncomingHttpHeaders): string | undefined {
+  const id = headers["request-id"] ?? headers["x-request-id"];
+  return typeof id === "string" ? id : undefined;
 }

@@ -2,7 +2,7 @@ import type { AttemptCheckpoint } from "@proliferate/services/attempts/checkpoin
 import { AnthropicUsageReader, readAnthropicAnswer } from "@proliferate/services/metering/anthropic-usage";
 import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/services/metering/openai-usage";
 import { estimateOutputTokens } from "@proliferate/services/metering/sse-data";
-import { totals, type UsageReport, withLastUsage } from "@proliferate/services/metering/usage-report";
+import { NO_REPORT, totals, type UsageReport, withLastUsage } from "@proliferate/services/metering/usage-report";
 import type { StreamUsageReader, UsageReading } from "@proliferate/services/metering/usage-reader";
 import type { Dialect } from "./dialect.ts";
 
@@ -11,21 +11,28 @@ export function streamReader(dialect: Dialect, dropUsageChunk: boolean): StreamU
   return dialect === "anthropic" ? new AnthropicUsageReader() : new OpenAIUsageReader({ dropUsageChunk });
 }
 
-/** Reads an answer that came whole. */
-export function readAnswer(dialect: Dialect, body: Buffer): UsageReading {
+/** Reads an answer that is no stream. `body` may be without what is large in it; `bytes` is how many there were. */
+export function readAnswer(dialect: Dialect, body: Buffer, bytes = body.length): UsageReading {
   const reading = dialect === "anthropic" ? readAnthropicAnswer(body) : readOpenAIAnswer(body);
   if (reading.isFinal) return reading;
-  const floor = estimateOutputTokens(body.length);
+  const floor = estimateOutputTokens(bytes);
   return { ...reading, report: withLastUsage(reading.report, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) })) };
 }
 
 /** What is known of an answer when the provider's own count never came: our estimate of the input stands in for it. */
-export function reportAtEnd(reading: UsageReading, estimatedInputTokens: number): UsageReport {
-  return reading.isInputReported ? reading.report : withLastUsage(reading.report, (usage) => ({ ...usage, inputTokens: estimatedInputTokens }));
+export function reportSoFar(reading: UsageReading | undefined, estimatedInputTokens: number): UsageReport {
+  if (reading?.isInputReported) return reading.report;
+  return withLastUsage(reading?.report ?? NO_REPORT, (usage) => ({ ...usage, inputTokens: estimatedInputTokens }));
 }
 
-/** What a crash must not forget, of an answer that runs. */
-export function checkpointOf(reading: UsageReading, estimatedInputTokens: number, firstByteAt: Date): AttemptCheckpoint {
-  const report = reportAtEnd(reading, estimatedInputTokens);
-  return { usage: totals(report), report, providerResponseId: reading.responseId ?? null, firstByteAt: firstByteAt.toISOString() };
+/** What a crash must not forget, of a request that runs; of its answer what came of it. */
+export function checkpointOf(reading: UsageReading | undefined, estimatedInputTokens: number, firstByteAt: Date | null): AttemptCheckpoint {
+  const report = reportSoFar(reading, estimatedInputTokens);
+  return {
+    usage: totals(report),
+    report,
+    isFinal: reading?.isFinal ?? false,
+    providerResponseId: reading?.responseId ?? null,
+    firstByteAt: firstByteAt?.toISOString() ?? null,
+  };
 }

@@ -1,45 +1,38 @@
 import type { AdmittedAttempt, AttemptRow } from "@proliferate/services/attempts/db";
 import { reportOfCheckpoint } from "@proliferate/services/attempts/checkpoint";
-import { NO_USAGE } from "@proliferate/services/metering/usage";
-import { NO_REPORT, reportOf, type UsageReport } from "@proliferate/services/metering/usage-report";
+import { NO_REPORT, type UsageReport, withLastUsage } from "@proliferate/services/metering/usage-report";
 import type { UsageReading } from "@proliferate/services/metering/usage-reader";
-import { priceReport, type RequestPrices } from "@proliferate/services/pricing/cost";
+import { type PricedReport, priceReport, type RequestPrices } from "@proliferate/services/pricing/cost";
 import { type AttemptOutcome, type Cost, NO_COST } from "@proliferate/services/spend-logs/spend-log";
-import { decimalFromPicoUsd } from "@proliferate/shared/money";
-import { reportAtEnd } from "./meter.ts";
+import { decimalFromPicoUsd, picoUsdFromDecimal } from "@proliferate/shared/money";
+import { reportSoFar } from "./meter.ts";
 
 /**
- * How an answer ended, before it is priced.
+ * How a request ended, before it is priced. The table of all endings, with what each costs and why: docs/pricing.md,
+ * "Unfinished answers". This file is that table's only implementation.
  *
- * - `completed`: it came whole.
- * - `failed`: it began and broke; what was seen of it is paid, because the provider charges it too.
- * - `abandoned`: the caller left. What was seen is paid, and the input in any case: an abort must not make it free.
- * - `unreadable`: an error answer, or none at all; costs nothing.
+ * - `whole`: the provider's answer came to its end.
+ * - `unfinished`: the request was sent, and its answer did not come to its end, whoever is to blame.
+ * - `nothing`: the provider said success, and what came is no answer.
+ * - `free`: nothing was sent, or the provider refused before it made anything.
  */
 export interface Ending {
-  readonly kind: "completed" | "failed" | "abandoned" | "unreadable";
+  readonly kind: "whole" | "unfinished" | "nothing" | "free";
+  /** Undefined when nothing of an answer came. */
   readonly reading?: UsageReading | undefined;
-  readonly error?: { readonly code: string; readonly kind: string; readonly message: string };
+  /** How long the provider had the request. */
+  readonly runMs: number;
+  /** Undefined when the caller got its answer. */
+  readonly error?: EndingError | undefined;
 }
 
-export const completed = (reading: UsageReading): Ending => ({ kind: "completed", reading });
+export interface EndingError {
+  readonly code: string;
+  readonly kind: string;
+  readonly message: string;
+}
 
-export const failed = (reading: UsageReading, code: string, kind: string): Ending => ({
-  kind: "failed",
-  reading,
-  error: { code, kind, message: "The answer broke before its end." },
-});
-
-export const abandoned = (reading: UsageReading | undefined): Ending => ({
-  kind: "abandoned",
-  reading,
-  error: { code: "499", kind: "CallerGone", message: "The caller closed the connection before the end of the answer." },
-});
-
-export const unreadable = (code: string, kind: string): Ending => ({
-  kind: "unreadable",
-  error: { code, kind, message: "The provider gave no answer that costs." },
-});
+type Bill = Pick<AttemptOutcome, "report" | "cost" | "estimated"> & { readonly unpriced: readonly string[]; readonly flags: readonly string[] };
 
 /** What the attempt cost, and the rest of what its spend row says. */
 export function outcomeOf(
@@ -48,12 +41,9 @@ export function outcomeOf(
   ending: Ending,
   times: { readonly firstByteAt: Date | null; readonly endedAt: Date },
 ): AttemptOutcome {
-  const report = reportOfEnding(ending, attempt.estimated_input_tokens);
   return {
-    report,
-    ...(ending.kind === "unreadable" ? { cost: NO_COST } : priced(prices, report)),
-    status: ending.kind === "completed" ? "success" : "failure",
-    estimated: ending.kind !== "unreadable" && ending.reading?.isFinal !== true,
+    ...billOf(attempt, prices, ending),
+    status: ending.error ? "failure" : "success",
     recovered: false,
     providerResponseId: ending.reading?.responseId ?? null,
     ...times,
@@ -61,18 +51,18 @@ export function outcomeOf(
   };
 }
 
-/**
- * An attempt whose process died: what was checkpointed is paid; where nothing was, the estimated input is, as for a caller
- * that left. It was on record to be sent at once, and a crash must not make it free.
- */
-export function outcomeOfOrphan(attempt: AttemptRow, prices: RequestPrices | undefined, endedAt: Date): AttemptOutcome {
+/** An attempt whose process died: an unfinished answer, as far as its last checkpoint tells. */
+export function outcomeOfOrphan(attempt: AttemptRow, prices: RequestPrices | undefined): AttemptOutcome {
   const { checkpoint } = attempt;
-  const report = checkpoint ? reportOfCheckpoint(checkpoint) : reportOf({ ...NO_USAGE, inputTokens: attempt.estimated_input_tokens });
+  const endedAt = attempt.checkpointed_at ?? attempt.started_at;
+  const reading = checkpoint === null ? undefined : readingOf(reportOfCheckpoint(checkpoint), checkpoint.isFinal ?? false);
+  const ending: Ending = { kind: "unfinished", reading, runMs: endedAt.getTime() - attempt.started_at.getTime() };
+  const bill = prices
+    ? billOf(attempt, prices, ending)
+    : { report: reportSoFar(reading, attempt.estimated_input_tokens), cost: NO_COST, estimated: true, unpriced: [`price=${attempt.price_id}`], flags: [] };
   return {
-    report,
-    ...(prices ? priced(prices, report) : { cost: NO_COST, unpriced: [`price=${attempt.price_id}`] }),
+    ...bill,
     status: "failure",
-    estimated: true,
     recovered: true,
     providerResponseId: checkpoint?.providerResponseId ?? null,
     firstByteAt: checkpoint?.firstByteAt ? new Date(checkpoint.firstByteAt) : null,
@@ -81,18 +71,59 @@ export function outcomeOfOrphan(attempt: AttemptRow, prices: RequestPrices | und
   };
 }
 
-function reportOfEnding(ending: Ending, estimatedInputTokens: number): UsageReport {
-  if (ending.kind === "unreadable") return NO_REPORT;
-  return ending.reading ? reportAtEnd(ending.reading, estimatedInputTokens) : reportOf({ ...NO_USAGE, inputTokens: estimatedInputTokens });
+/** A checkpoint's input is the provider's count, or stands in for it already. */
+function readingOf(report: UsageReport, isFinal: boolean): UsageReading {
+  return { report, isInputReported: true, isFinal, hasOutput: true, isWhole: isFinal, responseId: undefined, model: undefined };
 }
 
-function priced(prices: RequestPrices, report: UsageReport): { readonly cost: Cost; readonly unpriced: readonly string[] } {
-  const { inputPicoUsd, outputPicoUsd, toolPicoUsd, totalPicoUsd, unpriced } = priceReport(prices, report);
-  const cost = {
+/** The rule: what the provider counted is billed as it counted; where it did not count, what was seen and what can have been made, within bounds. */
+function billOf(attempt: AdmittedAttempt, prices: RequestPrices, ending: Ending): Bill {
+  if (ending.kind === "free") return { report: NO_REPORT, cost: NO_COST, estimated: false, unpriced: [], flags: [] };
+  const { reading } = ending;
+  const reservedPicoUsd = picoUsdFromDecimal(attempt.reserved_usd);
+  if (reading?.isFinal && ending.kind !== "nothing") {
+    const priced = priceReport(prices, reading.report);
+    const flags = priced.totalPicoUsd > reservedPicoUsd ? ["over_reservation"] : [];
+    return { report: reading.report, cost: costOf(priced), estimated: false, unpriced: priced.unpriced, flags };
+  }
+  const report = estimateOf(attempt, ending);
+  const priced = priceReport(prices, report);
+  const { cost, isCapped } = capped(priced, larger(reservedPicoUsd, countedPicoUsd(prices, reading)));
+  const flags = [...(isCapped ? ["estimate_capped"] : []), ...(ending.kind === "nothing" ? ["unreadable_answer"] : [])];
+  return { report, cost, estimated: true, unpriced: priced.unpriced, flags };
+}
+
+/** Seen and estimated; the output never above what the request may have. */
+function estimateOf(attempt: AdmittedAttempt, ending: Ending): UsageReport {
+  const report = reportSoFar(ending.reading, attempt.estimated_input_tokens);
+  const unseen = Math.floor((Math.max(0, ending.runMs) * attempt.hidden_tokens_per_second) / 1_000);
+  const most = ending.kind === "nothing" ? 0 : (attempt.max_output_tokens ?? Infinity);
+  return withLastUsage(report, (usage) => ({ ...usage, outputTokens: Math.min(most, Math.max(usage.outputTokens, unseen)) }));
+}
+
+/** The part that the provider itself counted: no bound of ours is below it. */
+function countedPicoUsd(prices: RequestPrices, reading: UsageReading | undefined): bigint {
+  if (!reading?.isInputReported) return 0n;
+  return priceReport(prices, withLastUsage(reading.report, (usage) => ({ ...usage, outputTokens: 0, reasoningTokens: 0 }))).totalPicoUsd;
+}
+
+function capped(priced: PricedReport, mostPicoUsd: bigint): { readonly cost: Cost; readonly isCapped: boolean } {
+  if (priced.totalPicoUsd <= mostPicoUsd) return { cost: costOf(priced), isCapped: false };
+  const inputPicoUsd = priced.inputPicoUsd < mostPicoUsd ? priced.inputPicoUsd : mostPicoUsd;
+  const toolPicoUsd = priced.toolPicoUsd < mostPicoUsd - inputPicoUsd ? priced.toolPicoUsd : mostPicoUsd - inputPicoUsd;
+  const outputPicoUsd = mostPicoUsd - inputPicoUsd - toolPicoUsd;
+  return { cost: costOf({ inputPicoUsd, outputPicoUsd, toolPicoUsd, totalPicoUsd: mostPicoUsd }), isCapped: true };
+}
+
+function costOf({ inputPicoUsd, outputPicoUsd, toolPicoUsd, totalPicoUsd }: Omit<PricedReport, "unpriced">): Cost {
+  return {
     inputUsd: decimalFromPicoUsd(inputPicoUsd),
     outputUsd: decimalFromPicoUsd(outputPicoUsd),
     toolUsd: decimalFromPicoUsd(toolPicoUsd),
     totalUsd: decimalFromPicoUsd(totalPicoUsd),
   };
-  return { cost, unpriced };
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }

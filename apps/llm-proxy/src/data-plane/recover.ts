@@ -53,7 +53,7 @@ async function settleOrphan(deps: RecoverDeps, attempt: AttemptRow): Promise<boo
   try {
     const prices = deps.models.requestPrices(attempt);
     if (!prices) deps.logger.error({ attempt: attempt.attempt_id, price: attempt.price_id }, "recover.price_unknown");
-    return (await settleAttempt(deps.db, attempt, outcomeOfOrphan(attempt, prices, attempt.checkpointed_at ?? attempt.started_at))) === "settled";
+    return (await settleAttempt(deps.db, attempt, outcomeOfOrphan(attempt, prices))) === "settled";
   } catch (error) {
     if (isDatabaseUnavailable(error)) throw error;
     deps.logger.error({ attempt: attempt.attempt_id, error: String(error) }, "recover.attempt_failed");

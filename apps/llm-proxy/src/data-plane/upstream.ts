@@ -14,15 +14,20 @@ export interface UpstreamRequest {
 
 export interface UpstreamHead {
   readonly status: number;
-  /** Without a content encoding: what is read is what came, decompressed. */
+  /** Without a content encoding that was decoded: what is read is what came, decompressed. */
   readonly headers: IncomingHttpHeaders;
-  /** Back-pressure: stops and restarts the flow of the body. */
+  /** Back-pressure: stops and restarts the flow of the body, decompression included. */
   pause(): void;
   resume(): void;
 }
 
-/** Called with the head of the answer; returns what takes the bytes of its body. */
-export type AcceptAnswer = (head: UpstreamHead) => (chunk: Buffer) => void;
+/** Whoever asked. */
+export interface UpstreamListener {
+  /** A connection was made and the request is written to it: from now on the provider may do the work. */
+  onSent?(): void;
+  /** Called with the head of the answer; returns what takes the bytes of its body. */
+  onHead(head: UpstreamHead): (chunk: Buffer) => void;
+}
 
 export interface UpstreamOptions {
   /** For the head of an answer, and between two pieces of its body. */
@@ -36,15 +41,15 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** undici's view of one request. It may wait for a connection first: then an abort ends it without waiting along. */
 class UpstreamCall implements Dispatcher.DispatchHandler {
   readonly ended: Promise<void>;
-  readonly #accept: AcceptAnswer;
+  readonly #listener: UpstreamListener;
   readonly #signal: AbortSignal;
   readonly #end: PromiseWithResolvers<void>;
   #controller: Dispatcher.DispatchController | undefined;
   #consume: ((chunk: Buffer) => void) | undefined;
   #decoder: Transform | undefined;
 
-  constructor(accept: AcceptAnswer, signal: AbortSignal) {
-    this.#accept = accept;
+  constructor(listener: UpstreamListener, signal: AbortSignal) {
+    this.#listener = listener;
     this.#signal = signal;
     this.#end = Promise.withResolvers<void>();
     this.ended = this.#end.promise;
@@ -54,27 +59,33 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#signal.aborted) this.#onAbort();
+    if (this.#signal.aborted) return this.#onAbort();
+    this.#listener.onSent?.();
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     // 1xx come before the answer.
     if (status < 200) return;
-    this.#decoder = decoderOf(headers);
+    const decoder = decoderOf(headers);
+    this.#decoder = decoder;
+    if (!decoder) {
+      this.#consume = this.#listener.onHead({ status, headers, pause: () => controller.pause(), resume: () => controller.resume() });
+      return;
+    }
     const { "content-encoding": _encoding, ...decodedHeaders } = headers;
-    const head = { status, headers: this.#decoder ? decodedHeaders : headers, pause: () => controller.pause(), resume: () => controller.resume() };
-    const consume = this.#accept(head);
-    this.#consume = consume;
-    this.#decoder?.on("data", consume).once("end", () => this.#end.resolve());
-    this.#decoder?.once("error", (error) => {
+    // A paused decoder fills up, and then stops the wire: a little that expands to much is held as little.
+    this.#consume = this.#listener.onHead({ status, headers: decodedHeaders, pause: () => void decoder.pause(), resume: () => void decoder.resume() });
+    decoder.on("data", this.#consume).once("end", () => this.#end.resolve());
+    decoder.on("drain", () => controller.resume());
+    decoder.once("error", (error) => {
       controller.abort(error);
       this.#end.reject(error);
     });
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#decoder) this.#decoder.write(chunk);
-    else this.#consume?.(chunk);
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#decoder) this.#consume?.(chunk);
+    else if (!this.#decoder.write(chunk)) controller.pause();
   }
 
   onResponseEnd(): void {
@@ -84,15 +95,20 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#signal.removeEventListener("abort", this.#onAbort);
-    this.#end.reject(error);
+    this.#fail(error);
   }
 
   readonly #onAbort = (): void => {
     const reason = this.#signal.reason as Error;
     this.#controller?.abort(reason);
-    this.#end.reject(reason);
+    this.#fail(reason);
   };
+
+  #fail(error: Error): void {
+    this.#signal.removeEventListener("abort", this.#onAbort);
+    this.#end.reject(error);
+    this.#decoder?.destroy();
+  }
 }
 
 /** Connections to the providers, one pool for each origin. */
@@ -106,10 +122,11 @@ export class Upstreams implements Stoppable {
 
   /**
    * Sends a request. Resolves when the whole answer came; rejects when no connection was made, on a time-out, when the
-   * connection broke, and with the signal's reason when it aborts, which cuts the connection at once. Never retries.
+   * connection broke, and with the signal's reason when it aborts, which cuts the connection at once. Never retries; whether
+   * the request may have reached the provider is what `onSent` says, not the error: the same codes come from both.
    */
-  call(request: UpstreamRequest, accept: AcceptAnswer, signal: AbortSignal): Promise<void> {
-    const call = new UpstreamCall(accept, signal);
+  call(request: UpstreamRequest, listener: UpstreamListener, signal: AbortSignal): Promise<void> {
+    const call = new UpstreamCall(listener, signal);
     const { origin, path, headers, body } = request;
     this.#poolOf(origin).dispatch({ method: "POST", path, headers, body }, call);
     return call.ended;
@@ -150,19 +167,7 @@ function decoderOf(headers: IncomingHttpHeaders): Transform | undefined {
   }
 }
 
-const NOT_CONNECTED = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT", "UND_ERR_CONNECT_TIMEOUT"]);
-
-function codeOf(error: unknown): string {
-  const code = error instanceof Error ? (error as { code?: unknown }).code : undefined;
-  return typeof code === "string" ? code : "";
-}
-
-/** True when not a byte of the request can have reached the provider: only then is it safe to send it again. */
-export function wasNeverConnected(error: unknown): boolean {
-  if (error instanceof AggregateError && error.errors.length > 0) return error.errors.every(wasNeverConnected);
-  return NOT_CONNECTED.has(codeOf(error));
-}
-
 export function isUpstreamTimeout(error: unknown): boolean {
-  return codeOf(error) === "UND_ERR_HEADERS_TIMEOUT" || codeOf(error) === "UND_ERR_BODY_TIMEOUT";
+  const code = error instanceof Error ? (error as { code?: unknown }).code : undefined;
+  return code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT";
 }

@@ -6,6 +6,8 @@ export interface AttemptCheckpoint {
   /** The totals; all that an older process wrote. */
   readonly usage: Partial<Usage>;
   readonly report?: UsageReport;
+  /** The provider's own counts of the whole answer. */
+  readonly isFinal?: boolean;
   /** The provider's own id of the answer. Never our identity: providers recycle ids. */
   readonly providerResponseId: string | null;
   /** When the first bytes of the answer came, ISO 8601. */

@@ -21,6 +21,8 @@ export interface AttemptOutcome {
   readonly cost: Cost;
   /** What was used and has no price, as `PricedReport` names it. Default none. */
   readonly unpriced?: readonly string[];
+  /** What a person should see of this row: `over_reservation`, `estimate_capped`, `unreadable_answer`; each is `true` in the metadata. Default none. */
+  readonly flags?: readonly string[];
   /** `success` = the provider's answer came whole. A failure may have cost something all the same. */
   readonly status: "success" | "failure";
   /** The provider's own final count was not seen; usage is what had been seen, or a floor. */
@@ -125,6 +127,7 @@ function metadataOf(attempt: AdmittedAttempt, outcome: AttemptOutcome): Record<s
     provider_response_id: outcome.providerResponseId,
     estimated: outcome.estimated,
     recovered: outcome.recovered,
+    ...Object.fromEntries((outcome.flags ?? []).map((flag) => [flag, true])),
   };
 }
 

@@ -64,6 +64,9 @@ export const ERROR_CODES = {
   provider_unreachable: row(502, true, "api_error", "api_error", "Try again; the operator checks api_base and the network."),
   provider_timeout: row(504, true, "timeout_error", "api_error", "Try again; the operator may raise router_settings.timeout."),
   provider_stream_broken: row(502, true, "api_error", "api_error", "Try again; the provider ended the answer before its end."),
+  provider_answer_unreadable: row(502, true, "api_error", "api_error", "Try again; the operator checks what stands between the gateway and the provider."),
+  provider_stream_missing: row(502, false, "api_error", "api_error", "Ask without `stream`; the operator checks api_base, whose server does not stream."),
+  provider_answer_too_large: row(502, false, "api_error", "api_error", "Ask for less; the message names the limit."),
 
   // The store and ourselves
   store_unavailable: row(503, true, "api_error", "api_error", "Try again; the operator checks PostgreSQL. No key is refused because of it."),

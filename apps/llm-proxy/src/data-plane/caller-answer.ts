@@ -1,0 +1,74 @@
+import type { ServerResponse } from "node:http";
+
+/** What the bytes come from; stopped while the caller does not take them. */
+export interface Flow {
+  pause(): void;
+  resume(): void;
+}
+
+/**
+ * The caller's side of one answer. Nothing here throws or rejects because of the caller: what is written to one that has
+ * gone is dropped.
+ */
+export class CallerAnswer {
+  readonly #response: ServerResponse;
+  #isWaiting = false;
+
+  constructor(response: ServerResponse) {
+    this.#response = response;
+  }
+
+  /** The connection is gone, and with it what was not sent yet. */
+  get isGone(): boolean {
+    return this.#response.destroyed && !this.#response.writableFinished;
+  }
+
+  get hasBegun(): boolean {
+    return this.#response.headersSent;
+  }
+
+  /** Calls the listener when the caller leaves before its answer is over, at once if it has; until the returned function is called. */
+  onGone(listener: () => void): () => void {
+    const onClose = (): void => {
+      if (this.isGone) listener();
+    };
+    this.#response.once("close", onClose);
+    onClose();
+    return () => void this.#response.off("close", onClose);
+  }
+
+  begin(status: number, headers: Readonly<Record<string, string | string[] | number>>): void {
+    if (this.#response.destroyed) return;
+    this.#response.writeHead(status, headers);
+    this.#response.flushHeaders();
+  }
+
+  /** Sends pieces, and stops the flow that they come from until the caller has taken them. */
+  send(pieces: readonly Uint8Array[], flow: Flow): void {
+    if (this.#response.destroyed) return;
+    let isFull = false;
+    for (const piece of pieces) isFull = !this.#response.write(piece);
+    if (!isFull || this.#isWaiting) return;
+    this.#isWaiting = true;
+    flow.pause();
+    this.#response.once("drain", () => {
+      this.#isWaiting = false;
+      flow.resume();
+    });
+  }
+
+  /** Sends what is left without waiting: its size is bounded by whoever held it back. */
+  sendRest(rest: Uint8Array | string): void {
+    if (!this.#response.destroyed && rest.length > 0) this.#response.write(rest);
+  }
+
+  /** A clean end. A caller that does not read it is cut by the server's own time-out. */
+  end(): void {
+    if (!this.#response.destroyed) this.#response.end();
+  }
+
+  /** For an answer that has no form in which to say that it is not whole. */
+  cut(): void {
+    this.#response.destroy();
+  }
+}

@@ -1,0 +1,75 @@
+import { objectOf, parseJsonObject } from "@proliferate/services/metering/sse-data";
+import type { UsageReading } from "@proliferate/services/metering/usage-reader";
+import type { Dialect } from "./dialect.ts";
+import { readAnswer } from "./meter.ts";
+import { TopLevelFields } from "./top-level-fields.ts";
+
+/**
+ * An answer up to this size is held until it is settled, so that a failure can still be told by status. Of a larger one only
+ * the last piece is held: memory does not follow what a provider sends, nor a caller that does not read.
+ */
+const HOLD_BYTES = 128 * 1024;
+
+/**
+ * - `answer`: the provider's answer, with or without its usage
+ * - `error`: a provider's error under a status that says success
+ * - `nothing`: no answer of this dialect (a page of a middlebox, broken JSON)
+ */
+export interface WholeReading {
+  readonly kind: "answer" | "error" | "nothing";
+  readonly usage: UsageReading;
+}
+
+/** An answer that is no stream, as it comes in. */
+export class WholeAnswer {
+  readonly #dialect: Dialect;
+  readonly #passes: boolean;
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #bytes = 0;
+  #fields: TopLevelFields | undefined;
+
+  /** `passes`: what is not held is the caller's; otherwise it is read and dropped. */
+  constructor(dialect: Dialect, { passes }: { readonly passes: boolean }) {
+    this.#dialect = dialect;
+    this.#passes = passes;
+  }
+
+  /** A part of it was given out, so that the caller's answer has begun. */
+  get isPassing(): boolean {
+    return this.#passes && this.#fields !== undefined;
+  }
+
+  /** Returns what may be sent on now. */
+  push(chunk: Buffer): readonly Buffer[] {
+    this.#bytes += chunk.length;
+    this.#fields?.push(chunk);
+    this.#held.push(Buffer.from(chunk));
+    this.#heldBytes += chunk.length;
+    if (!this.#fields && this.#heldBytes <= HOLD_BYTES) return [];
+    if (!this.#fields) {
+      this.#fields = new TopLevelFields();
+      for (const piece of this.#held) this.#fields.push(piece);
+    }
+    const released = this.#held.slice(0, -1);
+    this.#held = this.#held.slice(-1);
+    this.#heldBytes = chunk.length;
+    return this.#passes ? released : [];
+  }
+
+  /** The end that was held back; the whole of a small answer. */
+  rest(): Buffer {
+    return Buffer.concat(this.#held);
+  }
+
+  /** What is known of it at its end, or where it broke off. */
+  read(): WholeReading {
+    const text = this.#fields ? (this.#fields.text() ?? "") : this.rest().toString("utf8");
+    const usage = readAnswer(this.#dialect, Buffer.from(text), this.#bytes);
+    const json = parseJsonObject(text);
+    const isAnswer = usage.isInputReported || usage.hasOutput;
+    if (json !== undefined && isAnswer) return { kind: "answer", usage };
+    const hasError = json !== undefined && (objectOf(json["error"]) !== undefined || typeof json["error"] === "string" || json["type"] === "error");
+    return { kind: hasError ? "error" : "nothing", usage };
+  }
+}
