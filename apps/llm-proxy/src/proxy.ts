@@ -1,7 +1,8 @@
-import { checkDatabase, type DatabaseClient, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
+import { type DatabaseClient, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
+import { ScanTurns } from "./body/scan-turns.ts";
 import type { ModelConfig } from "./config/load-model-config.ts";
 import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
@@ -13,8 +14,6 @@ import { createManagementHandler, createManagementServer } from "./management/se
 
 export interface ProxyOptions {
   readonly database: DatabaseOptions;
-  /** The same database by an address that keeps its session, for the process lock. Default: `database`. */
-  readonly directDatabase?: DatabaseOptions;
   readonly config: ModelConfig;
   readonly masterKey: string;
   readonly dataPlane: { readonly port: number; readonly host: string };
@@ -38,14 +37,13 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   const { config, masterKey } = options;
   const { models } = config;
   if (config.ignoredSettings.length > 0) logger.warn({ settings: config.ignoredSettings }, "config.ignored_settings");
-  await checkDatabase(options.database);
   const db = openDatabase({ ...options.database, applicationName: "llm-proxy" });
   lifecycle.own("database", { stop: () => db.destroy() });
   const instanceId = await enrol(db);
   lifecycle.own(
     "process lock",
     await ProcessLock.hold({
-      ...(options.directDatabase ?? options.database),
+      ...options.database,
       lockClass: INSTANCE_LOCK_CLASS,
       lockId: instanceId,
       onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost"),
@@ -68,6 +66,7 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
     logger,
     models,
     upstreams,
+    scanTurns: new ScanTurns(),
     retries: { count: config.router.retries, afterMs: config.router.retryAfterMs },
     detachedReads: new DetachedReads(options.detachedReads),
     settler,

@@ -1,9 +1,9 @@
+import { bodyForProvider } from "../body/request-body.ts";
 import { admit } from "./admit.ts";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { forward } from "./forward.ts";
 import { receive, upstreamRequest } from "./receive.ts";
-import { bodyForProvider } from "./request-body.ts";
 
 /** The road of a request that costs: authenticate, read, route, admit, forward. Throws before anything was answered. */
 export async function answerRequest(deps: DataPlaneDeps, call: Call): Promise<void> {

@@ -1,3 +1,4 @@
+import { bodyForProvider } from "../body/request-body.ts";
 import { requireModelAllowed } from "@proliferate/services/attempts/admit";
 import { AppError } from "@proliferate/shared/errors";
 import type { Call } from "./call.ts";
@@ -6,7 +7,6 @@ import { identityHeaders } from "./error-response.ts";
 import { headersForCaller } from "./headers.ts";
 import { errorTextForCaller, isKeyRejection, keyRejected, providerError } from "./provider-error.ts";
 import { receive, upstreamRequest } from "./receive.ts";
-import { bodyForProvider } from "./request-body.ts";
 import type { UpstreamHead, UpstreamListener } from "./upstream.ts";
 
 /** A count is one number; an error a sentence. */

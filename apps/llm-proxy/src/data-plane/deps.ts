@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
+import type { ScanTurns } from "../body/scan-turns.ts";
 import type { ModelTable } from "../config/model-table.ts";
 import type { DetachedReads } from "./detached-reads.ts";
 import type { Settler } from "./settle.ts";
@@ -13,6 +14,8 @@ export interface DataPlaneDeps {
   readonly logger: Logger;
   readonly models: ModelTable;
   readonly upstreams: Upstreams;
+  /** Large bodies are read in turn. */
+  readonly scanTurns: ScanTurns;
   /** How often a request is sent again that the provider cannot have charged, and how long after at least. */
   readonly retries: { readonly count: number; readonly afterMs: number };
   readonly detachedReads: DetachedReads;

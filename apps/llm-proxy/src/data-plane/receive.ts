@@ -1,10 +1,10 @@
 import type { CallerRow } from "@proliferate/services/keys/db";
+import { readRequestBody, type RequestBody } from "../body/request-body.ts";
 import { readBody } from "../http/read-body.ts";
 import { authenticate } from "./authenticate.ts";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { headersForProvider } from "./headers.ts";
-import { parseRequestBody, type RequestBody } from "./request-body.ts";
 import { routeModel, type RoutedModel } from "./route.ts";
 import type { UpstreamRequest } from "./upstream.ts";
 
@@ -21,7 +21,7 @@ export interface Received {
 /** Authenticates before it reads the body, so that a stranger's 32 MB are never held. Throws what its steps throw. */
 export async function receive(deps: DataPlaneDeps, call: Call): Promise<Received> {
   const caller = await authenticate(deps, call.request.headers);
-  const body = parseRequestBody(await readBody(call.request, BODY_LIMIT_BYTES), call.dialect);
+  const body = await readRequestBody(await readBody(call.request, BODY_LIMIT_BYTES), call.dialect, deps.scanTurns);
   return { caller, body, routed: routeModel(deps.models, body.facts.model, call.dialect) };
 }
 

@@ -1,6 +1,6 @@
 /**
  * What a body says, as far as it decides who may send it, what it can cost and what has to be reserved. Read once
- * (`request-body.ts`); nothing behind it looks at the body again. A fact that is not here does not count anywhere.
+ * (`body/`); nothing behind it looks at the body again. A fact that is not here does not count anywhere.
  *
  * Every list is complete or the request is refused: none is cut silently. Paths are written as `tools[0].model`.
  */
@@ -33,8 +33,16 @@ export interface RequestFacts {
   readonly namedModels: readonly NamedModel[];
   /** Tools that the provider runs: each use is charged, its results are input, and the model may go on after it. */
   readonly serverTools: readonly ServerTool[];
+  /** What makes the model run once more over the conversation within one request (compaction). */
+  readonly extraPasses: readonly ExtraPass[];
   /** What can cost and cannot be judged from the body. */
   readonly unjudged: readonly Unjudged[];
+  /** Text that is predicted for the output; what is rejected of it is charged as output. Tokens at most. */
+  readonly predictedOutputTokens: number;
+  /** Audio is priced apart from text. */
+  readonly audio: { readonly input: boolean; readonly output: boolean };
+  /** Fields of the body that no dialect of ours documents; they are passed on. Shown to operators, at most 16. */
+  readonly unknownFields: readonly string[];
 }
 
 export interface UnmeasuredInput {
@@ -48,8 +56,10 @@ export interface NamedModel {
   readonly model: string;
   /** The caller's own limit of the output of one call of this model; undefined when none is set. */
   readonly maxOutputTokens: number | undefined;
-  /** `advisor`: called beside the main model. `fallback`: serves in its place. `other`: any other documented field. */
-  readonly role: "advisor" | "fallback" | "other";
+  /** As asked for this model alone; undefined where the request's own holds. */
+  readonly speed: string | undefined;
+  /** `advisor`: called beside the main model. `fallback`: serves in its place. `moderation`: checks input and output. */
+  readonly role: "advisor" | "fallback" | "moderation";
 }
 
 export interface ServerTool {
@@ -61,7 +71,13 @@ export interface ServerTool {
   readonly maxUses: number | undefined;
 }
 
+export interface ExtraPass {
+  readonly path: string;
+  /** `compact_20260112` */
+  readonly type: string;
+}
+
 export interface Unjudged {
   readonly path: string;
-  readonly why: "provider_chooses_model" | "unknown_server_tool" | "unknown_field_names_model" | "unknown_field_value";
+  readonly why: "provider_chooses_model" | "unknown_server_tool" | "unknown_field_names_model" | "unknown_value";
 }

@@ -1,0 +1,135 @@
+import { AppError } from "@proliferate/shared/errors";
+import type { ExtraPass, NamedModel, RequestFacts, ServerTool, Unjudged, UnmeasuredInput } from "../data-plane/request-facts.ts";
+import { type Media, textTokens } from "./input-tokens.ts";
+import type { SeenValue } from "./seen-object.ts";
+
+/** More than this is no request; a list that was cut would be a fact that is missing. */
+const MOST_FACTS = 4_096;
+const MOST_UNKNOWN_FIELDS = 16;
+
+/** What the body itself says, judged when it ended. */
+export type RootFacts = Pick<
+  RequestFacts,
+  "model" | "stream" | "reasoning" | "endUser" | "maxOutputTokens" | "choices" | "serviceTier" | "speed" | "geography" | "predictedOutputTokens"
+>;
+
+/** Where the bytes are that the provider gets differently. */
+export interface EditableFields {
+  model: SeenValue | undefined;
+  streamOptions: SeenValue | undefined;
+  includeUsage: SeenValue | undefined;
+  /** Position of the closing brace of the body. */
+  closingBrace: number;
+}
+
+/** Gathers what the scanner sees into {@link RequestFacts}. */
+export class FactCollector {
+  readonly positions: EditableFields = { model: undefined, streamOptions: undefined, includeUsage: undefined, closingBrace: 0 };
+  /** Of places that end before the body does. */
+  endUser: string | undefined;
+  reasoning: RequestFacts["reasoning"];
+  readonly #unmeasuredInputs: UnmeasuredInput[] = [];
+  readonly #namedModels: NamedModel[] = [];
+  readonly #serverTools: ServerTool[] = [];
+  readonly #extraPasses: ExtraPass[] = [];
+  readonly #unjudged: Unjudged[] = [];
+  readonly #unknownFields: string[] = [];
+  readonly #bodyBytes: number;
+  #root: RootFacts | undefined;
+  #count = 0;
+  #textBytes = 0;
+  #mediaSentBytes = 0;
+  #mediaTokens = 0;
+  #mostMediaTokens = 0;
+  /** Tokens that a provider puts in on its own. */
+  #addedTokens = 0;
+  #audioInput = false;
+  #audioOutput = false;
+
+  constructor(bodyBytes: number) {
+    this.#bodyBytes = bodyBytes;
+  }
+
+  /** A name or a string of so many bytes. */
+  countText(bytes: number): void {
+    this.#textBytes += bytes;
+  }
+
+  /** A number, `true`, `false` or `null`. */
+  countScalar(): void {
+    this.#textBytes += SCALAR_BYTES;
+  }
+
+  /** A string that was counted as text and is none. */
+  media(size: { readonly sent: number; readonly read: number }, media: Media): void {
+    this.#textBytes -= size.read;
+    this.#mediaSentBytes += size.sent;
+    this.#mediaTokens += media.tokens;
+    this.#mostMediaTokens += media.mostTokens;
+  }
+
+  added(tokens: number): void {
+    this.#addedTokens += tokens;
+  }
+
+  audio(direction: "input" | "output"): void {
+    if (direction === "input") this.#audioInput = true;
+    else this.#audioOutput = true;
+  }
+
+  unmeasured(input: UnmeasuredInput): void {
+    this.#unmeasuredInputs.push(this.#bounded(input));
+  }
+
+  namedModel(model: NamedModel): void {
+    this.#namedModels.push(this.#bounded(model));
+  }
+
+  serverTool(tool: ServerTool): void {
+    this.#serverTools.push(this.#bounded(tool));
+  }
+
+  extraPass(pass: ExtraPass): void {
+    this.#extraPasses.push(this.#bounded(pass));
+  }
+
+  unjudged(unjudged: Unjudged): void {
+    this.#unjudged.push(this.#bounded(unjudged));
+  }
+
+  /** A field of the body that no dialect documents. One that is named after a model may make the provider call it. */
+  unknownRootField(name: string): void {
+    if (/model/i.test(name)) this.unjudged({ path: name, why: "unknown_field_names_model" });
+    if (this.#unknownFields.length < MOST_UNKNOWN_FIELDS) this.#unknownFields.push(name);
+  }
+
+  root(facts: RootFacts): void {
+    this.#root = facts;
+  }
+
+  /** Throws `invalid_request` when the body named no model. */
+  facts(): RequestFacts {
+    if (!this.#root) throw new AppError("invalid_request", "model must be the name of a model.", { param: "model" });
+    return {
+      ...this.#root,
+      estimatedInputTokens: textTokens(this.#textBytes, this.#mediaTokens),
+      maxInputTokens: this.#bodyBytes - this.#mediaSentBytes + this.#mostMediaTokens + this.#addedTokens,
+      unmeasuredInputs: this.#unmeasuredInputs,
+      namedModels: this.#namedModels,
+      serverTools: this.#serverTools,
+      extraPasses: this.#extraPasses,
+      unjudged: this.#unjudged,
+      audio: { input: this.#audioInput, output: this.#audioOutput },
+      unknownFields: this.#unknownFields,
+    };
+  }
+
+  #bounded<Fact>(fact: Fact): Fact {
+    this.#count += 1;
+    if (this.#count > MOST_FACTS) throw new AppError("invalid_request", `The body names more than ${MOST_FACTS} files, links, tools and models.`);
+    return fact;
+  }
+}
+
+/** What a number or a word counts as text. */
+const SCALAR_BYTES = 4;

@@ -1,0 +1,38 @@
+import { readFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { documentedFields } from "./spending-fields.ts";
+import { factsOf } from "./test-scan.ts";
+import { SPENDING_EXAMPLES } from "./test-spending-examples.ts";
+
+test.each(SPENDING_EXAMPLES.map((example) => [example.dialect, JSON.stringify(example.body).slice(0, 90), example] as const))(
+  "public bug 1: %s %s is seen",
+  (dialect, _, { body, facts }) => {
+    expect(factsOf({ model: "claude-haiku-4-5", ...body }, dialect)).toMatchObject(facts);
+  },
+);
+
+test("a plain request names nothing and leaves nothing to judge", () => {
+  const body = { model: "m", max_tokens: 1, metadata: { user_id: "u", model: "x" }, messages: [{ role: "user", content: [{ type: "text", text: "tools[0].model fallbacks" }] }], tools: [{ name: "t", input_schema: { properties: { model: { type: "advisor" } } } }] };
+
+  expect(factsOf(body, "anthropic")).toMatchObject({ namedModels: [], unmeasuredInputs: [], serverTools: [], extraPasses: [], unjudged: [], unknownFields: [], endUser: "u" });
+});
+
+test("README.md has a row for each field that has an example, and no other", async () => {
+  const readme = await readFile(new URL("README.md", import.meta.url), "utf8");
+  const rows = [...readme.matchAll(/^\| (anthropic|openai) \| `([^`]+)` \|/gm)].map(([, dialect, field]) => `${dialect} ${field}`);
+
+  expect(rows.toSorted()).toEqual([...new Set(SPENDING_EXAMPLES.map(({ dialect, field }) => `${dialect} ${field}`))].toSorted());
+});
+
+/** A field that an SDK learns is one that somebody has to judge; this fails when an SDK is raised to a version with new ones. */
+test.each([
+  ["anthropic", "@anthropic-ai/sdk/resources/beta/messages/messages.d.ts", "MessageCreateParamsBase"],
+  ["openai", "openai/resources/chat/completions/completions.d.ts", "ChatCompletionCreateParamsBase"],
+] as const)("every field of a body that the %s SDK knows is documented here", async (dialect, file, type) => {
+  const types = await readFile(new URL(`../../node_modules/${file}`, import.meta.url), "utf8");
+  const start = types.indexOf(`interface ${type} {`);
+  const names = [...types.slice(start, types.indexOf("\n}", start)).matchAll(/^ {4}(\w+)\??: /gm)].map(([, name]) => name ?? "");
+
+  expect(names.length).toBeGreaterThan(25);
+  expect(names.filter((name) => !documentedFields(dialect).includes(name))).toEqual([]);
+});

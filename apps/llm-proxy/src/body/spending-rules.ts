@@ -1,0 +1,177 @@
+import type { FactCollector } from "./fact-collector.ts";
+import { documentTokens, imageTokens, MOST_IMAGE_TOKENS, PROVIDER_TOOL_TOKENS, soundTokens } from "./input-tokens.ts";
+import type { Place } from "./place.ts";
+import { Kind, type SeenElement, type SeenObject } from "./seen-object.ts";
+
+/** What is made of each kind of object that can spend. `spending-fields.ts` says where they stand. */
+
+/** Tools that the caller runs itself, and toolsets of such tools. */
+const CLIENT_TOOL = /^(?:custom|function|(?:bash|text_editor|computer|memory|browser_toolset|computer_toolset)_\d{8})$/;
+/** Tools that the provider runs, with or without the date of their version. */
+const SERVER_TOOL = /^(?:web_search|web_fetch|code_execution|advisor|tool_search_tool_regex|tool_search_tool_bm25|mcp_toolset)(?:_\d{8})?$/;
+
+export const TOOL: Place = {
+  values: ["type", "model", "max_uses", "max_tokens"],
+  judge: (tool, facts) => {
+    const model = tool.text("model");
+    if (tool.has("model")) nameModel(tool, facts, "advisor", model);
+    if (!tool.has("type")) return;
+    const type = tool.text("type") ?? "";
+    if (CLIENT_TOOL.test(type)) return facts.added(type.includes("_") ? PROVIDER_TOOL_TOKENS : 0);
+    facts.added(PROVIDER_TOOL_TOKENS);
+    if (SERVER_TOOL.test(type)) facts.serverTool({ path: tool.path(), type, maxUses: tool.limit("max_uses") });
+    else facts.unjudged({ path: tool.path(), why: "unknown_server_tool" });
+  },
+};
+
+export const FALLBACK: Place = {
+  values: ["model", "max_tokens", "speed"],
+  judge: (fallback, facts) => nameModel(fallback, facts, "fallback", fallback.text("model")),
+};
+
+/** A list of fallbacks: of objects, or (other gateways) of names. */
+export const FALLBACKS: Place = {
+  elements: FALLBACK,
+  judgeElement: ({ path, text }, facts) => {
+    if (text === undefined) facts.unjudged({ path, why: "unknown_value" });
+    else facts.namedModel({ path, model: text, role: "fallback", maxOutputTokens: undefined, speed: undefined });
+  },
+};
+
+function nameModel(object: SeenObject, facts: FactCollector, role: "advisor" | "fallback" | "moderation", model: string | undefined): void {
+  const path = object.pathOf("model");
+  if (model === undefined) return facts.unjudged({ path, why: "unknown_value" });
+  const speed = role === "fallback" ? object.text("speed") : undefined;
+  facts.namedModel({ path, model, role, maxOutputTokens: role === "moderation" ? undefined : object.limit("max_tokens"), speed });
+}
+
+export const MODERATION: Place = { values: ["model"], judge: (moderation, facts) => nameModel(moderation, facts, "moderation", moderation.text("model")) };
+
+/** In a field that no dialect documents: whatever names a model there may be called. */
+export const UNKNOWN: Place = {
+  values: ["model", "models", "model_id", "model_name", "fallback_model", "fallback_models"],
+  judge: (object, facts) => facts.unjudged({ path: object.path(), why: "unknown_field_names_model" }),
+  get elements(): Place {
+    return UNKNOWN;
+  },
+  get others(): Place {
+    return UNKNOWN;
+  },
+};
+
+export const MCP_SERVER: Place = {
+  values: ["url", "name", "type"],
+  judge: (server, facts) => facts.unmeasured({ path: server.path(), kind: "mcp" }),
+};
+
+export const COMPACTION_EDIT: Place = {
+  values: ["type"],
+  judge: (edit, facts) => {
+    const type = edit.text("type") ?? "";
+    if (type.startsWith("compact")) facts.extraPass({ path: edit.path(), type });
+    else if (!/^clear_(?:tool_uses|thinking)(?:_\d{8})?$/.test(type)) facts.unjudged({ path: edit.path(), why: "unknown_value" });
+  },
+};
+
+export const STREAM_OPTIONS: Place = {
+  values: ["include_usage"],
+  judge: (options, facts) => {
+    facts.positions.includeUsage = options.value("include_usage");
+  },
+};
+
+/** `source` of Anthropic's images and documents. `content` in it leads on. */
+export function sourcePlace(content: () => Place): Place {
+  return {
+    values: ["type", "media_type", "data", "url", "file_id"],
+    judgedWith: ["data", "url", "file_id"],
+    judge: judgeSource,
+    get inside(): Readonly<Record<string, Place>> {
+      return { content: content() };
+    },
+  };
+}
+
+function judgeSource(source: SeenObject, facts: FactCollector): void {
+  if (source.has("file_id")) facts.unmeasured({ path: source.pathOf("file_id"), kind: "file" });
+  if (source.has("url")) facts.unmeasured({ path: source.pathOf("url"), kind: "url" });
+  // Plain text stands under `data`, too.
+  if (!source.has("data") || source.text("type") !== "base64") return;
+  const size = source.sizeOf("data");
+  const isImage = source.text("media_type")?.startsWith("image/") ?? false;
+  if (isImage) return facts.media(size, imageTokens(size.read, MOST_IMAGE_TOKENS.anthropic));
+  facts.media(size, documentTokens(size.read));
+  facts.unmeasured({ path: source.pathOf("data"), kind: "document" });
+}
+
+/** `image_url`, and `video_url` or `audio_url` of compatible servers, where they are objects. */
+export const MEDIA_URL: Place = { values: ["url"], judge: (object, facts) => judgeUrl(object, "url", facts) };
+
+function judgeUrl(object: SeenObject, name: string, facts: FactCollector): void {
+  if (object.value(name).kind !== Kind.string) return;
+  const path = object.pathOf(name);
+  if (!object.startsWith(name, "data:")) return facts.unmeasured({ path, kind: "url" });
+  const size = object.sizeOf(name);
+  if (object.startsWith(name, "data:image/")) return facts.media(size, imageTokens(size.read, MOST_IMAGE_TOKENS.openai));
+  facts.media(size, documentTokens(size.read));
+  facts.unmeasured({ path, kind: "document" });
+}
+
+export const FILE: Place = {
+  values: ["file_id", "file_data", "file_url"],
+  judge: (file, facts) => {
+    if (file.has("file_id")) facts.unmeasured({ path: file.pathOf("file_id"), kind: "file" });
+    if (file.has("file_url")) facts.unmeasured({ path: file.pathOf("file_url"), kind: "url" });
+    if (!file.has("file_data")) return;
+    const size = file.sizeOf("file_data");
+    facts.media(size, documentTokens(size.read));
+    facts.unmeasured({ path: file.pathOf("file_data"), kind: "document" });
+  },
+};
+
+export const INPUT_AUDIO: Place = {
+  values: ["data", "format"],
+  judgedWith: ["data"],
+  judge: (sound, facts) => {
+    const size = sound.sizeOf("data");
+    facts.media(size, soundTokens(size.read));
+    facts.audio("input");
+  },
+};
+
+/** An earlier answer in sound, kept by the provider. */
+export const STORED_AUDIO: Place = {
+  values: ["id"],
+  judge: (sound, facts) => {
+    facts.unmeasured({ path: sound.pathOf("id"), kind: "stored" });
+    facts.audio("input");
+  },
+};
+
+export const MODALITIES: Place = {
+  judgeElement: ({ text }: SeenElement, facts: FactCollector) => {
+    if (text === "audio") facts.audio("output");
+  },
+};
+
+/** `file_id` of a block: a file that goes into a container. What a tool has put out is only a name in the history. */
+export function judgeBlock(block: SeenObject, facts: FactCollector): void {
+  if (block.has("file_id") && !(block.text("type") ?? "").endsWith("_output")) facts.unmeasured({ path: block.pathOf("file_id"), kind: "file" });
+}
+
+/** Media that stand in a chat part as a plain string. */
+export function judgePart(part: SeenObject, facts: FactCollector): void {
+  for (const name of ["image_url", "video_url", "audio_url"]) judgeUrl(part, name, facts);
+  judgeBlock(part, facts);
+}
+
+/** What is kept by the provider and comes into the prompt. */
+export function judgeStored(root: SeenObject, names: readonly string[], facts: FactCollector): void {
+  for (const name of names) if (root.has(name)) facts.unmeasured({ path: name, kind: "stored" });
+}
+
+/** The larger of two limits: providers that know both disagree which one holds. */
+export function largerLimit(object: SeenObject, ...names: readonly string[]): number | undefined {
+  const limits = names.map((name) => object.limit(name)).filter((limit) => limit !== undefined);
+  return limits.length === 0 ? undefined : Math.max(...limits);
+}

@@ -1,0 +1,38 @@
+import type { Dialect } from "../data-plane/dialect.ts";
+import type { RequestFacts } from "../data-plane/request-facts.ts";
+import { FactCollector } from "./fact-collector.ts";
+import { JsonScanner, SCAN_LIMITS, type ScanLimits } from "./json-scanner.ts";
+import type { RequestBody } from "./request-body.ts";
+import { rootPlace } from "./spending-fields.ts";
+
+export interface ScanOptions {
+  readonly limits?: ScanLimits;
+  /** Bytes of one slice; the whole body when it is not given. */
+  readonly slice?: number;
+}
+
+/** Scans a body in one go, or in slices; `slices` says how many it took. */
+export function scanBody(body: string | Buffer, dialect: Dialect, { limits = SCAN_LIMITS, slice }: ScanOptions = {}): RequestBody & { readonly slices: number } {
+  const bytes = Buffer.from(body);
+  const collector = new FactCollector(bytes.length);
+  const scanner = new JsonScanner(bytes, rootPlace(dialect), collector, limits);
+  let slices = 1;
+  while (!scanner.advance(slice ?? bytes.length)) slices += 1;
+  return { bytes, facts: collector.facts(), positions: collector.positions, slices };
+}
+
+export function factsOf(body: string | Buffer | object, dialect: Dialect): RequestFacts {
+  return scanBody(typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body), dialect).facts;
+}
+
+/** The code of the error that a body is refused with; undefined when it is taken. */
+export function refusalOf(body: string | Buffer, dialect: Dialect, options: ScanOptions = {}): string | undefined {
+  try {
+    scanBody(body, dialect, options);
+    return undefined;
+  } catch (error) {
+    const code = (error as { code?: unknown }).code;
+    if (typeof code !== "string") throw error;
+    return code;
+  }
+}
