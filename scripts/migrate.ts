@@ -1,7 +1,7 @@
-import { DEFAULT_LITELLM_SCHEMA, migrate, type MigrationSet } from "@proliferate/db";
+import { DATABASE_ENVIRONMENT, migrate, type MigrationSet, parseDatabaseSettings } from "@proliferate/db";
 import { createLogger, redactSecrets } from "@proliferate/runtime";
 import { parseEnvironment } from "@proliferate/shared/env";
-import { AppError, isAppError } from "@proliferate/shared/errors";
+import { isAppError } from "@proliferate/shared/errors";
 import { z } from "zod";
 
 const migrationSets = z
@@ -12,9 +12,7 @@ const migrationSets = z
 
 /** What `node scripts/migrate.ts` reads. */
 export const MIGRATE_ENVIRONMENT = {
-  DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; required, here or by its alias"),
-  POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
-  LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
+  ...DATABASE_ENVIRONMENT,
   MIGRATION_SETS: migrationSets.describe("What to migrate: gateway, litellm; gateway alone where stock LiteLLM migrates its own schema"),
 } as const;
 
@@ -22,10 +20,9 @@ export const MIGRATE_ENVIRONMENT = {
 async function main(): Promise<void> {
   const logger = createLogger("migrate");
   const variables = parseEnvironment(MIGRATE_ENVIRONMENT, process.env);
-  const connectionString = variables.DATABASE_URL ?? variables.POSTGRES_CONNECTION_STRING;
-  if (connectionString === undefined) throw new AppError("env_invalid", "The environment is not usable: DATABASE_URL is not set.");
+  const { direct } = parseDatabaseSettings(process.env);
   const sets: readonly MigrationSet[] = variables.MIGRATION_SETS;
-  const applied = await migrate({ connectionString, litellmSchema: variables.LITELLM_DB_SCHEMA, sets });
+  const applied = await migrate({ ...direct, sets });
   logger.info({ applied, sets }, "migrate.done");
 }
 

@@ -45,7 +45,7 @@ export type Action = (context: CommandContext) => Promise<ExitStatus>;
 export async function withContext(environment: EnvironmentSource, options: GlobalOptions, write: CommandContext["write"], action: Action): Promise<ExitStatus> {
   const complete = await completeEnvironment(environment, parseCliConfig(environment), options);
   const config = parseCliConfig(complete);
-  const db = openDatabase({ connectionString: config.databaseUrl ?? "", litellmSchema: config.litellmSchema, maxConnections: 4, applicationName: "llm-gateway-cli" });
+  const db = openDatabase({ connectionString: config.databaseUrl ?? "", litellmSchema: config.litellmSchema, pooling: config.pooling, maxConnections: 4, applicationName: "llm-gateway-cli" });
   try {
     return await action({ db, json: options.json ?? false, environment: complete, operator: (given) => operatorOf(given, config.operatorName), write });
   } finally {

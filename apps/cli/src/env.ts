@@ -1,4 +1,4 @@
-import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
+import { DATABASE_ENVIRONMENT as DATABASE, type Pooling } from "@proliferate/db";
 import { parseSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import { commandWords, type EnvironmentSource, httpUrl, parseEnvironment, postgresUrl } from "@proliferate/shared/env";
 import { z } from "zod";
@@ -6,7 +6,8 @@ import { z } from "zod";
 const DATABASE_ENVIRONMENT = {
   DATABASE_URL: postgresUrl.optional().describe("PostgreSQL connection string; unset, here and by its alias: the database of the running development stack"),
   POSTGRES_CONNECTION_STRING: postgresUrl.optional().describe("Alias of DATABASE_URL"),
-  LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
+  LITELLM_DB_SCHEMA: DATABASE.LITELLM_DB_SCHEMA,
+  DATABASE_POOLING: DATABASE.DATABASE_POOLING,
   GATEWAY_URL: httpUrl.optional().describe("Where the session commands find the gateway; unset: the running development stack's"),
   GATEWAY_API_TOKEN: z.string().optional().describe("Its bearer token; unset: the running development stack's"),
   REPO_TOKEN: z.string().optional().describe("Token with which `session start --repo` clones a private repository"),
@@ -26,6 +27,7 @@ export interface CliConfig {
   /** Undefined where neither name of it is set. */
   readonly databaseUrl: string | undefined;
   readonly litellmSchema: string;
+  readonly pooling: Pooling;
   readonly stateFolder: string;
   readonly gatewayUrl: string | undefined;
   readonly gatewayToken: string | undefined;
@@ -41,6 +43,7 @@ export function parseCliConfig(source: EnvironmentSource): CliConfig {
   return {
     databaseUrl: variables.DATABASE_URL ?? variables.POSTGRES_CONNECTION_STRING,
     litellmSchema: variables.LITELLM_DB_SCHEMA,
+    pooling: variables.DATABASE_POOLING,
     stateFolder: variables.DEV_STATE_FOLDER,
     gatewayUrl: variables.GATEWAY_URL,
     gatewayToken: variables.GATEWAY_API_TOKEN,

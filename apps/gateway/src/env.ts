@@ -1,4 +1,4 @@
-import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
+import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "@proliferate/db";
 import { isSvixSecret } from "@proliferate/services/autumn-webhooks/svix-signature";
 import { parseOptionalSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import { commandWords, type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
@@ -30,9 +30,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 
 /** The gateway's own variables, with those of the sink (only to compare with it on demand); those of the LLM proxy are `LLM_PROXY_ENVIRONMENT` in @proliferate/shared. */
 export const GATEWAY_ENVIRONMENT = {
-  DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; required, here or by its alias"),
-  POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
-  LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
+  ...DATABASE_ENVIRONMENT,
   GATEWAY_PORT: portNumber.default(8787).describe("Port that the gateway listens on; 0 = any free one"),
   GATEWAY_API_TOKEN: apiTokens.describe(`Bearer tokens that /v1 accepts, separated by commas; each at least ${MIN_TOKEN_LENGTH} characters. Two at once make rotation possible`),
   GATEWAY_DEFAULT_MODEL: z.string().default("claude-sonnet-5").describe("Model of a session that names none; a name of litellm/config.yaml"),
@@ -56,8 +54,7 @@ export const GATEWAY_ENVIRONMENT = {
 } as const;
 
 export interface GatewayConfig {
-  readonly databaseUrl: string;
-  readonly litellmSchema: string;
+  readonly database: DatabaseSettings;
   readonly port: number;
   readonly apiTokens: readonly string[];
   readonly defaultModel: string;
@@ -84,12 +81,9 @@ export interface SandboxConfig {
 /** Throws one `env_invalid` that names every wrong variable. */
 export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
   const variables = parseEnvironment(GATEWAY_ENVIRONMENT, source);
-  const databaseUrl = variables.DATABASE_URL ?? variables.POSTGRES_CONNECTION_STRING;
-  if (databaseUrl === undefined) throw new AppError("env_invalid", "The environment is not usable: DATABASE_URL is not set.");
   const sinks = parseOptionalSinkSettings(source);
   return {
-    databaseUrl,
-    litellmSchema: variables.LITELLM_DB_SCHEMA,
+    database: parseDatabaseSettings(source),
     port: variables.GATEWAY_PORT,
     apiTokens: variables.GATEWAY_API_TOKEN,
     defaultModel: variables.GATEWAY_DEFAULT_MODEL,

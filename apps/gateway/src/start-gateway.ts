@@ -1,6 +1,6 @@
 import type { Server } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
-import { openDatabase, ProcessLock } from "@proliferate/db";
+import { checkDatabase, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
 import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
@@ -27,11 +27,12 @@ export interface GatewayOptions {
  */
 export async function startGateway({ config, proxy: proxyConfig, onStep, upkeepEveryMs }: GatewayOptions, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly gateway: number }> {
   const proxy = connectLLMProxy(proxyConfig);
-  const database = { connectionString: config.databaseUrl, litellmSchema: config.litellmSchema };
-  const db = openDatabase({ ...database, applicationName: "gateway", onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost") });
+  const { pooled, direct } = config.database;
+  await checkDatabase(pooled);
+  const db = openDatabase({ ...pooled, applicationName: "gateway", onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost") });
   lifecycle.own("database", { stop: () => db.destroy() });
   const instanceId = await nextInstanceId(db);
-  lifecycle.own("process lock", await ProcessLock.hold({ ...database, lockClass: INSTANCE_LOCK_CLASS, lockId: instanceId, onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost") }));
+  lifecycle.own("process lock", await ProcessLock.hold({ ...direct, lockClass: INSTANCE_LOCK_CLASS, lockId: instanceId, onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost") }));
   const admission = config.billingGate === "enforce" ? createSessionAdmission(db) : undefined;
   const sandboxes = lifecycle.own("launches", await openLaunchers(db, config.sandboxes, onStep));
   const onProblem = (problem: { readonly sessionId: string; readonly message: string }): void => logger.error(problem, "launch.cleanup_failed");

@@ -1,6 +1,5 @@
-import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
+import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "@proliferate/db";
 import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
-import { AppError } from "@proliferate/shared/errors";
 import { z } from "zod";
 
 /** Published in tutorials and in this repository's history: whoever finds the port tries these. */
@@ -15,9 +14,7 @@ const masterKey = z
 
 /** Every variable of the proxy but the provider keys, which litellm/config.yaml names itself. */
 export const LLM_PROXY_ENVIRONMENT = {
-  DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; required, here or by its alias"),
-  POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
-  LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
+  ...DATABASE_ENVIRONMENT,
   LITELLM_MASTER_KEY: masterKey.describe(`Key of the management API; random, at least ${MIN_KEY_LENGTH} characters`),
   LLM_PROXY_PORT: portNumber.default(4000).describe("Port of the data plane; 0 = any free one"),
   LLM_PROXY_HOST: z.string().default("0.0.0.0").describe("Address of the data plane"),
@@ -33,8 +30,7 @@ export const LLM_PROXY_ENVIRONMENT = {
 } as const;
 
 export interface LLMProxyProcessConfig {
-  readonly databaseUrl: string;
-  readonly litellmSchema: string;
+  readonly database: DatabaseSettings;
   readonly masterKey: string;
   readonly dataPlane: { readonly port: number; readonly host: string };
   readonly management: { readonly port: number; readonly host: string; readonly isShared: boolean };
@@ -47,11 +43,8 @@ export interface LLMProxyProcessConfig {
 /** Throws one `env_invalid` that names every wrong variable. */
 export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProcessConfig {
   const variables = parseEnvironment(LLM_PROXY_ENVIRONMENT, source);
-  const databaseUrl = variables.DATABASE_URL ?? variables.POSTGRES_CONNECTION_STRING;
-  if (databaseUrl === undefined) throw new AppError("env_invalid", "The environment is not usable: DATABASE_URL is not set.");
   return {
-    databaseUrl,
-    litellmSchema: variables.LITELLM_DB_SCHEMA,
+    database: parseDatabaseSettings(source),
     masterKey: variables.LITELLM_MASTER_KEY,
     dataPlane: { port: variables.LLM_PROXY_PORT, host: variables.LLM_PROXY_HOST },
     management: { port: variables.LLM_PROXY_ADMIN_PORT, host: variables.LLM_PROXY_ADMIN_HOST, isShared: variables.LLM_PROXY_MANAGEMENT === "shared" },

@@ -20,11 +20,10 @@ await runProcess("llm-proxy", async (lifecycle, logger) => {
   const settings = parseProxyProcessConfig(process.env);
   const file = settings.configFile ?? REPOSITORY_CONFIG;
   const database = {
-    connectionString: settings.databaseUrl,
-    litellmSchema: settings.litellmSchema,
+    ...settings.database.pooled,
     maxConnections: settings.databaseConnections,
     onIdleError: (error: Error) => logger.warn({ error: error.message }, "database.connection_lost"),
   };
   const config = loadModelConfig(await readConfig(file), process.env, { file });
-  return { ports: await startProxy({ ...settings, database, config }, lifecycle, logger) };
+  return { ports: await startProxy({ ...settings, database, directDatabase: settings.database.direct, config }, lifecycle, logger) };
 });

@@ -1,4 +1,4 @@
-import { type DatabaseClient, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
+import { checkDatabase, type DatabaseClient, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
@@ -14,6 +14,8 @@ import { createManagementHandler, createManagementServer } from "./management/se
 
 export interface ProxyOptions {
   readonly database: DatabaseOptions;
+  /** The same database by an address that keeps its session, for the process lock. Default: `database`. */
+  readonly directDatabase?: DatabaseOptions;
   readonly config: ModelConfig;
   readonly masterKey: string;
   readonly dataPlane: { readonly port: number; readonly host: string };
@@ -37,13 +39,14 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   const { config, masterKey } = options;
   const { models } = config;
   if (config.ignoredSettings.length > 0) logger.warn({ settings: config.ignoredSettings }, "config.ignored_settings");
+  await checkDatabase(options.database);
   const db = openDatabase({ ...options.database, applicationName: "llm-proxy" });
   lifecycle.own("database", { stop: () => db.destroy() });
   const instanceId = await enrol(db);
   lifecycle.own(
     "process lock",
     await ProcessLock.hold({
-      ...options.database,
+      ...(options.directDatabase ?? options.database),
       lockClass: INSTANCE_LOCK_CLASS,
       lockId: instanceId,
       onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost"),

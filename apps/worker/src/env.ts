@@ -1,4 +1,4 @@
-import { DEFAULT_LITELLM_SCHEMA } from "@proliferate/db";
+import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "@proliferate/db";
 import { type LLMProxyConfig, parseLLMProxyConfig } from "@proliferate/shared";
 import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
@@ -12,9 +12,7 @@ const markup = z.string().regex(/^(?=.*[1-9])\d{1,4}(\.\d{1,6})?$/, "must be a d
 
 /** The worker's variables. */
 export const WORKER_ENVIRONMENT = {
-  DATABASE_URL: z.string().optional().describe("PostgreSQL connection string; required, here or by its alias"),
-  POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL"),
-  LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
+  ...DATABASE_ENVIRONMENT,
   REDIS_URL: z.url({ protocol: /^rediss?$/, error: "must be a redis:// or rediss:// URL" }).optional().describe("Redis for the job schedules; unset: they are kept in PostgreSQL"),
   ...SINK_ENVIRONMENT,
   BILLING_MARKUP: markup.default("3").describe("Factor on the provider's price: the default rate card where no operator added one; a change counts from then on and moves nothing that was metered before"),
@@ -31,8 +29,7 @@ export const WORKER_ENVIRONMENT = {
 } as const;
 
 export interface WorkerConfig {
-  readonly databaseUrl: string;
-  readonly litellmSchema: string;
+  readonly database: DatabaseSettings;
   readonly redisUrl: string | undefined;
   readonly sinks: SinkSettings;
   readonly markup: string;
@@ -52,11 +49,8 @@ export interface WorkerConfig {
 /** Throws one `env_invalid` that names every wrong variable. */
 export function parseWorkerConfig(source: EnvironmentSource): WorkerConfig {
   const variables = parseEnvironment(WORKER_ENVIRONMENT, source);
-  const databaseUrl = variables.DATABASE_URL ?? variables.POSTGRES_CONNECTION_STRING;
-  if (databaseUrl === undefined) throw new AppError("env_invalid", "The environment is not usable: DATABASE_URL is not set.");
   return {
-    databaseUrl,
-    litellmSchema: variables.LITELLM_DB_SCHEMA,
+    database: parseDatabaseSettings(source),
     redisUrl: variables.REDIS_URL,
     sinks: parseSinkSettings(source),
     markup: variables.BILLING_MARKUP,

@@ -10,6 +10,8 @@ export interface OutboxWorkerDeps {
   readonly orgIds?: readonly string[];
   /** Told of each attempt that did not deliver. */
   readonly onProblem?: (problem: SettlementProblem) => void;
+  /** Takes over attempts whose answers are slow, so that the pass ends without them. */
+  readonly detach?: (attempt: Promise<void>) => void;
   /** Aborted when the process stops: no further attempt begins. */
   readonly signal?: AbortSignal;
 }

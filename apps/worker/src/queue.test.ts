@@ -32,6 +32,17 @@ async function until(condition: () => boolean, deadlineMs = 10_000): Promise<voi
   }
 }
 
+it("code 3: however many jobs there are, each runs, and runs again", async () => {
+  const queue = await openQueue();
+  const runs = new Map<string, number>();
+  const names = Array.from({ length: 12 }, (_, index) => `many-${index}-${Date.now()}`);
+
+  for (const name of names) await queue.every(name, 300, async () => void runs.set(name, (runs.get(name) ?? 0) + 1));
+  await until(() => names.every((name) => (runs.get(name) ?? 0) >= 3), 25_000);
+
+  expect(errors).toEqual([]);
+});
+
 // The Redis leg needs a server: `.ci/run` sets TEST_REDIS_URL.
 describe.each(redisUrl ? (["postgres", "redis"] as const) : (["postgres"] as const))("a queue on %s", (backend) => {
   // A name of its own for each test, as all share one store.

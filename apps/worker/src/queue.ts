@@ -1,13 +1,14 @@
+import { applySettings, plainSslMode } from "@proliferate/db";
 import type { Stoppable } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
-import { createPostgresBackend, type PgPool, Queue, runMigrations, withBackend, Worker } from "bullmq";
+import { assertSchemaCompatibility, createPostgresBackend, LATEST_SCHEMA_VERSION, type PgPool, Queue, runMigrations, SchemaMigrationRequiredError, withBackend, Worker } from "bullmq";
 import { Redis } from "ioredis";
 import pg from "pg";
 
 export type QueueBackend = "postgres" | "redis";
 
 export interface JobQueueOptions {
-  /** Where the schedules are kept when there is no Redis; in a schema of their own, `bullmq`. */
+  /** Where the schedules are kept when there is no Redis; in a schema of their own, `bullmq`. No pooler in transaction mode: each job listens. */
   readonly databaseUrl: string;
   readonly redisUrl?: string | undefined;
   /** Keeps deployments on one Redis apart; processes of one deployment give the same. */
@@ -29,13 +30,19 @@ export interface JobQueue extends Stoppable {
 
 const SCHEMA = "bullmq";
 const REDIS_TIMEOUT_MS = 8_000;
-const POOL_SIZE = 8;
+/** Beyond the one connection that each job keeps for LISTEN: what takes and finishes jobs. */
+const SPARE_CONNECTIONS = 3;
+const CONNECT_TIMEOUT_MS = 10_000;
+const INSUFFICIENT_PRIVILEGE = "42501";
 const STOP_TIMEOUT_MS = 3_000;
 /** A schedule that somebody lost (a flushed Redis, a restored database) is there again after this many missed ticks. */
 const MISSED_TICKS = 4;
 const KEEP_JOBS = { removeOnComplete: { count: 20 }, removeOnFail: { count: 20 } } as const;
 
-/** Opens the queue on Redis when there is a URL, else on PostgreSQL, whose tables it makes first. Throws `redis_unreachable` or `database_unreachable`. */
+/**
+ * Opens the queue on Redis when there is a URL, else on PostgreSQL, whose tables it makes first where they are not there. Throws
+ * `redis_unreachable` or `database_unreachable`, and `database_forbidden` where its role may not make them.
+ */
 export async function openJobQueue(options: JobQueueOptions): Promise<JobQueue> {
   return options.redisUrl ? openOnRedis(options.redisUrl, options) : openOnPostgres(options);
 }
@@ -65,30 +72,69 @@ interface ScheduledQueue {
 type OpenQueue = (name: string, process: () => Promise<void>, intervalMs: number) => ScheduledQueue;
 
 async function openOnPostgres(options: JobQueueOptions): Promise<JobQueue> {
-  // One pool for all. Each worker keeps one connection of it for LISTEN.
-  const pool = new pg.Pool({ connectionString: options.databaseUrl, max: POOL_SIZE, options: `-c search_path=${SCHEMA}`, application_name: "llm-gateway-queue" });
+  const pool = openPool(options.databaseUrl);
   // Each queue and each worker listens to the pool, too: more of them than Node takes for a leak.
   pool.setMaxListeners(0);
   pool.on("error", (error) => options.onError(error, "queue"));
   // A worker on a schema without tables would spin in errors.
-  const client = await pool.connect().catch(async (error: unknown) => {
+  await makeTables(pool).catch(async (error: unknown) => {
     await pool.end();
-    throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}`, { cause: error });
+    throw error;
   });
-  try {
-    await runMigrations(client);
-  } finally {
-    client.release();
-  }
   const postgres = withBackend(createPostgresBackend);
   // The same object; only the two declarations of its optional fields differ.
   const connection = pool as unknown as PgPool;
   const open: OpenQueue = (name, process, intervalMs) => {
+    // By construction there is always one that is free: a job more is a connection more.
+    pool.options.max += 1;
     const queue = new postgres.Queue(name, { connection });
     const worker = new postgres.Worker(name, process, { connection, concurrency: 1, ...KEEP_JOBS });
     return watch({ queue, worker, name, intervalMs, onError: options.onError });
   };
   return new ScheduledJobs("postgres", open, options, () => pool.end());
+}
+
+/** One pool for all; it grows with each job. Whoever waits for a connection in vain is told, and that is logged. */
+function openPool(databaseUrl: string): pg.Pool {
+  return new pg.Pool({
+    connectionString: plainSslMode(databaseUrl),
+    max: SPARE_CONNECTIONS,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    application_name: "llm-gateway-queue",
+    onConnect: (client: pg.ClientBase) => applySettings(client, { search_path: SCHEMA }),
+  });
+}
+
+/** Makes the queue's tables in PostgreSQL, or brings them up to date. Idempotent. Throws as `openJobQueue` does. */
+export async function migrateQueue(databaseUrl: string): Promise<void> {
+  const pool = openPool(databaseUrl);
+  await makeTables(pool).finally(() => pool.end());
+}
+
+/** Changes nothing where they are up to date, so that a role without the right to make them passes then. */
+async function makeTables(pool: pg.Pool): Promise<void> {
+  const client = await pool.connect().catch((error: unknown) => {
+    throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}`, { cause: error });
+  });
+  try {
+    if (!(await areTablesCurrent(client))) await runMigrations(client);
+  } catch (error) {
+    const { code, message } = error as { code?: unknown; message: string };
+    if (code === INSUFFICIENT_PRIVILEGE) throw new AppError("database_forbidden", `This role may not make or use the queue's tables in the schema ${SCHEMA} (${message}); the owner makes them with node scripts/migrate.ts.`, { cause: error });
+    throw new AppError("migration_failed", `The queue's tables cannot be made: ${message}`, { cause: error });
+  } finally {
+    client.release();
+  }
+}
+
+async function areTablesCurrent(client: pg.PoolClient): Promise<boolean> {
+  try {
+    return (await assertSchemaCompatibility(client)) >= LATEST_SCHEMA_VERSION;
+  } catch (error) {
+    if (error instanceof SchemaMigrationRequiredError) return false;
+    throw error;
+  }
 }
 
 async function openOnRedis(url: string, options: JobQueueOptions): Promise<JobQueue> {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Lifecycle } from "@proliferate/runtime";
 import type { DeliveryFinding } from "@proliferate/services/billing/reconcile-deliveries";
@@ -8,6 +9,9 @@ import { errorFacts, type ProblemLog } from "./problem-log.ts";
 
 export const OUTBOX = "settlement-outbox";
 export const RECONCILE = "delivery-reconcile";
+
+/** What is still under way after this is left to its lease: it is sent again under its key. */
+const SLOW_STOP_MS = 3_000;
 
 export interface SettlementJobsDeps {
   readonly db: DatabaseClient;
@@ -26,10 +30,17 @@ export async function startSettlementJobs(deps: SettlementJobsDeps): Promise<voi
   const { db, sink, lifecycle, problems } = deps;
   const stopping = new AbortController();
   const onProblem = (problem: object): void => problems.report("settlement.undelivered", { ...problem });
-  const settleOrgs = async (orgIds?: readonly string[]): Promise<object> => runOutbox({ db, sink, onProblem, signal: stopping.signal, ...(orgIds && { orgIds }) });
+  // Attempts that a pass did not wait for: an org whose answers are slow holds up no pass.
+  const slow = new Set<Promise<void>>();
+  const detach = (attempt: Promise<void>): void => {
+    slow.add(attempt);
+    void attempt.then(() => slow.delete(attempt));
+  };
+  const settleOrgs = async (orgIds?: readonly string[]): Promise<object> => runOutbox({ db, sink, onProblem, detach, signal: stopping.signal, ...(orgIds && { orgIds }) });
   const flush = startFlushLoop({ db, syncSpend: deps.syncSpend, settleOrgs, onError: (error) => problems.report("settlement.flush_failed", errorFacts(error)) });
   // Stopped in reverse: first no attempt begins any more, then the flush that runs comes to its end.
   lifecycle.own("flush", flush);
+  lifecycle.own("slow attempts", { stop: async () => Promise.race([Promise.all(slow), delay(SLOW_STOP_MS, undefined, { ref: false })]).then(() => undefined) });
   lifecycle.own("outbox", { stop: async () => stopping.abort() });
 
   void reportUnready(sink, problems);

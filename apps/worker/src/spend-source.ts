@@ -1,4 +1,4 @@
-import { migrate } from "@proliferate/db";
+import { DEFAULT_LITELLM_SCHEMA, migrate } from "@proliferate/db";
 import type { LiteLLMSpendApiOptions } from "@proliferate/services/billing/litellm-spend-api";
 import { MIRROR_SCHEMA } from "@proliferate/services/billing/spend-import-db";
 import { AppError } from "@proliferate/shared/errors";
@@ -16,11 +16,11 @@ export interface SpendSource {
  * the proxy's address or master key is missing then.
  */
 export async function openSpendSource(config: WorkerConfig): Promise<SpendSource> {
-  if (config.spendSource === "sql") return { litellmSchema: config.litellmSchema, spendApi: undefined };
+  if (config.spendSource === "sql") return { litellmSchema: config.database.pooled.litellmSchema ?? DEFAULT_LITELLM_SCHEMA, spendApi: undefined };
   const { adminUrl, masterKey } = config.proxy;
   if (adminUrl === undefined || masterKey === undefined) {
     throw new AppError("env_invalid", "The environment is not usable: SPEND_SOURCE is rest, which needs LLM_PROXY_ADMIN_URL (or LLM_PROXY_URL) and LLM_PROXY_MASTER_KEY.");
   }
-  await migrate({ connectionString: config.databaseUrl, litellmSchema: MIRROR_SCHEMA, sets: ["litellm"] });
+  await migrate({ connectionString: config.database.direct.connectionString, litellmSchema: MIRROR_SCHEMA, sets: ["litellm"] });
   return { litellmSchema: MIRROR_SCHEMA, spendApi: { adminUrl, masterKey } };
 }

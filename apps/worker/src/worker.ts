@@ -1,9 +1,10 @@
-import { type DatabaseClient, isDatabaseUnavailable, openDatabase } from "@proliferate/db";
+import { checkDatabase, type DatabaseClient, isDatabaseUnavailable, openDatabase } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { createAutumnBalances } from "@proliferate/services/balance/autumn-balances";
 import { recordPass } from "@proliferate/services/billing/passes-db";
 import { seedRateCard } from "@proliferate/services/billing/rate-cards";
 import { readDeploymentId } from "@proliferate/services/billing/settlement-db";
+import { MIRROR_SCHEMA } from "@proliferate/services/billing/spend-import-db";
 import { createSinkFromSettings } from "@proliferate/services/sinks/create-sink";
 import { createAutumnTopUpProvider } from "@proliferate/services/top-up/autumn-top-up";
 import { sendDueWebhooks } from "@proliferate/services/webhook-events/send-webhooks";
@@ -31,9 +32,11 @@ const WEBHOOK_INTERVAL_MS = 5_000;
 /** Builds the worker from its parts and gives each to the lifecycle, which stops them in reverse. */
 export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly ports: { readonly worker: number } }> {
   const problems = createProblemLog({ logger });
+  const { pooled, direct } = config.database;
+  await checkDatabase(config.spendSource === "rest" ? { ...pooled, litellmSchema: MIRROR_SCHEMA } : pooled);
   const source = await openSpendSource(config);
   const db = openDatabase({
-    connectionString: config.databaseUrl,
+    ...pooled,
     litellmSchema: source.litellmSchema,
     applicationName: "llm-gateway-worker",
     onIdleError: (error) => problems.report("database.connection_lost", errorFacts(error)),
@@ -41,7 +44,7 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
   lifecycle.own("database", { stop: () => db.destroy() });
 
   const queue = await openJobQueue({
-    databaseUrl: config.databaseUrl,
+    databaseUrl: direct.connectionString,
     redisUrl: config.redisUrl,
     deploymentId: await openDeployment(db),
     onError: (error, job) => problems.report("job.failed", { job, ...errorFacts(error) }),

@@ -1,9 +1,11 @@
-import { AppError } from "@proliferate/shared/errors";
 import { Kysely, PostgresDialect, sql, type Transaction } from "kysely";
 import pg from "pg";
 import { knowPreparedStatements } from "./prepared-statements.ts";
 import { isDatabaseUnavailable } from "./database-error.ts";
 import type { Database } from "./schema.ts";
+import { checkSchemaName } from "./schema-names.ts";
+import { applySettings, type Pooling, sessionSettings } from "./session-settings.ts";
+import { plainSslMode } from "./ssl-mode.ts";
 
 /** A connection pool; every statement of the product runs on one, or on a transaction of one. */
 export type DatabaseClient = Kysely<Database>;
@@ -11,16 +13,12 @@ export type DatabaseClient = Kysely<Database>;
 /** A pool or a transaction: what a `db.ts` statement takes, so that its caller decides what is atomic. */
 export type DatabaseExecutor = Kysely<Database> | Transaction<Database>;
 
-/** Our own tables. A name of its own, because the database is often shared with the company's app. */
-export const GATEWAY_SCHEMA = "llm_gateway";
-
-/** LiteLLM's tables live apart: LiteLLM migrates what it owns and must never touch ours. */
-export const DEFAULT_LITELLM_SCHEMA = "litellm";
-
 export interface DatabaseOptions {
   readonly connectionString: string;
   /** Where the LiteLLM_* tables are. Default `litellm`. */
   readonly litellmSchema?: string;
+  /** What is between us and the server. Default `session`. */
+  readonly pooling?: Pooling;
   /** Connections at most. Default 10. */
   readonly maxConnections?: number;
   /** Shown in pg_stat_activity. */
@@ -41,20 +39,13 @@ function typeParser(oid: number, format?: "text" | "binary"): (text: string) => 
   return pg.types.getTypeParser(oid, format as "text") as (text: string) => unknown;
 }
 
-/** Refuses a schema name that would need quoting: it is pasted into `search_path`. */
-export function checkSchemaName(name: string): string {
-  if (/^[a-z_][a-z0-9_]{0,62}$/.test(name)) return name;
-  throw new AppError("env_invalid", `LITELLM_DB_SCHEMA "${name}" is not a plain PostgreSQL name (a-z, 0-9, _).`);
-}
-
-/** The settings of a raw `pg` connection to our database: search path, UTC, type parsers; nothing compiled, our statements are short. */
+/** How a raw `pg` connection to our database is made: address, type parsers. Its settings come by `applySettings`. */
 export function connectionConfig(options: DatabaseOptions): pg.PoolConfig {
-  const litellmSchema = checkSchemaName(options.litellmSchema ?? DEFAULT_LITELLM_SCHEMA);
+  if (options.litellmSchema !== undefined) checkSchemaName(options.litellmSchema);
   return {
-    connectionString: options.connectionString,
+    connectionString: plainSslMode(options.connectionString),
     max: options.maxConnections ?? 10,
     application_name: options.applicationName ?? "llm-gateway",
-    options: `-c search_path=${GATEWAY_SCHEMA},${litellmSchema} -c timezone=UTC -c jit=off`,
     connectionTimeoutMillis: 10_000,
     types: { getTypeParser: typeParser as never },
   };
@@ -62,13 +53,36 @@ export function connectionConfig(options: DatabaseOptions): pg.PoolConfig {
 
 /** Opens a pool. Nothing connects until the first statement. The caller ends it with `destroy()`. */
 export function openDatabase(options: DatabaseOptions): DatabaseClient {
-  const pool = new pg.Pool(connectionConfig(options));
+  const keepsSession = options.pooling !== "transaction";
+  const pool = new pg.Pool({
+    ...connectionConfig(options),
+    ...(keepsSession && { onConnect: async (client: pg.ClientBase) => applySettings(client, sessionSettings(options.litellmSchema)) }),
+  });
   // Without a listener, the error of an idle connection ends the process.
   pool.on("error", (error) => options.onIdleError?.(error));
   // The pool takes its listener off a connection while it is in use; the statement in flight gets the error anyway.
   pool.on("connect", (client) => client.on("error", () => undefined));
-  pool.on("connect", knowPreparedStatements);
+  if (keepsSession) pool.on("connect", knowPreparedStatements);
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+}
+
+/**
+ * A connection that stays one session, with our settings; the caller ends it. For what lives as long as its session: locks,
+ * migrations. Its address must not be a pooler in transaction mode. Throws as `pg` does; then nothing is left open.
+ */
+export async function connectSession(options: DatabaseOptions): Promise<pg.Client> {
+  const { max: _poolOnly, ...config } = connectionConfig(options);
+  const client = new pg.Client({ ...config, keepAlive: true });
+  // The failure is thrown below, or met by the statement in flight; a client without a listener would end the process.
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    await applySettings(client, sessionSettings(options.litellmSchema));
+    return client;
+  } catch (error) {
+    await client.end().catch(() => undefined);
+    throw error;
+  }
 }
 
 /** True when a statement gets through now, false when PostgreSQL is unavailable. Throws on any other error. */

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { AppError } from "@proliferate/shared/errors";
-import pg from "pg";
-import { checkSchemaName, connectionConfig, DEFAULT_LITELLM_SCHEMA, type DatabaseOptions, GATEWAY_SCHEMA } from "./client.ts";
+import type pg from "pg";
+import { connectSession, type DatabaseOptions } from "./client.ts";
+import { checkSchemaName, DEFAULT_LITELLM_SCHEMA, GATEWAY_SCHEMA } from "./schema-names.ts";
 
 /** `gateway` is always ours; `litellm` only where our engine takes stock LiteLLM's place. */
 export type MigrationSet = "gateway" | "litellm";
@@ -32,12 +33,9 @@ interface Migration {
 export async function migrate(options: MigrateOptions): Promise<readonly string[]> {
   const litellmSchema = checkSchemaName(options.litellmSchema ?? DEFAULT_LITELLM_SCHEMA);
   const schemas: Record<MigrationSet, string> = { gateway: GATEWAY_SCHEMA, litellm: litellmSchema };
-  const client = new pg.Client(connectionConfig(options));
-  try {
-    await client.connect();
-  } catch (error) {
+  const client = await connectSession(options).catch((error: unknown) => {
     throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}`, { cause: error });
-  }
+  });
   try {
     await client.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
     await client.query(`create schema if not exists ${GATEWAY_SCHEMA}`);

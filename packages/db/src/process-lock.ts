@@ -1,5 +1,5 @@
-import pg from "pg";
-import { connectionConfig, type DatabaseOptions } from "./client.ts";
+import type pg from "pg";
+import { connectSession, type DatabaseOptions } from "./client.ts";
 
 export interface ProcessLockOptions extends DatabaseOptions {
   /** Together they name the lock: what kind of thing is held, and which one. */
@@ -42,12 +42,8 @@ export class ProcessLock {
   }
 
   async #acquire(): Promise<void> {
-    const { max: _poolOnly, ...config } = connectionConfig({ ...this.#options, applicationName: "llm-gateway process lock" });
-    const client = new pg.Client({ ...config, keepAlive: true });
-    // Before it is held, the failure is thrown below; a client without a listener would end the process.
-    client.on("error", () => undefined);
+    const client = await connectSession({ ...this.#options, applicationName: "llm-gateway process lock" });
     try {
-      await client.connect();
       await client.query("select pg_advisory_lock($1, $2)", [this.#options.lockClass, this.#options.lockId]);
     } catch (error) {
       await client.end().catch(() => undefined);

@@ -3,6 +3,7 @@ import type { Amount, AmountWithDefault, BigInteger, Instant, InstantWithDefault
 import type { BalanceReconciliationTable, KeyReservationTable, OperatorActionTable, OrgGateTable, TopUpPolicyTable, TopUpTable, WebhookEventTable } from "./gate-tables.ts";
 import type { GatewaySessionTable, ServiceTokenAuditTable, ServiceTokenTable, SessionEventTable, SessionRequestTable } from "./session-tables.ts";
 import type {
+  DeliveryBaselineTable,
   DeliveryFindingTable,
   SettlementCircuitTable,
   SettlementCorrectionTable,
@@ -320,6 +321,7 @@ export interface Database {
   sink_customers: SinkCustomerTable;
   sink_shadow_results: SinkShadowResultTable;
   delivery_findings: DeliveryFindingTable;
+  delivery_baselines: DeliveryBaselineTable;
   settlement_corrections: SettlementCorrectionTable;
   billing_events: BillingEventTable;
   billing_event_keys: BillingEventKeyTable;

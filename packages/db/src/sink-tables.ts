@@ -51,6 +51,16 @@ export interface DeliveryFindingTable {
   first_seen_at: Instant;
   last_seen_at: Instant;
   resolved_at: Instant | null;
+  decided_at: Instant | null;
+}
+
+/** Of migration 0025. */
+export interface DeliveryBaselineTable {
+  org_id: string;
+  usage_offset: Amount;
+  through_sequence: number;
+  through_credits: Amount;
+  compared_at: Instant;
 }
 
 export interface SettlementCorrectionTable {

@@ -9,7 +9,6 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 const shared = join(dirname(fileURLToPath(import.meta.url)), "..");
 const root = join(shared, "../..");
-const pnpm = ["--yes", "pnpm@12.21.0"];
 
 let project: string;
 
@@ -26,10 +25,10 @@ async function run(command: string, args: readonly string[], cwd: string): Promi
 /** The package as it would be published, installed into a project that has nothing else. */
 beforeAll(async () => {
   project = await mkdtemp(join(tmpdir(), "proliferate-shared-"));
-  await run("npx", [...pnpm, "pack", "--pack-destination", project], shared);
-  const tarball = (await readdir(project)).find((file) => file.endsWith(".tgz")) ?? "";
+  const printed = await run("bash", [join(root, "scripts/pack-shared.sh"), project], root);
+  const tarball = printed.trimEnd().split("\n").at(-1) ?? "";
   await writeFile(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
-  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", `./${tarball}`], project);
+  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball], project);
 }, 60_000);
 afterAll(() => rm(project, { recursive: true, force: true }));
 

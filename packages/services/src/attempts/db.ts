@@ -210,15 +210,13 @@ export const INSTANCE_LOCK_CLASS = 7_031_002;
  * when the instance lives or somebody else is at it.
  */
 export async function withDeadInstance(db: DatabaseClient, instanceId: number, work: () => Promise<void>): Promise<boolean> {
-  return db.connection().execute(async (connection) => {
+  // In a transaction, which a pooler never moves to another session; it waits for the work, and that is no idleness.
+  return db.transaction().execute(async (transaction) => {
     const { rows } = await sql<{ free: boolean }>`
-      select pg_try_advisory_lock(${INSTANCE_LOCK_CLASS}::integer, ${instanceId}::integer) as free`.execute(connection);
+      select pg_try_advisory_xact_lock(${INSTANCE_LOCK_CLASS}::integer, ${instanceId}::integer) as free,
+        set_config('idle_in_transaction_session_timeout', '0', true)`.execute(transaction);
     if (!rows[0]?.free) return false;
-    try {
-      await work();
-      return true;
-    } finally {
-      await sql`select pg_advisory_unlock(${INSTANCE_LOCK_CLASS}::integer, ${instanceId}::integer)`.execute(connection);
-    }
+    await work();
+    return true;
   });
 }

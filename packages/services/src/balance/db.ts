@@ -15,11 +15,13 @@ export interface UnpostedRow {
   readonly balance_credits: DecimalText | null;
   readonly certain_credits: DecimalText;
   readonly uncertain_credits: DecimalText;
+  /** How often the org was settled: the sink's sum is off by so many roundings. */
+  readonly batch_count: number;
 }
 
 /**
- * An org's balance and what the sink has not taken of its usage; batches that were delivered since `since` count as
- * uncertain, because a reading of the sink since then may have seen them or not. The account is locked until the
+ * An org's balance and what the sink has not taken of its usage; batches that were delivered, or found it short, since `since`
+ * count as uncertain, because a reading of the sink since then may have seen them or not. The account is locked until the
  * transaction ends, so that no ingest comes in between; undefined without one.
  */
 export async function lockUnposted(tx: DatabaseExecutor, orgId: string, since: string): Promise<UnpostedRow | undefined> {
@@ -32,7 +34,11 @@ export async function readUnposted(db: DatabaseExecutor, orgId: string, since: s
   const result = await sql<UnpostedRow>`
     select a.balance_credits, u.certain_credits,
       u.uncertain_credits + coalesce((select sum(b.credits) from settlement_batches b
-        where b.org_id = a.org_id and b.state = 'delivered' and b.delivered_at >= ${since}::timestamptz and b.credits > 0), 0) as uncertain_credits
+        where b.org_id = a.org_id and b.state = 'delivered' and b.delivered_at >= ${since}::timestamptz and b.credits > 0), 0)
+      + coalesce((select sum(b.deducted_credits) from settlement_batches b
+        where b.org_id = a.org_id and b.state = 'shortfall'
+          and exists (select 1 from settlement_attempts t where t.batch_id = b.batch_id and t.finished_at >= ${since}::timestamptz)), 0) as uncertain_credits,
+      a.last_batch_sequence as batch_count
     from billing_accounts a join billing_unposted u using (org_id)
     where a.org_id = ${orgId}`.execute(db);
   return result.rows[0];

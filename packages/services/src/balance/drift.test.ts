@@ -8,6 +8,7 @@ const facts: BalanceFacts = { localCredits: "70", remoteCredits: "100", certainC
 test.each([
   ["a balance that is remote minus unposted agrees", {}, "70", "agrees", "0", "none"],
   ["Autumn's rounding is no drift", { localCredits: "70.0000004" }, "70.0000004", "agrees", "0", "none"],
+  ["autumn H3: nor is the rounding of a large balance, which Autumn keeps to 14 digits", { localCredits: "70.0003", noiseCredits: "0.0006" }, "70.0003", "agrees", "0", "none"],
   ["the first balance is what is certainly left", { localCredits: null, uncertainCredits: "20" }, "50", "first_sight", "0", "none"],
   ["an answer that was lost leaves both readings possible, the higher", { uncertainCredits: "20" }, "70", "agrees", "0", "none"],
   ["and the lower", { uncertainCredits: "20", localCredits: "50" }, "50", "agrees", "0", "none"],

@@ -28,6 +28,8 @@ export interface BalanceFacts {
   readonly firstSightDoubtCredits: DecimalText;
   /** The sink's period began anew since the last reading. */
   readonly periodReset: boolean;
+  /** How far the sink's own sums may be off: the more, the more was granted and the more often it deducted. Default {@link NOISE_CREDITS}. */
+  readonly noiseCredits?: DecimalText;
 }
 
 export interface BalanceFinding {
@@ -48,14 +50,15 @@ export function findDrift(facts: BalanceFacts, tiers: DriftTiers = {}): BalanceF
   const low = subtractDecimals(high, facts.uncertainCredits);
   const none = { grantCredits: "0", forgivenCredits: "0", driftCredits: "0", severity: "none" } as const;
   const local = facts.localCredits;
+  const noise = facts.noiseCredits ?? NOISE_CREDITS;
   // At first sight nothing is assumed to be left that may be taken.
   if (local === null) return { ...none, afterCredits: low, cause: "first_sight" };
-  if (liesBetween(local, low, high)) return { ...none, afterCredits: local, cause: "agrees" };
+  if (liesBetween(local, low, high, noise)) return { ...none, afterCredits: local, cause: "agrees" };
   if (facts.periodReset) {
     const after = nearest(local, low, high);
     return { ...none, afterCredits: after, grantCredits: subtractDecimals(after, local), cause: "period_reset" };
   }
-  const explained = explanationsOf(facts).find(({ grantCredits, forgivenCredits }) => liesBetween(addDecimals(local, grantCredits, forgivenCredits), low, high));
+  const explained = explanationsOf(facts).find(({ grantCredits, forgivenCredits }) => liesBetween(addDecimals(local, grantCredits, forgivenCredits), low, high, noise));
   if (explained) return { ...none, ...explained, afterCredits: addDecimals(local, explained.grantCredits, explained.forgivenCredits) };
   return unexplained(facts, local, { low, high }, tiers);
 }
@@ -93,8 +96,8 @@ function isNotZero(amount: DecimalText): boolean {
   return compareDecimals(amount, "0") !== 0;
 }
 
-function liesBetween(amount: DecimalText, low: DecimalText, high: DecimalText): boolean {
-  return compareDecimals(addDecimals(amount, NOISE_CREDITS), low) >= 0 && compareDecimals(subtractDecimals(amount, NOISE_CREDITS), high) <= 0;
+function liesBetween(amount: DecimalText, low: DecimalText, high: DecimalText, noise: DecimalText): boolean {
+  return compareDecimals(addDecimals(amount, noise), low) >= 0 && compareDecimals(subtractDecimals(amount, noise), high) <= 0;
 }
 
 function nearest(amount: DecimalText, low: DecimalText, high: DecimalText): DecimalText {

@@ -1,6 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal, subtractDecimals } from "@proliferate/shared/money";
+import { noiseOfSum } from "../billing/autumn-precision.ts";
 import type { RateCard } from "../billing/credits.ts";
 import { ensureGatesOfSpenders, ensureOrg, lockGate, type OrgGateRow, readGate } from "../billing-gate/db.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
@@ -157,6 +158,7 @@ function compare(
     grantedMoreCredits: last === null ? null : subtractDecimals(reading.grantedCredits, last),
     forgivenMoreCredits: forgivenMore(reading.forgivenCredits, gate?.remote_forgiven_credits ?? "0"),
     firstSightDoubtCredits: doubtCredits,
+    noiseCredits: noiseOfSum(reading.grantedCredits, unposted?.batch_count ?? 0),
     periodReset: lastReset !== null && reading.nextResetAt !== null && reading.nextResetAt.getTime() !== lastReset.getTime(),
   };
   return {

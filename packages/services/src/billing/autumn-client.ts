@@ -23,7 +23,7 @@ export interface AutumnConnection {
   readonly serverUrl: string;
   /** Sent as `x-api-version`; at least 2.1, where an answer states what was deducted. */
   readonly apiVersion: string;
-  /** For one call. Default 15 s. */
+  /** For one call, from its first byte to the last of its answer. Default 15 s. */
   readonly timeoutMs?: number;
 }
 
@@ -31,7 +31,6 @@ export const AUTUMN_TIMEOUT_MS = 15_000;
 
 export interface AutumnCallOptions {
   readonly headers: { readonly "Idempotency-Key": string };
-  readonly timeoutMs?: number;
 }
 
 export interface AutumnTrackRequest {
@@ -49,7 +48,7 @@ export interface AutumnTrackAnswer {
   readonly customerId: string;
   readonly balance: { readonly remaining: number } | null;
   /** What was really taken; their sum is the charge, not the `value` of the answer. */
-  readonly deductions?: readonly { readonly value: number }[] | undefined;
+  readonly deductions?: readonly { readonly value: number }[] | null | undefined;
 }
 
 export interface AutumnCustomer {
@@ -84,7 +83,7 @@ export interface AutumnEvent {
   readonly timestamp: number;
   /** As asked for. */
   readonly value: number;
-  /** As taken; an empty list took nothing. Null on events from before Autumn noted it. */
+  /** As taken. Null or an empty list took nothing: Autumn makes the one of the other. */
   readonly deductions?: readonly { readonly value: number }[] | null | undefined;
   readonly properties: Readonly<Record<string, unknown>>;
 }

@@ -20,10 +20,20 @@ export function classifyAutumnError(error: unknown): DeliveryOutcome {
   if (cause !== undefined && NOT_CONNECTED.has(cause)) {
     return { kind: "unavailable", code: cause.toLowerCase(), message: "Autumn cannot be reached; check AUTUMN_API_URL and the network." };
   }
-  if (error.name === "RequestTimeoutError") return { kind: "unknown", code: "timeout", message: "Autumn did not answer in time." };
+  if (error.name === "RequestTimeoutError" || error.name === "TimeoutError") return { kind: "unknown", code: "timeout", message: "Autumn did not answer in time." };
   if (error.name === "SDKValidationError") return { kind: "dead", code: "invalid_inputs", message: "autumn-js refused the deduction before sending it." };
+  if (cause === "answer_too_large") return { kind: "unknown", code: cause, message: "Autumn's answer is too long to be one." };
   return { kind: "unknown", code: cause?.toLowerCase() ?? "connection_lost", message: "The connection to Autumn broke before its answer." };
 }
+
+/** Whether this Autumn keeps no list of events, which needs an analytics store: it refuses to list them, or says that the store is not set up. */
+export function meansNoEventList(error: unknown): boolean {
+  if (!(error instanceof Error) || !isHttpFailure(error)) return false;
+  return NO_LIST.has(error.statusCode) || (error.statusCode === 500 && /tinybird is not configured/i.test(error.body));
+}
+
+/** Not 400: what it refuses there is our question (a cursor, an id), not the list. */
+const NO_LIST: ReadonlySet<number> = new Set([403, 404, 501]);
 
 function isHttpFailure(error: Error): error is Error & HttpFailure {
   return typeof (error as Partial<HttpFailure>).statusCode === "number" && typeof (error as Partial<HttpFailure>).body === "string";
@@ -71,6 +81,7 @@ const PARKED_MESSAGES: Readonly<Record<string, string>> = {
 function classifyAnswer(failure: HttpFailure): DeliveryOutcome {
   const status = failure.statusCode;
   const code = codeOf(failure);
+  if (status >= 300 && status < 400) return { kind: "parked", status, code: "redirected", message: "AUTUMN_API_URL leads to a redirect, which is not followed with a secret key; set it to where the redirect leads." };
   // 2xx that was not understood: accepted in some form.
   if (status < 400) return { kind: "unknown", status, code: "unreadable_answer", message: "Autumn answered in a form that cannot be read." };
   if (status === 409) {

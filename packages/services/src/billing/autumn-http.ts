@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { AUTUMN_TIMEOUT_MS, type AutumnClient, type AutumnConnection } from "./autumn-client.ts";
 import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn-settings.ts";
+import { postWhole } from "./fetch-whole.ts";
 
 /** An answer that is no success, or one that cannot be read; in the form of the library's own error. */
 class AutumnHttpError extends Error {
@@ -22,7 +23,7 @@ const balance = z
   .transform(({ next_reset_at: nextResetAt, ...rest }) => ({ ...rest, nextResetAt }));
 
 const trackAnswer = z
-  .object({ customer_id: z.string(), balance: z.object({ remaining: z.number() }).nullable(), deductions: z.array(z.object({ value: z.number() })).optional() })
+  .object({ customer_id: z.string(), balance: z.object({ remaining: z.number() }).nullable(), deductions: z.array(z.object({ value: z.number() })).nullish() })
   .transform(({ customer_id: customerId, ...rest }) => ({ ...rest, customerId }));
 
 const subscription = z
@@ -63,18 +64,11 @@ export function openAutumnHttp(connection: AutumnConnection): AutumnClient {
   const base = cleanAutumnUrl(connection.serverUrl);
   const common = { authorization: `Bearer ${cleanAutumnSecretKey(connection.secretKey)}`, "content-type": "application/json", accept: "application/json", "x-api-version": connection.apiVersion };
 
-  async function post<Answer>(operation: string, body: object, answer: z.ZodType<Answer>, options: { readonly headers?: object; readonly timeoutMs?: number } = {}): Promise<Answer & { readonly status: number }> {
-    const signal = AbortSignal.timeout(options.timeoutMs ?? connection.timeoutMs ?? AUTUMN_TIMEOUT_MS);
-    try {
-      const response = await fetch(`${base}/v1/${operation}`, { method: "POST", headers: { ...common, ...options.headers }, body: JSON.stringify(body), signal });
-      const text = await response.text();
-      const read = response.status === 200 || response.status === 202 ? answer.safeParse(parseJson(text)) : undefined;
-      if (!read?.success) throw new AutumnHttpError(response.status, text, response.headers);
-      return { ...read.data, status: response.status };
-    } catch (error) {
-      if ((error as Error).name !== "TimeoutError") throw error;
-      throw Object.assign(new Error(`Autumn did not answer ${operation} in time`, { cause: error }), { name: "RequestTimeoutError" });
-    }
+  async function post<Answer>(operation: string, body: object, answer: z.ZodType<Answer>, options: { readonly headers?: object } = {}): Promise<Answer & { readonly status: number }> {
+    const { status, headers, text } = await postWhole(`${base}/v1/${operation}`, { headers: { ...common, ...options.headers }, body: JSON.stringify(body) }, connection.timeoutMs ?? AUTUMN_TIMEOUT_MS);
+    const read = status === 200 || status === 202 ? answer.safeParse(parseJson(text)) : undefined;
+    if (!read?.success) throw new AutumnHttpError(status, text, headers);
+    return { ...read.data, status };
   }
 
   return {

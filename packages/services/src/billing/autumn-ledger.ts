@@ -1,7 +1,7 @@
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import { createTokenBucket } from "../sinks/token-bucket.ts";
 import type { AutumnClient, AutumnEvent, AutumnEventPage } from "./autumn-client.ts";
-import { classifyAutumnError } from "./autumn-errors.ts";
+import { meansNoEventList } from "./autumn-errors.ts";
 import { customerIdForOrg } from "./customer-id.ts";
 import { decimalFromJsonNumber } from "./json-number.ts";
 import type { RecordedDeduction, SettlementLedgerView } from "./sink.ts";
@@ -9,8 +9,6 @@ import type { RecordedDeduction, SettlementLedgerView } from "./sink.ts";
 const PAGE_EVENTS = 1_000;
 /** Autumn's limit for one customer. */
 const PAGES_PER_SECOND = 5;
-/** Answers that mean "this Autumn keeps no list of events" (it needs an analytics store), not "try again". */
-const NO_LIST = new Set([400, 403, 404, 501]);
 
 /** What Autumn has on record of our deductions: its events carry the batch's id, its balances the sum. */
 export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId: string, correct: SettlementLedgerView["correct"]): SettlementLedgerView {
@@ -37,21 +35,21 @@ export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId:
       const client = await open();
       const { balances } = await client.customers.get({ customerId: customerIdForOrg(orgId) });
       const balance = balances[featureId];
-      return balance && decimalFromJsonNumber(balance.usage);
+      return balance && { credits: decimalFromJsonNumber(balance.usage), grantedCredits: decimalFromJsonNumber(balance.granted) };
     },
     correct,
   };
 }
 
-function takenBy({ value, deductions }: AutumnEvent): DecimalText {
-  return deductions ? addDecimals(...deductions.map((deduction) => decimalFromJsonNumber(deduction.value))) : decimalFromJsonNumber(value);
+function takenBy({ deductions }: AutumnEvent): DecimalText {
+  return addDecimals(...(deductions ?? []).map((deduction) => decimalFromJsonNumber(deduction.value)));
 }
 
 async function listPage(client: AutumnClient, request: Parameters<AutumnClient["events"]["list"]>[0]): Promise<AutumnEventPage | undefined> {
   try {
     return await client.events.list(request);
   } catch (error) {
-    if (NO_LIST.has(classifyAutumnError(error).status ?? 0)) return undefined;
+    if (meansNoEventList(error)) return undefined;
     throw error;
   }
 }

@@ -1,11 +1,13 @@
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
 import { createTokenBucket } from "../sinks/token-bucket.ts";
-import { AUTUMN_TIMEOUT_MS, type AutumnClient, type AutumnConnection, type AutumnTrackAnswer } from "./autumn-client.ts";
+import type { AutumnClient, AutumnConnection, AutumnTrackAnswer } from "./autumn-client.ts";
 import { classifyAutumnError } from "./autumn-errors.ts";
 import { openAutumnHttp } from "./autumn-http.ts";
 import { createAutumnLedger } from "./autumn-ledger.ts";
+import { isStatedAs } from "./autumn-precision.ts";
 import { customerIdForOrg } from "./customer-id.ts";
 import { decimalFromJsonNumber } from "./json-number.ts";
+import { NO_BALANCE } from "./no-balance.ts";
 import type { Delivery, DeliveryOutcome, SettlementSink } from "./sink.ts";
 
 export { decimalFromJsonNumber } from "./json-number.ts";
@@ -61,6 +63,12 @@ export function createAutumnSink(options: AutumnSinkOptions): SettlementSink {
       // The refused call gave its key back, so this is the first one that can be applied.
       return refusal ?? track(delivery);
     },
+    async hasBalance(orgId) {
+      const customer = await open()
+        .then((client) => client.customers.get({ customerId: customerIdForOrg(orgId) }))
+        .catch(() => undefined);
+      return customer?.balances[options.featureId] !== undefined;
+    },
     async checkReady() {
       try {
         await (await open()).customers.get({ customerId: NOBODY });
@@ -88,7 +96,7 @@ async function createCustomer(client: AutumnClient, customerId: string): Promise
 async function trackOnce(client: AutumnClient, delivery: Delivery, options: AutumnSinkOptions): Promise<DeliveryOutcome> {
   const customerId = customerIdForOrg(delivery.orgId);
   const value = Number(delivery.credits);
-  // Settled amounts have at most 15 digits, so the number's shortest spelling is the amount's own.
+  // Settled amounts have at most 14 digits, so the number's shortest spelling is the amount's own.
   if (compareDecimals(decimalFromJsonNumber(value), delivery.credits) !== 0) {
     return { kind: "dead", code: "not_representable", message: `${delivery.credits} credits do not fit a JSON number; a sealed batch must.` };
   }
@@ -102,7 +110,7 @@ async function trackOnce(client: AutumnClient, delivery: Delivery, options: Autu
         overageBehavior: overage,
         properties: { batch_id: delivery.batchId, event_count: delivery.eventCount, source: "llm-gateway" },
       },
-      { headers: { "Idempotency-Key": delivery.idempotencyKey }, timeoutMs: options.timeoutMs ?? AUTUMN_TIMEOUT_MS },
+      { headers: { "Idempotency-Key": delivery.idempotencyKey } },
     );
     return judgeAnswer(answer, { delivery, customerId, overage });
   } catch (error) {
@@ -119,16 +127,21 @@ function judgeAnswer(
     return { kind: "unknown", status, code: "wrong_customer", message: "Autumn answered for another customer than the one that was asked for." };
   }
   if (status === 202) return { kind: "accepted", status, code: "accepted_not_applied", message: "Autumn queued the deduction; it is confirmed by a later attempt." };
-  const deductedCredits = addDecimals(...(answer.deductions ?? []).map((deduction) => decimalFromJsonNumber(deduction.value)));
+  const deductions = answer.deductions ?? [];
+  const statedCredits = addDecimals(...deductions.map((deduction) => decimalFromJsonNumber(deduction.value)));
   const balance = answer.balance ? { balanceAfter: decimalFromJsonNumber(answer.balance.remaining) } : {};
-  const difference = compareDecimals(deductedCredits, delivery.credits);
-  if (difference === 0) return { kind: "delivered", status, deductedCredits, ...balance };
-  const isNothing = compareDecimals(deductedCredits, "0") === 0;
-  if (isNothing && (overage === "overflow" || !answer.balance)) {
-    const message = "Autumn deducted nothing: the customer has no balance of this feature. Give it a plan or a balance, then redrive the batch.";
-    return { kind: "unapplied", status, code: "no_balance", message, deductedCredits, ...balance };
+  // All of it, as far as Autumn's digits tell: then it is what was asked, to the last one.
+  if (isStatedAs(delivery.credits, statedCredits, deductions.length)) return { kind: "delivered", status, deductedCredits: delivery.credits, ...balance };
+  const facts = { status, deductedCredits: statedCredits, ...balance };
+  if (compareDecimals(statedCredits, "0") === 0 && !answer.balance) {
+    const message = "Autumn deducted nothing: the customer has no balance of this feature, or has used it up. What is owed is sent again when it has one.";
+    return { ...facts, kind: "unapplied", code: NO_BALANCE, message, ...(overage === "cap" && { ifUsedUp: "shortfall" }) };
   }
-  const message = `Autumn deducted ${deductedCredits} of ${delivery.credits} credits.`;
-  if (difference < 0) return { kind: "shortfall", status, code: "shortfall", message, deductedCredits, ...balance };
-  return { kind: "unapplied", status, code: "over_deducted", message, deductedCredits, ...balance };
+  const message = `Autumn deducted ${statedCredits} of ${delivery.credits} credits`;
+  if (compareDecimals(statedCredits, delivery.credits) > 0) {
+    return { ...facts, kind: "unapplied", code: "over_deducted", message: `${message}: AUTUMN_FEATURE_ID may name a metered feature that a credit system prices; billing reconcile gives back what is too much.` };
+  }
+  if (overage === "cap") return { ...facts, kind: "shortfall", code: "shortfall", message: `${message}: the balance ended.` };
+  // Overflow goes past a balance, not past a limit that somebody set.
+  return { ...facts, kind: "shortfall", code: "spend_limit", message: `${message}: a spend limit of the customer forbids the rest.` };
 }

@@ -1,4 +1,5 @@
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
+import { isStatedAs, isWithinNoise } from "./autumn-precision.ts";
 import type { ComparableBatch } from "./reconcile-deliveries-db.ts";
 
 /** What a comparison says of one batch. */
@@ -15,7 +16,8 @@ export type Verdict =
   | { readonly kind: "unresolved"; readonly foundCredits: DecimalText | null; readonly message: string };
 
 const isZero = (amount: DecimalText): boolean => compareDecimals(amount, "0") === 0;
-const isSame = (a: DecimalText, b: DecimalText): boolean => compareDecimals(a, b) === 0;
+/** As far as the sink's digits tell. */
+const isSame = (stated: DecimalText, ours: DecimalText): boolean => isStatedAs(ours, stated);
 
 /** Judges one batch by the sink's own list: `found` is the sum of all deductions that name it. */
 export function judgeByList(batch: ComparableBatch, found: DecimalText): Verdict {
@@ -41,14 +43,39 @@ function judgeSettled(batch: ComparableBatch, expected: DecimalText, found: Deci
   return { ...facts, kind: "double_charge", message: `the sink took ${found} credits for a batch of ${expected}: ${excess} too much` };
 }
 
+/** What the sink's own sum of an org's usage says, beside its list. */
+export type Witness =
+  /** The sink keeps no such sum: its list is all there is. */
+  | { readonly kind: "none" }
+  /** Not of one moment with our books: something is under way. */
+  | { readonly kind: "moving" }
+  /** The sink has no sum of this org now. */
+  | { readonly kind: "missing" }
+  /** `offCredits`: how much more the sink's sum is than the list and our books account for. */
+  | { readonly kind: "agrees" | "differs"; readonly offCredits: DecimalText };
+
+/** Conclusions that would move money, or send again what may have been taken: each needs both the list and the sum. */
+const NEEDS_BOTH: ReadonlySet<Verdict["kind"]> = new Set(["double_charge", "lost_deduction", "wrong_amount", "not_taken"]);
+
+/** A server that dies loses an event or a balance, not both alike: where list and sum contradict each other a person decides. */
+export function confirmByWitness(batch: ComparableBatch, found: DecimalText, verdict: Verdict, witness: Witness): Verdict {
+  if (!NEEDS_BOTH.has(verdict.kind) || witness.kind === "none" || witness.kind === "agrees") return verdict;
+  if (witness.kind === "moving") return { kind: "waits" };
+  const list = `the sink's list shows ${found} credits for the ${batch.expectedCredits ?? batch.credits} of the batch`;
+  const sum = witness.kind === "missing" ? "it has no balance of the organization to check that by" : `its own sum of the organization's usage does not: it is off by ${witness.offCredits}`;
+  return { kind: "unresolved", foundCredits: found, message: `${list}, and ${sum}; look at the customer there, then billing decide` };
+}
+
 /**
  * Judges an org's undecided batches where the sink keeps no list: `unexplained` is what it took from the org beyond
- * everything that it stated. Decides only when all of them, or none, explain it.
+ * everything that our books account for, give or take `noise`. Decides only when all of them, or none, explain it.
  */
-export function judgeByUsage(undecided: readonly ComparableBatch[], unexplained: DecimalText): Verdict {
+export function judgeByUsage(undecided: readonly ComparableBatch[], unexplained: DecimalText, noise: DecimalText): Verdict {
   if (!undecided.every((batch) => batch.isQuiet)) return { kind: "waits" };
-  if (isSame(unexplained, addDecimals(...undecided.map((batch) => batch.credits)))) return { kind: "confirmed" };
-  if (isZero(unexplained)) return { kind: "not_taken" };
-  const message = `the sink keeps no list of deductions, and ${unexplained} credits of the org's usage there are not explained by what it stated; compare by hand`;
+  const all = addDecimals(...undecided.map((batch) => batch.credits));
+  const isTellable = compareDecimals(all, addDecimals(noise, noise)) > 0;
+  if (isTellable && isWithinNoise(unexplained, all, noise)) return { kind: "confirmed" };
+  if (isTellable && isWithinNoise(unexplained, "0", noise)) return { kind: "not_taken" };
+  const message = `the sink keeps no list of deductions, and ${unexplained} credits of the org's usage there are not explained by our books; look at the customer there, then billing decide`;
   return { kind: "unresolved", foundCredits: null, message };
 }

@@ -1,6 +1,6 @@
 /** Statements of comparing deliveries with what the sink has on record, and of correcting the sink. */
 import type { DatabaseExecutor, DeliveryFindingKind, SettlementState } from "@proliferate/db";
-import { sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 
 /** A batch of which the sink's record can be told, with what it should hold. */
 export interface ComparableBatch {
@@ -15,6 +15,13 @@ export interface ComparableBatch {
   /** False when an attempt or a correction is so recent that the sink's list may lack it. */
   readonly isQuiet: boolean;
 }
+
+/** The sink stated that it took more than the batch is worth: all of it was taken, and the rest is to be given back. */
+const IS_TAKEN_TOO_MUCH: RawBuilder<boolean> = sql`(b.state = 'unapplied' and b.deducted_credits > b.credits)`;
+
+/** What our books say that the sink took of a batch `b`; null while the sink's record is to decide. */
+const EXPECTED: RawBuilder<string | null> = sql`case b.state when 'delivered' then b.credits when 'shortfall' then b.deducted_credits
+  when 'unapplied' then case when b.deducted_credits <= b.credits then b.deducted_credits end end`;
 
 export interface ComparisonRange {
   /** How far back attempts are looked at. Batches that wait for a comparison are looked at whatever their age. */
@@ -39,7 +46,7 @@ export async function readComparableBatches(db: DatabaseExecutor, range: Compari
   }>`
     with clock as materialized (select billing_now() as now)
     select b.batch_id, b.org_id, b.state, trim_scale(b.credits) as credits,
-      trim_scale(case b.state when 'delivered' then b.credits when 'unapplied' then b.deducted_credits when 'shortfall' then b.deducted_credits end) as expected_credits,
+      trim_scale(${EXPECTED}) as expected_credits,
       b.state = 'delivered' and b.deducted_credits is null as is_unconfirmed,
       greatest((select max(coalesce(a.finished_at, a.started_at)) from settlement_attempts a where a.batch_id = b.batch_id),
         (select max(coalesce(c.finished_at, c.created_at)) from settlement_corrections c where c.batch_id = b.batch_id))
@@ -49,7 +56,7 @@ export async function readComparableBatches(db: DatabaseExecutor, range: Compari
     where (b.first_sent_at >= (select billing_now()) - ${range.lookBackMs} * interval '1 millisecond' or (b.state <> 'delivered' and (b.needs_reconcile or b.state = 'dead')))
       and b.first_sent_at is not null and b.credits > 0
       and (b.state in ('delivered', 'unapplied', 'shortfall', 'dead') or b.needs_reconcile)
-      and (not ${range.openOnly} or b.needs_reconcile or (b.state = 'delivered' and b.deducted_credits is null))
+      and (not ${range.openOnly} or b.needs_reconcile or (b.state = 'delivered' and b.deducted_credits is null) or ${IS_TAKEN_TOO_MUCH})
       and (${range.orgId ?? null}::text is null or b.org_id = ${range.orgId ?? null})
     order by b.org_id, b.sequence`.execute(db);
   return result.rows.map((row) => ({
@@ -64,21 +71,75 @@ export async function readComparableBatches(db: DatabaseExecutor, range: Compari
   }));
 }
 
-/** What the sink stated that it took from the org, over all time: what its own sum of usage is compared with. */
-export async function readStatedDeductions(db: DatabaseExecutor, orgId: string): Promise<string> {
-  const result = await sql<{ credits: string }>`
-    select trim_scale(coalesce((select sum(deducted_credits) from settlement_batches where org_id = ${orgId}), 0)
-      + coalesce((select sum(credits) from settlement_corrections where org_id = ${orgId} and state = 'applied'), 0)) as credits`.execute(db);
-  return result.rows[0]?.credits ?? "0";
+/** Our side of the books of an org, beside the batches that are compared. */
+export interface BooksRow {
+  /** What counts as taken of all its other batches, over all time. */
+  readonly otherCredits: string;
+  /** How often the org was settled. */
+  readonly batchCount: number;
+  /** The offset of the sink's own sum when nothing was amiss; 0 where there was no such time yet. */
+  readonly usageOffset: string;
+  /** An attempt or a correction is under way, may have been applied, or ended since `since`: the sink's sum is not of one moment with ours. */
+  readonly isMoving: boolean;
 }
 
-/** Delivered, as the sink's record shows. Changes only a batch that waits for its comparison, or has no stated deduction. */
+/** Call it after the sink was asked, with the clock of before. */
+export async function readBooks(db: DatabaseExecutor, orgId: string, options: { readonly comparedIds: readonly string[]; readonly since: string }): Promise<BooksRow> {
+  const compared = sql`b.batch_id = any(${options.comparedIds as string[]}::uuid[])`;
+  const result = await sql<{ other_credits: string; batch_count: number; usage_offset: string; is_moving: boolean }>`
+    with base as materialized (
+      select coalesce(max(usage_offset), 0) as usage_offset, coalesce(max(through_sequence), 0) as through_sequence, coalesce(max(through_credits), 0) as through_credits
+      from delivery_baselines where org_id = ${orgId}
+    ), later as materialized (
+      select b.*, ${compared} as is_compared, ${EXPECTED} as expected from settlement_batches b where b.org_id = ${orgId} and b.sequence > (select through_sequence from base)
+    )
+    select trim_scale((select through_credits from base) + coalesce((select sum(expected) filter (where not is_compared) from later), 0)) as other_credits,
+      coalesce((select last_batch_sequence from billing_accounts where org_id = ${orgId}), 0) as batch_count,
+      trim_scale((select usage_offset from base)) as usage_offset,
+      exists (select 1 from later l where l.state = 'sending' or (not l.is_compared and l.state <> 'delivered' and l.first_sent_at is not null and l.expected is null)
+          or exists (select 1 from settlement_attempts t where t.batch_id = l.batch_id and coalesce(t.finished_at, t.started_at) >= ${options.since}::timestamptz))
+        or exists (select 1 from settlement_corrections c where c.org_id = ${orgId} and (c.state = 'sending' or c.finished_at >= ${options.since}::timestamptz)) as is_moving`.execute(db);
+  const row = result.rows[0];
+  return { otherCredits: row?.other_credits ?? "0", batchCount: row?.batch_count ?? 0, usageOffset: row?.usage_offset ?? "0", isMoving: row?.is_moving ?? false };
+}
+
+/** Notes how far the sink's own sum is off while nothing is amiss, and which batches are settled for good: none that was compared just now, none before one that is open. */
+export async function writeBaseline(db: DatabaseExecutor, orgId: string, baseline: { readonly usageOffset: string; readonly comparedIds: readonly string[] }): Promise<void> {
+  await sql`
+    with base as materialized (
+      select coalesce(max(through_sequence), 0) as through_sequence, coalesce(max(through_credits), 0) as through_credits from delivery_baselines where org_id = ${orgId}
+    ), later as materialized (
+      select b.sequence, ${EXPECTED} as expected,
+        b.batch_id = any(${baseline.comparedIds as string[]}::uuid[]) or b.state not in ('delivered', 'shortfall') as is_open
+      from settlement_batches b where b.org_id = ${orgId} and b.sequence > (select through_sequence from base)
+    ), settled as materialized (
+      select l.* from later l where l.sequence < coalesce((select min(sequence) from later where is_open), 2147483647)
+    )
+    insert into delivery_baselines (org_id, usage_offset, through_sequence, through_credits, compared_at)
+    select ${orgId}, ${baseline.usageOffset}::numeric, greatest(base.through_sequence, coalesce((select max(sequence) from settled), 0)),
+      base.through_credits + coalesce((select sum(expected) from settled), 0), billing_now()
+    from base
+    on conflict (org_id) do update
+    set usage_offset = excluded.usage_offset, through_sequence = excluded.through_sequence, through_credits = excluded.through_credits, compared_at = excluded.compared_at`.execute(db);
+}
+
+/** Of batches that a person looked at: what the sink's record said then, and the person left at that. */
+export async function readDecided(db: DatabaseExecutor, batchIds: readonly string[]): Promise<ReadonlyMap<string, string | null>> {
+  const result = await sql<{ batch_id: string; found_credits: string | null }>`
+    select distinct on (batch_id) batch_id, trim_scale(found_credits) as found_credits from delivery_findings
+    where batch_id = any(${batchIds as string[]}::uuid[]) and decided_at is not null
+    order by batch_id, decided_at desc`.execute(db);
+  return new Map(result.rows.map((row) => [row.batch_id, row.found_credits]));
+}
+
+/** Delivered, as the sink's record shows. Changes only a batch that waits for its comparison, has no stated deduction, or one of more than all. */
 export async function confirmDelivery(db: DatabaseExecutor, batchId: string): Promise<void> {
   await sql`
-    update settlement_batches
-    set state = 'delivered', needs_reconcile = false, deducted_credits = credits, delivered_at = coalesce(delivered_at, billing_now()),
+    update settlement_batches s
+    set state = 'delivered', needs_reconcile = false, deducted_credits = s.credits, delivered_at = coalesce(s.delivered_at, billing_now()),
       last_error_code = null, last_error = null
-    where batch_id = ${batchId} and (needs_reconcile or state = 'dead' or (state = 'delivered' and deducted_credits is null))`.execute(db);
+    from settlement_batches b
+    where b.batch_id = ${batchId} and s.batch_id = b.batch_id and (b.needs_reconcile or b.state = 'dead' or (b.state = 'delivered' and b.deducted_credits is null) or ${IS_TAKEN_TOO_MUCH})`.execute(db);
 }
 
 /** Certainly not taken, as the sink's record shows: due again under its next key; a dead batch stays dead, and may be redriven. */
@@ -98,21 +159,24 @@ export interface UndecidedBatchRow {
   /** An attempt may have been applied. */
   readonly was_sent: boolean;
   readonly deducted_credits: string | null;
+  /** Differences that no comparison found gone, and nobody decided. */
+  readonly open_findings: number;
 }
 
 /** A batch, locked until the transaction ends; undefined for an unknown id. */
 export async function lockBatch(tx: DatabaseExecutor, batchId: string): Promise<UndecidedBatchRow | undefined> {
   const result = await sql<UndecidedBatchRow>`
-    select org_id, trim_scale(credits) as credits, state, needs_reconcile, redrive_count, first_sent_at is not null as was_sent, trim_scale(deducted_credits) as deducted_credits
-    from settlement_batches where batch_id = ${batchId}::uuid for update`.execute(tx);
+    select org_id, trim_scale(credits) as credits, state, needs_reconcile, redrive_count, first_sent_at is not null as was_sent, trim_scale(deducted_credits) as deducted_credits,
+      (select count(*)::int from delivery_findings f where f.batch_id = b.batch_id and f.resolved_at is null) as open_findings
+    from settlement_batches b where batch_id = ${batchId}::uuid for update`.execute(tx);
   return result.rows[0];
 }
 
-/** Closes what a comparison could not decide about the batch, because a person did. */
-export async function closeUnresolved(tx: DatabaseExecutor, batchId: string): Promise<void> {
+/** Closes what comparisons found of the batch, because a person decided it. With `staysClosed` a comparison opens it again only when the sink's record says something else. */
+export async function closeFindings(tx: DatabaseExecutor, batchId: string, { staysClosed }: { readonly staysClosed: boolean }): Promise<void> {
   await sql`
-    update delivery_findings set resolved_at = billing_now()
-    where batch_id = ${batchId}::uuid and kind = 'unresolved' and resolved_at is null`.execute(tx);
+    update delivery_findings set resolved_at = billing_now(), decided_at = case when ${staysClosed} then billing_now() end
+    where batch_id = ${batchId}::uuid and resolved_at is null`.execute(tx);
 }
 
 export interface FindingRow {
@@ -142,7 +206,7 @@ export async function recordFindings(db: DatabaseExecutor, comparedBatchIds: rea
       select batch_id, kind, org_id, expected, found, message, clock.now, clock.now from found cross join clock
       on conflict (batch_id, kind) do update
       set expected_credits = excluded.expected_credits, found_credits = excluded.found_credits, message = excluded.message,
-        last_seen_at = excluded.last_seen_at, resolved_at = null
+        last_seen_at = excluded.last_seen_at, resolved_at = null, decided_at = null
     )
     update delivery_findings d set resolved_at = (select now from clock)
     where d.resolved_at is null and d.batch_id = any(${comparedBatchIds as string[]}::uuid[])

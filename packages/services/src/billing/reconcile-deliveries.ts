@@ -1,17 +1,22 @@
 import type { DatabaseClient, DeliveryFindingKind } from "@proliferate/db";
 import { addDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
-import { judgeByList, judgeByUsage, type Verdict } from "./compare-deliveries.ts";
+import { readBillingNow } from "../balance/db.ts";
+import { isWithinNoise, noiseOfSum } from "./autumn-precision.ts";
+import { confirmByWitness, judgeByList, judgeByUsage, type Verdict, type Witness } from "./compare-deliveries.ts";
 import {
   beginCorrection,
+  type BooksRow,
   type ComparableBatch,
   confirmDelivery,
   finishCorrection,
+  readBooks,
   readComparableBatches,
-  readStatedDeductions,
+  readDecided,
   recordFindings,
   redriveForgotten,
+  writeBaseline,
 } from "./reconcile-deliveries-db.ts";
-import type { DeliveryOutcome, SettlementLedgerView } from "./sink.ts";
+import type { DeliveryOutcome, RecordedDeduction, RecordedUsage, SettlementLedgerView } from "./sink.ts";
 
 export interface ReconcileDeliveriesOptions {
   /** Reads, compares and reports; changes nothing, here or there. */
@@ -28,6 +33,8 @@ export interface ReconcileDeliveriesOptions {
   readonly quietMs?: number;
   /** How long the sink remembers keys, with a margin. Default 22 h. */
   readonly keyMemoryMs?: number;
+  /** Orgs compared side by side. Default 4. */
+  readonly concurrency?: number;
 }
 
 /** A difference between our books and the sink's. */
@@ -56,6 +63,7 @@ export interface ReconcileDeliveriesResult {
 }
 
 const LOOK_BACK_MS = 7 * 24 * 60 * 60 * 1_000;
+const CONCURRENCY = 4;
 const QUIET_MS = 10 * 60_000;
 const KEY_MEMORY_MS = 22 * 60 * 60 * 1_000;
 /** The sink's clock may be behind ours. */
@@ -63,28 +71,53 @@ const CLOCK_MARGIN_MS = 2 * 60 * 60 * 1_000;
 
 /**
  * Compares what counts as delivered, and what nobody knows, with the sink's own record, org by org. Decides batches that are
- * past the sink's memory of keys by that evidence alone, never by sending them again to see. The ledger is never changed to
- * fit the sink: a difference is reported, and a correction under a key of its own brings the sink to what the ledger says.
+ * past the sink's memory of keys by that evidence alone, never by sending them again to see. What would move money, or send a
+ * batch again, needs both of the sink's records: its list of deductions and its own sum of the org's usage. The ledger is never
+ * changed to fit the sink: a difference is reported, and a correction under a key of its own brings the sink to what the ledger
+ * says. Where the two records contradict each other that is `unresolved`: a person decides (`decide-batch.ts`).
  * An org whose record cannot be read is reported as `unresolved`; the others go on. May be repeated at any time.
  */
 export async function reconcileDeliveries(db: DatabaseClient, view: SettlementLedgerView, options: ReconcileDeliveriesOptions): Promise<ReconcileDeliveriesResult> {
   const batches = await readComparableBatches(db, { lookBackMs: options.lookBackMs ?? LOOK_BACK_MS, quietMs: options.quietMs ?? QUIET_MS, orgId: options.orgId, openOnly: options.openOnly ?? false });
-  const result = { comparedBatches: batches.length, confirmed: 0, redriven: 0, findings: [] as DeliveryFinding[] };
-  for (const [orgId, ofOrg] of Map.groupBy(batches, (batch) => batch.orgId)) {
-    const since = new Date(Math.min(...ofOrg.map((batch) => batch.firstSentAt.getTime())) - CLOCK_MARGIN_MS);
-    const verdicts = await judgeOrg(db, view, { orgId, since, batches: ofOrg });
-    const findings: DeliveryFinding[] = [];
-    for (const { batch, verdict } of verdicts) {
-      if (verdict.kind === "confirmed") result.confirmed += 1;
-      if (verdict.kind === "not_taken") result.redriven += 1;
-      if (!options.dryRun) await decide(db, batch, verdict);
-      const finding = findingOf(batch, verdict);
-      if (finding) findings.push(options.dryRun || options.corrections !== "apply" ? finding : await correct(db, view, finding, options));
+  const orgs = [...Map.groupBy(batches, (batch) => batch.orgId)];
+  const results: ReconcileDeliveriesResult[] = [];
+  let next = 0;
+  // Side by side, so that an org whose record is slow to read does not hold up the others'.
+  const lane = async (): Promise<void> => {
+    for (let index = next++; index < orgs.length; index = next++) {
+      const [orgId, ofOrg] = orgs[index] as (typeof orgs)[number];
+      results[index] = await compareOrg(db, view, orgId, ofOrg, options);
     }
-    if (!options.dryRun) await recordFindings(db, ofOrg.map((batch) => batch.batchId), findings.filter((finding) => finding.correction !== "applied"));
-    result.findings.push(...findings);
+  };
+  await Promise.all(Array.from({ length: Math.min(options.concurrency ?? CONCURRENCY, orgs.length) }, lane));
+  return {
+    comparedBatches: batches.length,
+    confirmed: results.reduce((sum, one) => sum + one.confirmed, 0),
+    redriven: results.reduce((sum, one) => sum + one.redriven, 0),
+    findings: results.flatMap((one) => one.findings),
+  };
+}
+
+async function compareOrg(
+  db: DatabaseClient,
+  view: SettlementLedgerView,
+  orgId: string,
+  batches: readonly (ComparableBatch & { readonly firstSentAt: Date })[],
+  options: ReconcileDeliveriesOptions,
+): Promise<ReconcileDeliveriesResult> {
+  const since = new Date(Math.min(...batches.map((batch) => batch.firstSentAt.getTime())) - CLOCK_MARGIN_MS);
+  const { verdicts, usageOffset } = await judgeOrg(db, view, { orgId, since, batches });
+  const batchIds = batches.map((batch) => batch.batchId);
+  const findings: DeliveryFinding[] = [];
+  for (const { batch, verdict } of verdicts) {
+    if (!options.dryRun) await decide(db, batch, verdict);
+    const finding = findingOf(batch, verdict);
+    if (finding) findings.push(options.dryRun || options.corrections !== "apply" ? finding : await correct(db, view, finding, options));
   }
-  return result;
+  if (!options.dryRun) await recordFindings(db, batchIds, findings.filter((finding) => finding.correction !== "applied"));
+  if (!options.dryRun && usageOffset !== undefined) await writeBaseline(db, orgId, { usageOffset, comparedIds: batchIds });
+  const count = (kind: Verdict["kind"]): number => verdicts.filter(({ verdict }) => verdict.kind === kind).length;
+  return { comparedBatches: batches.length, confirmed: count("confirmed"), redriven: count("not_taken"), findings };
 }
 
 interface Judged {
@@ -92,26 +125,83 @@ interface Judged {
   readonly verdict: Verdict;
 }
 
-async function judgeOrg(
-  db: DatabaseClient,
-  view: SettlementLedgerView,
-  { orgId, since, batches }: { readonly orgId: string; readonly since: Date; readonly batches: readonly ComparableBatch[] },
-): Promise<readonly Judged[]> {
-  const undecided = batches.filter((batch) => batch.expectedCredits === null || batch.isUnconfirmed);
+interface OrgComparison {
+  readonly verdicts: readonly Judged[];
+  /** How far the sink's own sum is off while nothing else is amiss; undefined where that is not known just now. */
+  readonly usageOffset?: DecimalText;
+}
+
+interface OrgBatches {
+  readonly orgId: string;
+  readonly since: Date;
+  readonly batches: readonly ComparableBatch[];
+}
+
+/** Of one org: what the sink's record says of each batch. Where it cannot be read, that is said of those that wait for it. */
+async function judgeOrg(db: DatabaseClient, view: SettlementLedgerView, org: OrgBatches): Promise<OrgComparison> {
+  const startedAt = await readBillingNow(db);
   try {
-    const deductions = await view.listDeductions(orgId, since);
-    if (deductions) {
-      const byBatch = Map.groupBy(deductions, (deduction) => deduction.batchId);
-      return batches.map((batch) => ({ batch, verdict: judgeByList(batch, addDecimals(...(byBatch.get(batch.batchId) ?? []).map((one) => one.credits))) }));
-    }
-    const usage = await view.readUsage(orgId);
-    const verdict = judgeByUsage(undecided, subtractDecimals(usage ?? "0", await readStatedDeductions(db, orgId)));
-    return undecided.map((batch) => ({ batch, verdict: verdict.kind === "not_taken" && batch.isUnconfirmed ? judgeByList(batch, "0") : verdict }));
+    const deductions = await view.listDeductions(org.orgId, org.since);
+    const usage = await view.readUsage?.(org.orgId);
+    const books = await readBooks(db, org.orgId, { comparedIds: org.batches.map((batch) => batch.batchId), since: startedAt });
+    if (deductions === undefined) return compareByUsage(org.batches, usage, books);
+    return compareByList(org.batches, { deductions, usage, books, decided: await readDecided(db, org.batches.map((batch) => batch.batchId)), hasSum: view.readUsage !== undefined });
   } catch (error) {
     // The message of a foreign error may quote a key.
     const message = `the sink's record cannot be read (${(error as Error).name}); try again`;
-    return undecided.map((batch) => ({ batch, verdict: { kind: "unresolved", foundCredits: null, message } }));
+    return { verdicts: org.batches.filter(isUndecided).map((batch) => ({ batch, verdict: { kind: "unresolved", foundCredits: null, message } })) };
   }
+}
+
+const isUndecided = (batch: ComparableBatch): boolean => batch.expectedCredits === null || batch.isUnconfirmed;
+
+interface SinkRecord {
+  readonly deductions: readonly RecordedDeduction[];
+  readonly usage: RecordedUsage | undefined;
+  readonly books: BooksRow;
+  readonly decided: ReadonlyMap<string, string | null>;
+  readonly hasSum: boolean;
+}
+
+function compareByList(batches: readonly ComparableBatch[], { deductions, usage, books, decided, hasSum }: SinkRecord): OrgComparison {
+  const byBatch = Map.groupBy(deductions, (deduction) => deduction.batchId);
+  const judged = batches.map((batch) => {
+    const found = addDecimals(...(byBatch.get(batch.batchId) ?? []).map((one) => one.credits));
+    const isLeft = batch.expectedCredits !== null && decided.get(batch.batchId) === found;
+    const verdict: Verdict = isLeft ? { kind: "agrees" } : judgeByList(batch, found);
+    // What is too recent for the list, and what a person left as it is, counts as our books have it.
+    const countedCredits = isLeft || verdict.kind === "waits" || verdict.kind === "agrees" ? (batch.expectedCredits ?? found) : found;
+    return { batch, found, verdict, countedCredits };
+  });
+  const accounted = addDecimals(books.otherCredits, ...judged.map((one) => one.countedCredits));
+  const offset = usage && subtractDecimals(usage.credits, accounted);
+  const witness = witnessOf({ hasSum, usage, books, offset });
+  const verdicts = judged.map(({ batch, found, verdict }) => ({ batch, verdict: confirmByWitness(batch, found, verdict, witness) }));
+  const isSound = judged.every(({ verdict }) => verdict.kind === "agrees" || verdict.kind === "confirmed");
+  return { verdicts, ...(isSound && !books.isMoving && offset !== undefined && { usageOffset: offset }) };
+}
+
+function witnessOf({ hasSum, usage, books, offset }: { readonly hasSum: boolean; readonly usage: RecordedUsage | undefined; readonly books: BooksRow; readonly offset: DecimalText | undefined }): Witness {
+  if (!hasSum) return { kind: "none" };
+  if (books.isMoving) return { kind: "moving" };
+  if (usage === undefined || offset === undefined) return { kind: "missing" };
+  const isAgreed = isWithinNoise(offset, books.usageOffset, noiseOfSum(usage.grantedCredits, books.batchCount));
+  return { kind: isAgreed ? "agrees" : "differs", offCredits: subtractDecimals(offset, books.usageOffset) };
+}
+
+/** Without a list the sum is the only witness: enough to tell whether what is open was taken, not enough to move money by. */
+function compareByUsage(batches: readonly ComparableBatch[], usage: RecordedUsage | undefined, books: BooksRow): OrgComparison {
+  const undecided = batches.filter(isUndecided);
+  const certain = addDecimals(books.otherCredits, ...batches.filter((batch) => !isUndecided(batch)).map((batch) => batch.expectedCredits ?? "0"));
+  const offset = subtractDecimals(usage?.credits ?? "0", certain);
+  if (undecided.length === 0) return { verdicts: [], ...(usage && !books.isMoving && { usageOffset: offset }) };
+  if (books.isMoving) return { verdicts: undecided.map((batch) => ({ batch, verdict: { kind: "waits" } })) };
+  const verdict = judgeByUsage(undecided, subtractDecimals(offset, books.usageOffset), noiseOfSum(usage?.grantedCredits ?? "0", books.batchCount));
+  return { verdicts: undecided.map((batch) => ({ batch, verdict: verdict.kind === "not_taken" && batch.isUnconfirmed ? unheard(batch) : verdict })) };
+}
+
+function unheard(batch: ComparableBatch): Verdict {
+  return { kind: "unresolved", foundCredits: "0", message: `the sink keeps no list of deductions, and its sum of usage lacks the ${batch.credits} credits that count as taken; look at the customer there, then billing decide` };
 }
 
 /** Moves a batch whose fate the record settles. */

@@ -1,6 +1,7 @@
 /** Statements of settlement: seal, claim, attempt, record, redrive. The states they move between: README.md. */
 import type { DatabaseExecutor, SettlementState } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
+import { NO_BALANCE } from "./no-balance.ts";
 
 /** Makes the deployment's row if it has none. Idempotent. */
 export async function ensureDeployment(db: DatabaseExecutor): Promise<void> {
@@ -117,6 +118,8 @@ export interface ClaimedBatch {
   readonly attemptCount: number;
   /** True when an earlier attempt may have been applied: a refused duplicate then means delivered. */
   readonly mayBeApplied: boolean;
+  /** True when the org's attempt before this one failed: another failure says something of the org, and nothing of the sink. */
+  readonly isOrgFailing: boolean;
 }
 
 export interface ClaimOptions extends OrgSelection {
@@ -153,6 +156,7 @@ export async function claimDueBatches(db: DatabaseExecutor, options: ClaimOption
     lease_token: number;
     attempt_count: number;
     may_be_applied: boolean;
+    is_org_failing: boolean;
   }>`
     with clock as materialized (select billing_now() as now), turns as materialized (
       select b.batch_id, row_number() over (partition by b.org_id order by b.sequence) as turn from settlement_batches b
@@ -170,7 +174,7 @@ export async function claimDueBatches(db: DatabaseExecutor, options: ClaimOption
     set state = 'sending', lease_token = b.lease_token + 1, lease_until = (select now from clock) + ${options.leaseMs} * interval '1 millisecond'
     from claimed where b.batch_id = claimed.batch_id
     returning b.batch_id, b.org_id, b.idempotency_key, b.redrive_count, trim_scale(b.credits) as credits, b.event_count, b.lease_token, b.attempt_count,
-      b.first_sent_at is not null as may_be_applied`.execute(db);
+      b.first_sent_at is not null as may_be_applied, exists (select 1 from settlement_org_backoff o where o.org_id = b.org_id) as is_org_failing`.execute(db);
   return result.rows.map((row) => ({
     batchId: row.batch_id,
     orgId: row.org_id,
@@ -180,6 +184,7 @@ export async function claimDueBatches(db: DatabaseExecutor, options: ClaimOption
     leaseToken: row.lease_token,
     attemptCount: row.attempt_count,
     mayBeApplied: row.may_be_applied,
+    isOrgFailing: row.is_org_failing,
   }));
 }
 
@@ -244,8 +249,9 @@ export async function finishAttempt(db: DatabaseExecutor, batchId: string, recor
 }
 
 /**
- * Moves the batch on and gives the claim back; the org's other batches wait with it, or no longer do. Returns false,
- * changing nothing, when the claim was lost.
+ * Moves the batch on and gives the claim back; the org's other batches wait with it, or no longer do. What a shortfall lost is
+ * never collected, so it goes back to the org's own balance in the same statement. Returns false, changing nothing, when the
+ * claim was lost.
  */
 export async function recordOutcome(db: DatabaseExecutor, claim: Claim, record: AttemptRecord): Promise<boolean> {
   const result = await sql`
@@ -259,7 +265,10 @@ export async function recordOutcome(db: DatabaseExecutor, claim: Claim, record: 
         deducted_credits = ${record.deductedCredits}::numeric, balance_after = ${record.balanceAfter}::numeric,
         last_error_code = ${record.errorCode}, last_error = ${record.errorMessage}
       where batch_id = ${claim.batchId} and lease_token = ${claim.leaseToken} and state = 'sending'
-      returning b.org_id, b.next_attempt_at
+      returning b.org_id, b.next_attempt_at, b.state, b.credits - b.deducted_credits as lost_credits
+    ), given_back as (
+      update billing_accounts a set balance_credits = a.balance_credits + moved.lost_credits
+      from moved where moved.state = 'shortfall' and a.org_id = moved.org_id
     ), held as (
       insert into settlement_org_backoff (org_id, failure_count, retry_at, error_code)
       select org_id, 1, next_attempt_at, ${record.errorCode} from moved where ${record.holdsOrg}
@@ -300,4 +309,54 @@ export async function redriveBatch(db: DatabaseExecutor, batchId: string): Promi
     )
     select org_id from redriven`.execute(db);
   return result.rows.length > 0;
+}
+
+/** Whether the sink ever had something to take from the org: then "no balance" means that it is used up. */
+export async function hadBalance(db: DatabaseExecutor, orgId: string): Promise<boolean> {
+  const result = await sql<{ had: boolean }>`
+    select exists (select 1 from org_gates where org_id = ${orgId} and remote_granted_credits > 0)
+      or exists (select 1 from settlement_batches where org_id = ${orgId} and deducted_credits > 0) as had`.execute(db);
+  return result.rows[0]?.had ?? false;
+}
+
+/**
+ * Takes orgs of which it is time to ask whether the sink has a balance by now, the longest waiting first, and puts their next
+ * turn off: 20 s doubled with each time up to 15 min. So no two workers ask for one org at once, and none of its batches is
+ * sent before the answer.
+ */
+export async function takeOrgsWithoutBalance(db: DatabaseExecutor, options: { readonly limit: number } & OrgSelection): Promise<readonly string[]> {
+  const result = await sql<{ org_id: string }>`
+    with clock as materialized (select billing_now() as now), due as (
+      select o.org_id from settlement_org_backoff o
+      where o.error_code = ${NO_BALANCE} and o.retry_at <= (select now from clock) and ${selected("o", options)}
+      order by o.retry_at, o.org_id
+      limit ${options.limit}
+      for update skip locked
+    )
+    update settlement_org_backoff o
+    set failure_count = o.failure_count + 1, retry_at = (select now from clock) + least(20 * power(2, least(o.failure_count, 10)), 900) * interval '1 second'
+    from due where o.org_id = due.org_id
+    returning o.org_id`.execute(db);
+  return result.rows.map((row) => row.org_id);
+}
+
+/**
+ * Makes all that the sink had no balance for due again, each under its next key, because it has one now. The sink stated that
+ * it took nothing, so nothing can be taken twice. Returns how many batches.
+ */
+export async function redriveWithoutBalance(db: DatabaseExecutor, orgId: string): Promise<number> {
+  const result = await sql`
+    with freed as (
+      delete from settlement_org_backoff where org_id = ${orgId} and error_code = ${NO_BALANCE}
+    )
+    update settlement_batches
+    set state = 'sealed', redrive_count = redrive_count + 1, next_attempt_at = billing_now(), lease_until = null, first_sent_at = null, deducted_credits = null
+    where org_id = ${orgId} and state = 'unapplied' and last_error_code = ${NO_BALANCE} and deducted_credits = 0`.execute(db);
+  return Number(result.numAffectedRows ?? 0n);
+}
+
+/** Orgs whose last attempt failed. Few: each costs an attempt of its own. */
+export async function readWaitingOrgs(db: DatabaseExecutor): Promise<readonly string[]> {
+  const result = await sql<{ org_id: string }>`select org_id from settlement_org_backoff order by org_id limit 1000`.execute(db);
+  return result.rows.map((row) => row.org_id);
 }

@@ -70,13 +70,13 @@ describe("sealing", () => {
     await checkLedger(database.db);
   });
 
-  it("keeps no more than the fifteen digits that a JSON number carries", async () => {
+  it("autumn H3: keeps no more than the fourteen digits that Autumn states, and carries the rest", async () => {
     await spend({ spendUsd: "12345.678901234567" });
     await sealOpenEvents(database.db);
 
     const { credits } = await readBatch();
 
-    expect(credits).toBe("3703703.67037037");
+    expect(credits).toBe("3703703.6703703");
     expect(String(Number(credits))).toBe(credits);
     await checkLedger(database.db);
   });
@@ -154,8 +154,8 @@ describe("delivering", () => {
   it("takes the credits of each batch once and says what is left", async () => {
     await spend({ spendUsd: "0.1" });
 
-    expect(await pass()).toEqual({ sealed: 1, refused: 0, delivered: 1, undelivered: 0, flagged: 0 });
-    expect(await pass()).toEqual({ sealed: 0, refused: 0, delivered: 0, undelivered: 0, flagged: 0 });
+    expect(await pass()).toEqual({ sealed: 1, refused: 0, delivered: 1, undelivered: 0, flagged: 0, revived: 0 });
+    expect(await pass()).toEqual({ sealed: 0, refused: 0, delivered: 0, undelivered: 0, flagged: 0, revived: 0 });
 
     expect(await readBatch()).toMatchObject({ state: "delivered", deducted_credits: "30", balance_after: "0", attempt_count: 1 });
     expect(sink.calls).toHaveLength(1);

@@ -1,5 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { DEFAULT_KEY_MEMORY_MS, deliverBatches, type DeliveryResult, type SettlementOptions } from "./deliver-batches.ts";
+import { NONE_REVIVED, reviveOrgs } from "./revive-orgs.ts";
 import { enterCircuit } from "./settlement-circuit-db.ts";
 import { ensureDeployment, flagForgottenKeys, lockAccountsToSeal, type OrgSelection, sealBatches, type SealedBatches } from "./settlement-db.ts";
 
@@ -11,6 +12,8 @@ export interface SettlementResult extends DeliveryResult {
   readonly refused: number;
   /** Batches that became too old to be sent again under their key. */
   readonly flagged: number;
+  /** Batches that the sink had nothing to take from, and now has: due again. */
+  readonly revived: number;
 }
 
 const SEAL_CHUNK_ORGS = 500;
@@ -53,6 +56,16 @@ export async function settle(db: DatabaseClient, options: SettlementOptions): Pr
   const flagged = await flagForgottenKeys(db, options.keyMemoryMs ?? DEFAULT_KEY_MEMORY_MS);
   options.onStep?.("flagged");
   const circuit = isOver() ? "open" : await enterCircuit(db, options.sink.name);
-  const { delivered, undelivered } = circuit === "open" ? { delivered: 0, undelivered: 0 } : await deliverBatches(db, { ...options, isOver, isProbe: circuit === "probe" });
-  return { sealed: batches.length, refused: refusedOrgIds.length, delivered, undelivered, flagged };
+  const sent = circuit === "open" ? NOTHING_SENT : await sendDue(db, { ...options, isOver, isProbe: circuit === "probe" });
+  return { sealed: batches.length, refused: refusedOrgIds.length, ...sent, flagged };
+}
+
+const NOTHING_SENT = { delivered: 0, undelivered: 0, revived: 0 };
+
+/** Orgs are asked about while others are served, so that nobody waits for such an answer; those that it concerns are served afterwards. */
+async function sendDue(db: DatabaseClient, options: Parameters<typeof deliverBatches>[1]): Promise<typeof NOTHING_SENT> {
+  const [first, revived] = await Promise.all([deliverBatches(db, options), options.isProbe ? NONE_REVIVED : reviveOrgs(db, options)]);
+  if (revived.batches === 0 || options.isOver()) return { ...first, revived: revived.batches };
+  const then = await deliverBatches(db, { ...options, orgIds: revived.orgIds });
+  return { delivered: first.delivered + then.delivered, undelivered: first.undelivered + then.undelivered, revived: revived.batches };
 }

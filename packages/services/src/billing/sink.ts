@@ -6,7 +6,7 @@ export interface Delivery {
   readonly orgId: string;
   /** The same for every attempt at this batch; globally unique. */
   readonly idempotencyKey: string;
-  /** More than zero, exact in 15 digits and 10 decimals. */
+  /** More than zero, exact in 14 digits and 10 decimals. */
   readonly credits: DecimalText;
   readonly eventCount: number;
 }
@@ -34,13 +34,16 @@ interface Answer {
  */
 export type DeliveryOutcome =
   | (Answer & { readonly kind: "delivered"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText })
-  | (Answer & { readonly kind: "unapplied" | "shortfall"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText })
+  | (Answer & { readonly kind: "unapplied"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText; /** What it is instead, where the org had a balance before: that one is used up, and not filled by what is owed. */ readonly ifUsedUp?: "shortfall" })
+  | (Answer & { readonly kind: "shortfall"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText })
   | (Answer & { readonly kind: "accepted" | "duplicate" | "parked" | "dead" })
   | (Answer & { readonly kind: "unknown" | "unavailable"; readonly retryAfterMs?: number });
 
 /** Where settled credits go. */
 export interface SettlementSink {
   readonly name: string;
+  /** Whether there is something to take from the org by now, after an answer of `no_balance`. Takes nothing; never throws: false where it cannot be told. */
+  hasBalance?(orgId: string): Promise<boolean>;
   /** Makes one attempt; no retries of its own. Never throws for what the other side does; a throw counts as `unknown`. */
   deliver(delivery: Delivery): Promise<DeliveryOutcome>;
   /** A cheap call at the start: what somebody has to correct before anything can be delivered, or undefined. Never throws. */
@@ -56,6 +59,12 @@ export interface RecordedDeduction {
   readonly credits: DecimalText;
 }
 
+/** A sum as the sink keeps it: rounded at each deduction, the more so the more was granted. */
+export interface RecordedUsage {
+  readonly credits: DecimalText;
+  readonly grantedCredits: DecimalText;
+}
+
 /** A deduction that brings the sink to what the ledger says of a batch; negative gives back. */
 export interface Correction {
   readonly batchId: string;
@@ -68,7 +77,10 @@ export interface Correction {
 export interface SettlementLedgerView {
   /** Every deduction of the org since then that names a batch, in any order, perhaps older ones, too; undefined where the sink keeps no such list. */
   listDeductions(orgId: string, since: Date): Promise<readonly RecordedDeduction[] | undefined>;
-  /** Everything that was taken from the org; undefined where the sink does not know it. */
-  readUsage(orgId: string): Promise<DecimalText | undefined>;
+  /**
+   * The sink's own sum of what was taken from the org, kept apart from the list, so that the two bear witness to each other;
+   * undefined where it has none of this org now. A sink without such a sum has no second witness: its list is all there is.
+   */
+  readUsage?(orgId: string): Promise<RecordedUsage | undefined>;
   correct(correction: Correction): Promise<DeliveryOutcome>;
 }

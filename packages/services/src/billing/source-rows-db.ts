@@ -1,8 +1,8 @@
 /** SQL on a spend row `s` and its owner `o`, shared by the statements that bill, quarantine and audit: what a row is worth, and whose it is. */
 import { type RawBuilder, sql } from "kysely";
 
-/** Longer than any id LiteLLM makes; beyond it a row could not be indexed and would fail its whole statement. */
-const MAX_ORG_ID_LENGTH = 200;
+/** As long as Autumn takes a customer's id, in bytes; far beyond it a row could not be indexed and would fail its whole statement. */
+const MAX_ORG_ID_BYTES = 1_000;
 const MAX_REQUEST_ID_LENGTH = 1_000;
 /** No request costs this much: the writer erred. Infinity is above it, and so is NaN, by PostgreSQL's order. */
 const MAX_SPEND_USD = 1_000_000;
@@ -29,7 +29,7 @@ export const REVIEW_REASON: RawBuilder<string | null> = sql`case
   when length(s.request_id) not between 1 and ${sql.lit(MAX_REQUEST_ID_LENGTH)} then 'no_request_id'
   when abs(s.spend) > ${sql.lit(MAX_SPEND_USD)} then 'bad_spend'
   when s.spend < 0 and not ${IS_CORRECTION} then 'unlinked_refund'
-  when (length(o.org_id) between 1 and ${sql.lit(MAX_ORG_ID_LENGTH)}) is not true then 'no_org'
+  when (octet_length(o.org_id) between 1 and ${sql.lit(MAX_ORG_ID_BYTES)}) is not true then 'no_org'
 end`;
 
 /** Names a row by its content, where its id cannot. */

@@ -19,7 +19,6 @@ export function createJsonLinesSink(path: string): SettlementSink {
     deliver: async (delivery) => file.append(delivery, delivery.eventCount),
     ledger: {
       listDeductions: async (orgId) => (await file.read()).filter((entry) => entry.org_id === orgId).map((entry) => ({ batchId: entry.batch_id, credits: entry.credits })),
-      readUsage: async () => undefined,
       correct: async (correction) => file.append(correction, 0),
     },
   };

@@ -21,7 +21,7 @@ export function createAutumnTopUpProvider(options: AutumnSinkOptions): TopUpProv
       try {
         const answer = await autumn.billing.attach(
           { customerId, planId, featureQuantities: [{ featureId: options.featureId, quantity: Number(credits) }], redirectMode: "never" },
-          { headers: { "Idempotency-Key": idempotencyKey }, timeoutMs },
+          { headers: { "Idempotency-Key": idempotencyKey } },
         );
         return judge(answer, customerId);
       } catch (error) {

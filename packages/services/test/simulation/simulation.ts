@@ -1,5 +1,4 @@
 import { reconcileDueOrgs } from "../../src/balance/reconcile-balance.ts";
-import type { RemoteBalances } from "../../src/balance/remote-balance.ts";
 import { auditCompleteness } from "../../src/billing/audit.ts";
 import { parkedDelayMs, retryDelayMs } from "../../src/billing/backoff.ts";
 import { addRateCard } from "../../src/billing/rate-cards.ts";
@@ -7,9 +6,9 @@ import { reconcileDeliveries } from "../../src/billing/reconcile-deliveries.ts";
 import { mapReview } from "../../src/billing/reviews.ts";
 import { redriveBatch } from "../../src/billing/settlement-db.ts";
 import { settle } from "../../src/billing/settlement.ts";
-import type { SettlementLedgerView, SettlementSink } from "../../src/billing/sink.ts";
 import { syncSpend } from "../../src/billing/spend-sync.ts";
 import { AutumnModel, GRANTED_CREDITS } from "./autumn-model.ts";
+import { type AutumnPort, openAutumnPort } from "./autumn-port.ts";
 import { Decisions } from "./decisions.ts";
 import { findUnfinished, findViolation } from "./invariants.ts";
 import { type Mutation, NO_MUTATION } from "./mutations.ts";
@@ -179,54 +178,29 @@ class Simulation {
 
   #jobOf(process: SimulatedProcess, roll: number): () => Promise<unknown> {
     const rate = this.#rate();
-    if (roll >= 0.95 && this.#schedule.hasBalances) return () => reconcileDueOrgs(process.db, { remote: this.#balancesOf(process), rate, everyMs: 0 });
-    if (roll < 0.06) return () => reconcileDeliveries(process.db, this.#viewOf(process), { dryRun: false });
+    if (roll >= 0.95 && this.#schedule.hasBalances) return () => reconcileDueOrgs(process.db, { remote: this.#portOf(process).balances, rate, everyMs: 0 });
+    if (roll < 0.06) return () => reconcileDeliveries(process.db, this.#portOf(process).ledger, { dryRun: false });
     if (roll < 0.5) return () => syncSpend(process.db, { rate, chunkRows: 3, fullSweep: roll < 0.12 });
     return () =>
       settle(process.db, {
-        sink: this.#mutation.sink(this.#sinkOf(process)),
+        sink: this.#mutation.sink(this.#portOf(process).sink),
         concurrency: 2,
+        // Time is the schedule's alone.
+        slowAfterMs: Number.POSITIVE_INFINITY,
+        attemptTimeoutMs: Number.POSITIVE_INFINITY,
+        askTimeoutMs: Number.POSITIVE_INFINITY,
         passTimeoutMs: Number.POSITIVE_INFINITY,
         retryDelayMs: (options) => retryDelayMs({ ...options, random: 0.5 }),
         parkedDelayMs: () => parkedDelayMs({ random: 0.5 }),
       });
   }
 
-  /** A call is two steps: it reaches Autumn, and its answer reaches the process. A crash between them loses the answer. */
-  #sinkOf(process: SimulatedProcess): SettlementSink {
-    return {
-      name: "autumn_model",
-      deliver: async (delivery) => {
-        const outcome = await process.wait(`call ${delivery.idempotencyKey}`, async () => this.#autumn.receive(delivery));
-        this.#trace.push(`  ${delivery.orgId} ${delivery.credits}: ${outcome.kind} ${outcome.code ?? ""}`);
-        return process.wait(`answer ${delivery.idempotencyKey}`, async () => outcome);
-      },
-    };
-  }
-
   #rate(): { readonly markup: string; readonly creditsPerUsd: string } {
     return { markup: this.#schedule.markup, creditsPerUsd: "100" };
   }
 
-  /** What orgs have left at Autumn; the figure is taken in one step and arrives in another. */
-  #balancesOf(process: SimulatedProcess): RemoteBalances {
-    return {
-      readBalance: async (orgId) => {
-        // Between what was delivered before and the reading, a real clock always moves.
-        this.#clock.pass(1);
-        const remainingCredits = await process.wait(`balance of ${orgId}`, async () => this.#autumn.remaining(orgId));
-        return process.wait(`answer balance of ${orgId}`, async () => ({ kind: "known" as const, remainingCredits, grantedCredits: GRANTED_CREDITS, forgivenCredits: "0", nextResetAt: null, subscription: null }));
-      },
-    };
-  }
-
-  /** Autumn's books, as a process reads them. */
-  #viewOf(process: SimulatedProcess): SettlementLedgerView {
-    return {
-      listDeductions: (orgId) => process.wait(`list ${orgId}`, async () => this.#autumn.listDeductions(orgId)),
-      readUsage: (orgId) => process.wait(`usage ${orgId}`, async () => this.#autumn.deducted(orgId)),
-      correct: (correction) => process.wait(`correct ${correction.idempotencyKey}`, async () => this.#autumn.correct(correction)),
-    };
+  #portOf(process: SimulatedProcess): AutumnPort {
+    return openAutumnPort(process, { autumn: this.#autumn, clock: this.#clock, trace: this.#trace });
   }
 
   async #crash(worker: number): Promise<string | undefined> {
@@ -307,7 +281,7 @@ class Simulation {
     this.#autumn.finishQueue(true);
     const sync = (process: SimulatedProcess) => this.#jobOf(process, 0.1)();
     const settleAll = (process: SimulatedProcess) => this.#jobOf(process, 0.9)();
-    const reconcile = (process: SimulatedProcess) => reconcileDeliveries(process.db, this.#viewOf(process), { dryRun: false, corrections: "apply", quietMs: 0 });
+    const reconcile = (process: SimulatedProcess) => reconcileDeliveries(process.db, this.#portOf(process).ledger, { dryRun: false, corrections: "apply", quietMs: 0 });
     const readBalances = (process: SimulatedProcess) => this.#jobOf(process, 0.99)();
     for (let round = 0; round < CLOSING_ROUNDS; round += 1) {
       const violation = (await this.#redriveAll()) ?? (await this.#mapAll()) ?? (await this.#closingPass(sync)) ?? (await this.#closingPass(settleAll)) ?? (await this.#closingPass(reconcile)) ?? (await this.#closingPass(readBalances));
