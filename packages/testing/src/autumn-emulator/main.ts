@@ -3,7 +3,7 @@ import { startAutumnEmulator } from "./server.ts";
 
 /**
  * The emulator as a process of the development stack. Variables: AUTUMN_EMULATOR_PORT (default: any free one),
- * AUTUMN_EMULATOR_SECRET_KEY (default: any key is taken), AUTUMN_EMULATOR_STATE_FILE (default: nothing is kept) and
+ * AUTUMN_EMULATOR_SECRET_KEY (default: any key that begins with am_ is taken), AUTUMN_EMULATOR_STATE_FILE (default: nothing is kept) and
  * AUTUMN_EMULATOR_CUSTOMERS (`org_a=10000,org_b=50`: credits that a customer is granted once, when it is new) and
  * AUTUMN_EMULATOR_NEW_CUSTOMER_CREDITS (what any other is granted when it is first asked for; default: there is none such).
  * Reports `{type: "ready", ports: {autumn}}` over IPC, as our own processes do, and ends with its parent.
@@ -20,7 +20,7 @@ try {
   const emulator = await startAutumnEmulator({ port: Number(port), ...(secretKey && { secretKey }), ...(stateFile && { stateFile }), ...(newCustomerCredits && { newCustomerCredits }) });
   for (const entry of customers.split(",").filter(Boolean)) {
     const [customerId = "", credits = ""] = entry.split("=").map((part) => part.trim());
-    if (emulator.remaining(customerId) === undefined) emulator.grant(customerId, normalizeDecimal(credits));
+    if (emulator.remaining(customerId) === undefined) emulator.grantPlan(customerId, { planId: "default", granted: normalizeDecimal(credits) });
   }
   const exit = (): void => void emulator.stop().then(() => process.exit(0));
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, exit);

@@ -1,6 +1,7 @@
-import { addDecimals, type DecimalText } from "@proliferate/shared/money";
-import { decimalFromNumber } from "./decimal.ts";
-import { type Balance, type Customer, type Ledger, type OverageBehavior, remainingOf, type TrackEvent } from "./ledger.ts";
+import { addDecimals } from "@proliferate/shared/money";
+import { type OverageBehavior, remainingOf, usageOf } from "./balances.ts";
+import { decimalFromNumber, keepAmount } from "./decimal.ts";
+import type { Customer, Ledger, TrackEvent } from "./ledger.ts";
 import { AutumnError, type Body, customerIdOf, numberOf, type WireAnswer, wireBalance, wireBalance20, wireCustomer, wireDeductions, wireEvent } from "./wire.ts";
 
 export interface RouteContext {
@@ -13,7 +14,7 @@ export interface RouteContext {
 }
 
 export interface TrackCommand {
-  readonly event: Omit<TrackEvent, "deducted">;
+  readonly event: Omit<TrackEvent, "deducted" | "pieces">;
   readonly overage: OverageBehavior;
 }
 
@@ -24,7 +25,8 @@ export function isBefore(version: readonly number[], major: number, minor: numbe
 
 /** Checks a `track` without applying it. Throws what Autumn answers. */
 export function readTrack(body: Body, context: RouteContext): TrackCommand {
-  const customerId = customerIdOf(body);
+  const customerId = trackedCustomerOf(body);
+  const value = decimalFromNumber(numberOf(body, "value") ?? 1);
   const featureId = featureIdOf(body, context);
   const timestampMs = numberOf(body, "timestamp") ?? context.nowMs;
   if (timestampMs > context.nowMs) throw new AutumnError(400, "invalid_inputs", "timestamp cannot be in the future.");
@@ -35,50 +37,54 @@ export function readTrack(body: Body, context: RouteContext): TrackCommand {
     context.ledger.createCustomer(customerId, context.nowMs);
   }
   const properties = (typeof body["properties"] === "object" && body["properties"] !== null ? body["properties"] : {}) as Readonly<Record<string, unknown>>;
-  const value = decimalFromNumber(numberOf(body, "value") ?? 1);
   const id = `evt_${context.ledger.events.length + 1}_${context.nowMs.toString(36)}`;
   return { event: { id, timestampMs, customerId, featureId, value, idempotencyKey: context.idempotencyKey, properties }, overage };
+}
+
+/** A track does not look at the letters of an id: it knows the customer or not. */
+function trackedCustomerOf(body: Body): string {
+  const id = body["customer_id"];
+  if (typeof id === "string" && id !== "") return id;
+  throw new AutumnError(400, "invalid_inputs", "customer_id is required.");
 }
 
 function featureIdOf(body: Body, context: RouteContext): string {
   const { feature_id: featureId, event_name: eventName } = body;
   if ((featureId === undefined) === (eventName === undefined)) throw new AutumnError(400, "invalid_inputs", "Give exactly one of feature_id and event_name.");
   if (typeof featureId === "string" && context.features.has(featureId)) return featureId;
-  throw new AutumnError(404, "feature_not_found", `Feature ${String(featureId ?? eventName)} not found.`);
+  if (featureId === undefined) throw new AutumnError(404, "invalid_request", `No feature has an event named ${String(eventName)}.`);
+  throw new AutumnError(404, "feature_not_found", `Feature ${String(featureId)} not found.`);
 }
 
-/** Takes what there is to take; a customer without a balance of the feature loses nothing, and nobody says so. */
-export function applyTrack({ event, overage }: TrackCommand, ledger: Ledger): DecimalText {
-  const hasBalance = ledger.customers.get(event.customerId)?.balances.has(event.featureId) ?? false;
-  const deducted = ledger.measure(event.customerId, event.featureId, event.value, overage);
-  if (hasBalance && deducted === undefined) throw new AutumnError(400, "insufficient_balance", `Customer ${event.customerId} has not enough ${event.featureId}.`);
-  if (deducted !== undefined) ledger.applyTrack({ ...event, deducted });
-  return deducted ?? "0";
+/** Takes what there is to take; a customer without a balance of the feature loses nothing, and it is an event all the same. */
+export function applyTrack({ event, overage }: TrackCommand, ledger: Ledger): TrackEvent {
+  const pieces = ledger.measure(event.customerId, event.featureId, event.value, overage);
+  if (pieces === undefined) throw new AutumnError(400, "insufficient_balance", `Customer ${event.customerId} has not enough ${event.featureId}.`);
+  return ledger.applyTrack({ ...event, pieces });
 }
 
 /** The answer to a `track`, in the form of the API version that was asked for. */
-export function trackAnswer({ event }: TrackCommand, deducted: DecimalText, context: RouteContext): WireAnswer {
-  const { customerId, featureId, value } = event;
+export function trackAnswer({ customerId, featureId, value, pieces }: TrackEvent, context: RouteContext): WireAnswer {
   if (isBefore(context.apiVersion, 2, 0)) return { status: 200, body: { id: "placeholder", code: "event_received", customer_id: customerId, feature_id: featureId } };
-  const balance = context.ledger.customers.get(customerId)?.balances.get(featureId);
+  const balances = context.ledger.balancesOf(customerId, featureId);
   const head = { customer_id: customerId, value: Number(value) };
-  if (isBefore(context.apiVersion, 2, 1)) return { status: 200, body: { ...head, balance: wireBalance20(featureId, balance) } };
-  return { status: 200, body: { ...head, balance: wireBalance(featureId, balance), deductions: wireDeductions(featureId, deducted) } };
+  if (isBefore(context.apiVersion, 2, 1)) return { status: 200, body: { ...head, balance: wireBalance20(featureId, balances) } };
+  return { status: 200, body: { ...head, balance: wireBalance(featureId, balances), deductions: wireDeductions(featureId, pieces) } };
 }
 
 export function check(body: Body, context: RouteContext): WireAnswer {
   const customerId = customerIdOf(body);
   const featureId = featureIdOf(body, context);
   const required = numberOf(body, "required_balance") ?? 1;
-  const customer = requireCustomer(customerId, context);
-  const before = customer.balances.get(featureId);
-  const allowed = before !== undefined && Number(remainingOf(before)) >= required;
+  requireCustomer(customerId, context);
+  const before = context.ledger.balancesOf(customerId, featureId);
+  const allowed = before.some((balance) => balance.isUnlimited) || (before.length > 0 && Number(addDecimals(...before.map(remainingOf))) >= required);
   // A key in the body is no field of check: two equal calls deduct twice.
   if (allowed && body["send_event"] === true) {
     const { idempotency_key: _, ...asked } = body;
     applyTrack(readTrack({ ...asked, value: required }, context), context.ledger);
   }
-  return { status: 200, body: { allowed, customer_id: customerId, required_balance: required, balance: wireBalance(featureId, customer.balances.get(featureId)), flag: null } };
+  return { status: 200, body: { allowed, customer_id: customerId, required_balance: required, balance: wireBalance(featureId, context.ledger.balancesOf(customerId, featureId)), flag: null } };
 }
 
 export function getOrCreateCustomer(body: Body, context: RouteContext): WireAnswer {
@@ -89,31 +95,41 @@ export function getCustomer(customerId: string, context: RouteContext): WireAnsw
   return { status: 200, body: wireCustomer(requireCustomer(customerId, context)) };
 }
 
+/** A balance of its own, without a plan. */
+export function createBalance(body: Body, context: RouteContext): WireAnswer {
+  const customer = requireCustomer(customerIdOf(body), context);
+  const featureId = featureIdOf(body, context);
+  const isUnlimited = body["unlimited"] === true;
+  const granted = numberOf(body, "included_grant");
+  if (granted === undefined && !isUnlimited) throw new AutumnError(400, "invalid_inputs", "included_grant is required.");
+  context.ledger.addBalance(customer.id, featureId, { granted: decimalFromNumber(granted ?? 0), isUnlimited });
+  return { status: 200, body: { message: "Balance created" } };
+}
+
 export function updateBalance(body: Body, context: RouteContext): WireAnswer {
   const customer = requireCustomer(customerIdOf(body), context);
   const featureId = featureIdOf(body, context);
-  const before = customer.balances.get(featureId);
-  if (!before) throw new AutumnError(404, "balance_not_found", `Customer ${customer.id} has no balance of ${featureId}.`);
-  context.ledger.setBalance(customer.id, featureId, { ...before, ...balanceChange(before, body) });
-  return { status: 200, body: { success: true } };
-}
-
-function balanceChange(before: Balance, body: Body): Partial<Balance> {
-  const given = ["remaining", "add_to_balance", "usage"].filter((field) => body[field] !== undefined);
-  const [field] = given;
-  if (field === undefined || given.length > 1) throw new AutumnError(400, "invalid_inputs", "Give exactly one of remaining, add_to_balance and usage.");
+  const [first, ...others] = context.ledger.balancesOf(customer.id, featureId);
+  if (!first) throw new AutumnError(404, "balance_not_found", `Customer ${customer.id} has no balance of ${featureId}.`);
+  const fields = ["remaining", "add_to_balance", "usage"].filter((field) => body[field] !== undefined);
+  const [field] = fields;
+  if (field === undefined || fields.length > 1) throw new AutumnError(400, "invalid_inputs", "Give exactly one of remaining, add_to_balance and usage.");
   const amount = decimalFromNumber(numberOf(body, field) ?? 0);
-  if (field === "usage") return { usage: amount };
-  return { granted: addDecimals(amount, field === "remaining" ? before.usage : before.granted) };
+  const granted = field === "usage" ? first.granted : addDecimals(amount, field === "remaining" ? usageOf(first) : first.granted);
+  const left = field === "usage" ? addDecimals(granted, `-${amount}`.replace("--", "")) : field === "remaining" ? amount : addDecimals(first.left, amount);
+  context.ledger.setBalances(customer.id, featureId, [{ ...first, granted, left: keepAmount(left) }, ...others]);
+  return { status: 200, body: { success: true } };
 }
 
 /** Newest first; the cursor is the number of events to skip. */
 export function listEvents(body: Body, context: RouteContext): WireAnswer {
   const limit = Math.min(numberOf(body, "limit") ?? 100, 1_000);
-  const skip = Number(body["start_cursor"] || 0);
+  const cursor = body["start_cursor"] ?? "";
+  if (typeof cursor !== "string" || !/^\d*$/.test(cursor)) throw new AutumnError(400, "invalid_cursor", "The cursor is not valid.");
+  const skip = Number(cursor);
   const { customer_id: customerId, feature_id: featureId } = body;
   const features = featureId === undefined ? undefined : [featureId].flat();
-  const matching = context.ledger.events.filter((event) => (customerId === undefined || event.customerId === customerId) && (features?.includes(event.featureId) ?? true));
+  const matching = context.ledger.events.filter((event) => !context.ledger.lostEventIds.has(event.id) && (customerId === undefined || event.customerId === customerId) && (features?.includes(event.featureId) ?? true));
   const page = matching.toReversed().slice(skip, skip + limit);
   const next = skip + page.length < matching.length ? String(skip + page.length) : null;
   return { status: 200, body: { list: page.map(wireEvent), next_cursor: next } };

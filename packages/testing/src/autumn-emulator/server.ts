@@ -2,79 +2,19 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import { applyAttach, type Card } from "./attach.ts";
-import type { AutumnFault } from "./faults.ts";
+import type { AutumnCall, AutumnEmulator, AutumnEmulatorOptions, PlanGrant } from "./autumn-emulator.ts";
+import { remainingOf } from "./balances.ts";
+import { keepAmount } from "./decimal.ts";
+import { afterWork, beforeWork, type Sending } from "./fault-effects.ts";
+import type { AutumnFault, TransportFault } from "./faults.ts";
 import { KeyStore } from "./key-store.ts";
-import { Ledger, remainingOf, type TrackEvent } from "./ledger.ts";
-import { applyTrack, check, getCustomer, getOrCreateCustomer, listEvents, readTrack, type RouteContext, trackAnswer, type TrackCommand, updateBalance } from "./routes.ts";
+import { Ledger, type TrackEvent } from "./ledger.ts";
+import { applyTrack, check, createBalance, getCustomer, getOrCreateCustomer, listEvents, readTrack, type RouteContext, trackAnswer, type TrackCommand, updateBalance } from "./routes.ts";
 import { StateFile } from "./state-file.ts";
-import { AutumnError, type Body, customerIdOf, readBody, type WireAnswer } from "./wire.ts";
+import { sendAnswer } from "./transport.ts";
+import { AutumnError, type Body, customerIdOf, LEGAL_CUSTOMER_ID, readBody, type WireAnswer } from "./wire.ts";
 
-export interface AutumnEmulatorOptions {
-  /** Default 0: any free port. */
-  readonly port?: number;
-  /** Default 127.0.0.1. */
-  readonly host?: string;
-  /** What `Authorization: Bearer` must carry. Default: any, but one there must be. */
-  readonly secretKey?: string;
-  /** The organization's features. Default `["credits"]`. */
-  readonly features?: readonly string[];
-  /** Every customer that is asked for exists and was granted this much, as where a plan is enabled for all; default: none is made up. */
-  readonly newCustomerCredits?: DecimalText;
-  /** The newest API version that is served. Default 2.4.0. */
-  readonly maxApiVersion?: string;
-  /** Keeps everything in this file over restarts, kill -9 included. Default: only in memory. */
-  readonly stateFile?: string;
-  /** Milliseconds since 1970; for keys that expire and timestamps in the future. Default Date.now. */
-  readonly now?: () => number;
-}
-
-/** One `track`, `check` or other call as it came. */
-export interface AutumnCall {
-  readonly sequence: number;
-  readonly method: string;
-  readonly path: string;
-  readonly customerId: string | undefined;
-  readonly idempotencyKey: string | undefined;
-  readonly body: Body;
-  /** Undefined while it hangs, and when the connection was reset. */
-  status: number | undefined;
-  /** Autumn's code of an error answer. */
-  code: string | undefined;
-  /** What a `track` took; undefined if it was not applied. */
-  deducted: DecimalText | undefined;
-}
-
-export interface AutumnEmulator {
-  /** Without a trailing slash and without `/v1`. */
-  readonly url: string;
-  readonly port: number;
-  /** Every authorized call, oldest first. */
-  readonly calls: readonly AutumnCall[];
-  /** Every track that was applied, oldest first. */
-  readonly events: readonly TrackEvent[];
-  /** Creates the customer if needed and adds to what it was granted. Feature default `credits`. */
-  grant(customerId: string, amount: DecimalText, featureId?: string): void;
-  /** Creates a customer without any balance. */
-  createCustomer(customerId: string): void;
-  /** Exact sum of what tracks took from the customer. */
-  deducted(customerId: string, featureId?: string): DecimalText;
-  /** What is left, never negative; undefined without a balance. */
-  remaining(customerId: string, featureId?: string): DecimalText | undefined;
-  /** How often a key was sent, and how often it was applied (0 or 1, if all is well). */
-  countKey(idempotencyKey: string): { readonly sent: number; readonly applied: number };
-  /** What charging this customer does from now on. Default good. */
-  setCard(customerId: string, card: Card): void;
-  /** Spoils the next tracks and attaches, one each. */
-  failNext(...faults: readonly AutumnFault[]): void;
-  /** Spoils every matching track (after the queue of `failNext`) until the returned function is called. */
-  fail(matches: (call: AutumnCall) => boolean, fault: AutumnFault): () => void;
-  /** Applies what 202 answers promised. */
-  drainQueue(): void;
-  /** Loses it. */
-  dropQueue(): void;
-  /** Cuts every connection, closes the state file. Idempotent. */
-  stop(): Promise<void>;
-}
+export type { AutumnCall, AutumnEmulator, AutumnEmulatorOptions, PlanGrant };
 
 const DEFAULT_FEATURE = "credits";
 
@@ -110,6 +50,8 @@ class Emulator {
   readonly #faults: AutumnFault[] = [];
   readonly #rules: { readonly matches: (call: AutumnCall) => boolean; readonly fault: AutumnFault }[] = [];
   readonly #cards = new Map<string, Card>();
+  readonly #spoilers: { readonly matches: (call: AutumnCall) => boolean; readonly how: TransportFault }[] = [];
+  #listRefusal: AutumnError | undefined;
   #queue: TrackCommand[] = [];
   #sequence = 0;
 
@@ -135,8 +77,28 @@ class Emulator {
   }
 
   grant(customerId: string, amount: DecimalText, featureId = DEFAULT_FEATURE): void {
-    const balance = this.#ledger.createCustomer(customerId, this.#now()).balances.get(featureId);
-    this.#ledger.setBalance(customerId, featureId, { granted: addDecimals(balance?.granted ?? "0", amount), usage: balance?.usage ?? "0" });
+    this.#ledger.createCustomer(customerId, this.#now());
+    this.#ledger.addBalance(customerId, featureId, { granted: amount });
+  }
+
+  grantPlan(customerId: string, { featureId = DEFAULT_FEATURE, ...plan }: PlanGrant): void {
+    this.#ledger.createCustomer(customerId, this.#now());
+    this.#ledger.addBalance(customerId, featureId, plan);
+  }
+
+  loseEvents(customerId: string, count: number): void {
+    const listed = this.events.filter((event) => event.customerId === customerId && !this.#ledger.lostEventIds.has(event.id));
+    for (const event of listed.slice(-count)) this.#ledger.loseEvent(event.id);
+  }
+
+  loseDeductions(customerId: string, amount: DecimalText): void {
+    const [first, ...others] = this.#ledger.balancesOf(customerId, DEFAULT_FEATURE);
+    if (first) this.#ledger.setBalances(customerId, DEFAULT_FEATURE, [{ ...first, left: keepAmount(addDecimals(first.left, amount)) }, ...others]);
+  }
+
+  refuseLists(how: "no_analytics" | "forbidden" | undefined): void {
+    const refusals = { no_analytics: new AutumnError(500, "internal_error", "Tinybird is not configured"), forbidden: new AutumnError(403, "forbidden", "Events are not part of this plan.") };
+    this.#listRefusal = how && refusals[how];
   }
 
   deducted(customerId: string, featureId = DEFAULT_FEATURE): DecimalText {
@@ -145,13 +107,13 @@ class Emulator {
   }
 
   remaining(customerId: string, featureId = DEFAULT_FEATURE): DecimalText | undefined {
-    const balance = this.#ledger.customers.get(customerId)?.balances.get(featureId);
-    return balance && remainingOf(balance);
+    const balances = this.#ledger.balancesOf(customerId, featureId);
+    return balances.length === 0 ? undefined : addDecimals(...balances.map(remainingOf));
   }
 
   countKey(idempotencyKey: string): { readonly sent: number; readonly applied: number } {
     const sent = this.calls.filter((call) => call.idempotencyKey === idempotencyKey).length;
-    return { sent, applied: this.events.filter((event) => event.idempotencyKey === idempotencyKey).length };
+    return { sent, applied: this.events.filter((event) => event.idempotencyKey === idempotencyKey && event.pieces.length > 0).length };
   }
 
   setCard(customerId: string, card: Card): void {
@@ -166,6 +128,12 @@ class Emulator {
     const rule = { matches, fault };
     this.#rules.unshift(rule);
     return () => void this.#rules.splice(this.#rules.indexOf(rule), this.#rules.includes(rule) ? 1 : 0);
+  }
+
+  spoil(matches: (call: AutumnCall) => boolean, how: TransportFault): () => void {
+    const rule = { matches, how };
+    this.#spoilers.unshift(rule);
+    return () => void this.#spoilers.splice(this.#spoilers.indexOf(rule), this.#spoilers.includes(rule) ? 1 : 0);
   }
 
   drainQueue(): void {
@@ -186,20 +154,26 @@ class Emulator {
       this.#authorize(request);
       const apiVersion = this.#readVersion(request);
       call = this.#note(request, await readBody(request));
+      this.#ledger.reset(this.#now());
       const answer = this.#answer(call, apiVersion);
-      if (!answer) return;
-      send(response, call, answer);
+      await this.#send(response, call, answer);
     } catch (error) {
-      if (error === RESET) return void request.socket.resetAndDestroy();
       if (!(error instanceof AutumnError)) throw error;
       if (call) call.code = error.code;
-      send(response, call, error.toAnswer());
+      await this.#send(response, call, { answer: error.toAnswer() });
     }
+  }
+
+  async #send(response: ServerResponse, call: AutumnCall | undefined, { answer, how }: Sending): Promise<void> {
+    const fault = how ?? (call && this.#spoilers.find((rule) => rule.matches(call))?.how);
+    if (call && fault?.kind !== "silent" && fault?.kind !== "reset") call.status = fault?.kind === "page" ? fault.status : answer.status;
+    await sendAnswer(response, answer, fault);
   }
 
   #authorize(request: IncomingMessage): void {
     const key = request.headers.authorization?.replace(/^Bearer\s+/i, "");
     if (!key) throw new AutumnError(401, "no_secret_key", "No secret key was given.");
+    if (!key.startsWith("am_")) throw new AutumnError(401, "invalid_request", "The secret key is malformed.");
     if (this.#options.secretKey !== undefined && key !== this.#options.secretKey) throw new AutumnError(401, "invalid_secret_key", "The secret key is not valid.");
   }
 
@@ -230,8 +204,8 @@ class Emulator {
     return call;
   }
 
-  /** Claims the keys, works, and gives the keys back if that fails. Undefined: never to be answered. */
-  #answer(call: AutumnCall, apiVersion: readonly number[]): WireAnswer | undefined {
+  /** Claims the keys, works, and gives the keys back if that fails. */
+  #answer(call: AutumnCall, apiVersion: readonly number[]): Sending {
     const isTrack = TRACK_PATHS.has(`${call.method} ${call.path}`);
     const isAttach = call.path === "/v1/billing.attach";
     const fault = isTrack || isAttach ? this.#takeFault(call) : undefined;
@@ -247,7 +221,8 @@ class Emulator {
       }
       const context = { ledger: this.#ledger, features: this.#features, apiVersion, idempotencyKey: call.idempotencyKey, nowMs: this.#now() };
       if (isAttach) return this.#attach(call, context, fault);
-      return isTrack ? this.#track(call, context, fault) : route(call, context);
+      if (call.path === "/v1/events.list" && this.#listRefusal) throw this.#listRefusal;
+      return isTrack ? this.#track(call, context, fault) : { answer: route(call, context) };
     } catch (error) {
       if (error instanceof AutumnError && error.status !== 409) for (const key of claimed) this.#keys.release(key);
       throw error;
@@ -257,7 +232,7 @@ class Emulator {
   #welcome(customerId: string | undefined): void {
     const { newCustomerCredits } = this.#options;
     if (newCustomerCredits === undefined || customerId === undefined || this.#ledger.customers.has(customerId)) return;
-    if (LEGAL_CUSTOMER_ID.test(customerId)) this.grant(customerId, newCustomerCredits);
+    if (LEGAL_CUSTOMER_ID.test(customerId)) this.grantPlan(customerId, { planId: "default", granted: newCustomerCredits });
   }
 
   #takeFault(call: AutumnCall): AutumnFault | undefined {
@@ -265,38 +240,27 @@ class Emulator {
   }
 
   /** Of the faults, those that a charge can meet. */
-  #attach(call: AutumnCall, context: RouteContext, fault: AutumnFault | undefined): WireAnswer | undefined {
-    if (fault?.kind === "status") throw new AutumnError(fault.status, fault.code ?? "internal_error", "Scripted failure.", fault.retryAfterSeconds);
-    if (fault?.kind === "reset_before_apply") throw RESET;
-    if (fault?.kind === "hang" && !fault.applied) return undefined;
+  #attach(call: AutumnCall, context: RouteContext, fault: AutumnFault | undefined): Sending {
+    const early = beforeWork(fault);
+    if (early) return early;
     const answer = applyAttach(call.body, this.#cards.get(call.customerId ?? "") ?? "good", context);
-    if (fault?.kind === "reset_after_apply") throw RESET;
-    if (fault?.kind === "hang") return undefined;
-    if (fault?.kind === "status_after_apply") throw new AutumnError(fault.status, "internal_error", "Scripted failure after the charge.");
-    return answer;
+    return afterWork(fault, answer);
   }
 
-  #track(call: AutumnCall, context: RouteContext, fault: AutumnFault | undefined): WireAnswer | undefined {
-    if (fault?.kind === "status") throw new AutumnError(fault.status, fault.code ?? "internal_error", "Scripted failure.", fault.retryAfterSeconds);
+  #track(call: AutumnCall, context: RouteContext, fault: AutumnFault | undefined): Sending {
+    if (fault?.kind === "status" || fault?.kind === "page") return beforeWork(fault) as Sending;
     const command = readTrack(call.body, context);
-    if (fault?.kind === "reset_before_apply") throw RESET;
-    if (fault?.kind === "hang" && !fault.applied) return undefined;
+    const early = beforeWork(fault);
+    if (early) return early;
     if (fault?.kind === "accept") {
       this.#queue.push(command);
-      return { status: 202, body: { customer_id: command.event.customerId, value: Number(command.event.value), balance: null } };
+      return { answer: { status: 202, body: { customer_id: command.event.customerId, value: Number(command.event.value), balance: null } } };
     }
-    call.deducted = applyTrack(command, this.#ledger);
-    if (fault?.kind === "reset_after_apply") throw RESET;
-    if (fault?.kind === "hang") return undefined;
-    if (fault?.kind === "status_after_apply") throw new AutumnError(fault.status, "internal_error", "Scripted failure after the deduction.");
-    return fault?.kind === "no_content" ? { status: 204, body: undefined } : trackAnswer(command, call.deducted, context);
+    const event = applyTrack(command, this.#ledger);
+    call.deducted = event.deducted;
+    return afterWork(fault, trackAnswer(event, context));
   }
 }
-
-/** Thrown where the server dies: the connection is reset and the keys stay claimed. */
-const RESET = Symbol("reset");
-
-const LEGAL_CUSTOMER_ID = /^[A-Za-z0-9_:-]+$/;
 
 const TRACK_PATHS = new Set(["POST /v1/balances.track", "POST /v1/track", "POST /v1/events"]);
 
@@ -305,6 +269,8 @@ function route(call: AutumnCall, context: RouteContext): WireAnswer {
     case "POST /v1/balances.check":
     case "POST /v1/check":
       return check(call.body, context);
+    case "POST /v1/balances.create":
+      return createBalance(call.body, context);
     case "POST /v1/balances.update":
       return updateBalance(call.body, context);
     case "POST /v1/customers.get_or_create":
@@ -317,7 +283,8 @@ function route(call: AutumnCall, context: RouteContext): WireAnswer {
     default: {
       const customerId = call.method === "GET" ? /^\/v1\/customers\/([^/]+)$/.exec(call.path)?.[1] : undefined;
       if (customerId !== undefined) return getCustomer(decodeURIComponent(customerId), context);
-      throw new AutumnError(404, "not_found", `${call.method} ${call.path} does not exist.`);
+      // The real server takes it for a page of its own site, and asks for a session.
+      throw new AutumnError(401, "no_auth_header", "No authorization header was given.");
     }
   }
 }
@@ -328,10 +295,4 @@ function compareVersions(a: readonly number[], b: readonly number[]): number {
     if (difference !== 0) return difference;
   }
   return 0;
-}
-
-function send(response: ServerResponse, call: AutumnCall | undefined, answer: WireAnswer): void {
-  if (call) call.status = answer.status;
-  response.writeHead(answer.status, { "content-type": "application/json", ...answer.headers });
-  response.end(answer.body === undefined ? undefined : JSON.stringify(answer.body));
 }
