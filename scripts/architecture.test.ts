@@ -110,6 +110,13 @@ test.each([
   expect(importers.filter((path) => !(places as readonly string[]).includes(path))).toEqual([]);
 });
 
+test("code 1: every HTTP server of the product listens through safeListener, or through the gateway's framework", () => {
+  const servers = sources.filter((path) => /^(apps|packages\/(runtime|services))\//.test(path) && !isTest(path) && /import \{[^}]*\bcreateServer\b[^}]*\} from "node:https?"/.test(textOf(path)));
+
+  expect(servers.length).toBeGreaterThanOrEqual(3);
+  expect(servers.filter((path) => !textOf(path).includes("safeListener("))).toEqual([]);
+});
+
 test("shared and the testing package load without a database, a queue or a server framework", () => {
   const heavy = /^(pg|kysely|bullmq|ioredis|autumn-js|hono|@hono\/.*)$/;
   const wrong = sources.filter((path) => /^packages\/(shared|testing)\//.test(path) && !isTest(path)).flatMap((path) => importsOf(path).filter((name) => heavy.test(name)).map((name) => `${path} imports ${name}`));

@@ -25,7 +25,9 @@ export interface TestDeployment {
   readonly gateway: string;
   readonly worker: string;
   readonly proxy: string;
+  readonly management: string;
   readonly provider: ProviderStandIn;
+  readonly autumn: AutumnEmulator;
   /** A session, one request with its key, and its credits at Autumn; resolves when the sum has arrived there. */
   followOneRequest(sessionId: string): Promise<void>;
   /** What all processes wrote. */
@@ -53,6 +55,7 @@ export async function startTestDeployment(options: TestDeploymentOptions): Promi
     return {
       ...urls,
       provider,
+      autumn,
       followOneRequest: (sessionId) => followOneRequest(urls.gateway, options.db, sessionId),
       logs: async () => (await Promise.all(children.map(({ name }) => readFile(`${folder}/${name}.log`, "utf8")))).join(""),
       stop,
@@ -65,7 +68,7 @@ export async function startTestDeployment(options: TestDeploymentOptions): Promi
 
 type Start = (name: string, environment: Readonly<Record<string, string>>) => Promise<Readonly<Record<string, number>>>;
 
-async function startProcesses(start: Start, provider: ProviderStandIn, autumn: AutumnEmulator): Promise<Pick<TestDeployment, "gateway" | "worker" | "proxy">> {
+async function startProcesses(start: Start, provider: ProviderStandIn, autumn: AutumnEmulator): Promise<Pick<TestDeployment, "gateway" | "worker" | "proxy" | "management">> {
   const keys = { ANTHROPIC_API_KEY: "provider-key", ANTHROPIC_API_BASE: provider.url, OPENAI_API_KEY: "provider-key", OPENAI_API_BASE: `${provider.url}/v1` };
   const proxy = await start("llm-proxy", { ...keys, LITELLM_MASTER_KEY: MASTER_KEY, LLM_PROXY_PORT: "0", LLM_PROXY_ADMIN_PORT: "0" });
   const proxyUrls = { LLM_PROXY_URL: `http://127.0.0.1:${proxy["dataPlane"]}`, LLM_PROXY_ADMIN_URL: `http://127.0.0.1:${proxy["management"]}`, LLM_PROXY_MASTER_KEY: MASTER_KEY };
@@ -75,7 +78,7 @@ async function startProcesses(start: Start, provider: ProviderStandIn, autumn: A
     start("gateway", { ...proxyUrls, GATEWAY_PORT: "0", GATEWAY_API_TOKEN: TOKEN, BILLING_GATE: "enforce" }),
     start("worker", { ...proxyUrls, ...settings, ...intervals, WORKER_PORT: "0" }),
   ]);
-  return { gateway: `http://127.0.0.1:${gateway["gateway"]}`, worker: `http://127.0.0.1:${worker["worker"]}`, proxy: proxyUrls.LLM_PROXY_URL };
+  return { gateway: `http://127.0.0.1:${gateway["gateway"]}`, worker: `http://127.0.0.1:${worker["worker"]}`, proxy: proxyUrls.LLM_PROXY_URL, management: proxyUrls.LLM_PROXY_ADMIN_URL };
 }
 
 async function followOneRequest(gateway: string, db: DatabaseClient, sessionId: string): Promise<void> {

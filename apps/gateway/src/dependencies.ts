@@ -13,6 +13,8 @@ export interface GatewayDependencies {
   readonly logger: Logger;
   /** Bearer tokens that `/v1` accepts. */
   readonly apiTokens: readonly string[];
+  /** Opens `/metrics`, as a root token does. */
+  readonly metricsToken?: string | undefined;
   /** For sessions that name no model. */
   readonly defaultModel: string;
   /** For titles and summaries, where the session's key allows it. */

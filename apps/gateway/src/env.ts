@@ -1,6 +1,7 @@
 import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "@proliferate/db";
 import { isSvixSecret } from "@proliferate/services/autumn-webhooks/svix-signature";
 import { parseOptionalSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
+import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
 import { commandWords, type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
 import type { ModalSandboxProviderOptions } from "@proliferate/shared/modal";
@@ -31,7 +32,9 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 /** The gateway's own variables, with those of the sink (only to compare with it on demand); those of the LLM proxy are `LLM_PROXY_ENVIRONMENT` in @proliferate/shared. */
 export const GATEWAY_ENVIRONMENT = {
   ...DATABASE_ENVIRONMENT,
+  GATEWAY_HOST: z.string().default("127.0.0.1").describe("Address that the gateway listens on; 0.0.0.0 or one of this machine's to be reached from others"),
   GATEWAY_PORT: portNumber.default(8787).describe("Port that the gateway listens on; 0 = any free one"),
+  ...OBSERVER_ENVIRONMENT,
   GATEWAY_API_TOKEN: apiTokens.describe(`Bearer tokens that /v1 accepts, separated by commas; each at least ${MIN_TOKEN_LENGTH} characters. Two at once make rotation possible`),
   GATEWAY_DEFAULT_MODEL: z.string().default("claude-sonnet-5").describe("Model of a session that names none; a name of litellm/config.yaml"),
   GATEWAY_SMALL_MODEL: z.string().default("claude-haiku-4-5").describe("Model that agents use for titles, where the session's key allows it and its provider is that of the session's model"),
@@ -55,7 +58,9 @@ export const GATEWAY_ENVIRONMENT = {
 
 export interface GatewayConfig {
   readonly database: DatabaseSettings;
+  readonly host: string;
   readonly port: number;
+  readonly metricsToken: string | undefined;
   readonly apiTokens: readonly string[];
   readonly defaultModel: string;
   readonly smallModel: string;
@@ -84,7 +89,9 @@ export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
   const sinks = parseOptionalSinkSettings(source);
   return {
     database: parseDatabaseSettings(source),
+    host: variables.GATEWAY_HOST,
     port: variables.GATEWAY_PORT,
+    metricsToken: variables.METRICS_TOKEN,
     apiTokens: variables.GATEWAY_API_TOKEN,
     defaultModel: variables.GATEWAY_DEFAULT_MODEL,
     smallModel: variables.GATEWAY_SMALL_MODEL,

@@ -37,8 +37,8 @@ export async function startGateway({ config, proxy: proxyConfig, onStep, upkeepE
   const sandboxes = lifecycle.own("launches", await openLaunchers(db, config.sandboxes, onStep));
   const onProblem = (problem: { readonly sessionId: string; readonly message: string }): void => logger.error(problem, "launch.cleanup_failed");
   lifecycle.own("upkeep", startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger, upkeepEveryMs));
-  const app = createServer({ db, logger, proxy, apiTokens: config.apiTokens, defaultModel: config.defaultModel, smallModel: config.smallModel, admission, sandboxes, instanceId, comparison: config.comparison, autumnWebhookSecrets: config.autumnWebhookSecrets });
+  const app = createServer({ db, logger, proxy, apiTokens: config.apiTokens, metricsToken: config.metricsToken, defaultModel: config.defaultModel, smallModel: config.smallModel, admission, sandboxes, instanceId, comparison: config.comparison, autumnWebhookSecrets: config.autumnWebhookSecrets });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
-  const listener = lifecycle.own("http", await listen(server, { port: config.port, portVariable: "GATEWAY_PORT" }));
+  const listener = lifecycle.own("http", await listen(server, { port: config.port, host: config.host, portVariable: "GATEWAY_PORT" }));
   return { gateway: listener.port };
 }

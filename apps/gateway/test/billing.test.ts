@@ -1,7 +1,7 @@
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { billOneRequest, reviewOneRequest } from "./billed-request.ts";
-import { startTestGateway, type TestGateway } from "./test-gateway.ts";
+import { METRICS_TOKEN, startTestGateway, type TestGateway } from "./test-gateway.ts";
 
 let gateway: TestGateway;
 let deliveredBatch: string;
@@ -61,6 +61,14 @@ test("a reader that leaves in the middle of an export holds no connection of the
 
   // More than the pool has connections; each would wait for ever if the first ones were not given back.
   for (let count = 0; count < 15; count++) expect((await gateway.call("GET", "/v1/billing/export?format=json")).status).toBe(200);
+});
+
+test("hostile 13: METRICS_TOKEN opens the metrics and nothing else", async () => {
+  const asPrometheus = { authorization: `Bearer ${METRICS_TOKEN}` };
+
+  expect(await gateway.call("GET", "/metrics", undefined, asPrometheus)).toMatchObject({ status: 200 });
+  expect(await gateway.call("GET", "/metrics", undefined, { authorization: `Bearer ${METRICS_TOKEN}x` })).toMatchObject({ status: 401 });
+  expect(await gateway.call("GET", "/v1/billing/status", undefined, asPrometheus)).toMatchObject({ status: 401 });
 });
 
 test("metrics need the token and have every state", async () => {

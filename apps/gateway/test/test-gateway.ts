@@ -13,6 +13,7 @@ import { connectLLMProxy } from "../src/llm-proxy.ts";
 import { createServer } from "../src/server.ts";
 
 export const TOKEN = "test-token-0123456789";
+export const METRICS_TOKEN = "metrics-token-0123456789";
 export const SECOND_TOKEN = "other-token-0123456789";
 
 /** Of Autumn's events; made up. */
@@ -57,6 +58,7 @@ export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, ad
     db,
     logger: createLogger("gateway-test", "silent"),
     apiTokens: [TOKEN, SECOND_TOKEN],
+    metricsToken: METRICS_TOKEN,
     autumnWebhookSecrets: [WEBHOOK_SECRET],
     defaultModel: "claude-sonnet-4-5",
     smallModel: "claude-haiku-4-5",

@@ -1,4 +1,5 @@
 import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "@proliferate/db";
+import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
 import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { z } from "zod";
 
@@ -17,7 +18,7 @@ export const LLM_PROXY_ENVIRONMENT = {
   ...DATABASE_ENVIRONMENT,
   LITELLM_MASTER_KEY: masterKey.describe(`Key of the management API; random, at least ${MIN_KEY_LENGTH} characters`),
   LLM_PROXY_PORT: portNumber.default(4000).describe("Port of the data plane; 0 = any free one"),
-  LLM_PROXY_HOST: z.string().default("0.0.0.0").describe("Address of the data plane"),
+  LLM_PROXY_HOST: z.string().default("127.0.0.1").describe("Address of the data plane; 0.0.0.0 or one of this machine's to be reached from others"),
   LLM_PROXY_ADMIN_PORT: portNumber.default(4001).describe("Port of the management API; 0 = any free one"),
   LLM_PROXY_ADMIN_HOST: z.string().default("127.0.0.1").describe("Address of the management API; reached from this machine only unless it is changed"),
   LLM_PROXY_MANAGEMENT: z.enum(["separate", "shared"]).default("separate").describe("shared: the management API answers on the data plane's port as well, as stock LiteLLM has it, so that LLM_PROXY_URL and LLM_PROXY_MASTER_KEY alone can mint. Whoever reaches that port can then try master keys: not for a port that sandboxes or a tunnel reach"),
@@ -26,12 +27,14 @@ export const LLM_PROXY_ENVIRONMENT = {
   DETACHED_READ_MS: z.coerce.number().int().min(0).max(600_000).default(30_000).describe("How long an answer is read on after its caller left, to learn what it cost; 0: the provider's side is cut at once, and the answer is estimated"),
   DETACHED_READ_BYTES: z.coerce.number().int().min(1).default(16 * 1024 * 1024).describe("How many bytes of it at most"),
   DETACHED_READS_AT_ONCE: z.coerce.number().int().min(0).default(256).describe("How many answers are read on at once; further ones are cut at once"),
+  ...OBSERVER_ENVIRONMENT,
   LITELLM_CONFIG: z.string().optional().describe("Path of config.yaml, the model list; unset: the one of this repository"),
 } as const;
 
 export interface LLMProxyProcessConfig {
   readonly database: DatabaseSettings;
   readonly masterKey: string;
+  readonly metricsToken: string | undefined;
   readonly dataPlane: { readonly port: number; readonly host: string };
   readonly management: { readonly port: number; readonly host: string; readonly isShared: boolean };
   readonly databaseConnections: number;
@@ -46,6 +49,7 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
   return {
     database: parseDatabaseSettings(source),
     masterKey: variables.LITELLM_MASTER_KEY,
+    metricsToken: variables.METRICS_TOKEN,
     dataPlane: { port: variables.LLM_PROXY_PORT, host: variables.LLM_PROXY_HOST },
     management: { port: variables.LLM_PROXY_ADMIN_PORT, host: variables.LLM_PROXY_ADMIN_HOST, isShared: variables.LLM_PROXY_MANAGEMENT === "shared" },
     drainMs: variables.DRAIN_MS,

@@ -10,6 +10,8 @@ import { createDataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
 import { drainingPart, Shutdown } from "./data-plane/shutdown.ts";
 import { Upstreams } from "./data-plane/upstream.ts";
+import { createProxyMetricsPage } from "./metrics/metrics-page.ts";
+import { ProxyMetrics } from "./metrics/proxy-metrics.ts";
 import { createManagementHandler, createManagementServer } from "./management/server.ts";
 
 export interface ProxyOptions {
@@ -18,6 +20,8 @@ export interface ProxyOptions {
   readonly directDatabase?: DatabaseOptions;
   readonly config: ModelConfig;
   readonly masterKey: string;
+  /** Opens `/metrics` of the management port to other machines. */
+  readonly metricsToken?: string | undefined;
   readonly dataPlane: { readonly port: number; readonly host: string };
   /** `isShared`: on the data plane's port, too. */
   readonly management: { readonly port: number; readonly host: string; readonly isShared?: boolean };
@@ -57,11 +61,12 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   // What cannot be recovered now is tried again by the upkeep; it is no reason not to serve.
   await recoverOrphans(recovery).catch((error: unknown) => logger.error({ error: String(error) }, "recover.failed"));
   lifecycle.own("upkeep", startUpkeep(recovery));
-  const settler = lifecycle.own("settler", new Settler({ db, logger }));
+  const metrics = new ProxyMetrics({ models });
+  const settler = lifecycle.own("settler", new Settler({ db, logger, metrics }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
 
   const shutdown = new Shutdown();
-  const manage = createManagementHandler({ db, logger, masterKey, shutdown });
+  const manage = createManagementHandler({ db, logger, masterKey, shutdown, metrics: createProxyMetricsPage({ db, metrics, instanceId }), metricsToken: options.metricsToken });
   const managementServer = createManagementServer(manage, logger);
   const management = lifecycle.own("management", await listen(managementServer, { ...options.management, portVariable: "LLM_PROXY_ADMIN_PORT" }));
   const dataPlane = createDataPlane({
@@ -80,6 +85,7 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   });
   // A caller that neither reads nor leaves would hold its reservation for ever.
   dataPlane.server.timeout = Math.max(2 * config.router.timeoutMs, LEAST_SILENCE_MS);
+  metrics.observe(dataPlane.server);
   const { drainMs } = options;
   const data = await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: drainMs + LISTENER_MARGIN_MS });
   lifecycle.own("data plane", drainingPart({ shutdown, listener: data, idle: () => dataPlane.idle(), drainMs }));

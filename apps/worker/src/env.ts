@@ -1,4 +1,5 @@
 import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "@proliferate/db";
+import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
 import { type LLMProxyConfig, parseLLMProxyConfig } from "@proliferate/shared";
 import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
@@ -25,7 +26,9 @@ export const WORKER_ENVIRONMENT = {
   BALANCE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two looks for balances to be read at Autumn (asked for, first seen, out of credits, a day old) and packs to be bought"),
   BILLING_WEBHOOK_URL: httpUrl.optional().describe("Where low balances, exhaustion, drifts, top-ups and usage without a price are told; unset: nowhere"),
   BILLING_WEBHOOK_SECRET: z.string().min(16).optional().describe("Secret that signs those events; needed with BILLING_WEBHOOK_URL"),
+  WORKER_HOST: z.string().default("127.0.0.1").describe("Address of that port; 0.0.0.0 or one of this machine's to be reached from others"),
   WORKER_PORT: portNumber.default(3002).describe("Port of /livez, /readyz, /status and /metrics; 0 = any free one"),
+  ...OBSERVER_ENVIRONMENT,
 } as const;
 
 export interface WorkerConfig {
@@ -43,7 +46,9 @@ export interface WorkerConfig {
   readonly webhook: { readonly url: string; readonly secret: string } | undefined;
   /** Without address or master key where no keys are to be kept within the balance. */
   readonly proxy: LLMProxyConfig;
+  readonly host: string;
   readonly port: number;
+  readonly metricsToken: string | undefined;
 }
 
 /** Throws one `env_invalid` that names every wrong variable. */
@@ -63,7 +68,9 @@ export function parseWorkerConfig(source: EnvironmentSource): WorkerConfig {
     balanceIntervalMs: variables.BALANCE_INTERVAL_MS,
     webhook: webhookOf(variables.BILLING_WEBHOOK_URL, variables.BILLING_WEBHOOK_SECRET),
     proxy: parseLLMProxyConfig(source),
+    host: variables.WORKER_HOST,
     port: variables.WORKER_PORT,
+    metricsToken: variables.METRICS_TOKEN,
   };
 }
 

@@ -1,4 +1,4 @@
-import { listen, type Listener } from "@proliferate/runtime";
+import { createLogger, listen, type Listener } from "@proliferate/runtime";
 import { openDatabase } from "@proliferate/db";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { recordPass } from "@proliferate/services/billing/passes-db";
@@ -18,7 +18,7 @@ afterEach(async () => {
 });
 
 async function get(path: string, overrides: Partial<HealthDeps> = {}, init: RequestInit = {}): Promise<{ status: number; body: unknown }> {
-  const server = createHealthServer({ db: database.db, queueBackend: "postgres", jobs: { sync: 1_000, outbox: 2_000 }, ...overrides });
+  const server = createHealthServer({ db: database.db, logger: createLogger("health-test", "silent"), queueBackend: "postgres", jobs: { sync: 1_000, outbox: 2_000 }, ...overrides });
   const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "WORKER_PORT" });
   listeners.push(listener);
   const response = await fetch(`http://127.0.0.1:${listener.port}${path}`, init);
@@ -68,4 +68,17 @@ it("tells Prometheus every lag and state, and that the database is away instead 
   }
   expect(withoutDatabase).toMatchObject({ status: 200, body: expect.stringContaining('llm_gateway_metrics_source_up{source="billing_lags"} 0') });
   await away.destroy();
+});
+
+it("hostile 13: status and metrics are for this machine and the token, not for whoever a proxy here speaks for", async () => {
+  const foreign = { headers: { "x-forwarded-for": "203.0.113.7" } };
+  const withToken = { headers: { ...foreign.headers, authorization: "Bearer metrics-token-of-the-test" } };
+  const deps = { metricsToken: "metrics-token-of-the-test" };
+
+  for (const path of ["/status", "/metrics"]) {
+    expect(await get(path, deps, foreign)).toMatchObject({ status: 401, body: { error: { code: "unauthorized" } } });
+    expect(await get(path, deps, withToken)).toMatchObject({ status: 200 });
+    expect(await get(path, deps)).toMatchObject({ status: 200 });
+  }
+  expect(await get("/livez", deps, foreign)).toMatchObject({ status: 200 });
 });

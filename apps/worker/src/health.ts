@@ -1,5 +1,6 @@
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
+import { isObserver, type Logger, requestTarget, safeListener } from "@proliferate/runtime";
 import { readPasses } from "@proliferate/services/billing/passes-db";
 import { getBillingStatus } from "@proliferate/services/billing/usage";
 import { createWorkerMetrics } from "./metrics.ts";
@@ -8,6 +9,9 @@ import type { QueueBackend } from "./queue.ts";
 
 export interface HealthDeps {
   readonly db: DatabaseClient;
+  readonly logger: Pick<Logger, "error">;
+  /** Opens `/metrics` and `/status` to other machines. */
+  readonly metricsToken?: string | undefined;
   readonly queueBackend: QueueBackend;
   /** Interval of each job, by its name. */
   readonly jobs: Readonly<Record<string, number>>;
@@ -27,24 +31,24 @@ const GRACE_MS = 60_000;
 
 /**
  * `/livez`: the process answers. `/readyz`: the database answers and every job succeeded lately, on whichever worker; 503
- * names what is not so. `/status`: lags, states and sums as JSON. `/metrics`: the same for Prometheus. GET only, no
- * authentication, nothing secret.
+ * names what is not so. `/status`: lags, states and sums as JSON. `/metrics`: the same for Prometheus; these two for this
+ * machine and the token only. GET only. Nothing that is sent here can end the process.
  */
 export function createHealthServer(deps: HealthDeps): Server {
   const metrics = createWorkerMetrics(deps);
-  return createServer((request, response) => {
-    const path = new URL(request.url ?? "/", "http://worker").pathname;
-    if (request.method === "GET" && path === "/metrics") {
-      void metrics.text().then((text) => response.writeHead(200, { "content-type": metrics.contentType }).end(text));
-      return;
-    }
-    const answer = request.method === "GET" ? ROUTES[path] : undefined;
-    if (!answer) return reply(response, 404, { error: { code: "not_found", message: "This port serves GET /livez, /readyz, /status and /metrics." } });
-    answer(deps).then(
-      ({ status, body }) => reply(response, status, body),
-      (error: unknown) => reply(response, 503, { status: "unavailable", problems: [{ part: "database", ...errorFacts(error) }] }),
-    );
-  });
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const { path } = requestTarget(request.url);
+    if (request.method !== "GET" || !PATHS.includes(path)) return reply(response, 404, { error: { code: "not_found", message: "This port serves GET /livez, /readyz, /status and /metrics." } });
+    if (OBSERVED_PATHS.includes(path) && !mayObserve(deps, request)) return reply(response, 401, { error: { code: "unauthorized", message: `${path} answers this machine, or a bearer token that is METRICS_TOKEN.` } });
+    if (path === "/metrics") return void response.writeHead(200, { "content-type": metrics.contentType }).end(await metrics.text());
+    const answer = await ROUTES[path]?.(deps).catch((error: unknown) => ({ status: 503, body: { status: "unavailable", problems: [{ part: "database", ...errorFacts(error) }] } }));
+    reply(response, answer?.status ?? 404, answer?.body);
+  };
+  return createServer(safeListener(handle, (error) => deps.logger.error({ error: String(error) }, "health.failed")));
+}
+
+function mayObserve({ metricsToken }: HealthDeps, { headers, socket }: IncomingMessage): boolean {
+  return isObserver({ headers, remoteAddress: socket.remoteAddress }, metricsToken);
 }
 
 interface Answer {
@@ -66,6 +70,9 @@ const ROUTES: Readonly<Record<string, (deps: HealthDeps) => Promise<Answer>>> = 
     return { status: 200, body: { queue: deps.queueBackend, jobs, billing } };
   },
 };
+
+const OBSERVED_PATHS: readonly string[] = ["/status", "/metrics"];
+const PATHS: readonly string[] = [...Object.keys(ROUTES), "/metrics"];
 
 async function readJobs(deps: HealthDeps): Promise<readonly JobHealth[]> {
   const passes = await readPasses(deps.db);

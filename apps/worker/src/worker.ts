@@ -61,8 +61,8 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
     ...(config.sinks.autumn && { [BALANCES]: config.balanceIntervalMs }),
     ...(config.webhook && { [WEBHOOKS]: WEBHOOK_INTERVAL_MS }),
   };
-  const server = createHealthServer({ db, queueBackend: queue.backend, jobs });
-  const listener = lifecycle.own("health", await listen(server, { port: config.port, portVariable: "WORKER_PORT" }));
+  const server = createHealthServer({ db, logger, queueBackend: queue.backend, jobs, metricsToken: config.metricsToken });
+  const listener = lifecycle.own("health", await listen(server, { port: config.port, host: config.host, portVariable: "WORKER_PORT" }));
 
   const rate = { markup: config.markup, creditsPerUsd: CREDITS_PER_USD };
   await seedRateCard(db, rate);

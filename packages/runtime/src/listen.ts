@@ -5,7 +5,7 @@ import type { Stoppable } from "./lifecycle.ts";
 
 export interface ListenOptions {
   readonly port: number;
-  /** Default 0.0.0.0. */
+  /** The address to listen on. Default: reached from this machine only. */
   readonly host?: string;
   /** The variable that sets the port; named when the port is taken. */
   readonly portVariable: string;
@@ -24,7 +24,7 @@ export interface Listener extends Stoppable {
  * nothing runs, tells the others with their answer (`connection: close`) that it is the last, lets them end, then cuts them.
  */
 export async function listen(server: Server, options: ListenOptions): Promise<Listener> {
-  const host = options.host ?? "0.0.0.0";
+  const host = options.host ?? "127.0.0.1";
   await new Promise<void>((done, fail) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EADDRINUSE" && error.code !== "EACCES") return fail(error);

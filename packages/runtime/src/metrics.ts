@@ -1,4 +1,7 @@
-import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** What counts in a process that is more than a look at its state. */
+export { Counter, Gauge, Histogram, Registry };
 
 /** One measured quantity with its labelled values, as of now. */
 export interface MetricFamily {
@@ -34,8 +37,8 @@ export interface MetricsPage {
   text(): Promise<string>;
 }
 
-/** The metrics of one process: those of Node itself, and those of its sources. */
-export function createMetricsPage(sources: readonly MetricSource[]): MetricsPage {
+/** The metrics of one process: those of Node itself, those of its sources, and what it counted in `counted`. */
+export function createMetricsPage(sources: readonly MetricSource[], counted?: Registry): MetricsPage {
   const ownMetrics = new Registry();
   collectDefaultMetrics({ register: ownMetrics });
   const collectors = sources.map((source) => new Collector(source));
@@ -52,7 +55,8 @@ export function createMetricsPage(sources: readonly MetricSource[]): MetricsPage
         age.set({ source }, (performance.now() - collection.startedAt) / 1_000);
         collection.families?.forEach((family) => addFamily(page, family));
       }
-      return `${await page.metrics()}\n${await ownMetrics.metrics()}`;
+      const parts = [page, ...(counted ? [counted] : []), ownMetrics];
+      return (await Promise.all(parts.map((part) => part.metrics()))).join("\n");
     },
   };
 }

@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { createMetricsPage } from "@proliferate/runtime";
+import { createMetricsPage, isObserver } from "@proliferate/runtime";
 import { collectBillingLags } from "@proliferate/services/metrics/billing-metrics";
 import { requireBearerToken, requireRoot } from "../auth.ts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
@@ -13,10 +13,16 @@ const metrics = createRoute({
   responses: { 200: { description: "Prometheus' text format.", content: { "text/plain": { schema: z.string() } } }, ...errorResponses() },
 });
 
-/** `/metrics`, with a token: this port is often public, and what a company spends is nobody's business. */
-export function registerMetricsRoute(app: GatewayApp, { db, apiTokens }: GatewayDependencies): void {
+/**
+ * `/metrics`, for METRICS_TOKEN or a root token, from this machine, too: this port is often public by way of something on the
+ * same machine, and what a company spends is nobody's business.
+ */
+export function registerMetricsRoute(app: GatewayApp, { db, apiTokens, metricsToken }: GatewayDependencies): void {
   const page = createMetricsPage([{ name: "billing_lags", collect: () => collectBillingLags(db) }]);
-  app.use("/metrics", requireBearerToken(apiTokens, db));
-  app.use("/metrics", requireRoot);
+  const requireToken = requireBearerToken(apiTokens, db);
+  app.use("/metrics", async (context, next) => {
+    if (isObserver({ headers: { authorization: context.req.header("authorization") }, remoteAddress: undefined }, metricsToken)) return next();
+    await requireToken(context, () => requireRoot(context, next).then(() => undefined));
+  });
   app.openapi(metrics, async (context) => context.text(await page.text(), 200, { "content-type": page.contentType }));
 }

@@ -36,6 +36,8 @@ export function sendError(response: ServerResponse, dialect: Dialect, requestId:
   if (response.destroyed) return;
   const bytes = Buffer.from(JSON.stringify(errorBody(error, dialect, requestId)));
   const status = error.status === 0 ? 500 : error.status;
+  // For whoever counts; nothing hangs on it.
+  response.emit("refused", error.code);
   response.writeHead(status, {
     ...identityHeaders(requestId),
     "content-type": "application/json",

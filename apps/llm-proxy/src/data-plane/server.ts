@@ -1,5 +1,6 @@
 import { randomUUIDv7 } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { safeListener } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { ALIVE, checkReadiness } from "../health.ts";
 import { answerRequest } from "./answer.ts";
@@ -21,13 +22,15 @@ export interface DataPlane {
 /** The data plane: the two LLM dialects, the model list and health. Everything but health and `/` asks for a virtual key. */
 export function createDataPlane(deps: DataPlaneDeps): DataPlane {
   const running = new Set<Promise<void>>();
-  const server = createServer({ noDelay: true, keepAliveTimeout: 75_000, requestTimeout: 600_000 }, (request, response) => {
-    // A caller that leaves while we write is no error of ours; `close` tells it where it matters.
-    response.on("error", () => undefined);
+  const track = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const handled = handle(deps, request, response);
     running.add(handled);
-    void handled.finally(() => running.delete(handled));
-  });
+    await handled.finally(() => running.delete(handled));
+  };
+  const server = createServer(
+    { noDelay: true, keepAliveTimeout: 75_000, requestTimeout: 600_000 },
+    safeListener(track, (error) => deps.logger.error({ error: String(error) }, "request.unhandled")),
+  );
   return {
     server,
     idle: async () => {

@@ -10,6 +10,8 @@ export interface SettlerOptions {
   readonly logger: Logger;
   /** How long the end of an answer waits for a store that does not answer. Default 3 s. */
   readonly holdMs?: number;
+  /** Told of each attempt that is over, and of each try that the store did not take. */
+  readonly metrics?: { settled(attempt: AdmittedAttempt, outcome: AttemptOutcome): void; settleFailed(): void };
 }
 
 /** Doubled from try to try. A store that is away for long is asked seldom: each settlement that waits is one statement. */
@@ -32,6 +34,7 @@ export class Settler implements Stoppable {
 
   /** Resolves when the attempt is settled, or after `holdMs` while it is still being tried. Never rejects. */
   async settle(attempt: AdmittedAttempt, outcome: AttemptOutcome): Promise<void> {
+    this.#options.metrics?.settled(attempt, outcome);
     const settled = this.#untilSettled(attempt, outcome);
     this.#running.add(settled);
     void settled.finally(() => this.#running.delete(settled));
@@ -56,6 +59,7 @@ export class Settler implements Stoppable {
         return;
       } catch (error) {
         this.#options.logger.error({ attempt: attempt.attempt_id, error: String(error), isLastTry }, "settle.failed");
+        this.#options.metrics?.settleFailed();
       }
       if (isLastTry) return;
       await this.#pause(delayMs);

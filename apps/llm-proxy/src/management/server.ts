@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
-import { type Logger, requestTarget, safeListener, withoutTrailingSlashes } from "@proliferate/runtime";
+import { isObserver, type Logger, type MetricsPage, requestTarget, safeListener, withoutTrailingSlashes } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { ALIVE, checkReadiness } from "../health.ts";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
 import { readBody } from "../http/read-body.ts";
-import { asAppError, type ManagementAnswer, managementError } from "./error-response.ts";
+import { asAppError, type ManagementAnswer, managementError, ValidationError } from "./error-response.ts";
 import { keyRoutes } from "./key-routes.ts";
 import type { Route } from "./route.ts";
 import { spendRoutes } from "./spend-routes.ts";
@@ -15,6 +15,9 @@ export interface ManagementDeps {
   readonly db: DatabaseClient;
   readonly logger: Logger;
   readonly masterKey: string;
+  /** Served to this machine, the master key and `metricsToken`; undefined: nowhere. */
+  readonly metrics?: MetricsPage | undefined;
+  readonly metricsToken?: string | undefined;
   /** What readiness says of the way out. */
   readonly shutdown: { readonly isDraining: boolean };
 }
@@ -31,6 +34,7 @@ export type ManagementHandler = (request: IncomingMessage, response: ServerRespo
 export function createManagementHandler(deps: ManagementDeps): ManagementHandler {
   const routes = [...keyRoutes(deps.db), ...teamRoutes(deps.db), ...spendRoutes(deps.db)];
   return async (request, response) => {
+    if (isMetricsRequest(deps, request)) return sendMetrics(deps, response);
     const result = await answer(deps, routes, request).catch((error: unknown) => {
       logFailure(deps.logger, request, error);
       return managementError(error);
@@ -55,6 +59,17 @@ async function answer(deps: ManagementDeps, routes: readonly Route[], request: I
   if (!route) return methodNotAllowed(path, candidates);
   const body = request.method === "POST" ? await readJson(request) : {};
   return { status: 200, body: await route.handle({ body, query: target.query }) };
+}
+
+/** Also true of `/metrics` with the master key, which opens everything here. */
+function isMetricsRequest({ metrics, metricsToken, masterKey }: ManagementDeps, request: IncomingMessage): boolean {
+  if (metrics === undefined || request.method !== "GET" || requestTarget(request.url).path !== "/metrics") return false;
+  const { headers, socket } = request;
+  return isObserver({ headers, remoteAddress: socket.remoteAddress }, metricsToken) || isSameSecret(credentialOf(headers) ?? "", masterKey);
+}
+
+async function sendMetrics({ metrics }: ManagementDeps, response: ServerResponse): Promise<void> {
+  response.writeHead(200, { "content-type": metrics?.contentType ?? "text/plain" }).end(await metrics?.text());
 }
 
 function requireMasterKey(deps: ManagementDeps, request: IncomingMessage): void {
@@ -86,6 +101,8 @@ function send(response: ServerResponse, result: ManagementAnswer): void {
 }
 
 function logFailure(logger: Logger, request: IncomingMessage, error: unknown): void {
+  // The caller's mistake; answered as one.
+  if (error instanceof ValidationError) return;
   const failure = asAppError(error);
   if (failure.status < 500) return;
   logger.error({ path: request.url?.split("?")[0], code: failure.code, error: String(failure.cause ?? failure) }, "management.failed");

@@ -1,0 +1,136 @@
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { Counter, Gauge, Histogram, Registry } from "@proliferate/runtime";
+import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
+import { PRICED_CLASSES } from "@proliferate/services/metering/usage";
+import { totals } from "@proliferate/services/metering/usage-report";
+import type { AttemptOutcome } from "@proliferate/services/spend-logs/spend-log";
+import { ERROR_CODES } from "@proliferate/shared/errors";
+import type { ModelTable } from "../config/model-table.ts";
+import { routeOfPath } from "../data-plane/paths.ts";
+
+/**
+ * What this process counts of its traffic. Every label has few values whatever callers send: routes and error codes of our
+ * tables, models of the configuration, statuses that HTTP names. All else is `other`. Amounts are doubles here, for graphs;
+ * nothing is computed from them.
+ */
+export class ProxyMetrics {
+  readonly registry = new Registry();
+  readonly #models: Pick<ModelTable, "find">;
+  readonly #requests = this.#counter("requests_total", "Requests that were answered, by what was asked for and the status", ["route", "status"]);
+  readonly #refusals = this.#counter("refusals_total", "Errors of our own that callers were told, by code", ["code"]);
+  readonly #seconds = this.#histogram("request_seconds", "From the first byte of a request's head to the last of its answer", ["route"]);
+  readonly #inFlight = this.#gauge("requests_in_flight", "Requests that are being answered");
+  readonly #firstToken = this.#histogram("first_byte_seconds", "From a request's start to the first byte of its answer", ["model"]);
+  readonly #answers = this.#counter("answers_total", "Requests that may have reached a provider, by how they ended", ["model", "status"]);
+  readonly #tokens = this.#counter("tokens_total", "Tokens that were settled, by class", ["model", "class"]);
+  readonly #spend = this.#counter("spend_usd_total", "What was settled, in USD", ["model"]);
+  readonly #providerErrors = this.#counter("provider_errors_total", "Answers that failed at the provider, by its status or our code for it", ["provider", "code"]);
+  readonly #flagged = this.#counter("flagged_answers_total", "Settled otherwise than by the provider's own final count at known prices", ["model", "flag"]);
+  readonly #settleFailures = this.#counter("settle_failures_total", "Tries to settle that the store did not take; each is repeated", []);
+
+  constructor(options: { readonly models: Pick<ModelTable, "find">; readonly held?: HeldBytes }) {
+    this.#models = options.models;
+    const { held } = options;
+    if (held) {
+      const bytes = this.#gauge("held_bytes", "Bytes of bodies and answers that are kept in memory", ["of"], () => {
+        bytes.set({ of: "bodies" }, held.bodies());
+        bytes.set({ of: "answers" }, held.answers());
+      });
+    }
+    // Rates of a counter that begins with its first event miss that event.
+    this.#settleFailures.inc(0);
+  }
+
+  /** Counts every request of a listener, however it is handled. */
+  observe(server: Server): void {
+    server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+      const startedAt = performance.now();
+      const route = routeOfPath(request.url ?? "/").kind;
+      this.#inFlight.inc();
+      response.once("refused", (code: string) => this.#refusals.inc({ code: Object.hasOwn(ERROR_CODES, code) ? code : OTHER }));
+      response.once("close", () => {
+        this.#inFlight.dec();
+        this.#requests.inc({ route, status: response.headersSent ? statusLabel(response.statusCode) : "none" });
+        this.#seconds.observe({ route }, (performance.now() - startedAt) / 1_000);
+      });
+    });
+  }
+
+  /** An attempt is over; told once for each. */
+  settled(attempt: AdmittedAttempt, outcome: AttemptOutcome): void {
+    const model = this.#modelLabel(attempt.model_group);
+    const usage = totals(outcome.report);
+    this.#answers.inc({ model, status: outcome.status });
+    for (const name of PRICED_CLASSES) add(this.#tokens, { model, class: name }, usage[name]);
+    add(this.#spend, { model }, Number(outcome.cost.totalUsd));
+    if (outcome.firstByteAt) this.#firstToken.observe({ model }, Math.max(0, outcome.firstByteAt.getTime() - attempt.started_at.getTime()) / 1_000);
+    if (outcome.error && outcome.error.code !== CALLER_GONE) this.#providerErrors.inc({ provider: providerLabel(attempt.provider), code: errorLabel(outcome.error.code) });
+    for (const flag of flagsOf(attempt, outcome)) this.#flagged.inc({ model, flag });
+  }
+
+  /** The store did not take a settlement. */
+  settleFailed(): void {
+    this.#settleFailures.inc();
+  }
+
+  #modelLabel(name: string): string {
+    return this.#models.find(name)?.modelName ?? OTHER;
+  }
+
+  #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
+    return new Counter({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry] });
+  }
+
+  #gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[] = [], collect: () => void = () => undefined): Gauge<Label> {
+    return new Gauge({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry], collect });
+  }
+
+  #histogram<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Histogram<Label> {
+    return new Histogram({ name: `${PREFIX}${name}`, help, labelNames, buckets: BUCKETS, registers: [this.registry] });
+  }
+}
+
+/** What is kept in memory for callers now. */
+export interface HeldBytes {
+  bodies(): number;
+  answers(): number;
+}
+
+const PREFIX = "llm_gateway_proxy_";
+const OTHER = "other";
+/** Of a caller that left; no fault of a provider. */
+const CALLER_GONE = "499";
+/** Seconds; agents' answers take minutes. */
+const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
+const STATUSES: ReadonlySet<number> = new Set([200, 201, 206, 400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503, 504, 529]);
+const PROVIDERS: ReadonlySet<string> = new Set(["anthropic", "openai"]);
+
+const providerLabel = (provider: string): string => (PROVIDERS.has(provider) ? provider : OTHER);
+
+/** A provider may send any number; those that it may mean are kept, the rest goes by its class. */
+function statusLabel(status: number): string {
+  if (STATUSES.has(status)) return String(status);
+  return status >= 100 && status < 600 ? `${Math.trunc(status / 100)}xx` : OTHER;
+}
+
+/** The provider's status, or one of our codes. */
+function errorLabel(code: string): string {
+  if (/^\d{3}$/.test(code)) return statusLabel(Number(code));
+  return Object.hasOwn(ERROR_CODES, code) || code === "provider_error_event" ? code : OTHER;
+}
+
+function flagsOf(attempt: AdmittedAttempt, { estimated, report, unpriced, cost, recovered }: AttemptOutcome): readonly string[] {
+  const flags = {
+    estimated,
+    recovered,
+    unknown_usage: report.unknown.length > 0,
+    unpriced: (unpriced?.length ?? 0) > 0,
+    over_reservation: Number(cost.totalUsd) > Number(attempt.reserved_usd),
+  };
+  return Object.entries(flags).filter(([, isSet]) => isSet).map(([flag]) => flag);
+}
+
+function add<Label extends string>(counter: Counter<Label>, labels: Record<Label, string>, amount: number): void {
+  // prom-client refuses what makes no sense on a counter, and no number of a provider may end a request.
+  if (Number.isFinite(amount) && amount > 0) counter.inc(labels, amount);
+}

@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { MASTER_KEY } from "./proxy-process.ts";
+import { CHAT, MESSAGE, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
+
+let stack: TestStack;
+beforeAll(async () => {
+  stack = await startTestStack({ METRICS_TOKEN: "metrics-token-of-the-test" });
+});
+afterAll(() => stack.stop());
+
+async function page(headers: Readonly<Record<string, string>> = {}): Promise<{ readonly status: number; readonly text: string }> {
+  const answer = await fetch(`${stack.proxy.adminUrl}/metrics`, { headers });
+  return { status: answer.status, text: await answer.text() };
+}
+
+/** The value of one series; undefined where there is none. */
+function valueOf(text: string, series: string): number | undefined {
+  const line = text.split("\n").find((one) => one.startsWith(`${series} `));
+  return line === undefined ? undefined : Number(line.slice(series.length + 1));
+}
+
+test("users 04: requests, tokens, USD, latency and first byte by model, as the spend row has them", async () => {
+  const answer = await post(stack, "/v1/messages", MESSAGE);
+  await answer.text();
+  const row = await spendLogOf(stack, answer.headers.get("request-id") ?? "");
+
+  const { text } = await page();
+  const model = `model="${MESSAGE.model}"`;
+  expect(valueOf(text, `llm_gateway_proxy_tokens_total{${model},class="outputTokens"}`)).toBe(row.completion_tokens);
+  expect(valueOf(text, `llm_gateway_proxy_spend_usd_total{${model}}`)).toBeCloseTo(Number(row.spend), 12);
+  expect(valueOf(text, `llm_gateway_proxy_answers_total{${model},status="success"}`)).toBe(1);
+  expect(valueOf(text, `llm_gateway_proxy_request_seconds_count{route="answer"}`)).toBe(1);
+  expect(valueOf(text, `llm_gateway_proxy_requests_total{route="answer",status="200"}`)).toBe(1);
+  expect(valueOf(text, "llm_gateway_proxy_requests_in_flight")).toBe(0);
+  expect(valueOf(text, "llm_gateway_proxy_settle_failures_total")).toBe(0);
+});
+
+test("users 04: refusals by their code, and failures of a provider by its status, are told apart", async () => {
+  await post(stack, "/v1/messages", MESSAGE, { headers: { "x-api-key": "sk-nobody" } });
+  stack.provider.failNext({ kind: "status", status: 529 });
+  await (await post(stack, "/v1/messages", MESSAGE)).text();
+
+  const { text } = await page();
+  expect(valueOf(text, 'llm_gateway_proxy_refusals_total{code="invalid_api_key"}')).toBe(1);
+  expect(valueOf(text, 'llm_gateway_proxy_requests_total{route="answer",status="401"}')).toBe(1);
+  expect(valueOf(text, 'llm_gateway_proxy_provider_errors_total{provider="anthropic",code="529"}')).toBe(1);
+});
+
+test("users 04: whatever callers name, there are no more series than models and codes that are ours", async () => {
+  await Promise.all(
+    Array.from({ length: 60 }, async (_, index) => {
+      await (await post(stack, index % 2 === 0 ? "/v1/messages" : `/v1/chat/completions`, { ...(index % 2 === 0 ? MESSAGE : CHAT), model: `model-of-nobody-${index}` })).text();
+      await (await fetch(`${stack.proxy.url}/path-of-nobody-${index}`)).text();
+      await (await fetch(`${stack.proxy.url}/v1/models/model-of-nobody-${index}`)).text();
+    }),
+  );
+
+  const { text } = await page();
+  expect(text).not.toContain("nobody-");
+  expect(valueOf(text, 'llm_gateway_proxy_requests_total{route="unknown",status="404"}')).toBe(60);
+  expect(text.split("\n").filter((line) => /^llm_gateway_proxy_(requests|refusals)_total/.test(line)).length).toBeLessThan(20);
+});
+
+test("hostile 13: the page is for this machine, METRICS_TOKEN and the master key; never on the data plane", async () => {
+  const foreign = { "x-forwarded-for": "203.0.113.7" };
+
+  expect((await page(foreign)).status).toBe(401);
+  expect((await page({ ...foreign, authorization: "Bearer metrics-token-of-the-test" })).status).toBe(200);
+  expect((await page({ ...foreign, authorization: `Bearer ${MASTER_KEY}` })).status).toBe(200);
+  expect((await fetch(`${stack.proxy.url}/metrics`)).status).toBe(404);
+});
