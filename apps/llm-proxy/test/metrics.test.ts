@@ -37,13 +37,13 @@ test("users 04: requests, tokens, USD, latency and first byte by model, as the s
 
 test("users 04: refusals by their code, and failures of a provider by its status, are told apart", async () => {
   await post(stack, "/v1/messages", MESSAGE, { headers: { "x-api-key": "sk-nobody" } });
-  stack.provider.failNext({ kind: "status", status: 529 });
+  stack.provider.failNext({ kind: "status", status: 400 });
   await (await post(stack, "/v1/messages", MESSAGE)).text();
 
   const { text } = await page();
   expect(valueOf(text, 'llm_gateway_proxy_refusals_total{code="invalid_api_key"}')).toBe(1);
   expect(valueOf(text, 'llm_gateway_proxy_requests_total{route="answer",status="401"}')).toBe(1);
-  expect(valueOf(text, 'llm_gateway_proxy_provider_errors_total{provider="anthropic",code="529"}')).toBe(1);
+  expect(valueOf(text, 'llm_gateway_proxy_provider_errors_total{provider="anthropic",code="400"}')).toBe(1);
 });
 
 test("users 04: whatever callers name, there are no more series than models and codes that are ours", async () => {
