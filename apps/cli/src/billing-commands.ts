@@ -5,6 +5,7 @@ import { clearOneAlert } from "./commands/clear-alert.ts";
 import { explain } from "./commands/explain.ts";
 import { exportLedger, type ExportOptions } from "./commands/export.ts";
 import { type RateCardAddOptions, rateCardAdd, rateCardList } from "./commands/rate-card.ts";
+import { doctor } from "./commands/doctor.ts";
 import { reconcile, type ReconcileCommandOptions } from "./commands/reconcile.ts";
 import { dismissOne, redriveOne } from "./commands/redrive.ts";
 import { status, type StatusCommandOptions } from "./commands/status.ts";
@@ -42,6 +43,8 @@ export function registerBillingCommands(program: Command, run: (command: Command
     .option("--to <instant>", `requests that began before: ${RANGE_HELP}`)
     .action((options: ExportOptions, command: Command) => run(command, exportLedger(options)));
 
+  add("doctor", "look at the sink as deliveries will meet it: key, mode, version, feature, its list, who buys credits; reads only")
+    .action((_options: object, command: Command) => run(command, doctor()));
   add("reconcile", "compare deliveries and balances with the sink, decide what is undecided, correct our balances")
     .option("--dry-run", "only tell what would be done")
     .addOption(new Option("--apply-corrections", "deduct or give back at the sink what it took too little or too much").conflicts("dryRun"))

@@ -43,7 +43,8 @@ export async function startSettlementJobs(deps: SettlementJobsDeps): Promise<voi
   lifecycle.own("slow attempts", { stop: async () => Promise.race([Promise.all(slow), delay(SLOW_STOP_MS, undefined, { ref: false })]).then(() => undefined) });
   lifecycle.own("outbox", { stop: async () => stopping.abort() });
 
-  void reportUnready(sink, problems);
+  // Before the first delivery: a wrong feature would take another amount than it is asked for. Bounded by the sink's own time-out.
+  await reportUnready(sink, problems);
   await deps.every(OUTBOX, deps.outboxIntervalMs, async () => settleOrgs());
   const { ledger } = sink;
   if (ledger === undefined) return;

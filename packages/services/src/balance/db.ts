@@ -166,6 +166,12 @@ export async function readReconciliations(db: DatabaseExecutor, orgId: string | 
   return (orgId === null ? query : query.where("org_id", "=", orgId)).execute();
 }
 
+/** Some orgs whose balance was read, by id. */
+export async function listReadOrgs(db: DatabaseExecutor, limit: number): Promise<readonly string[]> {
+  const rows = await db.selectFrom("org_gates").select("org_id").where("reconciled_at", "is not", null).orderBy("org_id").limit(limit).execute();
+  return rows.map((row) => row.org_id);
+}
+
 /** Every org that spent, or that the gate was asked about. */
 export async function listKnownOrgs(db: DatabaseExecutor): Promise<readonly string[]> {
   const result = await sql<{ org_id: string }>`select org_id from org_gates union select org_id from billing_accounts order by org_id`.execute(db);

@@ -9,9 +9,19 @@ import { openAutumnSdk } from "./autumn-sdk.ts";
 
 /** The library is the measure: whatever it sends and reads, the plain client sends and reads. */
 const balance = { feature_id: "credits", granted: 100, remaining: 70.5, usage: 29.5, unlimited: false, overage_allowed: false, max_purchase: null, next_reset_at: 1_800_000_000_000 };
+const SUBSCRIPTION = {
+  id: "sub_1", plan_id: "pro", auto_enable: false, add_on: false, status: "active", past_due: false, canceled_at: null, expires_at: null,
+  trial_ends_at: 1_800_000_000_000, started_at: 1, current_period_start: null, current_period_end: null, quantity: 1,
+};
 const ANSWERS: Readonly<Record<string, unknown>> = {
+  "/v1/features.list": {
+    list: [
+      { id: "credits", name: "Credits", type: "credit_system", consumable: true, archived: false, credit_schema: [{ metered_feature_id: "tokens", credit_cost: 2.5 }] },
+      { id: "seats", name: "Seats", type: "metered", consumable: false, archived: true },
+    ],
+  },
   "/v1/balances.track": { customer_id: "org_a", value: 1.5, balance, deductions: [{ balance_id: "b", feature_id: "credits", plan_id: null, reset: null, value: 1.5 }] },
-  "/v1/customers.get": { id: "org_a", name: null, email: null, created_at: 1, fingerprint: null, stripe_id: null, env: "sandbox", metadata: {}, send_email_receipts: false, billing_controls: {}, subscriptions: [], purchases: [], licenses: [], balances: { credits: balance }, flags: {} },
+  "/v1/customers.get": { id: "org_a", name: null, email: null, created_at: 1, fingerprint: null, stripe_id: null, env: "sandbox", metadata: {}, send_email_receipts: false, billing_controls: { auto_topups: [{ feature_id: "credits", enabled: true, threshold: 10, quantity: 100 }] }, subscriptions: [SUBSCRIPTION], purchases: [], licenses: [], balances: { credits: balance }, flags: {} },
   "/v1/events.list": {
     list: [{ id: "evt_1", timestamp: 1_800_000_000_000, feature_id: "credits", customer_id: "org_a", value: 3, properties: { batch_id: "b1" }, deductions: [{ balance_id: "b", feature_id: "credits", plan_id: null, reset: null, value: 2 }] }],
     next_cursor: null,
@@ -23,7 +33,7 @@ const server = createServer((request, response) => {
   request.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
   request.on("end", () => {
     const { authorization, accept, "content-type": contentType, "x-api-version": version, "idempotency-key": key } = request.headers;
-    received.push({ method: request.method, path: request.url, headers: { authorization, accept, contentType, version, key }, body: JSON.parse(text) });
+    received.push({ method: request.method, path: request.url, headers: { authorization, accept, contentType, version, key }, body: text === "" ? null : JSON.parse(text) });
     const answer = ANSWERS[request.url ?? ""] ?? {};
     response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
   });
@@ -52,6 +62,7 @@ const CALLS: readonly (readonly [string, (client: AutumnClient) => Promise<unkno
   ["customers.get", (client) => client.customers.get({ customerId: "org_a" })],
   ["customers.getOrCreate", (client) => client.customers.getOrCreate({ customerId: "org_a" })],
   ["events.list", (client) => client.events.list({ customerId: "org_a", featureId: "credits", startCursor: "", limit: 10 })],
+  ["features.list", (client) => client.features.list()],
   ["billing.attach", (client) => client.billing.attach({ customerId: "org_a", planId: "pack", featureQuantities: [{ featureId: "credits", quantity: 500 }], redirectMode: "never" }, KEY)],
 ];
 
@@ -64,7 +75,7 @@ describe("the plain client", () => {
     expect(received[1]).toEqual(received[0]);
   });
 
-  it.each(CALLS.filter(([name]) => name === "track" || name === "customers.get" || name === "events.list"))("reads what autumn-js reads: %s", async (_, call) => {
+  it.each(CALLS.filter(([name]) => name === "track" || name === "customers.get" || name === "events.list" || name === "features.list"))("reads what autumn-js reads: %s", async (_, call) => {
     const [ofPlain, ofLibrary] = [await call(plain), await call(library)];
 
     expect(ofLibrary).toMatchObject(withoutStatus(ofPlain));

@@ -11,6 +11,10 @@ export interface AutumnClient {
     /** Newest first; `startCursor` is `""` for the first page. At most 5 calls a second for each customer. */
     list(request: { readonly customerId: string; readonly featureId: string; readonly startCursor: string; readonly limit: number }): Promise<AutumnEventPage>;
   };
+  readonly features: {
+    /** Every feature of the account; few. */
+    list(): Promise<{ readonly list: readonly AutumnFeature[] }>;
+  };
   readonly billing: {
     attach(request: AutumnAttachRequest, options: AutumnCallOptions): Promise<AutumnAttachAnswer>;
   };
@@ -56,6 +60,24 @@ export interface AutumnCustomer {
   /** By feature id. */
   readonly balances: Readonly<Record<string, AutumnBalance>>;
   readonly subscriptions?: readonly AutumnSubscription[] | undefined;
+  readonly billingControls?: { readonly autoTopups?: readonly AutumnAutoTopup[] | undefined } | undefined;
+}
+
+/** Autumn buys credits by itself when a balance runs low. */
+export interface AutumnAutoTopup {
+  readonly featureId: string;
+  readonly enabled: boolean;
+}
+
+export interface AutumnFeature {
+  readonly id: string;
+  /** `metered`, `credit_system`, `ai_credit_system`, `boolean`; others may come. */
+  readonly type: string;
+  /** Used up, as credits are; seats are not. */
+  readonly consumable: boolean;
+  readonly archived?: boolean | undefined;
+  /** Of a credit system: the metered features that draw from it, each at its own rate. */
+  readonly creditSchema?: readonly { readonly meteredFeatureId: string }[] | undefined;
 }
 
 /** A plan that the customer has, or will have. */

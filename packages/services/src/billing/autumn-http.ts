@@ -30,7 +30,24 @@ const subscription = z
   .object({ plan_id: z.string(), status: z.string(), add_on: z.boolean(), trial_ends_at: z.number().nullable() })
   .transform(({ plan_id: planId, add_on: addOn, trial_ends_at: trialEndsAt, status }) => ({ planId, status, addOn, trialEndsAt }));
 
-const customer = z.object({ id: z.string().nullable(), balances: z.record(z.string(), balance).default({}), subscriptions: z.array(subscription).default([]) });
+const autoTopup = z.object({ feature_id: z.string(), enabled: z.boolean() }).transform(({ feature_id: featureId, enabled }) => ({ featureId, enabled }));
+const billingControls = z.object({ auto_topups: z.array(autoTopup).nullish() }).nullish().transform((controls) => ({ autoTopups: controls?.auto_topups ?? undefined }));
+
+const customer = z
+  .object({ id: z.string().nullable(), balances: z.record(z.string(), balance).default({}), subscriptions: z.array(subscription).default([]), billing_controls: billingControls })
+  .transform(({ billing_controls: controls, ...rest }) => ({ ...rest, billingControls: controls }));
+
+const feature = z
+  .object({
+    id: z.string(),
+    type: z.string(),
+    consumable: z.boolean(),
+    archived: z.boolean().optional(),
+    credit_schema: z.array(z.object({ metered_feature_id: z.string() })).nullish(),
+  })
+  .transform(({ credit_schema: schema, ...rest }) => ({ ...rest, ...(schema && { creditSchema: schema.map(({ metered_feature_id: meteredFeatureId }) => ({ meteredFeatureId })) }) }));
+
+const featureList = z.object({ list: z.array(feature) });
 
 const eventPage = z
   .object({
@@ -62,10 +79,12 @@ const attachAnswer = z
  */
 export function openAutumnHttp(connection: AutumnConnection): AutumnClient {
   const base = cleanAutumnUrl(connection.serverUrl);
-  const common = { authorization: `Bearer ${cleanAutumnSecretKey(connection.secretKey)}`, "content-type": "application/json", accept: "application/json", "x-api-version": connection.apiVersion };
+  const common = { authorization: `Bearer ${cleanAutumnSecretKey(connection.secretKey)}`, accept: "application/json", "x-api-version": connection.apiVersion };
 
-  async function post<Answer>(operation: string, body: object, answer: z.ZodType<Answer>, options: { readonly headers?: object } = {}): Promise<Answer & { readonly status: number }> {
-    const { status, headers, text } = await postWhole(`${base}/v1/${operation}`, { headers: { ...common, ...options.headers }, body: JSON.stringify(body) }, connection.timeoutMs ?? AUTUMN_TIMEOUT_MS);
+  async function post<Answer>(operation: string, body: object | undefined, answer: z.ZodType<Answer>, options: { readonly headers?: object } = {}): Promise<Answer & { readonly status: number }> {
+    const content = body && { "content-type": "application/json" };
+    const sent = { headers: { ...common, ...content, ...options.headers }, body: body === undefined ? "" : JSON.stringify(body) };
+    const { status, headers, text } = await postWhole(`${base}/v1/${operation}`, sent, connection.timeoutMs ?? AUTUMN_TIMEOUT_MS);
     const read = status === 200 || status === 202 ? answer.safeParse(parseJson(text)) : undefined;
     if (!read?.success) throw new AutumnHttpError(status, text, headers);
     return { ...read.data, status };
@@ -81,6 +100,7 @@ export function openAutumnHttp(connection: AutumnConnection): AutumnClient {
     events: {
       list: async ({ customerId, featureId, startCursor, limit }) => post("events.list", { start_cursor: startCursor, limit, customer_id: customerId, feature_id: featureId }, eventPage),
     },
+    features: { list: async () => post("features.list", undefined, featureList) },
     billing: {
       attach: async ({ customerId, planId, featureQuantities, redirectMode }, options) => {
         const quantities = featureQuantities.map(({ featureId, quantity }) => ({ feature_id: featureId, quantity }));

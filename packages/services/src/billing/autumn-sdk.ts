@@ -34,6 +34,7 @@ export async function openAutumnSdk(connection: AutumnConnection): Promise<Autum
   return {
     customers: autumn.customers,
     events: { list: async (request) => autumn.events.list(request) },
+    features: { list: async () => autumn.features.list() },
     billing: autumn.billing,
     async track(request, options) {
       const key = options.headers["Idempotency-Key"];

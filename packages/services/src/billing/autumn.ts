@@ -3,6 +3,7 @@ import { createTokenBucket } from "../sinks/token-bucket.ts";
 import type { AutumnClient, AutumnConnection, AutumnTrackAnswer } from "./autumn-client.ts";
 import { classifyAutumnError } from "./autumn-errors.ts";
 import { openAutumnHttp } from "./autumn-http.ts";
+import { createFeatureGate } from "./autumn-feature-gate.ts";
 import { createAutumnLedger } from "./autumn-ledger.ts";
 import { isStatedAs } from "./autumn-precision.ts";
 import { customerIdForOrg } from "./customer-id.ts";
@@ -42,6 +43,7 @@ export async function openAutumn(options: AutumnSinkOptions): Promise<AutumnClie
       getOrCreate: async (request) => others.take().then(() => client.customers.getOrCreate(request)),
     },
     events: { list: async (request) => others.take().then(() => client.events.list(request)) },
+    features: { list: async () => others.take().then(() => client.features.list()) },
     billing: { attach: async (request, call) => others.take().then(() => client.billing.attach(request, call)) },
   };
 }
@@ -53,10 +55,13 @@ export async function openAutumn(options: AutumnSinkOptions): Promise<AutumnClie
 export function createAutumnSink(options: AutumnSinkOptions): SettlementSink {
   let opened: Promise<AutumnClient> | undefined;
   const open = (): Promise<AutumnClient> => (opened ??= openAutumn(options));
+  const feature = createFeatureGate(open, options.featureId);
   const track = async (delivery: Delivery): Promise<DeliveryOutcome> => trackOnce(await open(), delivery, options);
   return {
     name: "autumn",
     async deliver(delivery) {
+      const unsuitable = feature.known();
+      if (unsuitable) return unsuitable;
       const outcome = await track(delivery);
       if (outcome.code !== "customer_not_found" || !options.autoCreateCustomers) return outcome;
       const refusal = await createCustomer(await open(), customerIdForOrg(delivery.orgId));
@@ -70,6 +75,8 @@ export function createAutumnSink(options: AutumnSinkOptions): SettlementSink {
       return customer?.balances[options.featureId] !== undefined;
     },
     async checkReady() {
+      const unsuitable = await feature.ask();
+      if (unsuitable) return unsuitable;
       try {
         await (await open()).customers.get({ customerId: NOBODY });
       } catch (error) {

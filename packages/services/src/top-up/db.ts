@@ -164,6 +164,12 @@ export async function readPolicy(db: DatabaseExecutor, orgId: string): Promise<T
 }
 
 /** Takes an org's policy away. Returns false where it had none. */
+/** Orgs that have a policy, by id, `limit` at most. */
+export async function listOrgsWithPolicy(db: DatabaseExecutor, limit: number): Promise<readonly string[]> {
+  const rows = await db.selectFrom("top_up_policies").select("org_id").orderBy("org_id").limit(limit).execute();
+  return rows.map((row) => row.org_id);
+}
+
 export async function deletePolicy(tx: DatabaseExecutor, orgId: string): Promise<boolean> {
   const result = await sql`delete from top_up_policies where org_id = ${orgId}`.execute(tx);
   return (result.numAffectedRows ?? 0n) > 0n;

@@ -1,3 +1,4 @@
+import type { EmulatedFeature } from "./features.ts";
 import type { DecimalText } from "@proliferate/shared/money";
 import type { Card } from "./attach.ts";
 import type { AutumnFault, TransportFault } from "./faults.ts";
@@ -13,6 +14,8 @@ export interface AutumnEmulatorOptions {
   readonly secretKey?: string;
   /** The organization's features. Default `["credits"]`. */
   readonly features?: readonly string[];
+  /** What the features are; default of each: metered and consumable. */
+  readonly featureKinds?: Readonly<Record<string, EmulatedFeature>>;
   /** Every customer that is asked for exists and was granted this much, as where a plan is enabled for all; default: none is made up. */
   readonly newCustomerCredits?: DecimalText;
   /** The newest API version that is served. Default 2.4.0. */

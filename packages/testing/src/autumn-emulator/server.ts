@@ -7,6 +7,7 @@ import { remainingOf } from "./balances.ts";
 import { keepAmount } from "./decimal.ts";
 import { afterWork, beforeWork, type Sending } from "./fault-effects.ts";
 import type { AutumnFault, TransportFault } from "./faults.ts";
+import { listFeatures } from "./features.ts";
 import { KeyStore } from "./key-store.ts";
 import { Ledger, type TrackEvent } from "./ledger.ts";
 import { applyTrack, check, createBalance, getCustomer, getOrCreateCustomer, listEvents, readTrack, type RouteContext, trackAnswer, type TrackCommand, updateBalance } from "./routes.ts";
@@ -222,6 +223,7 @@ class Emulator {
       const context = { ledger: this.#ledger, features: this.#features, apiVersion, idempotencyKey: call.idempotencyKey, nowMs: this.#now() };
       if (isAttach) return this.#attach(call, context, fault);
       if (call.path === "/v1/events.list" && this.#listRefusal) throw this.#listRefusal;
+      if (call.path === "/v1/features.list") return { answer: listFeatures(this.#features, this.#options.featureKinds ?? {}) };
       return isTrack ? this.#track(call, context, fault) : { answer: route(call, context) };
     } catch (error) {
       if (error instanceof AutumnError && error.status !== 409) for (const key of claimed) this.#keys.release(key);
