@@ -1,7 +1,7 @@
-import type { EmulatedFeature } from "./features.ts";
 import type { DecimalText } from "@proliferate/shared/money";
 import type { Card } from "./attach.ts";
 import type { AutumnFault, TransportFault } from "./faults.ts";
+import type { EmulatedFeature } from "./features.ts";
 import type { TrackEvent } from "./ledger.ts";
 import type { Body } from "./wire.ts";
 
