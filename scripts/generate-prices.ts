@@ -1,51 +1,78 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { findProvider, type ModelInfo, type ModelPrice } from "@pydantic/genai-prices";
+import { type OverlayRates, type PriceOverlay, readOverlay } from "./price-overlay.ts";
 
 /**
- * Writes packages/services/src/pricing/prices.json from the npm package @pydantic/genai-prices (MIT): the prices of
- * Anthropic's and OpenAI's chat models, as whole pico-USD per token.
+ * Writes packages/services/src/pricing/prices.json: the prices of Anthropic's and OpenAI's chat and embedding models, from
+ * the npm package @pydantic/genai-prices (MIT) with packages/services/src/pricing/overlay.yaml laid over it. Every amount
+ * is whole pico-USD, every date that the sources know is in the file, so what it says does not depend on the day.
  *
- *   node scripts/generate-prices.ts           writes the prices that are valid today
- *   node scripts/generate-prices.ts --check   derives them for the day in the file, exits 1 if the file differs
+ *   node scripts/generate-prices.ts           writes the file
+ *   node scripts/generate-prices.ts --check   exits 1 if the file differs from what its sources say
  */
 const PRICES_FILE = new URL("../packages/services/src/pricing/prices.json", import.meta.url);
 const SOURCE_FILE = new URL("../node_modules/@pydantic/genai-prices/package.json", import.meta.url);
 
-/** The order of the columns of a row. */
+/** The order of the columns of `rates`, and of `audio`. */
 const COLUMNS = ["input", "cacheRead", "cacheWrite5m", "cacheWrite1h", "output"] as const;
+const AUDIO_COLUMNS = ["input", "cacheRead", "output"] as const;
 type Rates = Record<(typeof COLUMNS)[number], number>;
 
-interface Row {
-  readonly rates: readonly number[];
-  readonly longContext?: { readonly aboveTokens: number; readonly rates: readonly number[] };
-  /** The day since which the price holds, where the source knows a change. */
+interface Period {
+  /** The day since which it holds; missing: since ever. */
   readonly since?: string;
-  /** Columns that the source does not list, and which we set by the rule in `completeRates`. */
+  readonly rates: readonly number[];
+  /** Steps by prompt size: above so many tokens, these rates. */
+  readonly above?: readonly (readonly [number, readonly number[]])[];
+  readonly audio?: readonly number[];
+  /** Columns that no source lists, and which we set by the rule in `completeRates`. */
   readonly derived?: readonly string[];
 }
 
-/** Models that answer no chat, are priced by something else than text tokens, or were retired long ago. */
-const OTHER_KINDS = /audio|realtime|image|tts|whisper|transcribe|embed|moderation|davinci|curie|babbage|^ada|dall-e|sora|instruct|^text-|^claude-(?:v1|2)|computer-use|deep-research|search-preview|oss|:|\.ft-/;
+type ModifierRow = string | { readonly times: string; readonly upToTokens: number };
+
+interface Row {
+  periods: readonly Period[];
+  serviceTier?: Record<string, ModifierRow>;
+  speed?: Record<string, ModifierRow>;
+  geography?: Record<string, ModifierRow>;
+  hosts?: Record<string, string>;
+  /** Pico-USD per use. */
+  fees?: Record<string, number>;
+  contextTokens?: number;
+  maxOutputTokens?: number;
+  retiresOn?: string;
+}
+
+/** Models that answer no chat, are priced by something else than tokens, or were retired long ago. */
+const OTHER_KINDS = /realtime|image|tts|whisper|transcribe|translate|live|moderation|davinci|curie|babbage|^ada|dall-e|sora|instruct|^text-(?!embedding)|^claude-(?:v1|2)|computer-use|deep-research|search-preview|audio-preview|oss|:|\.ft-/;
 /** Spellings of other clouds for the same models (`gpt-5-4`, `gpt-35-turbo`). */
 const FOREIGN_SPELLING = /^gpt-\d-\d|^gpt-35/;
 const SNAPSHOT_DATE = /-(?:\d{8}|\d{4}-\d{2}-\d{2})$/;
 
-export function derivePrices(asOf: string): string {
+export function derivePrices(overlay: PriceOverlay = readOverlay()): string {
   const { version, license } = JSON.parse(readFileSync(SOURCE_FILE, "utf8")) as { version: string; license: string };
-  const rows = ["anthropic", "openai"].flatMap((provider) => deriveProvider(provider, asOf)).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  const source = { package: "@pydantic/genai-prices", version, license, asOf };
-  const lines = rows.map(([id, row]) => `    ${JSON.stringify(id)}: ${JSON.stringify(row)}`);
-  const head = `"unit": "pico-USD per token",\n  "columns": ${JSON.stringify(COLUMNS)},\n  "source": ${JSON.stringify(source)}`;
+  const rows = new Map<string, Row>(["anthropic", "openai"].flatMap((provider) => deriveProvider(provider, overlay)));
+  for (const [id, model] of Object.entries(overlay.models)) {
+    if (rows.has(id)) throw new Error(`overlay.yaml: ${id} is in the package by now; compare the two, then remove it here`);
+    rows.set(id, { periods: model.periods.map((period) => overlayPeriod(id, period)), contextTokens: model.contextTokens });
+  }
+  layOver(rows, overlay);
+  const source = { package: "@pydantic/genai-prices", version, license, overlay: "packages/services/src/pricing/overlay.yaml" };
+  const lines = [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([id, row]) => `    ${JSON.stringify(id)}: ${JSON.stringify(row)}`);
+  const head = `"unit": "pico-USD per token, or per use",\n  "columns": ${JSON.stringify(COLUMNS)},\n  "audioColumns": ${JSON.stringify(AUDIO_COLUMNS)},\n  "source": ${JSON.stringify(source)}`;
   return `{\n  ${head},\n  "models": {\n${lines.join(",\n")}\n  }\n}\n`;
 }
 
-function deriveProvider(providerId: string, asOf: string): readonly (readonly [string, Row])[] {
+function deriveProvider(providerId: string, overlay: PriceOverlay): readonly (readonly [string, Row])[] {
   const models = findProvider({ providerId })?.models ?? [];
   return models.flatMap((model) => {
     const names = exactNames(model).filter((name) => !OTHER_KINDS.test(name) && !FOREIGN_SPELLING.test(name));
-    const row = names.length > 0 ? deriveRow(providerId, model, asOf) : undefined;
-    return row ? names.map((name) => [`${providerId}/${name}`, row] as const) : [];
+    return names.flatMap((name) => {
+      const row = deriveRow(providerId, model, overlay);
+      return row ? [[`${providerId}/${name}`, row] as const] : [];
+    });
   });
 }
 
@@ -61,62 +88,132 @@ function exactNames(model: ModelInfo): readonly string[] {
   return isOwnModel ? [model.id] : [...undated];
 }
 
-function deriveRow(provider: string, model: ModelInfo, asOf: string): Row | undefined {
-  const { prices, since } = pricesOn(model, asOf);
-  const start = tierStart(model.id, prices);
-  const base = completeRates(provider, prices, (price) => (typeof price === "object" ? price.base : price));
+function deriveRow(provider: string, model: ModelInfo, overlay: PriceOverlay): Row | undefined {
+  const periods = periodsOf(model).flatMap(({ since, prices }) => {
+    const period = derivePeriod(provider, model.id, prices, overlay);
+    return period ? [{ ...(since && { since }), ...period }] : [];
+  });
+  if (periods.length === 0) return undefined;
+  const fees = feesOf(periodsOf(model).at(-1)?.prices ?? {});
+  return { periods, ...(Object.keys(fees).length > 0 && { fees }), ...(model.context_window && { contextTokens: model.context_window }) };
+}
+
+/** Throws on prices that depend on the hour: a row cannot say that. */
+function periodsOf(model: ModelInfo): readonly { readonly since?: string; readonly prices: ModelPrice }[] {
+  if (!Array.isArray(model.prices)) return [{ prices: model.prices }];
+  return model.prices
+    .map(({ constraint, prices }) => {
+      if (constraint && constraint.type !== "start_date") throw new Error(`${model.id}: a price by time of day cannot be expressed`);
+      return { prices, ...(constraint && { since: constraint.start_date }) };
+    })
+    .toSorted((a, b) => ((a.since ?? "") < (b.since ?? "") ? -1 : 1));
+}
+
+type SourcePrice = ModelPrice[string];
+const basePrice = (price: SourcePrice): number | undefined => (typeof price === "object" ? price.base : price);
+
+function derivePeriod(provider: string, id: string, prices: ModelPrice, overlay: PriceOverlay): Period | undefined {
+  const base = completeRates(provider, id, prices, basePrice);
   if (!base) return undefined;
-  const long = start === undefined ? undefined : completeRates(provider, prices, (price) => (typeof price === "object" ? price.tiers[0]?.price : price));
+  const starts = [...new Set(Object.values(prices).flatMap((price) => (typeof price === "object" ? price.tiers.map((tier) => tier.start) : [])))].toSorted((a, b) => a - b);
+  const above = starts.map((start) => {
+    const rates = completeRates(provider, id, prices, (price) => (typeof price === "object" ? price.tiers.findLast((tier) => tier.start <= start)?.price ?? price.base : price));
+    return [overlay.tierStarts.find(({ from }) => from === start)?.to ?? start, columnsOf(rates?.rates ?? base.rates)] as const;
+  });
+  const audio = audioRates(prices, base.rates);
   return {
     rates: columnsOf(base.rates),
-    ...(long && start !== undefined && { longContext: { aboveTokens: start, rates: columnsOf(long.rates) } }),
-    ...(since && { since }),
+    ...(above.length > 0 && { above }),
+    ...(audio && { audio }),
     ...(base.derived.length > 0 && { derived: base.derived }),
   };
 }
 
-/** Of dated prices, the newest that is in force on the day. Throws on prices that depend on the hour: a row cannot say that. */
-function pricesOn(model: ModelInfo, asOf: string): { readonly prices: ModelPrice; readonly since?: string } {
-  if (!Array.isArray(model.prices)) return { prices: model.prices };
-  let chosen: { prices: ModelPrice; since?: string } | undefined;
-  for (const { constraint, prices } of model.prices) {
-    if (constraint && constraint.type !== "start_date") throw new Error(`${model.id}: a price by time of day cannot be expressed`);
-    if (constraint && constraint.start_date > asOf) continue;
-    chosen = { prices, ...(constraint && { since: constraint.start_date }) };
-  }
-  if (!chosen) throw new Error(`${model.id}: no price is in force on ${asOf}`);
-  return chosen;
-}
-
-type SourcePrice = ModelPrice[string];
-
-function tierStart(id: string, prices: ModelPrice): number | undefined {
-  const tiers = Object.values(prices).flatMap((price) => (typeof price === "object" ? price.tiers : []));
-  const starts = new Set(tiers.map((tier) => tier.start));
-  if (starts.size > 1) throw new Error(`${id}: more than one long-context step cannot be expressed`);
-  return [...starts][0];
-}
-
 /**
  * Fills what the source does not list: a cache read or write without a price costs what input costs (never nothing), and
- * Anthropic's writes 1.25 times (5 minutes) and twice (an hour) the input, as its price page says.
+ * Anthropic's writes 1.25 times (5 minutes) and twice (an hour) the input, as its price page says. An embedding has no output.
  */
-function completeRates(provider: string, prices: ModelPrice, pick: (price: SourcePrice) => number | undefined): { rates: Rates; derived: string[] } | undefined {
+function completeRates(provider: string, id: string, prices: ModelPrice, pick: (price: SourcePrice) => number | undefined): { rates: Rates; derived: string[] } | undefined {
   const listed = (key: string): number | undefined => picoUsdPerToken(pick(prices[key]));
   const input = listed("input_mtok");
-  const output = listed("output_mtok");
+  const output = listed("output_mtok") ?? (id.includes("embedding") ? 0 : undefined);
   if (input === undefined || output === undefined) return undefined;
-  const [five, hour] = provider === "anthropic" ? [(input * 5) / 4, input * 2] : [input, listed("cache_write_mtok") ?? input];
+  return fillRates(provider, { input, output, cacheRead: listed("cache_read_mtok"), cacheWrite5m: listed("cache_write_mtok"), cacheWrite1h: listed("cache_write_1h_mtok") });
+}
+
+type FoundRates = { readonly [column in keyof Rates]?: number | undefined } & { readonly input: number; readonly output: number };
+
+function fillRates(provider: string, found: FoundRates): { rates: Rates; derived: string[] } {
+  const { input, output } = found;
+  const [five, hour] = provider === "anthropic" ? [(input * 5) / 4, input * 2] : [input, found.cacheWrite5m ?? input];
   const fallback = { input, output, cacheRead: input, cacheWrite5m: five, cacheWrite1h: hour };
-  const found = { input, output, cacheRead: listed("cache_read_mtok"), cacheWrite5m: listed("cache_write_mtok"), cacheWrite1h: listed("cache_write_1h_mtok") };
   const rates = Object.fromEntries(COLUMNS.map((column) => [column, found[column] ?? fallback[column]])) as Rates;
   return { rates, derived: COLUMNS.filter((column) => found[column] === undefined) };
 }
 
+/** Undefined where the model has no price of its own for audio. */
+function audioRates(prices: ModelPrice, text: Rates): readonly number[] | undefined {
+  const listed = (key: string): number | undefined => picoUsdPerToken(basePrice(prices[key]));
+  const [input, output] = [listed("input_audio_mtok"), listed("output_audio_mtok")];
+  if (input === undefined && output === undefined) return undefined;
+  return [input ?? text.input, listed("cache_audio_read_mtok") ?? input ?? text.input, output ?? text.output];
+}
+
+function feesOf(prices: ModelPrice): Record<string, number> {
+  const names = { web_searches_kcount: "webSearch", storage_searches_kcount: "fileSearch" } as const;
+  return Object.fromEntries(Object.entries(names).flatMap(([key, name]) => {
+    const usd = basePrice(prices[key]);
+    return usd === undefined ? [] : [[name, picoUsdPerUse(String(usd))]];
+  }));
+}
+
+function overlayPeriod(id: string, period: PriceOverlay["models"][string]["periods"][number]): Period {
+  const provider = id.slice(0, id.indexOf("/"));
+  const base = fillRates(provider, overlayRates(period.perMillion));
+  const above = Object.entries(period.above ?? {}).map(([tokens, rates]) => [Number(tokens), columnsOf(fillRates(provider, overlayRates(rates)).rates)] as const);
+  return {
+    ...(period.since && { since: period.since }),
+    rates: columnsOf(base.rates),
+    ...(above.length > 0 && { above: above.toSorted(([a], [b]) => a - b) }),
+    ...(base.derived.length > 0 && { derived: base.derived }),
+  };
+}
+
+function overlayRates(rates: OverlayRates): FoundRates {
+  const entries = COLUMNS.flatMap((column) => (rates[column] === undefined ? [] : [[column, picoUsd(rates[column])]]));
+  return Object.fromEntries(entries) as FoundRates;
+}
+
+/** Every model that a rule names has to be in the table: a name that is misspelt must not leave a model unpriced. */
+function layOver(rows: ReadonlyMap<string, Row>, overlay: PriceOverlay): void {
+  const rowsOf = (models: readonly string[]): readonly Row[] =>
+    models.map((id) => {
+      const row = rows.get(id);
+      if (!row) throw new Error(`overlay.yaml: ${id} is not in the table`);
+      return row;
+    });
+  for (const { kind, values, upToTokens, models } of overlay.modifiers) {
+    const modifiers = Object.fromEntries(Object.entries(values).map(([value, times]) => [value, upToTokens === undefined ? times : { times, upToTokens }]));
+    for (const row of rowsOf(models)) row[kind] = { ...row[kind], ...modifiers };
+  }
+  for (const { hosts, models } of overlay.hosts) for (const row of rowsOf(models)) row.hosts = { ...row.hosts, ...hosts };
+  for (const { fee, perThousand, models } of overlay.fees) for (const row of rowsOf(models)) row.fees = { ...row.fees, [fee]: picoUsdPerUse(perThousand) };
+  for (const { maxOutputTokens, models } of overlay.outputLimits) for (const row of rowsOf(models)) row.maxOutputTokens = maxOutputTokens;
+  for (const { retiresOn, models } of overlay.retirements) for (const row of rowsOf(models)) row.retiresOn = retiresOn;
+}
+
 /** USD per million tokens → pico-USD per token, through the decimal text of the number, so that no float is multiplied. */
 function picoUsdPerToken(usdPerMillion: number | undefined): number | undefined {
-  if (usdPerMillion === undefined) return undefined;
-  const match = /^(\d+)(?:\.(\d{1,6}))?$/.exec(String(usdPerMillion));
+  return usdPerMillion === undefined ? undefined : picoUsd(String(usdPerMillion));
+}
+
+/** USD per thousand → pico-USD per one: a thousand times what a million would make it. */
+function picoUsdPerUse(usdPerThousand: string): number {
+  return picoUsd(usdPerThousand) * 1_000;
+}
+
+function picoUsd(usdPerMillion: string): number {
+  const match = /^(\d+)(?:\.(\d{1,6}))?$/.exec(usdPerMillion);
   if (!match) throw new Error(`${usdPerMillion} USD per million tokens is no whole number of pico-USD per token`);
   return Number(`${match[1]}${(match[2] ?? "").padEnd(6, "0")}`);
 }
@@ -129,20 +226,15 @@ function columnsOf(rates: Rates): readonly number[] {
   });
 }
 
-/** The day for which the committed file was derived. */
-export function readCommittedPrices(): { readonly text: string; readonly asOf: string } {
-  const text = readFileSync(PRICES_FILE, "utf8");
-  return { text, asOf: (JSON.parse(text) as { source: { asOf: string } }).source.asOf };
+export function readCommittedPrices(): string {
+  return readFileSync(PRICES_FILE, "utf8");
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  if (process.argv.includes("--check")) {
-    const { text, asOf } = readCommittedPrices();
-    if (derivePrices(asOf) !== text) {
-      console.error("prices.json is not what its source says; run: node scripts/generate-prices.ts");
-      process.exitCode = 1;
-    }
-  } else {
-    writeFileSync(PRICES_FILE, derivePrices(new Date().toISOString().slice(0, 10)));
+  if (!process.argv.includes("--check")) {
+    writeFileSync(PRICES_FILE, derivePrices());
+  } else if (derivePrices() !== readCommittedPrices()) {
+    console.error("prices.json is not what its sources say; run: node scripts/generate-prices.ts");
+    process.exitCode = 1;
   }
 }

@@ -95,7 +95,7 @@ function registerTopUpCommands(topUp: Command, add: Add, run: Run): void {
 function registerReviewCommands(review: Command, add: Add, run: Run): void {
   add("list", "those that are open, oldest first; billing redrive and billing dismiss settle them", review)
     .option("--org <id>", "one organization; rows without owner are nobody's")
-    .option("--reason <reason>", "no_org, no_request_id, bad_spend, recycled_id, unlinked_refund, excess_refund, zero_price, retired_month")
+    .option("--reason <reason>", "no_org, no_request_id, bad_spend, recycled_id, unlinked_refund, excess_refund, zero_price, unknown_usage, retired_month")
     .option("--all", "settled ones, too")
     .option("--limit <count>", "100 without it, 1000 at most")
     .option("--after <review>", "the next page: after this review")

@@ -4,6 +4,7 @@ import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
 import { ScanTurns } from "./body/scan-turns.ts";
 import type { ModelConfig } from "./config/load-model-config.ts";
+import type { ModelTable } from "./config/model-table.ts";
 import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane } from "./data-plane/server.ts";
@@ -43,6 +44,7 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   const { config, masterKey } = options;
   const { models } = config;
   if (config.ignoredSettings.length > 0) logger.warn({ settings: config.ignoredSettings }, "config.ignored_settings");
+  reportModels(models, logger);
   await checkDatabase(options.database);
   const db = openDatabase({ ...options.database, applicationName: "llm-proxy" });
   lifecycle.own("database", { stop: () => db.destroy() });
@@ -90,6 +92,14 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   const data = await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: drainMs + LISTENER_MARGIN_MS });
   lifecycle.own("data plane", drainingPart({ shutdown, listener: data, idle: () => dataPlane.idle(), drainMs }));
   return { dataPlane: data.port, management: management.port };
+}
+
+/** What an operator has to know of the model list before callers find it out. */
+function reportModels(models: ModelTable, logger: Logger): void {
+  const retiring = models.retiring(new Date()).map(({ modelName, retiresOn }) => `${modelName} (${retiresOn})`);
+  if (retiring.length > 0) logger.warn({ models: retiring }, "config.models_retiring");
+  const unpriced = models.list().filter(({ prices }) => !prices).map(({ modelName }) => modelName);
+  if (unpriced.length > 0) logger.warn({ models: unpriced }, "config.models_unpriced");
 }
 
 /** The first statement that runs: it finds out whether there is a database, and whether it is ours. */

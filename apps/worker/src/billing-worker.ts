@@ -10,8 +10,6 @@ export interface BillingWorkerDeps {
   readonly db: DatabaseClient;
   /** Of rows that no rate card covers. */
   readonly rate: RateCard;
-  /** Models that may cost nothing. Default none. */
-  readonly freeModels?: readonly string[];
   /** Where spend rows are read over REST; without it the source's tables are in reach of `db`. */
   readonly spendApi?: LiteLLMSpendApiOptions | undefined;
   /** Between two passes that read the whole spend table. Default one hour. */
@@ -34,7 +32,7 @@ const AUDIT_RANGE_MS = 48 * HOUR_MS;
 export async function syncLLMSpend(deps: BillingWorkerDeps, options: { readonly fullSweep?: boolean } = {}): Promise<SpendSyncResult> {
   const fullSweep = options.fullSweep ?? false;
   if (deps.spendApi !== undefined) await importSource(deps.db, deps.spendApi, { lookBackMs: fullSweep ? IMPORT_ON_SWEEP_MS : IMPORT_MS });
-  return syncSpend(deps.db, { rate: deps.rate, freeModels: deps.freeModels ?? [], fullSweep });
+  return syncSpend(deps.db, { rate: deps.rate, fullSweep });
 }
 
 /** {@link syncLLMSpend} as a job: its first pass, and one each `sweepIntervalMs`, reads rows of any age. */

@@ -17,7 +17,6 @@ export const WORKER_ENVIRONMENT = {
   REDIS_URL: z.url({ protocol: /^rediss?$/, error: "must be a redis:// or rediss:// URL" }).optional().describe("Redis for the job schedules; unset: they are kept in PostgreSQL"),
   ...SINK_ENVIRONMENT,
   BILLING_MARKUP: markup.default("3").describe("Factor on the provider's price: the default rate card where no operator added one; a change counts from then on and moves nothing that was metered before"),
-  BILLING_FREE_MODELS: z.string().default("").transform((text) => text.split(",").map((name) => name.trim()).filter((name) => name !== "")).describe("Models that may cost nothing, as spend rows name them, separated by commas; tokens of any other model without a price are put in review"),
   SPEND_SOURCE: z.enum(["sql", "rest"]).default("sql").describe("Where spend rows are read: the LiteLLM_* tables, or LiteLLM's REST API where its database is out of reach; `rest` keeps a mirror in the schema litellm_imported, which is then LITELLM_DB_SCHEMA for the other processes"),
   LLM_SYNC_INTERVAL_MS: milliseconds.default(30_000).describe("Milliseconds between two passes from spend rows to events"),
   OUTBOX_INTERVAL_MS: milliseconds.default(60_000).describe("Milliseconds between two passes from events to the sink; ended sessions and orgs nearly out of credits are settled sooner"),
@@ -36,7 +35,6 @@ export interface WorkerConfig {
   readonly redisUrl: string | undefined;
   readonly sinks: SinkSettings;
   readonly markup: string;
-  readonly freeModels: readonly string[];
   readonly spendSource: "sql" | "rest";
   readonly syncIntervalMs: number;
   readonly outboxIntervalMs: number;
@@ -59,7 +57,6 @@ export function parseWorkerConfig(source: EnvironmentSource): WorkerConfig {
     redisUrl: variables.REDIS_URL,
     sinks: parseSinkSettings(source),
     markup: variables.BILLING_MARKUP,
-    freeModels: variables.BILLING_FREE_MODELS,
     spendSource: variables.SPEND_SOURCE,
     syncIntervalMs: variables.LLM_SYNC_INTERVAL_MS,
     outboxIntervalMs: variables.OUTBOX_INTERVAL_MS,

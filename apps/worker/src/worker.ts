@@ -66,7 +66,7 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
 
   const rate = { markup: config.markup, creditsPerUsd: CREDITS_PER_USD };
   await seedRateCard(db, rate);
-  const ledger = { db, rate, freeModels: config.freeModels, spendApi: source.spendApi };
+  const ledger = { db, rate, spendApi: source.spendApi };
   const syncSpend = createSpendSyncJob(ledger);
   const every = async (name: string, intervalMs: number, pass: () => Promise<object>): Promise<void> => queue.every(name, intervalMs, () => passOf(name, { db, logger }, pass));
   await every(SPEND_SYNC, config.syncIntervalMs, syncSpend);

@@ -279,6 +279,7 @@ export type SpendReviewReason =
   | "unlinked_refund"
   | "excess_refund"
   | "zero_price"
+  | "unknown_usage"
   | "retired_month";
 
 export interface SpendReviewTable {

@@ -1,6 +1,7 @@
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { readDeployment } from "./deployment.ts";
 import { readReference } from "./environment-reference.ts";
+import { isMoneySetting } from "./model-price.ts";
 import { type Deployment, ModelTable } from "./model-table.ts";
 import { type YamlCursor, YamlFile } from "./yaml-cursor.ts";
 
@@ -40,7 +41,7 @@ const KNOWN_SETTINGS: Readonly<Record<string, readonly string[]>> = {
 /**
  * Reads LiteLLM's config.yaml, as far as this engine follows it. Reads nothing but its arguments. Throws `config_invalid`,
  * with line, column and what to write instead, for: broken YAML, a missing or repeated `model_name`, a provider or a
- * setting's value that cannot be used, a model without a price. An environment variable that is not set is no error here.
+ * setting's value that cannot be used, a price or a limit that is not understood. An environment variable that is not set is no error here.
  */
 export function loadModelConfig(yamlText: string, environment: EnvironmentSource, options: LoadModelConfigOptions = {}): ModelConfig {
   const root = new YamlFile(options.file ?? "litellm/config.yaml", yamlText).root();
@@ -75,8 +76,17 @@ function readDeployments(root: YamlCursor, environment: EnvironmentSource): read
 
 function findIgnoredSettings(root: YamlCursor): readonly string[] {
   const sections = Object.entries(KNOWN_SETTINGS).filter(([section]) => section !== "model_list");
-  const ignored = [...unknownSettings(root, Object.keys(KNOWN_SETTINGS)), ...sections.flatMap(([section, known]) => unknownSettings(root.get(section), known))];
+  const entries = root.get("model_list").items().flatMap(unknownModelSettings);
+  const ignored = [...unknownSettings(root, Object.keys(KNOWN_SETTINGS)), ...sections.flatMap(([section, known]) => unknownSettings(root.get(section), known)), ...entries];
   return ignored.map((cursor) => `${cursor.place()}: ${cursor.path}`);
+}
+
+/** What means money is read by `model-price.ts`, or has stopped the start. */
+function unknownModelSettings(entry: YamlCursor): readonly YamlCursor[] {
+  const inEntry = unknownSettings(entry, ["model_name", "litellm_params", "model_info"]);
+  const inParams = unknownSettings(entry.get("litellm_params"), ["model", "api_key", "api_base"]);
+  const inInfo = unknownSettings(entry.get("model_info"), ["base_model", "max_tokens", "max_input_tokens", "max_output_tokens"]);
+  return [...inEntry, ...[...inParams, ...inInfo].filter((cursor) => !isMoneySetting(cursor.path.slice(cursor.path.lastIndexOf(".") + 1)))];
 }
 
 function unknownSettings(cursor: YamlCursor, known: readonly string[]): readonly YamlCursor[] {

@@ -1,6 +1,8 @@
 import type { RequestPrices } from "@proliferate/services/pricing/cost";
+import { findPricesById } from "@proliferate/services/pricing/host-price";
 import type { Price, PriceSchedule } from "@proliferate/services/pricing/price";
 import { findListedModel } from "@proliferate/services/pricing/price-table";
+import { requestPrices } from "@proliferate/services/pricing/request-prices";
 import { AppError } from "@proliferate/shared/errors";
 
 export type Provider = "anthropic" | "openai";
@@ -27,6 +29,8 @@ export interface Deployment {
   /** Most tokens that the model takes and answers together, and that it answers; undefined where nobody says. */
   readonly contextTokens: number | undefined;
   readonly maxOutputTokens: number | undefined;
+  /** ISO day on which the provider stops to serve it; undefined where none is announced. */
+  readonly retiresOn: string | undefined;
 }
 
 /** What a model that a body or an answer names costs and can do. */
@@ -36,6 +40,8 @@ export type NamedModel = Pick<Deployment, "prices" | "contextTokens" | "maxOutpu
 export interface PricedAttempt {
   readonly price_id: string;
   readonly provider: string;
+  /** With the provider's prefix. */
+  readonly model: string;
   readonly started_at: Date;
 }
 
@@ -49,18 +55,25 @@ export function priceAt(deployment: Deployment, startedAt: Date): Price {
 /** The models that this proxy serves. Immutable. */
 export class ModelTable {
   readonly #byName: ReadonlyMap<string, Deployment>;
+  /** By `anthropic/NAME`, and by the NAME alone; of several deployments of one model the first. */
   readonly #byUpstream: ReadonlyMap<string, Deployment>;
+  readonly #byBareUpstream: ReadonlyMap<string, Deployment>;
   readonly #schedules: ReadonlyMap<string, PriceSchedule>;
 
   constructor(deployments: readonly Deployment[]) {
     this.#byName = new Map(deployments.map((deployment) => [deployment.modelName, deployment]));
-    this.#byUpstream = new Map(deployments.map((deployment) => [deployment.model, deployment]));
+    const backwards = deployments.toReversed();
+    this.#byUpstream = new Map(backwards.map((deployment) => [deployment.model, deployment]));
+    this.#byBareUpstream = new Map(backwards.map((deployment) => [deployment.upstreamModel, deployment]));
     this.#schedules = new Map(deployments.flatMap(({ prices }) => (prices ? [[prices.id, prices] as const] : [])));
   }
 
-  /** By the exact `model_name`. */
-  find(modelName: string): Deployment | undefined {
-    return this.#byName.get(modelName);
+  /**
+   * By the exact `model_name`, or by the name that the provider has for the model, with or without its prefix: dated ids are
+   * what some clients ask for, and a name serves the model that it names.
+   */
+  find(name: string): Deployment | undefined {
+    return this.#byName.get(name) ?? this.#byUpstream.get(name) ?? this.#byBareUpstream.get(name);
   }
 
   /** In the order of the file. */
@@ -81,9 +94,18 @@ export class ModelTable {
    * file nor the table has its price any more.
    */
   requestPrices(attempt: PricedAttempt): RequestPrices | undefined {
-    const { price_id: id, provider, started_at: startedAt } = attempt;
+    const { price_id: id, provider, model } = attempt;
     if (provider !== "anthropic" && provider !== "openai") return undefined;
-    const schedule = this.#schedules.get(id) ?? findListedModel(provider, id.slice(provider.length + 1))?.prices;
-    return schedule && { own: schedule.at(startedAt), ofModel: (name) => this.findNamed(provider, name)?.prices?.at(startedAt) };
+    const prices = this.#schedules.get(id) ?? findPricesById(id);
+    return (
+      prices &&
+      requestPrices({ provider, model: model.slice(provider.length + 1), prices, startedAt: attempt.started_at, findPrices: (name) => this.#byUpstream.get(`${provider}/${name}`)?.prices })
+    );
+  }
+
+  /** The models that their provider stops to serve within so many days, or has stopped to. */
+  retiring(now: Date, withinDays = 30): readonly Deployment[] {
+    const until = new Date(now.getTime() + withinDays * 86_400_000).toISOString().slice(0, 10);
+    return this.list().filter(({ retiresOn }) => retiresOn !== undefined && retiresOn <= until);
   }
 }

@@ -19,7 +19,8 @@ export function showModel(models: ModelTable, caller: CallerRow, id: string): un
   throw new AppError("model_not_found", `There is no model "${id.slice(0, 128)}" for this key.`, { param: "model" });
 }
 
-function modelView({ modelName, provider }: Deployment): { readonly id: string } & Record<string, unknown> {
+/** A model without a price says so: its calls are refused until it has one. */
+function modelView({ modelName, provider, prices }: Deployment): { readonly id: string } & Record<string, unknown> {
   return {
     id: modelName,
     object: "model",
@@ -28,5 +29,6 @@ function modelView({ modelName, provider }: Deployment): { readonly id: string }
     type: "model",
     display_name: modelName,
     created_at: new Date(CREATED * 1_000).toISOString(),
+    ...(!prices && { unpriced: true }),
   };
 }

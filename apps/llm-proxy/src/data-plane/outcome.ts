@@ -3,8 +3,8 @@ import { reportOfCheckpoint } from "@proliferate/services/attempts/checkpoint";
 import { NO_REPORT, type UsageReport, withLastUsage } from "@proliferate/services/metering/usage-report";
 import type { UsageReading } from "@proliferate/services/metering/usage-reader";
 import { type PricedReport, priceReport, type RequestPrices } from "@proliferate/services/pricing/cost";
-import { type AttemptOutcome, type Cost, NO_COST } from "@proliferate/services/spend-logs/spend-log";
-import { decimalFromPicoUsd, picoUsdFromDecimal } from "@proliferate/shared/money";
+import { type AttemptOutcome, type Cost, costOf, NO_COST } from "@proliferate/services/spend-logs/spend-log";
+import { picoUsdFromDecimal } from "@proliferate/shared/money";
 import { reportSoFar } from "./meter.ts";
 
 /**
@@ -83,13 +83,13 @@ function billOf(attempt: AdmittedAttempt, prices: RequestPrices, ending: Ending)
   const reservedPicoUsd = picoUsdFromDecimal(attempt.reserved_usd);
   if (reading?.isFinal && ending.kind !== "nothing") {
     const priced = priceReport(prices, reading.report);
-    const flags = priced.totalPicoUsd > reservedPicoUsd ? ["over_reservation"] : [];
+    const flags = [...(priced.totalPicoUsd > reservedPicoUsd ? ["over_reservation"] : []), ...(priced.isFree ? ["free"] : [])];
     return { report: reading.report, cost: costOf(priced), estimated: false, unpriced: priced.unpriced, flags };
   }
   const report = estimateOf(attempt, ending);
   const priced = priceReport(prices, report);
   const { cost, isCapped } = capped(priced, larger(reservedPicoUsd, countedPicoUsd(prices, reading)));
-  const flags = [...(isCapped ? ["estimate_capped"] : []), ...(ending.kind === "nothing" ? ["unreadable_answer"] : [])];
+  const flags = [...(isCapped ? ["estimate_capped"] : []), ...(ending.kind === "nothing" ? ["unreadable_answer"] : []), ...(priced.isFree ? ["free"] : [])];
   return { report, cost, estimated: true, unpriced: priced.unpriced, flags };
 }
 
@@ -113,15 +113,6 @@ function capped(priced: PricedReport, mostPicoUsd: bigint): { readonly cost: Cos
   const toolPicoUsd = priced.toolPicoUsd < mostPicoUsd - inputPicoUsd ? priced.toolPicoUsd : mostPicoUsd - inputPicoUsd;
   const outputPicoUsd = mostPicoUsd - inputPicoUsd - toolPicoUsd;
   return { cost: costOf({ inputPicoUsd, outputPicoUsd, toolPicoUsd, totalPicoUsd: mostPicoUsd }), isCapped: true };
-}
-
-function costOf({ inputPicoUsd, outputPicoUsd, toolPicoUsd, totalPicoUsd }: Omit<PricedReport, "unpriced">): Cost {
-  return {
-    inputUsd: decimalFromPicoUsd(inputPicoUsd),
-    outputUsd: decimalFromPicoUsd(outputPicoUsd),
-    toolUsd: decimalFromPicoUsd(toolPicoUsd),
-    totalUsd: decimalFromPicoUsd(totalPicoUsd),
-  };
 }
 
 function larger(a: bigint, b: bigint): bigint {

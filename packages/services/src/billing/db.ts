@@ -47,8 +47,6 @@ export interface IngestOptions {
    * it, such an id fails the statement (unique_violation, 23505).
    */
   readonly checksAllKeys: boolean;
-  /** Models that may cost nothing; of any other, tokens without a price are put in review, too. */
-  readonly freeModels: readonly string[];
 }
 
 export interface IngestChunk {
@@ -69,7 +67,8 @@ export async function ingestSpendRows(db: DatabaseExecutor, options: IngestOptio
       select s.request_id, o.org_id, nullif(s."user", '') as session_id, nullif(s.api_key, '') as key_hash, s.model, s.prompt_tokens, s.completion_tokens,
         s.spend, s.spend::text::numeric as spend_usd, s."startTime" as start_time, s."startTime" at time zone 'UTC' as occurred_at,
         s.spend = 0 and s.prompt_tokens + s.completion_tokens > 0 and s.status is distinct from 'failure' and lower(s.cache_hit) is distinct from 'true'
-          and s.model <> all(${options.freeModels as string[]}::text[]) as is_zero_price
+          and (s.metadata->>'free') is distinct from 'true' as is_zero_price,
+        s.metadata->'unknown_usage' is not null as has_unknown_usage
       from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
       where ${isWithin(ROW_START, range)} and ${REVIEW_REASON} is null and not ${IS_CORRECTION} and ${hasNoEventWithin(range)}
         ${options.checksAllKeys ? sql`and ${HAS_NO_EVENT}` : sql``}
@@ -97,6 +96,9 @@ export async function ingestSpendRows(db: DatabaseExecutor, options: IngestOptio
       insert into spend_reviews (review_key, request_id, reason, spend_usd, model, occurred_at, org_id, session_id, key_hash, prompt_tokens, completion_tokens, first_seen_at)
       select 'zero:' || request_id, left(request_id, 200), 'zero_price', spend_usd::text, model, occurred_at, org_id, session_id, key_hash, prompt_tokens, completion_tokens, recorded_at
       from rows where is_zero_price
+      union all
+      select 'usage:' || request_id, left(request_id, 200), 'unknown_usage', spend_usd::text, model, occurred_at, org_id, session_id, key_hash, prompt_tokens, completion_tokens, recorded_at
+      from rows where has_unknown_usage
       on conflict do nothing
     )
     select coalesce(sum(events), 0)::int as events, coalesce(sum(credits), 0) as credits from totals`.execute(db);

@@ -135,7 +135,7 @@ export async function readReviews(db: DatabaseExecutor, keyOrRequestId: string):
   const result = await sql<ExplainedReviewRow>`
     select review_key, request_id, reason, ${plainSpend("r")} as spend_usd, model, occurred_at, first_seen_at, resolved_at, resolution, org_id
     from spend_reviews r
-    where review_key in (${keyOrRequestId}, 'id:' || ${keyOrRequestId}, 'zero:' || ${keyOrRequestId}, 'cut:' || ${keyOrRequestId})
+    where review_key in (${keyOrRequestId}, 'id:' || ${keyOrRequestId}, 'zero:' || ${keyOrRequestId}, 'usage:' || ${keyOrRequestId}, 'cut:' || ${keyOrRequestId})
       or (request_id = ${keyOrRequestId} and reason = 'retired_month')
     order by first_seen_at`.execute(db);
   return result.rows;

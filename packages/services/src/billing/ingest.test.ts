@@ -199,16 +199,32 @@ describe("what the source says later", () => {
     await checkInvariant(database.db);
   });
 
-  it("pitfall 20 zero spend: tokens without a price are billed at nothing and seen; failures, cache hits and free models are not", async () => {
+  it("pitfall 20 zero spend: tokens without a price are billed at nothing and seen; failures, cache hits and what is marked free are not", async () => {
     await insertSpendRows(database.db, ["unpriced", "failed", "cached", "free"].map((requestId) => ({ requestId, spendUsd: "0", model: requestId })));
     await sql`update "LiteLLM_SpendLogs" set status = 'failure' where request_id = 'failed'`.execute(database.db);
     await sql`update "LiteLLM_SpendLogs" set cache_hit = 'True' where request_id = 'cached'`.execute(database.db);
 
-    expect(await sync({ freeModels: ["free"] })).toMatchObject({ events: 4, credits: "0" });
+    await sql`update "LiteLLM_SpendLogs" set metadata = '{"free": true}' where request_id = 'free'`.execute(database.db);
+
+    expect(await sync()).toMatchObject({ events: 4, credits: "0" });
     expect(await readReviews()).toMatchObject([{ review_key: "zero:unpriced", reason: "zero_price", resolved_at: null }]);
     await setSpend("unpriced", "0.4");
 
     expect(await sync()).toMatchObject({ adjustments: 1, credits: "120", resolvedReviews: 1 });
+  });
+});
+
+describe("public bug F2: a row that its writer could not price to the end", () => {
+  it("is billed by what is known and stands in review, until its amount is corrected", async () => {
+    await insertSpendRows(database.db, [{ requestId: "odd", spendUsd: "0.4" }, { requestId: "plain", spendUsd: "0.4" }]);
+    await sql`update "LiteLLM_SpendLogs" set metadata = '{"unknown_usage": ["cache_creation.ephemeral_24h_input_tokens"]}' where request_id = 'odd'`.execute(database.db);
+
+    expect(await sync()).toMatchObject({ events: 2, credits: "240" });
+    expect(await readReviews()).toMatchObject([{ review_key: "usage:odd", reason: "unknown_usage", resolved_at: null }]);
+    await setSpend("odd", "0.5");
+
+    expect(await sync()).toMatchObject({ adjustments: 1, resolvedReviews: 1 });
+    await checkInvariant(database.db);
   });
 });
 

@@ -42,7 +42,8 @@ export async function resolveReviews(db: DatabaseExecutor): Promise<number> {
     update spend_reviews r set resolved_at = billing_now(), resolution = 'billed'
     where r.resolved_at is null and (
       (r.review_key like 'id:%' and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || substr(r.review_key, 4)))
-      or (r.review_key like 'zero:%' and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || substr(r.review_key, 6) and k.adjustment_count > 0)))`.execute(db);
+      or (r.review_key like 'zero:%' and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || substr(r.review_key, 6) and k.adjustment_count > 0))
+      or (r.review_key like 'usage:%' and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || substr(r.review_key, 7) and k.adjustment_count > 0)))`.execute(db);
   return Number(result.numAffectedRows ?? 0n);
 }
 

@@ -19,8 +19,6 @@ export interface SpendSyncOptions {
   readonly fullSweep?: boolean;
   /** Spend rows in one statement; more only where that many began in one millisecond. Default 10,000. */
   readonly chunkRows?: number;
-  /** Models that may cost nothing. Of others, tokens without a price are billed at nothing and put in review. Default none. */
-  readonly freeModels?: readonly string[];
   /** Called between two statements; a test throws here to be a crash. */
   readonly onStep?: (step: SpendSyncStep) => void;
 }
@@ -133,8 +131,7 @@ class SpendSync {
   }
 
   async #ingestChunk(range: SourceRange): Promise<IngestChunk> {
-    const { rate, freeModels = [] } = this.#options;
-    const options = { range, rate, uniqueIds: this.#uniqueIds, freeModels };
+    const options = { range, rate: this.#options.rate, uniqueIds: this.#uniqueIds };
     try {
       return await this.#underLock((tx) => ingestSpendRows(tx, { ...options, checksAllKeys: false }));
     } catch (error) {

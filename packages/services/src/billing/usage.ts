@@ -188,7 +188,7 @@ export interface BillingStatus {
 
 const STATES = ["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead", "shortfall"] as const satisfies readonly SettlementState[];
 /** Why a spend row can need a person. */
-export const SPEND_REVIEW_REASONS = ["no_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price", "retired_month"] as const satisfies readonly SpendReviewReason[];
+export const SPEND_REVIEW_REASONS = ["no_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price", "unknown_usage", "retired_month"] as const satisfies readonly SpendReviewReason[];
 
 /** Where every credit of the deployment is now. Read only. */
 export async function getBillingStatus(db: DatabaseExecutor): Promise<BillingStatus> {

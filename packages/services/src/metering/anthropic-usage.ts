@@ -1,8 +1,9 @@
+import { type AnthropicAnswer, readAnthropicReport } from "./anthropic-report.ts";
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
-import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf, tokenCount } from "./sse-data.ts";
-import { reportOf } from "./usage-report.ts";
+import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf } from "./sse-data.ts";
+import { isCount } from "./usage-fields.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
-import { NO_USAGE, type Usage } from "./usage.ts";
+import { withLastUsage } from "./usage-report.ts";
 
 const DELTA_MARKERS = ['"text":"', '"partial_json":"', '"thinking":"', '"text": "', '"partial_json": "', '"thinking": "'];
 
@@ -12,8 +13,9 @@ const DELTA_MARKERS = ['"text":"', '"partial_json":"', '"thinking":"', '"text": 
  */
 export class AnthropicUsageReader implements StreamUsageReader {
   readonly #relay = new FrameRelay((frame) => this.#inspect(frame));
-  #usage: Usage = NO_USAGE;
-  #isInputReported = false;
+  #usage: Readonly<Record<string, unknown>> | undefined;
+  #stopReason: string | undefined;
+  #hasContent = false;
   #isFinal = false;
   #outputBytes = 0;
   #hasOutput = false;
@@ -41,10 +43,11 @@ export class AnthropicUsageReader implements StreamUsageReader {
   }
 
   reading(): UsageReading {
-    const outputTokens = this.#isFinal ? this.#usage.outputTokens : Math.max(this.#usage.outputTokens, this.#thinkingTokens + estimateOutputTokens(this.#outputBytes));
+    const read = readAnthropicReport(this.#answer());
+    const floor = this.#thinkingTokens + estimateOutputTokens(this.#outputBytes);
     return {
-      report: reportOf({ ...this.#usage, outputTokens }),
-      isInputReported: this.#isInputReported,
+      report: this.#isFinal ? read.report : withLastUsage(read.report, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) })),
+      isInputReported: read.isInputReported,
       isFinal: this.#isFinal,
       hasOutput: this.#hasOutput || this.#isFinal,
       isWhole: this.#terminal === "end",
@@ -53,9 +56,16 @@ export class AnthropicUsageReader implements StreamUsageReader {
     };
   }
 
+  #answer(): AnthropicAnswer {
+    return { model: this.#model, usage: this.#usage, stopReason: this.#stopReason, hasContent: this.#hasContent };
+  }
+
   #inspect(frame: Buffer): FrameVerdict {
     const text = frameText(frame);
     switch (eventType(text)) {
+      case "content_block_start":
+        this.#hasContent = true;
+        return "pass";
       case "content_block_delta":
         this.#hasOutput = true;
         this.#outputBytes += measureJsonString(text, DELTA_MARKERS);
@@ -65,7 +75,7 @@ export class AnthropicUsageReader implements StreamUsageReader {
         this.#start(objectOf(parseFrameData(frame)?.["message"]));
         return "pass";
       case "message_delta":
-        this.#update(objectOf(parseFrameData(frame)?.["usage"]));
+        this.#update(parseFrameData(frame));
         return "pass";
       case "message_stop":
         this.#terminal = "end";
@@ -79,19 +89,18 @@ export class AnthropicUsageReader implements StreamUsageReader {
   }
 
   #start(message: Readonly<Record<string, unknown>> | undefined): void {
-    const usage = objectOf(message?.["usage"]);
     this.#responseId = textOf(message?.["id"]);
     this.#model = textOf(message?.["model"]);
-    if (!usage) return;
-    this.#usage = readAnthropicUsage(usage, this.#usage);
-    this.#isInputReported = tokenCount(usage["input_tokens"]) !== undefined;
+    this.#usage = objectOf(message?.["usage"]) ?? this.#usage;
   }
 
-  #update(usage: Readonly<Record<string, unknown>> | undefined): void {
+  /** Counts of a delta are cumulative: they replace those before. What it does not repeat (tier, geography, split) stays. */
+  #update(event: Readonly<Record<string, unknown>> | undefined): void {
+    this.#stopReason = textOf(objectOf(event?.["delta"])?.["stop_reason"]) ?? this.#stopReason;
+    const usage = objectOf(event?.["usage"]);
     if (!usage) return;
-    this.#usage = readAnthropicUsage(usage, this.#usage);
-    this.#isInputReported ||= tokenCount(usage["input_tokens"]) !== undefined;
-    this.#isFinal = this.#isInputReported && tokenCount(usage["output_tokens"]) !== undefined;
+    this.#usage = { ...this.#usage, ...Object.fromEntries(Object.entries(usage).filter(([, value]) => value !== null)) };
+    this.#isFinal = isCount(this.#usage["input_tokens"]) && isCount(usage["output_tokens"]);
   }
 
   #fail(error: Readonly<Record<string, unknown>> | undefined): void {
@@ -103,40 +112,23 @@ export class AnthropicUsageReader implements StreamUsageReader {
 /** Reads a whole answer. A body that is no JSON, or has no usage, is a reading that is not final. */
 export function readAnthropicAnswer(body: Uint8Array): UsageReading {
   const message = parseJsonObject(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
-  const usage = objectOf(message?.["usage"]);
-  const isInputReported = tokenCount(usage?.["input_tokens"]) !== undefined;
+  const content = message?.["content"];
+  const model = textOf(message?.["model"]);
+  const { report, isInputReported, isOutputReported } = readAnthropicReport({
+    model,
+    usage: objectOf(message?.["usage"]),
+    stopReason: textOf(message?.["stop_reason"]),
+    hasContent: Array.isArray(content) && content.length > 0,
+  });
   return {
-    report: reportOf(usage ? readAnthropicUsage(usage, NO_USAGE) : NO_USAGE),
+    report,
     isInputReported,
-    isFinal: isInputReported && tokenCount(usage?.["output_tokens"]) !== undefined,
-    hasOutput: Array.isArray(message?.["content"]),
+    isFinal: isInputReported && isOutputReported,
+    hasOutput: Array.isArray(content),
     isWhole: message !== undefined,
     responseId: textOf(message?.["id"]),
-    model: textOf(message?.["model"]),
+    model,
   };
-}
-
-/** Brings a `usage` object into our classes; what it does not say stays as it was. */
-function readAnthropicUsage(wire: Readonly<Record<string, unknown>>, before: Usage): Usage {
-  const details = objectOf(wire["output_tokens_details"]);
-  return {
-    ...NO_USAGE,
-    inputTokens: tokenCount(wire["input_tokens"]) ?? before.inputTokens,
-    cacheReadTokens: tokenCount(wire["cache_read_input_tokens"]) ?? before.cacheReadTokens,
-    ...splitCacheWrites(wire, before),
-    outputTokens: tokenCount(wire["output_tokens"]) ?? before.outputTokens,
-    reasoningTokens: tokenCount(details?.["thinking_tokens"]) ?? before.reasoningTokens,
-  };
-}
-
-/** `message_delta` repeats the total without the split: the split that `message_start` gave is kept as far as it fits. */
-function splitCacheWrites(wire: Readonly<Record<string, unknown>>, before: Usage): Pick<Usage, "cacheWrite5mTokens" | "cacheWrite1hTokens"> {
-  const split = objectOf(wire["cache_creation"]);
-  const known1h = tokenCount(split?.["ephemeral_1h_input_tokens"]) ?? before.cacheWrite1hTokens;
-  const known5m = tokenCount(split?.["ephemeral_5m_input_tokens"]) ?? before.cacheWrite5mTokens;
-  const total = tokenCount(wire["cache_creation_input_tokens"]) ?? known1h + known5m;
-  const cacheWrite1hTokens = Math.min(known1h, total);
-  return { cacheWrite1hTokens, cacheWrite5mTokens: total - cacheWrite1hTokens };
 }
 
 /** The event line comes first; a comment or the data before it is legal and rare. */

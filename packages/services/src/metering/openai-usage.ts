@@ -1,8 +1,9 @@
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
-import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf, tokenCount } from "./sse-data.ts";
-import { reportOf } from "./usage-report.ts";
+import { type OpenAIAnswer, readOpenAIReport } from "./openai-report.ts";
+import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf } from "./sse-data.ts";
+import { isCount } from "./usage-fields.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
-import { NO_USAGE, type Usage } from "./usage.ts";
+import { withLastUsage } from "./usage-report.ts";
 
 const DELTA_MARKERS = ['"content":"', '"arguments":"', '"reasoning_content":"', '"refusal":"', '"content": "', '"arguments": "'];
 
@@ -27,7 +28,8 @@ export interface OpenAIUsageReaderOptions {
 export class OpenAIUsageReader implements StreamUsageReader {
   readonly #relay = new FrameRelay((frame) => this.#inspect(frame));
   readonly #dropUsageChunk: boolean;
-  #usage: Usage | undefined;
+  #usage: Readonly<Record<string, unknown>> | undefined;
+  #serviceTier: unknown;
   #outputBytes = 0;
   /** Indexes of the choices that began, and of those that came to their end. */
   readonly #begun = new Set<unknown>();
@@ -58,19 +60,23 @@ export class OpenAIUsageReader implements StreamUsageReader {
   }
 
   reading(): UsageReading {
-    const usage = this.#usage ?? NO_USAGE;
+    const { report, isInputReported } = readOpenAIReport(this.#answer());
     const isWhole = this.#isWhole();
-    const isFinal = isWhole && this.#usage !== undefined;
-    const outputTokens = isFinal ? usage.outputTokens : Math.max(usage.outputTokens, estimateOutputTokens(this.#outputBytes));
+    const isFinal = isWhole && isInputReported;
+    const floor = estimateOutputTokens(this.#outputBytes);
     return {
-      report: reportOf({ ...usage, outputTokens }),
-      isInputReported: this.#usage !== undefined,
+      report: isFinal ? report : withLastUsage(report, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) })),
+      isInputReported,
       isFinal,
       hasOutput: this.#outputBytes > 0 || this.#finished.size > 0,
       isWhole,
       responseId: this.#responseId,
       model: this.#model,
     };
+  }
+
+  #answer(): OpenAIAnswer {
+    return { model: this.#model, usage: this.#usage, serviceTier: this.#serviceTier };
   }
 
   /** Some compatible servers leave `[DONE]` out: then every choice has finished, and the usage that was asked for has come. */
@@ -101,9 +107,10 @@ export class OpenAIUsageReader implements StreamUsageReader {
       return "hold";
     }
     this.#readEdges(chunk["choices"]);
-    const usage = readOpenAIUsage(objectOf(chunk["usage"]));
+    this.#serviceTier = chunk["service_tier"] ?? this.#serviceTier;
+    const usage = objectOf(chunk["usage"]);
     if (!usage) return "pass";
-    this.#usage = usage;
+    if (hasCounts(usage) || this.#usage === undefined) this.#usage = usage;
     const isUsageChunk = Array.isArray(chunk["choices"]) && chunk["choices"].length === 0;
     return this.#dropUsageChunk && isUsageChunk ? "drop" : "pass";
   }
@@ -120,37 +127,21 @@ export class OpenAIUsageReader implements StreamUsageReader {
 /** Reads a whole answer. A body that is no JSON, or has no usage, is a reading that is not final. */
 export function readOpenAIAnswer(body: Uint8Array): UsageReading {
   const completion = parseJsonObject(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
-  const usage = readOpenAIUsage(objectOf(completion?.["usage"]));
+  const model = textOf(completion?.["model"]);
+  const { report, isInputReported } = readOpenAIReport({ model, usage: objectOf(completion?.["usage"]), serviceTier: completion?.["service_tier"] });
   return {
-    report: reportOf(usage ?? NO_USAGE),
-    isInputReported: usage !== undefined,
-    isFinal: usage !== undefined,
+    report,
+    isInputReported,
+    isFinal: isInputReported,
     hasOutput: Array.isArray(completion?.["choices"]),
     isWhole: completion !== undefined,
     responseId: textOf(completion?.["id"]),
-    model: textOf(completion?.["model"]),
+    model,
   };
 }
 
-/** Undefined unless both sides are reported. A part larger than its whole is cut to it, so no class is negative. */
-function readOpenAIUsage(wire: Readonly<Record<string, unknown>> | undefined): Usage | undefined {
-  const promptTokens = tokenCount(wire?.["prompt_tokens"]);
-  const outputTokens = tokenCount(wire?.["completion_tokens"]);
-  if (promptTokens === undefined || outputTokens === undefined) return undefined;
-  const promptDetails = objectOf(wire?.["prompt_tokens_details"]);
-  const outputDetails = objectOf(wire?.["completion_tokens_details"]);
-  const cacheReadTokens = Math.min(tokenCount(promptDetails?.["cached_tokens"]) ?? 0, promptTokens);
-  // OpenAI's writes live 30 minutes and have one price: they are in the class of a provider's ordinary cache write.
-  const cacheWrite5mTokens = Math.min(tokenCount(promptDetails?.["cache_write_tokens"]) ?? 0, promptTokens - cacheReadTokens);
-  return {
-    ...NO_USAGE,
-    inputTokens: promptTokens - cacheReadTokens - cacheWrite5mTokens,
-    cacheReadTokens,
-    cacheWrite5mTokens,
-    cacheWrite1hTokens: 0,
-    outputTokens,
-    reasoningTokens: Math.min(tokenCount(outputDetails?.["reasoning_tokens"]) ?? 0, outputTokens),
-  };
+function hasCounts(usage: Readonly<Record<string, unknown>>): boolean {
+  return isCount(usage["prompt_tokens"]) && isCount(usage["completion_tokens"]);
 }
 
 function isDone(frame: FrameText): boolean {

@@ -32,14 +32,6 @@ export function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** More tokens than any answer has; what is above it is no count, but a provider's fault. */
-const MOST_TOKENS = 2_147_483_647;
-
-/** A token count as reported: a whole number that is not negative, and not beyond belief. Anything else counts as not reported. */
-export function tokenCount(value: unknown): number | undefined {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MOST_TOKENS ? (value as number) : undefined;
-}
-
 const QUOTE = 34;
 const BACKSLASH = 92;
 const LETTER_U = 117;

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { AnthropicUsageReader, readAnthropicAnswer } from "./anthropic-usage.ts";
 import { OpenAIUsageReader, readOpenAIAnswer } from "./openai-usage.ts";
 import type { StreamUsageReader } from "./usage-reader.ts";
-import { reportOf, totals } from "./usage-report.ts";
+import { totals } from "./usage-report.ts";
 import { NO_USAGE, promptTokens } from "./usage.ts";
 
 const fixture = (name: string): Buffer => readFileSync(new URL(`fixtures/${name}.sse`, import.meta.url));
@@ -49,7 +49,8 @@ describe.each(CORPUS)("$name", ({ name, create, usage, isFinal, terminal, restBe
     const reader = create();
     reader.push(whole);
 
-    expect(reader.reading()).toMatchObject({ report: reportOf({ ...NO_USAGE, ...usage }), isFinal });
+    expect(reader.reading()).toMatchObject({ isFinal });
+    expect(totals(reader.reading().report)).toEqual({ ...NO_USAGE, ...usage });
     expect(reader.reading().responseId).toBe(name.startsWith("anthropic") ? "msg_01AbCdEfGhJkMnPqRsTuVwXy" : "chatcmpl-AbC123");
     expect(reader.terminal).toBe(terminal);
   });
@@ -64,7 +65,8 @@ describe.each(CORPUS)("$name", ({ name, create, usage, isFinal, terminal, restBe
         const passed = Buffer.concat(cut(whole, at).flatMap((chunk) => reader.push(chunk)));
 
         expect(passed.equals(whole.subarray(0, end))).toBe(true);
-        expect(reader.reading()).toMatchObject({ report: reportOf({ ...NO_USAGE, ...usage }), isFinal });
+        expect(reader.reading()).toMatchObject({ isFinal });
+        expect(totals(reader.reading().report)).toEqual({ ...NO_USAGE, ...usage });
         expect(Buffer.compare(reader.takeRest(), whole.subarray(end))).toBe(0);
       }),
       { numRuns: 150 },
@@ -151,15 +153,15 @@ test("broken JSON in a stream passes and is not counted", () => {
   const passed = reader.push(bytes(broken));
 
   expect(Buffer.concat(passed).toString()).toBe(broken);
-  expect(reader.reading()).toMatchObject({ report: reportOf(NO_USAGE), isInputReported: false, isFinal: false });
+  expect(reader.reading()).toMatchObject({ report: { parts: [{ usage: NO_USAGE }] }, isInputReported: false, isFinal: false });
 });
 
 test("whole answers are read like streams", () => {
   const message = { id: "msg_1", model: "claude-sonnet-5", usage: { input_tokens: 3, cache_read_input_tokens: 4, cache_creation_input_tokens: 5, output_tokens: 6 } };
   const completion = { id: "chatcmpl-1", usage: { prompt_tokens: 10, completion_tokens: 6, prompt_tokens_details: { cached_tokens: 4 } } };
 
-  expect(readAnthropicAnswer(bytes(message))).toEqual({
-    report: reportOf({ ...NO_USAGE, inputTokens: 3, cacheReadTokens: 4, cacheWrite5mTokens: 5, outputTokens: 6 }),
+  expect(readAnthropicAnswer(bytes(message))).toMatchObject({
+    report: { parts: [{ usage: { ...NO_USAGE, inputTokens: 3, cacheReadTokens: 4, cacheWrite5mTokens: 5, outputTokens: 6 }, model: "claude-sonnet-5" }], unknown: [] },
     isInputReported: true,
     isFinal: true,
     hasOutput: false,
@@ -173,8 +175,8 @@ test("whole answers are read like streams", () => {
 
 test("answers without usage, or no JSON at all, are not final", () => {
   for (const body of [{ id: "x" }, "<html>", "[]", { usage: { input_tokens: -1, output_tokens: 1.5 } }, { usage: null }]) {
-    expect(readAnthropicAnswer(bytes(body))).toMatchObject({ report: reportOf(NO_USAGE), isFinal: false });
-    expect(readOpenAIAnswer(bytes(body))).toMatchObject({ report: reportOf(NO_USAGE), isFinal: false });
+    expect(readAnthropicAnswer(bytes(body))).toMatchObject({ report: { parts: [{ usage: NO_USAGE }] }, isFinal: false });
+    expect(readOpenAIAnswer(bytes(body))).toMatchObject({ report: { parts: [{ usage: NO_USAGE }] }, isFinal: false });
   }
 });
 

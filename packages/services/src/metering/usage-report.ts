@@ -27,6 +27,11 @@ export interface UsagePart {
   readonly model: string | undefined;
   readonly usage: Usage;
   readonly modifiers: UsageModifiers;
+  /**
+   * The provider's rule says that these tokens are not charged; they stand in the row all the same. `refusal`: the model
+   * declined before it wrote anything.
+   */
+  readonly waived?: "refusal" | undefined;
 }
 
 /** Everything that an answer's price is a function of, as the provider reported it. */
@@ -34,14 +39,12 @@ export interface UsageReport {
   /** At least one. The bill is the sum over them. */
   readonly parts: readonly UsagePart[];
   readonly uses: FeeCounts;
-  /**
-   * The provider's rule says that these tokens are not charged; they stand in the row all the same. `refusal`: the model
-   * declined before it answered anything.
-   */
-  readonly waived?: "refusal" | undefined;
   /** Names of usage fields, or `field=value`, that the reader does not know; sorted, bounded in count and length. */
   readonly unknown: readonly string[];
-  /** The provider's usage object, bounded; undefined where none came, or where it was larger than is kept. */
+  /**
+   * The provider's own words, bounded: its usage and what stands beside it that changes a price, as the dialect's reader can
+   * read it again. Undefined where no usage came, or where it was larger than is kept.
+   */
   readonly raw: Readonly<Record<string, unknown>> | undefined;
 }
 

@@ -20,15 +20,17 @@ export interface PricedReport {
   readonly totalPicoUsd: bigint;
   /** What was reported and has no price here (`service_tier=priority`, `model=x`): billed as if it were not there, and flagged. */
   readonly unpriced: readonly string[];
+  /** It costs nothing by right: whoever configured the model says so, or the provider's own rule for all of its parts. */
+  readonly isFree: boolean;
 }
 
 /** What an answer costs. */
 export function priceReport(prices: RequestPrices, report: UsageReport): PricedReport {
   const unpriced = new Set<string>();
-  if (report.waived) return { inputPicoUsd: 0n, outputPicoUsd: 0n, toolPicoUsd: 0n, totalPicoUsd: 0n, unpriced: [] };
   let input = ZERO;
   let output = ZERO;
   for (const part of report.parts) {
+    if (part.waived) continue;
     const { card, multiplier } = cardOf(prices, part, unpriced);
     const rates = ratesFor(card, promptTokens(part.usage));
     input = add(input, multiply(whole(sumOf(rates, part.usage, INPUT_CLASSES)), multiplier));
@@ -37,7 +39,9 @@ export function priceReport(prices: RequestPrices, report: UsageReport): PricedR
   const toolPicoUsd = feesOf(prices.own, report, unpriced);
   const inputPicoUsd = ceiling(input);
   const tokensPicoUsd = ceiling(add(input, output));
-  return { inputPicoUsd, outputPicoUsd: tokensPicoUsd - inputPicoUsd, toolPicoUsd, totalPicoUsd: tokensPicoUsd + toolPicoUsd, unpriced: [...unpriced].toSorted() };
+  const totalPicoUsd = tokensPicoUsd + toolPicoUsd;
+  const isFree = totalPicoUsd === 0n && (prices.own.isFree || report.parts.every((part) => part.waived !== undefined));
+  return { inputPicoUsd, outputPicoUsd: tokensPicoUsd - inputPicoUsd, toolPicoUsd, totalPicoUsd, unpriced: [...unpriced].toSorted(), isFree };
 }
 
 /** What tokens at standard rates cost, in pico-USD; classes that are not named are 0. */
@@ -47,26 +51,27 @@ export function priceUsage(price: Price, tokens: Partial<Usage>): bigint {
   return ceiling(multiply(whole(sumOf(rates, usage, INPUT_CLASSES) + sumOf(rates, usage, OUTPUT_CLASSES)), price.multiplier));
 }
 
-/** The names of those modifiers that this price does not know, as `unpriced` spells them. */
-export function unpricedModifiers(price: Price, modifiers: UsageModifiers): readonly string[] {
+/** The names of those modifiers that this price does not know for a prompt of this size, as `unpriced` spells them. */
+export function unpricedModifiers(price: Price, modifiers: UsageModifiers, inputTokens: number): readonly string[] {
   const unpriced = new Set<string>();
-  applyModifiers(price, modifiers, unpriced);
+  applyModifiers(price, modifiers, inputTokens, unpriced);
   return [...unpriced];
 }
 
 const WIRE_NAMES = { serviceTier: "service_tier", speed: "speed", geography: "inference_geo" } as const;
 
 /** The card and the multiplier on it that these modifiers lead to; those without a price are named and passed over. */
-export function applyModifiers(price: Price, modifiers: UsageModifiers, unpriced: Set<string>): { readonly card: RateCard; readonly multiplier: Fraction } {
+export function applyModifiers(price: Price, modifiers: UsageModifiers, inputTokens: number, unpriced: Set<string>): { readonly card: RateCard; readonly multiplier: Fraction } {
   let card: RateCard = price;
   let { multiplier } = price;
   for (const kind of MODIFIER_KINDS) {
     const value = modifiers[kind];
     if (value === undefined) continue;
     const modifier = price.modifiers[kind]?.get(value);
-    const isSecondCard = modifier !== undefined && "card" in modifier && card !== price;
-    if (!modifier || isSecondCard) unpriced.add(`${WIRE_NAMES[kind]}=${value}`);
-    else if ("card" in modifier) ({ card } = modifier);
+    const isSecondCard = modifier?.card !== undefined && card !== price;
+    const isTooLarge = modifier?.upToTokens !== undefined && inputTokens > modifier.upToTokens;
+    if (!modifier || isSecondCard || isTooLarge) unpriced.add(`${WIRE_NAMES[kind]}=${value}`);
+    else if (modifier.card) ({ card } = modifier);
     else multiplier = multiply(multiplier, modifier.multiplier);
   }
   return { card, multiplier };
@@ -77,7 +82,7 @@ function cardOf(prices: RequestPrices, part: UsagePart, unpriced: Set<string>): 
   if (!found) unpriced.add(`model=${part.model}`);
   const price = found ?? prices.own;
   for (const name of price.unlisted) if (part.usage[name] > 0) unpriced.add(`class=${name}`);
-  return applyModifiers(price, part.modifiers, unpriced);
+  return applyModifiers(price, part.modifiers, promptTokens(part.usage), unpriced);
 }
 
 function feesOf(price: Price, report: UsageReport, unpriced: Set<string>): bigint {

@@ -25,12 +25,12 @@ export function ceiling({ numerator, denominator }: Fraction): bigint {
   return (numerator + denominator - 1n) / denominator;
 }
 
-const DECIMAL = /^(\d+)(?:\.(\d+))?$/;
+const FRACTION = /^(\d+)(?:\.(\d+))?(?:\/([1-9]\d*))?$/;
 
-/** `"1.1"` → 11/10. Throws RangeError for text that is no plain decimal. */
-export function fractionFromDecimal(text: string): Fraction {
-  const match = DECIMAL.exec(text);
-  if (!match) throw new RangeError(`"${text}" is not a decimal number`);
+/** `"1.1"` → 11/10, `"20/11"` → 20/11. Throws RangeError for text that is neither. */
+export function fractionFromText(text: string): Fraction {
+  const match = FRACTION.exec(text);
+  if (!match) throw new RangeError(`"${text}" is not a decimal number or a fraction`);
   const digits = match[2] ?? "";
-  return { numerator: BigInt(`${match[1]}${digits}`), denominator: 10n ** BigInt(digits.length) };
+  return { numerator: BigInt(`${match[1]}${digits}`), denominator: 10n ** BigInt(digits.length) * BigInt(match[3] ?? "1") };
 }

@@ -23,7 +23,13 @@ export interface RateCard {
  * What a reported modifier does to the rates: it multiplies all of them, or has a card of its own. Multipliers stack; of
  * several cards at once the price would not be known, and such a combination counts as unpriced.
  */
-export type Modifier = { readonly multiplier: Fraction } | { readonly card: RateCard };
+export type Modifier = (
+  | { readonly multiplier: Fraction; readonly card?: undefined }
+  | { readonly card: RateCard; readonly multiplier?: undefined }
+) & {
+  /** The price is known for prompts of at most so many tokens; a larger one is unpriced. Missing: for any. */
+  readonly upToTokens?: number | undefined;
+};
 
 /** What a model costs at one moment. */
 export interface Price extends RateCard {
@@ -45,6 +51,8 @@ export interface Price extends RateCard {
 export interface PriceSchedule {
   /** The same for all periods. */
   readonly id: string;
+  /** ISO days on which it changes; none where it never did. */
+  readonly changesOn: readonly string[];
   /** The price of a request that began at this moment. */
   at(startedAt: Date): Price;
 }

@@ -22,7 +22,7 @@ export interface WorstCaseRequest {
 export function worstCasePicoUsd(price: Price, request: WorstCaseRequest): bigint {
   const alternatives = request.modifiers?.length ? request.modifiers : [{}];
   const tokens = alternatives.map((modifiers) => {
-    const { card, multiplier } = applyModifiers(price, modifiers, new Set());
+    const { card, multiplier } = applyModifiers(price, modifiers, 0, new Set());
     return ceiling(multiply(whole(dearestOf(card, request)), multiplier));
   });
   const fees = FEES.reduce((sum, name) => sum + BigInt(request.uses?.[name] ?? 0) * (price.fees[name] ?? 0n), 0n);

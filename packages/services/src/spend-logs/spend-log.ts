@@ -1,7 +1,8 @@
 import type { AdmittedAttempt } from "../attempts/db.ts";
 import { totals, type UsageReport } from "../metering/usage-report.ts";
 import { completionTokens, promptTokens, type Usage } from "../metering/usage.ts";
-import type { DecimalText } from "@proliferate/shared/money";
+import type { PricedReport } from "../pricing/cost.ts";
+import { decimalFromPicoUsd, type DecimalText } from "@proliferate/shared/money";
 import type { SpendLogRow } from "./db.ts";
 import { storableCount, storableJson } from "./storable.ts";
 
@@ -15,13 +16,22 @@ export interface Cost {
 
 export const NO_COST: Cost = { inputUsd: "0", outputUsd: "0", toolUsd: "0", totalUsd: "0" };
 
+export function costOf({ inputPicoUsd, outputPicoUsd, toolPicoUsd, totalPicoUsd }: Pick<PricedReport, "inputPicoUsd" | "outputPicoUsd" | "toolPicoUsd" | "totalPicoUsd">): Cost {
+  return {
+    inputUsd: decimalFromPicoUsd(inputPicoUsd),
+    outputUsd: decimalFromPicoUsd(outputPicoUsd),
+    toolUsd: decimalFromPicoUsd(toolPicoUsd),
+    totalUsd: decimalFromPicoUsd(totalPicoUsd),
+  };
+}
+
 /** How an attempt ended. */
 export interface AttemptOutcome {
   readonly report: UsageReport;
   readonly cost: Cost;
   /** What was used and has no price, as `PricedReport` names it. Default none. */
   readonly unpriced?: readonly string[];
-  /** What a person should see of this row: `over_reservation`, `estimate_capped`, `unreadable_answer`; each is `true` in the metadata. Default none. */
+  /** What a person should see of this row: `over_reservation`, `estimate_capped`, `unreadable_answer`, `free` (it costs nothing by right); each is `true` in the metadata. Default none. */
   readonly flags?: readonly string[];
   /** `success` = the provider's answer came whole. A failure may have cost something all the same. */
   readonly status: "success" | "failure";
@@ -103,6 +113,7 @@ export function buildCorrection(
 function metadataOf(attempt: AdmittedAttempt, outcome: AttemptOutcome): Record<string, unknown> {
   const { report, cost, error } = outcome;
   const usage = totals(report);
+  const unknown = [...report.unknown, ...(outcome.unpriced ?? [])];
   return {
     user_api_key: attempt.key_hash,
     user_api_key_alias: attempt.key_alias,
@@ -127,6 +138,9 @@ function metadataOf(attempt: AdmittedAttempt, outcome: AttemptOutcome): Record<s
     provider_response_id: outcome.providerResponseId,
     estimated: outcome.estimated,
     recovered: outcome.recovered,
+    // What the provider said, so that the row can be priced anew; and what of it nobody could price.
+    provider_usage: report.raw ?? null,
+    ...(unknown.length > 0 && { unknown_usage: unknown }),
     ...Object.fromEntries((outcome.flags ?? []).map((flag) => [flag, true])),
   };
 }
@@ -141,7 +155,7 @@ function usageObject(usage: Usage): Record<string, unknown> {
     cache_read_input_tokens: usage.cacheReadTokens,
     cache_creation_input_tokens: usage.cacheWrite5mTokens + usage.cacheWrite1hTokens,
     cache_creation: { ephemeral_5m_input_tokens: usage.cacheWrite5mTokens, ephemeral_1h_input_tokens: usage.cacheWrite1hTokens },
-    prompt_tokens_details: { cached_tokens: usage.cacheReadTokens },
-    completion_tokens_details: { reasoning_tokens: usage.reasoningTokens },
+    prompt_tokens_details: { cached_tokens: usage.cacheReadTokens, audio_tokens: usage.audioInputTokens + usage.audioCacheReadTokens },
+    completion_tokens_details: { reasoning_tokens: usage.reasoningTokens, audio_tokens: usage.audioOutputTokens },
   };
 }

@@ -153,7 +153,7 @@ export const customerListSchema = z.object({ customers: z.array(z.object({ sink:
 /** `GET /v1/billing/reviews`. */
 export const reviewListQuerySchema = z.object({
   org_id: resourceIdSchema.optional(),
-  reason: z.enum(["no_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price", "retired_month"]).optional(),
+  reason: z.enum(["no_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price", "unknown_usage", "retired_month"]).optional(),
   all: z.enum(["true", "false"]).default("false").describe("settled ones, too"),
   cursor: z.string().max(1_100).optional(),
   limit: z.coerce.number().int().min(1).max(1_000).default(100),

@@ -1,0 +1,160 @@
+import { objectOf } from "./sse-data.ts";
+import { keptRaw, saysSomething, UnknownUsage, UsageFields } from "./usage-fields.ts";
+import type { FeeCounts, UsageModifiers, UsagePart, UsageReport } from "./usage-report.ts";
+import { addUsage, NO_USAGE, promptTokens, type Usage } from "./usage.ts";
+
+/** All of an Anthropic answer that its price depends on; kept on the row, so that it can be read again. */
+export interface AnthropicAnswer {
+  readonly model: string | undefined;
+  readonly usage: Readonly<Record<string, unknown>> | undefined;
+  readonly stopReason: string | undefined;
+  /** Whether any content block began. */
+  readonly hasContent: boolean;
+}
+
+export interface ReadReport {
+  readonly report: UsageReport;
+  readonly isInputReported: boolean;
+  readonly isOutputReported: boolean;
+}
+
+/**
+ * What Anthropic charges for an answer. Where `iterations` are reported the bill is the sum over them, each at its own
+ * model: they hold what the top level leaves out (compaction, advisor, declined attempts), and never less than it. A
+ * refusal before any content costs nothing, and neither does an attempt that a fallback replaced before it wrote anything.
+ */
+export function readAnthropicReport(answer: AnthropicAnswer): ReadReport {
+  const unknown = new UnknownUsage();
+  const fields = new UsageFields(answer.usage ?? {}, "", unknown);
+  const top = readCounts(fields);
+  const modifiers = {
+    serviceTier: fields.word("service_tier", ["standard"]),
+    speed: fields.word("speed", ["standard"]),
+    geography: fields.word("inference_geo", ["global", "not_available"]),
+  };
+  const iterations = fields.value("iterations");
+  const uses = readUses(fields);
+  readFallbackCredit(fields, unknown);
+  fields.end();
+  const parts = iterationParts(iterations, answer.model, top.usage, modifiers, unknown) ?? [{ model: answer.model, usage: top.usage, modifiers }];
+  const isRefused = answer.stopReason === "refusal" && !answer.hasContent && top.isOutputReported;
+  const raw = answer.usage && keptRaw({ model: answer.model, stop_reason: answer.stopReason, has_content: answer.hasContent, usage: answer.usage }, unknown);
+  return {
+    report: { parts: isRefused ? parts.map((part) => ({ ...part, waived: "refusal" as const })) : parts, uses, unknown: unknown.names(), raw },
+    isInputReported: top.isInputReported,
+    isOutputReported: top.isOutputReported,
+  };
+}
+
+/** The answer back out of what a report kept of it. */
+export function anthropicAnswerOf(raw: Readonly<Record<string, unknown>>): AnthropicAnswer {
+  const text = (name: string): string | undefined => (typeof raw[name] === "string" ? (raw[name] as string) : undefined);
+  return { model: text("model"), stopReason: text("stop_reason"), hasContent: raw["has_content"] === true, usage: objectOf(raw["usage"]) };
+}
+
+interface Counts {
+  readonly usage: Usage;
+  readonly isInputReported: boolean;
+  readonly isOutputReported: boolean;
+}
+
+function readCounts(fields: UsageFields): Counts {
+  const inputTokens = fields.count("input_tokens");
+  const outputTokens = fields.count("output_tokens");
+  const cacheReadTokens = fields.count("cache_read_input_tokens") ?? 0;
+  const details = fields.object("output_tokens_details");
+  const reasoningTokens = Math.min(details?.count("thinking_tokens") ?? 0, outputTokens ?? 0);
+  details?.end();
+  const usage = { ...NO_USAGE, inputTokens: inputTokens ?? 0, cacheReadTokens, ...readCacheWrites(fields), outputTokens: outputTokens ?? 0, reasoningTokens };
+  return { usage, isInputReported: inputTokens !== undefined, isOutputReported: outputTokens !== undefined };
+}
+
+/** The total counts; the split by lifetime as far as it fits. What is not split is all 5 minutes, Anthropic's default. */
+function readCacheWrites(fields: UsageFields): Pick<Usage, "cacheWrite5mTokens" | "cacheWrite1hTokens"> {
+  const split = fields.object("cache_creation");
+  const known1h = split?.count("ephemeral_1h_input_tokens") ?? 0;
+  const known5m = split?.count("ephemeral_5m_input_tokens") ?? 0;
+  split?.end();
+  const total = fields.count("cache_creation_input_tokens") ?? known1h + known5m;
+  const cacheWrite1hTokens = Math.min(known1h, total);
+  return { cacheWrite1hTokens, cacheWrite5mTokens: total - cacheWrite1hTokens };
+}
+
+/** Web fetches cost nothing beside their tokens. */
+function readUses(fields: UsageFields): FeeCounts {
+  const tools = fields.object("server_tool_use");
+  const webSearch = tools?.count("web_search_requests") ?? 0;
+  tools?.ignore("web_fetch_requests");
+  tools?.end();
+  return webSearch > 0 ? { webSearch } : {};
+}
+
+/** A credit that was applied changes the price in a way that the counts do not show. */
+function readFallbackCredit(fields: UsageFields, unknown: UnknownUsage): void {
+  const credit = fields.value("fallback_credit");
+  const status = objectOf(objectOf(credit)?.["status"])?.["type"];
+  if (saysSomething(credit) && status !== "not_applied") unknown.add("fallback_credit");
+}
+
+const ITERATIONS = ["message", "compaction", "advisor_message", "fallback_message"] as const;
+
+interface Iteration {
+  readonly kind: string;
+  readonly part: UsagePart;
+}
+
+function iterationParts(
+  value: unknown,
+  servedBy: string | undefined,
+  top: Usage,
+  modifiers: UsageModifiers,
+  unknown: UnknownUsage,
+): readonly UsagePart[] | undefined {
+  if (!Array.isArray(value)) {
+    if (saysSomething(value)) unknown.add("iterations");
+    return undefined;
+  }
+  const entries = value.flatMap((entry) => {
+    const wire = objectOf(entry);
+    if (!wire) unknown.add("iterations[]");
+    return wire ? [wire] : [];
+  });
+  if (entries.length === 0) return undefined;
+  const isFallback = entries.some((entry) => entry["type"] === "fallback_message");
+  // With a fallback, the top level names the model that served in the end; an entry without a model is the one that was asked.
+  const iterations = entries.map((entry) => readIteration(entry, isFallback ? undefined : servedBy, modifiers, unknown));
+  const parts = iterations.map(({ kind, part }) => (isFallback && kind === "message" && part.usage.outputTokens === 0 ? { ...part, waived: "refusal" as const } : part));
+  return withRest(withReasoning(parts, top.reasoningTokens), servedBy, top, modifiers, unknown);
+}
+
+function readIteration(wire: Readonly<Record<string, unknown>>, asked: string | undefined, modifiers: UsageModifiers, unknown: UnknownUsage): Iteration {
+  const fields = new UsageFields(wire, "iterations[].", unknown);
+  const kind = fields.word("type", []) ?? "";
+  if (!(ITERATIONS as readonly string[]).includes(kind)) unknown.add(`iterations[].type=${kind}`);
+  const model = fields.word("model", []) ?? asked;
+  const { usage } = readCounts(fields);
+  fields.end();
+  // An advisor is another model at its own speed; where it runs, and in which tier, is the request's.
+  return { kind, part: { model, usage, modifiers: kind === "advisor_message" ? { ...modifiers, speed: undefined } : modifiers } };
+}
+
+/** Reasoning is reported once for all entries: it is laid on the first that can hold it. */
+function withReasoning(parts: readonly UsagePart[], reasoningTokens: number): readonly UsagePart[] {
+  let left = reasoningTokens;
+  return parts.map((part) => {
+    const taken = Math.min(left, part.usage.outputTokens);
+    left -= taken;
+    return taken > 0 ? { ...part, usage: { ...part.usage, reasoningTokens: taken } } : part;
+  });
+}
+
+/** Entries that add up to less than the top level have left something out: it is billed as a part of its own, and flagged. */
+function withRest(parts: readonly UsagePart[], model: string | undefined, top: Usage, modifiers: UsageModifiers, unknown: UnknownUsage): readonly UsagePart[] {
+  const sum = parts.reduce((total, part) => addUsage(total, part.usage), NO_USAGE);
+  const missingInput = promptTokens(top) - promptTokens(sum);
+  const missingOutput = top.outputTokens - sum.outputTokens;
+  if (missingInput <= 0 && missingOutput <= 0) return parts;
+  unknown.add("iterations=less than the whole");
+  const usage = { ...NO_USAGE, inputTokens: Math.max(0, missingInput), outputTokens: Math.max(0, missingOutput) };
+  return [...parts, { model, usage, modifiers }];
+}

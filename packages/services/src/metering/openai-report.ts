@@ -1,0 +1,81 @@
+import { objectOf } from "./sse-data.ts";
+import type { ReadReport } from "./anthropic-report.ts";
+import { keptRaw, UnknownUsage, UsageFields } from "./usage-fields.ts";
+import { NO_USAGE, type Usage } from "./usage.ts";
+
+/** All of an OpenAI chat completion that its price depends on; kept on the row, so that it can be read again. */
+export interface OpenAIAnswer {
+  readonly model: string | undefined;
+  readonly usage: Readonly<Record<string, unknown>> | undefined;
+  /** The tier that served, beside the usage. */
+  readonly serviceTier: unknown;
+}
+
+/**
+ * What OpenAI charges for a completion. `prompt_tokens` includes cached tokens, cache writes and audio,
+ * `completion_tokens` reasoning and audio; a part larger than its whole is cut to it, so no class is negative.
+ */
+export function readOpenAIReport(answer: OpenAIAnswer): ReadReport {
+  const unknown = new UnknownUsage();
+  const fields = new UsageFields(answer.usage ?? {}, "", unknown);
+  const prompt = fields.count("prompt_tokens");
+  const completion = fields.count("completion_tokens");
+  fields.ignore("total_tokens");
+  const usage: Usage = { ...NO_USAGE, ...readPrompt(fields, prompt ?? 0), ...readCompletion(fields, completion ?? 0) };
+  fields.end();
+  const serviceTier = new UsageFields({ service_tier: answer.serviceTier }, "", unknown).word("service_tier", ["default", "standard"]);
+  const raw = answer.usage && keptRaw({ model: answer.model, service_tier: answer.serviceTier, usage: answer.usage }, unknown);
+  return {
+    report: { parts: [{ model: answer.model, usage, modifiers: { serviceTier } }], uses: {}, unknown: unknown.names(), raw },
+    isInputReported: prompt !== undefined && completion !== undefined,
+    isOutputReported: prompt !== undefined && completion !== undefined,
+  };
+}
+
+/** The answer back out of what a report kept of it. */
+export function openAIAnswerOf(raw: Readonly<Record<string, unknown>>): OpenAIAnswer {
+  return { model: typeof raw["model"] === "string" ? raw["model"] : undefined, serviceTier: raw["service_tier"], usage: objectOf(raw["usage"]) };
+}
+
+function readPrompt(fields: UsageFields, promptTokens: number): Partial<Usage> {
+  const details = fields.object("prompt_tokens_details");
+  // Images are priced as text by the models that are served here.
+  details?.ignore("text_tokens", "image_tokens");
+  const cached = Math.min(details?.count("cached_tokens") ?? 0, promptTokens);
+  const written = Math.min(details?.count("cache_write_tokens") ?? 0, promptTokens - cached);
+  const lifetimes = details?.object("cache_write_tokens_details");
+  const written12h = Math.min(lifetimes?.count("ttl_12h_tokens") ?? 0, written);
+  lifetimes?.ignore("ttl_30m_tokens");
+  lifetimes?.end();
+  const cachedAudio = readCachedAudio(details, cached);
+  const audio = Math.min(details?.count("audio_tokens") ?? 0, promptTokens - cached - written);
+  details?.end();
+  return {
+    inputTokens: promptTokens - cached - written - audio,
+    cacheReadTokens: cached - cachedAudio,
+    audioCacheReadTokens: cachedAudio,
+    // A provider's ordinary cache write (30 minutes), and its longer one (12 hours): the classes are named by Anthropic's lifetimes.
+    cacheWrite5mTokens: written - written12h,
+    cacheWrite1hTokens: written12h,
+    audioInputTokens: audio,
+  };
+}
+
+function readCachedAudio(details: UsageFields | undefined, cached: number): number {
+  const split = details?.object("cached_tokens_details");
+  const audio = Math.min(split?.count("audio_tokens") ?? 0, cached);
+  split?.ignore("text_tokens", "image_tokens");
+  split?.end();
+  return audio;
+}
+
+function readCompletion(fields: UsageFields, completionTokens: number): Partial<Usage> {
+  const details = fields.object("completion_tokens_details");
+  // Predicted tokens are charged as output, accepted or not, and are counted in it.
+  details?.ignore("text_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens");
+  const audioOutputTokens = Math.min(details?.count("audio_tokens") ?? 0, completionTokens);
+  const outputTokens = completionTokens - audioOutputTokens;
+  const reasoningTokens = Math.min(details?.count("reasoning_tokens") ?? 0, outputTokens);
+  details?.end();
+  return { outputTokens, audioOutputTokens, reasoningTokens };
+}
