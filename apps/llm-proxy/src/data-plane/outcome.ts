@@ -1,5 +1,5 @@
 import type { AdmittedAttempt, AttemptRow } from "@proliferate/services/attempts/db";
-import { reportOfCheckpoint } from "@proliferate/services/attempts/checkpoint";
+import { readCheckpoint } from "@proliferate/services/attempts/checkpoint";
 import { NO_REPORT, type UsageReport, withLastUsage } from "@proliferate/services/metering/usage-report";
 import type { UsageReading } from "@proliferate/services/metering/usage-reader";
 import { type PricedReport, priceReport, type RequestPrices } from "@proliferate/services/pricing/cost";
@@ -53,9 +53,9 @@ export function outcomeOf(
 
 /** An attempt whose process died: an unfinished answer, as far as its last checkpoint tells. */
 export function outcomeOfOrphan(attempt: AttemptRow, prices: RequestPrices | undefined): AttemptOutcome {
-  const { checkpoint } = attempt;
+  const checkpoint = readCheckpoint(attempt.checkpoint);
   const endedAt = attempt.checkpointed_at ?? attempt.started_at;
-  const reading = checkpoint === null ? undefined : readingOf(reportOfCheckpoint(checkpoint), checkpoint.isFinal ?? false);
+  const reading = checkpoint && readingOf(checkpoint.report, checkpoint.isFinal ?? false);
   const ending: Ending = { kind: "unfinished", reading, runMs: endedAt.getTime() - attempt.started_at.getTime() };
   const bill = prices
     ? billOf(attempt, prices, ending)

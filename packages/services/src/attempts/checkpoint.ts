@@ -1,4 +1,4 @@
-import { reportOf, type UsageReport } from "../metering/usage-report.ts";
+import { NO_REPORT, reportOf, type UsagePart, type UsageReport } from "../metering/usage-report.ts";
 import { NO_USAGE, type Usage } from "../metering/usage.ts";
 
 /** What is known of an answer while it runs; kept on the attempt about once a second, so that a crash forgets no more than that. */
@@ -14,7 +14,55 @@ export interface AttemptCheckpoint {
   readonly firstByteAt: string | null;
 }
 
-/** The report of a checkpoint of any age. */
-export function reportOfCheckpoint(checkpoint: AttemptCheckpoint): UsageReport {
-  return checkpoint.report ?? reportOf({ ...NO_USAGE, ...checkpoint.usage });
+/**
+ * A checkpoint as it was read from the database, of whatever process and age; undefined when it says nothing that can be
+ * billed. Never throws: it is read where a crash is cleaned up, and must not stop that.
+ */
+export function readCheckpoint(stored: unknown): (AttemptCheckpoint & { readonly report: UsageReport }) | undefined {
+  const { usage, report, isFinal, providerResponseId, firstByteAt } = recordOf(stored) ?? {};
+  const known = reportFrom(report) ?? reportFromTotals(usage);
+  if (!known) return undefined;
+  const firstByte = typeof firstByteAt === "string" && !Number.isNaN(Date.parse(firstByteAt)) ? firstByteAt : null;
+  return { usage: {}, report: known, isFinal: isFinal === true, providerResponseId: typeof providerResponseId === "string" ? providerResponseId : null, firstByteAt: firstByte };
+}
+
+function reportFrom(stored: unknown): UsageReport | undefined {
+  const report = recordOf(stored);
+  if (!report || !Array.isArray(report["parts"]) || report["parts"].length === 0) return undefined;
+  const parts = report["parts"].map(partFrom);
+  if (!parts.every((part) => part !== undefined)) return undefined;
+  const uses = Object.fromEntries(Object.entries(recordOf(report["uses"]) ?? {}).filter(([, count]) => isCount(count)));
+  const unknown = Array.isArray(report["unknown"]) ? report["unknown"].filter((name) => typeof name === "string") : [];
+  return { ...NO_REPORT, parts, uses, unknown, raw: recordOf(report["raw"]) };
+}
+
+function partFrom(stored: unknown): UsagePart | undefined {
+  const part = recordOf(stored);
+  const usage = usageFrom(part?.["usage"]);
+  if (!part || !usage) return undefined;
+  const modifiers = Object.fromEntries(Object.entries(recordOf(part["modifiers"]) ?? {}).filter(([, value]) => typeof value === "string"));
+  const waived = part["waived"] === "refusal" ? ({ waived: "refusal" } as const) : {};
+  return { model: typeof part["model"] === "string" ? part["model"] : undefined, usage, modifiers, ...waived };
+}
+
+function reportFromTotals(stored: unknown): UsageReport | undefined {
+  const usage = usageFrom(stored);
+  return usage && reportOf(usage);
+}
+
+/** Classes that are missing are 0; one that is no count makes the whole unusable. */
+function usageFrom(stored: unknown): Usage | undefined {
+  const counts = recordOf(stored);
+  if (!counts) return undefined;
+  const names = Object.keys(NO_USAGE) as (keyof Usage)[];
+  if (!names.every((name) => counts[name] === undefined || isCount(counts[name]))) return undefined;
+  return { ...NO_USAGE, ...Object.fromEntries(names.flatMap((name) => (counts[name] === undefined ? [] : [[name, counts[name]]]))) };
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function recordOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
 }

@@ -76,6 +76,20 @@ export class Delivery {
     this.cut();
   }
 
+  /** Sends pieces as they are made, with room waited for; `gzip` as scripted, never as asked. */
+  async sendPieces(status: number, headers: Readonly<Record<string, string>>, pieces: Iterable<string | Uint8Array>, end: "clean" | "cut" | "hang"): Promise<void> {
+    const gzips = this.#script.gzip ?? false;
+    this.#begin(status, { ...headers, ...(gzips && { "content-encoding": "gzip" }) }, false);
+    if (gzips) {
+      this.#gzip = createGzip();
+      this.#gzip.pipe(this.#response);
+    }
+    for (const piece of pieces) await this.#writeBytes(Buffer.from(piece), !gzips);
+    if (end === "hang") await this.hang();
+    if (end === "cut") return this.cut();
+    await this.endStream(status < 400 ? "completed" : "refused");
+  }
+
   beginStream(headers: Readonly<Record<string, string>>): void {
     this.#begin(200, { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" });
     if (this.#gzipAsked) {
@@ -112,11 +126,11 @@ export class Delivery {
     this.#journal.changed(this.entry);
   }
 
-  async #writeBytes(bytes: Buffer): Promise<void> {
+  async #writeBytes(bytes: Buffer, flushes = true): Promise<void> {
     if (this.#response.closed) throw new ClientGone();
     const sink = this.#gzip ?? this.#response;
     const written = new Promise<void>((done) => void sink.write(bytes, () => done()));
-    this.#gzip?.flush(constants.Z_SYNC_FLUSH);
+    if (flushes) this.#gzip?.flush(constants.Z_SYNC_FLUSH);
     this.entry.bytesSent += bytes.length;
     await Promise.race([written, this.#gone]);
     if (this.#response.closed) throw new ClientGone();

@@ -22,7 +22,19 @@ export type Fault =
   /** A good answer that does not say what it cost. */
   | { readonly kind: "missing_usage" }
   /** 200 and a JSON body although a stream was asked for. */
-  | { readonly kind: "not_a_stream" };
+  | { readonly kind: "not_a_stream" }
+  /** A whole answer whose text has this many bytes, made while it is sent; with `gzip` little of it is on the wire. */
+  | { readonly kind: "huge"; readonly bytes: number }
+  /** Exactly these bytes, one write each; then a clean end (default), a reset, or silence. */
+  | {
+      readonly kind: "raw";
+      /** Default 200. */
+      readonly status?: number;
+      /** Added to those of the dialect; default `content-type: application/json`. */
+      readonly headers?: Readonly<Record<string, string>>;
+      readonly pieces: readonly (string | Uint8Array)[];
+      readonly end?: "clean" | "cut" | "hang";
+    };
 
 /** How one request is answered; what is left out is derived from the request. */
 export interface Script {

@@ -97,7 +97,12 @@ async function handle(request: IncomingMessage, response: ServerResponse, { jour
   if (entry.route === "models") return delivery.sendWhole(200, headers, JSON.stringify(modelList(dialect)));
   const body = entry.json as Readonly<Record<string, unknown>>;
   if (entry.route === "count_tokens") return delivery.sendWhole(200, headers, JSON.stringify({ input_tokens: countInputTokens(body) }));
+  if (script.fault?.kind === "raw") {
+    const { status = 200, headers: own, pieces, end = "clean" } = script.fault;
+    return delivery.sendPieces(status, { ...headers, ...own }, pieces, end);
+  }
   const answer = buildAnswer(entry, dialect, body, script);
+  if (script.fault?.kind === "huge") return delivery.sendPieces(200, headers, hugeBody(dialect, answer, script.fault.bytes), "clean");
   if (entry.stream && script.fault?.kind !== "not_a_stream") return sendStream(delivery, dialect, headers, answer, script.fault);
   const text = JSON.stringify(dialect.body(answer));
   if (script.fault?.kind === "cut_mid_stream") return delivery.sendHalf(headers, text);
@@ -202,6 +207,18 @@ function scriptedAnswer(dialect: Dialect, request: Readonly<Record<string, unkno
   const thinking = script.thinking === undefined ? [] : [{ type: "thinking", text: script.thinking } as const];
   if (!script.toolUse) return { ...chosen, blocks: [...thinking, ...chosen.blocks] };
   return { blocks: [...thinking, ...chosen.blocks, { type: "tool_use", ...script.toolUse }], stop: "tool_use" };
+}
+
+const HUGE_PIECE_BYTES = 64 * 1024;
+
+/** The answer as JSON text, with a text of so many bytes in it. */
+function* hugeBody(dialect: Dialect, answer: WireAnswer, bytes: number): Iterable<string> {
+  const mark = "huge-text";
+  const [before = "", after = ""] = JSON.stringify(dialect.body({ ...answer, answer: { ...answer.answer, blocks: [{ type: "text", text: mark }] } })).split(mark);
+  yield before;
+  const piece = "x".repeat(HUGE_PIECE_BYTES);
+  for (let sent = 0; sent < bytes; sent += HUGE_PIECE_BYTES) yield piece.slice(0, bytes - sent);
+  yield after;
 }
 
 async function sendStream(delivery: Delivery, dialect: Dialect, headers: Readonly<Record<string, string>>, answer: WireAnswer, fault?: Fault): Promise<void> {
