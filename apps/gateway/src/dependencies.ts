@@ -5,11 +5,14 @@ import type { SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
 import type { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import type { SessionKeys } from "@proliferate/services/sessions/session-keys";
+import type { ReportRoom } from "./report-room.ts";
 import type { GatewayVariables } from "./request-id.ts";
 
 /** Everything the gateway talks to. */
 export interface GatewayDependencies {
   readonly db: DatabaseClient;
+  /** For what reads whole tables. */
+  readonly reports: ReportRoom;
   readonly logger: Logger;
   /** Bearer tokens that `/v1` accepts. */
   readonly apiTokens: readonly string[];

@@ -9,6 +9,7 @@ import type { LLMProxyConfig } from "@proliferate/shared";
 import type { GatewayConfig } from "./env.ts";
 import { openLaunchers } from "./launchers.ts";
 import { connectLLMProxy } from "./llm-proxy.ts";
+import { ReportRoom } from "./report-room.ts";
 import { createServer } from "./server.ts";
 import { startUpkeep } from "./upkeep.ts";
 
@@ -21,6 +22,8 @@ export interface GatewayOptions {
   readonly upkeepEveryMs?: number;
 }
 
+const REPORT_CONNECTIONS = 3;
+
 /**
  * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse. A stop aborts the launches
  * that are under way, which end their sessions; sandboxes that are ready run on.
@@ -31,13 +34,15 @@ export async function startGateway({ config, proxy: proxyConfig, onStep, upkeepE
   await checkDatabase(pooled);
   const db = openDatabase({ ...pooled, applicationName: "gateway", onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost") });
   lifecycle.own("database", { stop: () => db.destroy() });
+  const reportsDb = openDatabase({ ...pooled, maxConnections: REPORT_CONNECTIONS, applicationName: "gateway reports", onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost") });
+  lifecycle.own("reports", { stop: () => reportsDb.destroy() });
   const instanceId = await nextInstanceId(db);
   lifecycle.own("process lock", await ProcessLock.hold({ ...direct, lockClass: INSTANCE_LOCK_CLASS, lockId: instanceId, onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost") }));
   const admission = config.billingGate === "enforce" ? createSessionAdmission(db) : undefined;
   const sandboxes = lifecycle.own("launches", await openLaunchers(db, config.sandboxes, onStep));
   const onProblem = (problem: { readonly sessionId: string; readonly message: string }): void => logger.error(problem, "launch.cleanup_failed");
   lifecycle.own("upkeep", startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger, upkeepEveryMs));
-  const app = createServer({ db, logger, proxy, apiTokens: config.apiTokens, metricsToken: config.metricsToken, defaultModel: config.defaultModel, smallModel: config.smallModel, admission, sandboxes, instanceId, comparison: config.comparison, autumnWebhookSecrets: config.autumnWebhookSecrets });
+  const app = createServer({ db, reports: new ReportRoom({ db: reportsDb }), logger, proxy, apiTokens: config.apiTokens, metricsToken: config.metricsToken, defaultModel: config.defaultModel, smallModel: config.smallModel, admission, sandboxes, instanceId, comparison: config.comparison, autumnWebhookSecrets: config.autumnWebhookSecrets });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   const listener = lifecycle.own("http", await listen(server, { port: config.port, host: config.host, portVariable: "GATEWAY_PORT" }));
   return { gateway: listener.port };

@@ -10,6 +10,7 @@ import type { LLMProxyConfig } from "@proliferate/shared";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import type { GatewayApp, GatewayDependencies } from "../src/dependencies.ts";
 import { connectLLMProxy } from "../src/llm-proxy.ts";
+import { ReportRoom } from "../src/report-room.ts";
 import { createServer } from "../src/server.ts";
 
 export const TOKEN = "test-token-0123456789";
@@ -28,6 +29,7 @@ export interface Answer {
 
 export interface TestGateway {
   readonly app: GatewayApp;
+  readonly url: string;
   readonly database: TestDatabase;
   readonly proxy: LiteLLMStandIn;
   /** One real HTTP request with the token; `headers` win. */
@@ -53,9 +55,10 @@ export async function startTestGateway(): Promise<TestGateway> {
 }
 
 /** The gateway on a real socket, before any proxy; with `admission`, its billing gate is on; with `sandboxes`, it launches them; with `comparison`, it has a sink. */
-export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, admission?: SessionAdmission, sandboxes?: SessionLauncher, comparison?: GatewayDependencies["comparison"]): Promise<Pick<TestGateway, "app" | "call" | "stop">> {
+export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, admission?: SessionAdmission, sandboxes?: SessionLauncher, comparison?: GatewayDependencies["comparison"]): Promise<Pick<TestGateway, "app" | "url" | "call" | "stop">> {
   const app = createServer({
     db,
+    reports: new ReportRoom({ db, idleMs: 500 }),
     logger: createLogger("gateway-test", "silent"),
     apiTokens: [TOKEN, SECOND_TOKEN],
     metricsToken: METRICS_TOKEN,
@@ -71,7 +74,8 @@ export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, ad
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "GATEWAY_PORT" });
-  return { app, call: (method, path, body, headers) => request(`http://127.0.0.1:${listener.port}${path}`, method, body, headers), stop: () => listener.stop() };
+  const url = `http://127.0.0.1:${listener.port}`;
+  return { app, url, call: (method, path, body, headers) => request(`${url}${path}`, method, body, headers), stop: () => listener.stop() };
 }
 
 /** Text and bytes are sent as they are, everything else as JSON. */

@@ -1,40 +1,78 @@
+import type { ServerResponse } from "node:http";
 import { createRoute, z } from "@hono/zod-openapi";
 import { checkRange, exportEvents } from "@proliferate/services/billing/export";
 import { exportQuerySchema } from "@proliferate/shared/contracts";
+import type { Context } from "hono";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 
 const exportRoute = createRoute({
   method: "get",
   path: "/v1/billing/export",
-  summary: "Every billing event with its batch, all as of one moment",
-  description: "Requests that began in `from` (counts) to `to` (does not). A connection that ends early is an export that failed: the last chunk is missing.",
+  summary: "Every billing event that was recorded before the export began, with its batch",
+  description: "Requests that began in `from` (counts) to `to` (does not). A connection that ends early is an export that failed: the last chunk is missing. It is cut when its reader takes nothing for 30 s.",
   security: BEARER_SECURITY,
   request: { query: exportQuerySchema },
   responses: {
     200: { description: "Streamed.", content: { "text/csv": { schema: z.string() }, "application/x-ndjson": { schema: z.string() } } },
-    ...errorResponses(),
+    ...errorResponses("reports_busy"),
   },
 });
 
 const CONTENT_TYPE = { csv: "text/csv; charset=utf-8; header=present", json: "application/x-ndjson; charset=utf-8" } as const;
 
-/** `/v1/billing/export`, as fast as its reader takes it; a reader that leaves ends the statement. */
-export function registerBillingExportRoute(app: GatewayApp, { db, logger }: GatewayDependencies): void {
+/** `/v1/billing/export`, as fast as its reader takes it; a reader that leaves, or takes nothing any more, ends it. */
+export function registerBillingExportRoute(app: GatewayApp, { reports, logger }: GatewayDependencies): void {
   app.openapi(exportRoute, (context) => {
     const { format, org_id: orgId, from, to } = context.req.valid("query");
     const filter = { orgId, from: from === undefined ? undefined : new Date(from), to: to === undefined ? undefined : new Date(to) };
     checkRange(filter);
+    reports.checkSeat();
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-    const writer = writable.getWriter();
-    const encoder = new TextEncoder();
-    exportEvents(db, filter, { format, write: (lines) => writer.write(encoder.encode(lines)) }).then(
-      () => writer.close(),
+    const lines = new PatientWriter(writable.getWriter(), reports.idleMs);
+    reports.run(() => exportEvents(reports.db, filter, { format, write: (text) => lines.write(text) })).then(
+      () => lines.close(),
       async (error: unknown) => {
         logger.warn({ request_id: context.get("requestId"), error: (error as Error | undefined)?.message }, "export.broken");
-        await writer.abort(error).catch(() => undefined);
+        await lines.abort(error);
+        // A reader that takes nothing does not learn of an aborted stream either.
+        outgoingOf(context)?.destroy();
       },
     );
     return context.body(readable, 200, { "content-type": CONTENT_TYPE[format], "content-disposition": `attachment; filename="billing-events.${format === "csv" ? "csv" : "ndjson"}"` });
   });
+}
+
+/** Undefined where the request came over no socket of ours. */
+function outgoingOf(context: Context): ServerResponse | undefined {
+  return (context.env as { readonly outgoing?: ServerResponse } | undefined)?.outgoing;
+}
+
+/** Writes text to a stream whose reader must take it within some time. */
+class PatientWriter {
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #idleMs: number;
+  readonly #encoder = new TextEncoder();
+
+  constructor(writer: WritableStreamDefaultWriter<Uint8Array>, idleMs: number) {
+    this.#writer = writer;
+    this.#idleMs = idleMs;
+  }
+
+  /** Resolves when the reader took it; rejects when it left, or took nothing for too long. */
+  async write(text: string): Promise<void> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(new Error(`the reader took nothing for ${this.#idleMs} ms`)), this.#idleMs);
+    const taken = this.#writer.write(this.#encoder.encode(text));
+    taken.catch(() => undefined);
+    await Promise.race([taken, late.promise]).finally(() => clearTimeout(timer));
+  }
+
+  async close(): Promise<void> {
+    await this.#writer.close().catch(() => undefined);
+  }
+
+  async abort(reason: unknown): Promise<void> {
+    await this.#writer.abort(reason).catch(() => undefined);
+  }
 }

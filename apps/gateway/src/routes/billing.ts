@@ -16,7 +16,7 @@ const status = createRoute({
   request: { query: operatorStatusQuerySchema },
   responses: {
     200: { description: "Over all orgs. The comparison is of requests of the last two days, unless `from` or `all` says otherwise.", content: { "application/json": { schema: operatorStatusSchema.meta({ id: "BillingStatus" }) } } },
-    ...errorResponses(),
+    ...errorResponses("reports_busy"),
   },
 });
 
@@ -74,10 +74,10 @@ const dismissReview = createRoute({
 });
 
 /** `/v1/billing`: billing as a whole, for operators; the same functions as the command line's. */
-export function registerBillingRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
+export function registerBillingRoutes(app: GatewayApp, { db, reports }: GatewayDependencies): void {
   app.openapi(status, async (context) => {
     const { from, all } = context.req.valid("query");
-    const report = await getOperatorStatus(db, all === "true" ? {} : { from: from === undefined ? recentRequestsFrom() : new Date(from) });
+    const report = await reports.run(() => getOperatorStatus(reports.db, all === "true" ? {} : { from: from === undefined ? recentRequestsFrom() : new Date(from) }));
     return context.json(operatorStatusSchema.parse(reportBody(report)), 200);
   });
   app.openapi(explain, async (context) => context.json(explanationSchema.parse(reportBody(await explainBilling(db, context.req.valid("param").id))), 200));

@@ -1,4 +1,4 @@
-/** Statements behind `billing export`: a server-side cursor, so that any number of events passes through little memory. */
+/** Statements behind `billing export`: page by page, so that any number of events passes through little memory and no reader holds a connection. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
 import { JOIN_BATCH } from "./event-batches-db.ts";
@@ -34,26 +34,28 @@ export interface ExportRow {
 
 const INSTANT = sql.lit('YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 
-/** Opens the cursor; it lives as long as the transaction, which must be `repeatable read` so that all pages are one moment. */
-export async function declareExport(tx: DatabaseExecutor, filter: ExportFilter): Promise<void> {
+/** The newest event there is: what an export goes up to. */
+export async function readNewestEventId(db: DatabaseExecutor): Promise<string> {
+  const { rows } = await sql<{ newest: string }>`select coalesce(max(event_id), 0)::text as newest from billing_events`.execute(db);
+  return rows[0]?.newest ?? "0";
+}
+
+/** The next events after one id, up to another, in the order of their ids; at most `limit`, none at the end. */
+export async function readExportPage(db: DatabaseExecutor, filter: ExportFilter, page: { readonly afterId: string; readonly throughId: string; readonly limit: number }): Promise<readonly ExportRow[]> {
   const orgId = filter.orgId ?? null;
   const from = filter.from ?? null;
   const to = filter.to ?? null;
-  await sql`declare billing_export no scroll cursor for
+  const result = await sql<ExportRow>`
     select e.event_id, e.event_type, e.org_id, e.session_id, e.request_id, e.model, e.prompt_tokens, e.completion_tokens,
       trim_scale(e.spend_usd) as spend_usd, trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd,
       trim_scale(e.credits) as credits, to_char(e.occurred_at at time zone 'UTC', ${INSTANT}) as occurred_at,
       to_char(e.recorded_at at time zone 'UTC', ${INSTANT}) as recorded_at, b.batch_id, b.state as batch_state,
       to_char(b.delivered_at at time zone 'UTC', ${INSTANT}) as delivered_at
     from billing_events e ${JOIN_BATCH}
-    where (${orgId}::text is null or e.org_id = ${orgId}::text)
+    where e.event_id > ${page.afterId}::bigint and e.event_id <= ${page.throughId}::bigint
+      and (${orgId}::text is null or e.org_id = ${orgId}::text)
       and (${from}::timestamptz is null or e.occurred_at >= ${from}::timestamptz)
       and (${to}::timestamptz is null or e.occurred_at < ${to}::timestamptz)
-    order by e.event_id`.execute(tx);
-}
-
-/** The next rows, at most `limit`; none at the end. */
-export async function fetchExport(tx: DatabaseExecutor, limit: number): Promise<readonly ExportRow[]> {
-  const result = await sql<ExportRow>`fetch ${sql.lit(limit)} from billing_export`.execute(tx);
+    order by e.event_id limit ${page.limit}`.execute(db);
   return result.rows;
 }

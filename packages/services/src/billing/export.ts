@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { declareExport, type ExportFilter, type ExportRow, fetchExport } from "./export-db.ts";
+import { type ExportFilter, type ExportRow, readExportPage, readNewestEventId } from "./export-db.ts";
 
 export type { ExportFilter, ExportRow };
 
@@ -30,25 +30,26 @@ export const EXPORT_COLUMNS = [
 const PAGE_ROWS = 1_000;
 
 /**
- * Every event of the filter in the order in which it was recorded, all as of one moment, as text: CSV (RFC 4180, a header
- * first, amounts as exact decimals, instants ISO 8601 in UTC, null as nothing), or one JSON object a line. `write` is given
- * whole lines, a thousand or less at a time, and is waited for, so memory stays small. Returns how many events it wrote.
- * Throws `invalid_request` when the range is empty, before anything is written.
+ * Every event of the filter that was recorded before the export began, in the order of recording, with its batch as of when
+ * its page was read. As text: CSV (RFC 4180, a header first, amounts as exact decimals, instants ISO 8601 in UTC, null as
+ * nothing), or one JSON object a line. `write` is given whole lines, a thousand or less at a time, and is waited for, so
+ * memory stays small; while it is, no connection is held. Returns how many events it wrote. Throws `invalid_request` when the
+ * range is empty, before anything is written.
  */
 export async function exportEvents(db: DatabaseClient, filter: ExportFilter, options: { readonly format: ExportFormat; readonly write: (lines: string) => Promise<void> }): Promise<number> {
   checkRange(filter);
   const lineOf = options.format === "csv" ? csvLine : jsonLine;
   if (options.format === "csv") await options.write(`${EXPORT_COLUMNS.join(",")}\r\n`);
-  return db.transaction().setIsolationLevel("repeatable read").setAccessMode("read only").execute(async (tx) => {
-    await declareExport(tx, filter);
-    let events = 0;
-    for (;;) {
-      const rows = await fetchExport(tx, PAGE_ROWS);
-      if (rows.length > 0) await options.write(rows.map(lineOf).join(""));
-      events += rows.length;
-      if (rows.length < PAGE_ROWS) return events;
-    }
-  });
+  const throughId = await readNewestEventId(db);
+  let afterId = "0";
+  let events = 0;
+  for (;;) {
+    const rows = await readExportPage(db, filter, { afterId, throughId, limit: PAGE_ROWS });
+    if (rows.length > 0) await options.write(rows.map(lineOf).join(""));
+    events += rows.length;
+    if (rows.length < PAGE_ROWS) return events;
+    afterId = rows.at(-1)?.event_id ?? throughId;
+  }
 }
 
 /** Throws `invalid_request` unless `from` is before `to`, where both are given. */

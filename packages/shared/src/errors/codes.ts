@@ -74,6 +74,7 @@ export const ERROR_CODES = {
   internal_error: row(500, true, "api_error", "api_error", "Report the request id."),
 
   // Management API
+  reports_busy: row(429, true, "rate_limit_error", "rate_limit_exceeded", "Wait until another export or report has ended; so many may run at once on a gateway."),
   key_not_found: row(404, false, "not_found_error", "not_found_error", "Name an existing key, hash or alias."),
   key_alias_taken: row(400, false, "invalid_request_error", "bad_request_error", "Use another key_alias, or delete the key that holds it."),
   team_not_found: row(404, false, "not_found_error", "not_found_error", "Create the team first (`POST /team/new`)."),
