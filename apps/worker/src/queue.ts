@@ -1,4 +1,4 @@
-import { applySettings, plainSslMode } from "@proliferate/db";
+import { applySettings, DEAD_PEER_SETTINGS, KEEP_ALIVE, plainSslMode } from "@proliferate/db";
 import type { Stoppable } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { assertSchemaCompatibility, createPostgresBackend, LATEST_SCHEMA_VERSION, type PgPool, Queue, runMigrations, SchemaMigrationRequiredError, withBackend, Worker } from "bullmq";
@@ -100,9 +100,9 @@ function openPool(databaseUrl: string): pg.Pool {
     connectionString: plainSslMode(databaseUrl),
     max: SPARE_CONNECTIONS,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    keepAlive: true,
+    ...KEEP_ALIVE,
     application_name: "llm-gateway-queue",
-    onConnect: (client: pg.ClientBase) => applySettings(client, { search_path: SCHEMA }),
+    onConnect: (client: pg.ClientBase) => applySettings(client, { search_path: SCHEMA, ...DEAD_PEER_SETTINGS }),
   });
 }
 

@@ -4,7 +4,7 @@ import { knowPreparedStatements } from "./prepared-statements.ts";
 import { isDatabaseUnavailable } from "./database-error.ts";
 import type { Database } from "./schema.ts";
 import { checkSchemaName } from "./schema-names.ts";
-import { applySettings, type Pooling, sessionSettings } from "./session-settings.ts";
+import { applySettings, KEEP_ALIVE, type Pooling, sessionSettings } from "./session-settings.ts";
 import { plainSslMode } from "./ssl-mode.ts";
 
 /** A connection pool; every statement of the product runs on one, or on a transaction of one. */
@@ -47,6 +47,7 @@ export function connectionConfig(options: DatabaseOptions): pg.PoolConfig {
     max: options.maxConnections ?? 10,
     application_name: options.applicationName ?? "llm-gateway",
     connectionTimeoutMillis: 10_000,
+    ...KEEP_ALIVE,
     types: { getTypeParser: typeParser as never },
   };
 }
@@ -67,17 +68,17 @@ export function openDatabase(options: DatabaseOptions): DatabaseClient {
 }
 
 /**
- * A connection that stays one session, with our settings; the caller ends it. For what lives as long as its session: locks,
- * migrations. Its address must not be a pooler in transaction mode. Throws as `pg` does; then nothing is left open.
+ * A connection that stays one session, with our settings but without time-outs; the caller ends it. For what lives as long as
+ * its session: locks, migrations, notices. Its address must not be a pooler in transaction mode. Throws as `pg` does; then nothing is left open.
  */
 export async function connectSession(options: DatabaseOptions): Promise<pg.Client> {
   const { max: _poolOnly, ...config } = connectionConfig(options);
-  const client = new pg.Client({ ...config, keepAlive: true });
+  const client = new pg.Client(config);
   // The failure is thrown below, or met by the statement in flight; a client without a listener would end the process.
   client.on("error", () => undefined);
   try {
     await client.connect();
-    await applySettings(client, sessionSettings(options.litellmSchema));
+    await applySettings(client, sessionSettings(options.litellmSchema, { waits: true }));
     return client;
   } catch (error) {
     await client.end().catch(() => undefined);

@@ -5,12 +5,13 @@
 
 /**
  * SQLSTATE classes that mean "the store is not there now", as opposed to "the statement is wrong": connection, resources,
- * shutdown, system errors, and a server that takes no writes (25006: a primary that was demoted to a replica).
+ * shutdown, system errors, a server that takes no writes (25006: a primary that was demoted to a replica), and what a time-out of
+ * ours ended (57014 a statement, 55P03 a wait for a lock, 25P03 a transaction that rested).
  */
-const UNAVAILABLE_SQLSTATE = /^(08|53|57P0|58|25006)/;
+const UNAVAILABLE_SQLSTATE = /^(08|53|57P0|58|25006|57014|55P03|25P03)/;
 const UNAVAILABLE_ERRNO = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "ENOENT"]);
 
-/** True when the error says that PostgreSQL cannot be reached, is starting, stopping, full, or takes no writes. */
+/** True when the error says that PostgreSQL cannot be reached, is starting, stopping, full, takes no writes, or took too long. */
 export function isDatabaseUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = codeOf(error);

@@ -14,7 +14,7 @@ export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";
 export { prepared } from "./prepared-statements.ts";
 export { ProcessLock, type ProcessLockOptions } from "./process-lock.ts";
 export { DEFAULT_LITELLM_SCHEMA, GATEWAY_SCHEMA } from "./schema-names.ts";
-export { applySettings, type Pooling, sessionSettings } from "./session-settings.ts";
+export { applySettings, DEAD_PEER_SETTINGS, KEEP_ALIVE, type Pooling, sessionSettings } from "./session-settings.ts";
 export { plainSslMode } from "./ssl-mode.ts";
 export type * from "./gate-tables.ts";
 export type * from "./schema.ts";

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "@proliferate/shared/errors";
 import type pg from "pg";
 import { connectSession, type DatabaseOptions } from "./client.ts";
@@ -17,6 +18,14 @@ export interface MigrateOptions extends DatabaseOptions {
 const MIGRATIONS_FOLDER = new URL("../migrations/", import.meta.url);
 /** Any constant will do; it only has to be ours. */
 const MIGRATION_LOCK = 7_031_001;
+const LOCK_POLL_MS = 100;
+/** A migration that waits for a table holds up everybody who comes after it: rather it fails, and is started again. */
+const LOCK_TIMEOUT_MS = 5_000;
+/**
+ * First line of a file whose statements run one by one, each by itself, as `create index concurrently` must. Each ends its line
+ * with a semicolon. Such a file may have been applied in part before, so each statement has to bear repetition.
+ */
+const ONE_BY_ONE = "-- one statement at a time, outside of a transaction";
 
 interface Migration {
   readonly name: string;
@@ -25,9 +34,9 @@ interface Migration {
 }
 
 /**
- * Applies every migration that is not applied yet, in the order of their numbers, each in its own transaction.
- * Idempotent, and safe to run from several processes at once: they wait for each other. Throws `migration_failed` when
- * an applied file was edited since, or when a statement fails (that file is then not applied at all), and
+ * Applies every migration that is not applied yet, in the order of their numbers, each in its own transaction, but for those that
+ * say on their first line that their statements run one at a time. No statement waits more than 5 s for a table. Idempotent, and safe to run from several processes at once: they wait for each other. Throws `migration_failed` when
+ * an applied file was edited since, or when a statement fails (that file is then not applied at all, or to be applied again from its first statement), and
  * `database_unreachable` when PostgreSQL cannot be reached.
  */
 export async function migrate(options: MigrateOptions): Promise<readonly string[]> {
@@ -37,7 +46,8 @@ export async function migrate(options: MigrateOptions): Promise<readonly string[
     throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}`, { cause: error });
   });
   try {
-    await client.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
+    await lockMigrations(client);
+    await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await client.query(`create schema if not exists ${GATEWAY_SCHEMA}`);
     await client.query(
       `create table if not exists ${GATEWAY_SCHEMA}.schema_migrations
@@ -51,6 +61,15 @@ export async function migrate(options: MigrateOptions): Promise<readonly string[
     return applied;
   } finally {
     await client.end();
+  }
+}
+
+/** Asks again and again: who waits in a statement holds a snapshot, and `create index concurrently` would wait for that. */
+async function lockMigrations(client: pg.Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ locked: boolean }>("select pg_try_advisory_lock($1) as locked", [MIGRATION_LOCK]);
+    if (rows[0]?.locked) return;
+    await delay(LOCK_POLL_MS);
   }
 }
 
@@ -87,15 +106,37 @@ async function applyMigration(client: pg.Client, id: string, migration: Migratio
     if (known.rows[0].checksum === migration.checksum) return false;
     throw new AppError("migration_failed", `Migration ${id} was edited after it was applied; add a new file instead.`);
   }
+  const note = async (): Promise<void> => {
+    await client.query(`insert into ${GATEWAY_SCHEMA}.schema_migrations (migration, checksum) values ($1, $2)`, [id, migration.checksum]);
+  };
+  try {
+    await (migration.sql.startsWith(ONE_BY_ONE) ? applyOneByOne : applyAtOnce)(client, migration.sql, schema, note);
+    return true;
+  } catch (error) {
+    throw new AppError("migration_failed", `Migration ${id} failed: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function applyAtOnce(client: pg.Client, text: string, schema: string, note: () => Promise<void>): Promise<void> {
   try {
     await client.query("begin");
     await client.query(`set local search_path = ${schema}`);
-    await client.query(migration.sql);
-    await client.query(`insert into ${GATEWAY_SCHEMA}.schema_migrations (migration, checksum) values ($1, $2)`, [id, migration.checksum]);
+    await client.query(text);
+    await note();
     await client.query("commit");
-    return true;
   } catch (error) {
     await client.query("rollback");
-    throw new AppError("migration_failed", `Migration ${id} failed: ${(error as Error).message}`, { cause: error });
+    throw error;
   }
+}
+
+async function applyOneByOne(client: pg.Client, text: string, schema: string, note: () => Promise<void>): Promise<void> {
+  const { rows } = await client.query<{ path: string }>("select current_setting('search_path') as path");
+  await client.query("select set_config('search_path', $1, false)", [schema]);
+  try {
+    for (const statement of text.split(/;[ \t]*(?:\n|$)/).filter((part) => /^\s*[a-z]/im.test(part.replaceAll(/--.*$/gm, "")))) await client.query(statement);
+  } finally {
+    await client.query("select set_config('search_path', $1, false)", [rows[0]?.path]);
+  }
+  await note();
 }

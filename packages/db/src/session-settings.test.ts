@@ -1,7 +1,7 @@
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { checkDatabase } from "./check-database.ts";
-import { openDatabase } from "./client.ts";
+import { connectSession, openDatabase } from "./client.ts";
 import { parseDatabaseSettings } from "./database-environment.ts";
 import { plainSslMode } from "./ssl-mode.ts";
 import { createTestDatabase, type TestDatabase } from "./test-database.ts";
@@ -21,6 +21,18 @@ test("users 02: every connection of a pool has our settings, none of them a star
   await db.destroy();
 
   expect(all).toEqual(all.map(() => ({ search_path: "llm_gateway,other_litellm", timezone: "UTC", jit: "off" })));
+});
+
+test("code 9: a session asks after a silent peer within half a minute, and nothing in a pool runs, waits or rests without an end", async () => {
+  const names = ["tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+  const ask = `select ${names.map((name) => `current_setting('${name}') as ${name}`).join(", ")}`;
+  const waiting = await connectSession({ connectionString: database.connectionString });
+  const [pooled, waits] = [(await sql.raw(ask).execute(database.db)).rows[0], (await waiting.query(ask)).rows[0]];
+  await waiting.end();
+
+  const peer = { tcp_keepalives_idle: "15", tcp_keepalives_interval: "5", tcp_keepalives_count: "3", idle_in_transaction_session_timeout: "1min" };
+  expect(pooled).toEqual({ ...peer, statement_timeout: "10min", lock_timeout: "30s" });
+  expect(waits).toEqual({ ...peer, statement_timeout: "0", lock_timeout: "0" });
 });
 
 test("a schema name that would need quoting is refused before anything connects", () => {
