@@ -9,7 +9,7 @@ import { isStatedAs } from "./autumn-precision.ts";
 import { customerIdForOrg } from "./customer-id.ts";
 import { decimalFromJsonNumber } from "./json-number.ts";
 import { NO_BALANCE } from "./no-balance.ts";
-import type { Delivery, DeliveryOutcome, SettlementSink } from "./sink.ts";
+import type { Delivery, DeliveryOutcome, ModelUsage, SettlementSink } from "./sink.ts";
 
 export { decimalFromJsonNumber } from "./json-number.ts";
 
@@ -59,6 +59,7 @@ export function createAutumnSink(options: AutumnSinkOptions): SettlementSink {
   const track = async (delivery: Delivery): Promise<DeliveryOutcome> => trackOnce(await open(), delivery, options);
   return {
     name: "autumn",
+    wantsUsageByModel: true,
     async deliver(delivery) {
       const unsuitable = feature.known();
       if (unsuitable) return unsuitable;
@@ -89,6 +90,19 @@ export function createAutumnSink(options: AutumnSinkOptions): SettlementSink {
   };
 }
 
+/**
+ * Usage by model as properties of the event, for the customer's usage page: `credits.MODEL` as exact decimal text and
+ * `requests.MODEL`, `other` for those that are not named. Autumn deducts by `value` alone and never reads them.
+ */
+function propertiesOfModels(usage: readonly ModelUsage[]): Record<string, string | number> {
+  return Object.fromEntries(
+    usage.flatMap(({ model, credits, requests }) => {
+      const name = model === "" ? "other" : model.replaceAll(/[^A-Za-z0-9._/:-]/g, "_").slice(0, 80);
+      return [[`credits.${name}`, credits], [`requests.${name}`, requests]];
+    }),
+  );
+}
+
 async function createCustomer(client: AutumnClient, customerId: string): Promise<DeliveryOutcome | undefined> {
   try {
     await client.customers.getOrCreate({ customerId });
@@ -115,7 +129,7 @@ async function trackOnce(client: AutumnClient, delivery: Delivery, options: Autu
         featureId: options.featureId,
         value,
         overageBehavior: overage,
-        properties: { batch_id: delivery.batchId, event_count: delivery.eventCount, source: "llm-gateway" },
+        properties: { batch_id: delivery.batchId, event_count: delivery.eventCount, source: "llm-gateway", ...propertiesOfModels(delivery.usageByModel ?? []) },
       },
       { headers: { "Idempotency-Key": delivery.idempotencyKey } },
     );

@@ -1,10 +1,11 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { parkedDelayMs, retryDelayMs } from "./backoff.ts";
 import { withDeadline } from "./deadline.ts";
+import { readUsageByModel } from "./event-batches-db.ts";
 import { NO_BALANCE } from "./no-balance.ts";
 import { closeCircuit, openCircuit } from "./settlement-circuit-db.ts";
 import { type AttemptRecord, beginAttempt, claimDueBatches, type ClaimedBatch, finishAttempt, hadBalance, readWaitingOrgs, recordOutcome, releaseClaims } from "./settlement-db.ts";
-import type { DeliveryOutcome, SettlementSink } from "./sink.ts";
+import type { Delivery, DeliveryOutcome, SettlementSink } from "./sink.ts";
 
 /** The places between two durable steps; a test throws there to be a crash. */
 export type SettlementStep = "sealed" | "flagged" | "claimed" | "begun" | "answered" | "attempt_finished" | "recorded";
@@ -63,6 +64,8 @@ export interface DeliveryResult {
 const CLAIM_CHUNK_BATCHES = 64;
 const CLAIM_BATCHES_PER_ORG = 8;
 const DEFAULT_CONCURRENCY = 8;
+/** Models that a delivery names; the others are one. */
+const MODELS_NAMED = 20;
 const DEFAULT_SLOW_AFTER_MS = 2_000;
 const DEFAULT_MAX_SLOW = 56;
 const DEFAULT_LEASE_MS = 60_000;
@@ -283,7 +286,7 @@ async function deliverOne(db: DatabaseClient, claim: ClaimedBatch, options: Sett
   const attempt = await beginAttempt(db, claim, { idempotencyKey: claim.idempotencyKey, leaseMs: leaseOf(options), keyMemoryMs });
   if (attempt === undefined) return undefined;
   options.onStep?.("begun");
-  const outcome = await ifUsedUp(db, claim, await askSink(claim, options));
+  const outcome = await ifUsedUp(db, claim, await askSink(await described(db, claim, options.sink), options));
   options.onStep?.("answered");
   const retryAfterMs = "retryAfterMs" in outcome ? (outcome.retryAfterMs ?? 0) : 0;
   const record = recordOf(outcome, { claim, attempt, retryAfterMs, options });
@@ -297,10 +300,15 @@ async function deliverOne(db: DatabaseClient, claim: ClaimedBatch, options: Sett
   return { record, retryAfterMs };
 }
 
+/** With its usage by model, where the sink wants it: read before each attempt, always the same, as a batch's events never change. */
+async function described(db: DatabaseClient, claim: ClaimedBatch, sink: SettlementSink): Promise<Delivery> {
+  return sink.wantsUsageByModel ? { ...claim, usageByModel: await readUsageByModel(db, claim.batchId, MODELS_NAMED) } : claim;
+}
+
 /** What the sink answers, or that it did not within the lease. Never throws; the message of a foreign error may quote what was sent, so only its name is kept. */
-async function askSink(claim: ClaimedBatch, options: SettlementOptions): Promise<DeliveryOutcome> {
+async function askSink(delivery: Delivery, options: SettlementOptions): Promise<DeliveryOutcome> {
   try {
-    return await withDeadline(attemptTimeoutOf(options), () => options.sink.deliver(claim));
+    return await withDeadline(attemptTimeoutOf(options), () => options.sink.deliver(delivery));
   } catch (error) {
     const { name } = error as Error;
     if (name === "TimeoutError") return { kind: "unknown", code: "timeout", message: "The sink did not answer in time." };

@@ -9,6 +9,15 @@ export interface Delivery {
   /** More than zero, exact in 14 digits and 10 decimals. */
   readonly credits: DecimalText;
   readonly eventCount: number;
+  /** What its events say of the models, for the customer's own charts; only where the sink asks for it. */
+  readonly usageByModel?: readonly ModelUsage[];
+}
+
+/** The events of a batch that name one model. Not exact to the batch: what was carried in and out is in no model's share. */
+export interface ModelUsage {
+  readonly model: string;
+  readonly credits: DecimalText;
+  readonly requests: number;
 }
 
 /** Facts for the audit of an attempt. Messages hold no key, no header and no customer data. */
@@ -42,6 +51,8 @@ export type DeliveryOutcome =
 /** Where settled credits go. */
 export interface SettlementSink {
   readonly name: string;
+  /** True: deliveries name their usage by model. */
+  readonly wantsUsageByModel?: boolean;
   /** Whether there is something to take from the org by now, after an answer of `no_balance`. Takes nothing; never throws: false where it cannot be told. */
   hasBalance?(orgId: string): Promise<boolean>;
   /** Makes one attempt; no retries of its own. Never throws for what the other side does; a throw counts as `unknown`. */
