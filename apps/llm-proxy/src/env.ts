@@ -2,6 +2,8 @@ import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } fr
 import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
 import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { z } from "zod";
+import type { UploadLimits } from "./data-plane/uploads.ts";
+import { UPLOAD_PACE } from "./http/read-body.ts";
 
 /** Published in tutorials and in this repository's history: whoever finds the port tries these. */
 const WELL_KNOWN_KEYS: ReadonlySet<string> = new Set(["sk-1234", "sk-local-master-key", "sk-master-key", "sk-litellm-master-key", "sk-your-master-key-here"]);
@@ -28,6 +30,12 @@ export const LLM_PROXY_ENVIRONMENT = {
   DETACHED_READ_BYTES: z.coerce.number().int().min(1).default(16 * 1024 * 1024).describe("How many bytes of it at most"),
   DETACHED_READS_AT_ONCE: z.coerce.number().int().min(0).default(256).describe("How many answers are read on at once; further ones are cut at once"),
   ...OBSERVER_ENVIRONMENT,
+  LLM_PROXY_BODY_BYTES: z.coerce.number().int().min(1024).max(256 * 1024 * 1024).default(32 * 1024 * 1024).describe("Largest body of a request; a larger one is a 413"),
+  LLM_PROXY_UPLOAD_BYTES: z.coerce.number().int().min(1024).default(96 * 1024 * 1024).describe("Memory that bodies above 512 KB may hold together until the provider begins to answer; further ones are a 503. Smaller ones have two thirds of it for themselves"),
+  LLM_PROXY_UPLOAD_BYTES_PER_KEY: z.coerce.number().int().min(1024).default(40 * 1024 * 1024).describe("The same of one key, above which it is a 429; at least LLM_PROXY_BODY_BYTES, or the largest bodies never pass. Smaller bodies: two fifths of it"),
+  LLM_PROXY_UPLOAD_IDLE_MS: z.coerce.number().int().min(100).max(600_000).default(15_000).describe("A body of which nothing comes for so long is a 408"),
+  LLM_PROXY_UPLOAD_BYTES_PER_SECOND: z.coerce.number().int().min(0).default(32 * 1024).describe("So fast a body must come after its first 30 seconds, or it is a 408"),
+  LLM_PROXY_MAX_CONNECTIONS: z.coerce.number().int().min(1).default(16_384).describe("Connections of callers at most; further ones are closed at once"),
   LITELLM_CONFIG: z.string().optional().describe("Path of config.yaml, the model list; unset: the one of this repository"),
 } as const;
 
@@ -40,6 +48,8 @@ export interface LLMProxyProcessConfig {
   readonly databaseConnections: number;
   readonly drainMs: number;
   readonly detachedReads: { readonly ms: number; readonly bytes: number; readonly atOnce: number };
+  readonly uploads: UploadLimits;
+  readonly maxConnections: number;
   readonly configFile: string | undefined;
 }
 
@@ -55,6 +65,19 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
     drainMs: variables.DRAIN_MS,
     detachedReads: { ms: variables.DETACHED_READ_MS, bytes: variables.DETACHED_READ_BYTES, atOnce: variables.DETACHED_READS_AT_ONCE },
     databaseConnections: variables.LLM_PROXY_DATABASE_CONNECTIONS,
+    uploads: uploadLimits(variables),
+    maxConnections: variables.LLM_PROXY_MAX_CONNECTIONS,
     configFile: variables.LITELLM_CONFIG,
+  };
+}
+
+type Variables = ReturnType<typeof parseEnvironment<typeof LLM_PROXY_ENVIRONMENT>>;
+
+function uploadLimits(variables: Variables): UploadLimits {
+  const { LLM_PROXY_UPLOAD_BYTES: largeBytes, LLM_PROXY_UPLOAD_BYTES_PER_KEY: largeBytesPerKey } = variables;
+  return {
+    bodyBytes: variables.LLM_PROXY_BODY_BYTES,
+    memory: { largeBytes, largeBytesPerKey, smallBytes: Math.floor((largeBytes * 2) / 3), smallBytesPerKey: Math.floor((largeBytesPerKey * 2) / 5) },
+    pace: { ...UPLOAD_PACE, idleMs: variables.LLM_PROXY_UPLOAD_IDLE_MS, leastBytesPerSecond: variables.LLM_PROXY_UPLOAD_BYTES_PER_SECOND },
   };
 }

@@ -2,7 +2,6 @@ import { checkDatabase, type DatabaseClient, type DatabaseOptions, openDatabase,
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
-import { ScanTurns } from "./body/scan-turns.ts";
 import type { ModelConfig } from "./config/load-model-config.ts";
 import type { ModelTable } from "./config/model-table.ts";
 import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
@@ -10,9 +9,11 @@ import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
 import { drainingPart, Shutdown } from "./data-plane/shutdown.ts";
+import { UPLOAD_LIMITS, type UploadLimits, Uploads } from "./data-plane/uploads.ts";
 import { Upstreams } from "./data-plane/upstream.ts";
 import { createProxyMetricsPage } from "./metrics/metrics-page.ts";
 import { ProxyMetrics } from "./metrics/proxy-metrics.ts";
+import { InFlight } from "./http/in-flight.ts";
 import { createManagementHandler, createManagementServer } from "./management/server.ts";
 
 export interface ProxyOptions {
@@ -29,10 +30,16 @@ export interface ProxyOptions {
   /** How long answers may go on after the process was told to stop. */
   readonly drainMs: number;
   readonly detachedReads: DetachedReadSettings;
+  /** Default: {@link UPLOAD_LIMITS}. */
+  readonly uploads?: UploadLimits;
+  /** Connections of callers at most; further ones are closed at once. Default: no limit. */
+  readonly maxConnections?: number;
 }
 
 /** The listener's own limit lies behind all that `drainingPart` does. */
 const LISTENER_MARGIN_MS = 5_000;
+/** A count is a fraction of a second of the provider's; an agent asks for one at a time. */
+const COUNTS_AT_ONCE = { perKey: 8, total: 128 };
 /** A caller's connection on which nothing moved for this long, or for twice the providers' time-out, is cut. */
 const LEAST_SILENCE_MS = 60_000;
 
@@ -76,7 +83,8 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
     logger,
     models,
     upstreams,
-    scanTurns: new ScanTurns(),
+    uploads: new Uploads(options.uploads ?? UPLOAD_LIMITS),
+    counts: new InFlight(COUNTS_AT_ONCE),
     retries: { count: config.router.retries, afterMs: config.router.retryAfterMs },
     detachedReads: new DetachedReads(options.detachedReads),
     settler,
@@ -88,6 +96,7 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   // A caller that neither reads nor leaves would hold its reservation for ever.
   dataPlane.server.timeout = Math.max(2 * config.router.timeoutMs, LEAST_SILENCE_MS);
   metrics.observe(dataPlane.server);
+  if (options.maxConnections !== undefined) dataPlane.server.maxConnections = options.maxConnections;
   const { drainMs } = options;
   const data = await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: drainMs + LISTENER_MARGIN_MS });
   lifecycle.own("data plane", drainingPart({ shutdown, listener: data, idle: () => dataPlane.idle(), drainMs }));

@@ -60,6 +60,18 @@ test.each([
   expect(factsOf(json, dialect).endUser).toBe("u");
 });
 
+test("a body is changed in its own memory where there is room behind it, and says the same", () => {
+  const json = '{"model":"alias","stream":true,"messages":[{"role":"user","content":"é"}]}';
+  const memory = Buffer.alloc(2_000);
+  const length = memory.write(json);
+  const body = scanBody(json, "openai");
+  const inPlace = bodyForProvider({ ...body, bytes: memory.subarray(0, length), room: 2_000 - length }, "openai", "a-longer-name");
+
+  expect(inPlace.bytes.buffer).toBe(memory.buffer);
+  expect(inPlace.bytes.toString()).toBe(bodyForProvider(body, "openai", "a-longer-name").bytes.toString());
+  expect(body.bytes.toString()).toBe(json);
+});
+
 test("hostile 16: deep options of a stream pass as they came, only the usage is asked for", () => {
   const deep = `${"[".repeat(400)}${"]".repeat(400)}`;
 
@@ -103,8 +115,8 @@ test("hostile 05: a large body is read in slices, between which everything else 
   const turns = new ScanTurns();
   const large = Buffer.from(`{"model":"m","messages":[${"[],".repeat(600_000)}[]]}`);
   const order: string[] = [];
-  const done = Promise.all([1, 2].map(async (name) => readRequestBody(large, "anthropic", turns).then(() => order.push(`large ${name}`))));
-  const hardlyLarge = readRequestBody(Buffer.from(`{"model":"m","system":"${"x".repeat(300_000)}"}`), "anthropic", turns).then(() => order.push("hardly large"));
+  const done = Promise.all([1, 2].map(async (name) => readRequestBody({ bytes: large, room: 0 }, "anthropic", turns).then(() => order.push(`large ${name}`))));
+  const hardlyLarge = readRequestBody({ bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(300_000)}"}`), room: 0 }, "anthropic", turns).then(() => order.push("hardly large"));
   let others = 0;
   const tick = (): void => {
     others += 1;
@@ -120,8 +132,8 @@ test("hostile 05: a large body is read in slices, between which everything else 
 
 test("a large body that is wrong at its end is refused, and the next one is read", async () => {
   const turns = new ScanTurns();
-  const wrong = readRequestBody(Buffer.from(`{"model":"m","system":"${"x".repeat(600_000)}"`), "anthropic", turns);
-  const right = readRequestBody(Buffer.from(`{"model":"m","system":"${"x".repeat(600_000)}"}`), "anthropic", turns);
+  const wrong = readRequestBody({ bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(600_000)}"`), room: 0 }, "anthropic", turns);
+  const right = readRequestBody({ bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(600_000)}"}`), room: 0 }, "anthropic", turns);
 
   await expect(wrong).rejects.toMatchObject({ code: "invalid_json" });
   expect((await right).facts.model).toBe("m");

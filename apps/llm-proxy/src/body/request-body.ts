@@ -1,5 +1,6 @@
 import type { Dialect } from "../data-plane/dialect.ts";
 import type { RequestFacts } from "../data-plane/request-facts.ts";
+import type { ReadBody } from "../http/read-body.ts";
 import { applyEdits, type Edit } from "./edits.ts";
 import { type EditableFields, FactCollector } from "./fact-collector.ts";
 import { JsonScanner } from "./json-scanner.ts";
@@ -8,17 +9,16 @@ import { Kind } from "./seen-object.ts";
 import { rootPlace } from "./spending-fields.ts";
 
 /** A body as it came, and what it says; everything else in it is the provider's to judge. */
-export interface RequestBody {
-  readonly bytes: Buffer;
+export interface RequestBody extends ReadBody {
   readonly facts: RequestFacts;
   readonly positions: Readonly<EditableFields>;
 }
 
 /** Throws `invalid_json`, and `invalid_request` on what is not to be forwarded. A large body is read in turn with others. */
-export async function readRequestBody(bytes: Buffer, dialect: Dialect, turns: ScanTurns): Promise<RequestBody> {
-  const collector = new FactCollector(bytes.length);
-  await turns.run(new JsonScanner(bytes, rootPlace(dialect), collector));
-  return { bytes, facts: collector.facts(), positions: collector.positions };
+export async function readRequestBody(read: ReadBody, dialect: Dialect, turns: ScanTurns): Promise<RequestBody> {
+  const collector = new FactCollector(read.bytes.length);
+  await turns.run(new JsonScanner(read.bytes, rootPlace(dialect), collector));
+  return { ...read, facts: collector.facts(), positions: collector.positions };
 }
 
 export interface UpstreamBody {
@@ -29,9 +29,10 @@ export interface UpstreamBody {
 
 /**
  * The bytes for the provider: the caller's own, but for the model's name where the provider has another one, and for
- * OpenAI's `include_usage`, without which a stream would not say what it cost. Nothing of the caller's is written anew.
+ * OpenAI's `include_usage`, without which a stream would not say what it cost. Nothing of the caller's is written anew. The
+ * body is changed in place where it can be: it is asked for once.
  */
-export function bodyForProvider({ bytes, facts, positions }: RequestBody, dialect: Dialect, upstreamModel: string): UpstreamBody {
+export function bodyForProvider({ bytes, room, facts, positions }: RequestBody, dialect: Dialect, upstreamModel: string): UpstreamBody {
   const edits: Edit[] = [];
   // A string is known without its quotes.
   if (positions.model && facts.model !== upstreamModel) {
@@ -39,7 +40,7 @@ export function bodyForProvider({ bytes, facts, positions }: RequestBody, dialec
   }
   const dropUsageChunk = dialect === "openai" && facts.stream && positions.includeUsage?.kind !== Kind.true;
   if (dropUsageChunk) edits.push(askForUsage(bytes, positions));
-  return { bytes: applyEdits(bytes, edits), dropUsageChunk };
+  return { bytes: edits.length === 0 ? bytes : applyEdits({ bytes, room }, edits), dropUsageChunk };
 }
 
 function askForUsage(bytes: Buffer, { streamOptions, includeUsage, closingBrace }: Readonly<EditableFields>): Edit {

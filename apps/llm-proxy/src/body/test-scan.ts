@@ -18,7 +18,7 @@ export function scanBody(body: string | Buffer, dialect: Dialect, { limits = SCA
   const scanner = new JsonScanner(bytes, rootPlace(dialect), collector, limits);
   let slices = 1;
   while (!scanner.advance(slice ?? bytes.length)) slices += 1;
-  return { bytes, facts: collector.facts(), positions: collector.positions, slices };
+  return { bytes, room: 0, facts: collector.facts(), positions: collector.positions, slices };
 }
 
 export function factsOf(body: string | Buffer | object, dialect: Dialect): RequestFacts {

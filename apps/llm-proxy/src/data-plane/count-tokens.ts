@@ -1,22 +1,34 @@
-import { bodyForProvider } from "../body/request-body.ts";
 import { requireModelAllowed } from "@proliferate/services/attempts/admit";
+import { requireBudgetLeft } from "@proliferate/services/attempts/budget-left";
 import { AppError } from "@proliferate/shared/errors";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { identityHeaders } from "./error-response.ts";
 import { headersForCaller } from "./headers.ts";
 import { errorTextForCaller, isKeyRejection, keyRejected, providerError } from "./provider-error.ts";
-import { receive, upstreamRequest } from "./receive.ts";
+import { receive, type Received } from "./receive.ts";
 import type { UpstreamHead, UpstreamListener } from "./upstream.ts";
 
 /** A count is one number; an error a sentence. */
 const ANSWER_LIMIT_BYTES = 256 * 1024;
 
-/** `count_tokens` is free: authenticated, allowed and forwarded, neither admitted nor metered. Throws before it answers. */
+/**
+ * `count_tokens` is free: authenticated, allowed and forwarded, neither admitted nor metered. But it uses up the provider's rate
+ * limit that all share: a key whose budget is spent has none, and no key has more than its share at once. Throws before it answers.
+ */
 export async function countTokens(deps: DataPlaneDeps, call: Call): Promise<void> {
-  const { caller, body, routed } = await receive(deps, call);
-  requireModelAllowed(caller, body.facts.model);
-  const { bytes: bodyBytes } = bodyForProvider(body, call.dialect, routed.deployment.upstreamModel);
+  const received = await receive(deps, call);
+  const { caller, facts, upstream } = received;
+  try {
+    requireModelAllowed(caller, facts.model);
+    await requireBudgetLeft(deps.db, caller);
+    await deps.counts.run(caller.keyHash, async () => forwardCount(deps, call, received));
+  } finally {
+    upstream.body.release();
+  }
+}
+
+async function forwardCount(deps: DataPlaneDeps, call: Call, { routed, upstream }: Received): Promise<void> {
   const gone = new AbortController();
   call.response.once("close", () => gone.abort(new Error("the caller closed the connection")));
   const chunks: Buffer[] = [];
@@ -34,7 +46,7 @@ export async function countTokens(deps: DataPlaneDeps, call: Call): Promise<void
       };
     },
   };
-  await deps.upstreams.call(upstreamRequest(call, routed, bodyBytes), listener, gone.signal).catch((error: unknown) => {
+  await deps.upstreams.call(upstream, listener, gone.signal).catch((error: unknown) => {
     throw providerError(error, wasSent);
   });
   if (!head) throw providerError(new Error("no answer"), wasSent);

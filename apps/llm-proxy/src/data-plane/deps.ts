@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
-import type { ScanTurns } from "../body/scan-turns.ts";
 import type { ModelTable } from "../config/model-table.ts";
+import type { InFlight } from "../http/in-flight.ts";
 import type { DetachedReads } from "./detached-reads.ts";
 import type { Settler } from "./settle.ts";
 import type { Shutdown } from "./shutdown.ts";
+import type { Uploads } from "./uploads.ts";
 import type { Upstreams } from "./upstream.ts";
 
 /** All that the data plane stands on. It has no globals and makes none of these itself. */
@@ -14,8 +15,9 @@ export interface DataPlaneDeps {
   readonly logger: Logger;
   readonly models: ModelTable;
   readonly upstreams: Upstreams;
-  /** Large bodies are read in turn. */
-  readonly scanTurns: ScanTurns;
+  readonly uploads: Uploads;
+  /** Counts of tokens that run now. */
+  readonly counts: InFlight;
   /** How often a request is sent again that the provider cannot have charged, and how long after at least. */
   readonly retries: { readonly count: number; readonly afterMs: number };
   readonly detachedReads: DetachedReads;

@@ -45,6 +45,8 @@ export function sendError(response: ServerResponse, dialect: Dialect, requestId:
     // The OpenAI and Anthropic SDKs and Claude Code obey it, whatever the status is.
     ...(!error.retryable && { "x-should-retry": "false" }),
     ...(error.retryAfterSeconds !== undefined && { "retry-after": String(error.retryAfterSeconds) }),
+    // What is left of its body is not waited for.
+    ...(status === 408 && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": error.code === "expired_api_key" ? 'Bearer error="invalid_token"' : "Bearer" }),
     ...extra,
   });

@@ -184,6 +184,8 @@ class Relay {
   #accept(head: UpstreamHead): (chunk: Buffer) => void {
     const { call, asksForStream, dropUsageChunk } = this.#request;
     this.#head = head;
+    // It is not asked for again.
+    this.#request.upstream.body.release();
     if (this.#caller.isGone) head.resume();
     if (isSuccess(head) && /^text\/event-stream\b/i.test(String(head.headers["content-type"] ?? ""))) {
       this.#stream = streamReader(call.dialect, dropUsageChunk);

@@ -1,3 +1,4 @@
+import { withoutTrailingSlashes } from "@proliferate/runtime";
 import type { Dialect } from "./dialect.ts";
 
 /** What a path on the data plane means. */
@@ -41,7 +42,7 @@ export const ROUTE_METHODS: Readonly<Record<DataPlaneRoute["kind"], readonly str
  * `/v1/messages`, `/messages` and `/v1/v1/messages` are one route.
  */
 export function routeOfPath(target: string): DataPlaneRoute {
-  const path = target.replace(/[?#].*$/s, "").replace(/\/+$/, "") || "/";
+  const path = withoutTrailingSlashes(target.replace(/[?#].*$/s, "")) || "/";
   const short = path.replace(/^(?:\/v1){1,2}(?=\/)/, "");
   const fixed = Object.hasOwn(FIXED, short) ? FIXED[short] : undefined;
   if (fixed) return fixed;

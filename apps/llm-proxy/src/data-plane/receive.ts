@@ -1,32 +1,58 @@
+import { requireBudgetLeft } from "@proliferate/services/attempts/budget-left";
 import type { CallerRow } from "@proliferate/services/keys/db";
-import { readRequestBody, type RequestBody } from "../body/request-body.ts";
+import { bodyForProvider, readRequestBody } from "../body/request-body.ts";
 import { readBody } from "../http/read-body.ts";
+import { type HeldMemory, SMALL_BODY_BYTES } from "../http/upload-memory.ts";
 import { authenticate } from "./authenticate.ts";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { headersForProvider } from "./headers.ts";
+import { OutgoingBody } from "./outgoing-body.ts";
+import type { RequestFacts } from "./request-facts.ts";
 import { routeModel, type RoutedModel } from "./route.ts";
 import type { UpstreamRequest } from "./upstream.ts";
 
-/** What Anthropic takes at most; Claude Code relies on it. */
-const BODY_LIMIT_BYTES = 32 * 1024 * 1024;
-
-/** A request that is understood: who sends it, what it says, who serves it. */
+/** A request that is understood: who sends it, what it says, who serves it, and what the provider gets. */
 export interface Received {
   readonly caller: CallerRow;
-  readonly body: RequestBody;
+  readonly facts: RequestFacts;
   readonly routed: RoutedModel;
+  /** Its body holds memory until it is released. */
+  readonly upstream: UpstreamRequest;
+  readonly dropUsageChunk: boolean;
 }
 
-/** Authenticates before it reads the body, so that a stranger's 32 MB are never held. Throws what its steps throw. */
+/**
+ * Authenticates before it reads the body, so that a stranger's 32 MB are never held; a key whose budget is spent is refused
+ * before a large body, too. What is held is counted first. Throws what its steps throw, and holds nothing then.
+ */
 export async function receive(deps: DataPlaneDeps, call: Call): Promise<Received> {
   const caller = await authenticate(deps, call.request.headers);
-  const body = await readRequestBody(await readBody(call.request, BODY_LIMIT_BYTES), call.dialect, deps.scanTurns);
-  return { caller, body, routed: routeModel(deps.models, body.facts.model, call.dialect) };
+  if (mayBeLarge(call)) await requireBudgetLeft(deps.db, caller);
+  let memory: HeldMemory | undefined;
+  try {
+    const { limits, memory: uploads, scanTurns } = deps.uploads;
+    const hold = (bytes: number): HeldMemory => (memory = uploads.hold(caller.keyHash, call.request.socket, bytes));
+    const read = await readBody(call.request, { limitBytes: limits.bodyBytes, pace: limits.pace, hold });
+    const body = await readRequestBody(read, call.dialect, scanTurns);
+    const routed = routeModel(deps.models, body.facts.model, call.dialect);
+    const { bytes, dropUsageChunk } = bodyForProvider(body, call.dialect, routed.deployment.upstreamModel);
+    const outgoing = new OutgoingBody(bytes, () => memory?.release());
+    return { caller, facts: body.facts, routed, upstream: upstreamRequest(call, routed, outgoing), dropUsageChunk };
+  } catch (error) {
+    memory?.release();
+    throw error;
+  }
+}
+
+/** Whether the body is worth a look at the budget before it is read; admission looks at every one. */
+function mayBeLarge({ request }: Call): boolean {
+  const announced = request.headers["content-length"];
+  return announced === undefined || Number(announced) > SMALL_BODY_BYTES;
 }
 
 /** The request as the provider gets it: its key instead of the caller's, and the caller's query. */
-export function upstreamRequest(call: Call, { deployment, apiKey }: RoutedModel, body: Buffer): UpstreamRequest {
+function upstreamRequest(call: Call, { deployment, apiKey }: RoutedModel, body: OutgoingBody): UpstreamRequest {
   const base = new URL(deployment.apiBase);
   return {
     origin: base.origin,

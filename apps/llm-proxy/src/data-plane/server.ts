@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { safeListener } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { ALIVE, checkReadiness } from "../health.ts";
+import { discardRest } from "../http/read-body.ts";
 import { answerRequest } from "./answer.ts";
 import { authenticate } from "./authenticate.ts";
 import type { Call } from "./call.ts";
@@ -19,6 +20,12 @@ export interface DataPlane {
   idle(): Promise<void>;
 }
 
+/**
+ * A connection that says nothing, or does not end its head, is closed; so is one that is idle between two requests. How a
+ * body has to come is `read-body.ts`'; Node's own limit only lies behind it.
+ */
+const CONNECTION_LIMITS = { noDelay: true, headersTimeout: 20_000, connectionsCheckingInterval: 5_000, keepAliveTimeout: 75_000, requestTimeout: 3_600_000 } as const;
+
 /** The data plane: the two LLM dialects, the model list and health. Everything but health and `/` asks for a virtual key. */
 export function createDataPlane(deps: DataPlaneDeps): DataPlane {
   const running = new Set<Promise<void>>();
@@ -27,10 +34,7 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
     running.add(handled);
     await handled.finally(() => running.delete(handled));
   };
-  const server = createServer(
-    { noDelay: true, keepAliveTimeout: 75_000, requestTimeout: 600_000 },
-    safeListener(track, (error) => deps.logger.error({ error: String(error) }, "request.unhandled")),
-  );
+  const server = createServer(CONNECTION_LIMITS, safeListener(track, (error) => deps.logger.error({ error: String(error) }, "request.unhandled")));
   return {
     server,
     idle: async () => {
@@ -50,7 +54,8 @@ async function handle(deps: DataPlaneDeps, request: IncomingMessage, response: S
     const allowed = ROUTE_METHODS[route.kind];
     if (allowed.length > 0 && !allowed.includes(request.method ?? "")) {
       const error = new AppError("method_not_allowed", `${target.replace(/\?.*$/s, "").slice(0, 128)} does not take ${request.method ?? "this method"}.`);
-      return sendError(response, dialect, requestId, error, { allow: allowed.join(", ") });
+      sendError(response, dialect, requestId, error, { allow: allowed.join(", ") });
+      return discardRest(request);
     }
     const upstreamPath = "upstreamPath" in route ? `${route.upstreamPath}${queryOf(target)}` : "";
     await answer(deps, route, { request, response, requestId, dialect, upstreamPath, startedAt: new Date() });
@@ -94,8 +99,7 @@ function refuse(deps: DataPlaneDeps, call: Omit<Call, "startedAt" | "upstreamPat
   if (response.headersSent) return void response.destroy();
   if (response.destroyed) return;
   sendError(response, dialect, requestId, error);
-  // What is left of the body is discarded, so that the connection can go on and the caller can read the answer.
-  if (!request.complete) request.resume();
+  discardRest(request);
 }
 
 function sendJson({ response, requestId }: Call, status: number, body: unknown): void {

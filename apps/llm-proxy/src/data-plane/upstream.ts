@@ -3,13 +3,14 @@ import type { Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import type { Stoppable } from "@proliferate/runtime";
 import { type Dispatcher, Pool } from "undici";
+import type { OutgoingBody } from "./outgoing-body.ts";
 
 /** One request to a provider. */
 export interface UpstreamRequest {
   readonly origin: string;
   readonly path: string;
   readonly headers: Record<string, string>;
-  readonly body: Buffer;
+  readonly body: OutgoingBody;
 }
 
 export interface UpstreamHead {
@@ -127,8 +128,11 @@ export class Upstreams implements Stoppable {
    */
   call(request: UpstreamRequest, listener: UpstreamListener, signal: AbortSignal): Promise<void> {
     const call = new UpstreamCall(listener, signal);
-    const { origin, path, headers, body } = request;
-    this.#poolOf(origin).dispatch({ method: "POST", path, headers, body }, call);
+    const { origin, path, body } = request;
+    const headers = { ...request.headers, "content-length": String(body.length) };
+    // undici takes what can be iterated, too; its types do not say so.
+    const payload = body.payload() as Buffer;
+    this.#poolOf(origin).dispatch({ method: "POST", path, headers, body: payload }, call);
     return call.ended;
   }
 

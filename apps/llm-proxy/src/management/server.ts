@@ -85,7 +85,7 @@ function methodNotAllowed(path: string, routes: readonly Route[]): ManagementAns
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {
-  const bytes = await readBody(request, BODY_LIMIT_BYTES);
+  const { bytes } = await readBody(request, { limitBytes: BODY_LIMIT_BYTES });
   if (bytes.length === 0) return {};
   try {
     return JSON.parse(bytes.toString("utf8")) as unknown;

@@ -82,11 +82,13 @@ export function requireModelAllowed(caller: CallerRow, model: string): void {
   throw new AppError("model_not_allowed", `The API key may not use model "${model}"; it may use: ${names.join(", ")}.`, { param: "model" });
 }
 
-function budgetsOf(caller: CallerRow, counters: readonly CounterRow[]): readonly Budget[] {
+/** The budgets that a request of this caller must fit into. */
+export function budgetsOf(caller: CallerRow, counters: readonly CounterRow[]): readonly Budget[] {
   return counters.map((counter) => ({ ...counter, maxUsd: counter.scope === "key" ? caller.maxBudgetUsd : caller.teamMaxBudgetUsd }));
 }
 
-function budgetError(kind: "exceeded" | "reserved", budget: Budget): AppError {
+/** What a caller is told whose request does not fit. */
+export function budgetError(kind: "exceeded" | "reserved", budget: Budget): AppError {
   const whose = budget.scope === "key" ? "API key" : "team";
   const details = { scope: budget.scope, maxUsd: budget.maxUsd, spendUsd: budget.spendUsd, reservedUsd: budget.reservedUsd };
   if (kind === "reserved") {

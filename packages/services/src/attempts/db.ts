@@ -34,6 +34,15 @@ export async function lockCounters(tx: DatabaseExecutor, keyHash: string, teamId
   return rows;
 }
 
+/** The counters of a key and its team as they are now, without a lock; those that were never made are missing. */
+export async function readCounters(db: DatabaseExecutor, keyHash: string, teamId: string | null): Promise<readonly CounterRow[]> {
+  const { rows } = await sql<CounterRow>`${prepared("read_counters")}
+    select scope, spend_usd as "spendUsd", reserved_usd as "reservedUsd"
+      from budget_counters
+     where (scope = 'key' and scope_id = ${keyHash}) or (scope = 'team' and scope_id = ${teamId}::text)`.execute(db);
+  return rows;
+}
+
 /** Locks one counter until the transaction ends; nothing where there is none. */
 export async function lockCounter(tx: DatabaseExecutor, scope: BudgetScope, scopeId: string): Promise<void> {
   await sql`select from budget_counters where scope = ${scope} and scope_id = ${scopeId} for update`.execute(tx);

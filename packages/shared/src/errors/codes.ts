@@ -43,12 +43,14 @@ export const ERROR_CODES = {
   model_unpriced: row(400, false, "invalid_request_error", "invalid_request_error", "Give the model a price in litellm/config.yaml (`model_info`), or regenerate the price table."),
   invalid_json: row(400, false, "invalid_request_error", "invalid_request_error", "Send one JSON object as the body."),
   invalid_request: row(400, false, "invalid_request_error", "invalid_request_error", "Correct the field that the message names."),
+  upload_timeout: row(408, true, "invalid_request_error", "invalid_request_error", "Send the body without pauses; the operator may lower LLM_PROXY_UPLOAD_BYTES_PER_SECOND."),
   request_too_large: row(413, false, "request_too_large", "invalid_request_error", "Send a smaller body; the message names the limit."),
   not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the path and the port; `GET /v1/models` is a safe first call."),
   method_not_allowed: row(405, false, "invalid_request_error", "invalid_request_error", "Use the method that the `allow` header names."),
 
   // Money and limits
   budget_exceeded: row(402, false, "billing_error", "insufficient_quota", "Raise the budget of the key or the team, or mint a new key."),
+  too_many_at_once: row(429, true, "rate_limit_error", "rate_limit_exceeded", "Send fewer or smaller requests at a time with this key; the message says what is full."),
   budget_reserved: row(429, true, "rate_limit_error", "rate_limit_exceeded", "Wait for a request in flight to end; what is left of the budget is reserved by it."),
 
   // The billing gate
@@ -70,6 +72,7 @@ export const ERROR_CODES = {
 
   // The store and ourselves
   store_unavailable: row(503, true, "api_error", "api_error", "Try again; the operator checks PostgreSQL. No key is refused because of it."),
+  gateway_busy: row(503, true, "api_error", "api_error", "Try again in a moment; the operator adds processes, or raises the limit that the message names (docs/env.md)."),
   shutting_down: row(503, true, "api_error", "api_error", "Try again; this process is stopping."),
   internal_error: row(500, true, "api_error", "api_error", "Report the request id."),
 
