@@ -1,7 +1,7 @@
-import { FEES, type FeeCounts, type UsageModifiers } from "../metering/usage-report.ts";
+import { FEES, type FeeCounts, MODIFIER_KINDS, type UsageModifiers } from "../metering/usage-report.ts";
 import { INPUT_CLASSES, OUTPUT_CLASSES, type PricedClass } from "../metering/usage.ts";
 import { applyModifiers } from "./cost.ts";
-import { ceiling, multiply, whole } from "./fraction.ts";
+import { ceiling, type Fraction, multiply, whole } from "./fraction.ts";
 import type { Price, RateCard } from "./price.ts";
 
 /** Upper bounds of what a request can use; the result is as good as they are. */
@@ -22,11 +22,23 @@ export interface WorstCaseRequest {
 export function worstCasePicoUsd(price: Price, request: WorstCaseRequest): bigint {
   const alternatives = request.modifiers?.length ? request.modifiers : [{}];
   const tokens = alternatives.map((modifiers) => {
-    const { card, multiplier } = applyModifiers(price, modifiers, 0, new Set());
-    return ceiling(multiply(whole(dearestOf(card, request)), multiplier));
+    const { card } = applyModifiers(price, modifiers, 0, new Set());
+    return ceiling(multiply(whole(dearestOf(card, request)), dearestMultiplier(price, modifiers, request.inputTokens)));
   });
   const fees = FEES.reduce((sum, name) => sum + BigInt(request.uses?.[name] ?? 0) * (price.fees[name] ?? 0n), 0n);
   return tokens.reduce(larger, 0n) + fees;
+}
+
+/** A discount that ends at some size of prompt may not apply: then it counts as none. */
+function dearestMultiplier(price: Price, modifiers: UsageModifiers, inputTokens: number): Fraction {
+  return MODIFIER_KINDS.reduce((product, kind) => {
+    const value = modifiers[kind];
+    const modifier = value === undefined ? undefined : price.modifiers[kind]?.get(value);
+    if (!modifier?.multiplier) return product;
+    const mayEnd = modifier.upToTokens !== undefined && inputTokens > modifier.upToTokens;
+    const isDiscount = modifier.multiplier.numerator < modifier.multiplier.denominator;
+    return mayEnd && isDiscount ? product : multiply(product, modifier.multiplier);
+  }, price.multiplier);
 }
 
 function dearestOf(card: RateCard, request: WorstCaseRequest): bigint {

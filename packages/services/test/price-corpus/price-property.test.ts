@@ -1,0 +1,209 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { AnthropicUsageReader, readAnthropicAnswer } from "../../src/metering/anthropic-usage.ts";
+import { OpenAIUsageReader, readOpenAIAnswer } from "../../src/metering/openai-usage.ts";
+import type { StreamUsageReader, UsageReading } from "../../src/metering/usage-reader.ts";
+import { priceReport, type RequestPrices } from "../../src/pricing/cost.ts";
+import type { Modifier, Price, TokenRates } from "../../src/pricing/price.ts";
+import { worstCasePicoUsd } from "../../src/pricing/worst-case.ts";
+
+/**
+ * For any price, any usage and any cut: what is billed is what a reference computes, which is written here in another shape.
+ * It walks over the wire's own fields and multiplies rationals of `[numerator, denominator]`; it shares nothing with the product.
+ */
+
+type Wire = Record<string, unknown>;
+type Ratio = readonly [bigint, bigint];
+
+const rate = fc.bigInt({ min: 0n, max: 100_000_000n });
+const rates: fc.Arbitrary<TokenRates> = fc.record({
+  inputTokens: rate,
+  cacheReadTokens: rate,
+  cacheWrite5mTokens: rate,
+  cacheWrite1hTokens: rate,
+  audioInputTokens: rate,
+  audioCacheReadTokens: rate,
+  outputTokens: rate,
+  audioOutputTokens: rate,
+});
+const ratio: fc.Arbitrary<Ratio> = fc.tuple(fc.bigInt({ min: 1n, max: 40n }), fc.bigInt({ min: 1n, max: 13n }));
+const modifier: fc.Arbitrary<Modifier> = fc.record({ multiplier: ratio.map(([numerator, denominator]) => ({ numerator, denominator })), upToTokens: fc.option(fc.nat({ max: 300_000 }), { nil: undefined }) });
+const modifiers = (values: readonly string[]): fc.Arbitrary<ReadonlyMap<string, Modifier>> => fc.dictionary(fc.constantFrom(...values), modifier).map((entries) => new Map(Object.entries(entries)));
+
+const price: fc.Arbitrary<Price> = fc.record({
+  id: fc.constantFrom("anthropic/a", "anthropic/b"),
+  rates,
+  tiers: fc.uniqueArray(fc.record({ aboveTokens: fc.nat({ max: 300_000 }), rates }), { maxLength: 3, selector: (tier) => tier.aboveTokens }).map((tiers) => tiers.toSorted((a, b) => a.aboveTokens - b.aboveTokens)),
+  modifiers: fc.record({ serviceTier: modifiers(["priority", "batch"]), speed: modifiers(["fast"]), geography: modifiers(["us"]) }),
+  fees: fc.record({ webSearch: fc.bigInt({ min: 0n, max: 10n ** 11n }) }, { requiredKeys: [] }),
+  multiplier: ratio.map(([numerator, denominator]) => ({ numerator, denominator })),
+  unlisted: fc.constant([]),
+  isFree: fc.constant(false),
+});
+
+const count = fc.oneof(fc.nat({ max: 400_000 }), fc.constantFrom(0, 272_000, 272_001, 100_000));
+const maybe = <T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> => fc.option(value, { nil: undefined });
+const written = <T extends Wire>(wire: T): Wire => JSON.parse(JSON.stringify(wire)) as Wire;
+
+const anthropicCounts = fc.record({
+  input_tokens: count,
+  output_tokens: count,
+  cache_read_input_tokens: maybe(count),
+  cache_creation_input_tokens: maybe(count),
+  cache_creation: maybe(fc.record({ ephemeral_5m_input_tokens: count, ephemeral_1h_input_tokens: count })),
+});
+const kinds = ["message", "compaction", "advisor_message", "fallback_message"];
+const iteration = fc.tuple(anthropicCounts, fc.constantFrom(...kinds), maybe(fc.constantFrom("a", "b", "nobody-knows"))).map(([counts, type, model]) => written({ type, model, ...counts }));
+const anthropicUsage = fc
+  .tuple(anthropicCounts, fc.record({ service_tier: maybe(fc.constantFrom("standard", "priority", "batch", "new")), speed: maybe(fc.constantFrom("standard", "fast")), inference_geo: maybe(fc.constantFrom("global", "us", "eu")) }), maybe(fc.array(iteration, { maxLength: 5 })), maybe(fc.record({ web_search_requests: fc.nat({ max: 20 }) })))
+  .map(([counts, words, iterations, tools]) => written({ ...counts, ...words, iterations, server_tool_use: tools }));
+
+const number = (wire: Wire, name: string): number => (typeof wire[name] === "number" ? wire[name] : 0);
+
+/** Tokens of one object in the order input, read, write, long write, output. */
+function anthropicTokens(wire: Wire): readonly number[] {
+  const split = (wire["cache_creation"] ?? {}) as Wire;
+  const longest = number(split, "ephemeral_1h_input_tokens");
+  const all = wire["cache_creation_input_tokens"] === undefined ? longest + number(split, "ephemeral_5m_input_tokens") : number(wire, "cache_creation_input_tokens");
+  const long = longest > all ? all : longest;
+  return [number(wire, "input_tokens"), number(wire, "cache_read_input_tokens"), all - long, long, number(wire, "output_tokens")];
+}
+
+const CLASSES = ["inputTokens", "cacheReadTokens", "cacheWrite5mTokens", "cacheWrite1hTokens", "outputTokens"] as const;
+
+/** The price of one pass as a rational. */
+function passPrice(of: Price, tokens: readonly number[], words: Wire): Ratio {
+  const prompt = tokens.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0);
+  let card: TokenRates = of.rates;
+  for (const tier of of.tiers) if (prompt >= tier.aboveTokens + 1) card = tier.rates;
+  let [numerator, denominator]: Ratio = [0n, 1n];
+  tokens.forEach((tokensOfClass, index) => {
+    numerator += BigInt(tokensOfClass) * card[CLASSES[index] as (typeof CLASSES)[number]];
+  });
+  const factors = [of.multiplier];
+  for (const [kind, word] of [["serviceTier", "service_tier"], ["speed", "speed"], ["geography", "inference_geo"]] as const) {
+    const known = of.modifiers[kind]?.get(String(words[word]));
+    if (known?.multiplier && (known.upToTokens === undefined || prompt <= known.upToTokens)) factors.push(known.multiplier);
+  }
+  for (const factor of factors) [numerator, denominator] = [numerator * factor.numerator, denominator * factor.denominator];
+  return [numerator, denominator];
+}
+
+function anthropicReference(usage: Wire, own: Price, other: Price): bigint {
+  const passes = (usage["iterations"] as Wire[] | undefined) ?? [];
+  const hasFallback = passes.some((pass) => pass["type"] === "fallback_message");
+  const priceOf = (model: unknown): Price => (model === "b" ? other : own);
+  const bills: Ratio[] = [];
+  const sums = [0, 0];
+  for (const pass of passes) {
+    const tokens = anthropicTokens(pass);
+    sums[0] = (sums[0] ?? 0) + tokens.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0);
+    sums[1] = (sums[1] ?? 0) + (tokens[4] ?? 0);
+    if (hasFallback && pass["type"] === "message" && tokens[4] === 0) continue;
+    bills.push(passPrice(priceOf(pass["model"]), tokens, pass["type"] === "advisor_message" ? { ...usage, speed: undefined } : usage));
+  }
+  const whole = anthropicTokens(usage);
+  const [promptLeft, outputLeft] = [whole.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0) - (sums[0] ?? 0), (whole[4] ?? 0) - (sums[1] ?? 0)];
+  if (passes.length === 0) bills.push(passPrice(own, whole, usage));
+  else if (promptLeft > 0 || outputLeft > 0) bills.push(passPrice(own, [Math.max(promptLeft, 0), 0, 0, 0, Math.max(outputLeft, 0)], usage));
+  const searches = number((usage["server_tool_use"] ?? {}) as Wire, "web_search_requests");
+  return roundedUp(bills) + BigInt(searches) * (own.fees.webSearch ?? 0n);
+}
+
+function roundedUp(bills: readonly Ratio[]): bigint {
+  const denominator = bills.reduce((product, [, part]) => product * part, 1n);
+  const numerator = bills.reduce((sum, [top, bottom]) => sum + (top * denominator) / bottom, 0n);
+  return numerator / denominator + (numerator % denominator === 0n ? 0n : 1n);
+}
+
+const pricesOf = (own: Price, other: Price): RequestPrices => ({ own, ofModel: (name) => ({ a: own, b: other })[name] });
+
+function streamed(reader: StreamUsageReader, text: string, cuts: readonly number[]): UsageReading {
+  const bytes = Buffer.from(text);
+  const ends = [...cuts.map((cut) => cut % bytes.length).toSorted((a, b) => a - b), bytes.length];
+  ends.forEach((end, index) => reader.push(bytes.subarray(ends[index - 1] ?? 0, end)));
+  return reader.reading();
+}
+
+const event = (type: string, fields: object): string => `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`;
+
+const cuts = fc.array(fc.nat({ max: 10_000 }), { maxLength: 12 });
+
+describe("for any price, any usage and any cut, what is billed is what an independent reference computes", () => {
+  test("of Anthropic's answers", () => {
+    fc.assert(
+      fc.property(price, price, anthropicUsage, cuts, (own, other, usage, at) => {
+        const content = [{ type: "text", text: "x" }];
+        const begin = event("message_start", { message: { id: "m", model: "a", content: [], usage: { ...usage, iterations: null, output_tokens: 1 } } });
+        const text = begin + event("content_block_start", { index: 0, content_block: content[0] }) + event("message_delta", { delta: { stop_reason: "end_turn" }, usage }) + event("message_stop", {});
+        const expected = anthropicReference(usage, own, other);
+
+        const whole = readAnthropicAnswer(Buffer.from(JSON.stringify({ id: "m", model: "a", content, stop_reason: "end_turn", usage })));
+        expect(priceReport(pricesOf(own, other), whole.report).totalPicoUsd).toBe(expected);
+        expect(priceReport(pricesOf(own, other), streamed(new AnthropicUsageReader(), text, at).report).totalPicoUsd).toBe(expected);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  const openaiUsage = fc
+    .record({
+      prompt_tokens: count,
+      completion_tokens: count,
+      prompt_tokens_details: maybe(fc.record({ cached_tokens: count, cache_write_tokens: count, audio_tokens: count }, { requiredKeys: [] })),
+      completion_tokens_details: maybe(fc.record({ reasoning_tokens: count, audio_tokens: count }, { requiredKeys: [] })),
+    })
+    .map(written);
+
+  test("of OpenAI's answers", () => {
+    fc.assert(
+      fc.property(price, openaiUsage, maybe(fc.constantFrom("default", "priority", "batch", "scale")), cuts, (own, usage, tier, at) => {
+        const [prompt, completion] = [number(usage, "prompt_tokens"), number(usage, "completion_tokens")];
+        const [inside, outside] = [(usage["prompt_tokens_details"] ?? {}) as Wire, (usage["completion_tokens_details"] ?? {}) as Wire];
+        const read = Math.min(number(inside, "cached_tokens"), prompt);
+        const write = Math.min(number(inside, "cache_write_tokens"), prompt - read);
+        const heard = Math.min(number(inside, "audio_tokens"), prompt - read - write);
+        const spoken = Math.min(number(outside, "audio_tokens"), completion);
+        const words = { service_tier: tier };
+        const text = passPrice(own, [prompt - read - write - heard, read, write, 0, completion - spoken], words);
+        // Audio beside the text of the same prompt: its tier and factors are those of the whole prompt.
+        const card = own.tiers.findLast(({ aboveTokens }) => prompt > aboveTokens)?.rates ?? own.rates;
+        const textCard = own.tiers.findLast(({ aboveTokens }) => prompt - heard > aboveTokens)?.rates ?? own.rates;
+        fc.pre(card === textCard);
+        const known = own.modifiers.serviceTier?.get(String(tier));
+        fc.pre(known?.upToTokens === undefined || prompt <= known.upToTokens || prompt - heard > known.upToTokens);
+        const applies = known?.multiplier && (known.upToTokens === undefined || prompt <= known.upToTokens) ? known.multiplier : { numerator: 1n, denominator: 1n };
+        const audio: Ratio = [
+          (BigInt(heard) * card.audioInputTokens + BigInt(spoken) * card.audioOutputTokens) * own.multiplier.numerator * applies.numerator,
+          own.multiplier.denominator * applies.denominator,
+        ];
+        const expected = roundedUp([text, audio]);
+
+        const base = { id: "c", model: "a", ...(tier !== undefined && { service_tier: tier }) };
+        const whole = readOpenAIAnswer(Buffer.from(JSON.stringify({ ...base, choices: [{ message: { content: "x" } }], usage })));
+        const chunk = (fields: object): string => `data: ${JSON.stringify({ ...base, ...fields })}\n\n`;
+        const stream = chunk({ choices: [{ index: 0, delta: { role: "assistant", content: "x" }, finish_reason: null }] }) + chunk({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }) + chunk({ choices: [], usage }) + "data: [DONE]\n\n";
+
+        expect(priceReport(pricesOf(own, own), whole.report).totalPicoUsd).toBe(expected);
+        expect(priceReport(pricesOf(own, own), streamed(new OpenAIUsageReader(), stream, at).report).totalPicoUsd).toBe(expected);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});
+
+test("no answer costs more than the worst case of its bounds", () => {
+  fc.assert(
+    fc.property(price, anthropicCounts, fc.constantFrom({}, { speed: "fast" }, { speed: "fast", inference_geo: "us" }, { service_tier: "priority" }), fc.nat({ max: 9 }), (own, counts, words, searches) => {
+      const usage = written({ ...counts, ...words, server_tool_use: { web_search_requests: searches } });
+      const { report } = readAnthropicAnswer(Buffer.from(JSON.stringify({ model: "a", content: [], usage })));
+      const tokens = anthropicTokens(usage);
+      const inputTokens = tokens.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0);
+      const alternatives = [{}, { speed: "fast" }, { speed: "fast", geography: "us" }, { serviceTier: "priority" }];
+      const most = worstCasePicoUsd(own, { inputTokens, outputTokens: tokens[4] ?? 0, modifiers: alternatives, uses: { webSearch: searches } });
+
+      expect(priceReport(pricesOf(own, own), report).totalPicoUsd <= most).toBe(true);
+    }),
+    { numRuns: 1_000 },
+  );
+});
