@@ -37,3 +37,27 @@ test("a wrong key and a server that is not there are told apart, and no key is i
   await expect(read("org_over", { secretKey: "am_sk_wrong" })).rejects.toMatchObject({ code: "autumn_rejected", message: expect.not.stringContaining("am_sk") });
   await expect(read("org_over", { serverUrl: "http://127.0.0.1:1" })).rejects.toMatchObject({ code: "autumn_unavailable" });
 });
+
+test("autumn M3: credits that come after an overdraft are left whole, and what is gone of the debt is told", async () => {
+  autumn.grantPlan("org_debt", { planId: "base", granted: "50" });
+  await deduct("org_debt", "84");
+  expect(await read("org_debt")).toMatchObject({ remainingCredits: "-34", forgivenCredits: "0" });
+
+  autumn.grantPlan("org_debt", { planId: "pack", granted: "100" });
+
+  expect(await read("org_debt")).toMatchObject({ grantedCredits: "150", remainingCredits: "100", forgivenCredits: "34" });
+});
+
+test("the plan that counts runs and is no add-on; of several, one that is paid for", async () => {
+  const trialEndsAtMs = 1_900_000_000_000;
+  autumn.grant("org_plans", "10");
+  const subscribedTo = async (...plans: Parameters<AutumnEmulator["subscribe"]>[1][]): Promise<unknown> => {
+    autumn.subscribe("org_plans", ...plans);
+    const balance = await read("org_plans");
+    return balance.kind === "known" ? balance.subscription : undefined;
+  };
+
+  expect(await subscribedTo({ planId: "pro", trialEndsAtMs })).toEqual({ planId: "pro", trialEndsAt: new Date(trialEndsAtMs) });
+  expect(await subscribedTo({ planId: "pro", trialEndsAtMs }, { planId: "team" })).toEqual({ planId: "team", trialEndsAt: null });
+  expect(await subscribedTo({ planId: "later", status: "scheduled" }, { planId: "extra", isAddOn: true })).toBeNull();
+});

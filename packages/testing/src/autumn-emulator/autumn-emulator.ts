@@ -3,6 +3,7 @@ import type { Card } from "./attach.ts";
 import type { AutumnFault, TransportFault } from "./faults.ts";
 import type { EmulatedFeature } from "./features.ts";
 import type { TrackEvent } from "./ledger.ts";
+import type { EmulatedSubscription } from "./subscriptions.ts";
 import type { Body } from "./wire.ts";
 
 export interface AutumnEmulatorOptions {
@@ -57,6 +58,8 @@ export interface AutumnEmulator {
   grant(customerId: string, amount: DecimalText, featureId?: string): void;
   /** Creates the customer if needed and gives it another balance by a plan: one that stays at nothing, and may be full again every period, or unlimited. */
   grantPlan(customerId: string, plan: PlanGrant): void;
+  /** Creates the customer if needed; it subscribes to these plans from here on. No balance comes with them. */
+  subscribe(customerId: string, ...subscriptions: readonly EmulatedSubscription[]): void;
   /** Autumn dies before it has written its events down: the newest ones of the customer are gone from its list. What they took stays taken. */
   loseEvents(customerId: string, count: number): void;
   /** Autumn loses its cache before it has written its balances down: so much is back in the customer's balance. Its list of events stays. */

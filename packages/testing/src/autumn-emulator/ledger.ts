@@ -2,10 +2,13 @@ import { randomUUID } from "node:crypto";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import { applyPieces, type Balance, measure, type OverageBehavior, type Piece, resetDue } from "./balances.ts";
 import { keepAmount } from "./decimal.ts";
+import type { EmulatedSubscription } from "./subscriptions.ts";
 
 export interface Customer {
   readonly id: string;
   readonly createdAtMs: number;
+  /** Not kept over restarts. */
+  readonly subscriptions: EmulatedSubscription[];
   /** By feature, oldest first. */
   readonly balances: Map<string, readonly Balance[]>;
 }
@@ -97,7 +100,7 @@ export class Ledger {
   replay(change: LedgerChange): void {
     switch (change.type) {
       case "customer":
-        this.customers.set(change.customerId, { id: change.customerId, createdAtMs: change.atMs, balances: new Map() });
+        this.customers.set(change.customerId, { id: change.customerId, createdAtMs: change.atMs, subscriptions: [], balances: new Map() });
         return;
       case "balances":
         this.#put(change.customerId, change.featureId, change.balances);

@@ -12,6 +12,7 @@ import { KeyStore } from "./key-store.ts";
 import { Ledger, type TrackEvent } from "./ledger.ts";
 import { applyTrack, check, createBalance, getCustomer, getOrCreateCustomer, listEvents, readTrack, type RouteContext, trackAnswer, type TrackCommand, updateBalance } from "./routes.ts";
 import { StateFile } from "./state-file.ts";
+import type { EmulatedSubscription } from "./subscriptions.ts";
 import { sendAnswer } from "./transport.ts";
 import { AutumnError, type Body, customerIdOf, LEGAL_CUSTOMER_ID, readBody, type WireAnswer } from "./wire.ts";
 
@@ -85,6 +86,11 @@ class Emulator {
   grantPlan(customerId: string, { featureId = DEFAULT_FEATURE, ...plan }: PlanGrant): void {
     this.#ledger.createCustomer(customerId, this.#now());
     this.#ledger.addBalance(customerId, featureId, plan);
+  }
+
+  subscribe(customerId: string, ...subscriptions: readonly EmulatedSubscription[]): void {
+    const customer = this.#ledger.createCustomer(customerId, this.#now());
+    customer.subscriptions.splice(0, customer.subscriptions.length, ...subscriptions);
   }
 
   loseEvents(customerId: string, count: number): void {

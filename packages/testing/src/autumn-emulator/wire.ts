@@ -3,6 +3,7 @@ import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import { type Balance, type Piece, remainingOf, usageOf } from "./balances.ts";
 import { stateAmount } from "./decimal.ts";
 import type { Customer, TrackEvent } from "./ledger.ts";
+import { wireSubscription } from "./subscriptions.ts";
 
 /** An answer of the emulator; `undefined` as body sends none. */
 export interface WireAnswer {
@@ -129,7 +130,7 @@ export function wireCustomer(customer: Customer): unknown {
     metadata: {},
     send_email_receipts: false,
     billing_controls: {},
-    subscriptions: [],
+    subscriptions: customer.subscriptions.map(wireSubscription),
     purchases: [],
     licenses: [],
     balances: Object.fromEntries([...customer.balances].map(([featureId, balances]) => [featureId, wireBalance(featureId, balances)])),
