@@ -160,3 +160,80 @@ test("of two processes that make one team at once, both succeed", async () => {
 
   expect(new Set(keys).size).toBe(4);
 });
+
+test.each([
+  ["/key/generate", { team_id: "a\u0000b" }, "team_id"],
+  ["/key/generate", { user_id: "\u0000" }, "user_id"],
+  ["/key/generate", { metadata: { nested: ["\ud800"] } }, "metadata.nested.0"],
+  ["/key/generate", { metadata: { "a\u0000": 1 } }, "metadata"],
+  ["/key/generate", { max_budget: "9".repeat(400) }, undefined],
+  ["/key/generate", { max_budget: 1e16 }, undefined],
+  ["/key/update", { key: "sk-a\u0000bcdefgh", blocked: true }, "key"],
+  ["/team/new", { team_alias: "\udc00" }, "team_alias"],
+  ["/team/info?team_id=%00", undefined, "team_id"],
+  ["/key/info?key=%00", undefined, "key"],
+  ["/key/list?user_id=%00", undefined, "user_id"],
+  ["/spend/logs/v2?start_date=2026-11-01&end_date=2026-11-02&team_id=%00", undefined, "team_id"],
+])("hostile 16: what cannot be stored is the caller's mistake: %s %j", async (path, body, param) => {
+  const { status, body: answer } = await call(path, body);
+
+  expect(status).toBe(param === undefined ? 422 : 400);
+  if (param !== undefined) expect(answer).toMatchObject({ error: { code: "400", param } });
+});
+
+test("hostile 16: a body that nests without an end is refused", async () => {
+  const answer = await sendText("/key/generate", `{"metadata":${'{"a":'.repeat(10_000)}1${"}".repeat(10_000)}}`);
+
+  expect(answer.status).toBe(400);
+});
+
+test("hostile 17: what a caller does wrong is no failure of ours in the log", async () => {
+  const before = stack.proxy.log().length;
+  expect((await call("/key/generate", { max_budget: "lots" })).status).toBe(422);
+  expect((await call("/key/generate", { key_alias: "-" })).status).toBe(400);
+
+  expect(stack.proxy.log().slice(before)).not.toContain("management.failed");
+});
+
+describe("public bug 42, litellm 4, F4: what would not be kept is refused with its name", () => {
+  test.each([
+    ["rpm_limit", 1], ["tpm_limit", 1], ["tpd_limit", 5], ["max_parallel_requests", 1], ["rpm_limit", 0], ["allowed_routes", ["/v1/chat/completions"]], ["key_type", "management"],
+    ["budget_id", "nope"], ["model_max_budget", { "gpt-4o": 1 }], ["aliases", { a: "b" }], ["tags", ["a"]], ["soft_budget", 1], ["models", ["anthropic/*"]], ["models", ["*"]],
+    ["metadata", { tags: ["a"] }], ["metadata", { model_rpm_limit: { a: 1 } }], ["modles", ["a"]], ["auto_rotate", true], ["guardrails", ["x"]], ["__proto__x", 1],
+  ])("a key with %s %j", async (field, value) => {
+    const { key } = await mintKey(stack.proxy, {});
+
+    const minted = await call("/key/generate", { [field]: value });
+    const updated = await call("/key/update", { key, [field]: value });
+
+    for (const { status, body } of [minted, updated]) {
+      expect(status).toBe(400);
+      expect(JSON.stringify(body)).toContain(field);
+    }
+  });
+
+  test.each([["rpm_limit", 1], ["members_with_roles", [{ role: "user", user_id: "u" }]], ["soft_budget", 1], ["models", ["openai/*"]], ["organization_id", "o"], ["unheard_of", "x"]])("a team with %s %j", async (field, value) => {
+    const { status, body } = await call("/team/new", { team_id: `refused-${field}`, [field]: value });
+
+    expect(status).toBe(400);
+    expect(body).toMatchObject({ error: { param: field } });
+    expect((await call(`/team/info?team_id=refused-${field}`)).status).toBe(404);
+  });
+
+  test("but a field that asks for nothing is taken, as LiteLLM's clients send it", async () => {
+    const nothing = { rpm_limit: null, tpm_limit: null, max_parallel_requests: null, allowed_routes: [], aliases: {}, config: {}, permissions: {}, model_max_budget: {}, key_type: "default", spend: 0, tags: null, soft_budget: null, send_invite_email: false, metadata: {} };
+
+    expect((await call("/key/generate", nothing)).status).toBe(200);
+    expect((await call("/team/new", { ...nothing, members_with_roles: [], blocked: false })).status).toBe(200);
+  });
+});
+
+test("public bug 43: an end date without a time includes its day, and one with a time ends there", async () => {
+  const { key, token } = await mintKey(stack.proxy, {});
+  await (await post(stack, "/v1/messages", MESSAGE, { headers: { "x-api-key": key } })).text();
+  const today = new Date().toISOString().slice(0, 10);
+  const total = async (end: string): Promise<unknown> => ((await call(`/spend/logs/v2?start_date=${today}&end_date=${end}&api_key=${token}`)).body as { total: unknown }).total;
+
+  expect(await total(today)).toBe(1);
+  expect(await total(`${today}%2000:00:00`)).toBe(0);
+});

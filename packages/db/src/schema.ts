@@ -50,7 +50,10 @@ export interface VerificationTokenTable {
   key_alias: string | null;
   spend: AmountWithDefault;
   expires: Instant | null;
+  /** Every list of LiteLLM's own tables may be NULL. */
   models: Generated<string[]>;
+  allowed_cache_controls: Generated<string[]>;
+  allowed_routes: Generated<string[]>;
   user_id: string | null;
   team_id: string | null;
   max_parallel_requests: number | null;
@@ -74,6 +77,9 @@ export interface TeamTable {
   max_budget: Amount | null;
   spend: AmountWithDefault;
   models: Generated<string[]>;
+  admins: Generated<string[]>;
+  members: Generated<string[]>;
+  team_member_permissions: Generated<string[]>;
   members_with_roles: JSONColumnType<unknown[], string | undefined, string>;
   tpm_limit: BigInteger | null;
   rpm_limit: BigInteger | null;

@@ -13,13 +13,13 @@ import {
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import type { z } from "zod";
-import { parseBody, parseQuery, type Route } from "./route.ts";
+import { parseBody, parseLimits, parseQuery, type Route } from "./route.ts";
 
 /** `/key/*` in LiteLLM's shapes. */
 export function keyRoutes(db: DatabaseClient): readonly Route[] {
   return [
-    { method: "POST", path: "/key/generate", handle: async ({ body }) => generateKey(db, parseBody(generateKeyRequestSchema, body)) },
-    { method: "POST", path: "/key/update", handle: async ({ body }) => updateKey(db, parseBody(updateKeyRequestSchema, body)) },
+    { method: "POST", path: "/key/generate", handle: async ({ body }) => generateKey(db, parseLimits(generateKeyRequestSchema, body)) },
+    { method: "POST", path: "/key/update", handle: async ({ body }) => updateKey(db, parseLimits(updateKeyRequestSchema, body)) },
     { method: "POST", path: "/key/delete", handle: async ({ body }) => deleteKeys(db, parseBody(deleteKeysRequestSchema, body)) },
     { method: "POST", path: "/key/block", handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, true) },
     { method: "POST", path: "/key/unblock", handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, false) },
@@ -45,9 +45,10 @@ function fieldsOf(request: KeyRequest): KeyFields {
     ...(request.user_id !== undefined && { userId: request.user_id }),
     ...(request.max_budget !== undefined && { maxBudgetUsd: request.max_budget }),
     ...(request.budget_duration !== undefined && budgetWindow(request.budget_duration)),
-    ...(request.tpm_limit !== undefined && { tpmLimit: request.tpm_limit }),
-    ...(request.rpm_limit !== undefined && { rpmLimit: request.rpm_limit }),
-    ...(request.max_parallel_requests !== undefined && { maxParallelRequests: request.max_parallel_requests }),
+    // Only null gets here: it clears what LiteLLM once set.
+    ...(request.tpm_limit === null && { tpmLimit: null }),
+    ...(request.rpm_limit === null && { rpmLimit: null }),
+    ...(request.max_parallel_requests === null && { maxParallelRequests: null }),
     ...(models !== undefined && { models: models ?? [] }),
     ...(metadata !== undefined && { metadata: metadata ?? {} }),
     ...(blocked !== undefined && { blocked: blocked ?? false }),

@@ -100,8 +100,8 @@ function send(response: ServerResponse, result: ManagementAnswer): void {
   response.end(bytes);
 }
 
+/** Only what is not the caller's doing. */
 function logFailure(logger: Logger, request: IncomingMessage, error: unknown): void {
-  // The caller's mistake; answered as one.
   if (error instanceof ValidationError) return;
   const failure = asAppError(error);
   if (failure.status < 500) return;

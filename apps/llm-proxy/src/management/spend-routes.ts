@@ -4,7 +4,9 @@ import { listSpendLogs, type StoredSpendLog } from "@proliferate/services/spend-
 import { z } from "zod";
 import { parseQuery, type Route } from "./route.ts";
 
-/** `YYYY-MM-DD` or `YYYY-MM-DD HH:MM:SS`, UTC. */
+const DAY_MS = 86_400_000;
+
+/** `YYYY-MM-DD` or `YYYY-MM-DD HH:MM:SS`, UTC; a day is its first moment. */
 const utcInstant = z
   .string()
   .regex(/^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2})?$/, "must be YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, in UTC")
@@ -15,9 +17,17 @@ const utcInstant = z
     return z.NEVER;
   });
 
+/** The same as an end that is included: a day is its last moment, in the milliseconds that the column holds. */
+const utcEnd = z.string().transform((text, context) => {
+  const result = utcInstant.safeParse(text);
+  if (result.success) return new Date(result.data.getTime() + (text.length === 10 ? DAY_MS - 1 : 0));
+  context.addIssue({ code: "custom", message: result.error.issues[0]?.message ?? "is not a date" });
+  return z.NEVER;
+});
+
 const spendLogsQuerySchema = z.looseObject({
   start_date: utcInstant,
-  end_date: utcInstant,
+  end_date: utcEnd,
   team_id: z.string().optional(),
   user_id: z.string().optional(),
   api_key: z.string().optional(),

@@ -7,7 +7,7 @@ import { newTeamRequestSchema, teamInfoQuerySchema } from "@proliferate/shared/c
 import { AppError } from "@proliferate/shared/errors";
 import type { z } from "zod";
 import { budgetWindow, keyView } from "./key-routes.ts";
-import { parseBody, parseQuery, type Route } from "./route.ts";
+import { parseLimits, parseQuery, type Route } from "./route.ts";
 
 /** As many keys and teams as one answer shows. */
 const MOST_ROWS = 1_000;
@@ -15,7 +15,7 @@ const MOST_ROWS = 1_000;
 /** `/team/*` in LiteLLM's shapes. */
 export function teamRoutes(db: DatabaseClient): readonly Route[] {
   return [
-    { method: "POST", path: "/team/new", handle: async ({ body }) => newTeam(db, parseBody(newTeamRequestSchema, body)) },
+    { method: "POST", path: "/team/new", handle: async ({ body }) => newTeam(db, parseLimits(newTeamRequestSchema, body)) },
     { method: "GET", path: "/team/info", handle: async ({ query }) => teamInfo(db, parseQuery(teamInfoQuerySchema, query).team_id) },
     { method: "GET", path: "/team/list", handle: async () => (await listTeams(db, MOST_ROWS)).map(teamView) },
   ];
@@ -30,8 +30,6 @@ async function newTeam(db: DatabaseClient, request: z.output<typeof newTeamReque
     ...budgetWindow(request.budget_duration),
     models: request.models ?? [],
     metadata: request.metadata ?? {},
-    tpmLimit: request.tpm_limit ?? null,
-    rpmLimit: request.rpm_limit ?? null,
     blocked: request.blocked ?? false,
     createdBy: ADMIN_USER_ID,
   });

@@ -1,9 +1,9 @@
-import type { DatabaseClient } from "@proliferate/db";
+import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type CallerRow, findCaller } from "../keys/db.ts";
 import { type Budget, checkBudgets } from "./budget.ts";
-import { type AdmittedAttempt, type CounterRow, insertAttempt, insertAttemptIfFits, insertMissingCounters, lockCounters } from "./db.ts";
+import { adoptForeignSpend, type AdmittedAttempt, type CounterRow, insertAttempt, insertAttemptIfFits, insertMissingCounters, lockCounters } from "./db.ts";
 
 export interface AdmissionRequest {
   /** All of the attempt but what admission decides. */
@@ -42,7 +42,7 @@ async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest): P
   return db.transaction().execute(async (tx) => {
     const caller = requireUsable(await findCaller(tx, request.caller.keyHash));
     requireModelAllowed(caller, request.attempt.model_group);
-    const counters = await lockCounters(tx, caller.keyHash, caller.teamId);
+    const counters = await currentCounters(tx, caller);
     if (counters.length < (caller.teamId === null ? 1 : 2)) return caller;
     const verdict = checkBudgets(budgetsOf(caller, counters), request.minimumUsd);
     if (verdict.kind !== "fits") throw budgetError(verdict.kind, verdict.budget);
@@ -50,6 +50,12 @@ async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest): P
     await insertAttempt(tx, attempt);
     return attempt;
   });
+}
+
+/** Locked, and with what another engine on the same tables has spent meanwhile. */
+async function currentCounters(tx: DatabaseExecutor, { keyHash, teamId }: CallerRow): Promise<readonly CounterRow[]> {
+  const counters = await lockCounters(tx, keyHash, teamId);
+  return (await adoptForeignSpend(tx, keyHash, teamId)) > 0 ? lockCounters(tx, keyHash, teamId) : counters;
 }
 
 function attemptOf(caller: CallerRow, { attempt, worstCaseUsd }: AdmissionRequest): AdmittedAttempt {

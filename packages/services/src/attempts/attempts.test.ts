@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-const team = { teamAlias: null, budgetDuration: null, budgetResetAt: null, models: [], metadata: {}, tpmLimit: null, rpmLimit: null, blocked: false, createdBy: "admin" };
+const team = { teamAlias: null, budgetDuration: null, budgetResetAt: null, models: [], metadata: {}, blocked: false, createdBy: "admin" };
 
 interface Costs {
   readonly minimumUsd?: string;

@@ -43,6 +43,29 @@ export async function readCounters(db: DatabaseExecutor, keyHash: string, teamId
   return rows;
 }
 
+/**
+ * Whether LiteLLM's column says something else than our counter, by more than its float can have lost: then somebody else
+ * spent, or started the budget again. While ours is the only engine both move together, in one statement.
+ */
+function isForeign(column: string, counter: string) {
+  return sql`abs(${sql.ref(column)} - ${sql.ref(counter)}) > 0.000000001 * greatest(${sql.ref(column)}, ${sql.ref(counter)}) + 0.000000000001`;
+}
+
+/**
+ * Takes over what another engine wrote into LiteLLM's columns, so that one budget holds across both: where a column and
+ * its counter differ, the column is what was spent. Only under the locks of these counters, where nobody else is between
+ * the two. How many were taken over.
+ */
+export async function adoptForeignSpend(tx: DatabaseExecutor, keyHash: string, teamId: string | null): Promise<number> {
+  const { numAffectedRows } = await sql`
+    update budget_counters c set spend_usd = s.column_usd
+      from (select 'key' as scope, token as scope_id, spend::text::numeric as column_usd from "LiteLLM_VerificationToken" where token = ${keyHash}
+            union all
+            select 'team', team_id, spend::text::numeric from "LiteLLM_TeamTable" where team_id = ${teamId}::text) s
+     where c.scope = s.scope and c.scope_id = s.scope_id and ${isForeign("s.column_usd", "c.spend_usd")}`.execute(tx);
+  return Number(numAffectedRows ?? 0);
+}
+
 /** Locks one counter until the transaction ends; nothing where there is none. */
 export async function lockCounter(tx: DatabaseExecutor, scope: BudgetScope, scopeId: string): Promise<void> {
   await sql`select from budget_counters where scope = ${scope} and scope_id = ${scopeId} for update`.execute(tx);
@@ -88,17 +111,20 @@ export async function insertAttemptIfFits(db: DatabaseExecutor, attempt: Admitte
   const columns = (Object.keys(attempt) as (keyof AdmittedAttempt)[]).toSorted();
   const { rows } = await sql<{ admitted: boolean }>`${prepared("insert_attempt_if_fits")}
     with caller as (
-      select k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd
+      select k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
+             k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd
         from "LiteLLM_VerificationToken" k
         left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
        where k.token = ${caller.keyHash} and nullif(k.team_id, '') is not distinct from ${caller.teamId}::text
          and (${caller.teamId}::text is null or t.team_id is not null)
          and not coalesce(k.blocked, false) and not coalesce(t.blocked, false)
          and (k.expires is null or k.expires > clock_timestamp() at time zone 'utc')
-         and k.models = ${caller.models}::text[] and coalesce(t.models, '{}') = ${caller.teamModels}::text[]
+         and coalesce(k.models, '{}') = ${caller.models}::text[] and coalesce(t.models, '{}') = ${caller.teamModels}::text[]
     ), locked as (
-      select c.scope, c.scope_id, case c.scope when 'key' then a.key_max_usd else a.team_max_usd end as max_usd, c.spend_usd + c.reserved_usd as taken_usd
-        from budget_counters c, caller a
+      select c.scope, c.scope_id, case c.scope when 'key' then a.key_max_usd else a.team_max_usd end as max_usd,
+             c.reserved_usd + case when s.column_usd > c.spend_usd and ${isForeign("s.column_usd", "c.spend_usd")} then s.column_usd else c.spend_usd end as taken_usd
+        from budget_counters c cross join caller a
+       cross join lateral (select case c.scope when 'key' then a.key_column_usd else a.team_column_usd end as column_usd) s
        where (c.scope = 'key' and c.scope_id = ${caller.keyHash}) or (c.scope = 'team' and c.scope_id = ${caller.teamId}::text)
        order by c.scope, c.scope_id
          for update of c

@@ -2,7 +2,10 @@ import { type DatabaseExecutor, prepared, type VerificationTokenTable } from "@p
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
 
-/** Every statement on LiteLLM's key table. */
+/**
+ * Every statement on LiteLLM's key table. LiteLLM's own definition of it lets every list be NULL, which it reads as an empty
+ * one: so does every read here, and no insert of ours leaves one NULL.
+ */
 
 /** A budget whose window has ended. */
 export interface DueBudget {
@@ -12,6 +15,15 @@ export interface DueBudget {
 }
 
 export type KeyRow = Selectable<VerificationTokenTable>;
+
+/** The lists of a key, which LiteLLM's clients expect even where its table has NULL. */
+const LISTS = ["models", "allowed_cache_controls", "allowed_routes"] as const satisfies readonly (keyof KeyRow)[];
+const NO_LISTS = { models: [] as string[], allowed_cache_controls: [] as string[], allowed_routes: [] as string[] };
+
+function withLists<Row extends KeyRow | undefined>(row: Row): Row {
+  if (row === undefined) return row;
+  return { ...row, ...Object.fromEntries(LISTS.map((name) => [name, row[name] ?? []])) };
+}
 
 /** A key as a request meets it, with what its team adds. Times are judged by the database clock. */
 export interface CallerRow {
@@ -41,8 +53,8 @@ export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise
            nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
            coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",
            coalesce(k.expires <= clock_timestamp() at time zone 'utc', false) as expired, k.expires,
-           k.models, coalesce(t.models, '{}') as "teamModels",
-           k.max_budget as "maxBudgetUsd", t.max_budget as "teamMaxBudgetUsd"
+           coalesce(k.models, '{}') as models, coalesce(t.models, '{}') as "teamModels",
+           trim_scale(k.max_budget::text::numeric) as "maxBudgetUsd", trim_scale(t.max_budget::text::numeric) as "teamMaxBudgetUsd"
       from "LiteLLM_VerificationToken" k
       left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
      where k.token = ${keyHash}`.execute(db);
@@ -62,9 +74,10 @@ export interface KeyFields {
   readonly maxBudgetUsd?: DecimalText | null;
   readonly budgetDuration?: string | null;
   readonly budgetResetAt?: Date | null;
-  readonly tpmLimit?: number | null;
-  readonly rpmLimit?: number | null;
-  readonly maxParallelRequests?: number | null;
+  /** Limits that LiteLLM may have set and that are not enforced here: they can only be cleared. */
+  readonly tpmLimit?: null;
+  readonly rpmLimit?: null;
+  readonly maxParallelRequests?: null;
 }
 
 const utcNow = sql<Date>`(clock_timestamp() at time zone 'utc')::timestamp(3)`;
@@ -93,26 +106,28 @@ export async function insertKey(
   db: DatabaseExecutor,
   key: { readonly hash: string; readonly name: string; readonly createdBy: string; readonly fields: KeyFields },
 ): Promise<KeyRow | undefined> {
-  return db
+  const row = await db
     .insertInto("LiteLLM_VerificationToken")
-    .values({ token: key.hash, key_name: key.name, created_by: key.createdBy, updated_by: key.createdBy, ...columns(key.fields) })
+    .values({ token: key.hash, key_name: key.name, created_by: key.createdBy, updated_by: key.createdBy, ...NO_LISTS, ...columns(key.fields) })
     .onConflict((conflict) => conflict.column("token").doNothing())
     .returningAll()
     .executeTakeFirst();
+  return withLists(row);
 }
 
 /** Sets what is given; undefined when there is no such key. */
 export async function updateKeyRow(db: DatabaseExecutor, hash: string, updatedBy: string, fields: KeyFields): Promise<KeyRow | undefined> {
-  return db
+  const row = await db
     .updateTable("LiteLLM_VerificationToken")
     .set({ updated_at: utcNow, updated_by: updatedBy, ...columns(fields) })
     .where("token", "=", hash)
     .returningAll()
     .executeTakeFirst();
+  return withLists(row);
 }
 
 export async function findKey(db: DatabaseExecutor, hash: string): Promise<KeyRow | undefined> {
-  return db.selectFrom("LiteLLM_VerificationToken").selectAll().where("token", "=", hash).executeTakeFirst();
+  return withLists(await db.selectFrom("LiteLLM_VerificationToken").selectAll().where("token", "=", hash).executeTakeFirst());
 }
 
 /** The hash of the key that holds an alias, other than `exceptHash`. */
@@ -158,7 +173,7 @@ export async function listKeys(db: DatabaseExecutor, filter: KeyFilter, page: nu
     .limit(size)
     .offset((page - 1) * size)
     .execute();
-  return { rows, total: Number(total) };
+  return { rows: rows.map((row) => withLists(row)), total: Number(total) };
 }
 
 /** Deletes the keys that exist among hashes and aliases, with the counters nothing is reserved in, and tells their hashes. */
@@ -188,6 +203,11 @@ export async function listKeysDueForReset(db: DatabaseExecutor, now: Date): Prom
      order by budget_reset_at
      limit 1000`.execute(db);
   return rows;
+}
+
+/** Sets what the key has spent, as LiteLLM reads it, to 0; its counter is the caller's. */
+export async function restartKeySpend(tx: DatabaseExecutor, hash: string): Promise<void> {
+  await tx.updateTable("LiteLLM_VerificationToken").set({ spend: "0" }).where("token", "=", hash).execute();
 }
 
 /** Ends the window of a key's budget; false when somebody else did, or the window was changed meanwhile. */

@@ -1,7 +1,8 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { keyAliasPattern, virtualKeyPattern } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import { deleteKeyRows, findAliasHolder, findKey, insertKey, type KeyFields, type KeyRow, lockAlias, updateKeyRow } from "./db.ts";
+import { clearCounterSpend, lockCounter } from "../attempts/db.ts";
+import { deleteKeyRows, findAliasHolder, findKey, insertKey, type KeyFields, type KeyRow, lockAlias, restartKeySpend, updateKeyRow } from "./db.ts";
 import { abbreviateKey, ADMIN_USER_ID, hashKey, hashOfKeyOrHash, makeKey } from "./virtual-key.ts";
 
 export interface MintedKey {
@@ -32,15 +33,27 @@ export async function mintKey(db: DatabaseClient, fields: KeyFields, chosenKey?:
   });
 }
 
-/** Changes a key, named by itself or its hash. Throws `key_not_found`, `key_alias_taken`. */
+/**
+ * Changes a key, named by itself or its hash. A key that gets its first budget window starts it at 0; one that had a window
+ * keeps what it spent in it. Throws `key_not_found`, `key_alias_taken`. */
 export async function changeKey(db: DatabaseClient, keyOrHash: string, fields: KeyFields): Promise<KeyRow> {
   const hash = hashOfKeyOrHash(keyOrHash);
   return db.transaction().execute(async (tx) => {
     await claimAlias(tx, fields.keyAlias, hash);
+    if (fields.budgetDuration) await startFirstWindow(tx, hash);
     const row = await updateKeyRow(tx, hash, ADMIN_USER_ID, fields);
     if (!row) throw keyNotFound();
     return row;
   });
+}
+
+async function startFirstWindow(tx: DatabaseExecutor, hash: string): Promise<void> {
+  // The counter first, as by everybody: a settlement under way would wait in a circle.
+  await lockCounter(tx, "key", hash);
+  const known = await findKey(tx, hash);
+  if (!known || known.budget_duration !== null) return;
+  await restartKeySpend(tx, hash);
+  await clearCounterSpend(tx, "key", hash);
 }
 
 /** Deletes keys, in force for the next request. Throws `key_not_found` when none of them exists. */

@@ -3,9 +3,17 @@ import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
 import type { DueBudget } from "../keys/db.ts";
 
-/** Every statement on LiteLLM's team table. */
+/** Every statement on LiteLLM's team table. Its lists may be NULL there, which is an empty one, to LiteLLM and here. */
 
 export type TeamRow = Selectable<TeamTable>;
+
+const NO_LISTS = { admins: [] as string[], members: [] as string[], team_member_permissions: [] as string[] };
+const LISTS = ["admins", "members", "team_member_permissions", "models"] as const satisfies readonly (keyof TeamRow)[];
+
+function withLists<Row extends TeamRow | undefined>(row: Row): Row {
+  if (row === undefined) return row;
+  return { ...row, ...Object.fromEntries(LISTS.map((name) => [name, row[name] ?? []])) };
+}
 
 export interface NewTeam {
   readonly teamId: string;
@@ -15,8 +23,6 @@ export interface NewTeam {
   readonly budgetResetAt: Date | null;
   readonly models: readonly string[];
   readonly metadata: Readonly<Record<string, unknown>>;
-  readonly tpmLimit: number | null;
-  readonly rpmLimit: number | null;
   readonly blocked: boolean;
   /** Becomes the team's first member, as an admin. */
   readonly createdBy: string;
@@ -24,9 +30,10 @@ export interface NewTeam {
 
 /** Inserts a team; undefined when the id exists, which is then untouched. */
 export async function insertTeam(db: DatabaseExecutor, team: NewTeam): Promise<TeamRow | undefined> {
-  return db
+  const row = await db
     .insertInto("LiteLLM_TeamTable")
     .values({
+      ...NO_LISTS,
       team_id: team.teamId,
       team_alias: team.teamAlias,
       max_budget: team.maxBudgetUsd,
@@ -35,22 +42,22 @@ export async function insertTeam(db: DatabaseExecutor, team: NewTeam): Promise<T
       models: [...team.models],
       metadata: JSON.stringify(team.metadata),
       members_with_roles: JSON.stringify([{ role: "admin", user_id: team.createdBy, user_email: null }]),
-      tpm_limit: team.tpmLimit,
-      rpm_limit: team.rpmLimit,
       blocked: team.blocked,
     })
     .onConflict((conflict) => conflict.column("team_id").doNothing())
     .returningAll()
     .executeTakeFirst();
+  return withLists(row);
 }
 
 export async function findTeam(db: DatabaseExecutor, teamId: string): Promise<TeamRow | undefined> {
-  return db.selectFrom("LiteLLM_TeamTable").selectAll().where("team_id", "=", teamId).executeTakeFirst();
+  return withLists(await db.selectFrom("LiteLLM_TeamTable").selectAll().where("team_id", "=", teamId).executeTakeFirst());
 }
 
 /** Newest first, `limit` at most. */
 export async function listTeams(db: DatabaseExecutor, limit: number): Promise<readonly TeamRow[]> {
-  return db.selectFrom("LiteLLM_TeamTable").selectAll().orderBy("created_at", "desc").orderBy("team_id").limit(limit).execute();
+  const rows = await db.selectFrom("LiteLLM_TeamTable").selectAll().orderBy("created_at", "desc").orderBy("team_id").limit(limit).execute();
+  return rows.map((row) => withLists(row));
 }
 
 /** Budgets of teams whose window ended at `now` or before, oldest first, 1,000 at most. */

@@ -21,9 +21,12 @@ export const durationPattern = /^[1-9]\d{0,8}(?:mo|[smhdw])$/;
 
 const decimalText = (value: number | string): string => normalizeDecimal(String(value));
 
+/** More than any provider could bill; beyond it an amount is a typing error, and a column may not hold it. */
+const MOST_USD = 1e15;
+
 /** USD, not negative: a JSON number, or decimal text as Python's parser also takes it. Output: decimal text. */
 const usdAmount = z
-  .union([z.number().nonnegative(), z.string().regex(/^\+?\d+(\.\d+)?$/, "must be a decimal number of USD")])
+  .union([z.number().nonnegative().max(MOST_USD), z.string().regex(/^\+?\d{1,15}(\.\d{1,30})?$/, "must be a decimal number of USD")])
   .transform(decimalText);
 
 const positiveInteger = z.number().int().nonnegative();

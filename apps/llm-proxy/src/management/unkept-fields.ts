@@ -1,0 +1,82 @@
+import { AppError } from "@proliferate/shared/errors";
+
+/**
+ * What LiteLLM takes for a key or a team and this engine would not keep. A limit that is accepted is enforced, so these are
+ * refused, each with what to do instead; a value that asks for nothing (null, false, nothing in it, LiteLLM's own default)
+ * is taken, because LiteLLM's clients send those on their own.
+ */
+const NOT_KEPT: Readonly<Record<string, string>> = {
+  rpm_limit: "requests a minute are not limited here; leave it out, or limit the key's max_budget",
+  tpm_limit: "tokens a minute are not limited here; leave it out, or limit the key's max_budget",
+  tpd_limit: "tokens a day are not limited here; leave it out, and set max_budget with budget_duration",
+  max_parallel_requests: "parallel requests are not limited here; leave it out",
+  model_rpm_limit: "requests a minute are not limited here; leave it out",
+  model_tpm_limit: "tokens a minute are not limited here; leave it out",
+  allowed_routes: "a key may call every route of the data plane and no management route; leave it out",
+  key_type: "every key may call models and nothing else; leave it out, or send default or llm_api",
+  budget_id: "there is no budget table; set max_budget and budget_duration on the key or team itself",
+  model_max_budget: "a budget holds over all models; mint one key a model, with models and max_budget",
+  budget_limits: "a key or team has one budget; set max_budget and budget_duration",
+  budget_fallbacks: "no model takes another's place; leave it out",
+  soft_budget: "nobody is told when it is passed; set max_budget",
+  aliases: "a model is called by its own name; leave it out, or add the name to litellm/config.yaml",
+  model_aliases: "a model is called by its own name; leave it out, or add the name to litellm/config.yaml",
+  tags: "spend is recorded by key, team and user; put labels into metadata under another name",
+  guardrails: "there are none; leave it out",
+  members_with_roles: "a team has no members here; leave it out",
+  admins: "a team has no members here; leave it out",
+  members: "a team has no members here; leave it out",
+  organization_id: "teams belong to no organization here; leave it out",
+  auto_rotate: "keys are not rotated here; mint a new one and delete the old one",
+};
+
+/** LiteLLM's own defaults beside those that are empty. */
+const ASKS_FOR_NOTHING: Readonly<Record<string, readonly unknown[]>> = {
+  key_type: ["default", "llm_api"],
+  spend: [0],
+};
+
+/** What LiteLLM reads as a limit although it stands among the labels. */
+const LIMITS_IN_METADATA = ["model_rpm_limit", "model_tpm_limit", "rpm_limit", "tpm_limit", "model_max_budget", "tags", "guardrails"] as const;
+
+/** The fields of a request, as its schema names them. */
+export interface KnownFields {
+  readonly shape: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Throws `invalid_request` for the first field that would not be kept: a limit of LiteLLM that is not enforced here, a field
+ * that nobody knows, a pattern among the models, which only ever match by their exact names.
+ */
+export function refuseUnkeptFields(schema: KnownFields, body: unknown): void {
+  if (typeof body !== "object" || body === null) return;
+  for (const [name, value] of Object.entries(body)) {
+    if (asksForNothing(name, value)) continue;
+    const why = Object.hasOwn(NOT_KEPT, name) ? NOT_KEPT[name] : undefined;
+    if (why !== undefined) throw refused(name, why);
+    if (!Object.hasOwn(schema.shape, name)) throw refused(name, "there is no such field here; leave it out");
+  }
+  const { models, metadata } = body as { readonly models?: unknown; readonly metadata?: unknown };
+  if (Array.isArray(models)) refusePatterns(models);
+  if (typeof metadata !== "object" || metadata === null) return;
+  for (const name of LIMITS_IN_METADATA) {
+    const value = Object.hasOwn(metadata, name) ? (metadata as Record<string, unknown>)[name] : undefined;
+    if (!asksForNothing(name, value)) throw refused(`metadata.${name}`, NOT_KEPT[name] ?? "");
+  }
+}
+
+function asksForNothing(name: string, value: unknown): boolean {
+  if (value === undefined || value === null || value === false || value === "") return true;
+  if (typeof value === "object" && Object.keys(value).length === 0) return true;
+  return (ASKS_FOR_NOTHING[name] ?? []).includes(value);
+}
+
+function refusePatterns(models: readonly unknown[]): void {
+  const pattern = models.find((model) => typeof model === "string" && model.includes("*"));
+  if (pattern !== undefined) throw refused("models", `"${String(pattern).slice(0, 64)}" is a pattern; name each model as GET /v1/models does, or send no models to allow all`);
+}
+
+function refused(name: string, why: string): AppError {
+  const param = name.slice(0, 64);
+  return new AppError("invalid_request", `${param} would not be kept: ${why}.`, { param });
+}
