@@ -166,8 +166,6 @@ test.each([
   ["/key/generate", { user_id: "\u0000" }, "user_id"],
   ["/key/generate", { metadata: { nested: ["\ud800"] } }, "metadata.nested.0"],
   ["/key/generate", { metadata: { "a\u0000": 1 } }, "metadata"],
-  ["/key/generate", { max_budget: "9".repeat(400) }, undefined],
-  ["/key/generate", { max_budget: 1e16 }, undefined],
   ["/key/update", { key: "sk-a\u0000bcdefgh", blocked: true }, "key"],
   ["/team/new", { team_alias: "\udc00" }, "team_alias"],
   ["/team/info?team_id=%00", undefined, "team_id"],
@@ -175,10 +173,11 @@ test.each([
   ["/key/list?user_id=%00", undefined, "user_id"],
   ["/spend/logs/v2?start_date=2026-11-01&end_date=2026-11-02&team_id=%00", undefined, "team_id"],
 ])("hostile 16: what cannot be stored is the caller's mistake: %s %j", async (path, body, param) => {
-  const { status, body: answer } = await call(path, body);
+  expect(await call(path, body)).toMatchObject({ status: 400, body: { error: { code: "400", param } } });
+});
 
-  expect(status).toBe(param === undefined ? 422 : 400);
-  if (param !== undefined) expect(answer).toMatchObject({ error: { code: "400", param } });
+test.each(["9".repeat(400), 1e16, -1, "1e500"])("hostile 16: a budget that no column holds is a 422: %s", async (maxBudget) => {
+  expect((await call("/key/generate", { max_budget: maxBudget })).status).toBe(422);
 });
 
 test("hostile 16: a body that nests without an end is refused", async () => {

@@ -34,13 +34,24 @@ export async function lockCounters(tx: DatabaseExecutor, keyHash: string, teamId
   return rows;
 }
 
-/** The counters of a key and its team as they are now, without a lock; those that were never made are missing. */
+/**
+ * The counters of a key and its team as they are now, without a lock, and with what another engine spent; those that were
+ * never made are missing.
+ */
 export async function readCounters(db: DatabaseExecutor, keyHash: string, teamId: string | null): Promise<readonly CounterRow[]> {
+  // Counter and column are of one moment here: a settlement moves both in one statement.
   const { rows } = await sql<CounterRow>`${prepared("read_counters")}
-    select scope, spend_usd as "spendUsd", reserved_usd as "reservedUsd"
-      from budget_counters
-     where (scope = 'key' and scope_id = ${keyHash}) or (scope = 'team' and scope_id = ${teamId}::text)`.execute(db);
+    select c.scope, case when ${isForeign("s.column_usd", "c.spend_usd")} then s.column_usd else c.spend_usd end as "spendUsd", c.reserved_usd as "reservedUsd"
+      from budget_counters c
+      join (${columnsOf(keyHash, teamId)}) s on s.scope = c.scope and s.scope_id = c.scope_id`.execute(db);
   return rows;
+}
+
+/** What LiteLLM's columns say was spent, in the shape of the counters. */
+function columnsOf(keyHash: string, teamId: string | null) {
+  return sql`select 'key' as scope, token as scope_id, spend::text::numeric as column_usd from "LiteLLM_VerificationToken" where token = ${keyHash}
+             union all
+             select 'team', team_id, spend::text::numeric from "LiteLLM_TeamTable" where team_id = ${teamId}::text`;
 }
 
 /**
@@ -59,9 +70,7 @@ function isForeign(column: string, counter: string) {
 export async function adoptForeignSpend(tx: DatabaseExecutor, keyHash: string, teamId: string | null): Promise<number> {
   const { numAffectedRows } = await sql`
     update budget_counters c set spend_usd = s.column_usd
-      from (select 'key' as scope, token as scope_id, spend::text::numeric as column_usd from "LiteLLM_VerificationToken" where token = ${keyHash}
-            union all
-            select 'team', team_id, spend::text::numeric from "LiteLLM_TeamTable" where team_id = ${teamId}::text) s
+      from (${columnsOf(keyHash, teamId)}) s
      where c.scope = s.scope and c.scope_id = s.scope_id and ${isForeign("s.column_usd", "c.spend_usd")}`.execute(tx);
   return Number(numAffectedRows ?? 0);
 }

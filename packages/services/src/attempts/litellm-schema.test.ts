@@ -16,6 +16,12 @@ import { settleAttempt } from "./settle.ts";
 
 const TEAM = { teamAlias: null, maxBudgetUsd: null, budgetDuration: null, budgetResetAt: null, models: [], metadata: {}, blocked: false, createdBy: "admin" };
 
+const outcome = (totalUsd: string): AttemptOutcome => ({
+  report: reportOf({ ...NO_USAGE, inputTokens: 7, outputTokens: 5 }),
+  cost: { inputUsd: totalUsd, outputUsd: "0", toolUsd: "0", totalUsd },
+  status: "success", estimated: false, recovered: false, providerResponseId: "msg_1", firstByteAt: new Date(), endedAt: new Date(),
+});
+
 describe.each([
   ["LiteLLM's own tables", createLiteLLMTestDatabase],
   ["our copy of them", createTestDatabase],
@@ -39,12 +45,6 @@ describe.each([
       },
     };
   }
-
-  const outcome = (totalUsd: string): AttemptOutcome => ({
-    report: reportOf({ ...NO_USAGE, inputTokens: 7, outputTokens: 5 }),
-    cost: { inputUsd: totalUsd, outputUsd: "0", toolUsd: "0", totalUsd },
-    status: "success", estimated: false, recovered: false, providerResponseId: "msg_1", firstByteAt: new Date(), endedAt: new Date(),
-  });
 
   async function spend(keyHash: string, usd: string): Promise<void> {
     await settleAttempt(database.db, await admitAttempt(database.db, await request(keyHash)), outcome(usd));
