@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { type DatabaseClient, migrate, openDatabase } from "@proliferate/db";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@proliferate/db/embedded";
-import { createLocalSandboxProvider } from "@proliferate/shared/sandbox";
+import { createLocalSandboxProvider, describeSandboxUser } from "@proliferate/shared/sandbox";
 import { type Child, spawnChild } from "./child-process.ts";
 import type { DevStackEnvironment } from "./environment.ts";
 import type { Screen } from "./screen.ts";
@@ -170,6 +170,8 @@ export class StackStarter {
   async #startGateway(database: Record<string, string>, services: Record<string, string>, opencode: string | undefined): Promise<{ gatewayUrl: string; gatewayToken: string }> {
     const { gatewayToken } = this.#state.secrets;
     const { BILLING_GATE = "enforce", GATEWAY_PORT } = this.#environment;
+    const local = { rootFolder: this.#state.file("sandboxes"), path: process.env["PATH"] ?? "" };
+    const opencodeCommand = opencode === undefined ? undefined : ["env", "OPENCODE_DISABLE_MODELS_FETCH=1", opencode];
     const ports = await this.#startChild("gateway", "apps/gateway/src/main.ts", {
       ...database,
       ...services,
@@ -177,13 +179,15 @@ export class StackStarter {
       GATEWAY_API_TOKEN: gatewayToken,
       GATEWAY_PORT: String(GATEWAY_PORT),
       SANDBOX_LAUNCHERS: "local",
-      SANDBOX_ROOT_FOLDER: this.#state.file("sandboxes"),
-      SANDBOX_PATH: process.env["PATH"] ?? "",
+      SANDBOX_ROOT_FOLDER: local.rootFolder,
+      SANDBOX_PATH: local.path,
       // Its list of models would be fetched from the network; it is told every model that it may use.
-      ...(opencode === undefined ? {} : { OPENCODE_COMMAND: JSON.stringify(["env", "OPENCODE_DISABLE_MODELS_FETCH=1", opencode]) }),
+      ...(opencodeCommand && { OPENCODE_COMMAND: JSON.stringify(opencodeCommand) }),
     });
     const gatewayUrl = `http://127.0.0.1:${ports["gateway"]}`;
     this.#screen.part("gateway", `${gatewayUrl} (API: ${gatewayUrl}/openapi.json)`);
+    const sandboxes = createLocalSandboxProvider({ ...local, command: opencodeCommand ?? ["opencode"] });
+    this.#screen.part("sandboxes", `local: ${describeSandboxUser(await sandboxes.sandboxUser())}`);
     return { gatewayUrl, gatewayToken };
   }
 

@@ -41,8 +41,10 @@ export const GATEWAY_ENVIRONMENT = {
   SANDBOX_LAUNCHERS: launchers.default([]).describe("Launchers that sessions may name, separated by commas: local (processes of this machine, for development), modal. Unset: callers launch their sandboxes themselves"),
   SANDBOX_ROOT_FOLDER: absolutePath.optional().describe("Absolute folder of local sandboxes; required with the launcher local"),
   SANDBOX_PATH: z.string().optional().describe("PATH in local sandboxes; unset: /usr/local/bin:/usr/bin:/bin"),
+  SANDBOX_LOCAL_USER: z.enum(["auto", "own", "same"]).default("auto").describe("Whose processes local sandboxes are. auto: each has a user of its own (40000 to 49999) where the gateway runs as root on Linux and such users reach SANDBOX_ROOT_FOLDER and the agent, else the gateway's, which its start then says. own: no local sandbox without. same: the gateway's"),
   SANDBOX_LIFETIME_MS: z.coerce.number().int().min(60_000).max(DAY_MS).multipleOf(1000).default(DAY_MS).describe("A sandbox ends by itself after so long, whatever happens to this gateway; its session ends with its key, before"),
   SANDBOX_READY_TIMEOUT_MS: z.coerce.number().int().min(1_000).default(60_000).describe("How long a launched agent may take until it answers"),
+  SANDBOX_AGENT_PATIENCE_MS: z.coerce.number().int().min(1_000).default(120_000).describe("How long an agent that is ready may not answer before it is started again in its sandbox; one whose port is closed is after 5 s"),
   SANDBOX_LAUNCH_TIMEOUT_MS: z.coerce.number().int().min(1_000).default(600_000).describe("How long a whole launch may take, its image and its clone included; then it is ended"),
   OPENCODE_COMMAND: commandWords.prefault("opencode").describe("The agent in a sandbox: words separated by blanks, or a JSON array of them; `serve --port N --hostname H` is added"),
   MODAL_TOKEN_ID: z.string().optional().describe("Token of Modal, ak-…; required with the launcher modal"),
@@ -74,11 +76,12 @@ export interface GatewayConfig {
 
 /** The launchers that are there, and what every sandbox gets. */
 export interface SandboxConfig {
-  readonly local: { readonly rootFolder: string; readonly path: string | undefined } | undefined;
+  readonly local: { readonly rootFolder: string; readonly path: string | undefined; readonly user: "auto" | "own" | "same" } | undefined;
   readonly modal: ModalSandboxProviderOptions | undefined;
   readonly lifetimeMs: number;
   readonly readyTimeoutMs: number;
   readonly launchTimeoutMs: number;
+  readonly agentPatienceMs: number;
   /** Program and first arguments of the agent. */
   readonly agentCommand: readonly string[];
 }
@@ -108,7 +111,7 @@ function sandboxConfig(variables: z.output<z.ZodObject<typeof GATEWAY_ENVIRONMEN
   const missing = names.flatMap((name) => Object.entries(required[name]).flatMap(([variable, value]) => (value === undefined ? [`${variable} is not set, which the launcher ${name} needs`] : [])));
   if (missing.length > 0) throw new AppError("env_invalid", `The environment is not usable: ${missing.join("; ")}.`);
   return {
-    local: names.includes("local") ? { rootFolder: rootFolder ?? "", path: variables.SANDBOX_PATH } : undefined,
+    local: names.includes("local") ? { rootFolder: rootFolder ?? "", path: variables.SANDBOX_PATH, user: variables.SANDBOX_LOCAL_USER } : undefined,
     modal: names.includes("modal")
       ? {
           tokenId: tokenId ?? "",
@@ -120,6 +123,7 @@ function sandboxConfig(variables: z.output<z.ZodObject<typeof GATEWAY_ENVIRONMEN
       : undefined,
     lifetimeMs: variables.SANDBOX_LIFETIME_MS,
     readyTimeoutMs: variables.SANDBOX_READY_TIMEOUT_MS,
+    agentPatienceMs: variables.SANDBOX_AGENT_PATIENCE_MS,
     launchTimeoutMs: variables.SANDBOX_LAUNCH_TIMEOUT_MS,
     agentCommand: variables.OPENCODE_COMMAND,
   };

@@ -5,6 +5,7 @@ import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
 import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
 import type { StepListener } from "@proliferate/services/sessions/session-launcher";
+import type { WatchOptions } from "@proliferate/services/sessions/watch-agents";
 import type { LLMProxyConfig } from "@proliferate/shared";
 import type { GatewayConfig } from "./env.ts";
 import { openLaunchers } from "./launchers.ts";
@@ -20,6 +21,8 @@ export interface GatewayOptions {
   readonly onStep?: StepListener;
   /** Pause between two repairs of what dead gateways left. Default 10 s. */
   readonly upkeepEveryMs?: number;
+  /** How the agents of sessions are watched; what is absent is as the configuration has it. */
+  readonly agentWatch?: WatchOptions;
 }
 
 const REPORT_CONNECTIONS = 3;
@@ -28,7 +31,7 @@ const REPORT_CONNECTIONS = 3;
  * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse. A stop aborts the launches
  * that are under way, which end their sessions; sandboxes that are ready run on.
  */
-export async function startGateway({ config, proxy: proxyConfig, onStep, upkeepEveryMs }: GatewayOptions, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly gateway: number }> {
+export async function startGateway({ config, proxy: proxyConfig, onStep, upkeepEveryMs, agentWatch }: GatewayOptions, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly gateway: number }> {
   const proxy = connectLLMProxy(proxyConfig);
   const { pooled, direct } = config.database;
   await checkDatabase(pooled);
@@ -39,9 +42,9 @@ export async function startGateway({ config, proxy: proxyConfig, onStep, upkeepE
   const instanceId = await nextInstanceId(db);
   lifecycle.own("process lock", await ProcessLock.hold({ ...direct, lockClass: INSTANCE_LOCK_CLASS, lockId: instanceId, onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost") }));
   const admission = config.billingGate === "enforce" ? createSessionAdmission(db) : undefined;
-  const sandboxes = lifecycle.own("launches", await openLaunchers(db, config.sandboxes, onStep));
+  const sandboxes = lifecycle.own("launches", await openLaunchers(db, config.sandboxes, logger, onStep));
   const onProblem = (problem: { readonly sessionId: string; readonly message: string }): void => logger.error(problem, "launch.cleanup_failed");
-  lifecycle.own("upkeep", startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger, upkeepEveryMs));
+  lifecycle.own("upkeep", startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger, upkeepEveryMs, { silentMs: config.sandboxes.agentPatienceMs, readyTimeoutMs: config.sandboxes.readyTimeoutMs, ...agentWatch }));
   const app = createServer({ db, reports: new ReportRoom({ db: reportsDb }), logger, proxy, apiTokens: config.apiTokens, metricsToken: config.metricsToken, defaultModel: config.defaultModel, smallModel: config.smallModel, admission, sandboxes, instanceId, comparison: config.comparison, autumnWebhookSecrets: config.autumnWebhookSecrets });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   const listener = lifecycle.own("http", await listen(server, { port: config.port, host: config.host, portVariable: "GATEWAY_PORT" }));

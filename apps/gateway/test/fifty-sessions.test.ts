@@ -53,7 +53,9 @@ test("fifty agents start at once and call a model through the engine: all are re
   expect(asked).toEqual(sessions.map(({ calls }) => (calls === CALLS ? [200, 200, 200, 200] : [200, 200, 402])));
 
   const ended = await Promise.all(sessions.map(({ sessionId }) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
-  expect(ended.map(({ status, body }) => `${status} ${body.state}`)).toEqual(sessions.map(() => "200 ended"));
+  // On a slow machine fifty ends at once take longer than an answer waits for one; they go on by themselves.
+  expect(ended.map(({ status, body }) => `${status} ${body.state}`).filter((answer) => answer !== "200 ended" && answer !== "202 ending")).toEqual([]);
+  await vi.waitUntil(async () => (await Promise.all(sessions.map(async ({ sessionId }) => (await gateway.call("GET", `/v1/sessions/${sessionId}`)).body.state))).every((state) => state === "ended"), { timeout: 60_000, interval: 100 });
 
   const bySession = await spendBy("user");
   expect(sessions.filter(({ sessionId, budgetUsd }) => compareDecimals(bySession[sessionId] ?? "", budgetUsd) > 0)).toEqual([]);

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
@@ -6,14 +6,14 @@ import { settle } from "@proliferate/services/billing/settlement";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { ScriptedSink } from "@proliferate/services/billing/test-sink";
-import { agentAuthorization, createLocalSandboxProvider, type LocalSandboxProvider } from "@proliferate/shared/sandbox";
+import { AGENT_LOG_PATH, agentAuthorization, createLocalSandboxProvider, type LocalSandboxProvider, probeAgent } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { GatewayProcess, type ProcessAnswer } from "./gateway-process.ts";
 import { leftBehind, STAND_IN_AGENT, sandboxFolders, takenPorts } from "./sandbox-gateway.ts";
 
 type Outcome = "ended" | "ready" | "paused";
-type Action = "launch" | "end" | "pause" | "resume" | "extend" | "launchUnheard" | "resumeUnheard";
+type Action = "launch" | "end" | "pause" | "resume" | "extend" | "launchUnheard" | "resumeUnheard" | "resumeLarger" | "agentLost" | "agentGivenUp";
 
 /** Every step of every action at which the gateway may die, and what the session is once another one has looked at it. */
 const STEPS: Readonly<Record<Action, Readonly<Record<string, Outcome>>>> = {
@@ -31,6 +31,11 @@ const STEPS: Readonly<Record<Action, Readonly<Record<string, Outcome>>>> = {
   // The caller waited for the agent, without an idempotency key: nobody knows the password.
   launchUnheard: { waiting_for_agent: "ended", ready: "ended" },
   resumeUnheard: { waiting_for_agent: "paused", ready: "paused" },
+  // With a larger budget, as the former is spent.
+  resumeLarger: { resuming: "paused", claimed: "paused", minted: "paused", recorded: "paused", created: "paused", waiting_for_agent: "ready" },
+  // Killed by its test: started again, and given up where that was done before.
+  agentLost: { agent_unreachable: "ready", agent_killed: "ready", agent_started: "ready", agent_restarted: "ready" },
+  agentGivenUp: { giving_up: "paused", failed: "paused", snapshot_taken: "paused", snapshotted: "paused", pause_revoked: "paused" },
 };
 
 interface Scenario {
@@ -96,10 +101,13 @@ async function pause(gateway: GatewayProcess, sessionId: string): Promise<void> 
 async function killAtEveryStep(passwords: Passwords): Promise<void> {
   const gateway = await start();
   // In this order they are repaired, too.
-  for (const action of ["pause", "resume", "resumeUnheard", "end", "extend"]) {
+  for (const action of ["pause", "resume", "resumeUnheard", "resumeLarger", "end", "extend", "agentLost", "agentGivenUp"]) {
     await Promise.all(idsOf((scenario) => scenario.action === action).map((sessionId) => launch(gateway, sessionId, passwords)));
   }
   await Promise.all(idsOf(({ action }) => action.startsWith("resume")).map((sessionId) => pause(gateway, sessionId)));
+  await insertSpendRows(database.db, idsOf(({ action }) => action === "resumeLarger").map((sessionId) => ({ requestId: `spent_${sessionId}`, orgId: `org_${sessionId}`, sessionId, spendUsd: "1" })));
+  const givenUp = idsOf(({ action }) => action === "agentGivenUp");
+  await database.db.updateTable("gateway_sessions").set({ agent_restarts: 1 }).where("session_id", "in", givenUp).execute();
   await gateway.hold(Object.fromEntries(scenarios.map(({ sessionId, step }) => [sessionId, step])));
   const act: Readonly<Record<Action, (sessionId: string) => Promise<unknown>>> = {
     launch: (sessionId) => launch(gateway, sessionId),
@@ -109,11 +117,27 @@ async function killAtEveryStep(passwords: Passwords): Promise<void> {
     extend: (sessionId) => gateway.call("POST", `/v1/sessions/${sessionId}/extend`, { max_budget_usd: "2" }),
     launchUnheard: (sessionId) => launch(gateway, sessionId, undefined, {}),
     resumeUnheard: (sessionId) => gateway.call("POST", `/v1/sessions/${sessionId}/resume?wait=true`, {}),
+    resumeLarger: (sessionId) => gateway.call("POST", `/v1/sessions/${sessionId}/resume`, { max_budget_usd: "2" }),
+    agentLost: killAgent,
+    agentGivenUp: killAgentForGood,
   };
   const broken = Promise.allSettled(scenarios.map(({ sessionId, action }) => act[action](sessionId)));
   await until(() => gateway.held.size === scenarios.length);
   await gateway.kill();
   await broken;
+}
+
+/** As an agent dies that was ready; its gateway finds out by itself. */
+async function killAgent(sessionId: string): Promise<void> {
+  process.kill(Number(await readFile(join(rootFolder, "sandboxes", sessionId, "home", `${AGENT_LOG_PATH}.pid`), "utf8")), "SIGKILL");
+}
+
+/** One that was started again before, and has had its time to answer. */
+async function killAgentForGood(sessionId: string): Promise<void> {
+  await killAgent(sessionId);
+  const { agent_url: url } = await database.db.selectFrom("gateway_sessions").select("agent_url").where("session_id", "=", sessionId).executeTakeFirstOrThrow();
+  await until(async () => (await probeAgent(url ?? "")) === "refused");
+  await database.db.updateTable("gateway_sessions").set({ agent_silent_since: new Date(0) }).where("session_id", "=", sessionId).execute();
 }
 
 /** A gateway that dies in the middle of repairing what another one left: the first session that comes to the step. */
@@ -128,14 +152,23 @@ async function states(): Promise<Readonly<Record<string, string>>> {
   return Object.fromEntries(rows.map((row) => [row.session_id, row.state === "active" ? (row.sandbox_state ?? "") : row.state]));
 }
 
+/** An end is answered within seconds, and goes on where that was too soon. */
+async function areEnded(answers: readonly ProcessAnswer[]): Promise<void> {
+  expect(answers.map(({ status }) => status).filter((status) => status !== 200 && status !== 202)).toEqual([]);
+  await until(async () => Object.values(await states()).every((state) => state === "ended"));
+}
+
 const keysBySession = (): readonly unknown[] => [...proxy.keys.values()].map((key) => key.user_id).sort();
 
-test("a gateway killed at any step of a launch, a pause, a resume, an extension or an end, and others killed while they repair that, leave what two more complete or clean up", { timeout: 120_000 }, async () => {
+const spentBefore = (sessionId: string): string => (sessionId.startsWith("resumeLarger") ? "1.01" : "0.01");
+
+test("sessions F2, F3: a gateway killed at any step of a launch, a pause, a resume, an extension, an end, or the rescue of an agent, and others killed while they repair that, leave what two more complete or clean up", { timeout: 120_000 }, async () => {
   const passwords: Passwords = new Map();
   await killAtEveryStep(passwords);
   for (const step of ["pause_revoked", "rested", "sandbox_removed"]) await killWhileRepairing(step);
   const [gateway] = await Promise.all([start(), start()]);
   await until(async () => Object.values(await states()).every((state) => ["ended", "ready", "paused"].includes(state)));
+  await until(async () => idsOf(({ action }) => action === "agentGivenUp").every(((now) => (sessionId) => now[sessionId] === "paused")(await states())));
   await until(async () => (await readdir(join(rootFolder, "snapshots"))).length === idsOf(({ action, outcome }) => outcome === "paused" || action.startsWith("resume")).length);
 
   const ready = idsOf(({ outcome }) => outcome === "ready");
@@ -143,20 +176,23 @@ test("a gateway killed at any step of a launch, a pause, a resume, an extension 
   expect([(await sandboxFolders(rootFolder)).toSorted(), (await takenPorts(rootFolder)).length, keysBySession()]).toEqual([ready, ready.length, ready]);
   for (const sessionId of ready.filter((id) => !id.startsWith("launch") && !id.startsWith("resume"))) {
     const { body } = await gateway.call("GET", `/v1/sessions/${sessionId}`);
-    const answer = await fetch(`${body.sandbox.url}/global/health`, { headers: { authorization: agentAuthorization(passwords.get(sessionId) ?? ""), connection: "close" } });
-    expect({ sessionId, answer: answer.status }).toEqual({ sessionId, answer: 200 });
+    const health = (): Promise<number> => fetch(`${body.sandbox.url}/global/health`, { headers: { authorization: agentAuthorization(passwords.get(sessionId) ?? ""), connection: "close" } }).then(({ status }) => status, () => 0);
+    // An agent that was lost is on its way back.
+    if (sessionId.startsWith("agentLost")) await until(async () => (await health()) === 200);
+    expect({ sessionId, answer: await health() }).toEqual({ sessionId, answer: 200 });
   }
 
   const again = await Promise.all([gateway.call("POST", "/v1/sessions/pause-snapshotted/resume?wait=true", {}), gateway.call("POST", "/v1/sessions/extend-key_extended/extend", { max_budget_usd: "2" })]);
   const ended = await Promise.all(scenarios.map(({ sessionId }) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
-  expect([...again, ...ended].map(({ status }) => status)).toEqual([201, 200, ...scenarios.map(() => 200)]);
+  expect(again.map(({ status }) => status)).toEqual([201, 200]);
+  await areEnded(ended);
   expect([await leftBehind(rootFolder), proxy.keys.size]).toEqual([[], 0]);
 
   await insertSpendRows(database.db, scenarios.map(({ sessionId }) => ({ requestId: `request_${sessionId}`, orgId: `org_${sessionId}`, sessionId, spendUsd: "0.01" })));
   await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
   await settle(database.db, { sink: new ScriptedSink() });
   const batches = await database.db.selectFrom("settlement_batches").select(["org_id", "spend_usd", "state"]).execute();
-  expect(batches.map(({ org_id: orgId, spend_usd: spendUsd, state }) => `${orgId} ${Number(spendUsd)} ${state}`).sort()).toEqual(idsOf(() => true).map((sessionId) => `org_${sessionId} 0.01 delivered`));
+  expect(batches.map(({ org_id: orgId, spend_usd: spendUsd, state }) => `${orgId} ${Number(spendUsd)} ${state}`).sort()).toEqual(idsOf(() => true).map((sessionId) => `org_${sessionId} ${spentBefore(sessionId)} delivered`));
 });
 
 test("a start that is repeated with its idempotency key after its gateway was killed is answered with the session that lives, or begins anew", { timeout: 60_000 }, async () => {
@@ -209,7 +245,7 @@ test("gateways killed at any moment while ten sessions start at once leave nothi
 
   expect([(await sandboxFolders(rootFolder)).toSorted(), (await takenPorts(rootFolder)).length, keysBySession()]).toEqual([ready, ready.length, ready]);
   const ended = await Promise.all(ready.map((sessionId) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
-  expect(ended.map(({ status }) => status)).toEqual(ready.map(() => 200));
+  await areEnded(ended);
   expect([await leftBehind(rootFolder), proxy.keys.size]).toEqual([[], 0]);
 });
 

@@ -6,7 +6,7 @@ import { startGateway } from "../src/start-gateway.ts";
 /**
  * For tests only: `killed-gateway.ts VARIABLES HOLDS` is a gateway whose sessions stop where they are told to, for ever: HOLDS,
  * and later each message `{hold}`, names a step by session, or by `*` for all others. It answers `{held: SESSION}` when one has stopped there, and is
- * then killed by its test. Repairs run twice a second.
+ * then killed by its test. Repairs run twice a second, and what is closed is soon taken for dead.
  */
 const [variables = "{}", firstHolds = "{}"] = process.argv.slice(2);
 const environment = JSON.parse(variables) as Record<string, string>;
@@ -22,6 +22,7 @@ await runProcess("gateway", async (lifecycle, logger) => ({
       config: parseGatewayConfig(environment),
       proxy: parseLLMProxyConfig(environment),
       upkeepEveryMs: 500,
+      agentWatch: { refusedMs: 200, limitMs: 500 },
       onStep: (step, sessionId) => {
         if ((holds.get(sessionId) ?? holds.get("*")) !== step) return;
         process.send?.({ held: sessionId });

@@ -33,6 +33,10 @@ export interface GatewaySessionTable {
   snapshot_id: string | null;
   repo_url: string | null;
   sandbox_expires_at: Instant | null;
+  /** When its agent was last asked for a sign of life. */
+  agent_checked_at: Instant | null;
+  agent_silent_since: Instant | null;
+  agent_restarts: Generated<number>;
   spent_before_key_usd: AmountWithDefault;
   failure_code: string | null;
   failure_message: string | null;

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { buildSandboxEnv, createLocalSandboxProvider, launchAgent, PORT_CLAIMS_FOLDER } from "@proliferate/shared/sandbox";
+import { buildSandboxEnv, createLocalSandboxProvider, isSandboxUser, launchAgent, PORT_CLAIMS_FOLDER } from "@proliferate/shared/sandbox";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 const path = `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`;
@@ -145,15 +145,107 @@ describe("what is left of a local sandbox", () => {
   });
 });
 
+/** Where this process may give sandboxes users of their own, both ways are tried. */
+const USERS = process.platform === "linux" && process.getuid?.() === 0 ? (["same", "own"] as const) : (["same"] as const);
+
+/** Empty for a process that is gone, or that only waits to be taken off the list. */
+const commandOf = (pid: number): string => (existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, "latin1") : "");
+
+async function launchOwn(provider = createLocalSandboxProvider({ rootFolder, user: "own" }), sessionId = "session-1") {
+  return { provider, sandbox: await provider.create({ sessionId, environment: { OWN: "value-of-this-sandbox" }, timeoutMs: minuteMs, ports: [4096], files: { mine: "mine" } }) };
+}
+
+describe.runIf(USERS.length > 1)("a local sandbox with a user of its own", () => {
+  it("hostile 14: reads neither the variables nor the memory of the process that launched it, nor its secrets, nor another sandbox", async () => {
+    process.env["PROVIDER_KEY_OF_THE_LAUNCHER"] = "sk-ant-of-the-launcher";
+    const secrets = join(rootFolder, "secrets.json");
+    await writeFile(secrets, "master key of the stack", { mode: 0o600 });
+    const { provider, sandbox } = await launchOwn();
+    const { sandbox: other } = await launchOwn(provider, "session-2");
+    const neighbour = join(rootFolder, "sandboxes/session-2");
+    const tried = ["cat", ...["environ", "mem", "maps"].map((file) => `/proc/${process.pid}/${file}`), secrets, join(neighbour, "sandbox.json"), join(neighbour, "home/mine"), join(rootFolder, "sandboxes/session-1/sandbox.json")];
+    const results = await Promise.all(tried.slice(1).map((file) => sandbox.exec(["cat", file])));
+    const listed = await Promise.all([join(rootFolder, "sandboxes"), join(rootFolder, "snapshots"), neighbour, join(neighbour, "home")].map((folder) => sandbox.exec(["ls", folder])));
+    const environments = await sandbox.exec(["sh", "-c", "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"]);
+
+    expect(results.map(({ status, stdout }) => [status, stdout])).toEqual(results.map(() => [1, ""]));
+    expect(listed.map(({ status }) => status === 0)).toEqual(listed.map(() => false));
+    expect([environments.stdout.includes("OWN=value-of-this-sandbox"), environments.stdout.includes("of-the-launcher")]).toEqual([true, false]);
+    expect((await other.exec(["cat", "mine"])).stdout).toBe("mine");
+    await provider.close();
+    expect([processesIn(rootFolder), await sandboxesOnDisk()]).toEqual([[], []]);
+  });
+
+  it("hostile 14: is another user than its neighbour and than ours, in no other group, and can kill neither", async () => {
+    const { provider, sandbox } = await launchOwn();
+    const { sandbox: other } = await launchOwn(provider, "session-2");
+    await other.start(["sleep", "1000"], { logPath: "log" });
+    const identities = await Promise.all([sandbox, other].map((one) => one.exec(["sh", "-c", "id -u; id -G"])));
+    const [mine, theirs] = identities.map(({ stdout }) => stdout.trim().split("\n"));
+    const kills = await sandbox.exec(["sh", "-c", `kill -9 ${process.pid}; echo $?; kill -9 ${Number(Buffer.from(await other.readFile("log.pid")).toString())}; echo $?`]);
+
+    expect([mine, theirs].map((identity) => [isSandboxUser(Number(identity?.[0])), identity?.[1] === identity?.[0]])).toEqual([[true, true], [true, true]]);
+    expect(mine?.[0]).not.toBe(theirs?.[0]);
+    expect(kills.stdout).toBe("1\n1\n");
+    await provider.close();
+  });
+
+  it("hostile 14: is snapshotted and restored as its own user, so that links in it show nothing of ours", async () => {
+    const secret = join(rootFolder, "secrets.json");
+    await writeFile(secret, "master key of the stack", { mode: 0o600 });
+    const { provider, sandbox } = await launchOwn();
+    await sandbox.exec(["sh", "-c", `ln -s ${secret} stolen; mkdir -m 555 closed; echo kept >kept; chmod 400 kept`]);
+    const snapshotId = await sandbox.snapshot();
+    await sandbox.terminate();
+    const resumed = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs, snapshotId });
+    const seen = await resumed.exec(["sh", "-c", "cat kept; stat -c %a closed kept; readlink stolen; cat stolen; find . ! -user $(id -u)"]);
+
+    expect(seen.stdout).toBe(`kept\n555\n400\n${secret}\n`);
+    await provider.close();
+  });
+
+  it("hostile 14: takes what has wiped its variables and left its group with it when it ends", async () => {
+    const { provider, sandbox } = await launchOwn();
+    await sandbox.exec(["sh", "-c", "env -i setsid sh -c 'echo $$ >pid; exec sleep 1000' >/dev/null 2>&1 &"]);
+    await expect.poll(async () => (await sandbox.exec(["test", "-s", "pid"])).status).toBe(0);
+    const pid = Number(Buffer.from(await sandbox.readFile("pid")).toString());
+    const before = commandOf(pid);
+    await sandbox.terminate();
+
+    expect([before, commandOf(pid)]).toEqual(["sleep\u00001000\0", ""]);
+    await provider.close();
+  });
+
+  it("hostile 14: is not to be had below a folder that other users cannot pass through, and with programs that they cannot read; that is said", async () => {
+    await chmod(rootFolder, 0o755);
+    const closed = join(rootFolder, "closed");
+    await mkdir(closed, { mode: 0o700 });
+    await writeFile(join(closed, "agent"), "#!/bin/sh\n", { mode: 0o755 });
+    const below = createLocalSandboxProvider({ rootFolder: join(closed, "sandboxes") });
+    const unreadable = createLocalSandboxProvider({ rootFolder: join(rootFolder, "open"), command: [join(closed, "agent")] });
+    const insisting = createLocalSandboxProvider({ rootFolder: join(closed, "sandboxes"), user: "own" });
+
+    expect(await below.sandboxUser()).toEqual({ isOwn: false, why: expect.stringContaining("cannot pass through") });
+    expect(await unreadable.sandboxUser()).toEqual({ isOwn: false, why: expect.stringContaining("cannot read") });
+    await expect(insisting.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs })).rejects.toThrow(code("sandbox_refused"));
+    const sandbox = await below.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });
+    expect((await sandbox.exec(["id", "-u"])).stdout).toBe("0\n");
+    await below.close();
+  });
+});
+
 describe("what a local sandbox may reach", () => {
-  it("lies in folders that only its user can read", async () => {
+  it.each([
+    ["same", ["755", "700", "700", "700", "700", "700", "600", "600"]],
+    ...(process.getuid?.() === 0 ? [["own", ["755", "711", "700", "711", "700", "700", "600", "600"]] as const] : []),
+  ] as const)("lies in folders that only its user can read (%s user)", async (user, expected) => {
     await chmod(rootFolder, 0o755);
     await mkdir(join(rootFolder, "snapshots"), { mode: 0o755 });
-    const provider = createLocalSandboxProvider({ rootFolder, path });
+    const provider = createLocalSandboxProvider({ rootFolder, path, user });
     const sandbox = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs, files: { "folder/file": "x" } });
 
     const modes = await Promise.all(["", "sandboxes", "snapshots", "sandboxes/session-1", "sandboxes/session-1/home", "sandboxes/session-1/home/folder", "sandboxes/session-1/sandbox.json", "sandboxes/session-1/home/folder/file"].map(async (part) => (await stat(join(rootFolder, part))).mode & 0o777));
-    expect(modes.map((mode) => mode.toString(8))).toEqual(["755", "700", "700", "700", "700", "700", "600", "600"]);
+    expect(modes.map((mode) => mode.toString(8))).toEqual(expected);
     await sandbox.terminate();
   });
 
@@ -191,8 +283,8 @@ describe("what a local sandbox may reach", () => {
     await provider.close();
   });
 
-  it("cannot have a file read or written for it through a link that leads out", async () => {
-    const provider = createLocalSandboxProvider({ rootFolder, path });
+  it.each(USERS)("cannot have a file read or written for it through a link that leads out (%s user)", async (user) => {
+    const provider = createLocalSandboxProvider({ rootFolder, path, user });
     const sandbox = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });
     const home = join(rootFolder, "sandboxes/session-1/home");
     await symlink("/etc", join(home, "etc"));
@@ -200,9 +292,9 @@ describe("what a local sandbox may reach", () => {
     await symlink(join(rootFolder, "written"), join(home, "out"));
 
     for (const leads of ["etc/hostname", "hostname"]) await expect(sandbox.readFile(leads)).rejects.toThrow(code("invalid_request"));
-    await expect(sandbox.writeFiles({ "etc/x": "x" })).rejects.toThrow(code("invalid_request"));
-    await expect(sandbox.writeFiles({ out: "x" })).rejects.toThrow(code("sandbox_exec_failed"));
-    expect(existsSync(join(rootFolder, "written"))).toBe(false);
+    await sandbox.writeFiles({ "etc/x": "x", out: "y" });
+    expect([existsSync(join(rootFolder, "written")), existsSync("/etc/x")]).toEqual([false, false]);
+    expect([await sandbox.readFile("etc/x"), await sandbox.readFile("out")].map((bytes) => Buffer.from(bytes).toString())).toEqual(["x", "y"]);
     await sandbox.terminate();
   });
 });

@@ -191,6 +191,35 @@ describe.each([
     await expect(provider.create({ sessionId: resumed, environment: {}, timeoutMs: minuteMs, snapshotId })).rejects.toThrow(code("sandbox_snapshot_not_found"));
   });
 
+  it.each([
+    ["its configuration is a link into a folder of links", "mkdir -p dotfiles .config/opencode; echo theirs >dotfiles/opencode.json; ln -sf ../../dotfiles/opencode.json .config/opencode/opencode.json"],
+    ["its configuration is a link that leads nowhere", "mkdir -p .config/opencode; ln -s /nowhere/else .config/opencode/opencode.json"],
+    ["the folder above is a link out of the home", "mkdir /tmp/proliferate-test-$SESSION_ID; rm -rf .config; ln -s /tmp/proliferate-test-$SESSION_ID .config"],
+    ["the folder above is a link to another one in the home", "mkdir elsewhere; rm -rf .config; ln -s elsewhere .config"],
+    ["the folder above is a file", "rm -rf .config; echo theirs >.config"],
+    ["a folder stands in its place", "mkdir -p .config/opencode/opencode.json/inside"],
+    ["a pipe stands in its place", "mkdir -p .config/opencode; mkfifo .config/opencode/opencode.json"],
+    ["nothing above may be written", "mkdir -p .config/opencode; echo theirs >.config/opencode/opencode.json; chmod 400 .config/opencode/opencode.json; chmod 500 .config/opencode .config"],
+    ["the log is a folder", "mkdir .agent.log .agent.log.pid"],
+    ["the log is a link out of the home", "ln -s /tmp/proliferate-test-log-$SESSION_ID .agent.log"],
+  ])("sessions F2b: a session is launched again from its snapshot although %s", { timeout: 60_000 }, async (_case, mischief) => {
+    const sessionId = newSession();
+    const first = await launch(sessionId);
+    // What the launch itself wrote is the agent's to move.
+    await first.sandbox.exec(["sh", "-c", `rm -rf .agent.log .agent.log.pid .config; ${mischief}`]);
+    const snapshotId = await first.sandbox.snapshot();
+    await first.sandbox.terminate();
+    const { sandbox } = await launch(sessionId, { snapshotId, config: '{"written":"anew"}', files: { "notes/a.txt": "a" } });
+    const config = Buffer.from(await sandbox.readFile(".config/opencode/opencode.json")).toString();
+    const outside = await sandbox.exec(["sh", "-c", "find /tmp/proliferate-test-$SESSION_ID /tmp/proliferate-test-log-$SESSION_ID -type f 2>/dev/null; rm -rf /tmp/proliferate-test-$SESSION_ID; find . -type f -exec grep -l theirs {} + | wc -l"]);
+
+    expect(config).toBe('{"written":"anew"}');
+    // Nothing was written out of the home, and what was somebody's is still there.
+    expect(outside.stdout.trim()).toBe(/theirs/.test(mischief) && !/chmod/.test(mischief) ? "1" : "0");
+    await sandbox.terminate();
+    await provider.deleteSnapshot(snapshotId);
+  });
+
   it.each([{ timeoutMs: 1500 }, { timeoutMs: 0 }, { ports: [0] }, { ports: [80, 80] }, { sessionId: "" }, { environment: { "A B": "" } }, { environment: { A: "a\0" } }, { files: { "../x": "" } }])("refuses %j and creates nothing", async (wrong) => {
     const before = await provider.list();
 

@@ -2,20 +2,33 @@ import { isAppError } from "@proliferate/shared/errors";
 import { requestFlush } from "../billing/settlement-circuit-db.ts";
 import type { SessionRow } from "./db.ts";
 import { type LaunchDependencies, notInState } from "./launch-session.ts";
-import { insertSessionEvent, markPaused, moveSandbox, writeSnapshot } from "./sandbox-db.ts";
+import { insertSessionEvent, markPaused, moveSandbox, writeSessionFailure, writeSnapshot } from "./sandbox-db.ts";
 
 /**
  * Puts a session to rest: snapshot of its home directory, key revoked, sandbox ended, usage settled. Throws
  * `session_not_found`, `session_not_ready` (not ready, or another call was first) and what the launcher throws: before the
- * snapshot the session is `ready` again, after it the reaper finishes the pause.
+ * snapshot the session is `ready` again, after it the reaper finishes the pause. With a `failure` it rests because of that, which
+ * its row and its event `failed` say.
  */
-export async function pauseSession(deps: LaunchDependencies, sessionId: string): Promise<SessionRow> {
-  return deps.sandboxes.atWork(sessionId, () => pauseNow(deps, sessionId));
+export async function pauseSession(deps: LaunchDependencies, sessionId: string, failure?: PauseFailure): Promise<SessionRow> {
+  return deps.sandboxes.atWork(sessionId, () => pauseNow(deps, sessionId, failure));
 }
 
-async function pauseNow(deps: LaunchDependencies, sessionId: string): Promise<SessionRow> {
+export interface PauseFailure {
+  readonly code: string;
+  readonly message: string;
+  /** Further facts of the event. */
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+async function pauseNow(deps: LaunchDependencies, sessionId: string, failure: PauseFailure | undefined): Promise<SessionRow> {
   const pausing = await moveSandbox(deps.db, sessionId, { from: "ready", to: "pausing", step: "pausing", instanceId: deps.instanceId, launchers: deps.sandboxes.launchers });
   if (!pausing) throw await notInState(deps, sessionId, "ready");
+  if (failure) {
+    const { facts, ...reason } = failure;
+    await writeSessionFailure(deps.db, sessionId, reason);
+    await deps.sandboxes.note(pausing, "failed", { ...reason, ...facts });
+  }
   await deps.sandboxes.note(pausing, "pausing");
   const provider = deps.sandboxes.provider(pausing.launcher);
   let snapshotId: string;

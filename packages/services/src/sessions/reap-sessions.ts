@@ -7,7 +7,7 @@ import { deleteOldRequests } from "./idempotency-db.ts";
 import type { LaunchDependencies } from "./launch-session.ts";
 import { finishPause, hasSandbox } from "./pause-session.ts";
 import type { LauncherName } from "./session-launcher.ts";
-import { sideBySide } from "./side-by-side.ts";
+import { problemOf, sideBySide } from "./side-by-side.ts";
 import { markPaused, moveSandbox, selectEndedWithKeys, selectExpiredSessions, selectLaunched, selectUnfinished, writeLaunchFailure } from "./sandbox-db.ts";
 
 export interface ReapOptions {
@@ -47,7 +47,7 @@ const UNLIMITED_MS = 2 ** 31 - 1;
 export async function reapSessions(deps: LaunchDependencies, options: ReapOptions = {}): Promise<ReapResult> {
   const { abandonedMs = 60_000 } = options;
   const result: ReapResult = { completed: 0, ended: 0, sandboxes: 0, snapshots: 0, keys: 0 };
-  const failed = (sessionId: string, error: unknown): void => options.onProblem?.({ sessionId, code: isAppError(error) ? error.code : "internal_error", message: (error as Error).message });
+  const failed = (sessionId: string, error: unknown): void => options.onProblem?.({ sessionId, ...problemOf(error) });
   const { launchers } = deps.sandboxes;
   const endAll = (sessionIds: readonly string[]): Promise<void> =>
     sideBySide(sessionIds.filter((sessionId) => !deps.sandboxes.isHandled(sessionId)), SIDE_BY_SIDE, async (sessionId) => void (await endSession(deps, sessionId), (result.ended += 1)), failed);

@@ -14,6 +14,8 @@ export type SessionEventType =
   | "cloning_repo"
   | "ready"
   | "failed"
+  | "agent_unreachable"
+  | "agent_restarted"
   | "extended"
   | "pausing"
   | "snapshotted"
@@ -68,7 +70,7 @@ export async function writeSandboxExpiry(db: DatabaseExecutor, launch: LaunchFen
 export async function markSandboxReady(db: DatabaseExecutor, launch: LaunchFence, sandbox: { readonly sandboxId: string; readonly url: string }): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ sandbox_state: "ready", sandbox_step: "ready", sandbox_id: sandbox.sandboxId, agent_url: sandbox.url, instance_id: null, failure_code: null, failure_message: null, changed_at: sql<Date>`now()` })
+    .set({ sandbox_state: "ready", sandbox_step: "ready", sandbox_id: sandbox.sandboxId, agent_url: sandbox.url, agent_checked_at: sql<Date>`now()`, agent_silent_since: null, agent_restarts: 0, instance_id: null, failure_code: null, failure_message: null, changed_at: sql<Date>`now()` })
     .where("session_id", "=", launch.sessionId)
     .where("key_generation", "=", launch.keyGeneration)
     .where("state", "=", "active")
@@ -89,6 +91,11 @@ export async function writeLaunchFailure(db: DatabaseExecutor, launch: LaunchFen
     .where("failure_code", "is", null)
     .executeTakeFirst();
   return numUpdatedRows > 0n;
+}
+
+/** Why a session that had been ready failed. */
+export async function writeSessionFailure(db: DatabaseExecutor, sessionId: string, failure: { readonly code: string; readonly message: string }): Promise<void> {
+  await db.updateTable("gateway_sessions").set({ failure_code: failure.code, failure_message: failure.message }).where("session_id", "=", sessionId).where("state", "=", "active").execute();
 }
 
 type SandboxState = NonNullable<SessionRow["sandbox_state"]>;

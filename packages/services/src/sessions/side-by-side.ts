@@ -1,4 +1,5 @@
-import { withDeadline } from "@proliferate/shared/sandbox";
+import { isAppError } from "@proliferate/shared/errors";
+import { DeadlineExceeded, withDeadline } from "@proliferate/shared/sandbox";
 
 export interface SideBySideOptions {
   /** How many at once. */
@@ -20,4 +21,10 @@ export async function sideBySide<T>(items: readonly T[], { parallel, limitMs }: 
     }
   };
   await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, workOff));
+}
+
+/** What `failed` was told, for a log: `still_at_work` for what only takes longer than is waited for. */
+export function problemOf(error: unknown): { readonly code: string; readonly message: string } {
+  if (error instanceof DeadlineExceeded) return { code: "still_at_work", message: error.message };
+  return { code: isAppError(error) ? error.code : "internal_error", message: (error as Error).message };
 }

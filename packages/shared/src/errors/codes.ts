@@ -133,6 +133,7 @@ export const ERROR_CODES = {
   sandbox_provider_unavailable: row(503, true, "api_error", "api_error", "Try again; the operator checks the launcher's service and its limits."),
   launcher_not_configured: row(400, false, "invalid_request_error", "invalid_request_error", "Use a launcher that the message names; the operator adds one to SANDBOX_LAUNCHERS."),
   repo_unavailable: row(502, true, "api_error", "api_error", "Check the repository's URL, ref and token; the sandbox was ended."),
+  agent_unreachable: row(502, true, "api_error", "api_error", "Resume the session, which starts its agent again in a new sandbox with the files of the old one; the event `failed` has its last words."),
   launch_interrupted: row(502, true, "api_error", "api_error", "Start another session; what this one had made was ended."),
 
   // Settlement

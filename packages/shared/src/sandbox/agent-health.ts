@@ -44,6 +44,16 @@ export async function agentIsClosed(url: string): Promise<boolean> {
   return (await tryHealth(url, undefined, tryTimeoutMs, undefined)) === "status 401";
 }
 
+/** `answers`; `refused`: nothing listens at its address; `silent`: no answer in time, or a server error. */
+export type AgentSign = "answers" | "refused" | "silent";
+
+/** What the agent's server shows to somebody without its password, within `timeoutMs` (default 5 s). Never throws. */
+export async function probeAgent(url: string, timeoutMs = tryTimeoutMs): Promise<AgentSign> {
+  const answer = await tryHealth(url, undefined, timeoutMs, undefined);
+  if (/^status [1-4]/.test(answer)) return "answers";
+  return answer.includes("ECONNREFUSED") ? "refused" : "silent";
+}
+
 async function checkThatItIsClosed(url: string, signal: AbortSignal | undefined): Promise<void> {
   const answer = await tryHealth(url, undefined, tryTimeoutMs, signal);
   if (answer === "status 200") throw new AppError("sandbox_not_ready", "The agent's server answers without a password: whoever reaches its port could run commands in the sandbox.");

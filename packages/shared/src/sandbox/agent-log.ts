@@ -13,14 +13,30 @@ export async function readAgentLog(sandbox: Sandbox, maxBytes: number): Promise<
   return stdout;
 }
 
+/** The agent's last words without the values of the sandbox's variables; empty where there are none, or they cannot be read. Never throws. */
+export async function readLastWords(sandbox: Sandbox): Promise<string> {
+  try {
+    const { stdout } = await sandbox.exec(["env", "-0"], { timeoutMs: readTimeoutMs });
+    const values = stdout.split("\0").map((line) => line.slice(line.indexOf("=") + 1));
+    return withoutValues(await readAgentLog(sandbox, lastWordsBytes), values);
+  } catch {
+    return "";
+  }
+}
+
+/** Short values ("true", "1") are no secrets, and would tear the text apart; longer ones first, as one may hold another. */
+function withoutValues(text: string, values: readonly string[]): string {
+  let cleaned = text;
+  for (const value of values.filter(({ length }) => length >= 8).toSorted((a, b) => b.length - a.length)) cleaned = cleaned.replaceAll(value, "…");
+  return cleaned.trim();
+}
+
 /**
  * The error of a launch whose agent was not ready, with the agent's last words as `details.agentLog`, without the values of
  * its variables. Any other error, and one whose agent wrote nothing that can be read, is returned as it is. Never throws.
  */
 export async function withLastWords(error: unknown, sandbox: Sandbox, environment: Readonly<Record<string, string>>): Promise<unknown> {
   if (!isAppError(error, "sandbox_not_ready")) return error;
-  let agentLog = await readAgentLog(sandbox, lastWordsBytes).catch(() => "");
-  // Short values ("true", "1") are no secrets, and would tear the text apart.
-  for (const value of Object.values(environment)) if (value.length >= 8) agentLog = agentLog.replaceAll(value, "…");
-  return agentLog.trim() === "" ? error : new AppError(error.code, error.message, { details: { ...error.details, agentLog: agentLog.trim() }, cause: error });
+  const agentLog = withoutValues(await readAgentLog(sandbox, lastWordsBytes).catch(() => ""), Object.values(environment));
+  return agentLog === "" ? error : new AppError(error.code, error.message, { details: { ...error.details, agentLog }, cause: error });
 }

@@ -50,7 +50,8 @@ export interface LaunchedAgent {
   readonly exited: Promise<number | undefined>;
 }
 
-const opencodeServe = ({ listenPort, listenHostname }: SandboxPort): readonly string[] => ["opencode", ...opencodeServeArguments({ port: listenPort, hostname: listenHostname })];
+/** The agent where no other is named. */
+export const opencodeServe = ({ listenPort, listenHostname }: SandboxPort): readonly string[] => ["opencode", ...opencodeServeArguments({ port: listenPort, hostname: listenHostname })];
 
 /**
  * From nothing to an agent that answers: sandbox, files, server, readiness. When it throws, nothing is left of what it

@@ -1,18 +1,20 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, rm, stat } from "node:fs/promises";
+import { chown, mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, isAppError } from "../errors/index.ts";
-import { copyFolder } from "./local/copy-folder.ts";
 import { endLocalSandbox, isRunning, type LocalSandboxRecord, makeRoot, nameInId, publishRecord, readRecord, recordedNames, snapshotFolder, snapshotIds, stagedIds, stagingFolder } from "./local/folders.ts";
 import { takePort } from "./local/free-ports.ts";
+import { restoreHome } from "./local/home-archive.ts";
 import { LocalSandbox } from "./local/local-sandbox.ts";
+import { SANDBOX_MARKER } from "./local/processes.ts";
+import { findSandboxUser, type SandboxUser, type UserId, userOfPort } from "./local/sandbox-user.ts";
 import { startKeeper } from "./local/start-keeper.ts";
 import type { Sandbox, SandboxOptions, SandboxPort, SandboxProvider, SandboxState, SandboxSummary } from "./provider.ts";
 import { sandboxName } from "./sandbox-name.ts";
 import { checkSandboxOptions } from "./sandbox-options.ts";
 
 export interface LocalSandboxProviderOptions {
-  /** Absolute; made when missing. What lies in it is readable by this user only. Two processes may share it. */
+  /** Absolute; made when missing. What lies in it is readable by this user, or its sandbox's, only. Two processes may share it. */
   readonly rootFolder: string;
   /** PATH of everything in a sandbox, unless its environment has one. Default `/usr/local/bin:/usr/bin:/bin`. */
   readonly path?: string;
@@ -21,18 +23,28 @@ export interface LocalSandboxProviderOptions {
    * runs on until its time-out, so that a process that starts again finds it.
    */
   readonly detached?: boolean;
+  /**
+   * Whose processes sandboxes are. `auto` (default): each sandbox's own user where that can be, else this process's. `own`: where
+   * that cannot be, `create` throws `sandbox_refused`. `same`: this process's.
+   */
+  readonly user?: "auto" | "own" | "same";
+  /** What sandboxes will run: users of their own must reach it. Default nothing. */
+  readonly command?: readonly string[];
 }
 
 export interface LocalSandboxProvider extends SandboxProvider {
   readonly kind: "local";
+  /** Whose processes new sandboxes are, and where they are this process's user's, why. */
+  sandboxUser(): Promise<SandboxUser>;
   /** Ends what is left of sandboxes that no longer run, after a crash of the whole machine. Returns how many. Idempotent. */
   removeLeftovers(): Promise<number>;
 }
 
 /**
  * Sandboxes as child processes of this machine, with their own home directory (0700) and only the variables that they are
- * given. For development and tests: they run as the same user on the same network, so they contain a mistake, not an
- * attacker. Linux and macOS. Nothing is touched before the first call.
+ * given. For development and tests. On Linux as root each has a user of its own (`sandboxUser` says whether), so that it reads
+ * neither this process nor its files nor another sandbox; it shares the machine's network and its /tmp all the same. Else they run
+ * as this process's user, and contain a mistake, not an attacker. Linux and macOS. Nothing is touched before the first call.
  */
 export function createLocalSandboxProvider(options: LocalSandboxProviderOptions): LocalSandboxProvider {
   return new LocalProvider(options);
@@ -43,13 +55,23 @@ class LocalProvider implements LocalSandboxProvider {
   readonly #root: string;
   readonly #path: string;
   readonly #detached: boolean;
+  readonly #user: "auto" | "own" | "same";
+  readonly #command: readonly string[];
+  #sandboxUser: Promise<SandboxUser> | undefined;
   /** What this object created: the timers of their time-outs. */
   readonly #own = new Map<string, NodeJS.Timeout>();
 
-  constructor({ rootFolder, path = "/usr/local/bin:/usr/bin:/bin", detached = false }: LocalSandboxProviderOptions) {
+  constructor({ rootFolder, path = "/usr/local/bin:/usr/bin:/bin", detached = false, user = "auto", command = [] }: LocalSandboxProviderOptions) {
     this.#root = rootFolder;
     this.#path = path;
     this.#detached = detached;
+    this.#user = user;
+    this.#command = command;
+  }
+
+  sandboxUser(): Promise<SandboxUser> {
+    this.#sandboxUser ??= this.#user === "same" ? Promise.resolve({ isOwn: false, why: "it is set so" }) : findSandboxUser(this.#root, this.#path, this.#command);
+    return this.#sandboxUser;
   }
 
   async create(options: SandboxOptions): Promise<Sandbox> {
@@ -57,8 +79,10 @@ class LocalProvider implements LocalSandboxProvider {
     const name = sandboxName(options.sessionId);
     const id = `${name}~${randomBytes(8).toString("hex")}`;
     try {
-      await makeRoot(this.#root);
-      const record = await this.#make(id, name, options);
+      const user = await this.sandboxUser();
+      if (!user.isOwn && this.#user === "own") throw new AppError("sandbox_refused", `Local sandboxes cannot have users of their own: ${user.why}.`);
+      await makeRoot(this.#root, user.isOwn);
+      const record = await this.#make(id, name, options, user.isOwn);
       checkNotCancelled(options);
       await this.#publish(record);
       this.#own.set(id, setTimeout(() => void this.terminate(id).catch(() => undefined), options.timeoutMs).unref());
@@ -129,28 +153,34 @@ class LocalProvider implements LocalSandboxProvider {
     this.#own.clear();
   }
 
-  async #make(id: string, name: string, options: SandboxOptions): Promise<LocalSandboxRecord> {
+  async #make(id: string, name: string, options: SandboxOptions, hasOwnUser: boolean): Promise<LocalSandboxRecord> {
     const staged = stagingFolder(this.#root, id);
     // The folder first, so that whoever lists sandboxes sees this one; then the keeper, who cleans up however this process dies.
-    await mkdir(staged, { mode: 0o700 });
+    await mkdir(staged, { mode: hasOwnUser ? 0o711 : 0o700 });
     const keeper = await startKeeper({ root: this.#root, id, path: this.#path, timeoutMs: options.timeoutMs, detached: this.#detached });
-    // Not made with their parents: where the sandbox was ended meanwhile, its folder stays gone.
-    for (const part of ["home", "tmp"]) await mkdir(join(staged, part), { mode: 0o700 });
-    if (options.snapshotId !== undefined) await this.#restore(options.snapshotId, join(staged, "home"));
     const ports: [number, SandboxPort][] = [];
     for (const port of options.ports ?? []) {
       const listenPort = await takePort(staged);
       ports.push([port, { listenPort, listenHostname: "127.0.0.1", url: `http://127.0.0.1:${listenPort}` }]);
     }
-    return { id, name, keeper, environment: options.environment, ports };
+    const user = hasOwnUser ? userOfPort(ports[0]?.[1].listenPort ?? (await takePort(staged))) : undefined;
+    // Not made with their parents: where the sandbox was ended meanwhile, its folder stays gone.
+    for (const part of ["home", "tmp"]) {
+      await mkdir(join(staged, part), { mode: 0o700 });
+      if (user !== undefined) await chown(join(staged, part), user, user);
+    }
+    const record = { id, name, keeper, environment: options.environment, ports, ...(user !== undefined && { user }) };
+    if (options.snapshotId !== undefined) await this.#restore(options.snapshotId, record);
+    return record;
   }
 
-  async #restore(snapshotId: string, home: string): Promise<void> {
-    const folder = snapshotFolder(this.#root, snapshotId);
-    if (nameInSnapshotId(snapshotId) === undefined || !(await stat(folder).catch(() => undefined))) {
+  async #restore(snapshotId: string, { id, user }: { readonly id: string; readonly user?: UserId }): Promise<void> {
+    const archive = snapshotFolder(this.#root, snapshotId);
+    if (nameInSnapshotId(snapshotId) === undefined || !(await stat(archive).catch(() => undefined))) {
       throw new AppError("sandbox_snapshot_not_found", `There is no local snapshot ${JSON.stringify(snapshotId)}.`, { param: "snapshotId" });
     }
-    await copyFolder(folder, home);
+    const env = { PATH: this.#path, [SANDBOX_MARKER]: id };
+    await restoreHome(archive, { cwd: join(stagingFolder(this.#root, id), "home"), env, ...(user !== undefined && { uid: user, gid: user }) });
   }
 
   /** Takes the name, once also from a sandbox that no longer runs. */

@@ -88,6 +88,8 @@ class ModalProvider implements SandboxProvider {
       const handle = await this.#handle(sandbox, sandboxName(options.sessionId), secrets);
       const missing = (options.ports ?? []).filter((port) => !handle.ports.has(port));
       if (missing.length > 0) throw new AppError("sandbox_create_failed", `${failed}: Modal opened no tunnel for port ${missing.join(", ")}.`);
+      // What an agent has laid where a file of ours belongs must not keep its session from being launched again.
+      if (options.snapshotId !== undefined) await handle.clearWay(Object.keys(options.files ?? {}), options.signal);
       await handle.writeFiles(options.files ?? {}, options.signal);
       return handle;
     } catch (error) {

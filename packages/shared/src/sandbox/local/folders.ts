@@ -4,6 +4,7 @@ import type { SandboxPort } from "../provider.ts";
 import { giveBackPorts } from "./free-ports.ts";
 import { makePrivateFolder } from "./private-folder.ts";
 import { killSandboxProcesses, processStartTime } from "./processes.ts";
+import type { UserId } from "./sandbox-user.ts";
 
 /**
  * Where local sandboxes lie on disk, below one root:
@@ -11,7 +12,10 @@ import { killSandboxProcesses, processStartTime } from "./processes.ts";
  * - `sandboxes/NAME/` a running sandbox: `sandbox.json`, `home/`, `tmp/`. It comes and goes by one rename, so that it is
  *   whole or not there, and a name is taken by one.
  * - `staging/ID/` a sandbox that is being made or ended. It is there before anything else of the sandbox is, and goes last.
- * - `snapshots/ID/` copies of home directories.
+ * - `snapshots/ID` archives of home directories (folders, in former versions).
+ *
+ * Where each sandbox has a user of its own, `home/` and `tmp/` are that user's, and the folders above can be passed through,
+ * and neither listed nor changed; everything else is ours alone.
  */
 export interface LocalSandboxRecord {
   /** `NAME~` and 16 hex digits. */
@@ -21,6 +25,8 @@ export interface LocalSandboxRecord {
   readonly keeper: { readonly pid: number; readonly startTime: string };
   readonly environment: Readonly<Record<string, string>>;
   readonly ports: readonly (readonly [number, SandboxPort])[];
+  /** Whose its processes and its home are; absent: ours. */
+  readonly user?: UserId;
 }
 
 export const sandboxFolder = (root: string, name: string): string => join(root, "sandboxes", name);
@@ -31,11 +37,12 @@ export const snapshotFolder = (root: string, snapshotId: string): string => join
 export const nameInId = (id: string): string => /^([A-Za-z0-9][A-Za-z0-9._-]*)~[0-9a-f]{16}$/.exec(id)?.[1] ?? "~";
 
 /**
- * Makes what is missing, readable by this user only. Idempotent. Throws `sandbox_refused` where a part is a link or another
- * user's, who could read what sandboxes hold; a root that was there before keeps its mode.
+ * Makes what is missing, readable by this user only, or with `passage` to be passed through by others. Idempotent. Throws
+ * `sandbox_refused` where a part is a link or another user's, who could read what sandboxes hold.
  */
-export async function makeRoot(root: string): Promise<void> {
-  for (const part of ["sandboxes", "staging", "snapshots"]) await makePrivateFolder(join(root, part));
+export async function makeRoot(root: string, passage: boolean): Promise<void> {
+  for (const part of ["sandboxes", "staging"]) await makePrivateFolder(join(root, part), { passage });
+  await makePrivateFolder(join(root, "snapshots"));
 }
 
 /** Names that have a folder, whether their sandbox runs or not. */
@@ -57,8 +64,12 @@ async function namesIn(folder: string): Promise<string[]> {
 
 /** What stands on disk, whether the sandbox runs or not; `undefined` when there is nothing. */
 export async function readRecord(root: string, name: string): Promise<LocalSandboxRecord | undefined> {
+  return readRecordIn(sandboxFolder(root, name));
+}
+
+async function readRecordIn(folder: string): Promise<LocalSandboxRecord | undefined> {
   try {
-    return JSON.parse(await readFile(join(sandboxFolder(root, name), "sandbox.json"), "utf8")) as LocalSandboxRecord;
+    return JSON.parse(await readFile(join(folder, "sandbox.json"), "utf8")) as LocalSandboxRecord;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
@@ -89,7 +100,8 @@ export async function endLocalSandbox(root: string, id: string): Promise<void> {
   const staged = stagingFolder(root, id);
   const record = await readRecord(root, nameInId(id)).catch(() => undefined);
   if (record?.id === id) await rename(sandboxFolder(root, record.name), staged).catch(() => undefined);
-  await killSandboxProcesses(id);
+  const known = record?.id === id ? record : await readRecordIn(staged).catch(() => undefined);
+  await killSandboxProcesses(id, known?.user);
   await giveBackPorts(stagingFolder(root, id));
   await rm(staged, { recursive: true, force: true, maxRetries: 3 });
 }

@@ -2,17 +2,18 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { constants } from "node:fs";
-import { mkdir, open, readFile, realpath, rm } from "node:fs/promises";
+import { access, rm } from "node:fs/promises";
 import { constants as osConstants } from "node:os";
-import { dirname, join, sep } from "node:path";
+import { join, resolve as resolvePath } from "node:path";
 import { Readable } from "node:stream";
 import { AppError, isAppError } from "../../errors/index.ts";
 import { collectOutput } from "../collected-output.ts";
 import { DeadlineExceeded, withDeadline } from "../deadline.ts";
+import { LEADS_OUT_STATUS, readFileCommand, startCommand, writeFileCommand } from "../home-scripts.ts";
 import type { ExecOptions, ExecResult, Sandbox, SandboxFiles, SandboxPort, SandboxProcess } from "../provider.ts";
 import { checkCommand, checkEnvironment, checkSandboxPath } from "../sandbox-options.ts";
-import { copyFolder } from "./copy-folder.ts";
 import { isRunning, type LocalSandboxRecord, readRecord, sandboxFolder, snapshotFolder } from "./folders.ts";
+import { archiveHome } from "./home-archive.ts";
 import { killQuietly, SANDBOX_MARKER } from "./processes.ts";
 
 /** What a local sandbox needs of its launcher. */
@@ -28,9 +29,8 @@ function killGroup({ pid }: ChildProcess): void {
 }
 
 interface SpawnOptions {
-  readonly environment: Readonly<Record<string, string>> | undefined;
-  readonly workdir: string;
-  readonly stdio: ["ignore", "pipe" | number, "pipe" | number];
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+  readonly stdio: ["ignore" | "pipe", "ignore" | "pipe", "ignore" | "pipe"];
 }
 
 /** A handle on a running local sandbox; any number of them may exist, also in several processes. */
@@ -56,9 +56,11 @@ export class LocalSandbox implements Sandbox {
   async exec(command: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
     const { timeoutMs = 60_000, environment, workingFolder, maxOutputBytes = 2 ** 20, signal } = options;
     if (workingFolder !== undefined) checkSandboxPath(workingFolder);
-    const workdir = join(this.#home, workingFolder ?? "");
+    checkCommand(command);
+    // Gone to by the sandbox's own user: it may be a link.
+    const words = workingFolder === undefined ? command : ["/bin/sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", workingFolder, ...command];
     const output = (stream: Readable | null) => collectOutput(stream ?? Readable.from([]), maxOutputBytes);
-    const { child, ended } = await this.#spawn(command, { environment, workdir, stdio: ["ignore", "pipe", "pipe"] }, (started, exited) => Promise.all([exited, output(started.stdout), output(started.stderr)]));
+    const { child, ended } = await this.#spawn(words, { environment, stdio: ["ignore", "pipe", "pipe"] }, (started, exited) => Promise.all([exited, output(started.stdout), output(started.stderr)]));
     const limitMs = Math.ceil(timeoutMs / 1000) * 1000;
     try {
       const [status, stdout, stderr] = await withDeadline(ended, limitMs, { signal });
@@ -72,52 +74,48 @@ export class LocalSandbox implements Sandbox {
   }
 
   async start(command: readonly string[], { logPath, environment }: { readonly logPath: string; readonly environment?: Readonly<Record<string, string>> }): Promise<SandboxProcess> {
-    const log = await this.#openForWriting(logPath, constants.O_APPEND);
-    try {
-      const { child, ended } = await this.#spawn(command, { environment, workdir: this.#home, stdio: ["ignore", log.fd, log.fd] }, (_started, exited) => exited);
-      child.unref();
-      return { exited: ended };
-    } finally {
-      await log.close();
-    }
+    checkSandboxPath(logPath);
+    checkCommand(command);
+    await this.#requireProgram(command[0] ?? "", environment);
+    const { child, ended } = await this.#spawn(startCommand(command, logPath), { environment, stdio: ["ignore", "ignore", "ignore"] }, (_started, exited) => exited);
+    child.unref();
+    return { exited: ended };
   }
 
   async writeFiles(files: SandboxFiles): Promise<void> {
+    for (const path of Object.keys(files)) checkSandboxPath(path);
     await this.#checkRunning();
     for (const [path, content] of Object.entries(files)) {
-      const file = await this.#openForWriting(path, constants.O_TRUNC);
-      try {
-        await file.writeFile(content);
-      } finally {
-        await file.close();
-      }
+      const { child, ended } = await this.#spawn(writeFileCommand(path), { stdio: ["pipe", "ignore", "ignore"] }, (_started, exited) => exited);
+      // One that ends early is told by its status.
+      child.stdin?.on("error", () => undefined).end(content);
+      const status = await ended;
+      if (status === 0) continue;
+      await this.#checkRunning();
+      throw new AppError("sandbox_exec_failed", `${path} cannot be written in the local sandbox ${this.id} (status ${status}).`);
     }
   }
 
   async readFile(path: string): Promise<Uint8Array> {
     checkSandboxPath(path);
     await this.#checkRunning();
-    try {
-      const target = await realpath(join(this.#home, path));
-      if (!target.startsWith((await realpath(this.#home)) + sep)) throw outside(path);
-      return await readFile(target);
-    } catch (error) {
-      if (isAppError(error)) throw error;
-      const code = (error as NodeJS.ErrnoException).code ?? "";
-      throw new AppError("sandbox_file_not_found", `${path} cannot be read in the local sandbox ${this.id} (${code}).`, { cause: error });
-    }
+    const { ended } = await this.#spawn(readFileCommand(path), { stdio: ["ignore", "pipe", "ignore"] }, (started, exited) => Promise.all([exited, bytesOf(started.stdout)]));
+    const [status, bytes] = await ended;
+    if (status === 0) return bytes;
+    if (status === LEADS_OUT_STATUS) throw new AppError("invalid_request", `${path} leads out of the sandbox by a link.`, { param: "path" });
+    throw new AppError("sandbox_file_not_found", `${path} cannot be read in the local sandbox ${this.id}.`);
   }
 
   async snapshot(): Promise<string> {
     await this.#checkRunning();
     const snapshotId = `${this.name}~snapshot-${randomBytes(16).toString("hex")}`;
-    const folder = snapshotFolder(this.#context.root, snapshotId);
+    const archive = snapshotFolder(this.#context.root, snapshotId);
     try {
-      await copyFolder(this.#home, folder);
+      await archiveHome({ cwd: this.#home, env: this.#environment(), ...this.#owner() }, archive);
       await this.#checkRunning();
       return snapshotId;
     } catch (error) {
-      await rm(folder, { recursive: true, force: true });
+      await rm(archive, { force: true });
       if (isAppError(error)) throw error;
       throw new AppError("sandbox_snapshot_failed", `The home directory of the local sandbox ${this.id} could not be copied.`, { cause: error });
     }
@@ -137,15 +135,14 @@ export class LocalSandbox implements Sandbox {
   }
 
   /**
-   * Its own process group, only the given variables. `watch` is called before the first await: a short command is over by
+   * In the home directory, as the sandbox's user, in a process group of its own, with only the given variables. `watch` is called before the first await: a short command is over by
    * then, and Node throws away what nobody has begun to read.
    */
   async #spawn<T>(command: readonly string[], options: SpawnOptions, watch: (child: ChildProcess, exited: Promise<number>) => Promise<T>): Promise<{ child: ChildProcess; ended: Promise<T> }> {
-    checkCommand(command);
     checkEnvironment(options.environment ?? {});
     await this.#checkRunning();
     const [program = "", ...args] = command;
-    const child = spawn(program, args, { cwd: options.workdir, env: this.#environment(options.environment), detached: true, stdio: options.stdio });
+    const child = spawn(program, args, { cwd: this.#home, env: this.#environment(options.environment), detached: true, stdio: options.stdio, ...this.#owner() });
     const exited = new Promise<number>((resolve) => {
       child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : osConstants.signals[signal])));
     });
@@ -180,21 +177,21 @@ export class LocalSandbox implements Sandbox {
     };
   }
 
-  /** Follows no link out of the home directory, which the sandbox may have laid there. */
-  async #openForWriting(path: string, flag: number) {
-    checkSandboxPath(path);
-    const target = join(this.#home, path);
-    try {
-      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-      const [folder, home] = [await realpath(dirname(target)), await realpath(this.#home)];
-      if (folder !== home && !folder.startsWith(home + sep)) throw outside(path);
-      return await open(target, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW | flag, 0o600);
-    } catch (error) {
-      if (isAppError(error)) throw error;
-      await this.#checkRunning();
-      throw new AppError("sandbox_exec_failed", `${path} cannot be written in the local sandbox ${this.id} (${(error as NodeJS.ErrnoException).code}).`, { cause: error });
-    }
+  #owner(): { uid: number; gid: number } | undefined {
+    const { user } = this.#record;
+    return user === undefined ? undefined : { uid: user, gid: user };
+  }
+
+  /** Said here, where it can be told from a program that ends: the shell that starts it has no better words than a status. */
+  async #requireProgram(program: string, added: Readonly<Record<string, string>> | undefined): Promise<void> {
+    const folders = program.includes("/") ? [""] : (this.#environment(added)["PATH"] ?? "").split(":");
+    const found = await Promise.all(folders.map((folder) => access(resolvePath(this.#home, folder, program), constants.X_OK).then(() => true, () => false)));
+    if (!found.includes(true)) throw new AppError("sandbox_exec_failed", `${program} could not be started in the local sandbox ${this.id} (there is no such program on this machine).`);
   }
 }
 
-const outside = (path: string): AppError => new AppError("invalid_request", `${path} leads out of the sandbox by a link.`, { param: "path" });
+async function bytesOf(stream: Readable | null): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of (stream ?? []) as AsyncIterable<Uint8Array>) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "../../errors/index.ts";
+import { isSandboxUser, type UserId } from "./sandbox-user.ts";
 
 /**
  * Every process of a local sandbox carries this variable with the sandbox's id. Children inherit it, also those that leave
@@ -12,16 +13,55 @@ export const SANDBOX_MARKER = "PROLIFERATE_SANDBOX_ID";
 
 const hasProc = existsSync("/proc/self/environ");
 
-/** Pids of the processes that carry this id. On Linux from /proc; elsewhere from `ps`, which shows variables to their owner. */
-export function sandboxProcesses(id: string): number[] {
+interface SeenProcess {
+  readonly pid: number;
+  readonly carries: (marker: string) => boolean;
+  readonly user: UserId | undefined;
+}
+
+let nextLook: Promise<readonly SeenProcess[]> | undefined;
+
+/**
+ * Every process of the machine, as seen after the call. Looking costs some reads for each of them, so all who ask at once share
+ * one look: fifty sandboxes that end together would else take seconds for nothing.
+ */
+function lookAtProcesses(): Promise<readonly SeenProcess[]> {
+  nextLook ??= new Promise((done, failed) => {
+    setImmediate(() => {
+      nextLook = undefined;
+      try {
+        done(hasProc ? seenInProc() : seenByPs());
+      } catch (error) {
+        failed(error as Error);
+      }
+    });
+  });
+  return nextLook;
+}
+
+function seenInProc(): readonly SeenProcess[] {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.map((name) => {
+    const variables = `\0${readOrEmpty(`/proc/${name}/environ`)}`;
+    const user = /^Uid:\s+(\d+)\s/m.exec(readOrEmpty(`/proc/${name}/status`))?.[1];
+    return { pid: Number(name), carries: (marker) => variables.includes(`\0${marker}\0`), user: user === undefined ? undefined : Number(user) };
+  });
+}
+
+/** Elsewhere than on Linux: `ps`, which shows variables to their owner. */
+function seenByPs(): readonly SeenProcess[] {
+  const lines = execFileSync("ps", ["-axEww", "-o", "pid=,command="], { encoding: "utf8", maxBuffer: 2 ** 26 }).split("\n");
+  return lines.map((line) => ({ pid: Number.parseInt(line, 10), carries: (marker) => ` ${line} `.includes(` ${marker} `), user: undefined }));
+}
+
+/** Pids of the living processes that carry this id, or are its own user's: of no other user, whatever a record says. */
+async function sandboxProcesses(id: string, user: UserId | undefined): Promise<number[]> {
   const marker = `${SANDBOX_MARKER}=${id}`;
-  if (!hasProc) {
-    const lines = execFileSync("ps", ["-axEww", "-o", "pid=,command="], { encoding: "utf8", maxBuffer: 2 ** 26 }).split("\n");
-    return lines.filter((line) => ` ${line} `.includes(` ${marker} `)).map((line) => Number.parseInt(line, 10));
-  }
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name) && `\0${readOrEmpty(`/proc/${name}/environ`)}`.includes(`\0${marker}\0`))
-    .map(Number);
+  const seen = await lookAtProcesses();
+  const carriers = seen.filter((one) => one.carries(marker)).map(({ pid }) => pid);
+  // One that has ended, and only waits to be taken off the list, has no variables any more, but its user still.
+  const owned = isSandboxUser(user) ? seen.filter((one) => one.user === user && processStartTime(one.pid) !== undefined).map(({ pid }) => pid) : [];
+  return [...new Set([...carriers, ...owned])];
 }
 
 /** When a process started, in the system's own words; `undefined` when it is gone or has ended. Pid and start time together name a process. */
@@ -38,11 +78,14 @@ export function processStartTime(pid: number): string | undefined {
   return state === undefined || state === "" || state === "Z" || state === "X" ? undefined : fields[18];
 }
 
-/** Kills every process that carries the id but this one. Returns when none is left; throws `sandbox_terminate_failed` after 5 s. */
-export async function killSandboxProcesses(id: string): Promise<void> {
+/**
+ * Kills every process that carries the id but this one, and every process of the sandbox's own user, where it has one: that also
+ * finds what has wiped its environment. Returns when none is left; throws `sandbox_terminate_failed` after 5 s.
+ */
+export async function killSandboxProcesses(id: string, user?: UserId): Promise<void> {
   const deadline = Date.now() + 5000;
   for (;;) {
-    const pids = sandboxProcesses(id).filter((pid) => pid !== process.pid);
+    const pids = (await sandboxProcesses(id, user)).filter((pid) => pid !== process.pid);
     if (pids.length === 0) return;
     if (Date.now() > deadline) throw new AppError("sandbox_terminate_failed", `${pids.length} processes of the local sandbox ${id} do not end.`, { details: { pids } });
     for (const pid of pids) killQuietly(pid);

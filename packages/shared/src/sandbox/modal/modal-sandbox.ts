@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import { AppError, isAppError } from "../../errors/index.ts";
 import { collectOutput } from "../collected-output.ts";
 import { withDeadline } from "../deadline.ts";
+import { clearWayCommand, startCommand } from "../home-scripts.ts";
 import type { ExecOptions, ExecResult, Sandbox, SandboxFiles, SandboxPort, SandboxProcess } from "../provider.ts";
 import { checkCommand, checkEnvironment, checkSandboxPath } from "../sandbox-options.ts";
 import { modalError, modalStatus } from "./errors.ts";
@@ -61,15 +62,19 @@ export class ModalSandboxHandle implements Sandbox {
     checkCommand(command);
     checkEnvironment(environment);
     checkSandboxPath(logPath);
-    // The command travels as arguments; the shell sees only the name of the log, relative to the home directory.
-    const logged = ["/bin/sh", "-c", 'exec >>"$0" 2>&1 "$@"', logPath, ...command];
     try {
-      const started = this.#sandbox.exec(logged, { stdout: "ignore", stderr: "ignore", workdir: this.#context.homeFolder, env: { ...environment } });
+      const started = this.#sandbox.exec([...startCommand(command, logPath)], { stdout: "ignore", stderr: "ignore", workdir: this.#context.homeFolder, env: { ...environment } });
       const process = await withDeadline(started, this.#context.callTimeoutMs);
       return { exited: process.wait().catch(() => undefined) };
     } catch (error) {
       throw await this.#error(error, `${command[0]} could not be started in the sandbox ${this.id}`, "sandbox_exec_failed");
     }
+  }
+
+  /** Puts aside whatever stands where these files belong, links that lead out of the home directory too. */
+  async clearWay(paths: readonly string[], signal?: AbortSignal): Promise<void> {
+    const { status } = await this.exec(clearWayCommand(paths), { signal, timeoutMs: this.#context.callTimeoutMs });
+    if (status !== 0) throw new AppError("sandbox_exec_failed", `Files cannot be written in the sandbox ${this.id} (status ${status}).`);
   }
 
   async writeFiles(files: SandboxFiles, signal?: AbortSignal): Promise<void> {
