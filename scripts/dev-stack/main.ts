@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { isAppError } from "@proliferate/shared/errors";
 import { parseDevStackEnvironment } from "./environment.ts";
 import { createSession } from "./gateway-client.ts";
-import { fetchOpencode, installedVersion } from "./opencode.ts";
+import { fetchOpencode, findOpencode, installedVersion } from "./opencode.ts";
 import { parseStackOptions, type StackOptions, USAGE } from "./options.ts";
 import { opencodeAgent, type PassAgent, type PassResult, runPass, SDK_AGENT } from "./pass.ts";
 import { createScreen } from "./screen.ts";
@@ -76,14 +76,16 @@ async function startAndPass(starter: StackStarter, options: StackOptions, reques
   lastResult = result;
   const { report } = result;
   screen.line(`\n  ${report.ok ? "exact" : "NOT EXACT"}: $${report.spend_usd} spent, ${report.credits} credits owed, ${report.autumn_deducted} deducted in Autumn; ${report.lag_ms} ms after the request ended`);
-  screen.line(`  every step of it, while this runs: ./scripts/billing explain ${report.request_id}`);
+  if (!options.once) screen.line(`  every step of it, while this runs: ./scripts/billing explain ${report.request_id}`);
   return { stack, result };
 }
 
 /** Fetched before the stack starts: the gateway is told where it is. */
 async function chooseAgent(options: StackOptions): Promise<{ readonly agent: PassAgent; readonly program: string | undefined }> {
-  if (!options.opencode) return { agent: SDK_AGENT, program: undefined };
-  const program = await fetchOpencode(`${ROOT}.dev/tools`, (text) => screen.part("opencode", text));
+  const tools = `${ROOT}.dev/tools`;
+  // One that was fetched before serves local sandboxes, also where the SDK makes this pass's request.
+  if (!options.opencode) return { agent: SDK_AGENT, program: await findOpencode(tools) };
+  const program = await fetchOpencode(tools, (text) => screen.part("opencode", text));
   return { agent: opencodeAgent(await installedVersion(program)), program };
 }
 

@@ -12,11 +12,20 @@ const RUN_TIMEOUT_MS = 120_000;
 const TITLE_TIMEOUT_MS = 20_000;
 const PROMPT = "Use the bash tool to run `echo hello from the sandbox`, then tell me what it printed.";
 
+const folderOf = (toolsFolder: string): string => join(toolsFolder, `opencode-${OPENCODE_VERSION}`);
+const programOf = (toolsFolder: string): string => join(folderOf(toolsFolder), "node_modules", ".bin", "opencode");
+
+/** The program, where it was fetched before. */
+export async function findOpencode(toolsFolder: string): Promise<string | undefined> {
+  const program = programOf(toolsFolder);
+  return access(program).then(() => program, () => undefined);
+}
+
 /** Fetches the real OpenCode from npm, once, at an exact version. Returns the path of its program. */
 export async function fetchOpencode(toolsFolder: string, announce: (text: string) => void): Promise<string> {
-  const folder = join(toolsFolder, `opencode-${OPENCODE_VERSION}`);
-  const program = join(folder, "node_modules", ".bin", "opencode");
-  if (await access(program).then(() => true, () => false)) return program;
+  const folder = folderOf(toolsFolder);
+  const program = programOf(toolsFolder);
+  if (await findOpencode(toolsFolder)) return program;
   announce(`fetching opencode-ai ${OPENCODE_VERSION} from npm (about 180 MB, once)`);
   await mkdir(folder, { recursive: true });
   try {

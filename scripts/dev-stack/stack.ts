@@ -28,6 +28,9 @@ const STAND_IN_AUTUMN_KEY = "am_sk_test_standin";
 const SYNC_INTERVAL_MS = 1_000;
 const OUTBOX_INTERVAL_MS = 2_000;
 
+/** A fetched OpenCode, told not to look for a model list that no sandbox needs. */
+const agentCommand = (program: string): readonly string[] => ["env", "OPENCODE_DISABLE_MODELS_FETCH=1", program];
+
 /** Starts parts in the order in which they need each other, and stops what it started in reverse. */
 export class StackStarter {
   readonly #environment: DevStackEnvironment;
@@ -62,6 +65,8 @@ export class StackStarter {
       LLM_PROXY_MASTER_KEY: proxy["LLM_PROXY_MASTER_KEY"] ?? "",
       GATEWAY_URL: gateway.gatewayUrl,
       GATEWAY_API_TOKEN: gateway.gatewayToken,
+      DEV_ORG_ID: this.#environment.DEV_ORG_ID,
+      ...(opencode !== undefined && { OPENCODE_COMMAND: JSON.stringify(agentCommand(opencode)) }),
     });
     const failed = Promise.race(this.#children.map((child) => child.exited));
     return { engine: this.#environment.LLM_PROXY_URL ? "external" : "builtin", db: this.#requireDatabase(), ...gateway, dataPlaneUrl: proxy["LLM_PROXY_PUBLIC_URL"] ?? "", autumn, failed };
@@ -171,7 +176,7 @@ export class StackStarter {
     const { gatewayToken } = this.#state.secrets;
     const { BILLING_GATE = "enforce", GATEWAY_PORT } = this.#environment;
     const local = { rootFolder: this.#state.file("sandboxes"), path: process.env["PATH"] ?? "" };
-    const opencodeCommand = opencode === undefined ? undefined : ["env", "OPENCODE_DISABLE_MODELS_FETCH=1", opencode];
+    const opencodeCommand = opencode === undefined ? undefined : agentCommand(opencode);
     const ports = await this.#startChild("gateway", "apps/gateway/src/main.ts", {
       ...database,
       ...services,

@@ -72,9 +72,20 @@ function accountName(): string | undefined {
 export async function withGateway(environment: EnvironmentSource, options: GlobalOptions, write: CommandContext["write"], action: SessionAction): Promise<ExitStatus> {
   const own = parseCliConfig(environment);
   const usesStack = options.stack !== undefined || (own.gatewayUrl === undefined && own.gatewayToken === undefined);
-  const { gatewayUrl, gatewayToken } = usesStack ? parseCliConfig(await findDevelopmentStack(resolve(ROOT, own.stateFolder), options.stack)) : own;
-  return action({ gateway: connectGateway(gatewayUrl, gatewayToken), json: options.json ?? false, repoToken: own.repoToken, opencode: own.opencode, environment, write });
+  // What the shell says of organization and agent wins; where it says nothing, the stack's own are meant.
+  const stack = usesStack ? parseCliConfig({ DEV_ORG_ID: environment["DEV_ORG_ID"], OPENCODE_COMMAND: environment["OPENCODE_COMMAND"], ...(await stackOf(own, options, environment)) }) : own;
+  const { gatewayUrl, gatewayToken, orgId, opencode } = stack;
+  return action({ gateway: connectGateway(gatewayUrl, gatewayToken), json: options.json ?? false, orgId, repoToken: own.repoToken, opencode, environment, write });
 }
+
+/** The stack's variables without those that the shell sets itself. */
+async function stackOf(own: CliConfig, options: GlobalOptions, environment: EnvironmentSource): Promise<EnvironmentSource> {
+  const stack = await findDevelopmentStack(resolve(ROOT, own.stateFolder), options.stack);
+  const isOwn = (name: string): boolean => OF_THE_SHELL.has(name) && (environment[name] ?? "") !== "";
+  return Object.fromEntries(Object.entries(stack).filter(([name]) => !isOwn(name)));
+}
+
+const OF_THE_SHELL: ReadonlySet<string> = new Set(["DEV_ORG_ID", "OPENCODE_COMMAND"]);
 
 /** A stack that is asked for wins over DATABASE_URL: naming one is more deliberate than a variable of the shell. */
 async function completeEnvironment(environment: EnvironmentSource, config: CliConfig, options: GlobalOptions): Promise<EnvironmentSource> {

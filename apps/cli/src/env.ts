@@ -10,6 +10,7 @@ const DATABASE_ENVIRONMENT = {
   DATABASE_POOLING: DATABASE.DATABASE_POOLING,
   GATEWAY_URL: httpUrl.optional().describe("Where the session commands find the gateway; unset: the running development stack's"),
   GATEWAY_API_TOKEN: z.string().optional().describe("Its bearer token; unset: the running development stack's"),
+  DEV_ORG_ID: z.string().optional().describe("Organization of the session commands that name none; unset: the running development stack's"),
   REPO_TOKEN: z.string().optional().describe("Token with which `session start --repo` clones a private repository"),
   OPENCODE_COMMAND: commandWords.prefault("opencode").describe("Program that `session start --attach` opens: words separated by blanks, or a JSON array of them"),
   OPERATOR_NAME: z.string().optional().describe("Who acts, for the record of what is done by hand; --by wins, and without both it is the account's name"),
@@ -31,6 +32,8 @@ export interface CliConfig {
   readonly stateFolder: string;
   readonly gatewayUrl: string | undefined;
   readonly gatewayToken: string | undefined;
+  /** Whose sessions are meant where a command names nobody's. */
+  readonly orgId: string | undefined;
   readonly repoToken: string | undefined;
   readonly opencode: readonly string[];
   /** Who acts where a command is not told. */
@@ -47,6 +50,7 @@ export function parseCliConfig(source: EnvironmentSource): CliConfig {
     stateFolder: variables.DEV_STATE_FOLDER,
     gatewayUrl: variables.GATEWAY_URL,
     gatewayToken: variables.GATEWAY_API_TOKEN,
+    orgId: variables.DEV_ORG_ID,
     repoToken: variables.REPO_TOKEN,
     opencode: variables.OPENCODE_COMMAND,
     operatorName: variables.OPERATOR_NAME,

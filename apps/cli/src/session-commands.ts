@@ -10,7 +10,7 @@ export function registerSessionCommands(program: Command, run: (command: Command
   const add = (usage: string, description: string): Command => session.command(usage).description(description).option(...JSON_OPTION).option(...STACK_OPTION).allowExcessArguments(false);
 
   add("start", "launch a sandbox with an agent in it")
-    .requiredOption("--org <id>", "the organization that pays")
+    .option("--org <id>", "the organization that pays; without it the development stack's own")
     .option("--id <session>", "the session's id; without it the gateway makes one")
     .option("--user <id>", "for your own records")
     .option("--model <name>", "the agent's model; without it the gateway's default")
@@ -23,9 +23,9 @@ export function registerSessionCommands(program: Command, run: (command: Command
     .action((options: SessionStartOptions, command: Command) => run(command, sessionStart(options)));
 
   add("list", "the newest sessions of an organization")
-    .requiredOption("--org <id>", "the organization")
+    .option("--org <id>", "the organization; without it the development stack's own")
     .option("--limit <count>", "1 to 200, 50 without it")
-    .action((options: { org: string; limit?: string }, command: Command) => run(command, sessionList(options)));
+    .action((options: { org?: string; limit?: string }, command: Command) => run(command, sessionList(options)));
 
   add("logs <session>", "what the session went through, one event a line")
     .option("--follow", "go on until the session ends")

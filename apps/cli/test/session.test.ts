@@ -107,6 +107,18 @@ test("--attach opens OpenCode on the agent, with the password in its environment
   expect(started.stdout).toMatch(/waiting_for_agent[^]*password +\S+ \(shown this once\)/);
 });
 
+test("users 01: without --org the organization of the stack is meant; without any, it says what to give", async () => {
+  expect(await session(["list"], { DEV_ORG_ID: "org_without_sessions" })).toMatchObject({ status: 0, stdout: "org_without_sessions has no sessions.\n" });
+  expect(await session(["start"])).toMatchObject({ status: 2, stderr: expect.stringContaining("Give --org ID") });
+});
+
+test("users 01: a program that --attach does not find is named with three ways to bring it, and the session that runs on with how to end it", async () => {
+  const failed = await session(["start", "--org", "org_a", "--id", "s9", "--attach"], { OPENCODE_COMMAND: join(folder, "no-such-program") });
+
+  expect(failed).toMatchObject({ status: 2, stderr: expect.stringMatching(/npm install -g opencode-ai.*OPENCODE_COMMAND.*--opencode.*session end s9/) });
+  expect((await session(["end", "s9"])).status).toBe(0);
+});
+
 test.each([
   [["end", "nothing"], {}, 3, "no session nothing"],
   [["start", "--org", "org_a", "--launcher", "modal"], {}, 2, "no launcher modal"],

@@ -11,6 +11,8 @@ import { dollars, table } from "../output.ts";
 export interface SessionContext {
   readonly gateway: GatewayConnection;
   readonly json: boolean;
+  /** Whose sessions are meant where `--org` does not say. */
+  readonly orgId: string | undefined;
   /** Token for a private repository. */
   readonly repoToken: string | undefined;
   /** Program that `--attach` starts, with its first arguments. */
@@ -23,7 +25,7 @@ export interface SessionContext {
 export type SessionAction = (context: SessionContext) => Promise<ExitStatus>;
 
 export interface SessionStartOptions {
-  readonly org: string;
+  readonly org?: string;
   readonly id?: string;
   readonly user?: string;
   readonly model?: string;
@@ -44,7 +46,7 @@ export function sessionStart(options: SessionStartOptions): SessionAction {
     const { gateway, json, write } = context;
     if (options.launcher === "none") throw new AppError("invalid_request", "--launcher none has no sandbox to start; ask POST /v1/sessions for a key.", { param: "--launcher" });
     const answer = await gateway.call("POST", "/v1/sessions", {
-      body: startBody(options),
+      body: startBody(options, orgOf(options, context)),
       headers: { "idempotency-key": randomUUID(), ...(options.repo !== undefined && context.repoToken !== undefined && { "x-repo-token": context.repoToken }) },
     });
     const launching = launchedSessionSchema.parse(answer);
@@ -57,9 +59,16 @@ export function sessionStart(options: SessionStartOptions): SessionAction {
   };
 }
 
-function startBody(options: SessionStartOptions): object {
+/** Throws `invalid_request` where nobody says whose session it is. */
+function orgOf({ org }: { readonly org?: string }, { orgId }: SessionContext): string {
+  const id = org ?? orgId;
+  if (id === undefined) throw new AppError("invalid_request", "Whose session is it? Give --org ID, the organization that pays.", { param: "--org" });
+  return id;
+}
+
+function startBody(options: SessionStartOptions, orgId: string): object {
   return {
-    org_id: options.org,
+    org_id: orgId,
     launcher: options.launcher,
     session_id: options.id,
     user_id: options.user,
@@ -83,18 +92,20 @@ async function attach({ opencode, environment }: SessionContext, { agent, sessio
   const [program = "", ...args] = opencode;
   const child = spawn(program, [...args, "attach", agent.url ?? ""], { stdio: "inherit", env: { ...environment, OPENCODE_SERVER_PASSWORD: agent.password } });
   const status = await new Promise<number | null>((done, fail) => {
-    child.once("error", (error) => fail(new AppError("invalid_request", `${program} could not be started (${(error as NodeJS.ErrnoException).code}); session ${sessionId} runs on.`, { param: "OPENCODE_COMMAND", cause: error })));
+    child.once("error", (error) => fail(new AppError("invalid_request", `${program} could not be started here (${(error as NodeJS.ErrnoException).code}). Install it (npm install -g opencode-ai), name it in OPENCODE_COMMAND, or start the stack with --opencode, which fetches it. Session ${sessionId} runs on; \`./scripts/session end ${sessionId}\` ends it.`, { param: "OPENCODE_COMMAND", cause: error })));
     child.once("close", done);
   });
   return status === 0 ? EXIT.done : EXIT.failed;
 }
 
 /** `session list`: the newest, of one organization. */
-export function sessionList(options: { readonly org: string; readonly limit?: string }): SessionAction {
-  return async ({ gateway, json, write }) => {
-    const query = new URLSearchParams({ org_id: options.org, ...(options.limit !== undefined && { limit: options.limit }) });
+export function sessionList(options: { readonly org?: string; readonly limit?: string }): SessionAction {
+  return async (context) => {
+    const { gateway, json, write } = context;
+    const orgId = orgOf(options, context);
+    const query = new URLSearchParams({ org_id: orgId, ...(options.limit !== undefined && { limit: options.limit }) });
     const page = sessionListResponseSchema.parse(await gateway.call("GET", `/v1/sessions?${query}`));
-    await write(json ? document(page) : page.sessions.map(sessionLine).join("") || `${options.org} has no sessions.\n`);
+    await write(json ? document(page) : page.sessions.map(sessionLine).join("") || `${orgId} has no sessions.\n`);
     return EXIT.done;
   };
 }
