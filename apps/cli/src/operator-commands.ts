@@ -4,6 +4,7 @@ import { actions } from "./commands/actions.ts";
 import { customerList, customerMap } from "./commands/customer.ts";
 import { decideOne } from "./commands/decide.ts";
 import { orgFlush, orgList, type OrgListOptions, orgResume, orgSet, type OrgSetOptions, orgShow, orgSuspend } from "./commands/org.ts";
+import { type RepriceOptions, repriceRows } from "./commands/reprice.ts";
 import { retire } from "./commands/retire-month.ts";
 import { reviewList, type ReviewListOptions, reviewMapKey } from "./commands/review.ts";
 import { topUpList, type TopUpListOptions, topUpRemove, topUpResetBreaker, topUpSet, type TopUpSetOptions, topUpSettle, topUpShow } from "./commands/top-up.ts";
@@ -17,7 +18,7 @@ const CREATE_OPTION = ["--create", "also where billing does not know the organiz
 export const byHand = (command: Command): Command =>
   command.option("--by <name>", "who acts; without it OPERATOR_NAME, else your account").option("--reason <text>", "why, for the record");
 
-/** What a person decides or sets: `billing org`, `top-up`, `decide`, `customer`, `review`, `retire-month`, `actions`. Each change is put on record with who and why. */
+/** What a person decides or sets: `billing org`, `top-up`, `decide`, `customer`, `review`, `retire-month`, `reprice`, `actions`. Each change is put on record with who and why. */
 export function registerOperatorCommands(billing: Command, add: Add, run: Run): void {
   registerOrgCommands(billing.command("org").description("organizations: where they stand, and what they are allowed"), add, run);
   registerTopUpCommands(billing.command("top-up").description("packs that are bought when a balance runs low"), add, run);
@@ -36,6 +37,14 @@ export function registerOperatorCommands(billing: Command, add: Add, run: Run): 
   byHand(add("retire-month <month>", "take a month such as 2026-01, by the time of recording, out of the ledger; without --apply it only tells"))
     .option("--apply", "do it; the table stays, detached")
     .action((month: string, options: OperatorOptions & { apply?: boolean }, command: Command) => run(command, retire(month, options)));
+  byHand(add("reprice", "price spend rows anew by today's table and what their providers reported; without --apply it only tells"))
+    .requiredOption("--from <instant>", "requests that began from then on: a day (UTC) or an instant")
+    .option("--to <instant>", "and before then; without it now")
+    .option("--model <name>", "as spend rows name it, such as anthropic/claude-sonnet-5")
+    .option("--request <id>", "one request")
+    .option("--unknown", "only rows of which a part had no price (reviews unknown_usage)")
+    .option("--apply", "write the corrections; --reason is required")
+    .action((options: RepriceOptions, command: Command) => run(command, repriceRows(options)));
   add("actions", "who did what by hand, newest first")
     .option("--org <id>", "one organization")
     .option("--subject <id>", "what it was done to: a batch, a pack, a review, a key's hash, a month")

@@ -185,6 +185,18 @@ describe("customer, review, month", () => {
     expect(await actions()).toEqual(["rate_card.added", "key.mapped", "review.billed", "review.billed"]);
   });
 
+  test("reprice only tells what it would change, and with --apply and a reason corrects it on record", async () => {
+    const usage = { input_tokens: 1_000, cache_read_input_tokens: 10_000, output_tokens: 500, speed: "fast" };
+    const metadata = { estimated: false, model_map_information: { model_map_key: "anthropic/claude-opus-5-5" }, provider_usage: { model: "claude-opus-5-5", has_content: true, usage } };
+    await onServer(database.connectionString, `update litellm."LiteLLM_SpendLogs" set spend = 0.016, model = 'anthropic/claude-opus-5-5', custom_llm_provider = 'anthropic', request_tags = '[]', metadata = '${JSON.stringify(metadata)}'`);
+
+    expect(await billing("reprice", "--from", "2026-01-01")).toMatchObject({ status: 0, stdout: expect.stringMatching(/^Dry run: nothing is changed. 1 rows would be corrected, by \$0.016 in all[^]*msg_1 +anthropic\/claude-opus-5-5 +\$0.016 +\$0.032/) });
+    expect(await billing("reprice", "--from", "2026-01-01", "--apply")).toMatchObject({ status: 2, stderr: expect.stringContaining("reason") });
+    expect(await json("reprice", "--from", "2026-01-01", "--apply", "--reason", "fast mode")).toMatchObject({ dry_run: false, changed: [{ request_id: "msg_1", after_usd: "0.032" }], difference_usd: "0.016" });
+    expect(await json("reprice", "--from", "2026-01-01", "--apply", "--reason", "fast mode")).toMatchObject({ changed: [], unchanged: 1 });
+    expect(await actions()).toEqual(["row.repriced"]);
+  });
+
   test("retire-month only tells what it would do, and what refuses", async () => {
     const month = new Date().toISOString().slice(0, 7);
     expect(await billing("retire-month", month)).toMatchObject({ status: 4, stdout: expect.stringMatching(/it is not over; 1 of its events are in no batch/) });

@@ -28,6 +28,7 @@ export type OperatorAction =
   | "key.mapped"
   | "month.retired"
   | "rate_card.added"
+  | "row.repriced"
   | "alert.cleared";
 
 const MAX_NAME_LENGTH = 200;

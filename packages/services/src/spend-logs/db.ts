@@ -70,3 +70,39 @@ export async function listSpendLogs(
     .execute();
   return { rows: rows as readonly StoredSpendLog[], total: Number(total) };
 }
+
+/** Which rows may be priced anew. */
+export interface RepriceFilter {
+  /** Of "startTime": from inclusive, to exclusive. */
+  readonly from: Date;
+  readonly to: Date;
+  /** As spend rows name it: `anthropic/claude-sonnet-5`. */
+  readonly model?: string | undefined;
+  readonly requestId?: string | undefined;
+  /** Only rows of which a part had no price. */
+  readonly unknownOnly?: boolean | undefined;
+}
+
+/** A row with what a correction row of it says, if there is one. */
+export type RepriceableRow = StoredSpendLog & { readonly corrected_usd: string | null };
+
+/**
+ * Rows that keep what their provider reported of the whole answer, in order of start and id, after the given one: a page of
+ * an operator's command, which reads no more of the table than its range.
+ */
+export async function listRepriceable(db: DatabaseExecutor, filter: RepriceFilter, after: { readonly startTime: Date; readonly requestId: string } | undefined, limit: number): Promise<readonly RepriceableRow[]> {
+  let rows = db
+    .selectFrom("LiteLLM_SpendLogs as s")
+    .leftJoin("LiteLLM_SpendLogs as c", (join) => join.on("c.request_id", "=", sql<string>`s.request_id || ':correction'`))
+    .selectAll("s")
+    .select("c.spend as corrected_usd")
+    .where("s.startTime", ">=", filter.from.toISOString() as never)
+    .where("s.startTime", "<", filter.to.toISOString() as never)
+    .where("s.request_id", "not like", "%:correction")
+    .where(sql<boolean>`jsonb_typeof(s.metadata->'provider_usage') = 'object' and s.metadata->>'estimated' = 'false'`);
+  if (filter.model !== undefined) rows = rows.where("s.model", "=", filter.model);
+  if (filter.requestId !== undefined) rows = rows.where("s.request_id", "=", filter.requestId);
+  if (filter.unknownOnly) rows = rows.where(sql<boolean>`s.metadata->'unknown_usage' is not null`);
+  if (after) rows = rows.where(sql<boolean>`(s."startTime", s.request_id) > (${after.startTime.toISOString()}::timestamp, ${after.requestId})`);
+  return (await rows.orderBy("s.startTime").orderBy("s.request_id").limit(limit).execute()) as readonly unknown[] as readonly RepriceableRow[];
+}
