@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { redactSecrets } from "./logger.ts";
+import { redactSecrets } from "./redact-secrets.ts";
 
 test.each([
   ["a virtual key", "key sk-AbC123_def-456 refused"],

@@ -1,14 +1,7 @@
 import pino, { type Logger } from "pino";
+import { redactSecrets } from "./redact-secrets.ts";
 
 export type { Logger };
-
-/** Anything that looks like a credential, wherever it stands in a logged value. */
-const SECRET_PATTERN = /\b(?:sk-[A-Za-z0-9_-]{6,}|am_sk_[A-Za-z0-9_-]{6,}|Bearer\s+[A-Za-z0-9._~+/-]{8,}=*|postgres(?:ql)?:\/\/[^\s@]+@)/g;
-
-/** Replaces keys, bearer tokens and database passwords by `[redacted]`. For text that goes to a log, a file or a caller. */
-export function redactSecrets(text: string): string {
-  return text.replace(SECRET_PATTERN, "[redacted]");
-}
 
 /**
  * One JSON line per event on stderr; `event` is a stable name (`settle.failed`), the rest are facts. Secrets are cut out

@@ -1,6 +1,7 @@
 import { isAppError } from "@proliferate/shared/errors";
 import { Lifecycle } from "./lifecycle.ts";
-import { createLogger, type Logger, redactSecrets } from "./logger.ts";
+import { createLogger, type Logger } from "./logger.ts";
+import { redactSecrets } from "./redact-secrets.ts";
 
 /** What a started process tells its parent over IPC, so that a launcher waits for readiness without polling. */
 export interface ReadyMessage {

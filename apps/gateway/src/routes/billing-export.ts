@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { createRoute, z } from "@hono/zod-openapi";
 import { checkRange, exportEvents } from "@proliferate/services/billing/export";
@@ -34,9 +35,10 @@ export function registerBillingExportRoute(app: GatewayApp, { reports, logger }:
       () => lines.close(),
       async (error: unknown) => {
         logger.warn({ request_id: context.get("requestId"), error: (error as Error | undefined)?.message }, "export.broken");
+        // A reader that takes nothing would not learn of an aborted stream; its connection is cut.
+        const outgoing = outgoingOf(context);
+        if (outgoing && !outgoing.closed) await once(outgoing.destroy(), "close");
         await lines.abort(error);
-        // A reader that takes nothing does not learn of an aborted stream either.
-        outgoingOf(context)?.destroy();
       },
     );
     return context.body(readable, 200, { "content-type": CONTENT_TYPE[format], "content-disposition": `attachment; filename="billing-events.${format === "csv" ? "csv" : "ndjson"}"` });
