@@ -1,5 +1,5 @@
-import { checkDatabase } from "@proliferate/db";
-import { createTestDatabase, onServer, type TestDatabase } from "@proliferate/db/test-database";
+import { checkDatabase, grantRole } from "@proliferate/db";
+import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startTestDeployment, type TestDeployment } from "./test-deployment.ts";
 import { type PgBouncer, startPgBouncer } from "./test-pgbouncer.ts";
@@ -55,8 +55,7 @@ describe.skipIf(!program)("users 02: PgBouncer", () => {
     });
 
     test("with its settings, the direct address for what lives as long as its session: a request goes all the way", async () => {
-      const { username, pathname } = new URL(database.connectionString);
-      for (const setting of ["search_path = llm_gateway, litellm", "timezone = 'UTC'", "jit = off"]) await onServer(database.connectionString, `alter role ${username} in database ${pathname.slice(1)} set ${setting}`);
+      await grantRole({ connectionString: database.connectionString, role: new URL(database.connectionString).username, withSettings: true });
       await pooler.stop();
       pooler = await startPgBouncer(program ?? "", database.connectionString, "transaction");
 

@@ -28,7 +28,8 @@ export interface JobQueue extends Stoppable {
   every(name: string, intervalMs: number, job: () => Promise<void>): Promise<void>;
 }
 
-const SCHEMA = "bullmq";
+/** Of its tables in PostgreSQL. */
+export const QUEUE_SCHEMA = "bullmq";
 const REDIS_TIMEOUT_MS = 8_000;
 /** Beyond the one connection that each job keeps for LISTEN: what takes and finishes jobs. */
 const SPARE_CONNECTIONS = 3;
@@ -102,7 +103,7 @@ function openPool(databaseUrl: string): pg.Pool {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     ...KEEP_ALIVE,
     application_name: "llm-gateway-queue",
-    onConnect: (client: pg.ClientBase) => applySettings(client, { search_path: SCHEMA, ...DEAD_PEER_SETTINGS }),
+    onConnect: (client: pg.ClientBase) => applySettings(client, { search_path: QUEUE_SCHEMA, ...DEAD_PEER_SETTINGS }),
   });
 }
 
@@ -121,7 +122,7 @@ async function makeTables(pool: pg.Pool): Promise<void> {
     if (!(await areTablesCurrent(client))) await runMigrations(client);
   } catch (error) {
     const { code, message } = error as { code?: unknown; message: string };
-    if (code === INSUFFICIENT_PRIVILEGE) throw new AppError("database_forbidden", `This role may not make or use the queue's tables in the schema ${SCHEMA} (${message}); the owner makes them with node scripts/migrate.ts.`, { cause: error });
+    if (code === INSUFFICIENT_PRIVILEGE) throw new AppError("database_forbidden", `This role may not make or use the queue's tables in the schema ${QUEUE_SCHEMA} (${message}); the owner makes them with node scripts/migrate.ts.`, { cause: error });
     throw new AppError("migration_failed", `The queue's tables cannot be made: ${message}`, { cause: error });
   } finally {
     client.release();

@@ -1,6 +1,7 @@
 import { AppError } from "@proliferate/shared/errors";
 import pg from "pg";
 import { connectionConfig, connectSession, type DatabaseOptions } from "./client.ts";
+import { DEFAULT_LITELLM_SCHEMA, GATEWAY_SCHEMA } from "./schema-names.ts";
 import { sessionSettings } from "./session-settings.ts";
 
 /** A setting that nobody reads; poolers pass it on. */
@@ -8,8 +9,8 @@ const PROBE = "llm_gateway.pooling_probe";
 
 /**
  * The first thing that a process does with its database: says at the start what would otherwise go wrong later, silently.
- * Throws `database_unreachable`, or `database_pooling` when a pooler shares sessions and was not named as such, or was named
- * and the role lacks the settings that each session must have.
+ * Throws `database_unreachable`; `database_pooling` when a pooler shares sessions and was not named as such, or was named and
+ * the role lacks the settings that each session must have; `database_forbidden` when the role may not use our tables.
  */
 export async function checkDatabase(options: DatabaseOptions): Promise<void> {
   try {
@@ -26,6 +27,7 @@ async function checkRoleSettings(options: DatabaseOptions): Promise<void> {
   client.on("error", () => undefined);
   try {
     await client.connect();
+    await checkRights(client, options.litellmSchema);
     for (const [name, wanted] of Object.entries(sessionSettings(options.litellmSchema))) {
       // Not what is set now: another process may have left that behind in a session that is passed on.
       const { rows } = await client.query<{ value: string }>("select reset_val as value from pg_settings where lower(name) = $1", [name]);
@@ -36,6 +38,22 @@ async function checkRoleSettings(options: DatabaseOptions): Promise<void> {
   } finally {
     await client.end().catch(() => undefined);
   }
+}
+
+/** Of schemas that are not there yet nothing is said here. */
+async function checkRights(client: pg.Client, litellmSchema: string = DEFAULT_LITELLM_SCHEMA): Promise<void> {
+  const { rows } = await client.query<{ role: string; what: string }>(
+    `select current_user as role, 'schema ' || nspname as what from pg_namespace
+     where nspname in ($1, $2) and not has_schema_privilege(oid, 'usage')
+     union all
+     select current_user, 'table ' || relname from pg_class
+     where relnamespace = to_regnamespace($1) and relkind in ('r', 'p') and has_schema_privilege(relnamespace, 'usage')
+       and not (has_table_privilege(oid, 'select') and has_table_privilege(oid, 'insert') and has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete'))
+     limit 1`,
+    [GATEWAY_SCHEMA, litellmSchema],
+  );
+  const [lack] = rows;
+  if (lack) throw new AppError("database_forbidden", `permission denied for ${lack.what} to the role ${lack.role}.`);
 }
 
 const plain = (value: string): string => value.replaceAll(/["\s]/g, "").toLowerCase();
@@ -51,6 +69,7 @@ async function checkSessionIsKept(options: DatabaseOptions): Promise<void> {
     throw error;
   });
   try {
+    await checkRights(first, options.litellmSchema);
     await first.query("select set_config($1, 'kept', false)", [PROBE]);
     await second.query("begin");
     const { rows } = await first.query<{ value: string | null }>("select current_setting($1, true) as value", [PROBE]);

@@ -10,6 +10,7 @@ export {
 } from "./client.ts";
 export { isDatabaseUnavailable, isPermanentError } from "./database-error.ts";
 export { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "./database-environment.ts";
+export { grantRole, type GrantOptions } from "./grant-role.ts";
 export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";
 export { prepared } from "./prepared-statements.ts";
 export { ProcessLock, type ProcessLockOptions } from "./process-lock.ts";

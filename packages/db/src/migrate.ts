@@ -48,20 +48,32 @@ export async function migrate(options: MigrateOptions): Promise<readonly string[
   try {
     await lockMigrations(client);
     await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
-    await client.query(`create schema if not exists ${GATEWAY_SCHEMA}`);
-    await client.query(
-      `create table if not exists ${GATEWAY_SCHEMA}.schema_migrations
-         (migration text primary key, checksum text not null, applied_at timestamptz not null default now())`,
-    );
+    await makeLedger(client);
     const applied: string[] = [];
     for (const set of options.sets ?? (["litellm", "gateway"] as const)) {
-      await client.query(`create schema if not exists ${schemas[set]}`);
+      await makeSchema(client, schemas[set]);
       applied.push(...(await applySet(client, set, schemas[set], options)));
     }
     return applied;
   } finally {
     await client.end();
   }
+}
+
+/** Only where it is not there: `if not exists` asks for the right to create, and whoever has nothing to apply needs none. */
+async function makeSchema(client: pg.Client, schema: string): Promise<void> {
+  const { rows } = await client.query("select from pg_namespace where nspname = $1", [schema]);
+  if (rows.length === 0) await client.query(`create schema if not exists ${schema}`);
+}
+
+async function makeLedger(client: pg.Client): Promise<void> {
+  await makeSchema(client, GATEWAY_SCHEMA);
+  const { rows } = await client.query<{ ledger: string | null }>("select to_regclass($1) as ledger", [`${GATEWAY_SCHEMA}.schema_migrations`]);
+  if (rows[0]?.ledger) return;
+  await client.query(
+    `create table if not exists ${GATEWAY_SCHEMA}.schema_migrations
+       (migration text primary key, checksum text not null, applied_at timestamptz not null default now())`,
+  );
 }
 
 /** Asks again and again: who waits in a statement holds a snapshot, and `create index concurrently` would wait for that. */
