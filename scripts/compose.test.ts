@@ -1,6 +1,8 @@
 import { readFile, stat } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
+import { SINK_ENVIRONMENT } from "@proliferate/services/sinks/sink-settings";
+import { parseWorkerConfig } from "@proliferate/worker/env";
 import { defaultsOfVariable, ENVIRONMENT_TABLES } from "./environment-tables.ts";
 
 interface Service {
@@ -11,6 +13,7 @@ interface Service {
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
   readonly healthcheck?: object;
+  readonly profiles?: readonly string[];
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
 }
 
@@ -20,8 +23,8 @@ const environmentOf = (name: string): Readonly<Record<string, string>> => servic
 /** Each `${NAME}`, with what stands after the name: `:-default`, `:?message` or nothing. */
 const interpolations = (source: string) => [...source.matchAll(/\$\{([A-Z_]+)(:-|:\?)?([^}]*)\}/g)].map(([, name = "", operator = "", rest = ""]) => ({ name, operator, rest }));
 
-const { gateway, shared, worker, migrate, common } = ENVIRONMENT_TABLES;
-const readBy: Readonly<Record<string, readonly { readonly shape: object }[]>> = { gateway: [gateway, shared, common], worker: [worker, shared, common], migrate: [migrate, common] };
+const { gateway, shared, worker, engine, providers, migrate, common } = ENVIRONMENT_TABLES;
+const readBy: Readonly<Record<string, readonly { readonly shape: object }[]>> = { gateway: [gateway, shared, common], worker: [worker, shared, common], engine: [engine, providers, common], migrate: [migrate, common] };
 
 /** By the C library below Node: docs/operations.md, "Memory of the worker". */
 const READ_BY_MALLOC = "MALLOC_ARENA_MAX";
@@ -32,10 +35,31 @@ test.each(Object.entries(readBy))("every variable that the %s is given is one th
   expect(Object.keys(environmentOf(service)).filter((name) => name !== READ_BY_MALLOC && !read.includes(name))).toEqual([]);
 });
 
+/** What a service is not given, and why. */
+const NOT_GIVEN: Readonly<Record<string, readonly string[]>> = {
+  // Another name of DATABASE_URL; the pooler and the way past it belong to databases that are not compose's own.
+  all: ["POSTGRES_CONNECTION_STRING", "DATABASE_DIRECT_URL", "DATABASE_POOLING"],
+  // The launcher local is for development, outside of Docker. The sink's secret stands in the worker alone, and without it nothing of the sink is read.
+  gateway: ["SANDBOX_ROOT_FOLDER", "SANDBOX_PATH", ...Object.keys(SINK_ENVIRONMENT), "BILLING_MARKUP"],
+  // Of those who mint keys.
+  worker: ["LLM_PROXY_PUBLIC_URL", "LLM_PROXY_KEY_DURATION", "LLM_PROXY_REQUIRED", "SANDBOX_TIMEOUT_SECONDS"],
+  // The file of the image.
+  engine: ["LITELLM_CONFIG"],
+};
+
+test.each(Object.entries(readBy))("users 06: whatever the %s reads, it is given; what .env says has an effect", (service, tables) => {
+  const left = [...(NOT_GIVEN["all"] ?? []), ...(NOT_GIVEN[service] ?? [])];
+  const read = tables.flatMap(({ shape }) => Object.keys(shape)).filter((name) => !left.includes(name));
+
+  expect(read.filter((name) => !(name in environmentOf(service)))).toEqual([]);
+});
+
 test.each(Object.entries(readBy))("the %s is given every variable that it requires, each in a form that it accepts", (service, tables) => {
-  const given = { ...environmentOf(service) };
+  const given: Record<string, string | undefined> = { ...environmentOf(service) };
   for (const [name, value] of Object.entries(given)) {
-    given[name] = interpolations(value).reduce((filled, { name: variable, operator, rest }) => filled.replace(/\$\{[^}]*\}/, operator === ":-" ? rest : `sk-${variable}-0123456789`), value);
+    const filled = interpolations(value ?? "").reduce((rendered, { name: variable, operator, rest }) => rendered.replace(/\$\{[^}]*\}/, operator === ":-" ? rest : `sk-${variable}-0123456789`), value ?? "");
+    // As each process has it: empty is unset.
+    given[name] = filled === "" ? undefined : filled;
   }
   const schemas = tables.flatMap(({ shape }) => Object.entries(shape as Record<string, { safeParse(input: unknown): { success: boolean } }>));
 
@@ -44,12 +68,12 @@ test.each(Object.entries(readBy))("the %s is given every variable that it requir
 });
 
 test("the gateway can mint: it is given the proxy, its public address, and the proxy's own master key", () => {
-  expect(environmentOf("gateway")).toMatchObject({ LLM_PROXY_URL: "http://llm-proxy:4000", LLM_PROXY_REQUIRED: "true", LLM_PROXY_PUBLIC_URL: expect.any(String) });
+  expect(environmentOf("gateway")).toMatchObject({ LLM_PROXY_URL: "${LLM_PROXY_URL:-http://llm-proxy:4000}", LLM_PROXY_REQUIRED: "true", LLM_PROXY_PUBLIC_URL: expect.any(String) });
   expect(environmentOf("gateway")["LLM_PROXY_MASTER_KEY"]).toBe(environmentOf("llm-proxy")["LITELLM_MASTER_KEY"]);
 });
 
 test("every secret is required and has no default, wherever it stands", () => {
-  const secrets = ["POSTGRES_PASSWORD", "LITELLM_MASTER_KEY", "GATEWAY_API_TOKEN", "AUTUMN_API_KEY"];
+  const secrets = ["POSTGRES_PASSWORD", "LITELLM_MASTER_KEY", "GATEWAY_API_TOKEN"];
   const used = interpolations(text.replaceAll(/^\s*#.*$/gm, ""));
 
   expect([...new Set(used.filter(({ name }) => secrets.includes(name)).map(({ name }) => name))].sort()).toEqual(secrets.toSorted());
@@ -60,7 +84,7 @@ test("every secret is required and has no default, wherever it stands", () => {
 test("a provider key is given to the proxy and to nobody else", () => {
   const holders = Object.entries(services).filter(([, service]) => Object.keys(service.environment ?? {}).some((name) => /^(ANTHROPIC|OPENAI)_/.test(name)));
 
-  expect(holders.map(([name]) => name)).toEqual(["llm-proxy"]);
+  expect(holders.map(([name]) => name)).toEqual(["llm-proxy", "engine"]);
 });
 
 test("every image is pinned by an exact version", () => {
@@ -104,10 +128,27 @@ test("every file that the compose file names exists", async () => {
   for (const path of [...mounted, ...run]) expect((await stat(new URL(`../${path}`, import.meta.url))).isFile()).toBe(true);
 });
 
+test("users 06: a sink other than Autumn needs no key of Autumn's, and Autumn's lack of one is named by the worker", () => {
+  const filled = { DATABASE_URL: "postgresql://app:x@postgres:5432/app" };
+
+  expect(parseWorkerConfig({ ...filled, SETTLEMENT_SINK: "jsonl", SETTLEMENT_FILE: "/tmp/settlement.jsonl" }).sinks.autumn).toBeUndefined();
+  expect(() => parseWorkerConfig(filled)).toThrow(/AUTUMN_API_KEY/);
+});
+
+test("users 06: our own engine is a profile beside stock LiteLLM, its management port is not published", () => {
+  const { profiles, ports } = services["engine"] ?? {};
+
+  expect(profiles).toEqual(["engine"]);
+  expect(ports?.map((port) => port.split(":").at(-1))).toEqual(["4000"]);
+  expect(services["llm-proxy"]?.profiles).toBeUndefined();
+});
+
 test("every variable that compose asks the user for is in .env.example, and its defaults are those of the code", async () => {
   const example = await readFile(new URL("../.env.example", import.meta.url), "utf8");
   const asked = interpolations(text.replaceAll(/^\s*#.*$/gm, ""));
-  for (const { name } of asked) expect(example).toMatch(new RegExp(`^${name}=`, "m"));
+  // What may be left out altogether is in docs/env.md, to which the example points.
+  const toBeSet = asked.filter(({ operator, rest }) => operator !== ":-" || rest !== "").map(({ name }) => name);
+  expect(toBeSet.filter((name) => !new RegExp(`^#? ?${name}=`, "m").test(example))).toEqual([]);
 
   const withDefault = asked.filter(({ name, operator, rest }) => operator === ":-" && rest !== "" && defaultsOfVariable(name).length > 0);
   expect(withDefault.length).toBeGreaterThan(0);
