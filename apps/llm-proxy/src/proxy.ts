@@ -40,6 +40,8 @@ export interface ProxyOptions {
 const LISTENER_MARGIN_MS = 5_000;
 /** A count is a fraction of a second of the provider's; an agent asks for one at a time. */
 const COUNTS_AT_ONCE = { perKey: 8, total: 128 };
+/** A request that is on its way when the process is told to stop has arrived by then. */
+const LONGEST_IDLE_GRACE_MS = 1_000;
 /** A caller's connection on which nothing moved for this long, or for twice the providers' time-out, is cut. */
 const LEAST_SILENCE_MS = 60_000;
 
@@ -98,7 +100,7 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   metrics.observe(dataPlane.server);
   if (options.maxConnections !== undefined) dataPlane.server.maxConnections = options.maxConnections;
   const { drainMs } = options;
-  const data = await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: drainMs + LISTENER_MARGIN_MS });
+  const data = await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: drainMs + LISTENER_MARGIN_MS, idleGraceMs: Math.min(LONGEST_IDLE_GRACE_MS, drainMs / 10) });
   lifecycle.own("data plane", drainingPart({ shutdown, listener: data, idle: () => dataPlane.idle(), drainMs }));
   return { dataPlane: data.port, management: management.port };
 }

@@ -1,6 +1,7 @@
 import { withDeadInstance } from "@proliferate/services/attempts/db";
 import { findSpendLog } from "@proliferate/services/spend-logs/db";
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
+import { sql } from "kysely";
 import { describe, expect, test, type TestContext } from "vitest";
 import { mintKey, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
 import { inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
@@ -187,6 +188,29 @@ describe.concurrent("a store that does not answer", () => {
     expect(estimate.completion_tokens + correction.completion_tokens).toBe(served?.outputTokens);
     expect(estimate.prompt_tokens + correction.prompt_tokens).toBe(served?.inputTokens);
     expect(await inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+  });
+});
+
+describe.concurrent("a store that takes no writes", () => {
+  test("hostile 12: (a primary that was demoted) is a 503 that may be tried again, in both dialects; then all goes on", async (context) => {
+    const running = await stack(context);
+    const { db, connectionString } = running.database;
+    const database = new URL(connectionString).pathname.slice(1);
+    const setReadOnly = async (isReadOnly: boolean): Promise<void> => {
+      await sql`alter database ${sql.ref(database)} set default_transaction_read_only = ${sql.lit(isReadOnly ? "on" : "off")}`.execute(db);
+      await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${database} and application_name = 'llm-proxy'`.execute(db);
+    };
+    await setReadOnly(true);
+    const ask = (): Promise<Response> => post(running, "/v1/messages", MESSAGE);
+    // The first may meet a connection that was just ended; that is a 503, too.
+    await ask();
+
+    const answer = await ask();
+
+    expect(answer.status).toBe(503);
+    expect(await answer.json()).toMatchObject({ type: "error", error: { type: "api_error", message: expect.stringContaining("database") } });
+    await setReadOnly(false);
+    await context.expect.poll(async () => (await ask()).status, { timeout: 10_000 }).toBe(200);
   });
 });
 

@@ -1,4 +1,5 @@
-import { createServer } from "node:http";
+import { once } from "node:events";
+import { Agent, createServer, type IncomingMessage, request } from "node:http";
 import { expect, test } from "vitest";
 import { listen } from "./listen.ts";
 
@@ -38,4 +39,22 @@ test("stop cuts a request that does not end within the drain time-out", async ()
   await listener.stop();
 
   expect(await hanging).toBe("cut");
+});
+
+test("a request that comes on an open connection soon after stop is answered, and told that it is the last", async () => {
+  const server = createServer((_, response) => response.end("answered"));
+  const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "PORT", idleGraceMs: 10_000 });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const ask = async (): Promise<IncomingMessage> => {
+    const [response] = (await once(request({ port: listener.port, host: "127.0.0.1", agent }).end(), "response")) as [IncomingMessage];
+    await response.resume().toArray();
+    return response;
+  };
+  const before = await ask();
+
+  const stopped = listener.stop();
+  const after = await ask();
+  await stopped;
+
+  expect([before.headers.connection, after.headers.connection]).toEqual(["keep-alive", "close"]);
 });

@@ -1,5 +1,5 @@
 import type { Server, ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
 import { AppError } from "@proliferate/shared/errors";
 import type { Stoppable } from "./lifecycle.ts";
 
@@ -11,6 +11,11 @@ export interface ListenOptions {
   readonly portVariable: string;
   /** How long requests in flight may go on after `stop`. Default 5 s. */
   readonly drainTimeoutMs?: number;
+  /**
+   * How long connections on which nothing runs stay open after `stop`: a request that is on its way on one is answered then,
+   * and told that it is the last, instead of being lost. Default 0.
+   */
+  readonly idleGraceMs?: number;
 }
 
 export interface Listener extends Stoppable {
@@ -40,25 +45,32 @@ export async function listen(server: Server, options: ListenOptions): Promise<Li
   });
   const answers = new Set<ServerResponse>();
   let stopping: Promise<void> | undefined;
-  server.on("request", (_, response) => {
+  let closesIdle = false;
+  const closeIdle = (): void => {
+    closesIdle = true;
+    server.closeIdleConnections();
+  };
+  server.prependListener("request", (_, response) => {
     if (stopping) response.shouldKeepAlive = false;
     answers.add(response);
     response.once("close", () => {
       answers.delete(response);
       // A connection whose answer had begun before we stopped turns idle with its end; nothing else would close it.
-      if (stopping) setImmediate(() => server.closeIdleConnections());
+      if (closesIdle) setImmediate(() => server.closeIdleConnections());
     });
   });
   const cut = (): void => sockets.forEach((socket) => socket.destroy());
   const stop = (): Promise<void> => {
     stopping ??= new Promise<void>((done) => {
       const timer = setTimeout(cut, options.drainTimeoutMs ?? 5_000);
+      const grace = setTimeout(closeIdle, options.idleGraceMs ?? 0);
       for (const response of answers) response.shouldKeepAlive = false;
-      server.close(() => {
+      // That of `http` would close idle connections at once.
+      NetServer.prototype.close.call(server, () => {
         clearTimeout(timer);
+        clearTimeout(grace);
         done();
       });
-      server.closeIdleConnections();
     });
     return stopping;
   };

@@ -67,6 +67,12 @@ describe("an answer that does not end", () => {
     expect(hung(600_000).cost.totalUsd).toBe("0.200125");
   });
 
+  test("public bug 59: whose thinking the provider counts itself has what it counts", () => {
+    const counted = unfinished({ runMs: 60_000, reading: reading({ outputTokens: 384 }, { countsThinking: true }) });
+
+    expect(tokens(settle({ hidden_tokens_per_second: 200 }, counted)).outputTokens).toBe(384);
+  });
+
   test("is never more than was reserved, and says so", () => {
     const outcome = settle({ reserved_usd: "0.001" }, unfinished({ reading: reading({ outputTokens: 900 }) }));
 

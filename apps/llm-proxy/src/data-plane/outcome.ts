@@ -96,7 +96,8 @@ function billOf(attempt: AdmittedAttempt, prices: RequestPrices, ending: Ending)
 /** Seen and estimated; the output never above what the request may have. */
 function estimateOf(attempt: AdmittedAttempt, ending: Ending): UsageReport {
   const report = reportSoFar(ending.reading, attempt.estimated_input_tokens);
-  const unseen = Math.floor((Math.max(0, ending.runMs) * attempt.hidden_tokens_per_second) / 1_000);
+  const unseenPerSecond = ending.reading?.countsThinking ? 0 : attempt.hidden_tokens_per_second;
+  const unseen = Math.floor((Math.max(0, ending.runMs) * unseenPerSecond) / 1_000);
   const most = ending.kind === "nothing" ? 0 : (attempt.max_output_tokens ?? Infinity);
   return withLastUsage(report, (usage) => ({ ...usage, outputTokens: Math.min(most, Math.max(usage.outputTokens, unseen)) }));
 }

@@ -50,6 +50,7 @@ export class AnthropicUsageReader implements StreamUsageReader {
       isInputReported: read.isInputReported,
       isFinal: this.#isFinal,
       hasOutput: this.#hasOutput || this.#isFinal,
+      ...(this.#thinkingTokens > 0 && { countsThinking: true }),
       isWhole: this.#terminal === "end",
       responseId: this.#responseId,
       model: this.#model,
@@ -65,6 +66,8 @@ export class AnthropicUsageReader implements StreamUsageReader {
     switch (eventType(text)) {
       case "content_block_start":
         this.#hasContent = true;
+        // A block of text or of thought is empty yet; a tool that the provider runs has run.
+        this.#hasOutput ||= !/"content_block": ?\{"type": ?"(text|thinking)"/.test(text);
         return "pass";
       case "content_block_delta":
         this.#hasOutput = true;

@@ -44,6 +44,7 @@ test("public bug 59: thinking that is not shown counts by the provider's own est
   reader.push(event("content_block_delta", { index: 0, delta: { type: "signature_delta", signature: "x".repeat(4_096) } }));
 
   expect(totals(reader.reading().report).outputTokens).toBe(128 + 256);
+  expect(reader.reading().countsThinking).toBe(true);
 });
 
 test("clients F11: an error before anything was produced is told from one after it", () => {
@@ -54,7 +55,10 @@ test("clients F11: an error before anything was produced is told from one after 
   const late = new AnthropicUsageReader();
   late.push(Buffer.concat([start, event("content_block_delta", { index: 0, delta: { type: "text_delta", text: "x" } }), error]));
 
-  expect([early.reading().hasOutput, late.reading().hasOutput]).toEqual([false, true]);
+  const searched = new AnthropicUsageReader();
+  searched.push(Buffer.concat([start, event("content_block_start", { index: 0, content_block: { type: "server_tool_use", name: "web_search" } }), error]));
+
+  expect([early, late, searched].map((reader) => reader.reading().hasOutput)).toEqual([false, true, true]);
 });
 
 test("public bug 30: a count beyond belief is not reported at all", () => {

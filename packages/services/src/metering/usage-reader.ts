@@ -13,6 +13,8 @@ export interface UsageReading {
   readonly isFinal: boolean;
   /** Something that the model made has come: an answer that fails before it costs nothing. */
   readonly hasOutput: boolean;
+  /** The output has the provider's own estimates of thinking that it does not show. Default false. */
+  readonly countsThinking?: boolean;
   /** Every answer of it has come to its end, whether or not the event that ends the stream came, too. */
   readonly isWhole: boolean;
   /** The provider's id of the answer (`msg_…`, `chatcmpl-…`). */
