@@ -3,6 +3,7 @@ import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
 import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { z } from "zod";
 import type { UploadLimits } from "./data-plane/uploads.ts";
+import type { ConnectionLimits } from "./proxy.ts";
 import { UPLOAD_PACE } from "./http/read-body.ts";
 
 /** Published in tutorials and in this repository's history: whoever finds the port tries these. */
@@ -31,11 +32,12 @@ export const LLM_PROXY_ENVIRONMENT = {
   DETACHED_READS_AT_ONCE: z.coerce.number().int().min(0).default(256).describe("How many answers are read on at once; further ones are cut at once"),
   ...OBSERVER_ENVIRONMENT,
   LLM_PROXY_BODY_BYTES: z.coerce.number().int().min(1024).max(256 * 1024 * 1024).default(32 * 1024 * 1024).describe("Largest body of a request; a larger one is a 413"),
-  LLM_PROXY_UPLOAD_BYTES: z.coerce.number().int().min(1024).default(96 * 1024 * 1024).describe("Memory that bodies above 512 KB may hold together until the provider begins to answer; further ones are a 503. Smaller ones have two thirds of it for themselves"),
-  LLM_PROXY_UPLOAD_BYTES_PER_KEY: z.coerce.number().int().min(1024).default(40 * 1024 * 1024).describe("The same of one key, above which it is a 429; at least LLM_PROXY_BODY_BYTES, or the largest bodies never pass. Smaller bodies: two fifths of it"),
+  LLM_PROXY_UPLOAD_BYTES: z.coerce.number().int().min(1024).default(48 * 1024 * 1024).describe("Memory that bodies above 512 KB may hold together until the provider begins to answer; further ones are a 503. Smaller ones have two thirds of it for themselves"),
+  LLM_PROXY_UPLOAD_BYTES_PER_KEY: z.coerce.number().int().min(1024).default(33 * 1024 * 1024).describe("The same of one key, above which it is a 429; at least LLM_PROXY_BODY_BYTES, or the largest bodies never pass. Smaller bodies: two fifths of it"),
   LLM_PROXY_UPLOAD_IDLE_MS: z.coerce.number().int().min(100).max(600_000).default(15_000).describe("A body of which nothing comes for so long is a 408"),
   LLM_PROXY_UPLOAD_BYTES_PER_SECOND: z.coerce.number().int().min(0).default(32 * 1024).describe("So fast a body must come after its first 30 seconds, or it is a 408"),
   LLM_PROXY_MAX_CONNECTIONS: z.coerce.number().int().min(1).default(16_384).describe("Connections of callers at most; further ones are closed at once"),
+  LLM_PROXY_MAX_IDLE_CONNECTIONS: z.coerce.number().int().min(1).default(4_096).describe("Of them, connections that do nothing; the longest idle is closed for the next. One takes about 13 KB"),
   LITELLM_CONFIG: z.string().optional().describe("Path of config.yaml, the model list; unset: the one of this repository"),
 } as const;
 
@@ -49,7 +51,7 @@ export interface LLMProxyProcessConfig {
   readonly drainMs: number;
   readonly detachedReads: { readonly ms: number; readonly bytes: number; readonly atOnce: number };
   readonly uploads: UploadLimits;
-  readonly maxConnections: number;
+  readonly connections: ConnectionLimits;
   readonly configFile: string | undefined;
 }
 
@@ -66,7 +68,7 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
     detachedReads: { ms: variables.DETACHED_READ_MS, bytes: variables.DETACHED_READ_BYTES, atOnce: variables.DETACHED_READS_AT_ONCE },
     databaseConnections: variables.LLM_PROXY_DATABASE_CONNECTIONS,
     uploads: uploadLimits(variables),
-    maxConnections: variables.LLM_PROXY_MAX_CONNECTIONS,
+    connections: { most: variables.LLM_PROXY_MAX_CONNECTIONS, mostIdle: variables.LLM_PROXY_MAX_IDLE_CONNECTIONS },
     configFile: variables.LITELLM_CONFIG,
   };
 }

@@ -13,8 +13,16 @@ import { UPLOAD_LIMITS, type UploadLimits, Uploads } from "./data-plane/uploads.
 import { Upstreams } from "./data-plane/upstream.ts";
 import { createProxyMetricsPage } from "./metrics/metrics-page.ts";
 import { ProxyMetrics } from "./metrics/proxy-metrics.ts";
+import { boundIdleConnections } from "./http/idle-connections.ts";
 import { InFlight } from "./http/in-flight.ts";
 import { createManagementHandler, createManagementServer } from "./management/server.ts";
+
+export interface ConnectionLimits {
+  /** Further ones are closed at once. */
+  readonly most: number;
+  /** Of them, those that do nothing: the longest idle is closed for the next. */
+  readonly mostIdle: number;
+}
 
 export interface ProxyOptions {
   readonly database: DatabaseOptions;
@@ -32,8 +40,8 @@ export interface ProxyOptions {
   readonly detachedReads: DetachedReadSettings;
   /** Default: {@link UPLOAD_LIMITS}. */
   readonly uploads?: UploadLimits;
-  /** Connections of callers at most; further ones are closed at once. Default: no limit. */
-  readonly maxConnections?: number;
+  /** Connections of callers; default: no limit. */
+  readonly connections?: ConnectionLimits;
 }
 
 /** The listener's own limit lies behind all that `drainingPart` does. */
@@ -98,7 +106,8 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   // A caller that neither reads nor leaves would hold its reservation for ever.
   dataPlane.server.timeout = Math.max(2 * config.router.timeoutMs, LEAST_SILENCE_MS);
   metrics.observe(dataPlane.server);
-  if (options.maxConnections !== undefined) dataPlane.server.maxConnections = options.maxConnections;
+  if (options.connections) dataPlane.server.maxConnections = options.connections.most;
+  boundIdleConnections(dataPlane.server, options.connections?.mostIdle ?? Number.POSITIVE_INFINITY);
   const { drainMs } = options;
   const data = await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: drainMs + LISTENER_MARGIN_MS, idleGraceMs: Math.min(LONGEST_IDLE_GRACE_MS, drainMs / 10) });
   lifecycle.own("data plane", drainingPart({ shutdown, listener: data, idle: () => dataPlane.idle(), drainMs }));

@@ -20,11 +20,14 @@ export interface DataPlane {
   idle(): Promise<void>;
 }
 
+/** Of each connection, in each direction: what a caller does not read is not piled up here. */
+const BUFFER_BYTES = 16 * 1024;
+
 /**
  * A connection that says nothing, or does not end its head, is closed; so is one that is idle between two requests. How a
  * body has to come is `read-body.ts`'; Node's own limit only lies behind it.
  */
-const CONNECTION_LIMITS = { noDelay: true, headersTimeout: 20_000, connectionsCheckingInterval: 5_000, keepAliveTimeout: 75_000, requestTimeout: 3_600_000 } as const;
+const CONNECTION_LIMITS = { noDelay: true, highWaterMark: BUFFER_BYTES, headersTimeout: 20_000, connectionsCheckingInterval: 5_000, keepAliveTimeout: 75_000, requestTimeout: 3_600_000 } as const;
 
 /** The data plane: the two LLM dialects, the model list and health. Everything but health and `/` asks for a virtual key. */
 export function createDataPlane(deps: DataPlaneDeps): DataPlane {

@@ -33,7 +33,7 @@ export interface UpstreamListener {
 export interface UpstreamOptions {
   /** For the head of an answer, and between two pieces of its body. */
   readonly timeoutMs: number;
-  /** Connections to one provider at most. Default 512. */
+  /** Connections to one provider at most; more requests wait, and are told nothing. Default 8,192: half of what callers may open. */
   readonly maxConnections?: number;
 }
 
@@ -143,7 +143,7 @@ export class Upstreams implements Stoppable {
   #poolOf(origin: string): Pool {
     const known = this.#pools.get(origin);
     if (known) return known;
-    const { timeoutMs, maxConnections = 512 } = this.#options;
+    const { timeoutMs, maxConnections = 8_192 } = this.#options;
     const pool = new Pool(origin, {
       connections: maxConnections,
       pipelining: 1,

@@ -29,6 +29,8 @@ export interface ReadBody {
 
 /** How long a body that is refused may go on arriving; then its connection is cut. */
 const DISCARD_TIMEOUT_MS = 10_000;
+/** 8 MB a second: the largest body in four seconds. */
+const DISCARD_BYTES_PER_MS = 8 * 1024;
 /** Enough for another model's name and the wish for usage. */
 const ROOM_BYTES = 1_024;
 /** How a body without an announced length takes memory. */
@@ -48,12 +50,19 @@ export async function readBody(request: IncomingMessage, { limitBytes, pace = UP
   return sink.body();
 }
 
-/** Reads on and drops what comes, so that the client can read why it was refused; cuts the connection when it goes on for long. */
+/**
+ * Reads on and drops what comes, so that a client that sends first and reads then can read why it was refused. Slowly, because what is
+ * dropped is work as well, and not for long: then the connection is cut.
+ */
 export function discardRest(request: IncomingMessage): void {
   if (request.complete || request.destroyed) return;
-  const timer = setTimeout(() => request.socket.destroy(), DISCARD_TIMEOUT_MS).unref();
-  request.once("close", () => clearTimeout(timer));
-  request.once("end", () => clearTimeout(timer));
+  const timers = [setTimeout(() => request.socket.destroy(), DISCARD_TIMEOUT_MS).unref()];
+  const drop = (chunk: Buffer): void => {
+    request.pause();
+    timers[1] = setTimeout(() => request.resume(), chunk.length / DISCARD_BYTES_PER_MS).unref();
+  };
+  const end = (): void => timers.forEach((timer) => clearTimeout(timer));
+  request.on("data", drop).once("close", end).once("end", end);
   request.resume();
 }
 

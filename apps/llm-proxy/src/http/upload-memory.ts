@@ -16,7 +16,7 @@ export interface UploadMemoryLimits {
 /** What almost every request of an agent is smaller than. */
 export const SMALL_BODY_BYTES = 512 * 1024;
 
-export const UPLOAD_MEMORY_LIMITS: UploadMemoryLimits = { largeBytes: 96 * MB, largeBytesPerKey: 40 * MB, smallBytes: 64 * MB, smallBytesPerKey: 16 * MB };
+export const UPLOAD_MEMORY_LIMITS: UploadMemoryLimits = { largeBytes: 48 * MB, largeBytesPerKey: 33 * MB, smallBytes: 32 * MB, smallBytesPerKey: 13 * MB };
 
 /** Memory of one upload. Released once, whoever ends it and however often. */
 export interface HeldMemory {
