@@ -2,6 +2,8 @@ import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } fr
 import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
 import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { z } from "zod";
+import { ADMISSION_WAIT_LIMITS, type AdmissionWaitLimits } from "./data-plane/admission-queue.ts";
+import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import type { UploadLimits } from "./data-plane/uploads.ts";
 import type { ConnectionLimits } from "./proxy.ts";
 import { UPLOAD_PACE } from "./http/read-body.ts";
@@ -30,6 +32,10 @@ export const LLM_PROXY_ENVIRONMENT = {
   DETACHED_READ_MS: z.coerce.number().int().min(0).max(600_000).default(30_000).describe("How long an answer is read on after its caller left, to learn what it cost; 0: the provider's side is cut at once, and the answer is estimated"),
   DETACHED_READ_BYTES: z.coerce.number().int().min(1).default(16 * 1024 * 1024).describe("How many bytes of it at most"),
   DETACHED_READS_AT_ONCE: z.coerce.number().int().min(0).default(256).describe("How many answers are read on at once; further ones are cut at once"),
+  ADMISSION_WAIT_MS: z.coerce.number().int().min(0).max(600_000).default(ADMISSION_WAIT_LIMITS.mostMs).describe("How long a request waits, in order, while only what other requests have reserved stands in its way, before it is a 429; 0: not at all"),
+  ADMISSION_WAITERS_PER_KEY: z.coerce.number().int().min(0).default(ADMISSION_WAIT_LIMITS.mostPerKey).describe("Requests of one key that wait so at once; further ones are a 429"),
+  ADMISSION_WAIT_BYTES: z.coerce.number().int().min(0).default(ADMISSION_WAIT_LIMITS.mostBytes).describe("Bytes of bodies that wait so at once in this process; they count among the uploads, too"),
+  UNJUDGED_REQUESTS: z.enum(["refuse", "reserve"]).default("refuse").describe("A body with a field whose cost nobody can say beforehand (`fallbacks: default`, tools of the provider that are not known, tiers without a price): refuse it with 400 and the field's name; or reserve for each such field as if the dearest model of the provider did all of it once more"),
   ...OBSERVER_ENVIRONMENT,
   LLM_PROXY_BODY_BYTES: z.coerce.number().int().min(1024).max(256 * 1024 * 1024).default(32 * 1024 * 1024).describe("Largest body of a request; a larger one is a 413"),
   LLM_PROXY_UPLOAD_BYTES: z.coerce.number().int().min(1024).default(48 * 1024 * 1024).describe("Memory that bodies above 512 KB may hold together until the provider begins to answer; further ones are a 503. Smaller ones have two thirds of it for themselves"),
@@ -52,6 +58,8 @@ export interface LLMProxyProcessConfig {
   readonly detachedReads: { readonly ms: number; readonly bytes: number; readonly atOnce: number };
   readonly uploads: UploadLimits;
   readonly connections: ConnectionLimits;
+  readonly admissionWait: AdmissionWaitLimits;
+  readonly unjudged: UnjudgedPolicy;
   readonly configFile: string | undefined;
 }
 
@@ -69,6 +77,8 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
     databaseConnections: variables.LLM_PROXY_DATABASE_CONNECTIONS,
     uploads: uploadLimits(variables),
     connections: { most: variables.LLM_PROXY_MAX_CONNECTIONS, mostIdle: variables.LLM_PROXY_MAX_IDLE_CONNECTIONS },
+    admissionWait: { ...ADMISSION_WAIT_LIMITS, mostMs: variables.ADMISSION_WAIT_MS, mostPerKey: variables.ADMISSION_WAITERS_PER_KEY, mostBytes: variables.ADMISSION_WAIT_BYTES },
+    unjudged: variables.UNJUDGED_REQUESTS,
     configFile: variables.LITELLM_CONFIG,
   };
 }

@@ -4,7 +4,9 @@ import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
 import type { ModelConfig } from "./config/load-model-config.ts";
 import type { ModelTable } from "./config/model-table.ts";
+import { ADMISSION_WAIT_LIMITS, AdmissionQueue, type AdmissionWaitLimits } from "./data-plane/admission-queue.ts";
 import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
+import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
@@ -38,6 +40,8 @@ export interface ProxyOptions {
   /** How long answers may go on after the process was told to stop. */
   readonly drainMs: number;
   readonly detachedReads: DetachedReadSettings;
+  readonly admissionWait?: AdmissionWaitLimits;
+  readonly unjudged?: UnjudgedPolicy;
   /** Default: {@link UPLOAD_LIMITS}. */
   readonly uploads?: UploadLimits;
   /** Connections of callers; default: no limit. */
@@ -81,7 +85,8 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   await recoverOrphans(recovery).catch((error: unknown) => logger.error({ error: String(error) }, "recover.failed"));
   lifecycle.own("upkeep", startUpkeep(recovery));
   const metrics = new ProxyMetrics({ models });
-  const settler = lifecycle.own("settler", new Settler({ db, logger, metrics }));
+  const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
+  const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
 
   const shutdown = new Shutdown();
@@ -98,6 +103,8 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
     retries: { count: config.router.retries, afterMs: config.router.retryAfterMs },
     detachedReads: new DetachedReads(options.detachedReads),
     settler,
+    queue,
+    unjudged: options.unjudged ?? "refuse",
     shutdown,
     instanceId,
     masterKey,

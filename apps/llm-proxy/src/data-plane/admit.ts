@@ -1,34 +1,55 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { admitAttempt } from "@proliferate/services/attempts/admit";
+import { type AdmissionRequest, admitAttempt } from "@proliferate/services/attempts/admit";
 import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
 import type { CallerRow } from "@proliferate/services/keys/db";
 import { priceUsage } from "@proliferate/services/pricing/cost";
-import { worstCasePicoUsd } from "@proliferate/services/pricing/worst-case";
 import { storableCount } from "@proliferate/services/spend-logs/storable";
+import { AppError } from "@proliferate/shared/errors";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
-import { priceAt } from "../config/model-table.ts";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { hiddenTokensPerSecond } from "./hidden-output.ts";
+import { judge } from "./judge.ts";
 import type { RequestFacts } from "./request-facts.ts";
 import type { Deployment } from "./route.ts";
 
-/** Reserved for the output of a request that sets no limit; no model here answers more at once without being asked to. */
-const DEFAULT_MAX_OUTPUT_TOKENS = 32_000;
-
 const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "x-session-affinity"] as const;
 
-/** Puts the request on record and reserves its worst case. Throws what `admitAttempt` throws; then nothing is forwarded. */
-export async function admit(deps: DataPlaneDeps, call: Call, caller: CallerRow, facts: RequestFacts, deployment: Deployment): Promise<AdmittedAttempt> {
+/** What admission needs of a request beside its call. */
+export interface Admittable {
+  readonly caller: CallerRow;
+  readonly facts: RequestFacts;
+  readonly deployment: Deployment;
+  /** Of the body, which is held while the request waits. */
+  readonly bytes: number;
+}
+
+/**
+ * Judges what the request may spend on, puts it on record and reserves its worst case; where only reservations of others stand
+ * in the way it waits for them. Throws what `judge`, `admitAttempt` and the queue throw; then nothing is forwarded.
+ */
+export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable): Promise<AdmittedAttempt> {
+  const admission = admissionOf(deps, call, request);
+  const gone = new AbortController();
+  const leave = (): void => gone.abort(new AppError("budget_reserved", "The caller left while it waited for what other requests have reserved."));
+  const stayed = deps.shutdown.onEnd((reason) => gone.abort(reason));
+  call.response.once("close", leave);
+  if (call.response.destroyed) leave();
+  try {
+    return await deps.queue.admit({ caller: request.caller, bytes: request.bytes, gone: gone.signal }, async () => admitAttempt(deps.db, admission));
+  } finally {
+    call.response.removeListener("close", leave);
+    stayed();
+  }
+}
+
+function admissionOf(deps: DataPlaneDeps, call: Call, { caller, facts, deployment }: Admittable): AdmissionRequest {
   const { estimatedInputTokens } = facts;
-  const price = priceAt(deployment, call.startedAt);
-  const minimum = priceUsage(price, { inputTokens: estimatedInputTokens });
-  const outputTokens = facts.choices * (facts.maxOutputTokens ?? deployment.maxOutputTokens ?? DEFAULT_MAX_OUTPUT_TOKENS);
-  const worstCase = worstCasePicoUsd(price, { inputTokens: estimatedInputTokens, outputTokens });
-  return admitAttempt(deps.db, {
+  const { price, worstCasePicoUsd, outputTokens } = judge(deps, call, caller, facts, deployment);
+  return {
     caller,
-    minimumUsd: decimalFromPicoUsd(minimum),
-    worstCaseUsd: decimalFromPicoUsd(worstCase),
+    minimumUsd: decimalFromPicoUsd(priceUsage(price, { inputTokens: estimatedInputTokens })),
+    worstCaseUsd: decimalFromPicoUsd(worstCasePicoUsd),
     attempt: {
       attempt_id: call.requestId,
       instance_id: deps.instanceId,
@@ -47,7 +68,7 @@ export async function admit(deps: DataPlaneDeps, call: Call, caller: CallerRow, 
       hidden_tokens_per_second: hiddenTokensPerSecond(deployment.upstreamModel, facts),
       started_at: call.startedAt,
     },
-  });
+  };
 }
 
 function headerText(headers: IncomingHttpHeaders, name: string): string | undefined {

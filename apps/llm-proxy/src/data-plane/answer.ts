@@ -8,7 +8,7 @@ import { receive } from "./receive.ts";
 export async function answerRequest(deps: DataPlaneDeps, call: Call): Promise<void> {
   const { caller, facts, routed, upstream, dropUsageChunk } = await receive(deps, call);
   try {
-    const attempt = await admit(deps, call, caller, facts, routed.deployment);
+    const attempt = await admit(deps, call, { caller, facts, deployment: routed.deployment, bytes: upstream.body.length });
     await forward(deps, { call, attempt, deployment: routed.deployment, upstream, asksForStream: facts.stream, dropUsageChunk });
   } finally {
     upstream.body.release();

@@ -3,7 +3,9 @@ import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
 import type { ModelTable } from "../config/model-table.ts";
 import type { InFlight } from "../http/in-flight.ts";
+import type { AdmissionQueue } from "./admission-queue.ts";
 import type { DetachedReads } from "./detached-reads.ts";
+import type { UnjudgedPolicy } from "./judge.ts";
 import type { Settler } from "./settle.ts";
 import type { Shutdown } from "./shutdown.ts";
 import type { Uploads } from "./uploads.ts";
@@ -22,6 +24,9 @@ export interface DataPlaneDeps {
   readonly retries: { readonly count: number; readonly afterMs: number };
   readonly detachedReads: DetachedReads;
   readonly settler: Settler;
+  /** Where requests wait for what others have reserved. */
+  readonly queue: AdmissionQueue;
+  readonly unjudged: UnjudgedPolicy;
   readonly shutdown: Shutdown;
   /** Written on each attempt; a lock on it says that this process lives. */
   readonly instanceId: number;

@@ -12,6 +12,8 @@ export interface SettlerOptions {
   readonly holdMs?: number;
   /** Told of each attempt that is over, and of each try that the store did not take. */
   readonly metrics?: { settled(attempt: AdmittedAttempt, outcome: AttemptOutcome): void; settleFailed(): void };
+  /** Told of each attempt whose reservation was given back. */
+  readonly onReleased?: (attempt: AdmittedAttempt) => void;
 }
 
 /** Doubled from try to try. A store that is away for long is asked seldom: each settlement that waits is one statement. */
@@ -55,6 +57,7 @@ export class Settler implements Stoppable {
       const isLastTry = this.#stopping.signal.aborted;
       try {
         const result = await settleAttempt(this.#options.db, attempt, outcome);
+        this.#options.onReleased?.(attempt);
         if (result === "corrected") this.#options.logger.warn({ attempt: attempt.attempt_id }, "settle.corrected");
         return;
       } catch (error) {

@@ -41,6 +41,7 @@ export const ERROR_CODES = {
   model_not_allowed: row(403, false, "permission_error", "invalid_request_error", "Use a model that the key allows, or mint a key that allows this one."),
   model_dialect_mismatch: row(400, false, "invalid_request_error", "invalid_request_error", "Call the route that the message names; this model is not served in this dialect."),
   model_unpriced: row(400, false, "invalid_request_error", "invalid_request_error", "Give the model a price in litellm/config.yaml (`model_info`), or regenerate the price table."),
+  unjudged_request: row(400, false, "invalid_request_error", "invalid_request_error", "Leave the field out; or the operator sets UNJUDGED_REQUESTS=reserve at the proxy, which reserves for it as the documentation says."),
   invalid_json: row(400, false, "invalid_request_error", "invalid_request_error", "Send one JSON object as the body."),
   invalid_request: row(400, false, "invalid_request_error", "invalid_request_error", "Correct the field that the message names."),
   upload_timeout: row(408, true, "invalid_request_error", "invalid_request_error", "Send the body without pauses; the operator may lower LLM_PROXY_UPLOAD_BYTES_PER_SECOND."),
