@@ -1,6 +1,7 @@
 import { gatewayErrorSchema } from "@proliferate/shared/contracts";
 import { ERROR_CODES, type ErrorCode } from "@proliferate/shared/errors";
 import type { GatewayApp } from "./dependencies.ts";
+import { describeOperations } from "./openapi-operations.ts";
 
 const errorBody = gatewayErrorSchema.meta({ id: "Error" });
 
@@ -41,14 +42,14 @@ export function registerOpenApiDocument(app: GatewayApp): void {
   });
   app.get("/openapi.json", (context) =>
     context.json(
-      app.getOpenAPI31Document({
+      describeOperations(app.getOpenAPI31Document({
         openapi: "3.1.0",
         info: {
           title: "LLM gateway control plane",
           version: "1.0.0",
           description: "Sessions, usage, ledger. Amounts are exact decimal text, instants ISO 8601 in UTC. Every error is `Error`; `x-request-id` is taken over and sent back.",
         },
-      }),
+      })),
     ),
   );
 }

@@ -6,6 +6,7 @@ import { registerTokenRights, requireBearerToken } from "./auth.ts";
 import type { GatewayApp, GatewayDependencies } from "./dependencies.ts";
 import { BODY_LIMIT_BYTES, errorResponse } from "./error-response.ts";
 import { registerOpenApiDocument } from "./openapi.ts";
+import { requireStatedBody } from "./required-body.ts";
 import { assignRequestId, type GatewayVariables } from "./request-id.ts";
 import { registerAutumnWebhookRoute } from "./routes/autumn-webhooks.ts";
 import { registerBillingRoutes } from "./routes/billing.ts";
@@ -38,6 +39,7 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   app.use("/v1/*", requireBearerToken(deps.apiTokens, deps.db));
   registerTokenRights(app, deps.db);
   app.use(bodyLimit({ maxSize: BODY_LIMIT_BYTES, onError: () => { throw new HTTPException(413); } }));
+  app.use("/v1/*", requireStatedBody(app));
   app.use(refuseUnstorableBody);
   registerSessionRoutes(app, deps);
   registerSessionSandboxRoutes(app, deps);

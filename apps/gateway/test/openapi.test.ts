@@ -8,34 +8,15 @@ interface Operation {
   readonly summary?: string;
   readonly security?: readonly object[];
   readonly parameters?: readonly { readonly name: string; readonly in: string; readonly required?: boolean }[];
-  readonly requestBody?: { readonly required?: boolean };
+  readonly operationId?: string;
+  readonly tags?: readonly string[];
+  readonly requestBody?: { readonly required?: boolean; readonly content?: Readonly<Record<string, { readonly schema: object; readonly example?: object }>> };
   readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: object }>>;
 }
 
 const WITH_BODY = new Set(["POST", "PUT", "PATCH"]);
 /** Acts on what its path names, and needs nothing more. */
 const WITHOUT_BODY = new Set(["/v1/sessions/{session_id}/pause", "/v1/billing/batches/{batch_id}/redrive", "/v1/billing/reviews/{review_key}/dismiss", "/v1/billing/orgs/{org_id}/reconcile", "/v1/billing/orgs/{org_id}/flush", "/webhooks/autumn"]);
-/** What a POST is sent where an org alone is not enough. */
-const BODIES: Readonly<Record<string, object>> = {
-  "/v1/sessions/{session_id}/extend": { duration: "1h" },
-  "/v1/sessions/{session_id}/resume": {},
-  "/v1/tokens": { name: "backend", scopes: ["sessions:read"] },
-  "/v1/tokens/{token_id}/rotate": {},
-  "/v1/billing/rate-cards": { markup: "2", valid_from: "2100-01-01T00:00:00Z" },
-  "/v1/billing/reviews/{review_key}/redrive": { org_id: "org_a" },
-  "/v1/billing/orgs/{org_id}": { plan: "paid" },
-  "/v1/billing/orgs/{org_id}/suspend": { reason: "a test" },
-  "/v1/billing/orgs/{org_id}/resume": {},
-  "/v1/billing/orgs/{org_id}/top-up-policy": { plan_id: "top_up", pack_credits: "500" },
-  "/v1/billing/orgs/{org_id}/top-up-policy/reset-breaker": {},
-  "/v1/billing/orgs/{org_id}/customers/{sink}": { customer_id: "cus_a" },
-  "/v1/billing/top-ups/{top_up_id}/settle": { bought: true, reason: "seen in Autumn" },
-  "/v1/billing/batches/{batch_id}/decide": { delivered: true, reason: "seen in Autumn" },
-  "/v1/billing/months/{month}/retire": {},
-  "/v1/billing/alerts/{alert_key}/clear": {},
-  "/v1/billing/reconcile": {},
-  "/v1/billing/audit": { from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" },
-};
 const STATUS: Readonly<Record<string, number>> = {
   // Asked without a signature; autumn-webhooks.test.ts has the rest.
   "POST /webhooks/autumn": 401,
@@ -61,7 +42,7 @@ const STATUS: Readonly<Record<string, number>> = {
 };
 
 let gateway: TestGateway;
-let document: { readonly openapi: string; readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>; readonly components: Readonly<Record<string, object>> };
+let document: { readonly openapi: string; readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>; readonly components: Readonly<Record<string, object>>; readonly servers?: readonly object[]; readonly tags?: readonly { readonly name: string }[] };
 let operations: readonly { readonly method: string; readonly path: string; readonly operation: Operation }[];
 beforeAll(async () => {
   gateway = await startTestGateway();
@@ -69,6 +50,9 @@ beforeAll(async () => {
   operations = Object.entries(document.paths).flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })));
 });
 afterAll(() => gateway.stop());
+
+/** What the document shows for a body. */
+const exampleOf = (operation: Operation): object | undefined => operation.requestBody?.content?.["application/json"]?.example;
 
 test("the document has every route that is served, and no other", () => {
   const served = gateway.app.routes.filter(({ method, path }) => method !== "ALL" && path !== "/openapi.json").map(({ method, path }) => `${method} ${path.replaceAll(/:([^/]+)/g, "{$1}")}`);
@@ -89,7 +73,7 @@ test("every operation states its summary, its token, its body and its path param
     expect({
       path,
       summary: (operation.summary ?? "") !== "",
-      token: operation.security !== undefined,
+      token: (operation.security ?? []).length > 0,
       body: operation.requestBody?.required === true,
       parameters: (operation.parameters ?? []).filter((parameter) => parameter.in === "path" && parameter.required).map(({ name }) => name),
     }).toEqual({ path, summary: true, token: path.startsWith("/v1/") || path === "/metrics", body: WITH_BODY.has(method) && !WITHOUT_BODY.has(path), parameters: inPath });
@@ -116,7 +100,36 @@ test("every documented route really answers, with a status that it documents", a
   const required: Readonly<Record<string, string>> = { "/v1/sessions": "?org_id=org_a" };
   for (const { method, path, operation } of operations) {
     const concrete = path.replace("{session_id}", "s1").replace("{token_id}", tokenId).replace("{org_id}", "org_of_msg_1").replace("{id}", "msg_1").replace("{batch_id}", batchId).replace("{review_key}", "id:msg_2").replace("{top_up_id}", "none").replace("{key_hash}", "hash_of_a_key").replace("{sink}", "stripe").replace("{month}", "2020-01").replace("{alert_key}", "partition_missing");
-    const { status } = await gateway.call(method, concrete + (method === "GET" ? (required[path] ?? "") : ""), WITH_BODY.has(method) ? (BODIES[path] ?? { org_id: "org_a" }) : undefined);
+    const { status } = await gateway.call(method, concrete + (method === "GET" ? (required[path] ?? "") : ""), exampleOf(operation));
     expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({ method, path, status: STATUS[`${method} ${path}`] ?? 200, documented: true });
+  }
+});
+
+test("users 08: every operation has a name for clients, a group, a server and a stated security; every required body an example", () => {
+  const ids = operations.map(({ operation }) => operation.operationId ?? "");
+  const tags = (document.tags ?? []).map(({ name }) => name);
+
+  expect(ids.filter((id) => !/^(get|post|put|patch|delete)([A-Z][a-z]+)+$/.test(id))).toEqual([]);
+  expect(new Set(ids).size).toBe(ids.length);
+  expect(ids).toEqual(expect.arrayContaining(["postSessions", "getSession", "postSessionPause", "getOrgUsage", "postBillingBatchRedrive", "getLivez"]));
+  expect(operations.filter(({ operation }) => operation.tags?.length !== 1 || !tags.includes(operation.tags[0] ?? "")).map(({ path }) => path)).toEqual([]);
+  expect(operations.filter(({ operation }) => operation.security === undefined).map(({ path }) => path)).toEqual([]);
+  expect(document.servers).toEqual([{ url: "/", description: expect.any(String) }]);
+  expect(operations.filter(({ operation }) => operation.requestBody?.content?.["application/json"] && exampleOf(operation) === undefined && operation.requestBody.required).map(({ operation }) => operation.operationId)).toEqual([]);
+});
+
+test("users 08: no field of a request has a default that a generated client would have to send", () => {
+  const bodies = operations.flatMap(({ operation }) => operation.requestBody?.content?.["application/json"]?.schema ?? []);
+  const components = JSON.stringify(document.components["schemas"]);
+
+  expect(JSON.stringify(bodies)).not.toContain('"default":');
+  expect(components).toMatch(/Default: .{1,3}none/);
+});
+
+test("users 17: where a body is required, none is refused, and so is an empty one", async () => {
+  for (const { method, path } of operations.filter(({ operation }) => operation.requestBody?.required)) {
+    const concrete = path.replaceAll(/\{[^}]+\}/g, "nobody");
+
+    expect({ method, path, answer: await gateway.call(method, concrete) }).toMatchObject({ method, path, answer: { status: 400, body: { error: { code: "invalid_request", message: expect.stringContaining("needs a JSON body") } } } });
   }
 });

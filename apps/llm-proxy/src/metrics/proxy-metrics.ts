@@ -6,7 +6,7 @@ import { totals } from "@proliferate/services/metering/usage-report";
 import type { AttemptOutcome } from "@proliferate/services/spend-logs/spend-log";
 import { ERROR_CODES } from "@proliferate/shared/errors";
 import type { ModelTable } from "../config/model-table.ts";
-import { routeOfPath } from "../data-plane/paths.ts";
+import { type DataPlaneRoute, routeOfPath } from "../data-plane/paths.ts";
 
 /**
  * What this process counts of its traffic. Every label has few values whatever callers send: routes and error codes of our
@@ -37,8 +37,12 @@ export class ProxyMetrics {
         bytes.set({ of: "answers" }, held.answers());
       });
     }
-    // Rates of a counter that begins with its first event miss that event.
+    // What a rule asks for is there from the start, so that its first event is an increase.
     this.#settleFailures.inc(0);
+    for (const status of ["200", "500", "503"]) this.#requests.inc({ route: "answer", status }, 0);
+    for (const flag of ["estimated", "unknown_usage", "over_reservation"]) this.#flagged.inc({ model: OTHER, flag }, 0);
+    this.#providerErrors.inc({ provider: OTHER, code: OTHER }, 0);
+    this.#answers.inc({ model: OTHER, status: "success" }, 0);
   }
 
   /** Counts every request of a listener, however it is handled. */
@@ -50,10 +54,15 @@ export class ProxyMetrics {
       response.once("refused", (code: string) => this.#refusals.inc({ code: Object.hasOwn(ERROR_CODES, code) ? code : OTHER }));
       response.once("close", () => {
         this.#inFlight.dec();
-        this.#requests.inc({ route, status: response.headersSent ? statusLabel(response.statusCode) : "none" });
-        this.#seconds.observe({ route }, (performance.now() - startedAt) / 1_000);
+        this.answered(route, response.headersSent ? response.statusCode : undefined, (performance.now() - startedAt) / 1_000);
       });
     });
+  }
+
+  /** A request is over; without a status where its caller got none. */
+  answered(route: DataPlaneRoute["kind"], status: number | undefined, seconds: number): void {
+    this.#requests.inc({ route, status: status === undefined ? "none" : statusLabel(status) });
+    this.#seconds.observe({ route }, seconds);
   }
 
   /** An attempt is over; told once for each. */

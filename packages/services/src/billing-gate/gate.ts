@@ -118,8 +118,16 @@ function refusalOf(code: ErrorCode, gate: OrgGateRow): AppError {
   const who = `Organization ${gate.org_id}`;
   const balance = normalizeDecimal(gate.balance_credits ?? "0");
   if (code === "grace_expired") return new AppError(code, `${who} has ${balance} credits, and its grace period is over.`);
-  if (code === "billing_state_blocked") return new AppError(code, `${who} is suspended${gate.suspended_reason === null ? "" : `: ${gate.suspended_reason}`}.`);
+  if (code === "billing_state_blocked") return new AppError(code, `${who} is suspended${gate.suspended_reason === null ? "" : `: ${brief(gate.suspended_reason)}`}.`);
   if (code === "no_credits") return new AppError(code, `${who} has ${balance} credits; it needs at least ${normalizeDecimal(gate.min_credits)} to begin.`);
   const reason = gate.reconcile_problem === null ? "its balance is being asked for; try again in a few seconds" : gate.reconcile_problem;
   return new AppError("billing_not_configured", `${who} (customer ${customerIdForOrg(gate.org_id)}) has no credits on record: ${reason}.`);
 }
+
+/** What an operator wrote for the record, as far as it is for callers: its first words, on one line. */
+function brief(reason: string): string {
+  const line = reason.replaceAll(/\s+/g, " ").trim();
+  return line.length <= SHOWN_REASON ? line : `${line.slice(0, SHOWN_REASON)}…`;
+}
+
+const SHOWN_REASON = 120;

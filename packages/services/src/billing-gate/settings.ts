@@ -1,9 +1,12 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { type DecimalText, isAmount, normalizeDecimal } from "@proliferate/shared/money";
+import { compareDecimals, type DecimalText, isAmount, normalizeDecimal } from "@proliferate/shared/money";
 import { recordAction, type Operator } from "../operator/operator.ts";
 import { ensureOrg, lockGate, type OrgGateRow, type OrgSettings, readGate, writeSettings, writeState } from "./db.ts";
 import { moveOrg } from "./gate.ts";
+
+/** $10,000: what one wrong digit beyond it would do is lock an organization out for good. */
+const MAX_MIN_CREDITS = "1000000";
 
 /** Grace is for work that runs to end, not a loan. */
 const MAX_GRACE_MS = 60 * 60 * 1_000;
@@ -17,6 +20,7 @@ export async function changeOrgSettings(db: DatabaseClient, orgId: string, setti
   if (settings.maxSessions !== undefined && settings.maxSessions !== null) checkWhole("max_sessions", settings.maxSessions, 1_000_000);
   checkAmount("overdraft_credits", settings.overdraftCredits);
   checkAmount("min_credits", settings.minCredits);
+  checkMost("min_credits", settings.minCredits, MAX_MIN_CREDITS);
   checkAmount("low_balance_credits", settings.lowBalanceCredits);
   return db.transaction().execute(async (tx) => {
     await ensureOrg(tx, orgId);
@@ -89,4 +93,9 @@ function checkWhole(param: string, value: number, maximum: number): void {
 function checkAmount(param: string, amount: DecimalText | undefined): void {
   if (amount === undefined || isAmount(amount)) return;
   throw new AppError("invalid_request", `${param} must be a decimal number of at least 0, such as 500 or 0.5.`, { param });
+}
+
+function checkMost(param: string, amount: DecimalText | undefined, most: DecimalText): void {
+  if (amount === undefined || compareDecimals(amount, most) <= 0) return;
+  throw new AppError("invalid_request", `${param} may be ${most} at most.`, { param });
 }
