@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createTestDatabase, onServer, type TestDatabase } from "@proliferate/db/test-database";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import { type JobQueue, type JobQueueOptions, openJobQueue } from "./queue.ts";
 
 const redisUrl = process.env["TEST_REDIS_URL"];
@@ -41,6 +41,41 @@ it("code 3: however many jobs there are, each runs, and runs again", async () =>
   await until(() => names.every((name) => (runs.get(name) ?? 0) >= 3), 25_000);
 
   expect(errors).toEqual([]);
+});
+
+it("an error that is not of the connection does not make a queue spin, and it goes on by itself when that is mended", async () => {
+  const queue = await openQueue();
+  let runs = 0;
+  await queue.every(`resting-${Date.now()}`, 100, async () => void (runs += 1));
+  await until(() => runs >= 2);
+
+  await onServer(database.connectionString, "alter schema bullmq rename to bullmq_away");
+  await until(() => errors.length >= 2);
+  const [seen, since] = [errors.length, performance.now()];
+  await until(() => errors.length >= seen + 3);
+  // Two loops ask, the worker's and that of stalled jobs; unchecked it would be thousands a second.
+  expect((errors.length - seen) / (performance.now() - since)).toBeLessThan(10 / 1_000);
+  await onServer(database.connectionString, "alter schema bullmq_away rename to bullmq");
+  const before = runs;
+  await until(() => runs > before + 2);
+});
+
+it("a job whose queue cannot connect is refused at once, instead of being tried for ever without a pause", async () => {
+  const own = await createTestDatabase();
+  try {
+    const queue = await openQueue({ databaseUrl: own.connectionString });
+    const name = new URL(own.connectionString).pathname.slice(1);
+    await onServer(inject("postgresServer"), `alter database ${name} allow_connections false`);
+    await onServer(inject("postgresServer"), `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+
+    await expect(queue.every("never", 100, async () => undefined)).rejects.toThrow(/not currently accepting connections|terminat/);
+
+    expect(errors.length).toBeLessThan(10);
+    await onServer(inject("postgresServer"), `alter database ${name} allow_connections true`);
+  } finally {
+    await Promise.all(opened.splice(0).map((queue) => queue.stop()));
+    await own.drop();
+  }
 });
 
 // The Redis leg needs a server: `.ci/run` sets TEST_REDIS_URL.

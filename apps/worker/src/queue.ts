@@ -38,7 +38,9 @@ const INSUFFICIENT_PRIVILEGE = "42501";
 const STOP_TIMEOUT_MS = 3_000;
 /** A schedule that somebody lost (a flushed Redis, a restored database) is there again after this many missed ticks. */
 const MISSED_TICKS = 4;
-const KEEP_JOBS = { removeOnComplete: { count: 20 }, removeOnFail: { count: 20 } } as const;
+const ONE_AT_A_TIME = { autorun: false, concurrency: 1, removeOnComplete: { count: 20 }, removeOnFail: { count: 20 } } as const;
+/** After an error of its own a queue rests for so long: BullMQ asks again at once where it is not the connection that failed. */
+const REST_MS = 1_000;
 
 /**
  * Opens the queue on Redis when there is a URL, else on PostgreSQL, whose tables it makes first where they are not there. Throws
@@ -65,6 +67,8 @@ async function checkRedis(url: string): Promise<void> {
 }
 
 interface ScheduledQueue {
+  /** Connects, and only then takes jobs. Rejects when it cannot connect: BullMQ would remember that for ever, and try again without a pause. */
+  begin(): Promise<void>;
   /** Puts the schedule there; one that is there already is left as it is. */
   schedule(): Promise<void>;
   close(): Promise<void>;
@@ -89,7 +93,7 @@ async function openOnPostgres(options: JobQueueOptions): Promise<JobQueue> {
     // By construction there is always one that is free: a job more is a connection more.
     pool.options.max += 1;
     const queue = new postgres.Queue(name, { connection });
-    const worker = new postgres.Worker(name, process, { connection, concurrency: 1, ...KEEP_JOBS });
+    const worker = new postgres.Worker(name, process, { connection, ...ONE_AT_A_TIME });
     return watch({ queue, worker, name, intervalMs, onError: options.onError });
   };
   return new ScheduledJobs("postgres", open, options, () => pool.end());
@@ -144,7 +148,7 @@ async function openOnRedis(url: string, options: JobQueueOptions): Promise<JobQu
   const prefix = `llm-gateway:${options.deploymentId}`;
   const open: OpenQueue = (name, process, intervalMs) => {
     const queue = new Queue(name, { connection, prefix });
-    const worker = new Worker(name, process, { connection, prefix, concurrency: 1, ...KEEP_JOBS });
+    const worker = new Worker(name, process, { connection, prefix, ...ONE_AT_A_TIME });
     return watch({ queue, worker, name, intervalMs, onError: options.onError });
   };
   return new ScheduledJobs("redis", open, options, async () => undefined);
@@ -155,9 +159,17 @@ interface Parts {
   readonly queue: {
     upsertJobScheduler(id: string, repeat: { every: number }, template: { name: string }): Promise<unknown>;
     on(event: "error", listener: (error: Error) => void): unknown;
+    waitUntilReady(): Promise<unknown>;
     close(): Promise<void>;
   };
-  readonly worker: { on(event: "error", listener: (error: Error) => void): unknown; close(): Promise<void> };
+  readonly worker: {
+    on(event: "error", listener: (error: Error) => void): unknown;
+    waitUntilReady(): Promise<unknown>;
+    run(): Promise<void>;
+    pause(doNotWaitActive: boolean): Promise<void>;
+    resume(): Promise<void>;
+    close(): Promise<void>;
+  };
   readonly name: string;
   readonly intervalMs: number;
   readonly onError: (error: unknown, job: string) => void;
@@ -165,11 +177,28 @@ interface Parts {
 
 function watch({ queue, worker, name, intervalMs, onError }: Parts): ScheduledQueue {
   const report = (error: Error): void => onError(error, name);
+  let waking: NodeJS.Timeout | undefined;
+  const wake = (): void => {
+    waking = undefined;
+    void worker.resume().catch(report);
+  };
+  const rest = (error: Error): void => {
+    report(error);
+    if (waking !== undefined) return;
+    waking = setTimeout(wake, REST_MS);
+    void worker.pause(true).catch(report);
+  };
   queue.on("error", report);
-  worker.on("error", report);
+  worker.on("error", rest);
   return {
+    begin: async () => {
+      await queue.waitUntilReady();
+      await worker.waitUntilReady();
+      worker.run().catch(report);
+    },
     schedule: async () => void (await queue.upsertJobScheduler(name, { every: intervalMs }, { name })),
     close: async () => {
+      clearTimeout(waking);
       await worker.close();
       await queue.close();
     },
@@ -203,6 +232,7 @@ class ScheduledJobs implements JobQueue {
     };
     const queue = this.#open(name, run, intervalMs);
     this.#queues.push(queue);
+    await queue.begin();
     await queue.schedule();
     const guard = async (): Promise<void> => {
       if (performance.now() - ranAt < MISSED_TICKS * intervalMs) return;
