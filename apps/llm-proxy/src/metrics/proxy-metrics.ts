@@ -128,8 +128,9 @@ function errorLabel(code: string): string {
   return Object.hasOwn(ERROR_CODES, code) || code === "provider_error_event" ? code : OTHER;
 }
 
-function flagsOf(attempt: AdmittedAttempt, { estimated, report, unpriced, cost, recovered }: AttemptOutcome): readonly string[] {
+function flagsOf(attempt: AdmittedAttempt, { estimated, report, unpriced, cost, recovered, flags: own = [] }: AttemptOutcome): readonly string[] {
   const flags = {
+    ...Object.fromEntries(own.map((flag) => [flag, true])),
     estimated,
     recovered,
     unknown_usage: report.unknown.length > 0,
