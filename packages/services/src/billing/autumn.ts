@@ -54,7 +54,14 @@ export async function openAutumn(options: AutumnSinkOptions): Promise<AutumnClie
  */
 export function createAutumnSink(options: AutumnSinkOptions): SettlementSink {
   let opened: Promise<AutumnClient> | undefined;
-  const open = (): Promise<AutumnClient> => (opened ??= openAutumn(options));
+  return createAutumnSinkOver(() => (opened ??= openAutumn(options)), options);
+}
+
+/** What is asked of Autumn, whichever way it is reached. */
+export type AutumnSinkPolicy = Pick<AutumnSinkOptions, "featureId" | "overage" | "autoCreateCustomers">;
+
+/** As {@link createAutumnSink}, over a client of the caller's. */
+export function createAutumnSinkOver(open: () => Promise<AutumnClient>, options: AutumnSinkPolicy): SettlementSink {
   const feature = createFeatureGate(open, options.featureId);
   const track = async (delivery: Delivery): Promise<DeliveryOutcome> => trackOnce(await open(), delivery, options);
   return {
@@ -114,7 +121,7 @@ async function createCustomer(client: AutumnClient, customerId: string): Promise
   }
 }
 
-async function trackOnce(client: AutumnClient, delivery: Delivery, options: AutumnSinkOptions): Promise<DeliveryOutcome> {
+async function trackOnce(client: AutumnClient, delivery: Delivery, options: AutumnSinkPolicy): Promise<DeliveryOutcome> {
   const customerId = customerIdForOrg(delivery.orgId);
   const value = Number(delivery.credits);
   // Settled amounts have at most 14 digits, so the number's shortest spelling is the amount's own.

@@ -14,6 +14,8 @@ interface BalanceNow {
   readonly org_id: string;
   readonly local: string;
   readonly used: string;
+  /** Used beyond a capped balance: never collected. */
+  readonly short: string;
 }
 
 /** What must hold at every moment of every schedule. Returns what does not, or undefined. */
@@ -67,14 +69,15 @@ const INVARIANTS = `
   ) as violations,
   (select json_agg(json_build_object('batch_id', batch_id, 'org_id', org_id, 'state', state, 'credits', trim_scale(credits)::text, 'needs_reconcile', needs_reconcile))
     from settlement_batches where credits <> 0) as batches,
-  (select json_agg(json_build_object('org_id', a.org_id, 'local', trim_scale(a.balance_credits)::text, 'used', trim_scale(coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id), 0))::text))
+  (select json_agg(json_build_object('org_id', a.org_id, 'local', trim_scale(a.balance_credits)::text, 'used', trim_scale(coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id), 0))::text,
+      'short', trim_scale(coalesce((select sum(credits - deducted_credits) from settlement_batches b where b.org_id = a.org_id and b.state = 'shortfall'), 0))::text))
     from billing_accounts a where a.balance_credits is not null) as balances`;
 
 /** Our own count of what an org has left: what it was granted less what it used, to the last digit, as long as Autumn does what it says. */
-function compareBalance({ org_id: orgId, local, used }: BalanceNow, autumn: AutumnModel): string | undefined {
-  const expected = subtractDecimals(GRANTED_CREDITS, used);
+function compareBalance({ org_id: orgId, local, used, short }: BalanceNow, autumn: AutumnModel): string | undefined {
+  const expected = addDecimals(subtractDecimals(GRANTED_CREDITS, used), short);
   if (local === expected || !autumn.isHonest(orgId)) return undefined;
-  return `${orgId} has ${local} credits by our balance, and was granted ${GRANTED_CREDITS} less the ${used} that it used`;
+  return `${orgId} has ${local} credits by our balance, and was granted ${GRANTED_CREDITS} less the ${used} that it used, of which ${short} were short`;
 }
 
 /** What a batch's state says about the sink must be so. */
@@ -91,6 +94,7 @@ function compareBatch(batch: BatchNow, books: BatchAtAutumn | undefined): string
     case "dead":
       return taken === 0 && !isOpen ? undefined : `${name}, but Autumn took it`;
     case "unapplied":
+    case "shortfall":
       return taken === 0 ? undefined : `${name}, but Autumn took it`;
     default:
       return undefined;
@@ -99,9 +103,10 @@ function compareBatch(batch: BatchNow, books: BatchAtAutumn | undefined): string
 
 /** What must hold when all faults are over and everybody has finished: nothing is left, and all sums are the same. */
 export async function findUnfinished(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
-  const { rows } = await observer.query<{ unfinished: string | null; reviews: string; requests: string }>({ name: "unfinished", text: UNFINISHED });
-  const { unfinished, reviews, requests } = rows[0] ?? { unfinished: null, reviews: "", requests: "" };
+  const { rows } = await observer.query<{ unfinished: string | null; findings: string | null; reviews: string; requests: string }>({ name: "unfinished", text: UNFINISHED });
+  const { unfinished, findings, reviews, requests } = rows[0] ?? { unfinished: null, findings: null, reviews: "", requests: "" };
   if (unfinished !== null) return `left at the end: ${unfinished}`;
+  if (findings !== null) return `found at the end: ${findings}`;
   if (Number(requests) !== expected.requests) return `${expected.requests} spend rows can be billed, ${requests} were`;
   if (Number(reviews) !== expected.reviews) return `${expected.reviews} spend rows cannot be billed, ${reviews} are in review`;
   return compareSums(observer, autumn, expected);
@@ -117,29 +122,34 @@ export interface ExpectedBilling {
 
 const UNFINISHED = `
   select (select string_agg(format('batch %s of %s is %s (%s)', batch_id, org_id, state, coalesce(last_error_code, 'no error')), '; ')
-      from settlement_batches where state <> 'delivered') as unfinished,
+      from settlement_batches where state not in ('delivered', 'shortfall')) as unfinished,
+    (select string_agg(format('%s of %s: %s', kind, org_id, message), '; ') from delivery_findings where resolved_at is null) as findings,
     (select count(*) from spend_reviews where resolved_at is null and reason not in ('zero_price', 'unknown_usage', 'excess_refund')) as reviews,
     (select count(*) from billing_events where event_type = 'llm') as requests`;
 
 async function compareSums(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
-  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string; balance: string | null }>({ name: "sums", text: SUMS });
+  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string; short: string; batches: number; balance: string | null }>({ name: "sums", text: SUMS });
   const known = new Map(rows.map((row) => [row.org_id, row]));
   for (const [orgId, credits] of expected.creditsByOrg) {
-    const { rest = "0", delivered = "0" } = known.get(orgId) ?? {};
-    const difference = subtractDecimals(credits, addDecimals(rest, delivered));
-    if (difference !== "0") return `${orgId} used ${credits} credits: ${delivered} are delivered, ${rest} are carried or open, ${difference} are missing`;
-    const atAutumn = autumn.deducted(orgId);
-    if (subtractDecimals(atAutumn, delivered) !== "0") return `${orgId}: ${delivered} credits are delivered, Autumn took ${atAutumn}`;
+    const { rest = "0", delivered = "0", short = "0", batches = 0 } = known.get(orgId) ?? {};
+    const difference = subtractDecimals(credits, addDecimals(rest, delivered, short));
+    if (difference !== "0") return `${orgId} used ${credits} credits: ${delivered} are delivered, ${rest} are carried or open, ${short} were short, ${difference} are missing`;
+    if (autumn.isBeyondTelling(orgId)) continue;
+    const [atAutumn, forgotten] = [autumn.kept(orgId), autumn.forgotten(orgId)];
+    if (addDecimals(atAutumn, forgotten) !== delivered) return `${orgId}: ${delivered} credits are delivered, Autumn took ${atAutumn} and forgot ${forgotten}`;
     const { balance = null } = known.get(orgId) ?? {};
-    if (balance !== null && !isNoise(addDecimals(balance, credits, `-${GRANTED_CREDITS}`))) return `${orgId} used ${credits} of ${GRANTED_CREDITS} credits, and ${balance} are left by our balance`;
+    const left = subtractDecimals(addDecimals(GRANTED_CREDITS, short, forgotten), credits);
+    if (balance !== null && !isNoise(subtractDecimals(balance, left), batches)) return `${orgId} used ${credits} of ${GRANTED_CREDITS} credits, ${short} were short and ${forgotten} forgotten, and ${balance} are left by our balance`;
   }
   return undefined;
 }
 
 /** A difference that the reconciliation of balances leaves alone: Autumn's own sums are no exacter. An honest Autumn leaves none, which every step has shown. */
-const isNoise = (difference: string): boolean => Math.abs(Number(difference)) <= 0.000_001;
+const isNoise = (difference: string, batches: number): boolean => Math.abs(Number(difference)) <= 0.000_001 + batches * Number(GRANTED_CREDITS) * 1e-14;
 
 const SUMS = `
   select a.org_id, trim_scale(a.carry_credits + coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id and e.event_id > a.sealed_event_id), 0))::text as rest,
-    (select trim_scale(coalesce(sum(credits), 0))::text from settlement_batches b where b.org_id = a.org_id and state = 'delivered') as delivered, trim_scale(a.balance_credits)::text as balance
+    (select trim_scale(coalesce(sum(credits), 0))::text from settlement_batches b where b.org_id = a.org_id and state = 'delivered') as delivered,
+    (select trim_scale(coalesce(sum(credits - deducted_credits), 0))::text from settlement_batches b where b.org_id = a.org_id and state = 'shortfall') as short,
+    a.last_batch_sequence as batches, trim_scale(a.balance_credits)::text as balance
   from billing_accounts a`;

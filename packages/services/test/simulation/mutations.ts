@@ -1,3 +1,4 @@
+import type { AutumnClient } from "../../src/billing/autumn-client.ts";
 import type { SettlementSink } from "../../src/billing/sink.ts";
 import type { StatementRewrite } from "./simulated-process.ts";
 
@@ -5,9 +6,11 @@ import type { StatementRewrite } from "./simulated-process.ts";
 export interface Mutation {
   readonly rewrite: StatementRewrite;
   readonly sink: (sink: SettlementSink) => SettlementSink;
+  /** What the sink makes of Autumn's answers. */
+  readonly client: (client: AutumnClient) => AutumnClient;
 }
 
-export const NO_MUTATION: Mutation = { rewrite: (statement) => statement, sink: (sink) => sink };
+export const NO_MUTATION: Mutation = { rewrite: (statement) => statement, sink: (sink) => sink, client: (client) => client };
 
 /** A pattern that no longer occurs plants nothing, and then its test fails. */
 function rewriting(pattern: RegExp, replacement: string): Mutation {
@@ -23,7 +26,7 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
     ...NO_MUTATION,
     sink: (sink) => {
       let attempts = 0;
-      return { name: sink.name, deliver: (delivery) => sink.deliver({ ...delivery, idempotencyKey: `${delivery.idempotencyKey}/${(attempts += 1)}` }) };
+      return { ...sink, deliver: (delivery) => sink.deliver({ ...delivery, idempotencyKey: `${delivery.idempotencyKey}/${(attempts += 1)}` }) };
     },
   },
   "amounts pass through a float": rewriting(/s\.spend::text::numeric/, "s.spend::numeric"),
@@ -40,7 +43,7 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   "a success that took nothing counts as delivered": {
     ...NO_MUTATION,
     sink: (sink) => ({
-      name: sink.name,
+      ...sink,
       deliver: async (delivery) => {
         const outcome = await sink.deliver(delivery);
         return outcome.kind === "unapplied" ? { kind: "delivered", status: 200, deductedCredits: delivery.credits } : outcome;
@@ -50,11 +53,31 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   "a lost answer is taken for a refusal": {
     ...NO_MUTATION,
     sink: (sink) => ({
-      name: sink.name,
+      ...sink,
       deliver: async (delivery) => {
         const outcome = await sink.deliver(delivery);
         return outcome.kind === "unknown" ? { kind: "unavailable", code: "guessed" } : outcome;
       },
     }),
   },
+  "what the list lacks is taken for not taken, whatever the balance says": {
+    ...NO_MUTATION,
+    sink: ({ ledger, ...sink }) => ({ ...sink, ...(ledger && { ledger: { listDeductions: ledger.listDeductions, correct: ledger.correct } }) }),
+  },
+  "an event that took nothing counts as what was asked": {
+    ...NO_MUTATION,
+    client: (client) => ({
+      ...client,
+      events: {
+        list: async (request) => {
+          const page = await client.events.list(request);
+          return { ...page, list: page.list.map((event) => ({ ...event, deductions: event.deductions ?? [{ value: event.value }] })) };
+        },
+      },
+    }),
+  },
+  "amounts are sealed to fifteen digits": rewriting(/settleable_credits\(a\.credits \+ a\.carry_credits\)/, `
+    trim_scale(trunc(a.credits + a.carry_credits, least(10, 15 - case when a.credits + a.carry_credits >= 1 then length(trunc(a.credits + a.carry_credits)::text) else 0 end)))`),
+  "an org whose balance vanished never has one again": { ...NO_MUTATION, sink: (sink) => ({ ...sink, hasBalance: async () => false }) },
+  "what a cap did not cover stays owed": rewriting(/where moved\.state = 'shortfall' and/, "where moved.state = 'never' and"),
 };

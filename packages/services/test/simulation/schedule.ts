@@ -9,6 +9,8 @@ export interface Schedule {
   readonly markup: string;
   /** Whether orgs were read at Autumn before they used anything; without, they have no balance of ours at all. */
   readonly hasBalances: boolean;
+  /** What Autumn is told to do when a balance is short. */
+  readonly overage: "overflow" | "cap";
   /** Autumn's clock minus the database's, at the start. */
   readonly autumnSkewMs: number;
   readonly moves: readonly Move[];
@@ -40,6 +42,8 @@ export type Move =
   /** What Autumn has accepted but not applied is applied, or lost. */
   | { readonly kind: "queue"; readonly isApplied: boolean }
   | { readonly kind: "customer"; readonly org: string; readonly state: CustomerState }
+  /** Autumn's list of events, or its balances, lose the newest deduction of an org that the other still has. */
+  | { readonly kind: "forget"; readonly org: string; readonly what: "list" | "balance" }
   /** A person makes one of the batches that rest undelivered due again. */
   | { readonly kind: "redrive"; readonly roll: number }
   /** A person gives an org, or all, another rate for requests that begin later than any that was written. */
@@ -49,6 +53,7 @@ export type Move =
   /** After everything else: an event is deleted behind the ledger's back. */
   | { readonly kind: "lose_event"; readonly roll: number };
 
+/** `no_balance`: none yet, or used up to exactly nothing, whereupon it is gone. */
 export type CustomerState = "ready" | "missing" | "no_balance";
 
 /** How one call goes wrong; "kept" and "released" say what becomes of its key. See `autumn-model.ts`. */
@@ -94,7 +99,7 @@ export function createSchedule(seed: number): Schedule {
     if (at === setAt && skew.endsWith("_set")) moves.push({ kind: "clock", whose: skew === "autumn_set" ? "autumn" : "database", byMs: hourOrLess() });
     moves.push(...nextMoves({ random, workers, writer, faultiness }));
   }
-  return { seed, hasBalances: seed % 3 !== 0, markup: random.pick(["3", "2.5", "1.000001", "0.37"]), autumnSkewMs: skew === "autumn_apart" ? hourOrLess() : 0, moves };
+  return { seed, hasBalances: seed % 3 !== 0, overage: seed % 4 === 1 ? "cap" : "overflow", markup: random.pick(["3", "2.5", "1.000001", "0.37"]), autumnSkewMs: skew === "autumn_apart" ? hourOrLess() : 0, moves };
 }
 
 interface Chance {
@@ -120,6 +125,7 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
     [1 * faultiness, "outage"],
     [2, "queue"],
     [1 * faultiness, "customer"],
+    [1 * faultiness, "forget"],
     [1, "redrive"],
     [0.7, "rate_card"],
     [1.5, "map"],
@@ -152,6 +158,8 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
       return [{ kind, isApplied: random.isLucky(0.6) }];
     case "customer":
       return [{ kind, org: random.pick(ORGS), state: random.pick(["ready", "missing", "no_balance"]) }];
+    case "forget":
+      return [{ kind, org: random.pick(ORGS), what: random.pick(["list", "balance"]) }];
     case "rate_card":
       return [{ kind, org: random.isLucky(0.6) ? random.pick(ORGS) : undefined, markup: random.pick(["1", "2.75", "4.000001"]) }];
     case "map":

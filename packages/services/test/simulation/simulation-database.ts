@@ -1,5 +1,5 @@
-import { connectionConfig } from "@proliferate/db";
-import pg from "pg";
+import { connectSession } from "@proliferate/db";
+import type pg from "pg";
 
 /** Processes that a schedule may have, and connections of each. */
 const PROCESSES = 3;
@@ -22,12 +22,10 @@ export interface SimulationDatabase {
 
 /** Opens a migrated database that nobody else uses. Its user must be allowed to bypass triggers (the embedded one is). */
 export async function openSimulationDatabase(connectionString: string): Promise<SimulationDatabase> {
-  const { max: _max, ...config } = connectionConfig({ connectionString, applicationName: "simulation" });
   const clients: pg.Client[] = [];
   const open = async (): Promise<pg.Client> => {
-    const client = new pg.Client(config);
+    const client = await connectSession({ connectionString, applicationName: "simulation" });
     clients.push(client);
-    await client.connect();
     return client;
   };
   const openAll = (count: number): Promise<pg.Client[]> => Promise.all(Array.from({ length: count }, open));
@@ -74,3 +72,13 @@ export const RESTORABLE_EVENTS = `select e.event_id from billing_events e join b
   where (e.event_type = 'llm' and k.adjustment_count = 0)
     or (e.event_type = 'adjustment' and k.adjustment_count = 1 and not exists (select from spend_reviews r where r.review_key = 'cut:' || e.request_id || ':correction'))
   order by e.event_id`;
+
+export interface OpenFinding {
+  readonly batch_id: string;
+  readonly org_id: string;
+  readonly counts_as_taken: boolean;
+}
+
+/** What comparisons left to a person. */
+export const OPEN_FINDINGS = `select f.batch_id, f.org_id, b.state in ('delivered', 'shortfall', 'unapplied') as counts_as_taken
+  from delivery_findings f join settlement_batches b using (batch_id) where f.resolved_at is null and f.kind = 'unresolved' order by f.org_id, b.sequence`;

@@ -1,11 +1,13 @@
 import { reconcileDueOrgs } from "../../src/balance/reconcile-balance.ts";
 import { auditCompleteness } from "../../src/billing/audit.ts";
 import { parkedDelayMs, retryDelayMs } from "../../src/billing/backoff.ts";
+import { decideBatch } from "../../src/billing/decide-batch.ts";
 import { addRateCard } from "../../src/billing/rate-cards.ts";
 import { reconcileDeliveries } from "../../src/billing/reconcile-deliveries.ts";
 import { mapReview } from "../../src/billing/reviews.ts";
 import { redriveBatch } from "../../src/billing/settlement-db.ts";
 import { settle } from "../../src/billing/settlement.ts";
+import type { SettlementLedgerView } from "../../src/billing/sink.ts";
 import { syncSpend } from "../../src/billing/spend-sync.ts";
 import { AutumnModel, GRANTED_CREDITS } from "./autumn-model.ts";
 import { type AutumnPort, openAutumnPort } from "./autumn-port.ts";
@@ -14,7 +16,7 @@ import { findUnfinished, findViolation } from "./invariants.ts";
 import { type Mutation, NO_MUTATION } from "./mutations.ts";
 import { HOUR, type Move, ORGS, type Schedule } from "./schedule.ts";
 import { SimulatedProcess, type Step } from "./simulated-process.ts";
-import { FIRST_READING, RESTORABLE_EVENTS, type SimulationDatabase } from "./simulation-database.ts";
+import { FIRST_READING, OPEN_FINDINGS, type OpenFinding, RESTORABLE_EVENTS, type SimulationDatabase } from "./simulation-database.ts";
 import { SpendWriters } from "./spend-writers.ts";
 import { StepRunner } from "./step-runner.ts";
 import { VirtualClock } from "./virtual-clock.ts";
@@ -122,7 +124,10 @@ class Simulation {
         this.#autumn.finishQueue(move.isApplied);
         return this.#check();
       case "customer":
-        return void this.#autumn.customers.set(move.org, move.state);
+        return void this.#autumn.setCustomer(move.org, move.state);
+      case "forget":
+        this.#autumn.forget(move.org, move.what);
+        return this.#check();
       case "redrive":
         return this.#redrive(move.roll);
       case "rate_card":
@@ -179,11 +184,11 @@ class Simulation {
   #jobOf(process: SimulatedProcess, roll: number): () => Promise<unknown> {
     const rate = this.#rate();
     if (roll >= 0.95 && this.#schedule.hasBalances) return () => reconcileDueOrgs(process.db, { remote: this.#portOf(process).balances, rate, everyMs: 0 });
-    if (roll < 0.06) return () => reconcileDeliveries(process.db, this.#portOf(process).ledger, { dryRun: false });
+    if (roll < 0.06) return () => reconcileDeliveries(process.db, this.#ledgerOf(process), { dryRun: false });
     if (roll < 0.5) return () => syncSpend(process.db, { rate, chunkRows: 3, fullSweep: roll < 0.12 });
     return () =>
       settle(process.db, {
-        sink: this.#mutation.sink(this.#portOf(process).sink),
+        sink: this.#portOf(process).sink,
         concurrency: 2,
         // Time is the schedule's alone.
         slowAfterMs: Number.POSITIVE_INFINITY,
@@ -200,7 +205,13 @@ class Simulation {
   }
 
   #portOf(process: SimulatedProcess): AutumnPort {
-    return openAutumnPort(process, { autumn: this.#autumn, clock: this.#clock, trace: this.#trace });
+    return openAutumnPort(process, { autumn: this.#autumn, clock: this.#clock, trace: this.#trace, overage: this.#schedule.overage, mutation: this.#mutation });
+  }
+
+  #ledgerOf(process: SimulatedProcess): SettlementLedgerView {
+    const { ledger } = this.#portOf(process).sink;
+    if (!ledger) throw new Error("the sink keeps no record");
+    return ledger;
   }
 
   async #crash(worker: number): Promise<string | undefined> {
@@ -233,7 +244,7 @@ class Simulation {
   }
 
   async #redrive(roll: number): Promise<string | undefined> {
-    const { rows } = await this.#database.observer.query<{ batch_id: string }>("select batch_id from settlement_batches where state in ('parked', 'dead', 'unapplied') order by org_id, sequence");
+    const { rows } = await this.#database.observer.query<{ batch_id: string }>("select batch_id from settlement_batches where state in ('parked', 'dead') or (state = 'unapplied' and last_error_code <> 'no_balance') order by org_id, sequence");
     const batch = rows[Math.floor(roll * rows.length)];
     if (!batch) return undefined;
     return this.#doByHand((person) => redriveBatch(person.db, batch.batch_id));
@@ -271,7 +282,7 @@ class Simulation {
   async finish(): Promise<string | undefined> {
     this.#trace.push("# the end");
     this.#autumn.heal();
-    for (const org of ORGS) this.#autumn.customers.set(org, "ready");
+    for (const org of ORGS) this.#autumn.setCustomer(org, "ready");
     await this.#writers.endAll();
     const living = [...this.#workers.keys()];
     for (const worker of living) {
@@ -281,10 +292,10 @@ class Simulation {
     this.#autumn.finishQueue(true);
     const sync = (process: SimulatedProcess) => this.#jobOf(process, 0.1)();
     const settleAll = (process: SimulatedProcess) => this.#jobOf(process, 0.9)();
-    const reconcile = (process: SimulatedProcess) => reconcileDeliveries(process.db, this.#portOf(process).ledger, { dryRun: false, corrections: "apply", quietMs: 0 });
+    const reconcile = (process: SimulatedProcess) => reconcileDeliveries(process.db, this.#ledgerOf(process), { dryRun: false, corrections: "apply", quietMs: 0 });
     const readBalances = (process: SimulatedProcess) => this.#jobOf(process, 0.99)();
     for (let round = 0; round < CLOSING_ROUNDS; round += 1) {
-      const violation = (await this.#redriveAll()) ?? (await this.#mapAll()) ?? (await this.#closingPass(sync)) ?? (await this.#closingPass(settleAll)) ?? (await this.#closingPass(reconcile)) ?? (await this.#closingPass(readBalances));
+      const violation = (await this.#redriveAll()) ?? (await this.#mapAll()) ?? (await this.#closingPass(sync)) ?? (await this.#closingPass(settleAll)) ?? (await this.#closingPass(reconcile)) ?? (await this.#decideAll()) ?? (await this.#closingPass(readBalances));
       if (violation !== undefined) return violation;
       this.#clock.pass(HOUR / 3);
       if ((await this.#unfinished()) === undefined) return this.#loseAndHeal();
@@ -339,6 +350,18 @@ class Simulation {
   async #redriveAll(): Promise<string | undefined> {
     for (let roll = 0; roll < 1; roll += 0.1) {
       const violation = await this.#redrive(roll);
+      if (violation !== undefined) return violation;
+    }
+    return undefined;
+  }
+
+  /** Where Autumn's list and its balance contradict each other, a person looks at the balance and decides. */
+  async #decideAll(): Promise<string | undefined> {
+    const { rows } = await this.#database.observer.query<OpenFinding>(OPEN_FINDINGS);
+    for (const { batch_id: batchId, org_id: orgId, counts_as_taken: countsAsTaken } of rows) {
+      if (!this.#autumn.isConfusing(orgId)) continue;
+      const wasTaken = countsAsTaken || this.#autumn.keptOf(batchId) !== "0";
+      const violation = await this.#doByHand((person) => decideBatch(person.db, batchId, { wasTaken, operator: { name: "a person", via: "simulation", reason: "looked at the balance" } }));
       if (violation !== undefined) return violation;
     }
     return undefined;
