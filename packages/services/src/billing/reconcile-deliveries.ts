@@ -89,7 +89,9 @@ export async function reconcileDeliveries(db: DatabaseClient, view: SettlementLe
       results[index] = await compareOrg(db, view, orgId, ofOrg, options);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(options.concurrency ?? CONCURRENCY, orgs.length) }, lane));
+  const lanes = await Promise.allSettled(Array.from({ length: Math.min(options.concurrency ?? CONCURRENCY, orgs.length) }, lane));
+  const failure = lanes.find((one) => one.status === "rejected");
+  if (failure) throw failure.reason;
   return {
     comparedBatches: batches.length,
     confirmed: results.reduce((sum, one) => sum + one.confirmed, 0),

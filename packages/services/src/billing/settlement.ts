@@ -62,9 +62,15 @@ export async function settle(db: DatabaseClient, options: SettlementOptions): Pr
 
 const NOTHING_SENT = { delivered: 0, undelivered: 0, revived: 0 };
 
+/** Both results, or the first error: in either case nothing of the two is still running. */
+async function allDone<One, Other>(one: Promise<One>, other: Promise<Other>): Promise<readonly [One, Other]> {
+  await Promise.allSettled([one, other]);
+  return [await one, await other];
+}
+
 /** Orgs are asked about while others are served, so that nobody waits for such an answer; those that it concerns are served afterwards. */
 async function sendDue(db: DatabaseClient, options: Parameters<typeof deliverBatches>[1]): Promise<typeof NOTHING_SENT> {
-  const [first, revived] = await Promise.all([deliverBatches(db, options), options.isProbe ? NONE_REVIVED : reviveOrgs(db, options)]);
+  const [first, revived] = await allDone(deliverBatches(db, options), options.isProbe ? Promise.resolve(NONE_REVIVED) : reviveOrgs(db, options));
   if (revived.batches === 0 || options.isOver()) return { ...first, revived: revived.batches };
   const then = await deliverBatches(db, { ...options, orgIds: revived.orgIds });
   return { delivered: first.delivered + then.delivered, undelivered: first.undelivered + then.undelivered, revived: revived.batches };

@@ -1,3 +1,4 @@
+import { decimalFromNumber } from "@proliferate/testing/autumn-emulator/decimal";
 import type { RemoteBalances } from "../../src/balance/remote-balance.ts";
 import { createAutumnSinkOver } from "../../src/billing/autumn.ts";
 import type { AutumnClient, AutumnTrackRequest } from "../../src/billing/autumn-client.ts";
@@ -84,10 +85,8 @@ function clientOf(process: SimulatedProcess, { autumn, trace }: AutumnPortOption
 
 function readTrack({ customerId, value, properties }: AutumnTrackRequest, idempotencyKey: string): Track {
   // The number's own spelling: what a sealed amount is on its way.
-  return { batchId: String(properties["batch_id"]), orgId: orgIdFromCustomerId(customerId), idempotencyKey, credits: plain(value) };
+  return { batchId: String(properties["batch_id"]), orgId: orgIdFromCustomerId(customerId), idempotencyKey, credits: decimalFromNumber(value) };
 }
-
-const plain = (value: number): string => value.toFixed(10).replace(/\.?0+$/, "");
 
 function answerOf(reply: TrackReply, customerId: string): Awaited<ReturnType<AutumnClient["track"]>> {
   switch (reply.kind) {

@@ -82,6 +82,8 @@ export interface AutumnEmulator {
   fail(matches: (call: AutumnCall) => boolean, fault: AutumnFault): () => void;
   /** Spoils the answer of every matching call, also of those that only read, until the returned function is called. */
   spoil(matches: (call: AutumnCall) => boolean, how: TransportFault): () => void;
+  /** From here on nothing is spoiled. */
+  unspoil(): void;
   /** Applies what 202 answers promised. */
   drainQueue(): void;
   /** Loses it. */

@@ -143,6 +143,10 @@ class Emulator {
     return () => void this.#spoilers.splice(this.#spoilers.indexOf(rule), this.#spoilers.includes(rule) ? 1 : 0);
   }
 
+  unspoil(): void {
+    for (const rules of [this.#faults, this.#rules, this.#spoilers]) rules.length = 0;
+  }
+
   drainQueue(): void {
     for (const command of this.#queue.splice(0)) applyTrack(command, this.#ledger);
   }

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The real worker against every way in which an answer of Autumn's goes wrong; see `./scripts/prove-autumn-faults.sh --help`.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/toolchain.sh"
+prepare_toolchain
+exec node scripts/prove-autumn-faults/main.ts "$@"
