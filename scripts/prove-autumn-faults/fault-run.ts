@@ -36,6 +36,7 @@ export interface FaultReport {
 const GOOD_ORGS = Array.from({ length: 12 }, (_, index) => `good_${index}`);
 const KEY = "am_sk_test_faults";
 const LOAD_INTERVAL_MS = 1_500;
+const WAVES = 3;
 /** The intervals of the passes and a busy machine; far below the 15 s for which a silent answer is waited. */
 const LONGEST_WAIT_MS = 8_000;
 
@@ -87,15 +88,18 @@ class FaultRun {
   async play(): Promise<FaultReport> {
     const spoiled = spoilAll(this.#autumn);
     const startedAt = performance.now();
+    let wavesLeft = WAVES;
     for (let round = 0; performance.now() - startedAt < this.#options.loadMs && this.#isAlive; round += 1) {
-      // Every org now and then: those that are spoiled less often, so that each of their batches can end.
-      const orgIds = round % 12 === 0 ? this.#orgIds : GOOD_ORGS;
+      // Those that are spoiled use something in a few waves: each of their batches takes its time.
+      const isWave = performance.now() - startedAt >= ((WAVES - wavesLeft) / WAVES) * this.#options.loadMs;
+      if (isWave) wavesLeft -= 1;
+      const orgIds = isWave ? this.#orgIds : GOOD_ORGS;
       await insertSpendRows(this.#db, orgIds.map((orgId) => ({ orgId, spendUsd: `0.0${1 + (round % 9)}3` })));
       this.#rows += orgIds.length;
       await delay(LOAD_INTERVAL_MS);
       if (round % 10 === 0) await this.#tell(startedAt);
     }
-    this.#autumn.drainQueue();
+    this.#autumn.unspoil();
     await this.#untilDelivered();
     await this.#tell(startedAt);
     return this.#report(spoiled);
@@ -144,8 +148,7 @@ class FaultRun {
 
   /** What Autumn lost by itself (a claimed key without its deduction) is found and made good by a comparison; then every sum is exact. */
   async #sumViolations(): Promise<readonly string[]> {
-    const { ledger } = createAutumnSink({ secretKey: KEY, serverUrl: `${this.#autumn.url}`, apiVersion: "2.3.0", featureId: "credits", client: "http" });
-    this.#autumn.unspoil();
+    const { ledger } = createAutumnSink({ secretKey: KEY, serverUrl: this.#autumn.url, apiVersion: "2.3.0", featureId: "credits", client: "http" });
     if (ledger) await reconcileDeliveries(this.#db, ledger, { dryRun: false, corrections: "apply", quietMs: 0 });
     const rows = await this.#db.selectFrom("settlement_batches").select(["org_id", "credits"]).where("state", "=", "delivered").execute();
     const found: string[] = [];

@@ -11,6 +11,8 @@ export interface OrgWait {
 /** `backoff.ts`: 20 s doubled, plus a fifth; what the sink asked for is less. */
 const longestBackoffMs = (attempt: number): number => Math.min(20_000 * 2 ** (attempt - 1), 900_000) * 1.2;
 
+const GOES_ON: ReadonlySet<string> = new Set(["delivered", "duplicate", "accepted"]);
+
 /**
  * Of each org: how long its batches waited for something other than the org itself. An org's batches go one after the other,
  * so a batch waits since it was sealed, or since the org's attempt before ended and its back-off passed, whichever is later.
@@ -23,11 +25,14 @@ export async function readWaits(db: DatabaseClient): Promise<readonly OrgWait[]>
   for (const [orgId, ofOrg] of Map.groupBy(attempts, (attempt) => byId.get(attempt.batch_id)?.org_id ?? "")) {
     let longestMs = 0;
     let freeAtMs = 0;
+    const dueAtMs = new Map<string, number>();
     for (const attempt of ofOrg) {
       const sealedAtMs = byId.get(attempt.batch_id)?.sealed_at.getTime() ?? 0;
-      longestMs = Math.max(longestMs, attempt.started_at.getTime() - Math.max(sealedAtMs, freeAtMs));
+      longestMs = Math.max(longestMs, attempt.started_at.getTime() - Math.max(sealedAtMs, freeAtMs, dueAtMs.get(attempt.batch_id) ?? 0));
       const endedAtMs = (attempt.finished_at ?? attempt.started_at).getTime();
-      freeAtMs = endedAtMs + (attempt.outcome === "delivered" || attempt.outcome === "duplicate" ? 0 : longestBackoffMs(attempt.attempt));
+      dueAtMs.set(attempt.batch_id, endedAtMs + longestBackoffMs(attempt.attempt));
+      // What was queued, or delivered, does not hold up the org's others.
+      freeAtMs = endedAtMs + (GOES_ON.has(attempt.outcome ?? "") ? 0 : longestBackoffMs(attempt.attempt));
     }
     waits.push({ orgId, batches: new Set(ofOrg.map((one) => one.batch_id)).size, attempts: ofOrg.length, longestMs });
   }

@@ -48,6 +48,8 @@ export interface ModelEvent {
   isListed: boolean;
   /** False once the balance has lost it. */
   isKept: boolean;
+  /** A person changed the balance: no list tells of it. */
+  readonly isByHand?: boolean;
 }
 
 /**
@@ -249,6 +251,14 @@ export class AutumnModel {
     return addDecimals(...this.#events.filter((event) => event.batchId === batchId && event.isKept && !event.tookNothing).map((event) => event.value));
   }
 
+  /** A person brings the balance to what our books say of a batch. */
+  makeGood(batchId: string, orgId: string, credits: string): void {
+    const missing = subtractDecimals(credits, this.keptOf(batchId));
+    if (missing === "0") return;
+    this.#events.push({ batchId, orgId, value: missing, tookNothing: false, isListed: false, isKept: true, isByHand: true });
+    this.#left.set(orgId, keepAmount(subtractDecimals(this.remaining(orgId), missing)));
+  }
+
   /** Newest first. */
   listEvents(orgId: string): readonly ModelEvent[] {
     return this.#events.filter((event) => event.orgId === orgId && event.isListed).toReversed();
@@ -287,7 +297,7 @@ export class AutumnModel {
 
   /** Whether a batch of which a record was lost later had another fault, too: then no one knows what is right. */
   isBeyondTelling(orgId: string): boolean {
-    return this.#events.some((event) => event.orgId === orgId && (!event.isListed || !event.isKept) && !this.#isTaken(event.batchId));
+    return this.#events.some((event) => event.orgId === orgId && event.isByHand !== true && (!event.isListed || !event.isKept) && !this.#isTaken(event.batchId));
   }
 
   #isTaken(batchId: string): boolean {

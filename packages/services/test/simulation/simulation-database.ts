@@ -77,8 +77,9 @@ export interface OpenFinding {
   readonly batch_id: string;
   readonly org_id: string;
   readonly counts_as_taken: boolean;
+  readonly expected: string;
 }
 
 /** What comparisons left to a person. */
-export const OPEN_FINDINGS = `select f.batch_id, f.org_id, b.state in ('delivered', 'shortfall', 'unapplied') as counts_as_taken
+export const OPEN_FINDINGS = `select f.batch_id, f.org_id, b.state in ('delivered', 'shortfall', 'unapplied') as counts_as_taken, trim_scale(f.expected_credits)::text as expected
   from delivery_findings f join settlement_batches b using (batch_id) where f.resolved_at is null and f.kind = 'unresolved' order by f.org_id, b.sequence`;

@@ -358,8 +358,9 @@ class Simulation {
   /** Where Autumn's list and its balance contradict each other, a person looks at the balance and decides. */
   async #decideAll(): Promise<string | undefined> {
     const { rows } = await this.#database.observer.query<OpenFinding>(OPEN_FINDINGS);
-    for (const { batch_id: batchId, org_id: orgId, counts_as_taken: countsAsTaken } of rows) {
+    for (const { batch_id: batchId, org_id: orgId, counts_as_taken: countsAsTaken, expected } of rows) {
       if (!this.#autumn.isConfusing(orgId)) continue;
+      if (countsAsTaken) this.#autumn.makeGood(batchId, orgId, expected);
       const wasTaken = countsAsTaken || this.#autumn.keptOf(batchId) !== "0";
       const violation = await this.#doByHand((person) => decideBatch(person.db, batchId, { wasTaken, operator: { name: "a person", via: "simulation", reason: "looked at the balance" } }));
       if (violation !== undefined) return violation;

@@ -1,4 +1,6 @@
 import type { ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { TransportFault } from "./faults.ts";
 import type { WireAnswer } from "./wire.ts";
@@ -35,10 +37,7 @@ export async function sendAnswer(response: ServerResponse, answer: WireAnswer, f
       return;
     case "endless":
       response.writeHead(answer.status, { "content-type": "application/json" });
-      while (!response.destroyed) {
-        if (!response.write(" ".repeat(65_536))) await new Promise<void>((done) => response.once("drain", done).once("close", done));
-      }
-      return;
+      return pipeline(Readable.from(blanksWithoutEnd()), response).catch(() => undefined);
     case "slow":
       await delay(fault.afterMs, undefined, { ref: false });
       if (response.destroyed) return;
@@ -47,4 +46,8 @@ export async function sendAnswer(response: ServerResponse, answer: WireAnswer, f
   }
   response.writeHead(answer.status, { "content-type": "application/json", ...answer.headers });
   response.end(text === "" ? undefined : text);
+}
+
+function* blanksWithoutEnd(): Generator<string> {
+  for (;;) yield " ".repeat(65_536);
 }
