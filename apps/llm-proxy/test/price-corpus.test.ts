@@ -1,0 +1,45 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { readPriceCases } from "@proliferate/services/test/price-corpus/price-corpus";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
+
+/** The corpus through a proxy process: the provider's bytes in, the spend row out. The rest of it needs another day, host or model list. */
+const CASES = readPriceCases().filter(({ startedAt, host, model }) => startedAt.startsWith("2026-11-27") && host === undefined && model !== "gpt-audio");
+
+let provider: Server;
+let stack: TestStack;
+beforeAll(async () => {
+  provider = createServer((request, response) => {
+    const given = CASES.find(({ name }) => name === request.headers["x-price-case"]);
+    const isStreamed = request.headers["x-price-streamed"] === "yes";
+    request.resume().on("end", () => {
+      response.writeHead(200, { "content-type": isStreamed ? "text/event-stream" : "application/json" });
+      response.end(isStreamed ? given?.streamed : given?.whole);
+    });
+  });
+  await new Promise<void>((resolve) => provider.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`;
+  stack = await startTestStack({ ANTHROPIC_API_BASE: url, OPENAI_API_BASE: `${url}/v1` });
+});
+afterAll(async () => {
+  await stack.stop();
+  provider.close();
+});
+
+describe.each(["whole", "streamed"] as const)("%s", (way) => {
+  test.each(CASES.map((given) => [given.name, given] as const))("%s becomes the row that its provider's page says", async (name, given) => {
+    const path = given.provider === "anthropic" ? "/v1/messages" : "/v1/chat/completions";
+    const body = { model: given.model, max_tokens: 1_000, stream: way === "streamed", messages: [{ role: "user", content: "hello" }] };
+    const response = await post(stack, path, body, { headers: { "x-price-case": name, "x-price-streamed": way === "streamed" ? "yes" : "no" } });
+    expect(response.status).toBe(200);
+    await response.text();
+
+    const row = await spendLogOf(stack, response.headers.get("x-litellm-call-id") ?? "");
+
+    expect(row).toMatchObject({ spend: given.row.spend, status: "success", metadata: { estimated: false, cost_breakdown: { total_cost: given.row.spend, tool_usage_cost: given.row.tool } } });
+    expect(row.metadata["unknown_usage"]).toEqual(given.row.unknown_usage);
+    expect(row.metadata["free"]).toBe(given.row.free);
+    expect(row.metadata["provider_usage"]).toMatchObject({ usage: expect.any(Object) });
+  });
+});
