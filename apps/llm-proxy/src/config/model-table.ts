@@ -96,7 +96,8 @@ export class ModelTable {
   requestPrices(attempt: PricedAttempt): RequestPrices | undefined {
     const { price_id: id, provider, model } = attempt;
     if (provider !== "anthropic" && provider !== "openai") return undefined;
-    const prices = this.#schedules.get(id) ?? findPricesById(id);
+    // An attempt of an older process may name its price as no table does any more; its model it names as its provider does.
+    const prices = this.#schedules.get(id) ?? findPricesById(id) ?? this.#byUpstream.get(model)?.prices;
     return (
       prices &&
       requestPrices({ provider, model: model.slice(provider.length + 1), prices, startedAt: attempt.started_at, findPrices: (name) => this.#byUpstream.get(`${provider}/${name}`)?.prices })
