@@ -1,10 +1,13 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { type AuditResult, auditCompleteness } from "@proliferate/services/billing/audit";
+import { auditCompleteness } from "@proliferate/services/billing/audit";
 import type { RateCard } from "@proliferate/services/billing/credits";
 import type { LiteLLMSpendApiOptions } from "@proliferate/services/billing/litellm-spend-api";
 import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/billing/retention";
 import { importSource } from "@proliferate/services/billing/spend-import";
-import { type SpendSyncResult, syncSpend } from "@proliferate/services/billing/spend-sync";
+import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/billing/passes-db";
+import { areKeysOurs, deleteExpiredKeys } from "@proliferate/services/keys/db";
+import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
+import { flushRecentSpend, type SpendSyncResult, sweepSpend, syncRecentSpend } from "@proliferate/services/billing/spend-sync";
 
 export interface BillingWorkerDeps {
   readonly db: DatabaseClient;
@@ -12,8 +15,11 @@ export interface BillingWorkerDeps {
   readonly rate: RateCard;
   /** Where spend rows are read over REST; without it the source's tables are in reach of `db`. */
   readonly spendApi?: LiteLLMSpendApiOptions | undefined;
-  /** Between two passes that read the whole spend table. Default one hour. */
+  /** Between two passes that look at rows of any age. Default one hour. */
   readonly sweepIntervalMs?: number;
+  /** How long an expired key, and an ended session, is kept; 0: for ever. Default 30 and 90. */
+  readonly keyRetentionDays?: number;
+  readonly sessionRetentionDays?: number;
 }
 
 const MINUTE_MS = 60_000;
@@ -25,38 +31,92 @@ const IMPORT_ON_SWEEP_MS = 24 * HOUR_MS;
 const AUDIT_DELAY_MS = 5 * MINUTE_MS;
 const AUDIT_RANGE_MS = 48 * HOUR_MS;
 
-/**
- * One pass from spend rows to billing events: those of the last 24 h, or of any age when `fullSweep` says so. Over REST, the
- * rows since 15 minutes before the newest known one are brought in first, or 24 h before it. Idempotent, safe at any time and at once on several workers.
- */
-export async function syncLLMSpend(deps: BillingWorkerDeps, options: { readonly fullSweep?: boolean } = {}): Promise<SpendSyncResult> {
-  const fullSweep = options.fullSweep ?? false;
-  if (deps.spendApi !== undefined) await importSource(deps.db, deps.spendApi, { lookBackMs: fullSweep ? IMPORT_ON_SWEEP_MS : IMPORT_MS });
-  return syncSpend(deps.db, { rate: deps.rate, fullSweep });
+/** What came in the last moments, for whoever cannot wait for the next pass: reads nothing that is older than what is in flight. */
+export async function flushLLMSpend(deps: BillingWorkerDeps): Promise<SpendSyncResult> {
+  await importRows(deps, false);
+  return flushRecentSpend(deps.db, rateOf(deps));
 }
 
-/** {@link syncLLMSpend} as a job: its first pass, and one each `sweepIntervalMs`, reads rows of any age. */
+const SWEEP = "spend-sweep";
+
+/**
+ * What is new, as a job: one pass from spend rows to billing events, safe at any time and at once on several workers; once each `sweepIntervalMs`, on
+ * one of the workers, the last day and a part of the history besides. Over REST, the rows since 15 minutes before the newest known
+ * one are brought in first, or 24 h before it.
+ */
 export function createSpendSyncJob(deps: BillingWorkerDeps): () => Promise<SpendSyncResult> {
   const sweepIntervalMs = deps.sweepIntervalMs ?? HOUR_MS;
-  let sweptAt = Number.NEGATIVE_INFINITY;
   return async () => {
-    const startedAt = performance.now();
-    const fullSweep = startedAt - sweptAt >= sweepIntervalMs;
-    const result = await syncLLMSpend(deps, { fullSweep });
-    if (fullSweep) sweptAt = startedAt;
-    return result;
+    const sweeps = await takePass(deps.db, SWEEP, sweepIntervalMs);
+    try {
+      await importRows(deps, sweeps);
+      return await (sweeps ? sweepSpend : syncRecentSpend)(deps.db, rateOf(deps));
+    } catch (error) {
+      if (sweeps) await returnPass(deps.db, SWEEP).catch(() => undefined);
+      throw error;
+    }
   };
+}
+
+const rateOf = ({ rate }: BillingWorkerDeps): { readonly rate: RateCard } => ({ rate });
+
+async function importRows({ db, spendApi }: BillingWorkerDeps, sweeps: boolean): Promise<void> {
+  if (spendApi !== undefined) await importSource(db, spendApi, { lookBackMs: sweeps ? IMPORT_ON_SWEEP_MS : IMPORT_MS });
 }
 
 export interface LedgerCareResult extends PartitionUpkeep {
   readonly missingRows: number;
   readonly healedRows: number;
+  /** Keys that expired and sessions that ended long ago, deleted. */
+  readonly deletedKeys: number;
+  readonly deletedSessions: number;
 }
 
-/** The ledger's own upkeep: partitions of the months to come, and the last two days compared with the source and healed. Idempotent. */
+const AUDIT = "ledger-audit";
+const WHOLE_AUDIT = "ledger-audit-of-two-days";
+
+/**
+ * The ledger's own upkeep: partitions of the months to come, what was used since the last such pass compared with the source and healed
+ * (once a day the last two days), old keys and sessions put away. Each statement reads an hour of usage. Idempotent.
+ */
 export async function careForLedger(deps: BillingWorkerDeps): Promise<LedgerCareResult> {
-  const upkeep = await maintainPartitions(deps.db);
-  const to = new Date(Date.now() - AUDIT_DELAY_MS);
-  const audit: AuditResult = await auditCompleteness(deps.db, { from: new Date(to.getTime() - AUDIT_RANGE_MS), to, heal: true, rate: deps.rate });
-  return { ...upkeep, missingRows: audit.missingRows, healedRows: audit.healedRows };
+  const { db } = deps;
+  const upkeep = await maintainPartitions(db);
+  const to = Date.now() - AUDIT_DELAY_MS;
+  const earliest = to - AUDIT_RANGE_MS;
+  const mark = await readMark(db, AUDIT);
+  const isWhole = await takePass(db, WHOLE_AUDIT, 24 * HOUR_MS);
+  const found = { missingRows: 0, healedRows: 0 };
+  for (let from = isWhole || mark === undefined ? earliest : Math.max(earliest, new Date(mark).getTime()); from < to; from += HOUR_MS) {
+    const audit = await auditCompleteness(db, { from: new Date(from), to: new Date(Math.min(from + HOUR_MS, to)), heal: true, rate: deps.rate });
+    found.missingRows += audit.missingRows;
+    found.healedRows += audit.healedRows;
+  }
+  await writeMark(db, AUDIT, new Date(to).toISOString());
+  return { ...upkeep, ...found, ...(await putAway(db, deps)) };
+}
+
+const DAY_MS = 24 * HOUR_MS;
+const CLEANUP = { rows: 5_000, rounds: 20 } as const;
+/** A session whose only key expired a week ago will not be resumed. */
+const FORGOTTEN_MS = 7 * DAY_MS;
+
+async function putAway(db: DatabaseClient, deps: BillingWorkerDeps): Promise<{ readonly deletedKeys: number; readonly deletedSessions: number }> {
+  const { keyRetentionDays = 30, sessionRetentionDays = 90 } = deps;
+  await repeat((limit) => endForgottenSessions(db, { olderThanMs: FORGOTTEN_MS, limit }));
+  const keysAreOurs = keyRetentionDays > 0 && (await areKeysOurs(db));
+  const deletedKeys = keysAreOurs ? await repeat((limit) => deleteExpiredKeys(db, { olderThanMs: keyRetentionDays * DAY_MS, limit })) : 0;
+  const deletedSessions = sessionRetentionDays > 0 ? await repeat((limit) => deleteOldSessions(db, { olderThanMs: sessionRetentionDays * DAY_MS, limit })) : 0;
+  return { deletedKeys, deletedSessions };
+}
+
+/** Until there is no more, or enough was done for now: the next hour goes on. */
+async function repeat(statement: (limit: number) => Promise<number>): Promise<number> {
+  let done = 0;
+  for (let round = 0; round < CLEANUP.rounds; round += 1) {
+    const rows = await statement(CLEANUP.rows);
+    done += rows;
+    if (rows < CLEANUP.rows) break;
+  }
+  return done;
 }

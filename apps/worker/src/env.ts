@@ -23,6 +23,8 @@ export const WORKER_ENVIRONMENT = {
   GATE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two passes that move the states of orgs and the budgets of live keys; the latter needs LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
   RECONCILE_INTERVAL_MS: milliseconds.default(600_000).describe("Milliseconds between two comparisons of open deliveries with what the sink has on record; all of the last day are compared hourly"),
   BALANCE_INTERVAL_MS: milliseconds.default(10_000).describe("Milliseconds between two looks for balances to be read at Autumn (asked for, first seen, out of credits, a day old) and packs to be bought"),
+  KEY_RETENTION_DAYS: z.coerce.number().int().min(0).max(36_500).default(30).describe("Days after which an expired virtual key of our engine is deleted; 0 keeps them for ever"),
+  SESSION_RETENTION_DAYS: z.coerce.number().int().min(0).max(36_500).default(90).describe("Days after which an ended session and its events are deleted, not what it cost; 0 keeps them for ever"),
   BILLING_WEBHOOK_URL: httpUrl.optional().describe("Where low balances, exhaustion, drifts, top-ups and usage without a price are told; unset: nowhere"),
   BILLING_WEBHOOK_SECRET: z.string().min(16).optional().describe("Secret that signs those events; needed with BILLING_WEBHOOK_URL"),
   WORKER_HOST: z.string().default("127.0.0.1").describe("Address of that port; 0.0.0.0 or one of this machine's to be reached from others"),
@@ -41,6 +43,8 @@ export interface WorkerConfig {
   readonly reconcileIntervalMs: number;
   readonly gateIntervalMs: number;
   readonly balanceIntervalMs: number;
+  readonly keyRetentionDays: number;
+  readonly sessionRetentionDays: number;
   readonly webhook: { readonly url: string; readonly secret: string } | undefined;
   /** Without address or master key where no keys are to be kept within the balance. */
   readonly proxy: LLMProxyConfig;
@@ -63,6 +67,8 @@ export function parseWorkerConfig(source: EnvironmentSource): WorkerConfig {
     reconcileIntervalMs: variables.RECONCILE_INTERVAL_MS,
     gateIntervalMs: variables.GATE_INTERVAL_MS,
     balanceIntervalMs: variables.BALANCE_INTERVAL_MS,
+    keyRetentionDays: variables.KEY_RETENTION_DAYS,
+    sessionRetentionDays: variables.SESSION_RETENTION_DAYS,
     webhook: webhookOf(variables.BILLING_WEBHOOK_URL, variables.BILLING_WEBHOOK_SECRET),
     proxy: parseLLMProxyConfig(source),
     host: variables.WORKER_HOST,

@@ -1,5 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import type { Stoppable } from "@proliferate/runtime";
+import { takePass } from "@proliferate/services/billing/passes-db";
 import { takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
 import { listOrgsNearZero } from "@proliferate/services/billing-gate/db";
 
@@ -16,9 +17,11 @@ export interface FlushDeps {
   readonly nearZeroIntervalMs?: number;
 }
 
+const NEAR_ZERO = "flush-near-zero";
+
 /**
  * Settles ahead of the regular pass: an org whose session ended, within about a second, and orgs that are nearly out of
- * credits every ten. Only a shortcut: a request that is lost with its worker is covered by the regular pass.
+ * credits every ten, on one of the workers. Only a shortcut: a request that is lost with its worker is covered by the regular pass.
  */
 export function startFlushLoop(deps: FlushDeps): Stoppable {
   const { intervalMs = 1_000, nearZeroIntervalMs = 10_000 } = deps;
@@ -29,7 +32,7 @@ export function startFlushLoop(deps: FlushDeps): Stoppable {
     const orgIds = new Set(await takeFlushRequests(deps.db));
     if (performance.now() - nearZeroAt >= nearZeroIntervalMs) {
       nearZeroAt = performance.now();
-      for (const orgId of await listOrgsNearZero(deps.db)) orgIds.add(orgId);
+      if (await takePass(deps.db, NEAR_ZERO, nearZeroIntervalMs)) for (const orgId of await listOrgsNearZero(deps.db)) orgIds.add(orgId);
     }
     if (orgIds.size === 0) return;
     await deps.syncSpend();

@@ -11,7 +11,7 @@ import { sendDueWebhooks } from "@proliferate/services/webhook-events/send-webho
 import { AppError } from "@proliferate/shared/errors";
 import { CREDITS_PER_USD } from "@proliferate/shared/money";
 import { connectKeyControl, runBalances, runGate } from "./balance-worker.ts";
-import { careForLedger, createSpendSyncJob, syncLLMSpend } from "./billing-worker.ts";
+import { careForLedger, createSpendSyncJob, flushLLMSpend } from "./billing-worker.ts";
 import type { WorkerConfig } from "./env.ts";
 import { createHealthServer } from "./health.ts";
 import { createProblemLog, errorFacts } from "./problem-log.ts";
@@ -66,13 +66,14 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
 
   const rate = { markup: config.markup, creditsPerUsd: CREDITS_PER_USD };
   await seedRateCard(db, rate);
-  const ledger = { db, rate, spendApi: source.spendApi };
+  const { keyRetentionDays, sessionRetentionDays } = config;
+  const ledger = { db, rate, spendApi: source.spendApi, keyRetentionDays, sessionRetentionDays };
   const syncSpend = createSpendSyncJob(ledger);
   const every = async (name: string, intervalMs: number, pass: () => Promise<object>): Promise<void> => queue.every(name, intervalMs, () => passOf(name, { db, logger }, pass));
   await every(SPEND_SYNC, config.syncIntervalMs, syncSpend);
   await every(LEDGER_CARE, LEDGER_CARE_INTERVAL_MS, () => careForLedger(ledger));
   const { outboxIntervalMs, reconcileIntervalMs } = config;
-  await startSettlementJobs({ db, sink, lifecycle, problems, outboxIntervalMs, reconcileIntervalMs, every, syncSpend: () => syncLLMSpend(ledger) });
+  await startSettlementJobs({ db, sink, lifecycle, problems, outboxIntervalMs, reconcileIntervalMs, every, syncSpend: () => flushLLMSpend(ledger) });
 
   const gate = { db, rate, keys: connectKeyControl(config.proxy), onProblem: (event: string, facts: Readonly<Record<string, unknown>>) => problems.report(event, facts) };
   await every(GATE, config.gateIntervalMs, () => runGate(gate));

@@ -20,6 +20,8 @@ export interface GatewaySessionTable {
   metadata: Json;
   created_at: InstantWithDefault;
   ended_at: Instant | null;
+  /** When the last key of an ended session was seen to be gone. */
+  keys_gone_at: Instant | null;
   launcher: Generated<SessionLauncher>;
   /** Null exactly where `launcher` is none. */
   sandbox_state: "launching" | "ready" | "pausing" | "paused" | "gone" | null;

@@ -1,4 +1,4 @@
-import { connectionConfig, type Database, type DatabaseClient } from "@proliferate/db";
+import { applySettings, connectionConfig, type Database, type DatabaseClient, sessionSettings } from "@proliferate/db";
 import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 
@@ -17,5 +17,5 @@ export function openInterceptedDatabase(connectionString: string, interception: 
       return interception.before(text as string).then(() => super.query(interception.rewrite(text as string), values as unknown[]));
     }
   }
-  return new Kysely<Database>({ dialect: new PostgresDialect({ pool: new pg.Pool({ ...connectionConfig({ connectionString }), Client: InterceptedClient as unknown as typeof pg.Client }) }) });
+  return new Kysely<Database>({ dialect: new PostgresDialect({ pool: new pg.Pool({ ...connectionConfig({ connectionString }), Client: InterceptedClient as unknown as typeof pg.Client, onConnect: (client: pg.ClientBase) => applySettings(client, sessionSettings()) }) }) });
 }

@@ -104,12 +104,12 @@ export async function writeReadAgain(tx: DatabaseExecutor, orgId: string, inMs: 
  */
 export async function writeRates(db: DatabaseExecutor, orgId: string | null, fallback: RateCard): Promise<number> {
   const result = await sql`
-    with rates as (
-      select g.org_id, coalesce(
-        (select c.markup * c.credits_per_usd from rate_cards c where c.org_id = g.org_id and c.valid_from <= billing_now() and c.valid_to > billing_now()),
-        (select c.markup * c.credits_per_usd from rate_cards c where c.org_id is null and c.valid_from <= billing_now() and c.valid_to > billing_now()),
-        ${fallback.markup}::numeric * ${fallback.creditsPerUsd}::numeric) as credits_per_spend_usd
-      from org_gates g where ${orgId}::text is null or g.org_id = ${orgId}::text
+    with cards as materialized (
+      select c.org_id, c.markup * c.credits_per_usd as rate from rate_cards c, (select billing_now() as now) clock where c.valid_from <= clock.now and c.valid_to > clock.now
+    ), rates as (
+      select g.org_id, coalesce(own.rate, (select rate from cards where org_id is null), ${fallback.markup}::numeric * ${fallback.creditsPerUsd}::numeric) as credits_per_spend_usd
+      from org_gates g left join cards own on own.org_id = g.org_id
+      where ${orgId}::text is null or g.org_id = ${orgId}::text
     )
     update org_gates g set credits_per_spend_usd = r.credits_per_spend_usd
     from rates r where g.org_id = r.org_id and g.credits_per_spend_usd is distinct from r.credits_per_spend_usd`.execute(db);

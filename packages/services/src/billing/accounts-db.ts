@@ -2,10 +2,10 @@
 import { type RawBuilder, sql } from "kysely";
 
 /**
- * Common table expressions over `rows` (`event_id`, `org_id`, `credits`; an event each): `totals` sums them by org, and
+ * Common table expressions over `rows` (`event_id`, `org_id`, `credits`, `session_id`, `key_hash`, `spend_usd`; an event each): `totals` sums them by org, and
  * `accounts` moves each org's account by its sum, making those that were missing. What is open grows, and a balance that is
- * known shrinks. Accounts are locked in the byte order of their ids; sealing keeps the same order, so neither can wait for
- * the other in a circle.
+ * known shrinks, and so does what the keys of the events may still spend (`key_reservations`), with the balance or not at all. Accounts are locked in the byte order of their ids; sealing keeps the same order, so neither can wait for
+ * the other in a circle; reservations are locked after them, in the order of their keys.
  */
 export const MOVE_ACCOUNTS: RawBuilder<unknown> = sql`
   totals as materialized (
@@ -16,4 +16,12 @@ export const MOVE_ACCOUNTS: RawBuilder<unknown> = sql`
     on conflict (org_id) do update
     set last_event_id = excluded.last_event_id, open_event_count = a.open_event_count + excluded.open_event_count,
       open_credits = a.open_credits + excluded.open_credits, balance_credits = a.balance_credits - excluded.open_credits
+  ), spent as (
+    select session_id, key_hash, sum(spend_usd) as spend_usd from rows where session_id is not null and key_hash is not null group by session_id, key_hash
+  ), reservations as materialized (
+    select r.session_id, r.key_generation, spent.spend_usd from key_reservations r join spent on spent.session_id = r.session_id and spent.key_hash = r.key_hash
+    order by r.session_id, r.key_generation for no key update of r
+  ), reserved as (
+    update key_reservations r set spent_usd = r.spent_usd + s.spend_usd
+    from reservations s where r.session_id = s.session_id and r.key_generation = s.key_generation
   )`;

@@ -2,7 +2,8 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
 import { MOVE_ACCOUNTS } from "./accounts-db.ts";
-import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, KEY_START, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows-db.ts";
+import { isRetired } from "./retired-changes-db.ts";
+import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, KEY_START, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows-db.ts";
 
 export interface SourceDifferences {
   /** Rows that look as if nothing was billed for them; a used id of another time is among them. */
@@ -19,24 +20,38 @@ export interface SourceDifferences {
   readonly unbillable: number;
 }
 
-/** Counts what a pass has to do. Reads the rows and the keys of the range once each, and joins them by hash. */
+/** Whether the row `s` stands in review under its id, or under its content. */
+const IS_KNOWN: RawBuilder<boolean> = sql`exists (select from spend_reviews v where v.review_key in ('id:' || s.request_id, 'row:' || ${ROW_HASH}))`;
+
+/** Whether the correction `s` waits in review for a request that has no event which could be adjusted. */
+const WAITS_FOR_ORIGINAL: RawBuilder<boolean> = sql`${IS_KNOWN}
+  and not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID} and not ${isRetired("k")})`;
+
+/**
+ * Counts what a pass has to do. Reads the rows and the keys of the range once each, and joins them by hash. What stands in review
+ * already is left out: it is no work until its row is repaired, and then it is another row, or one that can be billed.
+ */
 export async function countDifferences(db: DatabaseExecutor, range: SourceRange): Promise<SourceDifferences> {
   const result = await sql<SourceDifferences>`
     with compared as (
       select s."startTime" as start, s.spend, billed.source_start, billed.source_spend, ${IS_CORRECTION} as is_correction,
-        case when billed.idempotency_key is null then ${REVIEW_REASON} end as reason
+        case when billed.idempotency_key is null then ${REVIEW_REASON} end as reason,
+        case when billed.source_start = s."startTime" then false
+          when billed.idempotency_key is null and ${IS_CORRECTION} then ${WAITS_FOR_ORIGINAL}
+          when billed.idempotency_key is null and ${REVIEW_REASON} is null then exists (select from spend_reviews v where v.review_key = 'row:' || ${ROW_HASH})
+          else ${IS_KNOWN} end as is_known
       from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
       left join (select * from billing_event_keys k where ${isWithin(KEY_START, range)}) billed on billed.idempotency_key = 'llm:' || s.request_id
       where ${isWithin(ROW_START, range)}
       -- A boundary: what a row is found to be is worked out once, not in each of the sums.
       offset 0
     )
-    select count(*) filter (where source_start is null and reason is null and not is_correction)::int as fresh,
-      (min(start) filter (where source_start is null and reason is null and not is_correction))::text as "freshFrom",
+    select count(*) filter (where source_start is null and reason is null and not is_correction and not is_known)::int as fresh,
+      (min(start) filter (where source_start is null and reason is null and not is_correction and not is_known))::text as "freshFrom",
       count(*) filter (where source_start = start and source_spend <> spend)::int as changed,
-      count(*) filter (where source_start is null and is_correction)::int as corrections,
-      count(*) filter (where source_start <> start)::int as recycled,
-      count(*) filter (where reason is not null)::int as unbillable
+      count(*) filter (where source_start is null and is_correction and not is_known)::int as corrections,
+      count(*) filter (where source_start <> start and not is_known)::int as recycled,
+      count(*) filter (where reason is not null and not is_known)::int as unbillable
     from compared`.execute(db);
   const row = result.rows[0];
   if (row === undefined) throw new Error("an aggregate without groups has one row");

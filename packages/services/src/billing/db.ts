@@ -111,3 +111,18 @@ export async function readLookBackStart(db: DatabaseExecutor, lookBackMs: number
     select ((billing_now() - ${lookBackMs} * interval '1 millisecond') at time zone 'UTC')::text as start`.execute(db);
   return result.rows[0]?.start ?? "-infinity";
 }
+
+/**
+ * The moment before which no request of our engine will come into the source any more: the start of the oldest that is in flight,
+ * else now. An attempt leaves in the transaction that writes its spend row, so what began before and is not there never will be.
+ */
+export async function readEngineMark(db: DatabaseExecutor): Promise<string> {
+  const result = await sql<{ mark: string }>`select least(min(started_at), billing_now())::text as mark from request_attempts`.execute(db);
+  return result.rows[0]?.mark ?? "-infinity";
+}
+
+/** The source's own spelling of the moment `marginMs` before a mark. */
+export async function spellMark(db: DatabaseExecutor, mark: string, marginMs: number): Promise<string> {
+  const result = await sql<{ start: string }>`select ((${mark}::timestamptz - ${marginMs} * interval '1 millisecond') at time zone 'UTC')::text as start`.execute(db);
+  return result.rows[0]?.start ?? "-infinity";
+}

@@ -1,10 +1,11 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { parkedDelayMs, retryDelayMs } from "./backoff.ts";
+import { claimDueBatches, type ClaimedBatch } from "./claim-batches-db.ts";
 import { withDeadline } from "./deadline.ts";
 import { readUsageByModel } from "./event-batches-db.ts";
 import { NO_BALANCE } from "./no-balance.ts";
 import { closeCircuit, openCircuit } from "./settlement-circuit-db.ts";
-import { type AttemptRecord, beginAttempt, claimDueBatches, type ClaimedBatch, finishAttempt, hadBalance, readWaitingOrgs, recordOutcome, releaseClaims } from "./settlement-db.ts";
+import { type AttemptRecord, beginAttempt, finishAttempt, hadBalance, readWaitingOrgs, recordOutcome, releaseClaims } from "./settlement-db.ts";
 import type { Delivery, DeliveryOutcome, SettlementSink } from "./sink.ts";
 
 /** The places between two durable steps; a test throws there to be a crash. */
@@ -88,6 +89,8 @@ export async function deliverBatches(db: DatabaseClient, options: SettlementOpti
 /** Orders attempts and answers of this process, whichever pass they are of. */
 let moment = 0;
 const nextMoment = (): number => (moment += 1);
+/** Up to which org batches for each sink were claimed: the next claim goes on from there, so that all get their turn. */
+const claimedThrough = new WeakMap<SettlementSink, string>();
 /** When each sink last worked for anybody. */
 const workedAt = new WeakMap<SettlementSink, number>();
 
@@ -200,14 +203,21 @@ class DeliveryPass implements DeliveryResult {
   }
 
   async #claimUpTo(limit: number, limitPerOrg: number, exceptOrgIds: readonly string[] = []): Promise<readonly ClaimedBatch[]> {
-    return claimDueBatches(this.#db, {
+    const afterOrgId = claimedThrough.get(this.#options.sink) ?? "";
+    const claims = await claimDueBatches(this.#db, {
       limit,
       limitPerOrg,
+      afterOrgId,
       leaseMs: leaseOf(this.#options),
       keyMemoryMs: this.#options.keyMemoryMs ?? DEFAULT_KEY_MEMORY_MS,
       exceptOrgIds: [...this.#triedOrgs, ...this.#busyOrgs, ...exceptOrgIds],
       orgIds: this.#options.orgIds,
     });
+    const orgIds = claims.map((claim) => claim.orgId).toSorted();
+    // Orgs come in a circle: those before the start come last.
+    const last = orgIds.findLast((orgId) => orgId <= afterOrgId) ?? orgIds.at(-1);
+    if (last !== undefined) claimedThrough.set(this.#options.sink, last);
+    return claims;
   }
 
   /** One batch; the org's others then wait behind the other orgs', or are given back when they would fail, too. */

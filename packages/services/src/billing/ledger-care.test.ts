@@ -124,7 +124,7 @@ describe("partitions of the ledger", () => {
     await sql`drop table billing_events_2025_03`.execute(database.db);
   });
 
-  it("that are missing stop nothing: the event is billed, and an alert names the missing month", async () => {
+  it("code 7: that are missing stop nothing: the event is billed, moves to its month, and an alert tells of it", async () => {
     await insertSpendRows(database.db, [{}]);
     await sync();
     await tamper(database.db, sql`update billing_events set recorded_at = '2031-05-05T00:00:00Z'`);
@@ -132,6 +132,8 @@ describe("partitions of the ledger", () => {
     expect(await maintainPartitions(database.db)).toEqual({ made: 0, strays: 1 });
 
     expect(await readOpenAlerts(database.db)).toMatchObject([{ kind: "partition_missing" }]);
+    expect((await sql`select tableoid::regclass::text as partition from billing_events`.execute(database.db)).rows).toEqual([{ partition: "billing_events_2031_05" }]);
+    expect(await maintainPartitions(database.db)).toEqual({ made: 0, strays: 0 });
     await checkLedger(database.db);
   });
 });

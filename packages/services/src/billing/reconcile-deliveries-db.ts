@@ -32,8 +32,35 @@ export interface ComparisonRange {
   readonly openOnly: boolean;
 }
 
-/** Batches in rest that the sink may have taken, by org; those being sent are left out. Also when the first attempt of each org's was. */
-export async function readComparableBatches(db: DatabaseExecutor, range: ComparisonRange): Promise<readonly (ComparableBatch & { readonly firstSentAt: Date })[]> {
+/** A batch `b` that the sink may have taken and that rests; those being sent are left out. */
+function isComparable(range: ComparisonRange): RawBuilder<boolean> {
+  // Each of the two kinds is looked up in an index of its own, so neither is asked about the org's whole history.
+  const recent = sql`b.first_sent_at >= (select billing_now()) - ${range.lookBackMs} * interval '1 millisecond'`;
+  return sql`(${recent} or (b.state <> 'delivered' and (b.needs_reconcile or b.state = 'dead')))
+      and b.first_sent_at is not null and b.credits > 0
+      and (b.state in ('delivered', 'unapplied', 'shortfall', 'dead') or b.needs_reconcile)
+      and (not ${range.openOnly} or b.needs_reconcile or (b.state = 'delivered' and b.deducted_credits is null) or ${IS_TAKEN_TOO_MUCH})`;
+}
+
+/** Orgs that have something to compare, in order after `afterOrgId`, `limit` at most: the next page begins after the last of them. */
+export async function listComparableOrgs(db: DatabaseExecutor, range: ComparisonRange, page: { readonly afterOrgId: string; readonly limit: number }): Promise<readonly string[]> {
+  const after = sql<boolean>`b.org_id > ${page.afterOrgId} collate "C" and (${range.orgId ?? null}::text is null or b.org_id = ${range.orgId ?? null})`;
+  const sent = range.openOnly
+    ? sql`select b.org_id from settlement_batches b where (b.needs_reconcile or (b.state = 'delivered' and b.deducted_credits is null)) and ${after} and ${isComparable(range)}`
+    : sql`select a.org_id from billing_accounts a where a.org_id > ${page.afterOrgId} and (${range.orgId ?? null}::text is null or a.org_id = ${range.orgId ?? null})
+        and (select 1 from settlement_batches b where b.org_id = a.org_id and b.first_sent_at >= (select billing_now()) - ${range.lookBackMs} * interval '1 millisecond' and ${isComparable(range)} limit 1) is not null`;
+  const result = await sql<{ org_id: string }>`
+    select org_id from (
+      (select distinct org_id from (${sent}) sent order by org_id limit ${page.limit})
+      union
+      select b.org_id from settlement_batches b where b.state <> 'delivered' and ${after} and ${isComparable(range)}
+    ) orgs
+    order by org_id limit ${page.limit}`.execute(db);
+  return result.rows.map((row) => row.org_id);
+}
+
+/** The comparable batches of one org, in their order; also when the first attempt at each was. */
+export async function readComparableBatches(db: DatabaseExecutor, orgId: string, range: ComparisonRange): Promise<readonly (ComparableBatch & { readonly firstSentAt: Date })[]> {
   const result = await sql<{
     batch_id: string;
     org_id: string;
@@ -53,12 +80,8 @@ export async function readComparableBatches(db: DatabaseExecutor, range: Compari
         <= clock.now - ${range.quietMs} * interval '1 millisecond' as is_quiet,
       b.first_sent_at
     from settlement_batches b cross join clock
-    where (b.first_sent_at >= (select billing_now()) - ${range.lookBackMs} * interval '1 millisecond' or (b.state <> 'delivered' and (b.needs_reconcile or b.state = 'dead')))
-      and b.first_sent_at is not null and b.credits > 0
-      and (b.state in ('delivered', 'unapplied', 'shortfall', 'dead') or b.needs_reconcile)
-      and (not ${range.openOnly} or b.needs_reconcile or (b.state = 'delivered' and b.deducted_credits is null) or ${IS_TAKEN_TOO_MUCH})
-      and (${range.orgId ?? null}::text is null or b.org_id = ${range.orgId ?? null})
-    order by b.org_id, b.sequence`.execute(db);
+    where b.org_id = ${orgId} and ${isComparable(range)}
+    order by b.sequence`.execute(db);
   return result.rows.map((row) => ({
     batchId: row.batch_id,
     orgId: row.org_id,

@@ -10,6 +10,8 @@ import {
   confirmDelivery,
   finishCorrection,
   readBooks,
+  type ComparisonRange,
+  listComparableOrgs,
   readComparableBatches,
   readDecided,
   recordFindings,
@@ -64,6 +66,7 @@ export interface ReconcileDeliveriesResult {
 
 const LOOK_BACK_MS = 7 * 24 * 60 * 60 * 1_000;
 const CONCURRENCY = 4;
+const ORGS_A_PAGE = 500;
 const QUIET_MS = 10 * 60_000;
 const KEY_MEMORY_MS = 22 * 60 * 60 * 1_000;
 /** The sink's clock may be behind ours. */
@@ -78,26 +81,44 @@ const CLOCK_MARGIN_MS = 2 * 60 * 60 * 1_000;
  * An org whose record cannot be read is reported as `unresolved`; the others go on. May be repeated at any time.
  */
 export async function reconcileDeliveries(db: DatabaseClient, view: SettlementLedgerView, options: ReconcileDeliveriesOptions): Promise<ReconcileDeliveriesResult> {
-  const batches = await readComparableBatches(db, { lookBackMs: options.lookBackMs ?? LOOK_BACK_MS, quietMs: options.quietMs ?? QUIET_MS, orgId: options.orgId, openOnly: options.openOnly ?? false });
-  const orgs = [...Map.groupBy(batches, (batch) => batch.orgId)];
+  const range: ComparisonRange = { lookBackMs: options.lookBackMs ?? LOOK_BACK_MS, quietMs: options.quietMs ?? QUIET_MS, orgId: options.orgId, openOnly: options.openOnly ?? false };
   const results: ReconcileDeliveriesResult[] = [];
-  let next = 0;
-  // Side by side, so that an org whose record is slow to read does not hold up the others'.
-  const lane = async (): Promise<void> => {
-    for (let index = next++; index < orgs.length; index = next++) {
-      const [orgId, ofOrg] = orgs[index] as (typeof orgs)[number];
-      results[index] = await compareOrg(db, view, orgId, ofOrg, options);
-    }
-  };
-  const lanes = await Promise.allSettled(Array.from({ length: Math.min(options.concurrency ?? CONCURRENCY, orgs.length) }, lane));
-  const failure = lanes.find((one) => one.status === "rejected");
-  if (failure) throw failure.reason;
+  let afterOrgId = "";
+  for (;;) {
+    const orgIds = await listComparableOrgs(db, range, { afterOrgId, limit: ORGS_A_PAGE });
+    results.push(...(await compareOrgs(db, view, orgIds, range, options)));
+    if (orgIds.length < ORGS_A_PAGE) break;
+    afterOrgId = orgIds.at(-1) ?? "";
+  }
   return {
-    comparedBatches: batches.length,
+    comparedBatches: results.reduce((sum, one) => sum + one.comparedBatches, 0),
     confirmed: results.reduce((sum, one) => sum + one.confirmed, 0),
     redriven: results.reduce((sum, one) => sum + one.redriven, 0),
     findings: results.flatMap((one) => one.findings),
   };
+}
+
+/** Side by side, so that an org whose record is slow to read does not hold up the others'. Each org's batches are in memory while it is compared, no others. */
+async function compareOrgs(
+  db: DatabaseClient,
+  view: SettlementLedgerView,
+  orgIds: readonly string[],
+  range: ComparisonRange,
+  options: ReconcileDeliveriesOptions,
+): Promise<readonly ReconcileDeliveriesResult[]> {
+  const results: ReconcileDeliveriesResult[] = [];
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    for (let index = next++; index < orgIds.length; index = next++) {
+      const orgId = orgIds[index] as string;
+      const batches = await readComparableBatches(db, orgId, range);
+      if (batches.length > 0) results[index] = await compareOrg(db, view, orgId, batches, options);
+    }
+  };
+  const lanes = await Promise.allSettled(Array.from({ length: Math.min(options.concurrency ?? CONCURRENCY, orgIds.length) }, lane));
+  const failure = lanes.find((one) => one.status === "rejected");
+  if (failure) throw failure.reason;
+  return results.filter((result) => result !== undefined);
 }
 
 async function compareOrg(

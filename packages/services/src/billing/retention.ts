@@ -1,7 +1,8 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { type Operator, recordAction } from "../operator/operator.ts";
-import { countRetired, countStrayEvents, countUnsettled, detachPartition, ensurePartitions, lockPartition, raiseAlert, readOldestStart, readPartitions, readSourceMark, readUnsettled } from "./retention-db.ts";
+import { lockIngest } from "./db.ts";
+import { adoptStrayEvents, countEvents, countRetired, countStrayEvents, countUnsettled, detachPartition, ensurePartitions, lockPartition, noteRetiredSums, raiseAlert, readOldestStart, readPartitions, readSourceMark, readUnsettled } from "./retention-db.ts";
 
 const NAMED_GROUPS = 100;
 const NAMED = 3;
@@ -11,18 +12,23 @@ const MONTHS_AHEAD = 2;
 
 export interface PartitionUpkeep {
   readonly made: number;
-  /** Events outside any month's partition; an alert stands for them. They are billed all the same. */
+  /** Events that stood outside any month's partition and were moved there; an alert tells of them. They were billed all the same. */
   readonly strays: number;
 }
 
-/** Makes the partitions of this month and the next two. Idempotent; cheap when nothing is missing. */
+/**
+ * Makes the partitions of this month and the next two. Events that came while a partition was missing move to their months first, so
+ * that nothing is ever left in the default partition; an alert tells that it happened. Idempotent; cheap when nothing is missing.
+ */
 export async function maintainPartitions(db: DatabaseClient): Promise<PartitionUpkeep> {
-  const strays = await countStrayEvents(db);
-  if (strays > 0) {
-    const message = `${strays} events stand in billing_events_default, because the partition of their month was missing; move them by hand, or leave them: they are billed.`;
-    await raiseAlert(db, { key: "partition_missing", kind: "partition_missing", message, facts: { events: strays } });
-    return { made: 0, strays };
-  }
+  const found = await countStrayEvents(db);
+  if (found === 0) return { made: await ensurePartitions(db, MONTHS_AHEAD), strays: 0 };
+  const strays = await db.transaction().execute(async (tx) => {
+    await lockIngest(tx);
+    return adoptStrayEvents(tx);
+  });
+  const message = `${strays} events stood in billing_events_default, because the partition of their month was missing; they are in their months' partitions now. They were billed all along. Look why the worker did not make the partitions in time.`;
+  await raiseAlert(db, { key: "partition_missing", kind: "partition_missing", message, facts: { events: strays } });
   return { made: await ensurePartitions(db, MONTHS_AHEAD), strays };
 }
 
@@ -67,12 +73,19 @@ export async function previewRetirement(db: DatabaseExecutor, month: string): Pr
 export async function retireMonth(db: DatabaseClient, month: string, operator?: Operator): Promise<Retirement> {
   checkMonth(month);
   const partition = (await readPartitions(db)).find((one) => one.month === month);
+  // Looked through while billing goes on: nothing is recorded in a month that is over, and what is delivered stays so.
+  const found = await previewRetirement(db, month);
+  if (found.refusals.length > 0) throw new AppError("partition_not_retirable", `The month ${month} of the ledger cannot be retired: ${found.refusals.join("; ")}.`);
+  if (found.retired || partition === undefined) return found;
   return db.transaction().execute(async (tx) => {
-    if (partition !== undefined) await lockPartition(tx, partition.name);
-    const found = await previewRetirement(tx, month);
-    if (found.refusals.length > 0) throw new AppError("partition_not_retirable", `The month ${month} of the ledger cannot be retired: ${found.refusals.join("; ")}.`);
-    if (found.retired || partition === undefined) return found;
-    const events = await detachPartition(tx, partition.name);
+    const events = await noteRetiredSums(tx, partition.name);
+    // Only an audit puts an event back into an old month. Whoever writes events waits from here on, for a count.
+    await lockIngest(tx);
+    await lockPartition(tx, partition.name);
+    if (events !== found.events || (await countEvents(tx, partition.name)) !== events) {
+      throw new AppError("partition_not_retirable", `The month ${month} of the ledger cannot be retired: its events changed meanwhile; look at it again.`);
+    }
+    await detachPartition(tx, partition.name);
     if (operator) await recordAction(tx, { action: "month.retired", subject: month, operator, facts: { events, table: partition.name } });
     return { month, retired: true, events, refusals: [] };
   });
@@ -91,7 +104,7 @@ function checkMonth(month: string): void {
  */
 export async function watchSourceRetention(db: DatabaseClient): Promise<boolean> {
   const mark = await readSourceMark(db);
-  if (mark === undefined || mark.source_oldest === null) return false;
+  if (mark === undefined || mark.low_water_mark === null || mark.source_oldest === null) return false;
   const oldest = await readOldestStart(db);
   const wasCut = oldest === null || oldest > mark.source_oldest;
   if (!wasCut || (oldest !== null && oldest <= mark.low_water_mark)) return false;
@@ -103,5 +116,5 @@ export async function watchSourceRetention(db: DatabaseClient): Promise<boolean>
 
 /** Spend rows that began before this are billed or in review, so the source may delete them; undefined before the first sweep. */
 export async function readLowWaterMark(db: DatabaseClient): Promise<Date | undefined> {
-  return (await readSourceMark(db))?.low_water_mark;
+  return (await readSourceMark(db))?.low_water_mark ?? undefined;
 }

@@ -108,85 +108,9 @@ export async function flagForgottenKeys(db: DatabaseExecutor, keyMemoryMs: numbe
   return Number(result.numAffectedRows ?? 0n);
 }
 
-export interface ClaimedBatch {
-  readonly batchId: string;
-  readonly orgId: string;
-  readonly idempotencyKey: string;
-  readonly credits: string;
-  readonly eventCount: number;
-  readonly leaseToken: number;
-  readonly attemptCount: number;
-  /** True when an earlier attempt may have been applied: a refused duplicate then means delivered. */
-  readonly mayBeApplied: boolean;
-  /** True when the org's attempt before this one failed: another failure says something of the org, and nothing of the sink. */
-  readonly isOrgFailing: boolean;
-}
-
-export interface ClaimOptions extends OrgSelection {
-  readonly limit: number;
-  /** Batches of one org; its others are claimed when these are done. */
-  readonly limitPerOrg: number;
-  readonly leaseMs: number;
-  /** Orgs that are left out. */
-  readonly exceptOrgIds: readonly string[];
-  readonly keyMemoryMs: number;
-}
-
 /** A batch that may be sent: not first tried so long ago that the sink may have forgotten its key. Told again right before each attempt, as a pass may have stood still. */
-const remembersKey = (keyMemoryMs: number): RawBuilder<boolean> =>
+export const remembersKey = (keyMemoryMs: number): RawBuilder<boolean> =>
   sql`(b.first_sent_at is null or b.first_sent_at >= (select now from clock) - ${keyMemoryMs} * interval '1 millisecond')`;
-
-/**
- * Claims due batches for `leaseMs`, one batch of each org before the second of any, so that no org waits behind another's
- * backlog. Orgs that wait after a failure, and orgs of which a batch is being sent, are left out; so an org's batches go one
- * after the other, and an org that fails costs one attempt. A batch whose claimer died is due again when its lease ends.
- * Claims of two workers never meet.
- */
-export async function claimDueBatches(db: DatabaseExecutor, options: ClaimOptions): Promise<readonly ClaimedBatch[]> {
-  const due = sql`b.state in ('sealed', 'sending', 'unknown', 'parked') and not b.needs_reconcile
-    and b.next_attempt_at <= (select now from clock) and (b.lease_until is null or b.lease_until <= (select now from clock))
-    and ${remembersKey(options.keyMemoryMs)}`;
-  const result = await sql<{
-    batch_id: string;
-    org_id: string;
-    idempotency_key: string;
-    redrive_count: number;
-    credits: string;
-    event_count: number;
-    lease_token: number;
-    attempt_count: number;
-    may_be_applied: boolean;
-    is_org_failing: boolean;
-  }>`
-    with clock as materialized (select billing_now() as now), turns as materialized (
-      select b.batch_id, row_number() over (partition by b.org_id order by b.sequence) as turn from settlement_batches b
-      where ${due} and ${selected("b", options)} and b.org_id <> all(${options.exceptOrgIds as string[]}::text[])
-        and not exists (select 1 from settlement_org_backoff o where o.org_id = b.org_id and o.retry_at > (select now from clock))
-        and not exists (select 1 from settlement_batches s where s.org_id = b.org_id and s.state = 'sending' and s.lease_until > (select now from clock))
-    ), claimed as (
-      select b.batch_id from settlement_batches b join turns t using (batch_id)
-      where ${due} and t.turn <= ${options.limitPerOrg}
-      order by t.turn, b.next_attempt_at, b.batch_id
-      limit ${options.limit}
-      for update of b skip locked
-    )
-    update settlement_batches b
-    set state = 'sending', lease_token = b.lease_token + 1, lease_until = (select now from clock) + ${options.leaseMs} * interval '1 millisecond'
-    from claimed where b.batch_id = claimed.batch_id
-    returning b.batch_id, b.org_id, b.idempotency_key, b.redrive_count, trim_scale(b.credits) as credits, b.event_count, b.lease_token, b.attempt_count,
-      b.first_sent_at is not null as may_be_applied, exists (select 1 from settlement_org_backoff o where o.org_id = b.org_id) as is_org_failing`.execute(db);
-  return result.rows.map((row) => ({
-    batchId: row.batch_id,
-    orgId: row.org_id,
-    idempotencyKey: row.redrive_count === 0 ? row.idempotency_key : `${row.idempotency_key}.${row.redrive_count}`,
-    credits: row.credits,
-    eventCount: row.event_count,
-    leaseToken: row.lease_token,
-    attemptCount: row.attempt_count,
-    mayBeApplied: row.may_be_applied,
-    isOrgFailing: row.is_org_failing,
-  }));
-}
 
 /** Names a claim: a statement with an older token than the row's changes nothing. */
 export interface Claim {

@@ -57,9 +57,13 @@ export const KEY_START: RawBuilder<unknown> = sql`k.source_start`;
 /** True when nothing was billed under the row's id, ever. One look-up a row: for few rows. */
 export const HAS_NO_EVENT: RawBuilder<boolean> = sql`(select true from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id) is null`;
 
-/** True when nothing was billed under the row's id among the requests of the range: for many rows, one hash join of two equal stretches. */
-export function hasNoEventWithin(range: SourceRange): RawBuilder<boolean> {
-  return sql`not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id and ${isWithin(KEY_START, range)})`;
+/**
+ * True when nothing was billed under the row's id (and, on demand, its very start) among the requests of the range: for many rows,
+ * one hash join of two equal stretches.
+ */
+export function hasNoEventWithin(range: SourceRange, sameStart?: "same start"): RawBuilder<boolean> {
+  const ofThisRow = sameStart === undefined ? sql`` : sql`and k.source_start = s."startTime"`;
+  return sql`not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id and ${isWithin(KEY_START, range)} ${ofThisRow})`;
 }
 
 /**

@@ -3,11 +3,12 @@ import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import { type AdjustmentChunk, adjustByCorrectionRows, adjustChangedRows, adjustOriginalsOfCorrections, countDifferences } from "./corrections-db.ts";
 import type { RateCard } from "./credits.ts";
-import { areRequestIdsUnique, findChunkEnd, type IngestChunk, ingestSpendRows, lockIngest, readLookBackStart } from "./db.ts";
+import { areRequestIdsUnique, findChunkEnd, type IngestChunk, ingestSpendRows, lockIngest, readEngineMark, readLookBackStart, spellMark } from "./db.ts";
+import { readMark, writeMark } from "./passes-db.ts";
 import { quarantineRetiredChanges } from "./retired-changes-db.ts";
 import { quarantineSpendRows, resolveReviews } from "./reviews-db.ts";
 import { watchSourceRetention } from "./retention.ts";
-import { readOldestStart, writeSourceMark } from "./retention-db.ts";
+import { beginSweep, endSweep, findMonthEnd, readOldestStart, readSourceMark, writeSweepPosition } from "./retention-db.ts";
 import type { SourceRange } from "./source-rows-db.ts";
 
 export interface SpendSyncOptions {
@@ -15,7 +16,7 @@ export interface SpendSyncOptions {
   readonly rate: RateCard;
   /** How far back rows are looked for, by the start of their request. Default 24 h. */
   readonly lookBackMs?: number;
-  /** Reads the whole table instead: rows of any age. Default false. */
+  /** Reads the whole table, too: rows of any age. Default false. */
   readonly fullSweep?: boolean;
   /** Spend rows in one statement; more only where that many began in one millisecond. Default 10,000. */
   readonly chunkRows?: number;
@@ -39,18 +40,63 @@ const DEFAULT_LOOK_BACK_MS = 24 * 60 * 60 * 1_000;
 const DEFAULT_CHUNK_ROWS = 10_000;
 /** Chunks of a sweep between two looks at recent rows: about two seconds of work. */
 const CHUNKS_BETWEEN_LIVE_ROWS = 10;
+/** Rows of the source that one comparison of a sweep reads: some ten milliseconds of work, however long the history. */
+const SWEEP_SLICE_ROWS = 50_000;
+const RECENT = "spend-recent";
+/** LiteLLM writes a row when its request has ended, which may take ten minutes, and a while more. Our engine's mark knows of each. */
+const LATE_ROW_MS = 15 * 60 * 1_000;
 const UNDEFINED_TABLE = "42P01";
 const UNIQUE_VIOLATION = "23505";
 
 /**
  * Gives each spend row its billing event, once, and each later change of its amount an adjustment. There is no cursor: rows
- * arrive late and commit out of order, so every pass looks for rows without an event. A sweep bills recent rows first and
+ * arrive late and commit out of order, so every pass looks for rows without an event, among those of the last day at least. A sweep bills recent rows first and
  * again in between, so a long backlog does not hold them up. May run twice, at once or not at all: the next pass makes the
  * same ledger. Throws `spend_source_missing` while the spend table does not exist.
  */
 export async function syncSpend(db: DatabaseClient, options: SpendSyncOptions): Promise<SpendSyncResult> {
+  return named(() => new SpendSync(db, options).run());
+}
+
+/**
+ * As {@link syncSpend}, for the rows that came since the last such pass, on whichever worker: those that began after our engine's
+ * mark, and `lateRowMs` (default 15 min) before it. Its cost follows what is new. What comes later still is found by a sweep.
+ */
+export async function syncRecentSpend(db: DatabaseClient, options: SpendSyncOptions & { readonly lateRowMs?: number }): Promise<SpendSyncResult> {
+  return named(async () => {
+    const next = await readEngineMark(db);
+    const result = await new SpendSync(db, options).runRecent(await recentStart(db, options.lateRowMs ?? LATE_ROW_MS, options));
+    await writeMark(db, RECENT, next);
+    return result;
+  });
+}
+
+/** Bills what is new by our engine's mark, and nothing else: for whoever cannot wait for the next pass. Moves no mark. */
+export async function flushRecentSpend(db: DatabaseClient, options: SpendSyncOptions): Promise<SpendSyncResult> {
+  return named(async () => new SpendSync(db, options).runRecent(await recentStart(db, FLUSH_MARGIN_MS, options)));
+}
+
+/** Clocks of two statements. */
+const FLUSH_MARGIN_MS = 60_000;
+
+async function recentStart(db: DatabaseClient, marginMs: number, options: SpendSyncOptions): Promise<string> {
+  const mark = await readMark(db, RECENT);
+  return mark === undefined ? readLookBackStart(db, options.lookBackMs ?? DEFAULT_LOOK_BACK_MS) : spellMark(db, mark, marginMs);
+}
+
+/**
+ * As {@link syncRecentSpend}, and then goes through the rows of the last day and through a month of what is older, from where the
+ * last such pass stopped; before it has come round for the first time, through all of it. Each statement reads one slice. When all
+ * months were looked at, the low-water mark moves, and the next pass begins anew.
+ */
+export async function sweepSpend(db: DatabaseClient, options: SpendSyncOptions): Promise<SpendSyncResult> {
+  await syncRecentSpend(db, options);
+  return named(() => new SpendSync(db, options).runSweep());
+}
+
+async function named<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
-    return await new SpendSync(db, options).run();
+    return await work();
   } catch (error) {
     const { code, message } = error as { code?: unknown; message: string };
     if (code !== UNDEFINED_TABLE || !message.includes("LiteLLM_SpendLogs")) throw error;
@@ -80,20 +126,64 @@ class SpendSync {
   }
 
   async run(): Promise<SpendSyncResult> {
-    this.#uniqueIds = await areRequestIdsUnique(this.#db);
-    const recent = { from: await readLookBackStart(this.#db, this.#options.lookBackMs ?? DEFAULT_LOOK_BACK_MS), to: "infinity" };
+    const recent = await this.#lastDay();
     await this.#bill(recent);
-    if (this.#options.fullSweep) await this.#sweep(recent);
+    if (this.#options.fullSweep) await this.#sweep(recent, "all");
+    return this.#end();
+  }
+
+  async runRecent(from: string): Promise<SpendSyncResult> {
+    this.#uniqueIds = await areRequestIdsUnique(this.#db);
+    await this.#bill({ from, to: "infinity" });
+    return this.#end();
+  }
+
+  async runSweep(): Promise<SpendSyncResult> {
+    const recent = await this.#lastDay();
+    await this.#billSlices(recent);
+    await this.#sweep(recent, "a month");
+    return this.#end();
+  }
+
+  async #lastDay(): Promise<SourceRange> {
+    this.#uniqueIds = await areRequestIdsUnique(this.#db);
+    return { from: await readLookBackStart(this.#db, this.#options.lookBackMs ?? DEFAULT_LOOK_BACK_MS), to: "infinity" };
+  }
+
+  async #end(): Promise<SpendSyncResult> {
     const resolvedReviews = await resolveReviews(this.#db);
     this.#options.onStep?.("resolved");
     return { events: this.#events, credits: this.#credits, adjustments: this.#adjustments, reviews: this.#reviews, resolvedReviews };
   }
 
-  async #sweep(recent: SourceRange): Promise<void> {
-    await watchSourceRetention(this.#db);
-    const sourceOldest = await readOldestStart(this.#db);
-    await this.#bill({ from: "-infinity", to: "infinity" }, () => this.#bill(recent));
-    await writeSourceMark(this.#db, { lookBackStart: recent.from, sourceOldest });
+  /** Goes on with the sweep under way, or begins one; `all` begins one in any case, and ends it. */
+  async #sweep(recent: SourceRange, howMuch: "all" | "a month"): Promise<void> {
+    let mark = await readSourceMark(this.#db);
+    if (howMuch === "all" || mark === undefined || mark.sweep_end === null) {
+      await watchSourceRetention(this.#db);
+      await beginSweep(this.#db, { end: recent.from, sourceOldest: await readOldestStart(this.#db) });
+      mark = await readSourceMark(this.#db);
+    }
+    const { sweep_end: end, low_water_mark: lowWaterMark } = mark ?? {};
+    if (!end) return;
+    for (let position = mark?.sweep_position ?? "-infinity"; ; ) {
+      const monthEnd = await findMonthEnd(this.#db, position, end);
+      if (monthEnd === undefined) return endSweep(this.#db);
+      await this.#billSlices({ from: position, includesFrom: position === "-infinity", to: monthEnd }, () => this.#bill(recent));
+      position = monthEnd;
+      await writeSweepPosition(this.#db, position);
+      if (howMuch === "a month" && lowWaterMark) return (await findMonthEnd(this.#db, position, end)) === undefined ? endSweep(this.#db) : undefined;
+    }
+  }
+
+  async #billSlices(range: SourceRange, inBetween?: () => Promise<void>): Promise<void> {
+    let rest = range;
+    for (;;) {
+      const slice = { ...rest, to: await findChunkEnd(this.#db, rest, SWEEP_SLICE_ROWS) };
+      await this.#bill(slice, inBetween);
+      if (slice.to === range.to) return;
+      rest = { from: slice.to, includesFrom: false, to: range.to };
+    }
   }
 
   /** Bills what the range lacks; for whoever found that it lacks something. */
@@ -106,7 +196,7 @@ class SpendSync {
   async #bill(range: SourceRange, inBetween?: () => Promise<void>): Promise<void> {
     const found = await countDifferences(this.#db, range);
     const before = this.#events;
-    if (found.freshFrom !== null) await this.#ingest({ ...range, from: found.freshFrom }, inBetween);
+    if (found.freshFrom !== null) await this.#ingest({ from: found.freshFrom, to: range.to }, inBetween);
     const passedOver = found.fresh - (this.#events - before);
     if (found.changed > 0) await this.#adjust((tx) => adjustChangedRows(tx, { range, limit: this.#chunkRows }));
     if (found.changed > 0) this.#reviews += await quarantineRetiredChanges(this.#db, { range, limit: this.#chunkRows });

@@ -23,14 +23,15 @@ export interface CompletenessRow {
 }
 
 /**
- * Compares every spend row with its event and that event's adjustments, amount by amount; `from` narrows it to requests that
- * began then or later, and the cost to them. Reads both tables once. An amount that is no number, or beyond reason, counts as zero here and
+ * Compares every spend row with its event and that event's adjustments, amount by amount; `from` and `to` narrow it to requests that
+ * began between them (`to` excluded), and the cost to them. Reads both tables once. An amount that is no number, or beyond reason, counts as zero here and
  * stands in review. A refund is what was taken back by it, which is at most what was charged.
  */
-export async function compareSourceWithLedger(db: DatabaseExecutor, options: { readonly from?: Date | undefined; readonly graceMs: number }): Promise<CompletenessRow> {
-  const { from } = options;
+export async function compareSourceWithLedger(db: DatabaseExecutor, options: { readonly from?: Date | undefined; readonly to?: Date | undefined; readonly graceMs: number }): Promise<CompletenessRow> {
+  const { from, to } = options;
   // Said of the source and of the keys, so that both are found by their index.
-  const started = (column: RawBuilder<unknown>): RawBuilder<boolean> => (from === undefined ? sql`true` : sql`${column} >= ${from}::timestamptz at time zone 'UTC'`);
+  const started = (column: RawBuilder<unknown>): RawBuilder<boolean> => (from === undefined ? sql`true` : sql`${column} >= ${from}::timestamptz at time zone 'UTC'
+    and (${to ?? null}::timestamptz is null or ${column} < ${to ?? null}::timestamptz at time zone 'UTC')`);
   // A part of the events is looked up one by one, all of them are read in one go.
   const eachByIndex = from === undefined ? sql`` : sql`offset 0`;
   const result = await sql<CompletenessRow>`
@@ -51,7 +52,7 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
     ), adjustments as (
       -- A refund has a spend row of its own, and is compared with that.
       select e.original_event_id as event_id, sum(e.spend_usd) as spend_usd from billing_events e
-      where e.event_type = 'adjustment'
+      where e.event_type = 'adjustment' ${from === undefined ? sql`` : sql`and e.original_event_id in (select k.event_id from keyed k)`}
         and not exists (select from billing_event_keys refund where refund.idempotency_key = 'llm:' || e.request_id || ':correction' and refund.event_id = e.event_id)
       group by e.original_event_id
     ), compared as (
@@ -100,31 +101,33 @@ export async function readBrokenInvariants(db: DatabaseExecutor): Promise<readon
 }
 
 /**
- * As {@link readBrokenInvariants}, at the cost of what was sealed since `from` and of what is open: the events of each such batch
- * sum to what was sealed, its carry is what the batch before left, the last one's is the account's, and open events are what the
- * account says. What was sealed before is not looked at.
+ * As {@link readBrokenInvariants}, at the cost of what was sealed since `from` (until `to`) and of what is open: the events of each such
+ * batch sum to what was sealed, its carry is what the batch before left, the last one's is the account's, and open events are what
+ * the account says. What was sealed before is not looked at, nor are orgs that had nothing since; with `to`, open events are not looked at either.
  */
-export async function readRecentlyBroken(db: DatabaseExecutor, from: Date): Promise<readonly { readonly org_id: string; readonly difference: string }[]> {
+export async function readRecentlyBroken(db: DatabaseExecutor, from: Date, to?: Date): Promise<readonly { readonly org_id: string; readonly difference: string }[]> {
   const result = await sql<{ org_id: string; difference: string }>`
-    with differences as (
+    with sealed as materialized (
+      select * from settlement_batches where sealed_at >= ${from} and (${to ?? null}::timestamptz is null or sealed_at < ${to ?? null}::timestamptz)
+    ), differences as (
       select b.org_id, found.credits - b.events_credits as difference
-      from settlement_batches b
+      from sealed b
       cross join lateral (
         select coalesce(sum(e.credits), 0) as credits from billing_events e where ${IS_IN_BATCH} offset 0
       ) found
       -- Events of a retired month are not there to be summed; those of a batch were recorded after the one before was sealed.
-      where b.sealed_at >= ${from} and not exists (
+      where not exists (
         select from retired_event_sums t where t.org_id = b.org_id and t.recorded_from <= b.sealed_at
           and t.recorded_to > coalesce((select before.sealed_at from settlement_batches before where before.org_id = b.org_id and before.sequence = b.sequence - 1), '-infinity'))
       union all
       select b.org_id, b.carry_in - coalesce((select before.carry_out from settlement_batches before where before.org_id = b.org_id and before.sequence = b.sequence - 1), 0)
-      from settlement_batches b where b.sealed_at >= ${from}
+      from sealed b
       union all
       select a.org_id, a.carry_credits - coalesce((select last.carry_out from settlement_batches last where last.org_id = a.org_id order by last.sequence desc limit 1), 0)
-      from billing_accounts a
+      from billing_accounts a where a.org_id in (select org_id from sealed)
       union all
       select a.org_id, coalesce((select sum(e.credits) from billing_events e where e.org_id = a.org_id and e.event_id > a.sealed_event_id), 0) - a.open_credits
-      from billing_accounts a
+      from billing_accounts a where ${to === undefined} and (a.last_event_id > a.sealed_event_id or a.open_credits <> 0)
     )
     select org_id, trim_scale(sum(difference)) as difference from differences
     group by org_id having sum(abs(difference)) <> 0
@@ -185,24 +188,28 @@ export async function readDelivery(db: DatabaseExecutor): Promise<DeliveryRow> {
       count(*) filter (where state in ('sealed', 'sending', 'unknown', 'parked') and not needs_reconcile
         and greatest(next_attempt_at, lease_until, (select retry_at from settlement_org_backoff o where o.org_id = b.org_id), (select max(retry_at) from settlement_circuits))
           < billing_now() - interval '5 minutes') as overdue_batches,
-      max(delivered_at) as last_delivered_at
-    from settlement_batches b`.execute(db);
+      (select max(last_delivered_at) from settled_batch_days) as last_delivered_at
+    from settlement_batches b where b.state <> 'delivered' and b.state <> 'shortfall'`.execute(db);
   return result.rows[0] ?? { unposted_credits: "0", oldest_undelivered_seconds: null, due_batches: "0", oldest_moving_seconds: null, overdue_batches: "0", last_delivered_at: null };
 }
 
 export interface SourceLagRow {
-  /** Age of the newest spend row; null where there is none. */
+  /** Age of the newest spend row that does not lie in the future; null where there is none. */
   readonly newest_row_seconds: string | null;
+  /** Rows that say they began later than five minutes from now: a clock is wrong. */
+  readonly future_rows: string;
   readonly attempts_in_flight: string;
   readonly oldest_attempt_seconds: string | null;
 }
 
 export async function readSourceLag(db: DatabaseExecutor): Promise<SourceLagRow> {
   const result = await sql<SourceLagRow>`
-    select (select round(extract(epoch from billing_now() - max("startTime") at time zone 'UTC')) from "LiteLLM_SpendLogs") as newest_row_seconds,
+    select (select greatest(0, round(extract(epoch from billing_now() - max("startTime") at time zone 'UTC'))) from "LiteLLM_SpendLogs"
+        where "startTime" <= (select billing_now() + interval '5 minutes') at time zone 'UTC' having max("startTime") is not null) as newest_row_seconds,
+      (select count(*) from "LiteLLM_SpendLogs" where "startTime" > (select billing_now() + interval '5 minutes') at time zone 'UTC') as future_rows,
       count(*) as attempts_in_flight, round(extract(epoch from billing_now() - min(started_at))) as oldest_attempt_seconds
     from request_attempts`.execute(db);
-  return result.rows[0] ?? { newest_row_seconds: null, attempts_in_flight: "0", oldest_attempt_seconds: null };
+  return result.rows[0] ?? { newest_row_seconds: null, future_rows: "0", attempts_in_flight: "0", oldest_attempt_seconds: null };
 }
 
 export interface RestingRow {

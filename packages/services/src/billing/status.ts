@@ -109,8 +109,8 @@ export interface StatusOptions {
 }
 
 /** Compares source and ledger, sum by sum. What `unbilled` says is checked, not remembered. Read only. */
-export async function checkCompleteness(db: DatabaseExecutor, options: { readonly from?: Date } = {}): Promise<Completeness> {
-  const row = await compareSourceWithLedger(db, { from: options.from, graceMs: UNBILLED_GRACE_MS });
+export async function checkCompleteness(db: DatabaseExecutor, options: { readonly from?: Date; readonly to?: Date } = {}): Promise<Completeness> {
+  const row = await compareSourceWithLedger(db, { from: options.from, to: options.to, graceMs: UNBILLED_GRACE_MS });
   return {
     from: options.from ?? null,
     sourceRows: Number(row.source_rows),

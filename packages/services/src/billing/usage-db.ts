@@ -115,13 +115,17 @@ export async function readOpenEvents(db: DatabaseExecutor): Promise<OpenEventsRo
       trim_scale(coalesce(sum(carry_credits), 0)) as carry_credits,
       (select round(extract(epoch from clock_timestamp() - min(first.recorded_at)))
         from (
-          select org_id, sealed_event_id as after_event_id from billing_accounts where last_event_id > sealed_event_id
+          select a.org_id, a.sealed_event_id as after_event_id, (select b.sealed_at from settlement_batches b where b.org_id = a.org_id and b.sequence = a.last_batch_sequence) as before
+          from billing_accounts a where a.last_event_id > a.sealed_event_id
           union all
-          select org_id, after_event_id from settlement_batches where state not in ('delivered', 'shortfall')
+          select b.org_id, b.after_event_id, (select p.sealed_at from settlement_batches p where p.org_id = b.org_id and p.sequence = b.sequence - 1)
+          from settlement_batches b where b.state <> 'delivered' and b.state <> 'shortfall'
         ) unsettled
-        -- Ids follow the order of recording.
+        -- Ids follow the order of recording, and what came after a batch was recorded after it was sealed, give or take a transaction: so
+        -- the months before are not looked into.
         cross join lateral (
-          select e.recorded_at from billing_events e where e.org_id = unsettled.org_id and e.event_id > unsettled.after_event_id order by e.event_id limit 1
+          select e.recorded_at from billing_events e where e.org_id = unsettled.org_id and e.event_id > unsettled.after_event_id
+            and e.recorded_at >= coalesce(unsettled.before - interval '1 hour', '-infinity') order by e.event_id limit 1
         ) first) as oldest_unsettled_seconds
     from billing_accounts`.execute(db);
   return result.rows[0] ?? { events: "0", credits: "0", carry_credits: "0", oldest_unsettled_seconds: null };
@@ -134,10 +138,14 @@ export interface StateRow {
   readonly credits: string;
 }
 
+/** What is under way is counted, what is settled for good was counted when it was. */
 export async function readBatchStates(db: DatabaseExecutor): Promise<readonly StateRow[]> {
   const result = await sql<StateRow>`
     select state, needs_reconcile, count(*) as batches, trim_scale(sum(credits)) as credits
-    from settlement_batches group by state, needs_reconcile order by state, needs_reconcile`.execute(db);
+    from settlement_batches where state <> 'delivered' and state <> 'shortfall' group by state, needs_reconcile
+    union all
+    select state, false, sum(batches), trim_scale(sum(credits)) from settled_batch_days group by state having sum(batches) > 0
+    order by state, needs_reconcile`.execute(db);
   return result.rows;
 }
 

@@ -6,7 +6,7 @@ import { ensureOrg, readGate } from "../billing-gate/db.ts";
 import { findRefusal, moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "../sessions/db.ts";
 import type { SessionAdmission } from "../sessions/session-admission.ts";
-import { deleteReservation, insertReservation, readReservations, releaseReservations, updateSpent, writeKeyHash, writeLimit } from "./db.ts";
+import { deleteReservation, insertReservation, readReservations, releaseReservations, writeKeyHash, writeLimit } from "./db.ts";
 
 export interface AdmissionRequest {
   readonly orgId: string;
@@ -29,7 +29,6 @@ export async function admitSession(db: DatabaseClient, request: AdmissionRequest
     const gate = await moveOrg(tx, request.orgId);
     const refusal = await findRefusal(tx, gate, request.operation, request.sessionId);
     if (refusal) return refusal;
-    await updateSpent(tx, request.orgId);
     const budgetUsd = await insertReservation(tx, request, request.limitUsd ?? null);
     if (budgetUsd !== undefined) return budgetUsd;
     const held = await readReservations(tx, request.orgId);

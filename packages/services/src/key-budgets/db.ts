@@ -10,19 +10,22 @@ export const RESERVED: RawBuilder<string> = sql`greatest(greatest(r.budget_usd, 
 const AFFORDABLE = sql`trunc(greatest(a.balance_credits + case when g.state = 'grace' then g.overdraft_credits else 0 end, 0) / g.credits_per_spend_usd, 6)`;
 
 /**
- * Brings `spent_usd` of an org's keys up to the ledger. To be a statement of its own, before the balance is read.
+ * Brings `spent_usd` of new keys up to the ledger: an event may have come before its key was noted. Of older ones ingest moves it
+ * with the event. It may be behind the ledger for a moment, never ahead: then too much is reserved.
  */
-export async function updateSpent(tx: DatabaseExecutor, orgId: string): Promise<void> {
+export async function updateSpentOfNewKeys(db: DatabaseExecutor, newerThanMs: number): Promise<void> {
   await sql`
     update key_reservations r
     set spent_usd = greatest(r.spent_usd, s.spend_usd)
     from (
       select k.session_id, k.key_generation, sum(e.spend_usd) as spend_usd
-      from key_reservations k join billing_events e on e.session_id = k.session_id and e.key_hash = k.key_hash
-      where k.org_id = ${orgId}
+      from key_reservations k cross join lateral (
+        select e.spend_usd from billing_events e where e.session_id = k.session_id and e.key_hash = k.key_hash offset 0
+      ) e
+      where k.created_at > billing_now() - ${newerThanMs} * interval '1 millisecond' and k.released_at is null
       group by k.session_id, k.key_generation
     ) s
-    where r.session_id = s.session_id and r.key_generation = s.key_generation and r.spent_usd < s.spend_usd`.execute(tx);
+    where r.session_id = s.session_id and r.key_generation = s.key_generation and r.spent_usd < s.spend_usd`.execute(db);
 }
 
 export interface Reservation {
@@ -101,27 +104,70 @@ export async function deleteReservation(db: DatabaseExecutor, sessionId: string,
 /**
  * Cleans up after crashes and ends: a reservation takes the key that its session recorded; one without a key after
  * `mintTimeoutMs`, and one whose session ended or whose key expired, is over; one that was released `holdMs` ago is forgotten.
+ * Those that somebody has locked are left for the next time: whoever locks many at once would else wait in a circle.
  */
 export async function reapReservations(db: DatabaseExecutor, options: { readonly mintTimeoutMs: number; readonly holdMs: number }): Promise<void> {
   await sql`
-    with adopted as (
-      update key_reservations r set key_hash = s.key_hash
-      from gateway_sessions s
-      where r.key_hash is null and s.session_id = r.session_id and s.key_generation = r.key_generation and s.state = 'active'
+    with found as materialized (
+      select r.session_id, r.key_generation, s.state, s.key_hash as session_key_hash, s.key_generation as session_generation,
+        coalesce(s.state = 'ended' or s.expires_at < billing_now(), false) as is_over,
+        r.key_hash is null and r.created_at < billing_now() - ${options.mintTimeoutMs} * interval '1 millisecond' as is_unminted
+      from key_reservations r left join gateway_sessions s on s.session_id = r.session_id
+      where r.released_at is null and (r.key_hash is null or s.state = 'ended' or s.expires_at < billing_now())
+      for update of r skip locked
+    ), adopted as (
+      update key_reservations r set key_hash = f.session_key_hash
+      from found f
+      where f.session_id = r.session_id and f.key_generation = r.key_generation
+        and r.key_hash is null and f.session_generation = r.key_generation and f.state = 'active' and not f.is_over
     ), over as (
       update key_reservations r set released_at = billing_now(), applied_usd = 0, limit_usd = 0, held_usd = 0, telling_usd = null, telling_until = null
-      where r.released_at is null and (
-        (r.key_hash is null and r.created_at < billing_now() - ${options.mintTimeoutMs} * interval '1 millisecond'
-          and not exists (select 1 from gateway_sessions s where s.session_id = r.session_id and s.key_generation = r.key_generation and s.state = 'active'))
-        or exists (select 1 from gateway_sessions s where s.session_id = r.session_id and (s.state = 'ended' or s.expires_at < billing_now())))
+      from found f
+      where f.session_id = r.session_id and f.key_generation = r.key_generation
+        and (f.is_over or (f.is_unminted and not (f.session_generation is not distinct from f.key_generation and f.state is not distinct from 'active')))
+    ), old as (
+      select session_id, key_generation from key_reservations where released_at < billing_now() - ${options.holdMs} * interval '1 millisecond' for update skip locked
     )
-    delete from key_reservations where released_at < billing_now() - ${options.holdMs} * interval '1 millisecond'`.execute(db);
+    delete from key_reservations r using old where old.session_id = r.session_id and old.key_generation = r.key_generation`.execute(db);
 }
 
-/** Orgs that have keys to look after. */
-export async function listOrgsWithKeys(db: DatabaseExecutor): Promise<readonly string[]> {
-  const result = await sql<{ org_id: string }>`select distinct org_id from key_reservations where released_at is null order by org_id`.execute(db);
-  return result.rows.map((row) => row.org_id);
+export interface OrgToRefresh {
+  readonly org_id: string;
+  /** Stands for all that the decision follows from, as it is now. */
+  readonly seen: string;
+}
+
+/**
+ * Orgs whose live keys may need another budget: their balance, state, settings or a reservation are not what they were at the last
+ * refresh, or the proxy does not know of a key yet. One statement over what is live, whatever the number of orgs.
+ */
+export async function listOrgsToRefresh(db: DatabaseExecutor): Promise<readonly OrgToRefresh[]> {
+  const result = await sql<OrgToRefresh>`
+    with live as (
+      select r.org_id, sum(hashtextextended(r::text, 0)) as reservations,
+        bool_or(r.released_at is null and (r.budget_usd <> r.applied_usd or r.blocked <> r.applied_blocked or r.telling_usd is not null)) as is_untold
+      from key_reservations r group by r.org_id having bool_or(r.released_at is null)
+    ), now as (
+      select l.org_id, l.is_untold, l.reservations + hashtextextended(concat_ws('/', a.balance_credits::text, g.state, g.overdraft_credits::text, g.credits_per_spend_usd::text,
+          coalesce(g.grace_until <= billing_now(), false)::text), 0) as seen
+      from live l join org_gates g using (org_id) left join billing_accounts a using (org_id)
+    )
+    select now.org_id, now.seen from now left join key_budget_marks m using (org_id)
+    where now.is_untold or m.seen is distinct from now.seen
+    order by now.org_id`.execute(db);
+  return result.rows;
+}
+
+/** Notes what a refresh saw of an org before it decided. */
+export async function writeSeen(db: DatabaseExecutor, org: OrgToRefresh): Promise<void> {
+  await sql`
+    insert into key_budget_marks (org_id, seen) values (${org.org_id}, ${org.seen}::numeric)
+    on conflict (org_id) do update set seen = excluded.seen`.execute(db);
+}
+
+/** Locks the org's reservations until the transaction ends, in the order in which ingest does. */
+export async function lockReservations(tx: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`select from key_reservations where org_id = ${orgId} order by session_id, key_generation for no key update`.execute(tx);
 }
 
 /**
@@ -224,17 +270,17 @@ export async function writeTold(db: DatabaseExecutor, key: ClaimedKey): Promise<
  * it does not have yet, and what is in flight. Of all orgs at once. Idempotent.
  */
 export async function releaseHeld(db: DatabaseExecutor, options: { readonly hasSpendLogs: boolean }): Promise<void> {
-  // The source's rows of a day are read once, whatever the number of keys; and not at all where no key was cut.
   const unbilled = options.hasSpendLogs
-    ? sql`select s.api_key as key_hash, s."user" as session_id, s.spend::text::numeric as usd from "LiteLLM_SpendLogs" s
-        where s.api_key in (select key_hash from cut) and s.spend not in ('NaN', 'Infinity', '-Infinity') and s."startTime" >= (billing_now() - interval '24 hours') at time zone 'UTC'
-          and exists (select from cut) and not exists (select from billing_event_keys e where e.idempotency_key = 'llm:' || s.request_id)
+    ? sql`select s.api_key as key_hash, s."user" as session_id, s.spend::text::numeric as usd from cut c join "LiteLLM_SpendLogs" s on s."user" = c.session_id and s.api_key = c.key_hash
+        where s.spend not in ('NaN', 'Infinity', '-Infinity') and s."startTime" >= (billing_now() - interval '24 hours') at time zone 'UTC'
+          and not exists (select from billing_event_keys e where e.idempotency_key = 'llm:' || s.request_id)
         union all`
     : sql``;
   await sql`
     with cut as materialized (
       select r.session_id, r.key_hash from key_reservations r
       where r.released_at is null and r.telling_usd is null and r.budget_usd = r.applied_usd and r.held_usd > greatest(r.applied_usd, r.spent_usd)
+      for no key update of r skip locked
     ), used as (
       ${unbilled}
       select t.key_hash, c.session_id, t.reserved_usd as usd from request_attempts t join cut c using (key_hash)

@@ -4,7 +4,7 @@ import { writeRates } from "../balance/db.ts";
 import type { RateCard } from "../billing/credits.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "../sessions/db.ts";
-import { type ClaimedKey, claimUntoldKey, decideBudgets, listOrgsWithKeys, reapReservations, releaseHeld, releaseReservations, releaseTelling, updateSpent, writeTold } from "./db.ts";
+import { type ClaimedKey, claimUntoldKey, decideBudgets, listOrgsToRefresh, lockReservations, reapReservations, releaseHeld, releaseReservations, releaseTelling, updateSpentOfNewKeys, writeSeen, writeTold } from "./db.ts";
 import type { KeyControl } from "./key-control.ts";
 
 export interface RefreshOptions {
@@ -29,29 +29,34 @@ export interface RefreshResult {
   readonly failed: number;
 }
 
+/** By then a key that was minted is noted, and its first events are on the ledger. */
+const NEW_KEY_MS = 600_000;
 /** A client's two calls take 30 s at most; a claim that is half over may be somebody else's before they end. */
 const TELL_LEASE_MS = 120_000;
 
 /**
- * Brings the budgets of all live keys to what their orgs can afford now, blocks keys of orgs that may not go on and unblocks
+ * Brings the budgets of live keys to what their orgs can afford now, where anything moved since the last time, blocks keys of orgs that may not go on and unblocks
  * those that may again. Decides in the database first, tells the proxy afterwards (README.md), so it may be repeated, run
  * twice at once, stand still and die anywhere. No transaction is held while the proxy is called.
  */
 export async function refreshKeyBudgets(db: DatabaseClient, options: RefreshOptions): Promise<RefreshResult> {
   await writeRates(db, null, options.rate);
   await reapReservations(db, { mintTimeoutMs: options.mintTimeoutMs ?? 300_000, holdMs: options.holdMs ?? 300_000 });
+  await updateSpentOfNewKeys(db, NEW_KEY_MS);
   let changed = 0;
   let failed = 0;
-  for (const orgId of await listOrgsWithKeys(db)) {
+  for (const org of await listOrgsToRefresh(db)) {
+    const { org_id: orgId } = org;
     await db.transaction().execute(async (tx) => {
       await moveOrg(tx, orgId);
-      await updateSpent(tx, orgId);
+      await lockReservations(tx, orgId);
       await decideBudgets(tx, orgId);
     });
     await options.onStep?.("decided");
     const told = await tellOrgsKeys(db, orgId, options);
     changed += told.changed;
     failed += told.failed;
+    await writeSeen(db, org);
   }
   await releaseHeld(db, { hasSpendLogs: await hasSpendLogs(db) });
   return { changed, failed };

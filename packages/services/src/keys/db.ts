@@ -217,3 +217,30 @@ export async function clearKeySpend(tx: DatabaseExecutor, due: DueBudget, nextRe
      where token = ${due.id} and budget_reset_at = ${due.resetAt.toISOString()}::timestamp`.execute(tx);
   return numAffectedRows === 1n;
 }
+
+/** True where the key table is ours: our engine's migrations made it or were applied to it. Stock LiteLLM looks after its own. */
+export async function areKeysOurs(db: DatabaseExecutor): Promise<boolean> {
+  const { rows } = await sql<{ ours: boolean }>`
+    select to_regclass('"LiteLLM_VerificationToken"') is not null and exists (select from schema_migrations where migration like 'litellm/%') as ours`.execute(db);
+  return rows[0]?.ours ?? false;
+}
+
+/**
+ * Deletes keys that expired longer ago than `olderThanMs` and have nothing in flight, with their counters; `limit` at most. Returns
+ * how many. What they spent stays in the spend rows and on the ledger.
+ */
+export async function deleteExpiredKeys(db: DatabaseExecutor, options: { readonly olderThanMs: number; readonly limit: number }): Promise<number> {
+  const { rows } = await sql`
+    with expired as materialized (
+      select token from "LiteLLM_VerificationToken" where expires < (now() - ${options.olderThanMs} * interval '1 millisecond') at time zone 'utc'
+       order by expires limit ${options.limit}
+    ), counters as (
+      select c.scope_id, c.reserved_usd from budget_counters c where c.scope = 'key' and c.scope_id in (select token from expired) order by c.scope_id for update skip locked
+    ), forgotten as (
+      delete from budget_counters c using counters f where c.scope = 'key' and c.scope_id = f.scope_id and f.reserved_usd = 0 returning c.scope_id
+    )
+    delete from "LiteLLM_VerificationToken" k using expired e
+     where k.token = e.token and not exists (select from budget_counters c where c.scope = 'key' and c.scope_id = k.token and c.scope_id not in (select scope_id from forgotten))
+    returning 1`.execute(db);
+  return rows.length;
+}

@@ -1,6 +1,7 @@
 import type { DatabaseExecutor, OrgState } from "@proliferate/db";
+import { addDecimals } from "@proliferate/shared/money";
 import { readPasses } from "../billing/passes-db.ts";
-import { checkCompleteness } from "../billing/status.ts";
+import { checkCompleteness, type Completeness } from "../billing/status.ts";
 import { type AttentionRow, readAttention, readBalances, readDelivery, readOpenFindings, readRecentlyBroken, readSourceLag } from "../billing/status-db.ts";
 import { getBillingStatus } from "../billing/usage.ts";
 
@@ -11,8 +12,13 @@ export interface BillingMetric {
   readonly samples: readonly { readonly labels?: Readonly<Record<string, string>>; readonly value: number | string }[];
 }
 
-/** Rows older than this were compared when they were young; `billing status` compares all. */
-const CHECK_WINDOW_MS = 48 * 60 * 60 * 1_000;
+/** Rows older than this were compared when they were young, and are looked at by the hourly audit; `billing status` compares all. */
+const CHECK_WINDOW_MS = 60 * 60 * 1_000;
+/** What was sealed since the last collection, and a while more. */
+const BALANCE_WINDOW_MS = 10 * 60 * 1_000;
+/** Of one statement, so that none of them takes long however much is used. */
+const ROWS_SLICE_MS = 5 * 60 * 1_000;
+const BATCHES_SLICE_MS = 60 * 1_000;
 
 const ORG_STATES = ["unconfigured", "trial", "active", "grace", "exhausted", "suspended"] as const satisfies readonly OrgState[];
 
@@ -41,6 +47,7 @@ export async function collectBillingLags(db: DatabaseExecutor): Promise<readonly
     gauge("oldest_moving_seconds", "Time since the oldest batch was sealed that goes to the sink by itself.", delivery.oldest_moving_seconds ?? 0),
     ...attentionMetrics(attention),
     gauge("newest_spend_row_seconds", "Age of the newest spend row; absent before the first.", lag.newest_row_seconds),
+    gauge("future_spend_rows", "Spend rows dated more than 5 minutes ahead: a clock is wrong.", lag.future_rows),
     gauge("requests_in_flight", "Requests that may have reached a provider and have no spend row yet.", lag.attempts_in_flight),
     gauge("oldest_request_in_flight_seconds", "Age of the oldest of them.", lag.oldest_attempt_seconds ?? 0),
     gauges("pass_age_seconds", "Time since the last success of each job of the worker.", "job", passes.map((pass) => [pass.job, Math.round(pass.age_ms / 1_000)])),
@@ -61,16 +68,42 @@ function attentionMetrics(attention: AttentionRow): readonly BillingMetric[] {
   ];
 }
 
-/** The checks that add whole tables up; collect them every few minutes. Source against ledger, and sums of orgs: of the last 48 hours. */
+type LatestRows = Pick<Completeness, "unbilledUsd" | "overdueRows" | "overdueUsd" | "overbilledUsd">;
+
+async function checkLatestRows(db: DatabaseExecutor, now: number): Promise<LatestRows> {
+  let sum: LatestRows = { unbilledUsd: "0", overdueRows: 0, overdueUsd: "0", overbilledUsd: "0" };
+  for (let from = now - CHECK_WINDOW_MS; from < now; from += ROWS_SLICE_MS) {
+    // The last slice is open: what is dated ahead belongs to it.
+    const found = await checkCompleteness(db, { from: new Date(from), ...(from + ROWS_SLICE_MS < now && { to: new Date(from + ROWS_SLICE_MS) }) });
+    sum = {
+      unbilledUsd: addDecimals(sum.unbilledUsd, found.unbilledUsd),
+      overdueRows: sum.overdueRows + found.overdueRows,
+      overdueUsd: addDecimals(sum.overdueUsd, found.overdueUsd),
+      overbilledUsd: addDecimals(sum.overbilledUsd, found.overbilledUsd),
+    };
+  }
+  return sum;
+}
+
+async function findUnbalanced(db: DatabaseExecutor, now: number): Promise<ReadonlySet<string>> {
+  const orgIds = new Set<string>();
+  for (let from = now - BALANCE_WINDOW_MS; from < now; from += BATCHES_SLICE_MS) {
+    const to = from + BATCHES_SLICE_MS < now ? new Date(from + BATCHES_SLICE_MS) : undefined;
+    for (const { org_id: orgId } of await readRecentlyBroken(db, new Date(from), to)) orgIds.add(orgId);
+  }
+  return orgIds;
+}
+
+/** The checks that add up; collect them every few minutes. Source against ledger of the last hour, sums of orgs of the last minutes. */
 export async function collectBillingChecks(db: DatabaseExecutor, options: { readonly now?: () => number } = {}): Promise<readonly BillingMetric[]> {
-  const from = new Date((options.now ?? Date.now)() - CHECK_WINDOW_MS);
-  const [completeness, unbalanced, balances, findings] = await Promise.all([checkCompleteness(db, { from }), readRecentlyBroken(db, from), readBalances(db), readOpenFindings(db)]);
+  const now = (options.now ?? Date.now)();
+  const [completeness, unbalanced, balances, findings] = await Promise.all([checkLatestRows(db, now), findUnbalanced(db, now), readBalances(db), readOpenFindings(db)]);
   return [
-    gauge("unbilled_usd", "Spend without an event, requests of the last 48 hours.", completeness.unbilledUsd),
+    gauge("unbilled_usd", "Spend without an event, requests of the last hour; older ones are named by the hourly audit (alerts).", completeness.unbilledUsd),
     gauge("overdue_rows", "Spend rows without an event 10 minutes after their request ended.", completeness.overdueRows),
     gauge("overdue_usd", "Spend of those rows.", completeness.overdueUsd),
     gauge("overbilled_usd", "What the ledger has beyond the spend rows.", completeness.overbilledUsd),
-    gauge("unbalanced_orgs", "Organizations whose spend is not exactly what is delivered, on its way, at rest and carried.", unbalanced.length),
+    gauge("unbalanced_orgs", "Organizations whose spend is not exactly what is delivered, on its way, at rest and carried.", unbalanced.size),
     gauge("sink_differences", "Batches of which the sink's record differs from our books, open.", findings.reduce((sum, row) => sum + Number(row.findings), 0)),
     gauges("orgs", "Organizations by state.", "state", ORG_STATES.map((state) => [state, balances.states[state] ?? 0])),
     gauge("unreconciled_orgs", "Organizations whose balance was not compared with the sink for 36 hours.", balances.late_orgs),

@@ -24,8 +24,8 @@ export async function selectModelCosts(db: DatabaseExecutor, sessionId: string, 
         ) at time zone 'utc'
         and not exists (select 1 from billing_event_keys event where event.idempotency_key = 'llm:' || spent.request_id)`
     : sql``;
-  const { rows } = await sql<ModelCost>`
-    select model, sum(requests)::int as requests, sum(prompt_tokens)::int as prompt_tokens, sum(completion_tokens)::int as completion_tokens,
+  const { rows } = await sql<Readonly<Record<keyof ModelCost, string>>>`
+    select model, sum(requests) as requests, sum(prompt_tokens) as prompt_tokens, sum(completion_tokens) as completion_tokens,
       sum(spend_usd) as spend_usd, sum(reserved_usd) as reserved_usd
     from (
       select model, 1 as requests, prompt_tokens, completion_tokens, spend_usd, 0::numeric as reserved_usd
@@ -35,5 +35,6 @@ export async function selectModelCosts(db: DatabaseExecutor, sessionId: string, 
       select model, 0, 0, 0, 0, reserved_usd from request_attempts where user_id = ${sessionId}
     ) costs
     group by model order by sum(spend_usd) desc, model`.execute(db);
-  return rows;
+  // Sums of integers are bigint, which is text until here: tokens of one session do not fit into an integer for ever.
+  return rows.map((row) => ({ ...row, requests: Number(row.requests), prompt_tokens: Number(row.prompt_tokens), completion_tokens: Number(row.completion_tokens) }));
 }

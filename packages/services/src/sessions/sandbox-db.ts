@@ -200,12 +200,24 @@ export async function selectLaunched(db: DatabaseExecutor, launcher: "local" | "
   return db.selectFrom("gateway_sessions").selectAll().where("launcher", "=", launcher).where("state", "<>", "ended").execute();
 }
 
-/** Ended sessions of which the proxy still has a key, by what stands in its own tables. A minute is left for ends under way. */
+/**
+ * Ended sessions of which the proxy still has a key, by what stands in its own tables. A minute is left for ends under way, and ten for
+ * mints; of a session that ended before and has no key, that is noted, and nobody looks again.
+ */
 export async function selectEndedWithKeys(db: DatabaseExecutor): Promise<readonly string[]> {
   const { rows } = await sql<{ session_id: string }>`
-    select distinct s.session_id from gateway_sessions s
-    join "LiteLLM_VerificationToken" k on k.user_id = s.session_id and k.team_id = s.org_id
-    where s.state = 'ended' and s.ended_at < now() - interval '1 minute'
-      and (k.expires is null or k.expires > now() at time zone 'utc')`.execute(db);
+    with ended as materialized (
+      select s.session_id, s.ended_at, (
+          select true from "LiteLLM_VerificationToken" k
+          where k.user_id = s.session_id and k.team_id = s.org_id and (k.expires is null or k.expires > now() at time zone 'utc') limit 1
+        ) is not null as has_key
+      from gateway_sessions s
+      where s.state = 'ended' and s.keys_gone_at is null and s.ended_at < now() - interval '1 minute'
+      order by s.ended_at limit 1000
+    ), gone as (
+      update gateway_sessions s set keys_gone_at = now()
+      from ended e where s.session_id = e.session_id and not e.has_key and e.ended_at < now() - interval '10 minutes'
+    )
+    select session_id from ended where has_key`.execute(db);
   return rows.map((row) => row.session_id);
 }

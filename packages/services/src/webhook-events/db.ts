@@ -71,7 +71,7 @@ export async function insertAnomalyEvents(db: DatabaseExecutor, lookBackMs: numb
     insert into webhook_events (event_key, type, org_id, payload, created_at, next_attempt_at)
     select 'anomaly:' || e.org_id || '/' || e.model || '/' || to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD'), 'usage.zero_price', e.org_id,
       jsonb_build_object('model', e.model, 'day', to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD'), 'request_id', min(e.request_id),
-        'requests', count(*), 'tokens', sum(e.prompt_tokens + e.completion_tokens)), billing_now(), billing_now()
+        'requests', count(*), 'tokens', sum(e.prompt_tokens::bigint + e.completion_tokens)), billing_now(), billing_now()
     from spend_reviews e
     where e.reason = 'zero_price' and e.resolved_at is null and e.first_seen_at > billing_now() - ${lookBackMs} * interval '1 millisecond'
     group by e.org_id, e.model, to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD')

@@ -1,0 +1,38 @@
+import { readFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { STATEMENTS } from "./statements.ts";
+
+/** What runs by itself in a process, and what it runs from. */
+const PERIODIC = [
+  "apps/llm-proxy/src/data-plane/recover.ts",
+  "apps/worker/src/flush-worker.ts",
+  "apps/worker/src/billing-worker.ts",
+  "packages/services/src/attempts/budget-reset.ts",
+  "packages/services/src/billing/spend-sync.ts",
+  "packages/services/src/billing/settlement.ts",
+  "packages/services/src/billing/retention.ts",
+  "packages/services/src/key-budgets/refresh-key-budgets.ts",
+  "packages/services/src/metrics/billing-metrics.ts",
+  "packages/services/src/sessions/reap-sessions.ts",
+];
+
+/** Runs only where something is found, row by row or by its key; or for a person. */
+const FOLLOWS_WHAT_IS_FOUND = new Set([
+  ..."adjustByCorrectionRows adjustChangedRows adjustOriginalsOfCorrections quarantineRetiredChanges quarantineSpendRows areRequestIdsUnique spellMark beginSweep endSweep readSourceMark writeSweepPosition returnPass".split(" "),
+  ..."adoptStrayEvents countEvents countRetired countUnsettled detachPartition lockPartition noteRetiredSums raiseAlert readPartitions readUnsettled ensurePartitions recordAction".split(" "),
+  ..."clearKeySpend clearTeamSpend clearCounterSpend lockCounter listAttempts withDeadInstance enterCircuit ensureDeployment areKeysOurs".split(" "),
+  ..."claimUntoldKey decideBudgets lockReservations releaseTelling writeSeen writeTold moveOrg hasSpendLogs findSession markPaused moveSandbox writeLaunchFailure deleteOldRequests isDatabaseUnavailable lockIngest readLookBackStart lockIngest".split(" "),
+]);
+
+test("code 10-17: every statement that runs by itself is measured by the scale benchmark, or follows what another one found", async () => {
+  const measured = new Set(STATEMENTS.map(({ name }) => name.split(":")[0]));
+  const missing: string[] = [];
+  for (const file of PERIODIC) {
+    const text = await readFile(new URL(`../../../${file}`, import.meta.url), "utf8");
+    const imports = [...text.matchAll(/import \{([^}]*)\} from "[^"]*\/(?:[a-z-]+-)?db(?:\.ts)?"/g)].flatMap(([, names = ""]) => names.split(",").map((one) => one.trim()));
+    const unknown = imports.filter((name) => /^[a-z]\w*$/.test(name) && !measured.has(name) && !FOLLOWS_WHAT_IS_FOUND.has(name));
+    missing.push(...unknown.map((name) => `${file}: ${name}`));
+  }
+
+  expect(missing).toEqual([]);
+});

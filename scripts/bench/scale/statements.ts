@@ -1,0 +1,115 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { listInstancesWithAttempts, lockCounters } from "@proliferate/services/attempts/db";
+import { listOrgsToReconcile, writeRates } from "@proliferate/services/balance/db";
+import { claimDueBatches } from "@proliferate/services/billing/claim-batches-db";
+import { countDifferences } from "@proliferate/services/billing/corrections-db";
+import { findChunkEnd, ingestSpendRows, lockIngest, readEngineMark, readLookBackStart } from "@proliferate/services/billing/db";
+import { readMark, readPasses, recordPass, takePass, writeMark } from "@proliferate/services/billing/passes-db";
+import { listComparableOrgs, readComparableBatches } from "@proliferate/services/billing/reconcile-deliveries-db";
+import { countStrayEvents, findMonthEnd, readOldestStart } from "@proliferate/services/billing/retention-db";
+import { resolveReviews } from "@proliferate/services/billing/reviews-db";
+import { takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
+import { flagForgottenKeys, lockAccountsToSeal, sealBatches } from "@proliferate/services/billing/settlement-db";
+import { compareSourceWithLedger, readAttention, readBalances, readDelivery, readOpenFindings, readRecentlyBroken, readSourceLag } from "@proliferate/services/billing/status-db";
+import { readBatchStates, readOpenEvents, readOpenReviews } from "@proliferate/services/billing/usage-db";
+import { ensureGatesOfSpenders, listOrgsNearZero, listOrgsToMove } from "@proliferate/services/billing-gate/db";
+import { listOrgsToRefresh, reapReservations, releaseHeld, releaseReservations, updateSpentOfNewKeys } from "@proliferate/services/key-budgets/db";
+import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/services/keys/db";
+import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
+import { selectModelCosts } from "@proliferate/services/sessions/cost-db";
+import { sumBilledEvents, sumUnbilledSpend } from "@proliferate/services/sessions/db";
+import { selectEndedWithKeys, selectExpiredSessions, selectLaunched, selectUnfinished } from "@proliferate/services/sessions/sandbox-db";
+import { listTeamsDueForReset } from "@proliferate/services/teams/db";
+import { insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
+
+/** How many of each process the deployment has that calls are counted for. */
+export const PROCESSES = { proxies: 20, workers: 5, gateways: 4 } as const;
+/** Each worker and gateway is scraped every 15 s. */
+const SCRAPES = (PROCESSES.workers + PROCESSES.gateways) * 4;
+
+export interface ScaleStatement {
+  /** The function that runs it. */
+  readonly name: string;
+  /** Who calls it, and when. */
+  readonly caller: string;
+  /** In a deployment of {@link PROCESSES} in which nobody does anything; null: it follows requests or sessions. */
+  readonly idleCallsAMinute: number | null;
+  readonly run: (db: DatabaseClient) => Promise<unknown>;
+}
+
+const DAY_MS = 86_400_000;
+const RANGE = { lookBackMs: 26 * 3_600_000, quietMs: 600_000, openOnly: false } as const;
+const LIVE = { sessionId: "session-5", keyHash: "key-5" } as const;
+const idle = (name: string, caller: string, idleCallsAMinute: number, run: ScaleStatement["run"]): ScaleStatement => ({ name, caller, idleCallsAMinute, run });
+const hot = (name: string, caller: string, run: ScaleStatement["run"]): ScaleStatement => ({ name, caller, idleCallsAMinute: null, run });
+const ago = (ms: number): Date => new Date(Date.now() - ms);
+const sourceAgo = (ms: number): string => ago(ms).toISOString().replace("T", " ").replace("Z", "");
+
+/** Every statement that runs by itself or for each request. A test compares it with what the jobs import. */
+export const STATEMENTS: readonly ScaleStatement[] = [
+  idle("takePass", "worker, flush, sweep, audit", PROCESSES.workers * 6 + 2, (db) => takePass(db, "bench", 1_000)),
+  idle("readEngineMark", "worker, each 30 s", 2, readEngineMark),
+  idle("readMark", "worker, each pass", 8, (db) => readMark(db, "spend-recent")),
+  idle("writeMark", "worker, each 30 s", 2, (db) => writeMark(db, "bench", new Date().toISOString())),
+  idle("countDifferences", "worker, each 30 s and flush: the last 15 minutes", 8, (db) => countDifferences(db, { from: sourceAgo(900_000), to: "infinity" })),
+  idle("countDifferences: a slice of a sweep", "one worker, 21 an hour for the last day, as many for a month", 1, async (db) => {
+    const from = sourceAgo(DAY_MS);
+    return countDifferences(db, { from, to: await findChunkEnd(db, { from, to: "infinity" }, 50_000) });
+  }),
+  idle("findChunkEnd", "one worker, as the slices", 1, (db) => findChunkEnd(db, { from: sourceAgo(DAY_MS), to: "infinity" }, 50_000)),
+  idle("findMonthEnd", "one worker, hourly", 1, async (db) => findMonthEnd(db, "-infinity", await readLookBackStart(db, DAY_MS))),
+  idle("readOldestStart", "one worker, hourly", 1, readOldestStart),
+  hot("ingestSpendRows", "worker, where rows are new: 300 of them", async (db) => {
+    await lockIngest(db);
+    return ingestSpendRows(db, { range: { from: sourceAgo(60_000), to: "infinity" }, rate: { markup: "3", creditsPerUsd: "100" }, uniqueIds: true, checksAllKeys: false });
+  }),
+  idle("resolveReviews", "worker, each pass", 8, resolveReviews),
+  idle("takeFlushRequests", "worker, each second", PROCESSES.workers * 60, takeFlushRequests),
+  idle("listOrgsNearZero", "one worker, each 10 s", 6, listOrgsNearZero),
+  idle("lockAccountsToSeal", "worker, each minute and flush", 7, (db) => lockAccountsToSeal(db, { afterOrgId: "", limit: 500 })),
+  hot("sealBatches", "worker, a chunk of orgs with open events: 100 here", async (db) => sealBatches(db, await lockAccountsToSeal(db, { afterOrgId: "", limit: 100 }))),
+  idle("flagForgottenKeys", "worker, each minute and flush", 7, (db) => flagForgottenKeys(db, 79_200_000)),
+  idle("claimDueBatches", "worker, each pass; 500 are due here", 7, (db) => claimDueBatches(db, { limit: 64, limitPerOrg: 8, leaseMs: 60_000, exceptOrgIds: [], keyMemoryMs: 79_200_000 })),
+  idle("listComparableOrgs: open ones", "worker, each 10 minutes", 1, (db) => listComparableOrgs(db, { ...RANGE, openOnly: true }, { afterOrgId: "", limit: 500 })),
+  hot("listComparableOrgs", "worker, hourly, a page of 500 orgs", (db) => listComparableOrgs(db, RANGE, { afterOrgId: "", limit: 500 })),
+  hot("readComparableBatches", "worker, hourly, each org with deliveries", (db) => readComparableBatches(db, "org-7", RANGE)),
+  idle("listOrgsToMove", "one worker, each 10 s", 6, listOrgsToMove),
+  idle("writeRates", "one worker, each 10 s", 6, (db) => writeRates(db, null, { markup: "3", creditsPerUsd: "100" })),
+  idle("reapReservations", "one worker, each 10 s", 6, (db) => reapReservations(db, { mintTimeoutMs: 300_000, holdMs: 300_000 })),
+  idle("updateSpentOfNewKeys", "one worker, each 10 s", 6, (db) => updateSpentOfNewKeys(db, 600_000)),
+  idle("listOrgsToRefresh", "one worker, each 10 s; 2,000 live keys", 6, listOrgsToRefresh),
+  idle("releaseHeld", "one worker, each 10 s", 6, (db) => releaseHeld(db, { hasSpendLogs: true })),
+  idle("insertAnomalyEvents", "one worker, each 10 s", 6, (db) => insertAnomalyEvents(db, DAY_MS)),
+  idle("ensureGatesOfSpenders", "one worker, each 10 s", 6, ensureGatesOfSpenders),
+  idle("listOrgsToReconcile", "one worker, each 10 s", 6, (db) => listOrgsToReconcile(db, { limit: 200, everyMs: DAY_MS, outOfCreditsMs: 60_000 })),
+  idle("recordPass", "worker, each pass", 21, (db) => recordPass(db, "bench")),
+  idle("countStrayEvents", "one worker, hourly", 1, countStrayEvents),
+  idle("readOpenEvents", "metrics, each scrape", SCRAPES, readOpenEvents),
+  idle("readBatchStates", "metrics, each scrape", SCRAPES, readBatchStates),
+  idle("readOpenReviews", "metrics, each scrape", SCRAPES, readOpenReviews),
+  idle("readDelivery", "metrics, each scrape", SCRAPES, readDelivery),
+  idle("readSourceLag", "metrics, each scrape", SCRAPES, readSourceLag),
+  idle("readPasses", "metrics, each scrape", SCRAPES, readPasses),
+  idle("readAttention", "metrics, each scrape", SCRAPES, readAttention),
+  idle("compareSourceWithLedger: 5 minutes", "metrics of workers, 12 in 5 minutes", PROCESSES.workers * 2.4, (db) => compareSourceWithLedger(db, { from: ago(900_000), to: ago(600_000), graceMs: 600_000 })),
+  idle("readRecentlyBroken: a minute", "metrics of workers, 10 in 5 minutes", PROCESSES.workers * 2, (db) => readRecentlyBroken(db, ago(180_000), ago(120_000))),
+  idle("readBalances", "metrics of workers, each 5 minutes", 1, readBalances),
+  idle("readOpenFindings", "metrics of workers, each 5 minutes", 1, readOpenFindings),
+  idle("listKeysDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listKeysDueForReset(db, new Date())),
+  idle("listTeamsDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listTeamsDueForReset(db, new Date())),
+  idle("listInstancesWithAttempts", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listInstancesWithAttempts(db, 1)),
+  idle("selectEndedWithKeys", "gateway, each 10 s", PROCESSES.gateways * 6, selectEndedWithKeys),
+  idle("selectUnfinished", "gateway, each 10 s", PROCESSES.gateways * 6, (db) => selectUnfinished(db, ["modal"])),
+  idle("selectExpiredSessions", "gateway, each 10 s", PROCESSES.gateways * 6, (db) => selectExpiredSessions(db, ["modal"])),
+  idle("selectLaunched", "gateway, each 10 s", PROCESSES.gateways * 6, (db) => selectLaunched(db, "modal")),
+  idle("deleteExpiredKeys", "one worker, hourly, nothing to delete", 1, (db) => deleteExpiredKeys(db, { olderThanMs: 30 * DAY_MS, limit: 5_000 })),
+  idle("deleteOldSessions", "one worker, hourly, nothing to delete", 1, (db) => deleteOldSessions(db, { olderThanMs: 90 * DAY_MS, limit: 5_000 })),
+  idle("endForgottenSessions", "one worker, hourly", 1, (db) => endForgottenSessions(db, { olderThanMs: 7 * DAY_MS, limit: 5_000 })),
+  hot("findCaller", "proxy, each request", (db) => findCaller(db, LIVE.keyHash)),
+  hot("lockCounters", "proxy, a request that does not fit", (db) => lockCounters(db, LIVE.keyHash, "org-5")),
+  hot("sumBilledEvents", "gateway, a session's spend", (db) => sumBilledEvents(db, LIVE.sessionId)),
+  hot("sumUnbilledSpend", "gateway, a session's spend", (db) => sumUnbilledSpend(db, LIVE.sessionId)),
+  hot("selectModelCosts", "gateway, a session's cost", (db) => selectModelCosts(db, LIVE.sessionId, true)),
+  hot("releaseReservations", "gateway, end of a session", (db) => releaseReservations(db, LIVE.sessionId, { belowGeneration: null, hasSpendLogs: true })),
+];
+
