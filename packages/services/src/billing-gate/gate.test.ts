@@ -163,3 +163,21 @@ test.each([
   await expect(changeOrgSettings(database.db, orgId, settings)).rejects.toMatchObject({ code: "invalid_request", param });
   expect(await readGate(database.db, orgId)).toEqual(before);
 });
+
+test("users 16: what an organization must have to begin is bounded, so that one digit too many locks nobody out", async () => {
+  await grant("500");
+
+  await expect(changeOrgSettings(database.db, orgId, { minCredits: "1000000.000001" })).rejects.toMatchObject({ code: "invalid_request", param: "min_credits" });
+  await expect(changeOrgSettings(database.db, orgId, { minCredits: "1000000" })).resolves.toMatchObject({ org_id: orgId });
+});
+
+test("users 16: callers are told the first words of why an organization is suspended, on one line; the record keeps them all", async () => {
+  await grant("500");
+  const reason = `unpaid invoice\nof March ${"x".repeat(500)}`;
+  await suspendOrg(database.db, orgId, reason);
+
+  const refusal: unknown = await checkBillingGate(database.db, orgId, "session_start").catch((error: unknown) => error);
+  expect(refusal).toMatchObject({ code: "billing_state_blocked", message: expect.stringContaining("unpaid invoice of March x") });
+  expect((refusal as Error).message.length).toBeLessThan(250);
+  expect((await readGate(database.db, orgId))?.suspended_reason).toBe(reason);
+});
