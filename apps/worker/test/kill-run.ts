@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { connectionConfig, type DatabaseClient, migrate, openDatabase } from "@proliferate/db";
+import { applySettings, connectionConfig, type DatabaseClient, migrate, openDatabase, sessionSettings } from "@proliferate/db";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@proliferate/db/embedded";
 import { customerIdForOrg } from "@proliferate/services/billing/customer-id";
 import { checkInvariant, checkLedger, insertSpendRows } from "@proliferate/services/billing/test-ledger";
@@ -88,7 +88,7 @@ class KillRun {
     this.#postgres = await startEmbeddedPostgres({ dataFolder: join(this.#options.folder, "postgres") });
     await migrate({ connectionString: this.#postgres.connectionString });
     this.#db = openDatabase({ connectionString: this.#postgres.connectionString, applicationName: "kill-run" });
-    this.#pool = new pg.Pool(connectionConfig({ connectionString: this.#postgres.connectionString }));
+    this.#pool = new pg.Pool({ ...connectionConfig({ connectionString: this.#postgres.connectionString }), onConnect: (client: pg.ClientBase) => applySettings(client, sessionSettings()) });
     this.#pool.on("error", () => undefined);
     this.#autumn = await startAutumnEmulator();
     for (const org of ORGS) this.#autumn.grant(customerIdForOrg(org), "1000000");
