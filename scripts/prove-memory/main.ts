@@ -9,7 +9,9 @@ import { migrate } from "@proliferate/db";
 import { startEmbeddedPostgres } from "@proliferate/db/embedded";
 import { manage, mintKey, type ProxyProcess, startProxyProcess } from "../../apps/llm-proxy/test/proxy-process.ts";
 import { runBenchmark } from "../bench/command.ts";
+
 import { describeMachine, quantile, whole } from "../bench/figures.ts";
+import { cpuSeconds } from "../bench/process-stats.ts";
 import { makeTemporaryFolder } from "../temporary-folder.ts";
 import type { Attack } from "./attack-process.ts";
 
@@ -42,6 +44,8 @@ interface Figures {
   readonly options: Options;
   readonly memoryMb: { readonly before: number; readonly most: number };
   readonly others: { readonly before: Latency; readonly during: Latency };
+  /** Seconds of computing a second. */
+  readonly cpu: { readonly before: number; readonly during: number };
   /** Answers to the attackers, by kind and status. */
   readonly seen: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly connections: number;
@@ -136,7 +140,9 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
     const { key } = await mintKey(proxy, { max_budget: 1_000 });
     const keys = await Promise.all(Array.from({ length: ATTACKING_KEYS }, async () => (await mintKey(proxy, { max_budget: 1_000 })).key));
     await measureOthers(proxy, key, Math.min(options.seconds, 5));
+    const startedAt = await cpuSeconds(proxy.child.pid);
     const before = await measureOthers(proxy, key, options.seconds);
+    const cpuBefore = ((await cpuSeconds(proxy.child.pid)) - startedAt) / options.seconds;
     const memoryBefore = await memoryMb(proxy.child.pid);
     say(`alone: ${whole(memoryBefore)} MB, others p99 ${before.p99Ms.toFixed(1)} ms`);
     const watch = watchMemory(proxy.child.pid);
@@ -145,12 +151,14 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
     await once(attackers, "message");
     const connections = await openConnections(proxy);
     say(`attacked by ${whole(connections)} connections`);
+    const attackedAt = await cpuSeconds(proxy.child.pid);
     const during = await measureOthers(proxy, key, options.seconds);
+    const cpuDuring = ((await cpuSeconds(proxy.child.pid)) - attackedAt) / options.seconds;
     const most = await watch.stop();
     if (proxy.child.exitCode !== null || (await manage(proxy, "/health/liveliness")).status !== 200) throw new Error("the proxy did not live");
     attackers.kill("SIGTERM");
     const [{ seen }] = (await once(attackers, "message")) as [{ readonly seen: Figures["seen"] }];
-    return { machine: describeMachine(), options, memoryMb: { before: memoryBefore, most }, others: { before, during }, seen, connections };
+    return { machine: describeMachine(), options, memoryMb: { before: memoryBefore, most }, others: { before, during }, cpu: { before: cpuBefore, during: cpuDuring }, seen, connections };
   } finally {
     attackers?.kill("SIGKILL");
     await proxy.kill();
@@ -163,12 +171,12 @@ function latency({ requests, failed, p50Ms, p99Ms }: Latency): string {
   return `${whole(requests)} | ${failed} | ${p50Ms.toFixed(1)} | ${p99Ms.toFixed(1)}`;
 }
 
-function describeFigures({ machine, options, memoryMb: memory, others, seen, connections }: Figures): string {
+function describeFigures({ machine, options, memoryMb: memory, others, cpu, seen, connections }: Figures): string {
   return [
     `At once: ${options.uploads} uploads that stop at 31 of 32 MB (again and again), ${options.answers} answers of ${options["answer-mb"]} MB read at 8 MB/s, ${whole(options.readers)} streams`,
     `that nobody reads, ${whole(options.idle)} idle connections; ${whole(connections)} connections stood. ${machine}.`,
     "",
-    `Memory of the proxy: ${whole(memory.before)} MB before, **${whole(memory.most)} MB** at most (aim: below ${MOST_MEMORY_MB}).`,
+    `Memory of the proxy: ${whole(memory.before)} MB before, **${whole(memory.most)} MB** at most (aim: below ${MOST_MEMORY_MB}). It computed ${cpu.before.toFixed(2)} s a second before, ${cpu.during.toFixed(2)} s under attack.`,
     "",
     "| other callers | requests | failed | p50 ms | p99 ms |",
     "|---|---|---|---|---|",

@@ -2,8 +2,8 @@ import type { JsonScanner } from "./json-scanner.ts";
 
 /** A body up to this size is read at once: it takes about a millisecond. */
 const AT_ONCE_BYTES = 256 * 1024;
-/** How much of a larger one is read before everything else gets its turn; below 20 ms even where every byte is a value. */
-const SLICE_BYTES = 256 * 1024;
+/** How much of a larger one is read before everything else gets its turn; below 10 ms even where every byte is a value. */
+const SLICE_BYTES = 128 * 1024;
 
 interface Turn {
   readonly scanner: JsonScanner;

@@ -29,8 +29,8 @@ export interface ReadBody {
 
 /** How long a body that is refused may go on arriving; then its connection is cut. */
 const DISCARD_TIMEOUT_MS = 10_000;
-/** 8 MB a second: the largest body in four seconds. */
-const DISCARD_BYTES_PER_MS = 8 * 1024;
+/** 1 MB a second: what is dropped is memory until the next collection, and many may be refused at a time. */
+const DISCARD_BYTES_PER_MS = 1_024;
 /** Enough for another model's name and the wish for usage. */
 const ROOM_BYTES = 1_024;
 /** How a body without an announced length takes memory. */
