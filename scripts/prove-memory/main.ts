@@ -9,7 +9,6 @@ import { migrate } from "@proliferate/db";
 import { startEmbeddedPostgres } from "@proliferate/db/embedded";
 import { manage, mintKey, type ProxyProcess, startProxyProcess } from "../../apps/llm-proxy/test/proxy-process.ts";
 import { runBenchmark } from "../bench/command.ts";
-
 import { describeMachine, quantile, whole } from "../bench/figures.ts";
 import { cpuSeconds } from "../bench/process-stats.ts";
 import { makeTemporaryFolder } from "../temporary-folder.ts";
