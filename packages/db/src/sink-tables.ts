@@ -54,12 +54,13 @@ export interface DeliveryFindingTable {
   decided_at: Instant | null;
 }
 
-/** Of migration 0025. */
+/** Of migrations 0025 and 0026. */
 export interface DeliveryBaselineTable {
   org_id: string;
   usage_offset: Amount;
   through_sequence: number;
   through_credits: Amount;
+  balance_ids: string;
   compared_at: Instant;
 }
 

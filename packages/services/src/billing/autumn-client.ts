@@ -97,6 +97,8 @@ export interface AutumnBalance {
   readonly unlimited: boolean;
   /** Milliseconds since 1970. */
   readonly nextResetAt: number | null;
+  /** The balances of which this is the sum. */
+  readonly breakdown?: readonly { readonly id: string }[] | undefined;
 }
 
 export interface AutumnEvent {

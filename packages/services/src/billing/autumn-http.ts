@@ -19,7 +19,7 @@ class AutumnHttpError extends Error {
 }
 
 const balance = z
-  .object({ granted: z.number(), remaining: z.number(), usage: z.number(), unlimited: z.boolean(), next_reset_at: z.number().nullable() })
+  .object({ granted: z.number(), remaining: z.number(), usage: z.number(), unlimited: z.boolean(), next_reset_at: z.number().nullable(), breakdown: z.array(z.object({ id: z.string().default("") })).optional() })
   .transform(({ next_reset_at: nextResetAt, ...rest }) => ({ ...rest, nextResetAt }));
 
 const trackAnswer = z

@@ -35,7 +35,9 @@ export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId:
       const client = await open();
       const { balances } = await client.customers.get({ customerId: customerIdForOrg(orgId) });
       const balance = balances[featureId];
-      return balance && { credits: decimalFromJsonNumber(balance.usage), grantedCredits: decimalFromJsonNumber(balance.granted) };
+      // A new period, or a balance that is gone or new, changes what the sum is of.
+      const balanceIds = balance && [...(balance.breakdown ?? []).map((one) => one.id).toSorted(), String(balance.nextResetAt)].join(" ");
+      return balance && balanceIds !== undefined ? { balanceIds, credits: decimalFromJsonNumber(balance.usage), grantedCredits: decimalFromJsonNumber(balance.granted) } : undefined;
     },
     correct,
   };

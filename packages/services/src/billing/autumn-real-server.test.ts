@@ -101,6 +101,24 @@ describe("autumn H2: a list and a balance that contradict each other move nothin
     expect(autumn.remaining("org_a")).toBe("940");
   });
 
+  it("when the list lost the event, and usage began anew with another balance: that is no proof of absence", async () => {
+    autumn.loseEvents("org_a", 1);
+    autumn.loseDeductions("org_a", "30");
+
+    expect((await reconcile()).findings).toMatchObject([{ kind: "unresolved", message: expect.stringContaining("balances") }]);
+  });
+
+  it("but both without a delivery, of balances that were noted before, is one that was lost", async () => {
+    await reconcile();
+    await spend({ spendUsd: "0.2" });
+    await pass();
+    autumn.loseEvents("org_a", 1);
+    autumn.loseDeductions("org_a", "60");
+
+    expect((await reconcile()).findings).toMatchObject([{ kind: "lost_deduction", correctionCredits: "60", correction: "applied" }]);
+    expect(autumn.remaining("org_a")).toBe("910");
+  });
+
   it("and what may have been taken long ago is not sent again on the word of the list alone", async () => {
     await spend({ spendUsd: "0.2" });
     autumn.failNext({ kind: "reset_after_apply" });

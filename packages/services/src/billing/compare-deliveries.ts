@@ -52,18 +52,29 @@ export type Witness =
   /** The sink has no sum of this org now. */
   | { readonly kind: "missing" }
   /** `offCredits`: how much more the sink's sum is than the list and our books account for. */
-  | { readonly kind: "agrees" | "differs"; readonly offCredits: DecimalText };
+  | { readonly kind: "agrees" | "differs"; readonly offCredits: DecimalText; readonly balances: "same" | "others" | "not_noted" };
 
 /** Conclusions that would move money, or send again what may have been taken: each needs both the list and the sum. */
 const NEEDS_BOTH: ReadonlySet<Verdict["kind"]> = new Set(["double_charge", "lost_deduction", "wrong_amount", "not_taken"]);
 
 /** A server that dies loses an event or a balance, not both alike: where list and sum contradict each other a person decides. */
 export function confirmByWitness(batch: ComparableBatch, found: DecimalText, verdict: Verdict, witness: Witness): Verdict {
-  if (!NEEDS_BOTH.has(verdict.kind) || witness.kind === "none" || witness.kind === "agrees") return verdict;
+  if (!NEEDS_BOTH.has(verdict.kind) || witness.kind === "none") return verdict;
+  if (witness.kind === "agrees" && (compareDecimals(found, batch.credits) > 0 || canTellAbsence(batch, witness.balances))) return verdict;
   if (witness.kind === "moving") return { kind: "waits" };
   const list = `the sink's list shows ${found} credits for the ${batch.expectedCredits ?? batch.credits} of the batch`;
+  if (witness.kind === "agrees") return { kind: "unresolved", foundCredits: found, message: `${list}, and its sum of usage is of other balances than before, or was not noted before: it cannot tell; look at the customer there, then billing decide` };
   const sum = witness.kind === "missing" ? "it has no balance of the organization to check that by" : `its own sum of the organization's usage does not: it is off by ${witness.offCredits}`;
   return { kind: "unresolved", foundCredits: found, message: `${list}, and ${sum}; look at the customer there, then billing decide` };
+}
+
+/**
+ * Whether a sum without the batch means that it was not taken. One of balances that came since means nothing: what was taken from
+ * those that are gone is not in it. Where no comparison noted the balances, the sum is believed only against a delivery that the
+ * sink never stated.
+ */
+function canTellAbsence(batch: ComparableBatch, balances: "same" | "others" | "not_noted"): boolean {
+  return balances === "same" || (balances === "not_noted" && (batch.expectedCredits === null || batch.isUnconfirmed));
 }
 
 /**

@@ -102,6 +102,8 @@ export interface BooksRow {
   readonly batchCount: number;
   /** The offset of the sink's own sum when nothing was amiss; 0 where there was no such time yet. */
   readonly usageOffset: string;
+  /** Which balances that was of; null where there was no such time yet. */
+  readonly balanceIds: string | null;
   /** An attempt or a correction is under way, may have been applied, or ended since `since`: the sink's sum is not of one moment with ours. */
   readonly isMoving: boolean;
 }
@@ -109,25 +111,25 @@ export interface BooksRow {
 /** Call it after the sink was asked, with the clock of before. */
 export async function readBooks(db: DatabaseExecutor, orgId: string, options: { readonly comparedIds: readonly string[]; readonly since: string }): Promise<BooksRow> {
   const compared = sql`b.batch_id = any(${options.comparedIds as string[]}::uuid[])`;
-  const result = await sql<{ other_credits: string; batch_count: number; usage_offset: string; is_moving: boolean }>`
+  const result = await sql<{ other_credits: string; batch_count: number; usage_offset: string; balance_ids: string | null; is_moving: boolean }>`
     with base as materialized (
-      select coalesce(max(usage_offset), 0) as usage_offset, coalesce(max(through_sequence), 0) as through_sequence, coalesce(max(through_credits), 0) as through_credits
+      select coalesce(max(usage_offset), 0) as usage_offset, max(balance_ids) as balance_ids, coalesce(max(through_sequence), 0) as through_sequence, coalesce(max(through_credits), 0) as through_credits
       from delivery_baselines where org_id = ${orgId}
     ), later as materialized (
       select b.*, ${compared} as is_compared, ${EXPECTED} as expected from settlement_batches b where b.org_id = ${orgId} and b.sequence > (select through_sequence from base)
     )
     select trim_scale((select through_credits from base) + coalesce((select sum(expected) filter (where not is_compared) from later), 0)) as other_credits,
       coalesce((select last_batch_sequence from billing_accounts where org_id = ${orgId}), 0) as batch_count,
-      trim_scale((select usage_offset from base)) as usage_offset,
+      trim_scale((select usage_offset from base)) as usage_offset, nullif((select balance_ids from base), '') as balance_ids,
       exists (select 1 from later l where l.state = 'sending' or (not l.is_compared and l.state <> 'delivered' and l.first_sent_at is not null and l.expected is null)
           or exists (select 1 from settlement_attempts t where t.batch_id = l.batch_id and coalesce(t.finished_at, t.started_at) >= ${options.since}::timestamptz))
         or exists (select 1 from settlement_corrections c where c.org_id = ${orgId} and (c.state = 'sending' or c.finished_at >= ${options.since}::timestamptz)) as is_moving`.execute(db);
   const row = result.rows[0];
-  return { otherCredits: row?.other_credits ?? "0", batchCount: row?.batch_count ?? 0, usageOffset: row?.usage_offset ?? "0", isMoving: row?.is_moving ?? false };
+  return { otherCredits: row?.other_credits ?? "0", batchCount: row?.batch_count ?? 0, usageOffset: row?.usage_offset ?? "0", balanceIds: row?.balance_ids ?? null, isMoving: row?.is_moving ?? false };
 }
 
 /** Notes how far the sink's own sum is off while nothing is amiss, and which batches are settled for good: none that was compared just now, none before one that is open. */
-export async function writeBaseline(db: DatabaseExecutor, orgId: string, baseline: { readonly usageOffset: string; readonly comparedIds: readonly string[] }): Promise<void> {
+export async function writeBaseline(db: DatabaseExecutor, orgId: string, baseline: { readonly usageOffset: string; readonly balanceIds: string; readonly comparedIds: readonly string[] }): Promise<void> {
   await sql`
     with base as materialized (
       select coalesce(max(through_sequence), 0) as through_sequence, coalesce(max(through_credits), 0) as through_credits from delivery_baselines where org_id = ${orgId}
@@ -138,12 +140,12 @@ export async function writeBaseline(db: DatabaseExecutor, orgId: string, baselin
     ), settled as materialized (
       select l.* from later l where l.sequence < coalesce((select min(sequence) from later where is_open), 2147483647)
     )
-    insert into delivery_baselines (org_id, usage_offset, through_sequence, through_credits, compared_at)
-    select ${orgId}, ${baseline.usageOffset}::numeric, greatest(base.through_sequence, coalesce((select max(sequence) from settled), 0)),
+    insert into delivery_baselines (org_id, usage_offset, balance_ids, through_sequence, through_credits, compared_at)
+    select ${orgId}, ${baseline.usageOffset}::numeric, ${baseline.balanceIds}, greatest(base.through_sequence, coalesce((select max(sequence) from settled), 0)),
       base.through_credits + coalesce((select sum(expected) from settled), 0), billing_now()
     from base
     on conflict (org_id) do update
-    set usage_offset = excluded.usage_offset, through_sequence = excluded.through_sequence, through_credits = excluded.through_credits, compared_at = excluded.compared_at`.execute(db);
+    set usage_offset = excluded.usage_offset, balance_ids = excluded.balance_ids, through_sequence = excluded.through_sequence, through_credits = excluded.through_credits, compared_at = excluded.compared_at`.execute(db);
 }
 
 /** Of batches that a person looked at: what the sink's record said then, and the person left at that. */

@@ -152,7 +152,7 @@ describe("pitfall 08, key forgotten after a long outage", () => {
     await outlast();
     await pass();
 
-    const { findings } = await reconcile({}, { ...withoutList(), readUsage: async () => ({ credits: "12", grantedCredits: "1000" }) });
+    const { findings } = await reconcile({}, { ...withoutList(), readUsage: async () => ({ balanceIds: "b", credits: "12", grantedCredits: "1000" }) });
 
     expect(findings).toMatchObject([{ kind: "unresolved", correctionCredits: null, message: expect.stringContaining("12 credits") }]);
     expect(await readBatches()).toMatchObject([{ state: "unknown", needs_reconcile: true }]);

@@ -129,7 +129,7 @@ async function compareOrg(
   options: ReconcileDeliveriesOptions,
 ): Promise<ReconcileDeliveriesResult> {
   const since = new Date(Math.min(...batches.map((batch) => batch.firstSentAt.getTime())) - CLOCK_MARGIN_MS);
-  const { verdicts, usageOffset } = await judgeOrg(db, view, { orgId, since, batches });
+  const { verdicts, baseline } = await judgeOrg(db, view, { orgId, since, batches });
   const batchIds = batches.map((batch) => batch.batchId);
   const findings: DeliveryFinding[] = [];
   for (const { batch, verdict } of verdicts) {
@@ -138,7 +138,7 @@ async function compareOrg(
     if (finding) findings.push(options.dryRun || options.corrections !== "apply" ? finding : await correct(db, view, finding, options));
   }
   if (!options.dryRun) await recordFindings(db, batchIds, findings.filter((finding) => finding.correction !== "applied"));
-  if (!options.dryRun && usageOffset !== undefined) await writeBaseline(db, orgId, { usageOffset, comparedIds: batchIds });
+  if (!options.dryRun && baseline) await writeBaseline(db, orgId, { ...baseline, comparedIds: batchIds });
   const count = (kind: Verdict["kind"]): number => verdicts.filter(({ verdict }) => verdict.kind === kind).length;
   return { comparedBatches: batches.length, confirmed: count("confirmed"), redriven: count("not_taken"), findings };
 }
@@ -150,8 +150,8 @@ interface Judged {
 
 interface OrgComparison {
   readonly verdicts: readonly Judged[];
-  /** How far the sink's own sum is off while nothing else is amiss; undefined where that is not known just now. */
-  readonly usageOffset?: DecimalText;
+  /** How far the sink's own sum is off while nothing else is amiss, and of which balances it is; undefined where that is not known just now. */
+  readonly baseline?: { readonly usageOffset: DecimalText; readonly balanceIds: string };
 }
 
 interface OrgBatches {
@@ -201,7 +201,7 @@ function compareByList(batches: readonly ComparableBatch[], { deductions, usage,
   const witness = witnessOf({ hasSum, usage, books, offset });
   const verdicts = judged.map(({ batch, found, verdict }) => ({ batch, verdict: confirmByWitness(batch, found, verdict, witness) }));
   const isSound = judged.every(({ verdict }) => verdict.kind === "agrees" || verdict.kind === "confirmed");
-  return { verdicts, ...(isSound && !books.isMoving && offset !== undefined && { usageOffset: offset }) };
+  return { verdicts, ...(isSound && !books.isMoving && usage && offset !== undefined && { baseline: { usageOffset: offset, balanceIds: usage.balanceIds } }) };
 }
 
 function witnessOf({ hasSum, usage, books, offset }: { readonly hasSum: boolean; readonly usage: RecordedUsage | undefined; readonly books: BooksRow; readonly offset: DecimalText | undefined }): Witness {
@@ -209,7 +209,7 @@ function witnessOf({ hasSum, usage, books, offset }: { readonly hasSum: boolean;
   if (books.isMoving) return { kind: "moving" };
   if (usage === undefined || offset === undefined) return { kind: "missing" };
   const isAgreed = isWithinNoise(offset, books.usageOffset, noiseOfSum(usage.grantedCredits, books.batchCount));
-  return { kind: isAgreed ? "agrees" : "differs", offCredits: subtractDecimals(offset, books.usageOffset) };
+  return { kind: isAgreed ? "agrees" : "differs", offCredits: subtractDecimals(offset, books.usageOffset), balances: books.balanceIds === null ? "not_noted" : books.balanceIds === usage.balanceIds ? "same" : "others" };
 }
 
 /** Without a list the sum is the only witness: enough to tell whether what is open was taken, not enough to move money by. */
@@ -217,7 +217,7 @@ function compareByUsage(batches: readonly ComparableBatch[], usage: RecordedUsag
   const undecided = batches.filter(isUndecided);
   const certain = addDecimals(books.otherCredits, ...batches.filter((batch) => !isUndecided(batch)).map((batch) => batch.expectedCredits ?? "0"));
   const offset = subtractDecimals(usage?.credits ?? "0", certain);
-  if (undecided.length === 0) return { verdicts: [], ...(usage && !books.isMoving && { usageOffset: offset }) };
+  if (undecided.length === 0) return { verdicts: [], ...(usage && !books.isMoving && { baseline: { usageOffset: offset, balanceIds: usage.balanceIds } }) };
   if (books.isMoving) return { verdicts: undecided.map((batch) => ({ batch, verdict: { kind: "waits" } })) };
   const verdict = judgeByUsage(undecided, subtractDecimals(offset, books.usageOffset), noiseOfSum(usage?.grantedCredits ?? "0", books.batchCount));
   return { verdicts: undecided.map((batch) => ({ batch, verdict: verdict.kind === "not_taken" && batch.isUnconfirmed ? unheard(batch) : verdict })) };

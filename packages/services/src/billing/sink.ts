@@ -72,6 +72,8 @@ export interface RecordedDeduction {
 
 /** A sum as the sink keeps it: rounded at each deduction, the more so the more was granted. */
 export interface RecordedUsage {
+  /** Which balances it is of, and since when: the same text as long as nothing began anew. */
+  readonly balanceIds: string;
   readonly credits: DecimalText;
   readonly grantedCredits: DecimalText;
 }

@@ -48,6 +48,8 @@ const batch = () => database.db.selectFrom("settlement_batches").selectAll().exe
 const compare = async () => sink.ledger && reconcileDeliveries(database.db, sink.ledger, { dryRun: false, quietMs: 0 });
 const decideTaken = async () => decideBatch(database.db, (await batch()).batch_id, { wasTaken: true, operator: { name: "somebody", via: "test", reason: "looked at Autumn" } });
 const redriveIt = async () => (await redrive(database.db, (await batch()).batch_id), pass());
+/** Their next turn to be asked about is now. */
+const letOrgsAsk = () => sql`update settlement_org_backoff set retry_at = billing_now()`.execute(database.db);
 const outlast = async () => (await sql`update settlement_batches set first_sent_at = first_sent_at - interval '25 hours'`.execute(database.db), pass());
 const loseAnswer = async () => (await spend(), autumn.failNext({ kind: "reset_after_apply" }), pass());
 const refuse = async (status: number, code: string) => (await spend(), autumn.failNext({ kind: "status", status, code }), pass());
@@ -62,7 +64,7 @@ const WAYS_OUT: readonly (readonly [title: string, state: string, comesBy: Step,
   ["parked: by itself", "parked", async () => refuse(404, "customer_not_found"), pass],
   ["dead: by a redrive", "dead", async () => refuse(400, "invalid_inputs"), redriveIt],
   ["dead after it may have been taken: by a decision", "dead", async () => (await loseAnswer(), (misheard = { kind: "dead", code: "invalid_inputs" }), pass()), decideTaken],
-  ["unapplied, without a balance: by itself", "unapplied", async () => (await spend("org_bare"), pass()), async () => (autumn.grant("org_bare", "100"), pass())],
+  ["unapplied, without a balance: by itself", "unapplied", async () => (await spend("org_bare"), pass()), async () => (autumn.grant("org_bare", "100"), await letOrgsAsk(), pass())],
   ["unapplied, without a balance: by a redrive", "unapplied", async () => (await spend("org_bare"), pass()), async () => (autumn.grant("org_bare", "100"), redriveIt())],
   ["unapplied, taken too much: by a comparison", "unapplied", async () => mishear({ kind: "unapplied", code: "over_deducted", deductedCredits: "75" }), compare],
   ["unapplied, taken too much: by a decision", "unapplied", async () => mishear({ kind: "unapplied", code: "over_deducted", deductedCredits: "75" }), decideTaken],

@@ -34,6 +34,8 @@ export interface BatchAtAutumn {
   queued: number;
   /** A key of it was claimed, and its deduction lost: Autumn's own doing as well. */
   lost: number;
+  /** A caller was told, or is being told, that it was taken. */
+  isStated: boolean;
   /** It was taken under a key that Autumn then did not know: what later attempts were told need not be true. */
   isForgotten: boolean;
 }
@@ -78,6 +80,8 @@ export class AutumnModel {
   readonly #left = new Map<string, string>();
   /** What was used of balances that are gone: the sum of usage begins anew without it. */
   readonly #usedUp = new Map<string, string>();
+  /** How often the balance went and another came. */
+  readonly #renewals = new Map<string, number>();
   /** Orgs of which the list or the balance lost something, or a balance is gone: its two records need not agree. */
   readonly #confusing = new Set<string>();
   #queue: Track[] = [];
@@ -99,6 +103,7 @@ export class AutumnModel {
   setCustomer(orgId: string, state: CustomerState): void {
     if (state === "no_balance" && this.stateOf(orgId) !== "no_balance") {
       this.#usedUp.set(orgId, this.kept(orgId));
+      this.#renewals.set(orgId, this.renewals(orgId) + 1);
       this.#confusing.add(orgId);
     }
     this.customers.set(orgId, state);
@@ -163,6 +168,7 @@ export class AutumnModel {
       this.#forgive(track);
       return { kind: "error", status: 500, code: "internal_error" };
     }
+    books.isStated = true;
     return { kind: "took", statedCredits: stateAmount(track.credits) };
   }
 
@@ -211,7 +217,7 @@ export class AutumnModel {
   #booksOf(track: Track): BatchAtAutumn {
     const known = this.batches.get(track.batchId);
     if (known) return known;
-    const books = { orgId: track.orgId, credits: track.credits, applied: 0, injected: 0, queued: 0, lost: 0, isForgotten: false };
+    const books = { orgId: track.orgId, credits: track.credits, applied: 0, injected: 0, queued: 0, lost: 0, isStated: false, isForgotten: false };
     this.batches.set(track.batchId, books);
     return books;
   }
@@ -243,7 +249,7 @@ export class AutumnModel {
 
   #isPlain({ batchId }: ModelEvent): boolean {
     const books = this.batches.get(batchId);
-    return books !== undefined && books.applied === 1 && books.injected === 0 && books.lost === 0 && books.queued === 0 && !books.isForgotten && this.#events.filter((one) => one.batchId === batchId && !one.tookNothing).length === 1;
+    return books !== undefined && books.applied === 1 && books.injected === 0 && books.lost === 0 && books.queued === 0 && books.isStated && !books.isForgotten && this.#events.filter((one) => one.batchId === batchId && !one.tookNothing).length === 1;
   }
 
   /** What a person who looks at the balance sees of a batch. */
@@ -267,6 +273,10 @@ export class AutumnModel {
   /** What an org has left: granted less taken, as Autumn keeps it. */
   remaining(orgId: string): string {
     return this.#left.get(orgId) ?? GRANTED_CREDITS;
+  }
+
+  renewals(orgId: string): number {
+    return this.#renewals.get(orgId) ?? 0;
   }
 
   /** The sum of usage of the balances that are there. */

@@ -61,7 +61,7 @@ function clientOf(process: SimulatedProcess, { autumn, trace }: AutumnPortOption
           if (autumn.isDown) throw connectionError("ECONNREFUSED");
           if (autumn.stateOf(orgId) === "missing") throw httpError(404, "customer_not_found");
           if (autumn.stateOf(orgId) === "no_balance") return { id: customerId, balances: {} };
-          return { id: customerId, balances: { [FEATURE]: { granted: Number(GRANTED_CREDITS), remaining: Number(autumn.remaining(orgId)), usage: Number(autumn.usage(orgId)), unlimited: false, nextResetAt: null } } };
+          return { id: customerId, balances: { [FEATURE]: { granted: Number(GRANTED_CREDITS), remaining: Number(autumn.remaining(orgId)), usage: Number(autumn.usage(orgId)), unlimited: false, nextResetAt: null, breakdown: [{ id: `balance_${autumn.renewals(orgId)}` }] } } };
         });
       },
       getOrCreate: async () => undefined,
