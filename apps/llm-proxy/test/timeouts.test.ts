@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { mintKey } from "./proxy-process.ts";
 import { CHAT, inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
 
 /** An impatient proxy: one provider that answers too late, one that is not there, one whose key is not set. */
@@ -85,4 +86,13 @@ test("a caller that reads slowly is waited for, and the answer is not piled up i
 
   await reader?.cancel();
   await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
+});
+
+test("breaker 10: a key may count the tokens of a model by every name by which it may call it", async () => {
+  const { key } = await mintKey(stack.proxy, { models: ["claude-haiku-4-5"] });
+  const byProviderName = { ...MESSAGE, model: "anthropic/claude-haiku-4-5" };
+
+  const statuses = ["/v1/messages", "/v1/messages/count_tokens"].map(async (path) => (await post({ ...stack, key }, path, byProviderName)).status);
+
+  expect(await Promise.all(statuses)).toEqual([200, 200]);
 });

@@ -66,7 +66,7 @@ const ANTHROPIC_CONTENT: Place = {
 
 const ANTHROPIC: Place = {
   isRoot: true,
-  values: ["model", "stream", "max_tokens", "service_tier", "speed", "inference_geo", "tools", "fallbacks", "container", "thread"],
+  values: ["model", "stream", "max_tokens", "service_tier", "speed", "inference_geo", "tools", "fallbacks", "container", "thread", "compaction"],
   judgedWith: ["model"],
   judge: judgeAnthropic,
   inside: {
@@ -163,6 +163,7 @@ function keepUser(metadata: SeenObject, facts: FactCollector): void {
 
 function judgeAnthropic(root: SeenObject, facts: FactCollector): void {
   judgeStored(root, ["container"], facts);
+  if (root.has("compaction")) facts.extraPass({ path: "compaction", type: "compaction" });
   // A thread that is created holds what the body says; one that goes on holds what was said before.
   if (root.has("thread")) facts.unmeasured({ path: "thread", kind: "stored" });
   judgeCommon(root, facts, { endUser: facts.endUser, reasoning: facts.reasoning, choices: 1, maxOutputTokens: root.limit("max_tokens"), predictedOutputTokens: 0 });

@@ -179,6 +179,7 @@ function anthropic(json: Json, walk: Walk): OfDialect {
   listOf(json["mcp_servers"]).forEach((server, index) => {
     if (isObject(server) && ["url", "name", "type"].some((name) => name in server)) walk.unmeasured(`mcp_servers[${index}]`, "mcp");
   });
+  if (isGiven(json["compaction"])) walk.found.extraPasses.push({ path: "compaction", type: "compaction" });
   const edits = isObject(json["context_management"]) ? listOf(json["context_management"]["edits"]) : [];
   edits.forEach((edit, index) => {
     if (!isObject(edit) || !("type" in edit)) return;

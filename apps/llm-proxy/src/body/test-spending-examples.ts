@@ -57,6 +57,7 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
   anthropic("context_management.edits[]", { context_management: { edits: [{ type: "compact_20260112" }] } }, { extraPasses: [{ path: "context_management.edits[0]", type: "compact_20260112" }] }),
   anthropic("context_management.edits[]", { context_management: { edits: [{ type: "clear_tool_uses_20250919" }] } }, { extraPasses: [], unjudged: [] }),
   anthropic("context_management.edits[]", { context_management: { edits: [{ type: "summon_20270101" }] } }, unjudged("context_management.edits[0]", "unknown_value")),
+  anthropic("compaction", { compaction: { type: "summarize" } }, { extraPasses: [{ path: "compaction", type: "compaction" }] }),
   anthropic("source.url", user({ type: "document", source: { type: "url", url: "https://e/x.pdf" } }), input(`${SOURCE}.url`, "url")),
   anthropic("source.file_id", user({ type: "image", source: { type: "file", file_id: "file_x" } }), input(`${SOURCE}.file_id`, "file")),
   anthropic("source.data", user({ type: "document", source: { type: "base64", media_type: "application/pdf", data: "JVBERi0=" } }), input(`${SOURCE}.data`, "document")),

@@ -139,3 +139,15 @@ test("another refusal, found while waiting, is told at once", async () => {
 
   await expect(waiting).rejects.toMatchObject({ code: "invalid_api_key" });
 });
+
+test("breaker 7: who waits for what another process settles is looked at in time, however often others settle here", async () => {
+  const { budgets, ask, settle, queue } = setUp({ mostMs: 60_000 });
+  budgets.closed.set("k1", true);
+  const waiting = ask("a", "k1");
+  await expect.poll(() => queue.waiting).toBe(1);
+
+  budgets.closed.set("k1", false);
+  const others = setInterval(() => settle("k2"), 5);
+
+  await expect(waiting.finally(() => clearInterval(others))).resolves.toBe("a");
+});

@@ -161,21 +161,26 @@ class Room {
   /** Until nobody waits. Never rejects: what goes wrong is told to the waiter that it happened to. */
   async #run(): Promise<void> {
     this.#isRunning = true;
-    for (let pauseMs: number = POLL_MS.first; this.#waiters.length > 0; ) {
-      const isWoken = await this.#pause(pauseMs);
+    let pauseMs: number = POLL_MS.first;
+    for (let lookAt = Date.now() + pauseMs; this.#waiters.length > 0; ) {
+      const isWoken = await this.#pause(lookAt);
+      // However often others settle, everybody is looked at in time: their budgets may have been opened elsewhere.
+      const isLook = !isWoken || Date.now() >= lookAt;
       const settledKeys = this.#settledKeys;
       this.#settledKeys = new Set();
-      const admitted = await this.#round(isWoken ? settledKeys : undefined);
+      const admitted = await this.#round(isLook ? undefined : settledKeys);
+      if (!isLook && admitted === 0) continue;
       pauseMs = admitted > 0 ? POLL_MS.first : Math.min(pauseMs * 2, POLL_MS.most);
+      lookAt = isLook ? Date.now() + pauseMs : Math.min(lookAt, Date.now() + pauseMs);
     }
     this.#isRunning = false;
     this.#onEmpty();
   }
 
   /** Until the next look, somebody's settlement, or the first deadline. True if it was a settlement. */
-  async #pause(ms: number): Promise<boolean> {
-    const nearest = Math.min(...this.#waiters.map(({ deadline }) => deadline)) - Date.now();
-    const isWoken = await setTimeout(Math.max(0, Math.min(ms, nearest)), false, { signal: this.#wake.signal }).catch(() => true);
+  async #pause(lookAt: number): Promise<boolean> {
+    const until = Math.min(lookAt, ...this.#waiters.map(({ deadline }) => deadline));
+    const isWoken = await setTimeout(Math.max(0, until - Date.now()), false, { signal: this.#wake.signal }).catch(() => true);
     this.#wake = new AbortController();
     return isWoken;
   }

@@ -10,6 +10,7 @@ import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { hiddenTokensPerSecond } from "./hidden-output.ts";
 import { judge } from "./judge.ts";
+import { requireNamedModels } from "./named-models.ts";
 import type { RequestFacts } from "./request-facts.ts";
 import type { Deployment } from "./route.ts";
 
@@ -48,6 +49,7 @@ function admissionOf(deps: DataPlaneDeps, call: Call, { caller, facts, deploymen
   const { price, worstCasePicoUsd, outputTokens } = judge(deps, call, caller, facts, deployment);
   return {
     caller,
+    requireNamedAllowed: (now) => void requireNamedModels(deps.models, now, call.dialect, facts, deps.unjudged === "reserve"),
     minimumUsd: decimalFromPicoUsd(priceUsage(price, { inputTokens: estimatedInputTokens })),
     worstCaseUsd: decimalFromPicoUsd(worstCasePicoUsd),
     attempt: {

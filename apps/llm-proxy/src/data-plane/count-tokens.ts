@@ -18,9 +18,9 @@ const ANSWER_LIMIT_BYTES = 256 * 1024;
  */
 export async function countTokens(deps: DataPlaneDeps, call: Call): Promise<void> {
   const received = await receive(deps, call);
-  const { caller, facts, upstream } = received;
+  const { caller, upstream } = received;
   try {
-    requireModelAllowed(caller, facts.model);
+    requireModelAllowed(caller, received.routed.deployment.modelName);
     await requireBudgetLeft(deps.db, caller);
     await deps.counts.run(caller.keyHash, async () => forwardCount(deps, call, received));
   } finally {

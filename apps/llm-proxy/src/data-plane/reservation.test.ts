@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 import { loadModelConfig } from "../config/load-model-config.ts";
 import { type Deployment, priceAt } from "../config/model-table.ts";
 import type { RequestFacts } from "./request-facts.ts";
-import { type Bounds, type NamedBounds, type Reservation, reservationOf } from "./reservation.ts";
+import { beyondJudgement, type Bounds, type NamedBounds, type Reservation, reservationOf } from "./reservation.ts";
 
 const NOW = new Date("2026-11-27T12:00:00Z");
 const { models } = loadModelConfig(readFileSync(new URL("../../litellm/config.yaml", import.meta.url), "utf8"), {});
@@ -84,6 +84,14 @@ describe("what is reserved", () => {
 
     expect(reserve("claude-haiku-4-5", facts, [named]).worstCasePicoUsd).toBe(usd([4 * 200_000, 2], [1, 5]) + 3n * usd([1_000_000, 8], [2_048, 20]));
   });
+});
+
+test("breaker 8: a fallback that is asked for at the standard speed is judged, and reserved at the request's speed all the same", () => {
+  const fallback = (speed: string | undefined): NamedBounds => ({ ...bounds("claude-opus-5"), named: { path: "fallbacks[0].model", model: "claude-opus-5", role: "fallback", maxOutputTokens: undefined, speed } });
+
+  expect(beyondJudgement({ ...FACTS, speed: "fast" }, bounds("claude-opus-5-5"), [fallback("standard")])).toEqual([]);
+  expect(reserve("claude-opus-5-5", { speed: "fast" }, [fallback("standard")])).toEqual(reserve("claude-opus-5-5", { speed: "fast" }, [fallback(undefined)]));
+  expect(beyondJudgement(FACTS, bounds("claude-opus-5-5"), [fallback("warp")])).toHaveLength(1);
 });
 
 /** What a provider can do with a request at most, said once more and independently of how it is reserved. */

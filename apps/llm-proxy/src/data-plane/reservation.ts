@@ -82,7 +82,7 @@ type Serve = (bounds: Bounds, limit: number | undefined, speeds: readonly UsageM
 
 function besideCost(facts: RequestFacts, model: NamedBounds, uses: readonly Uses[], choices: number, serve: Serve, modifiers: readonly UsageModifiers[]): bigint {
   const { named } = model;
-  const own = named.speed === undefined ? modifiers : [...modifiers, ...combinations({ ...askedOf(facts), speed: named.speed })];
+  const own = named.speed === undefined ? modifiers : [...modifiers, ...combinations(askedOfNamed(facts, named))];
   if (named.role === "fallback") return serve(model, named.maxOutputTokens ?? facts.maxOutputTokens, own);
   const context = model.contextTokens ?? MOST_CONTEXT_TOKENS;
   const once = worstCasePicoUsd(model.price, { inputTokens: context, outputTokens: outputOf(model, named.maxOutputTokens, undefined), modifiers: own });
@@ -119,6 +119,11 @@ const STANDARD: ReadonlySet<string> = new Set(["auto", "default", "standard", "s
 /** What the request asks for beyond the standard. */
 export function askedOf({ serviceTier, speed, geography }: Pick<RequestFacts, "serviceTier" | "speed" | "geography">): UsageModifiers {
   return { serviceTier: beyondStandard(serviceTier), speed: beyondStandard(speed), geography: beyondStandard(geography) };
+}
+
+/** The same of a model that is named beside, which may be asked for its own speed. */
+function askedOfNamed(facts: RequestFacts, { speed }: NamedDeployment["named"]): UsageModifiers {
+  return askedOf(speed === undefined ? facts : { ...facts, speed });
 }
 
 function beyondStandard(value: string | undefined): string | undefined {
@@ -162,7 +167,7 @@ export function beyondJudgement(facts: RequestFacts, called: Bounds, named: read
   return [
     ...facts.unjudged.map(({ path, why }) => ({ path, why: WHY_UNJUDGED[why] })),
     ...unpricedModifiers(price, asked, facts.estimatedInputTokens).map(unpriced),
-    ...named.flatMap((model) => unpricedModifiers(model.price, model.named.speed === undefined ? asked : { ...asked, speed: model.named.speed }, 0).map((text) => unpricedAt(model.named.path, text))),
+    ...named.flatMap((model) => unpricedModifiers(model.price, askedOfNamed(facts, model.named), 0).map((text) => unpricedAt(model.named.path, text))),
     ...facts.serverTools.flatMap((tool) => {
       const fee = feeOf(tool.type);
       return fee !== undefined && price.fees[fee] === undefined ? [{ path: tool.path, why: `a use of ${tool.type.slice(0, 64)} has no price for this model` }] : [];

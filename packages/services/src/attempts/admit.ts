@@ -10,6 +10,8 @@ export interface AdmissionRequest {
   readonly attempt: Omit<AdmittedAttempt, "key_hash" | "team_id" | "user_id" | "key_alias" | "reserved_usd">;
   /** As it was read when the request was authenticated. */
   readonly caller: CallerRow;
+  /** Throws where the caller, as it is now, may not use what the request names beside its model. */
+  readonly requireNamedAllowed: (caller: CallerRow) => void;
   /** What the request costs at least, and at most. */
   readonly minimumUsd: DecimalText;
   readonly worstCaseUsd: DecimalText;
@@ -42,6 +44,7 @@ async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest): P
   return db.transaction().execute(async (tx) => {
     const caller = requireUsable(await findCaller(tx, request.caller.keyHash));
     requireModelAllowed(caller, request.attempt.model_group);
+    request.requireNamedAllowed(caller);
     const counters = await currentCounters(tx, caller);
     if (counters.length < (caller.teamId === null ? 1 : 2)) return caller;
     const verdict = checkBudgets(budgetsOf(caller, counters), request.minimumUsd);

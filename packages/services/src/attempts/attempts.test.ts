@@ -12,7 +12,7 @@ import { NO_USAGE } from "../metering/usage.ts";
 import { findSpendLog } from "../spend-logs/db.ts";
 import type { AttemptOutcome } from "../spend-logs/spend-log.ts";
 import { insertTeam } from "../teams/db.ts";
-import { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
+import { type AdmissionRequest, admitAttempt, requireModelAllowed, requireUsable } from "./admit.ts";
 import { checkBudgets } from "./budget.ts";
 import { resetDueBudgets } from "./budget-reset.ts";
 import { type AdmittedAttempt, insertAttemptIfFits } from "./db.ts";
@@ -30,11 +30,13 @@ interface Costs {
   readonly minimumUsd?: string;
   readonly worstCaseUsd?: string;
   readonly model?: string;
+  readonly requireNamedAllowed?: AdmissionRequest["requireNamedAllowed"];
 }
 
 function request(caller: CallerRow, costs: Costs = {}): AdmissionRequest {
   return {
     caller,
+    requireNamedAllowed: costs.requireNamedAllowed ?? (() => undefined),
     minimumUsd: costs.minimumUsd ?? "0.001",
     worstCaseUsd: costs.worstCaseUsd ?? "0.01",
     attempt: {
@@ -211,6 +213,15 @@ describe("a caller that was read before something changed", () => {
     ["the team was deleted", async (_: string, teamId: string) => sql`delete from "LiteLLM_TeamTable" where team_id = ${teamId}`.execute(database.db), "team_not_found"],
   ])("is judged by what is there now: %s", async (_, changeIt, code) => {
     await expect(admitAfter(changeIt)).rejects.toMatchObject({ code });
+  });
+
+  test("breaker 9: what the request names beside its model is judged by what is there now, too", async () => {
+    const { row } = await mintKey(database.db, { maxBudgetUsd: "1" });
+    await settleAttempt(database.db, await admit(row.token), outcome("0"));
+    const caller = requireUsable(await findCaller(database.db, row.token));
+    await changeKey({ models: ["claude-haiku-4-5"] })(row.token);
+
+    await expect(admitAttempt(database.db, request(caller, { requireNamedAllowed: (now) => requireModelAllowed(now, "claude-fable-5-2") }))).rejects.toMatchObject({ code: "model_not_allowed" });
   });
 
   test("is admitted where the change allows more", async () => {

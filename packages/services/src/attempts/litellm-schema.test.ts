@@ -35,6 +35,7 @@ describe.each([
   async function request(keyHash: string, worstCaseUsd = "0.01"): Promise<AdmissionRequest> {
     return {
       caller: requireUsable(await findCaller(database.db, keyHash)),
+      requireNamedAllowed: () => undefined,
       minimumUsd: "0.0001",
       worstCaseUsd,
       attempt: {

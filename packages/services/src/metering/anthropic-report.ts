@@ -69,15 +69,14 @@ function readCounts(fields: UsageFields): Counts {
   return { usage, isInputReported: inputTokens !== undefined, isOutputReported: outputTokens !== undefined };
 }
 
-/** The total counts; the split by lifetime as far as it fits. What is not split is all 5 minutes, Anthropic's default. */
+/** The total, or the split by lifetime where that is more. What is not split is all 5 minutes, Anthropic's default. */
 function readCacheWrites(fields: UsageFields): Pick<Usage, "cacheWrite5mTokens" | "cacheWrite1hTokens"> {
   const split = fields.object("cache_creation");
   const known1h = split?.count("ephemeral_1h_input_tokens") ?? 0;
   const known5m = split?.count("ephemeral_5m_input_tokens") ?? 0;
   split?.end();
-  const total = fields.count("cache_creation_input_tokens") ?? known1h + known5m;
-  const cacheWrite1hTokens = Math.min(known1h, total);
-  return { cacheWrite1hTokens, cacheWrite5mTokens: total - cacheWrite1hTokens };
+  const total = Math.max(fields.count("cache_creation_input_tokens") ?? 0, known1h + known5m);
+  return { cacheWrite1hTokens: known1h, cacheWrite5mTokens: total - known1h };
 }
 
 /** Web fetches cost nothing beside their tokens. */

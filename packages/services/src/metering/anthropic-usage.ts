@@ -1,11 +1,14 @@
 import { type AnthropicAnswer, readAnthropicReport } from "./anthropic-report.ts";
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
-import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf } from "./sse-data.ts";
+import { estimateOutputTokens, type FrameText, frameText, measureJsonStrings, objectOf, parseFrameData, parseJsonObject, textOf } from "./sse-data.ts";
 import { isCount } from "./usage-fields.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
-import { withLastUsage } from "./usage-report.ts";
+import { type UsageReport, withLastUsage } from "./usage-report.ts";
 
 const DELTA_MARKERS = ['"text":"', '"partial_json":"', '"thinking":"', '"text": "', '"partial_json": "', '"thinking": "'];
+
+/** A block in which the provider searches; text of the model cannot look like it, because its quotes are escaped. */
+const WEB_SEARCH = /"content_block": ?\{(?=[^{}]*"type": ?"server_tool_use")[^{}]*"name": ?"web_search"/;
 
 /**
  * Anthropic Messages. Input counts come with `message_start`, cumulative counts of everything with `message_delta`, which
@@ -16,9 +19,12 @@ export class AnthropicUsageReader implements StreamUsageReader {
   #usage: Readonly<Record<string, unknown>> | undefined;
   #stopReason: string | undefined;
   #hasContent = false;
+  /** Counts of the whole answer have come: they are not, where content follows them. */
   #isFinal = false;
   #outputBytes = 0;
   #hasOutput = false;
+  /** Searches that were seen to begin; their count comes at the end only. */
+  #webSearches = 0;
   /** The provider's own running estimate of thinking that it does not show; sent where the client asked for the beta of it. */
   #thinkingTokens = 0;
   #responseId: string | undefined;
@@ -46,7 +52,7 @@ export class AnthropicUsageReader implements StreamUsageReader {
     const read = readAnthropicReport(this.#answer());
     const floor = this.#thinkingTokens + estimateOutputTokens(this.#outputBytes);
     return {
-      report: this.#isFinal ? read.report : withLastUsage(read.report, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) })),
+      report: this.#isFinal ? read.report : this.#soFar(read.report, floor),
       isInputReported: read.isInputReported,
       isFinal: this.#isFinal,
       hasOutput: this.#hasOutput || this.#isFinal,
@@ -55,6 +61,12 @@ export class AnthropicUsageReader implements StreamUsageReader {
       responseId: this.#responseId,
       model: this.#model,
     };
+  }
+
+  #soFar(report: UsageReport, floor: number): UsageReport {
+    const webSearch = Math.max(report.uses.webSearch ?? 0, this.#webSearches);
+    const uses = webSearch > 0 ? { ...report.uses, webSearch } : report.uses;
+    return withLastUsage({ ...report, uses }, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) }));
   }
 
   #answer(): AnthropicAnswer {
@@ -66,12 +78,15 @@ export class AnthropicUsageReader implements StreamUsageReader {
     switch (eventType(text)) {
       case "content_block_start":
         this.#hasContent = true;
+        this.#isFinal = false;
+        if (WEB_SEARCH.test(text)) this.#webSearches += 1;
         // A block of text or of thought is empty yet; a tool that the provider runs has run.
         this.#hasOutput ||= !/"content_block": ?\{"type": ?"(text|thinking)"/.test(text);
         return "pass";
       case "content_block_delta":
         this.#hasOutput = true;
-        this.#outputBytes += measureJsonString(text, DELTA_MARKERS);
+        this.#isFinal = false;
+        this.#outputBytes += measureJsonStrings(text, DELTA_MARKERS);
         this.#thinkingTokens += Number(/"estimated_tokens": ?(\d{1,6})\b/.exec(text)?.[1] ?? 0);
         return "pass";
       case "message_start":

@@ -11,19 +11,32 @@ export interface OpenAIAnswer {
   readonly serviceTier: unknown;
 }
 
+/** `on_demand` is what Groq calls its standard. */
+const STANDARD_TIERS = ["default", "standard", "on_demand"];
+
+/**
+ * What compatible servers put beside the counts in every answer, and what changes no price of ours: how long it took (Groq),
+ * what the server itself charged for it (OpenRouter, xAI), and the part of the prompt that was not cached (DeepSeek).
+ */
+const COST_NOTHING = ["queue_time", "prompt_time", "completion_time", "total_time", "cost", "cost_details", "is_byok", "cost_in_usd_ticks", "prompt_cache_miss_tokens"];
+
+/** Where compatible servers say what was cached, besides `prompt_tokens_details`: DeepSeek; Moonshot and Together. */
+const CACHED_ELSEWHERE = ["prompt_cache_hit_tokens", "cached_tokens"];
+
 /**
  * What OpenAI charges for a completion. `prompt_tokens` includes cached tokens, cache writes and audio,
- * `completion_tokens` reasoning and audio; a part larger than its whole is cut to it, so no class is negative.
+ * `completion_tokens` reasoning and audio; a part larger than its whole is cut to it, so no class is negative. A total that
+ * is larger than both is the truth about the output.
  */
 export function readOpenAIReport(answer: OpenAIAnswer): ReadReport {
   const unknown = new UnknownUsage();
   const fields = new UsageFields(answer.usage ?? {}, "", unknown);
   const prompt = fields.count("prompt_tokens");
-  const completion = fields.count("completion_tokens");
-  fields.ignore("total_tokens");
+  const completion = readCompletionTotal(fields, prompt, unknown);
+  fields.ignore(...COST_NOTHING);
   const usage: Usage = { ...NO_USAGE, ...readPrompt(fields, prompt ?? 0), ...readCompletion(fields, completion ?? 0) };
   fields.end();
-  const serviceTier = new UsageFields({ service_tier: answer.serviceTier }, "", unknown).word("service_tier", ["default", "standard"]);
+  const serviceTier = new UsageFields({ service_tier: answer.serviceTier }, "", unknown).word("service_tier", STANDARD_TIERS);
   const raw = answer.usage && keptRaw({ model: answer.model, service_tier: answer.serviceTier, usage: answer.usage }, unknown);
   return {
     report: { parts: [{ model: answer.model, usage, modifiers: { serviceTier } }], uses: {}, unknown: unknown.names(), raw },
@@ -37,11 +50,26 @@ export function openAIAnswerOf(raw: Readonly<Record<string, unknown>>): OpenAIAn
   return { model: typeof raw["model"] === "string" ? raw["model"] : undefined, serviceTier: raw["service_tier"], usage: objectOf(raw["usage"]) };
 }
 
+/**
+ * Some servers (xAI, Gemini) count reasoning in `total_tokens` alone, and charge it as output. Flagged unless it is just the
+ * reasoning that they report.
+ */
+function readCompletionTotal(fields: UsageFields, promptTokens: number | undefined, unknown: UnknownUsage): number | undefined {
+  const completion = fields.count("completion_tokens");
+  const total = fields.count("total_tokens");
+  if (promptTokens === undefined || completion === undefined || total === undefined) return completion;
+  const beside = total - promptTokens - completion;
+  if (beside <= 0) return completion;
+  if (objectOf(fields.value("completion_tokens_details"))?.["reasoning_tokens"] !== beside) unknown.add("total_tokens=more than its parts");
+  return completion + beside;
+}
+
 function readPrompt(fields: UsageFields, promptTokens: number): Partial<Usage> {
   const details = fields.object("prompt_tokens_details");
   // Images are priced as text by the models that are served here.
   details?.ignore("text_tokens", "image_tokens");
-  const cached = Math.min(details?.count("cached_tokens") ?? 0, promptTokens);
+  const elsewhere = CACHED_ELSEWHERE.map((name) => fields.count(name) ?? 0);
+  const cached = Math.min(details?.count("cached_tokens") ?? Math.max(...elsewhere), promptTokens);
   const written = Math.min(details?.count("cache_write_tokens") ?? 0, promptTokens - cached);
   const lifetimes = details?.object("cache_write_tokens_details");
   const written12h = Math.min(lifetimes?.count("ttl_12h_tokens") ?? 0, written);

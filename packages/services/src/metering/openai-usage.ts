@@ -1,11 +1,12 @@
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
 import { type OpenAIAnswer, readOpenAIReport } from "./openai-report.ts";
-import { estimateOutputTokens, type FrameText, frameText, measureJsonString, objectOf, parseFrameData, parseJsonObject, textOf } from "./sse-data.ts";
+import { estimateOutputTokens, type FrameText, frameText, measureJsonStrings, objectOf, parseFrameData, parseJsonObject, textOf } from "./sse-data.ts";
 import { isCount } from "./usage-fields.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
 import { withLastUsage } from "./usage-report.ts";
 
-const DELTA_MARKERS = ['"content":"', '"arguments":"', '"reasoning_content":"', '"refusal":"', '"content": "', '"arguments": "'];
+/** The fields in which text comes, written with a space or without. */
+const DELTA_MARKERS = ["content", "arguments", "reasoning_content", "reasoning", "refusal"].flatMap((name) => [`"${name}":"`, `"${name}": "`]);
 
 /** OpenAI's own limit of `n`. */
 const MOST_CHOICES = 128;
@@ -91,7 +92,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
       this.#terminal = "end";
       return "hold";
     }
-    this.#outputBytes += measureJsonString(text, DELTA_MARKERS);
+    this.#outputBytes += measureJsonStrings(text, DELTA_MARKERS);
     const isWorthParsing = this.#responseId === undefined || hasObject(text, '"usage"') || hasObject(text, '"error"') || CHOICE_EDGE.test(text);
     const chunk = isWorthParsing ? parseFrameData(frame) : undefined;
     return chunk ? this.#read(chunk) : "pass";

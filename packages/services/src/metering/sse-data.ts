@@ -37,15 +37,16 @@ const BACKSLASH = 92;
 const LETTER_U = 117;
 
 /**
- * Length of the JSON string that follows the first of these markers (each ends with the opening quote), without parsing
+ * Length of the JSON strings that follow these markers (each ends with the opening quote), the first of each, without parsing
  * the frame. An escape counts as one byte, so the result is never more than the decoded text has. 0 if no marker is there.
  */
-export function measureJsonString(frame: FrameText, markers: readonly string[]): number {
+export function measureJsonStrings(frame: FrameText, markers: readonly string[]): number {
+  let length = 0;
   for (const marker of markers) {
     const at = frame.indexOf(marker);
-    if (at >= 0) return measureFrom(frame, at + marker.length);
+    if (at >= 0) length += measureFrom(frame, at + marker.length);
   }
-  return 0;
+  return length;
 }
 
 function measureFrom(frame: FrameText, start: number): number {

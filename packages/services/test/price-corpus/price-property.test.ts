@@ -64,9 +64,10 @@ const number = (wire: Wire, name: string): number => (typeof wire[name] === "num
 function anthropicTokens(wire: Wire): readonly number[] {
   const split = (wire["cache_creation"] ?? {}) as Wire;
   const longest = number(split, "ephemeral_1h_input_tokens");
-  const all = wire["cache_creation_input_tokens"] === undefined ? longest + number(split, "ephemeral_5m_input_tokens") : number(wire, "cache_creation_input_tokens");
-  const long = longest > all ? all : longest;
-  return [number(wire, "input_tokens"), number(wire, "cache_read_input_tokens"), all - long, long, number(wire, "output_tokens")];
+  const parts = longest + number(split, "ephemeral_5m_input_tokens");
+  const whole = number(wire, "cache_creation_input_tokens");
+  const all = parts > whole ? parts : whole;
+  return [number(wire, "input_tokens"), number(wire, "cache_read_input_tokens"), all - longest, longest, number(wire, "output_tokens")];
 }
 
 const CLASSES = ["inputTokens", "cacheReadTokens", "cacheWrite5mTokens", "cacheWrite1hTokens", "outputTokens"] as const;
