@@ -1,4 +1,12 @@
 import { defineConfig } from "vitest/config";
+import { measurePatience } from "./packages/testing/src/measured-patience.ts";
+
+/**
+ * How many times slower this machine is than the one on which the limits were written; TEST_PATIENCE overrides what was measured.
+ * A limit is a bound against hanging, never a measure: no test sets one of its own but through `patience`.
+ */
+const patience = Number(process.env["TEST_PATIENCE"]) || measurePatience();
+process.env["TEST_PATIENCE"] = String(patience);
 
 export default defineConfig({
   test: {
@@ -7,8 +15,9 @@ export default defineConfig({
     globalSetup: ["./vitest.global-setup.ts"],
     pool: "forks",
     maxWorkers: 3,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: 120_000 * patience,
+    hookTimeout: 120_000 * patience,
+    expect: { poll: { timeout: 30_000 * patience, interval: 25 } },
     // No retries: a test that passes the second time hides a race.
     retry: 0,
   },

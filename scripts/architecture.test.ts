@@ -146,6 +146,16 @@ test("SQL stands in db.ts, or in a db.ts that was split by noun, and in packages
   expect(writers.filter((path) => !/^packages\/services\/src\/[a-z-]+\/([a-z-]+-)?db\.ts$/.test(path))).toEqual([]);
 });
 
+test("users 09: no test sets a limit of its own: limits are bounds against hanging, and grow with `patience`", () => {
+  // Of a test (last argument or option), a poll, vi's waits, or a deadline made by hand.
+  const limit = /^\s*\}, [\d_]{3,}\);|\btimeout: [\d_]{3,}|\bvi\.wait(For|Until)\(|\bnow\(\) \+ [\d_]{3,};|\.toBeLessThan\([\d_]+\);.*\bms\b|now\(\) - \w+\)\.toBeLessThan\([\d_]/;
+  const tests = files.filter((path) => /^(apps|packages|scripts)\/.*\.ts$/.test(path) && isTest(path) && path !== "scripts/architecture.test.ts");
+  const wrong = tests.flatMap((path) => textOf(path).split("\n").filter((line) => limit.test(line) && !/data: |timePassesAt/.test(line)).map((line) => `${path}: ${line.trim()}`));
+
+  expect(tests.length).toBeGreaterThan(100);
+  expect(wrong).toEqual([]);
+});
+
 test("no source file is longer than 400 lines, no test longer than 500", () => {
   const long = files.filter((path) => path.endsWith(".ts") && !path.includes("/generated/")).filter((path) => textOf(path).split("\n").length - 1 > (isTest(path) ? 500 : 400));
 

@@ -1,5 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { ERROR_CODES } from "@proliferate/shared/errors";
+import { groupHelp } from "../apps/cli/src/command-line.ts";
 import { defaultOf, ENVIRONMENT_TABLES, type EnvironmentTable } from "./environment-tables.ts";
 
 /**
@@ -47,7 +48,7 @@ function environmentPage(): string {
 
 /** Path below the repository's root → what must stand there. */
 export function generatedDocs(): Readonly<Record<string, string>> {
-  return { "docs/errors.md": errorsPage(), "docs/env.md": environmentPage() };
+  return { "docs/errors.md": errorsPage(), "docs/env.md": environmentPage(), "scripts/help/billing.txt": groupHelp("billing"), "scripts/help/session.txt": groupHelp("session") };
 }
 
 async function main(check: boolean): Promise<void> {

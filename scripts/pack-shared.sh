@@ -2,6 +2,7 @@
 # Builds @proliferate/shared and packs it as it would be published, for a project that is not in this repository:
 #   ./scripts/pack-shared.sh [FOLDER]     the folder that gets the tarball, made if it is not there; default: dist/
 # Prints what to install it with; the last line of stdout is the tarball's path.
+[ -n "${BASH_VERSION:-}" ] || { echo "This needs Bash: run ./scripts/pack-shared.sh, or bash scripts/pack-shared.sh." >&2; exit 2; }
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/toolchain.sh"
 case "${1:-}" in

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Sets everything up and runs lint, type check and every test on a real PostgreSQL. Arguments go to vitest:
-#   ./scripts/test.sh packages/services        only these files
-#   TEST_DATABASE_URL=postgresql://… ./scripts/test.sh     a server of yours instead of the embedded one
-#   TEST_REDIS_URL=redis://… ./scripts/test.sh apps/worker  the queue tests on Redis, too
+# Sets everything up and runs lint, type check and every test on a real PostgreSQL; see `./scripts/test.sh --help`.
+[ -n "${BASH_VERSION:-}" ] || { echo "This needs Bash: run ./scripts/test.sh, or bash scripts/test.sh." >&2; exit 2; }
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/toolchain.sh"
+answer_without_installation help/test.txt "$@"
 prepare_toolchain
 step "Lint"
 oxlint --deny-warnings

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
+import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Child, spawnChild } from "../dev-stack/child-process.ts";
 import { evaluate } from "./evaluate.ts";
@@ -37,7 +38,7 @@ beforeAll(async () => {
   await spendSomething(stack.gateway);
   await waitUntilDelivered();
   [workerPage, gatewayPage] = await Promise.all([scrape(`${stack.worker}/metrics`, "worker"), scrape(`${stack.gateway}/metrics`, "gateway")]);
-}, 90_000);
+});
 afterAll(async () => {
   await Promise.all(children.map((child) => child.stop()));
   await Promise.all([provider?.stop(), autumn?.stop(), database?.drop()]);
@@ -77,7 +78,7 @@ async function post(url: string, headers: Readonly<Record<string, string>>, body
 
 /** And until every job of the worker has run once. */
 async function waitUntilDelivered(): Promise<void> {
-  const deadline = performance.now() + 45_000;
+  const deadline = performance.now() + patience(45_000);
   for (;;) {
     const [delivered, passes, open] = await Promise.all([
       database.db.selectFrom("settlement_batches").select("batch_id").where("state", "=", "delivered").execute(),

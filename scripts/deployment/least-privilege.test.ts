@@ -56,7 +56,7 @@ test("users 03: proxy, gateway, worker and command line run with the grants alon
   expect(status).toMatchObject({ status: 0, output: expect.stringContaining('"problems"') });
   expect(await run("scripts/migrate.ts", { DATABASE_URL: urlAs(role) })).toMatchObject({ status: 0 });
   expect(await deployment.logs()).not.toMatch(/permission denied|must be owner|"level":(50|60)/);
-}, 120_000);
+});
 
 test("users 03: the role makes the partitions of coming months, and reads what stands in them", async () => {
   const db = openDatabase({ connectionString: urlAs(role) });

@@ -33,7 +33,7 @@ describe.skipIf(!program)("users 02: PgBouncer", () => {
       await deployment.followOneRequest("through_session_pooler");
 
       expect(await deployment.logs()).not.toMatch(/"level":(50|60)/);
-    }, 90_000);
+    });
   });
 
   describe("in transaction mode", () => {
@@ -66,6 +66,6 @@ describe.skipIf(!program)("users 02: PgBouncer", () => {
       await deployment.followOneRequest("through_transaction_pooler");
 
       expect(await deployment.logs()).not.toMatch(/"level":(50|60)/);
-    }, 90_000);
+    });
   });
 });

@@ -4,6 +4,7 @@ import type { DatabaseClient } from "@proliferate/db";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { type Child, spawnChild } from "../dev-stack/child-process.ts";
+import { patience } from "@proliferate/testing/test-patience";
 
 export const TOKEN = "token-of-the-deployment-tests";
 export const METRICS_TOKEN = "metrics-token-of-the-deployment-tests";
@@ -98,11 +99,11 @@ async function post(url: string, headers: Readonly<Record<string, string>>, body
   return (await answer.json()) as Record<string, unknown>;
 }
 
-/** Looks every 50 ms; throws after a minute. */
+/** Looks every 50 ms; throws after a minute of the reference machine. */
 export async function waitUntil(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 60_000;
+  const deadline = performance.now() + patience(60_000);
   while (!(await isSo())) {
-    if (performance.now() > deadline) throw new Error(`not so after a minute: ${what}`);
+    if (performance.now() > deadline) throw new Error(`not so in time: ${what}`);
     await new Promise((done) => setTimeout(done, 50));
   }
 }

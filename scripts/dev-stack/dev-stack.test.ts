@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { setTimeout as delay } from "node:timers/promises";
 import { createTestDatabase } from "@proliferate/db/test-database";
 import { compareDecimals, multiplyDecimals } from "@proliferate/shared/money";
+import { patience } from "@proliferate/testing/test-patience";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { spawnChild } from "./child-process.ts";
 
@@ -89,7 +90,7 @@ function isAlive(pid: number): boolean {
 }
 
 async function untilGone(pids: readonly number[], withinMs: number): Promise<readonly number[]> {
-  const deadline = Date.now() + withinMs;
+  const deadline = Date.now() + patience(withinMs);
   while (pids.some(isAlive) && Date.now() < deadline) await delay(20);
   return pids.filter(isAlive);
 }
@@ -109,10 +110,10 @@ test("two stacks run at once on different ports; Ctrl-C ends each within 5 s and
   const statuses = await Promise.all(stacks.map((stack) => stack.ended));
 
   expect(statuses).toEqual([0, 0]);
-  expect(Date.now() - signalledAt).toBeLessThan(5_000);
+  expect(Date.now() - signalledAt).toBeLessThan(patience(5_000));
   expect(await untilGone(children, 1_000)).toEqual([]);
   for (const stack of stacks) expect(stack.stdout()).toContain("exact: $");
-}, 60_000);
+});
 
 test("a stack that was killed with SIGKILL leaves no process, and the next start bills to the last digit", async () => {
   const ports = await freePorts();
@@ -129,7 +130,7 @@ test("a stack that was killed with SIGKILL leaves no process, and the next start
   const report = lastJson(second);
   expect(compareDecimals(report["credits"] ?? "", multiplyDecimals(report["spend_usd"] ?? "", "300"))).toBe(0);
   expect(report["autumn_deducted"]).toBe(report["credits"]);
-}, 90_000);
+});
 
 test("a taken port is named with the variable that moves it, and nothing is left running", async () => {
   const ports = await freePorts();
@@ -141,7 +142,7 @@ test("a taken port is named with the variable that moves it, and nothing is left
   expect(stack.stderr()).toContain(`Port ${ports["GATEWAY_PORT"]} is taken by another program; set GATEWAY_PORT to another one.`);
   expect(await untilGone(await descendants(stack.process.pid ?? 0), 5_000)).toEqual([]);
   await new Promise((done) => holder.close(done));
-}, 60_000);
+});
 
 test("a second start on the same ports is refused with what to do", async () => {
   const ports = await freePorts();
@@ -154,7 +155,7 @@ test("a second start on the same ports is refused with what to do", async () => 
   expect(second.stderr()).toMatch(/runs already \(pid \d+\).*LLM_PROXY_PORT/s);
   first.process.kill("SIGINT");
   expect(await first.ended).toBe(0);
-}, 60_000);
+});
 
 test("with LLM_PROXY_URL and DATABASE_URL another engine takes the requests, and the trail is as exact", async () => {
   const database = await createTestDatabase();
@@ -181,7 +182,7 @@ test("with LLM_PROXY_URL and DATABASE_URL another engine takes the requests, and
   await engine.stop();
   await provider.stop();
   await database.drop();
-}, 60_000);
+});
 
 test.each([
   [{ LLM_PROXY_URL: "http://127.0.0.1:1" }, "LLM_PROXY_MASTER_KEY is not"],
@@ -193,7 +194,7 @@ test.each([
 
   expect(await stack.ended).toBe(1);
   expect(stack.stderr()).toContain(message);
-}, 30_000);
+});
 
 test("an unknown argument is refused by name", async () => {
   const stack = startStack(["--onec"], {});

@@ -1,10 +1,11 @@
-import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber } from "@proliferate/shared/env";
+import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber, postgresUrl } from "@proliferate/shared/env";
+import { AppError } from "@proliferate/shared/errors";
 import { z } from "zod";
 
 /** The variables of the development stack. What is unset gets a stand-in, and the screen says so. */
 export const DEV_STACK_ENVIRONMENT = {
-  DATABASE_URL: z.string().optional().describe("PostgreSQL server; unset: an embedded one. Alias: POSTGRES_CONNECTION_STRING."),
-  POSTGRES_CONNECTION_STRING: z.string().optional().describe("Alias of DATABASE_URL."),
+  DATABASE_URL: postgresUrl.optional().describe("PostgreSQL server; unset: an embedded one. Alias: POSTGRES_CONNECTION_STRING."),
+  POSTGRES_CONNECTION_STRING: postgresUrl.optional().describe("Alias of DATABASE_URL."),
   LITELLM_DB_SCHEMA: z.string().optional().describe("Schema of the LiteLLM_* tables. Default: litellm."),
   REDIS_URL: z.string().optional().describe("Redis for the queue; unset: the queue is in PostgreSQL."),
   ANTHROPIC_API_KEY: z.string().optional().describe("Anthropic key, held by the proxy only; unset: a local provider."),
@@ -39,7 +40,16 @@ export function parseDevStackEnvironment(source: EnvironmentSource): DevStackEnv
     environment.LLM_PROXY_URL && !databaseUrl && "LLM_PROXY_URL is set but DATABASE_URL is not: spend rows are read from that proxy's database (of a compose stack: postgresql://app:POSTGRES_PASSWORD@127.0.0.1:5432/app).",
     environment.LLM_PROXY_MANAGEMENT === "shared" && environment.NGROK_AUTHTOKEN && "LLM_PROXY_MANAGEMENT is shared and NGROK_AUTHTOKEN is set: the tunnel would show the management API to everybody. Unset one of them.",
     environment.LLM_PROXY_MANAGEMENT === "shared" && environment.LLM_PROXY_URL && "LLM_PROXY_MANAGEMENT is a setting of our engine, and LLM_PROXY_URL names another proxy. Set it there.",
+    ...collidingPorts(environment),
   ].filter((problem) => typeof problem === "string");
-  if (missing.length > 0) throw new Error(missing.join("\n"));
+  if (missing.length > 0) throw new AppError("env_invalid", missing.join("\n"));
   return { ...environment, databaseUrl };
+}
+
+const PORTS = ["LLM_PROXY_PORT", "LLM_PROXY_ADMIN_PORT", "GATEWAY_PORT", "WORKER_PORT"] as const;
+
+/** One line for each port that two parts would listen on; 0 is any free one. */
+function collidingPorts(environment: Readonly<Record<(typeof PORTS)[number], number>>): readonly string[] {
+  const byPort = Map.groupBy(PORTS, (name) => environment[name]);
+  return [...byPort].filter(([port, names]) => port !== 0 && names.length > 1).map(([port, names]) => `${names.join(" and ")} are both ${port}: each needs a port of its own.`);
 }

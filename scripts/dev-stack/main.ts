@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { redactSecrets } from "@proliferate/runtime";
 import { isAppError } from "@proliferate/shared/errors";
 import { parseDevStackEnvironment } from "./environment.ts";
 import { createSession } from "./gateway-client.ts";
 import { fetchOpencode, findOpencode, installedVersion } from "./opencode.ts";
-import { parseStackOptions, type StackOptions, USAGE } from "./options.ts";
+import { parseStackOptions, type StackOptions, USAGE, UsageError } from "./options.ts";
 import { opencodeAgent, type PassAgent, type PassResult, runPass, SDK_AGENT } from "./pass.ts";
 import { createScreen } from "./screen.ts";
 import { printSettings } from "./settings.ts";
@@ -52,8 +53,7 @@ async function main(): Promise<number> {
     screen.line("\nEverything is up. Ctrl-C stops it.");
     const end = await Promise.race([stopped, stack.failed]);
     if (["SIGINT", "SIGTERM", "SIGHUP"].includes(end)) return 0;
-    process.stderr.write(`\n${end}\n`);
-    return 1;
+    throw new Error(end);
   } finally {
     screen.line("\nStopping");
     await starter.stop();
@@ -89,10 +89,16 @@ async function chooseAgent(options: StackOptions): Promise<{ readonly agent: Pas
   return { agent: opencodeAgent(await installedVersion(program)), program };
 }
 
+/** Told as people read it, and where `--json` was given as one object on stdout, too; status 2 where nothing was begun because of what was asked. */
+function reportFailure(error: unknown): number {
+  const text = redactSecrets(isAppError(error) ? `${error.message} ${error.fix}` : (error as Error).message);
+  process.stderr.write(`\n${text}\n`);
+  if (process.argv.includes("--json")) process.stdout.write(`${JSON.stringify({ ok: false, error: { code: isAppError(error) ? error.code : "internal_error", message: text } })}\n`);
+  return error instanceof UsageError || (isAppError(error) && error.code === "env_invalid") ? 2 : 1;
+}
+
 try {
   process.exit(await main());
 } catch (error) {
-  const text = isAppError(error) ? `${error.message} ${error.fix}` : (error as Error).message;
-  process.stderr.write(`\n${text}\n`);
-  process.exit(1);
+  process.exit(reportFailure(error));
 }

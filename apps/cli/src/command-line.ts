@@ -22,7 +22,8 @@ export async function runCommandLine(argv: readonly string[], options: CommandLi
     status = await withContext(options.environment, command.optsWithGlobals<GlobalOptions>(), options.write, action);
   };
   const output: string[] = [];
-  const program = createProgram(output, options.writeError);
+  const complaints: string[] = [];
+  const program = createProgram(output, complaints);
   registerBillingCommands(program, run);
   registerSessionCommands(program, async (command, action) => {
     status = await withGateway(options.environment, command.optsWithGlobals<GlobalOptions>(), options.write, action);
@@ -32,8 +33,12 @@ export async function runCommandLine(argv: readonly string[], options: CommandLi
     return status;
   } catch (error) {
     if (error instanceof CommanderError) {
-      await options.write(output.join(""));
-      return error.exitCode === 0 ? EXIT.done : EXIT.badInput;
+      // A group without a command is a question: what is there?
+      const isHelp = error.exitCode === 0 || error.code === "commander.help";
+      await options.write(asTyped([...output, ...(isHelp ? complaints : [])].join("")));
+      if (isHelp) return EXIT.done;
+      options.writeError(usageError(complaints.join(""), argv));
+      return EXIT.badInput;
     }
     const known = toAppError(error);
     options.writeError(argv.includes("--json") ? errorBody(known) : `${redactSecrets(`${known.message} ${known.fix}`)}\n`);
@@ -41,11 +46,31 @@ export async function runCommandLine(argv: readonly string[], options: CommandLi
   }
 }
 
-function createProgram(output: string[], writeError: (text: string) => void): Command {
+/** What commander said, with where to look; as JSON where that was asked for. */
+function usageError(complaint: string, argv: readonly string[]): string {
+  const message = redactSecrets(complaint.trim().replace(/^error: /, ""));
+  const fix = `./scripts/${argv[0] === "session" ? "session" : "billing"} --help lists what there is.`;
+  return argv.includes("--json") ? `${JSON.stringify({ error: { code: "invalid_request", message, fix } })}\n` : `error: ${message}\n${fix}\n`;
+}
+
+/** What `./scripts/billing --help` and `./scripts/session --help` print, also where nothing is installed. */
+export function groupHelp(group: "billing" | "session"): string {
+  const program = createProgram([], []);
+  registerBillingCommands(program, async () => undefined);
+  registerSessionCommands(program, async () => undefined);
+  return asTyped(program.commands.find((command) => command.name() === group)?.configureHelp({ helpWidth: 80 }).helpInformation() ?? "");
+}
+
+/** Help names the commands as people type them. */
+function asTyped(help: string): string {
+  return help.replace("Usage: llm-gateway ", "Usage: ./scripts/");
+}
+
+function createProgram(output: string[], complaints: string[]): Command {
   return new Command("llm-gateway")
     .description("Command line for operators of the LLM gateway.")
     .exitOverride()
-    .configureOutput({ writeOut: (text) => void output.push(text), writeErr: writeError })
+    .configureOutput({ writeOut: (text) => void output.push(text), writeErr: (text) => void complaints.push(text) })
     .showSuggestionAfterError();
 }
 

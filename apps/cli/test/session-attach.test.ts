@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { createLocalSandboxProvider } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { until } from "@proliferate/testing/test-patience";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 const TOKEN = "token-of-the-attach-test";
 const CLI = fileURLToPath(new URL("../src/main.ts", import.meta.url));
@@ -54,7 +55,7 @@ describe.skipIf(opencodeFolder === undefined)("session start --attach with the r
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("opens its screen, and what is typed there makes the agent in the sandbox ask its model", { timeout: 90_000 }, async () => {
+  it("opens its screen, and what is typed there makes the agent in the sandbox ask its model", async () => {
     // A terminal program wants a terminal: `script` gives it one.
     const command = `${process.execPath} ${CLI} session start --org org_a --id s1 --attach`;
     const terminal = spawn("script", ["--quiet", "--flush", "--return", "--command", command, "/dev/null"], {
@@ -66,11 +67,11 @@ describe.skipIf(opencodeFolder === undefined)("session start --attach with the r
     terminal.stdout.on("data", (chunk: Buffer) => (screen += chunk.toString()));
     const ended = once(terminal, "close");
     try {
-      await vi.waitUntil(() => screen.includes("Ask anything"), { timeout: 60_000, interval: 100 });
+      await until(() => screen.includes("Ask anything"));
       terminal.stdin.write("hello");
-      await vi.waitUntil(() => screen.includes("hello"), { timeout: 20_000, interval: 100 });
+      await until(() => screen.includes("hello"));
       terminal.stdin.write("\r");
-      await expect.poll(() => proxy.requests.map(({ path }) => path), { timeout: 20_000 }).toContain("/v1/messages");
+      await expect.poll(() => proxy.requests.map(({ path }) => path)).toContain("/v1/messages");
     } finally {
       if (terminal.pid !== undefined) process.kill(-terminal.pid, "SIGKILL");
       await ended;

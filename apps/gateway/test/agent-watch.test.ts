@@ -4,6 +4,7 @@ import type { LaunchDependencies } from "@proliferate/services/sessions/launch-s
 import { watchAgents, type WatchOptions, type WatchResult } from "@proliferate/services/sessions/watch-agents";
 import { AGENT_LOG_PATH, agentAuthorization } from "@proliferate/shared/sandbox";
 import { join } from "node:path";
+import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { leftBehind, type SandboxGateway, startSandboxGateway } from "./sandbox-gateway.ts";
 
@@ -30,8 +31,8 @@ const watch = (options: WatchOptions = {}): Promise<WatchResult> => watchAgents(
 const pidOfAgent = async (): Promise<number> => Number(await readFile(join(gateway.rootFolder, `sandboxes/s1/home/${AGENT_LOG_PATH}.pid`), "utf8"));
 const signal = async (name: NodeJS.Signals): Promise<void> => void process.kill(await pidOfAgent(), name);
 const health = ({ url, password }: { url: string; password: string }): Promise<number> =>
-  fetch(`${url}/global/health`, { headers: { authorization: agentAuthorization(password), connection: "close" }, signal: AbortSignal.timeout(500) }).then(({ status }) => status, () => 0);
-const until = (holds: () => Promise<boolean>): Promise<void> => expect.poll(holds, { timeout: 20_000, interval: 50 }).toBe(true);
+  fetch(`${url}/global/health`, { headers: { authorization: agentAuthorization(password), connection: "close" }, signal: AbortSignal.timeout(patience(500)) }).then(({ status }) => status, () => 0);
+const until = (holds: () => Promise<boolean>): Promise<void> => expect.poll(holds).toBe(true);
 async function events(): Promise<readonly string[]> {
   const rows = await gateway.database.db.selectFrom("session_events").select("type").orderBy("event_id").execute();
   return rows.map(({ type }) => type).slice(rows.findIndex(({ type }) => type === "ready"));

@@ -1,6 +1,7 @@
 import { reapSessions } from "@proliferate/services/sessions/reap-sessions";
 import { addDecimals, compareDecimals, subtractDecimals } from "@proliferate/shared/money";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { until } from "@proliferate/testing/test-patience";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Engine, startEngine } from "./engine.ts";
 import { leftBehind, serveSandboxes, type ServedSandboxes } from "./sandbox-gateway.ts";
 
@@ -31,7 +32,7 @@ test("a pause takes the key away at once, settles the call that is under way by 
   const during = (await gateway.call("GET", "/v1/sessions/s1/cost")).body;
   const paused = await gateway.call("POST", "/v1/sessions/s1/pause");
   const keysWhilePaused = await keysOf("s1");
-  await vi.waitUntil(async () => (await attemptsOf("s1")).length === 0, { timeout: 10_000 });
+  await until(async () => (await attemptsOf("s1")).length === 0);
   const rows = await rowsOf("s1");
   const spentUsd = addDecimals(...rows.map(({ spend }) => spend));
   const after = (await gateway.call("GET", "/v1/sessions/s1/cost")).body;

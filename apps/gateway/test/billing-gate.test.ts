@@ -1,12 +1,12 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { requestReconcile } from "@proliferate/services/balance/reconcile-balance";
 import { changeOrgSettings } from "@proliferate/services/billing-gate/settings";
 import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
+import { until } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Answer, serveGateway, type TestGateway } from "./test-gateway.ts";
 
@@ -14,7 +14,6 @@ import { type Answer, serveGateway, type TestGateway } from "./test-gateway.ts";
 
 const MASTER_KEY = "sk-master-of-the-gate-tests";
 const PROVIDER_KEY = "sk-provider-key-of-the-tests";
-const DEADLINE_MS = 20_000;
 
 let database: TestDatabase;
 let provider: Awaited<ReturnType<typeof startProviderStandIn>>;
@@ -68,16 +67,6 @@ afterAll(async () => {
   await provider.stop();
   await database.drop();
 });
-
-async function until<Value>(read: () => Promise<Value>, holds: (value: Value) => boolean): Promise<Value> {
-  const deadline = performance.now() + DEADLINE_MS;
-  for (;;) {
-    const value = await read();
-    if (holds(value)) return value;
-    if (performance.now() > deadline) throw new Error(`Not so within ${DEADLINE_MS} ms: ${JSON.stringify(value)}`);
-    await delay(50);
-  }
-}
 
 /** The columns that a spend row needs and this test does not care for. */
 const NO_TOKENS = { call_type: "anthropic_messages", api_key: "another", user: "another", model: "claude-sonnet-4-5", total_tokens: 0, prompt_tokens: 0, completion_tokens: 0, metadata: "{}", request_tags: "[]" };

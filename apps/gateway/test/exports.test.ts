@@ -15,7 +15,7 @@ beforeAll(async () => {
   const rows = Array.from({ length: EVENTS }, (_, index) => ({ requestId: `r_${index}`, orgId: "org_many", spendUsd: "0.001" }));
   await insertSpendRows(gateway.database.db, rows);
   await syncSpend(gateway.database.db, { rate: { markup: "3", creditsPerUsd: "100" }, fullSweep: true });
-}, 60_000);
+});
 afterAll(async () => {
   sockets.forEach((socket) => socket.destroy());
   await gateway.stop();
@@ -40,9 +40,9 @@ test("code 18, hostile 6: readers that do not read hold no connection, are at mo
   expect((await gateway.call("GET", "/v1/sessions?org_id=org_many")).status).toBe(200);
   expect((await gateway.call("GET", "/readyz")).status).toBe(200);
 
-  await expect.poll(async () => (await gateway.call("GET", "/v1/billing/status")).status, { timeout: 15_000 }).toBe(200);
+  await expect.poll(async () => (await gateway.call("GET", "/v1/billing/status")).status).toBe(200);
   await Promise.all(stalled.map(({ socket }) => new Promise((done) => socket.once("close", done).resume())));
-}, 30_000);
+});
 
 test("an export that is read has every event once, in the order of recording", async () => {
   const { status, body } = await gateway.call("GET", "/v1/billing/export?format=json");

@@ -1,5 +1,6 @@
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { until } from "@proliferate/testing/test-patience";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Engine, startEngine } from "./engine.ts";
 import { leftBehind, serveSandboxes, type ServedSandboxes } from "./sandbox-gateway.ts";
 
@@ -40,7 +41,7 @@ async function spendBy(column: "user" | "team_id"): Promise<Readonly<Record<stri
   return sums;
 }
 
-test("fifty agents start at once and call a model through the engine: all are ready, none spends more than its budget, and all end without a trace", { timeout: 120_000 }, async () => {
+test("fifty agents start at once and call a model through the engine: all are ready, none spends more than its budget, and all end without a trace", async () => {
   const started = await Promise.all(sessions.map(({ sessionId, orgId, budgetUsd }) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: orgId, model: "claude-haiku-4-5", launcher: "local", max_budget_usd: budgetUsd })));
   expect(started.map(({ status, body }) => `${status} ${body.sandbox?.state ?? body.error?.message}`)).toEqual(sessions.map(() => "201 ready"));
   const addresses = new Set(started.map(({ body }) => body.agent.url));
@@ -48,14 +49,14 @@ test("fifty agents start at once and call a model through the engine: all are re
   expect([(await gateway.provider.list()).length, addresses.size, passwords.size]).toEqual([50, 50, 50]);
 
   const isDone = ({ calls }: (typeof sessions)[number], asked: readonly number[]): boolean => asked.length === Math.min(calls + 1, CALLS);
-  await vi.waitUntil(async () => (await Promise.all(sessions.map(async (session) => isDone(session, await askedBy(session.sessionId))))).every(Boolean), { timeout: 60_000, interval: 100 });
+  await until(async () => (await Promise.all(sessions.map(async (session) => isDone(session, await askedBy(session.sessionId))))).every(Boolean));
   const asked = await Promise.all(sessions.map(({ sessionId }) => askedBy(sessionId)));
   expect(asked).toEqual(sessions.map(({ calls }) => (calls === CALLS ? [200, 200, 200, 200] : [200, 200, 402])));
 
   const ended = await Promise.all(sessions.map(({ sessionId }) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   // On a slow machine fifty ends at once take longer than an answer waits for one; they go on by themselves.
   expect(ended.map(({ status, body }) => `${status} ${body.state}`).filter((answer) => answer !== "200 ended" && answer !== "202 ending")).toEqual([]);
-  await vi.waitUntil(async () => (await Promise.all(sessions.map(async ({ sessionId }) => (await gateway.call("GET", `/v1/sessions/${sessionId}`)).body.state))).every((state) => state === "ended"), { timeout: 60_000, interval: 100 });
+  await until(async () => (await Promise.all(sessions.map(async ({ sessionId }) => (await gateway.call("GET", `/v1/sessions/${sessionId}`)).body.state))).every((state) => state === "ended"));
 
   const bySession = await spendBy("user");
   expect(sessions.filter(({ sessionId, budgetUsd }) => compareDecimals(bySession[sessionId] ?? "", budgetUsd) > 0)).toEqual([]);

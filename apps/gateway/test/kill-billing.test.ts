@@ -8,7 +8,8 @@ import { priceUsage } from "@proliferate/services/pricing/cost";
 import { findPrice } from "@proliferate/services/pricing/price-table";
 import { addDecimals, compareDecimals, decimalFromPicoUsd, multiplyDecimals } from "@proliferate/shared/money";
 import { createLocalSandboxProvider } from "@proliferate/shared/sandbox";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { until } from "@proliferate/testing/test-patience";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Engine, startEngine } from "./engine.ts";
 import { GatewayProcess } from "./gateway-process.ts";
 import { leftBehind, STAND_IN_AGENT } from "./sandbox-gateway.ts";
@@ -61,7 +62,6 @@ async function start(): Promise<GatewayProcess> {
   return gateway;
 }
 
-const until = (holds: () => boolean | Promise<boolean>): Promise<unknown> => vi.waitUntil(holds, { timeout: 30_000, interval: 50 });
 const launch = (gateway: GatewayProcess, sessionId: string) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: orgOf(sessionId), launcher: "local", max_budget_usd: "5" }, { "idempotency-key": `idempotency-key-of-${sessionId}` });
 
 async function callsOf(sessionId: string): Promise<number> {
@@ -97,7 +97,7 @@ async function killWhileAllWork(): Promise<void> {
   await broken;
 }
 
-test("agents that call a model while their gateway is killed at any step are billed for exactly what the provider served", { timeout: 120_000 }, async () => {
+test("agents that call a model while their gateway is killed at any step are billed for exactly what the provider served", async () => {
   await killWhileAllWork();
   const gateway = await start();
   await until(async () => (await Promise.all(sessionIds.map(async (sessionId) => (await stateOf(sessionId)) === SESSIONS[sessionId]))).every(Boolean));

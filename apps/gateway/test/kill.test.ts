@@ -8,7 +8,8 @@ import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { ScriptedSink } from "@proliferate/services/billing/test-sink";
 import { AGENT_LOG_PATH, agentAuthorization, createLocalSandboxProvider, type LocalSandboxProvider, probeAgent } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { until } from "@proliferate/testing/test-patience";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { GatewayProcess, type ProcessAnswer } from "./gateway-process.ts";
 import { leftBehind, STAND_IN_AGENT, sandboxFolders, takenPorts } from "./sandbox-gateway.ts";
 
@@ -82,7 +83,6 @@ async function start(holds: Readonly<Record<string, string>> = {}): Promise<Gate
   return gateway;
 }
 
-const until = (holds: () => boolean | Promise<boolean>): Promise<unknown> => vi.waitUntil(holds, { timeout: 30_000, interval: 50 });
 
 /** The passwords of the agents, by session: only whoever started it is told. */
 type Passwords = Map<string, string>;
@@ -162,7 +162,7 @@ const keysBySession = (): readonly unknown[] => [...proxy.keys.values()].map((ke
 
 const spentBefore = (sessionId: string): string => (sessionId.startsWith("resumeLarger") ? "1.01" : "0.01");
 
-test("sessions F2, F3: a gateway killed at any step of a launch, a pause, a resume, an extension, an end, or the rescue of an agent, and others killed while they repair that, leave what two more complete or clean up", { timeout: 120_000 }, async () => {
+test("sessions F2, F3: a gateway killed at any step of a launch, a pause, a resume, an extension, an end, or the rescue of an agent, and others killed while they repair that, leave what two more complete or clean up", async () => {
   const passwords: Passwords = new Map();
   await killAtEveryStep(passwords);
   for (const step of ["pause_revoked", "rested", "sandbox_removed"]) await killWhileRepairing(step);
@@ -195,7 +195,7 @@ test("sessions F2, F3: a gateway killed at any step of a launch, a pause, a resu
   expect(batches.map(({ org_id: orgId, spend_usd: spendUsd, state }) => `${orgId} ${Number(spendUsd)} ${state}`).sort()).toEqual(idsOf(() => true).map((sessionId) => `org_${sessionId} ${spentBefore(sessionId)} delivered`));
 });
 
-test("a start that is repeated with its idempotency key after its gateway was killed is answered with the session that lives, or begins anew", { timeout: 60_000 }, async () => {
+test("a start that is repeated with its idempotency key after its gateway was killed is answered with the session that lives, or begins anew", async () => {
   const body = { org_id: "org_a", launcher: "local" };
   const [completed, lost] = [{ "idempotency-key": "11111111-completed" }, { "idempotency-key": "22222222-lost-key" }];
   const first = await start();
@@ -224,7 +224,7 @@ test("a start that is repeated with its idempotency key after its gateway was ki
   expect([(await provider.list()).length, keysBySession().length]).toEqual([2, 2]);
 });
 
-test("gateways killed at any moment while ten sessions start at once leave nothing that is neither ready nor gone", { timeout: 120_000 }, async () => {
+test("gateways killed at any moment while ten sessions start at once leave nothing that is neither ready nor gone", async () => {
   const sessionIds: string[] = [];
   for (const round of ["a", "b"]) {
     const gateway = await start();

@@ -2,7 +2,8 @@ import { onServer } from "@proliferate/db/test-database";
 import { reapSessions } from "@proliferate/services/sessions/reap-sessions";
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { agentAuthorization } from "@proliferate/shared/sandbox";
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { until } from "@proliferate/testing/test-patience";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import { sandboxFolders, type SandboxGateway, startSandboxGateway } from "./sandbox-gateway.ts";
 import { serveGateway, TOKEN } from "./test-gateway.ts";
@@ -93,7 +94,7 @@ test("what an agent writes is read while it runs, and its last words stay with a
 test("a session that is ended while it is launched leaves nothing", async () => {
   gateway.agentArguments = ["--delay", "10000"];
   const starting = launch();
-  await vi.waitUntil(async () => (await get())?.sandbox?.step === "waiting_for_agent", { timeout: 10_000 });
+  await until(async () => (await get())?.sandbox?.step === "waiting_for_agent");
   const ended = await end();
   const started = await starting;
 
@@ -150,7 +151,7 @@ test("a resume that fails leaves the session paused, without a key, and can be t
   await gateway.call("POST", "/v1/sessions/s1/pause");
   gateway.agentArguments = ["--exit", "3"];
   const failed = await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});
-  await vi.waitUntil(async () => (await get()).sandbox.state === "paused", { timeout: 5_000 });
+  await until(async () => (await get()).sandbox.state === "paused");
   await nothingIsLeft();
   gateway.agentArguments = [];
   const resumed = await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});

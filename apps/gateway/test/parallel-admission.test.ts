@@ -4,6 +4,7 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { changeOrgSettings } from "@proliferate/services/billing-gate/settings";
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
+import { until } from "@proliferate/testing/test-patience";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { TOKEN } from "./test-gateway.ts";
 
@@ -97,7 +98,7 @@ test("one of the two is killed in the midst of it: what it began counts until it
   await grant("300", { maxSessions: 9 });
   const [doomed] = gateways;
   const first = createMany(30);
-  await vi.waitUntil(() => proxy.requests.some(({ path }) => path === "/key/generate"), { timeout: 20_000, interval: 1 });
+  await until(() => proxy.requests.some(({ path }) => path === "/key/generate"), Boolean, 1);
   if (doomed) await end(doomed.child, "SIGKILL");
   const answers = await first;
   gateways = [gateways[1] as Gateway, await startGateway()];

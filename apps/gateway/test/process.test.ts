@@ -4,7 +4,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { until } from "@proliferate/testing/test-patience";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { TOKEN } from "./test-gateway.ts";
 
 let database: TestDatabase;
@@ -73,7 +74,7 @@ test("a gateway that is killed between minting a key and recording it leaves a k
   proxy.failNext("/v1/models", { kind: "hang" });
   const first = start(settings());
   const lost = call(first, "POST", "/v1/sessions", { session_id: "s1", org_id: "org_a" }).catch(() => "cut off");
-  await vi.waitUntil(() => proxy.requests.some(({ path }) => path === "/v1/models"), { timeout: 10_000 });
+  await until(() => proxy.requests.some(({ path }) => path === "/v1/models"));
   first.child.kill("SIGKILL");
   await once(first.child, "exit");
   const leftAlive = proxy.keys.size;

@@ -1,5 +1,6 @@
 import { addDecimals } from "@proliferate/shared/money";
 import type { Fault, Script } from "@proliferate/testing/provider-stand-in/script";
+import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { manage, mintKey } from "./proxy-process.ts";
 import { CHAT, inFlight, MESSAGE, NOTHING_IN_FLIGHT, startTestStack, type TestStack } from "./test-stack.ts";
@@ -37,7 +38,7 @@ function randomScript(): Script {
 /** A request in either dialect, streamed or not, whose caller may leave at any moment. */
 async function ask(key: string): Promise<void> {
   const [path, body] = oneOf([["/v1/messages", MESSAGE], ["/v1/chat/completions", CHAT]] as const);
-  const signal = Math.random() < 0.3 ? AbortSignal.timeout(Math.random() * 30) : AbortSignal.timeout(20_000);
+  const signal = Math.random() < 0.3 ? AbortSignal.timeout(Math.random() * 30) : AbortSignal.timeout(patience(20_000));
   const response = await fetch(`${stack.proxy.url}${path}`, {
     method: "POST",
     headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
@@ -60,7 +61,7 @@ test("whatever providers and callers do, each request that was forwarded has one
   };
 
   await Promise.all(Array.from({ length: AT_ONCE }, caller));
-  await expect.poll(() => inFlight(stack), { timeout: 10_000 }).toEqual(NOTHING_IN_FLIGHT);
+  await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
 
   const rows = await stack.database.db.selectFrom("LiteLLM_SpendLogs").selectAll().execute();
   const counters = await stack.database.db.selectFrom("budget_counters").selectAll().execute();

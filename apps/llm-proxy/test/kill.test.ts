@@ -51,7 +51,7 @@ test("after kill -9 at random moments under load, what callers were answered is 
     const before = seen.size;
     const load = Array.from({ length: WORKERS }, (_, index) => askUntilKilled(proxy, keys[index % keys.length]?.key ?? "", seen));
     // Under way for sure, at a moment that differs each time.
-    await expect.poll(() => seen.size - before, { timeout: 10_000, interval: 3 }).toBeGreaterThan(20 + Math.random() * 40);
+    await expect.poll(() => seen.size - before, { interval: 3 }).toBeGreaterThan(20 + Math.random() * 40);
     await proxy.kill();
     await Promise.all(load);
     proxy = await startProxy();
@@ -81,4 +81,4 @@ test("after kill -9 at random moments under load, what callers were answered is 
     expect(addDecimals(...ofScope.map((counter) => counter.spend_usd))).toBe(total);
     expect(addDecimals(...ofScope.map((counter) => counter.reserved_usd))).toBe("0");
   }
-}, 60_000);
+});

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { addDecimals, compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import { sql } from "kysely";
+import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { mintKey, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
 
@@ -157,13 +158,13 @@ async function wave({ path, body, answer }: Kind, key: string): Promise<readonly
     await response.arrayBuffer();
     statuses.push(response.status);
   });
-  await expect.poll(() => statuses.length + provider.held, { timeout: 120_000, interval: 20 }).toBe(CALLS);
+  await expect.poll(() => statuses.length + provider.held, { timeout: patience(120_000), interval: 20 }).toBe(CALLS);
   provider.letGo();
   await Promise.all(calls);
   return statuses;
 }
 
-test.each(KINDS.map((kind) => [kind.name, kind] as const))("F3, at most one request of overshoot: %s", { timeout: 300_000 }, async (_name, kind) => {
+test.each(KINDS.map((kind) => [kind.name, kind] as const))("F3, at most one request of overshoot: %s", { timeout: patience(300_000) }, async (_name, kind) => {
   const { key, token } = await mintKey(proxy, { max_budget: kind.maxBudget });
 
   const first = await wave(kind, key);

@@ -18,7 +18,7 @@ async function expectNothingLeft(): Promise<void> {
   expect(stack.proxy.log()).not.toMatch(/settle\.failed|process\.crashed/);
 }
 
-const rowOf = (response: Response): Promise<StoredSpendLog> => spendLogOf(stack, response.headers.get("request-id") ?? "", 10_000);
+const rowOf = (response: Response): Promise<StoredSpendLog> => spendLogOf(stack, response.headers.get("request-id") ?? "");
 const nested = (depth: number): string => `${"[".repeat(depth)}${"]".repeat(depth)}`;
 
 /** What a provider may say, as the JSON text of its id, its usage and one more field. */

@@ -1,6 +1,7 @@
 import { withDeadInstance } from "@proliferate/services/attempts/db";
 import { findSpendLog } from "@proliferate/services/spend-logs/db";
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
+import { patience } from "@proliferate/testing/test-patience";
 import { sql } from "kysely";
 import { describe, expect, test, type TestContext } from "vitest";
 import { mintKey, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
@@ -64,7 +65,7 @@ describe.concurrent("a proxy that is told to stop", () => {
     const status = await running.proxy.stop();
 
     expect(status).toBe(0);
-    expect(Date.now() - toldAt).toBeLessThan(5_000);
+    expect(Date.now() - toldAt).toBeLessThan(patience(5_000));
     expect(await spendLogOf(running, response.headers.get("request-id") ?? "")).toMatchObject({ metadata: { estimated: true, recovered: false } });
     expect(await inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
   });
@@ -78,7 +79,7 @@ describe.concurrent("a proxy that was killed", () => {
     const reader = response.body?.getReader();
     await reader?.read();
     await context.expect
-      .poll(async () => (await first.database.db.selectFrom("request_attempts").select("checkpoint").executeTakeFirst())?.checkpoint, { timeout: 5_000 })
+      .poll(async () => (await first.database.db.selectFrom("request_attempts").select("checkpoint").executeTakeFirst())?.checkpoint)
       .toMatchObject({ usage: { inputTokens: expect.any(Number) } });
 
     await first.proxy.kill();
@@ -95,7 +96,7 @@ describe.concurrent("a proxy that was killed", () => {
     const first = await stack(context);
     first.provider.scriptNext({ fault: { kind: "hang_before_headers" } });
     const answer = post(first, "/v1/messages", streamed).catch(() => undefined);
-    await context.expect.poll(() => first.provider.requests.length, { timeout: 5_000 }).toBe(1);
+    await context.expect.poll(() => first.provider.requests.length).toBe(1);
     const { attempt_id: attemptId, estimated_input_tokens: inputTokens } = await first.database.db
       .selectFrom("request_attempts")
       .select(["attempt_id", "estimated_input_tokens"])
@@ -210,7 +211,7 @@ describe.concurrent("a store that takes no writes", () => {
     expect(answer.status).toBe(503);
     expect(await answer.json()).toMatchObject({ type: "error", error: { type: "api_error", message: expect.stringContaining("database") } });
     await setReadOnly(false);
-    await context.expect.poll(async () => (await ask()).status, { timeout: 10_000 }).toBe(200);
+    await context.expect.poll(async () => (await ask()).status).toBe(200);
   });
 });
 

@@ -1,4 +1,5 @@
 import Anthropic from "@anthropic-ai/sdk";
+import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { PROVIDER_KEY } from "./proxy-process.ts";
 import { CHAT, inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
@@ -160,7 +161,7 @@ describe("a caller that leaves", () => {
     gone.abort();
     const request = await stack.provider.waitFor((entry) => entry.outcome === "client_gone");
 
-    expect((request.endedAtMs ?? Infinity) - leftAt).toBeLessThan(500);
+    expect((request.endedAtMs ?? Infinity) - leftAt).toBeLessThan(patience(500));
     const row = await spendLogOf(stack, idOf(response));
     expect(row).toMatchObject({ status: "failure", prompt_tokens: request.usage?.inputTokens, metadata: { estimated: true, error_information: { error_code: "499" } } });
     expect(Number(row.spend)).toBeGreaterThan(0);

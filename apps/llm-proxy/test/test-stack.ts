@@ -1,6 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { findSpendLog, type StoredSpendLog } from "@proliferate/services/spend-logs/db";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
+import { until } from "@proliferate/testing/test-patience";
 import { mintKey, PROVIDER_KEY, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
 import { startTcpRelay, type TcpRelay } from "./tcp-relay.ts";
 
@@ -55,14 +56,9 @@ export async function post(stack: TestStack, path: string, body: unknown, option
 }
 
 /** The spend row of a request, polled for, because an aborted request is settled after its caller left. */
-export async function spendLogOf(stack: TestStack, requestId: string, timeoutMs = 5_000): Promise<StoredSpendLog> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
-    const row = await findSpendLog(stack.database.db, requestId);
-    if (row) return row;
-    if (Date.now() > deadline) throw new Error(`no spend row for ${requestId} within ${timeoutMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+export async function spendLogOf(stack: TestStack, requestId: string): Promise<StoredSpendLog> {
+  const row = await until(() => findSpendLog(stack.database.db, requestId), (found) => found !== undefined);
+  return row as StoredSpendLog;
 }
 
 /** How much is reserved or in flight now. */

@@ -15,11 +15,11 @@ afterEach(expectNothingLeft);
 
 async function expectNothingLeft(): Promise<void> {
   stack.provider.clearScripts();
-  await expect.poll(() => inFlight(stack), { timeout: 10_000 }).toEqual(NOTHING_IN_FLIGHT);
+  await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
 }
 
 const idOf = (response: Response): string => response.headers.get("request-id") ?? "";
-const rowOf = (response: Response): Promise<StoredSpendLog> => spendLogOf(stack, idOf(response), 10_000);
+const rowOf = (response: Response): Promise<StoredSpendLog> => spendLogOf(stack, idOf(response));
 const streamed = { ...MESSAGE, stream: true };
 const GPT_5 = { model: "gpt-5", stream: true, messages: [{ role: "user", content: "Think." }] };
 const OPUS_5 = { model: "claude-opus-5", stream: true, max_tokens: 32_000, messages: [{ role: "user", content: "Think." }] };
@@ -239,11 +239,11 @@ describe("whole answers", () => {
     const responses = await Promise.all(Array.from({ length: 8 }, () => post(stack, "/v1/messages", MESSAGE, { signal: gone.signal })));
     for (const response of responses) await response.body?.getReader().read();
     const sent = (): number => stack.provider.requests.slice(-8).reduce((sum, entry) => sum + entry.bytesSent, 0);
-    await expect.poll(async () => [sent(), await delay(300, 0).then(sent)], { timeout: 20_000 }).toSatisfy(([a, b]) => a === b && a > 0);
+    await expect.poll(async () => [sent(), await delay(300, 0).then(sent)]).toSatisfy(([a, b]) => a === b && a > 0);
 
     expect((await residentMb()) - before).toBeLessThan(120);
     gone.abort();
-  }, 60_000);
+  });
 
   test("hostile 8: without usage cost no more output than was asked for, however large they are", async () => {
     stack.provider.scriptNext({ fault: { kind: "raw", pieces: ['{"id":"m","content":[{"type":"text","text":"', ..."x".repeat(20).split("").map((letter) => letter.repeat(1_000_000)), '"}]}'] } });

@@ -1,4 +1,5 @@
 import Anthropic from "@anthropic-ai/sdk";
+import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { mintKey, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
 import { CHAT, inFlight, NOTHING_IN_FLIGHT, post, startTestStack, type TestStack } from "./test-stack.ts";
@@ -18,7 +19,7 @@ afterAll(async () => {
 /** What an SDK asks for by default; on this model it may cost 1.28 USD. */
 const LARGE = { model: "claude-sonnet-5", max_tokens: 128_000, messages: [{ role: "user" as const, content: "hello" }] };
 
-test("clients F4: ten small calls at once, each of which asks for 128,000 tokens, all succeed on a key of 5 USD, without a retry", { timeout: 60_000 }, async () => {
+test("clients F4: ten small calls at once, each of which asks for 128,000 tokens, all succeed on a key of 5 USD, without a retry", async () => {
   const { key } = await mintKey(stack.proxy, { max_budget: 5 });
   const client = new Anthropic({ apiKey: key, baseURL: stack.proxy.url, maxRetries: 0 });
 
@@ -28,11 +29,11 @@ test("clients F4: ten small calls at once, each of which asks for 128,000 tokens
   expect(await inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
 });
 
-test("clients F4: and so they do over two proxies, whose reservations are in each other's way", { timeout: 60_000 }, async () => {
+test("clients F4: and so they do over two proxies, whose reservations are in each other's way", async () => {
   const { key } = await mintKey(stack.proxy, { max_budget: 2 });
   const clients = [stack.proxy.url, other.url].map((baseURL) => new Anthropic({ apiKey: key, baseURL, maxRetries: 0 }));
 
-  const answers = await Promise.all(clients.flatMap((client) => Array.from({ length: 4 }, async () => client.messages.create({ ...LARGE, max_tokens: 20_000 }, { timeout: 60_000 }))));
+  const answers = await Promise.all(clients.flatMap((client) => Array.from({ length: 4 }, async () => client.messages.create({ ...LARGE, max_tokens: 20_000 }, { timeout: patience(60_000) }))));
 
   expect(answers).toHaveLength(8);
   expect(await inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);

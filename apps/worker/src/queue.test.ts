@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { createTestDatabase, onServer, type TestDatabase } from "@proliferate/db/test-database";
+import { patience, until } from "@proliferate/testing/test-patience";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import { type JobQueue, type JobQueueOptions, openJobQueue } from "./queue.ts";
 
@@ -24,21 +25,13 @@ async function openQueue(options: Partial<JobQueueOptions> = {}): Promise<JobQue
   return queue;
 }
 
-async function until(condition: () => boolean, deadlineMs = 10_000): Promise<void> {
-  const deadline = performance.now() + deadlineMs;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`Not so within ${deadlineMs} ms: ${condition}`);
-    await delay(10);
-  }
-}
-
 it("code 3: however many jobs there are, each runs, and runs again", async () => {
   const queue = await openQueue();
   const runs = new Map<string, number>();
   const names = Array.from({ length: 12 }, (_, index) => `many-${index}-${Date.now()}`);
 
   for (const name of names) await queue.every(name, 300, async () => void runs.set(name, (runs.get(name) ?? 0) + 1));
-  await until(() => names.every((name) => (runs.get(name) ?? 0) >= 3), 25_000);
+  await until(() => names.every((name) => (runs.get(name) ?? 0) >= 3));
 
   expect(errors).toEqual([]);
 });
@@ -169,7 +162,7 @@ describe.each(redisUrl ? (["postgres", "redis"] as const) : (["postgres"] as con
 
     await queue.stop();
 
-    expect(performance.now() - stoppedAt).toBeLessThan(6_000);
+    expect(performance.now() - stoppedAt).toBeLessThan(patience(6_000));
     hanging.resolve();
   });
 });
@@ -183,7 +176,7 @@ it("is there again after PostgreSQL lost every connection and the queue's tables
   await onServer(database.connectionString, "do $$ declare t record; begin for t in select tablename from pg_tables where schemaname = 'bullmq' and tablename not like '%migration%' loop execute format('truncate bullmq.%I cascade', t.tablename); end loop; end $$");
   await onServer(database.connectionString, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'llm-gateway-queue' and datname = current_database()");
   const before = runs;
-  await until(() => runs >= before + 3, 20_000);
+  await until(() => runs >= before + 3);
 
   expect(runs).toBeGreaterThan(before);
 });

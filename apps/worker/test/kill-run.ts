@@ -7,6 +7,7 @@ import { customerIdForOrg } from "@proliferate/services/billing/customer-id";
 import { checkInvariant, checkLedger, insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { addDecimals } from "@proliferate/shared/money";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
+import { patience } from "@proliferate/testing/test-patience";
 import { Redis } from "ioredis";
 import pg from "pg";
 import { startWorkerProcess, type WorkerProcess } from "./worker-process.ts";
@@ -214,7 +215,7 @@ class KillRun {
   }
 
   async #untilAllIsDelivered(): Promise<void> {
-    const deadline = performance.now() + 180_000;
+    const deadline = performance.now() + patience(180_000);
     let timePassesAt = 0;
     for (;;) {
       // Not more often: a call takes its time, and who loses its lease before the answer has to make it again.
@@ -274,7 +275,7 @@ async function killServer(dataFolder: string): Promise<void> {
 
 /** A server that was killed a moment ago may still hold its memory. */
 async function untilStarted<Value>(start: () => Promise<Value>): Promise<Value> {
-  const deadline = performance.now() + 20_000;
+  const deadline = performance.now() + patience(20_000);
   for (;;) {
     try {
       return await start();

@@ -9,7 +9,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-it("pitfall 15 two workers, crash mid-batch: kill -9 of workers, PostgreSQL restarted and killed, the queue emptied: nothing lost, nothing twice", { timeout: 120_000 }, async () => {
+it("pitfall 15 two workers, crash mid-batch: kill -9 of workers, PostgreSQL restarted and killed, the queue emptied: nothing lost, nothing twice", async () => {
   const report = await runKills({ kills: 8, folder, redisUrl: process.env["TEST_REDIS_URL"] });
 
   expect(report).toMatchObject({ kills: 8, postgresRestarts: 1, postgresCrashes: 1, queueFlushes: 1, lostRows: 0, doubledRows: 0 });

@@ -5,8 +5,9 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { requestFlush } from "@proliferate/services/billing/settlement-circuit-db";
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
+import { patience, until } from "@proliferate/testing/test-patience";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { startWorkerProcess, waitUntil, type WorkerProcess } from "./worker-process.ts";
+import { startWorkerProcess, type WorkerProcess } from "./worker-process.ts";
 
 const SECRET_KEY = "am_sk_test_settlement";
 
@@ -33,14 +34,14 @@ const isIdle = async (worker: WorkerProcess): Promise<number> => (await fetch(`$
 
 it("settles an org at once when its session ended, a minute ahead of the regular pass", async () => {
   const worker = await start({ LLM_SYNC_INTERVAL_MS: "60000", OUTBOX_INTERVAL_MS: "60000" });
-  await waitUntil(() => isIdle(worker), (status) => status === 200);
+  await until(() => isIdle(worker), (status) => status === 200);
   await insertSpendRows(database.db, [{ spendUsd: "0.1" }]);
   const endedAt = performance.now();
 
   await requestFlush(database.db, "org_a");
-  await waitUntil(async () => autumn.deducted("org_a"), (deducted) => deducted === "30");
+  await until(async () => autumn.deducted("org_a"), (deducted) => deducted === "30");
 
-  expect(performance.now() - endedAt).toBeLessThan(4_000);
+  expect(performance.now() - endedAt).toBeLessThan(patience(4_000));
   expect(await database.db.selectFrom("settlement_flush_requests").selectAll().execute()).toEqual([]);
 });
 
@@ -48,8 +49,8 @@ it("names the setting to change when Autumn does not serve the API version, and 
   const worker = await start({ AUTUMN_API_VERSION: "9.0", LLM_SYNC_INTERVAL_MS: "200", OUTBOX_INTERVAL_MS: "200" });
   await insertSpendRows(database.db, [{ spendUsd: "0.1" }]);
 
-  const log = await waitUntil(async () => worker.log(), (text) => text.includes("sink.not_ready"));
-  const events = await waitUntil(async () => database.db.selectFrom("billing_events").selectAll().execute(), (rows) => rows.length > 0);
+  const log = await until(async () => worker.log(), (text) => text.includes("sink.not_ready"));
+  const events = await until(async () => database.db.selectFrom("billing_events").selectAll().execute(), (rows) => rows.length > 0);
 
   expect(log).toContain("AUTUMN_API_VERSION");
   expect(events).toHaveLength(1);
@@ -60,8 +61,8 @@ it("settles into a file with Autumn as its shadow", async () => {
   await start({ SETTLEMENT_SINK: "jsonl", SETTLEMENT_FILE: file, SETTLEMENT_SHADOW_SINK: "autumn", LLM_SYNC_INTERVAL_MS: "200", OUTBOX_INTERVAL_MS: "200" });
   await insertSpendRows(database.db, [{ spendUsd: "0.1" }]);
 
-  await waitUntil(async () => autumn.deducted("org_a"), (deducted) => deducted === "30");
-  const results = await waitUntil(async () => database.db.selectFrom("sink_shadow_results").selectAll().execute(), (rows) => rows.length === 1);
+  await until(async () => autumn.deducted("org_a"), (deducted) => deducted === "30");
+  const results = await until(async () => database.db.selectFrom("sink_shadow_results").selectAll().execute(), (rows) => rows.length === 1);
 
   expect(JSON.parse(await readFile(file, "utf8"))).toMatchObject({ org_id: "org_a", credits: "30" });
   expect(results).toMatchObject([{ sink: "autumn", primary_outcome: "delivered", shadow_outcome: "delivered", shadow_credits: "30" }]);
@@ -77,7 +78,7 @@ it("defect 20, aggregation: makes one call a pass for each org that was active, 
   await insertSpendRows(database.db, Array.from({ length: 4_000 }, (_, index) => ({ orgId: orgIds[index % 20] ?? "", spendUsd: "0.0001" })));
 
   const worker = await start({ AUTUMN_CLIENT: "http", LLM_SYNC_INTERVAL_MS: "60000", OUTBOX_INTERVAL_MS: "300" });
-  await waitUntil(async () => orgIds.map((orgId) => autumn.deducted(orgId)), (deducted) => deducted.every((credits) => credits === "6"));
+  await until(async () => orgIds.map((orgId) => autumn.deducted(orgId)), (deducted) => deducted.every((credits) => credits === "6"));
 
   const tracks = autumn.calls.filter((call) => call.path === "/v1/balances.track");
   expect(tracks).toHaveLength(20);

@@ -2,8 +2,9 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { setTopUpPolicy } from "@proliferate/services/top-up/policy";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import pg from "pg";
+import { until } from "@proliferate/testing/test-patience";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { startWorkerProcess, waitUntil, type WorkerProcess } from "./worker-process.ts";
+import { startWorkerProcess, type WorkerProcess } from "./worker-process.ts";
 
 /** A worker killed with -9 at each step of a purchase: the pack is bought once, and its credits arrive once. */
 
@@ -49,11 +50,11 @@ async function killAt(trigger: string, statement: "is lost" | "is done"): Promis
   const worker = await start();
   const waiting = async (): Promise<readonly { pid: number }[]> =>
     (await admin.query<{ pid: number }>(`select pid from pg_locks where locktype = 'advisory' and objid = ${GATE_LOCK} and not granted and database = (select oid from pg_database where datname = current_database())`)).rows;
-  const blocked = await waitUntil(waiting, (rows) => rows.length > 0);
+  const blocked = await until(waiting, (rows) => rows.length > 0);
   await worker.end("SIGKILL");
   if (statement === "is lost") for (const { pid } of blocked) await admin.query("select pg_terminate_backend($1)", [pid]);
   else await admin.query(`select pg_advisory_unlock(${GATE_LOCK})`);
-  await waitUntil(async () => (await admin.query("select 1 from pg_stat_activity where pid = any($1)", [blocked.map(({ pid }) => pid)])).rows.length, (count) => count === 0);
+  await until(async () => (await admin.query("select 1 from pg_stat_activity where pid = any($1)", [blocked.map(({ pid }) => pid)])).rows.length, (count) => count === 0);
   await admin.query(`drop trigger stand_still on ${table}`);
 }
 
@@ -74,10 +75,10 @@ interface Outcome {
 
 /** What stands once the pack is `state` and the balance could be read, and after a few more passes. */
 async function outcome(state: "paid" | "unknown"): Promise<Outcome> {
-  await waitUntil(packs, (rows) => rows[0]?.state === state && (state === "paid" || rows[0].attempt_count >= 2));
-  await waitUntil(balance, (local) => Number(local) === Number(autumn.remaining("org_a")));
+  await until(packs, (rows) => rows[0]?.state === state && (state === "paid" || rows[0].attempt_count >= 2));
+  await until(balance, (local) => Number(local) === Number(autumn.remaining("org_a")));
   const before = await passes();
-  await waitUntil(passes, (after) => after > before + 400);
+  await until(passes, (after) => after > before + 400);
   return { packs: (await packs()).map((pack) => ({ state: pack.state, pack_number: pack.pack_number })), remote: autumn.remaining("org_a"), local: await balance() };
 }
 
@@ -105,7 +106,7 @@ test.each([
 test("killed while Autumn works on it, and Autumn comes to its end", async () => {
   autumn.failNext({ kind: "hang", applied: true });
   const worker = await start();
-  await waitUntil(async () => attaches().length, (count) => count === 1);
+  await until(async () => attaches().length, (count) => count === 1);
   await worker.end("SIGKILL");
   await goOn();
 
@@ -116,7 +117,7 @@ test("killed while Autumn works on it, and Autumn comes to its end", async () =>
 test("killed while Autumn works on it, and Autumn does nothing: nobody knows, nothing is bought again, and no credits appear", async () => {
   autumn.failNext({ kind: "hang", applied: false });
   const worker = await start();
-  await waitUntil(async () => attaches().length, (count) => count === 1);
+  await until(async () => attaches().length, (count) => count === 1);
   await worker.end("SIGKILL");
   await goOn();
 

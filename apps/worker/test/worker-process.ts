@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 /** For tests only: a worker as it runs in production, in a process of its own. */
@@ -53,15 +52,4 @@ export async function closedPort(): Promise<number> {
   server.close();
   await once(server, "close");
   return port;
-}
-
-/** Resolves once the condition holds; throws with its last value after the deadline. */
-export async function waitUntil<Value>(read: () => Promise<Value>, holds: (value: Value) => boolean, deadlineMs = 15_000): Promise<Value> {
-  const deadline = performance.now() + deadlineMs;
-  for (;;) {
-    const value = await read();
-    if (holds(value)) return value;
-    if (performance.now() > deadline) throw new Error(`Not so within ${deadlineMs} ms: ${JSON.stringify(value)}`);
-    await delay(25);
-  }
 }

@@ -1,8 +1,9 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
+import { patience, until } from "@proliferate/testing/test-patience";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import { closedPort, startWorkerProcess, waitUntil, type WorkerProcess } from "./worker-process.ts";
+import { closedPort, startWorkerProcess, type WorkerProcess } from "./worker-process.ts";
 
 let database: TestDatabase;
 /** Of an Autumn that is down. */
@@ -39,7 +40,7 @@ it("meters and seals while Autumn is down, says so, and logs no key", async () =
   const worker = await start();
   await insertSpendRows(database.db, [{ spendUsd: "0.1" }]);
 
-  const { body } = await waitUntil(
+  const { body } = await until(
     () => get(worker, "/status"),
     // The report is read by several statements, and the batch may be sealed between two of them.
     ({ body: status }) => {
@@ -47,11 +48,11 @@ it("meters and seals while Autumn is down, says so, and logs no key", async () =
       return batches.sealed.credits === "30" && openEvents === 0;
     },
   );
-  await waitUntil(async () => worker.log(), (log) => log.includes("settlement.undelivered"));
+  await until(async () => worker.log(), (log) => log.includes("settlement.undelivered"));
 
   expect(body).toMatchObject({ queue: "postgres", billing: { openEvents: 0, openCredits: "0", batches: { dead: { batches: 0 } }, reviews: { no_org: 0 } } });
   expect((await get(worker, "/livez")).status).toBe(200);
-  expect(await waitUntil(() => get(worker, "/readyz"), ({ status }) => status === 200)).toMatchObject({ body: { status: "ok", problems: [] } });
+  expect(await until(() => get(worker, "/readyz"), ({ status }) => status === 200)).toMatchObject({ body: { status: "ok", problems: [] } });
   expect((await get(worker, "/nothing")).status).toBe(404);
   expect(worker.log()).not.toContain("secret_of_the_test");
 });
@@ -61,14 +62,14 @@ it("stops cleanly and soon at SIGTERM", async () => {
   const askedAt = performance.now();
 
   expect(await worker.end("SIGTERM")).toBe(0);
-  expect(performance.now() - askedAt).toBeLessThan(5_000);
+  expect(performance.now() - askedAt).toBeLessThan(patience(5_000));
 });
 
 it("waits for stock LiteLLM to make its table, with one clear line instead of a crash", async () => {
   const worker = await start({ LITELLM_DB_SCHEMA: "not_migrated" });
 
-  await waitUntil(async () => worker.log(), (log) => log.includes("spend_source_missing"));
-  const ready = await waitUntil(() => get(worker, "/readyz"), ({ status }) => status === 503 || status === 200);
+  await until(async () => worker.log(), (log) => log.includes("spend_source_missing"));
+  const ready = await until(() => get(worker, "/readyz"), ({ status }) => status === 503 || status === 200);
 
   expect(ready.body).toHaveProperty("jobs");
   expect(worker.log().match(/spend_source_missing/g)).toHaveLength(1);
@@ -107,7 +108,7 @@ it("bills over LiteLLM's REST API where its database is out of reach", async () 
   try {
     await start({ SPEND_SOURCE: "rest", LLM_PROXY_URL: litellm.url, LLM_PROXY_MASTER_KEY: litellm.masterKey });
 
-    const events = await waitUntil(
+    const events = await until(
       () => database.db.selectFrom("billing_events").select(["org_id", "session_id", "credits", "rate_card_id"]).where("request_id", "=", "over_rest").execute(),
       (rows) => rows.length > 0,
     );

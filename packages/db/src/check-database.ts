@@ -17,7 +17,7 @@ export async function checkDatabase(options: DatabaseOptions): Promise<void> {
     await (options.pooling === "transaction" ? checkRoleSettings(options) : checkSessionIsKept(options));
   } catch (error) {
     if (error instanceof AppError) throw error;
-    throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}`, { cause: error });
+    throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}.`, { cause: error });
   }
 }
 

@@ -8,7 +8,7 @@ import { createTestDatabase } from "./test-database.ts";
 /** The folder `litellm_proxy_extras/migrations` of LiteLLM's package; it is not part of this repository. */
 const FOLDER = process.env["LITELLM_MIGRATIONS"];
 
-test.runIf(FOLDER)("litellm 3: every migration of LiteLLM applies over the tables that ours made, and what stands in them stays", { timeout: 300_000 }, async () => {
+test.runIf(FOLDER)("litellm 3: every migration of LiteLLM applies over the tables that ours made, and what stands in them stays", async () => {
   const database = await createTestDatabase();
   await sql`insert into "LiteLLM_VerificationToken" (token, models, max_budget) values ('ours', '{claude-haiku-4-5}', 1.5)`.execute(database.db);
   await sql`insert into "LiteLLM_TeamTable" (team_id) values ('org')`.execute(database.db);

@@ -69,4 +69,4 @@ test("code 20: a migration that finds a table in use fails after its wait instea
   await holder;
 
   expect(await migrate(database)).toEqual([name]);
-}, 30_000);
+});

@@ -43,7 +43,7 @@ export async function migrate(options: MigrateOptions): Promise<readonly string[
   const litellmSchema = checkSchemaName(options.litellmSchema ?? DEFAULT_LITELLM_SCHEMA);
   const schemas: Record<MigrationSet, string> = { gateway: GATEWAY_SCHEMA, litellm: litellmSchema };
   const client = await connectSession(options).catch((error: unknown) => {
-    throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}`, { cause: error });
+    throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}.`, { cause: error });
   });
   try {
     await lockMigrations(client);

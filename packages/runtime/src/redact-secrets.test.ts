@@ -82,5 +82,6 @@ test("code 21: it is linear in its text, whatever that is", () => {
   const started = performance.now();
   for (const piece of ["a", "sk-", "api_key=", "http://", "postgres://a:", "\\n", "_-", "Bearer ", "token:"]) redactSecrets(piece.repeat(200_000 / piece.length));
 
-  expect(performance.now() - started).toBeLessThan(5_000);
+  // `patience` of the testing package, which this one stands below.
+  expect(performance.now() - started).toBeLessThan(Number(process.env["TEST_PATIENCE"] ?? 1) * 5_000);
 });

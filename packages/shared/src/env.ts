@@ -12,8 +12,9 @@ export const booleanFlag = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const PORT_RANGE = "must be a whole number from 0 to 65535";
 /** A TCP port, 0..65535 (0 = any free one). */
-export const portNumber = z.coerce.number().int().min(0).max(65_535);
+export const portNumber = z.coerce.number(PORT_RANGE).int(PORT_RANGE).min(0, PORT_RANGE).max(65_535, PORT_RANGE);
 
 /** An absolute http or https URL; trailing slashes are cut. */
 export const httpUrl = z
@@ -49,7 +50,9 @@ export function parseEnvironment<Shape extends z.ZodRawShape>(shape: Shape, sour
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => {
     const name = issue.path.join(".");
-    return present[name] === undefined ? `${name} is not set` : `${name}: ${issue.message}`;
+    if (present[name] === undefined) return `${name} is not set`;
+    // What is not a number was made one before it was looked at; nobody typed NaN.
+    return `${name}: ${issue.message.endsWith("received NaN") ? "must be a number" : issue.message}`;
   });
   throw new AppError("env_invalid", `The environment is not usable: ${problems.join("; ")}.`, { details: { problems } });
 }

@@ -52,8 +52,8 @@ describe("a local sandbox and its owner", () => {
 
     await killOwner(child);
 
-    await expect.poll(() => processesIn(rootFolder), { timeout: 10_000 }).toEqual([]);
-    await expect.poll(sandboxesOnDisk, { timeout: 5000 }).toEqual([]);
+    await expect.poll(() => processesIn(rootFolder)).toEqual([]);
+    await expect.poll(sandboxesOnDisk).toEqual([]);
   });
 
   it("outlives its owner when it is detached, and is found, used and ended by the next one", async () => {
@@ -73,7 +73,7 @@ describe("a local sandbox and its owner", () => {
     const { owner: child } = await startOwner(true);
     await killOwner(child);
 
-    await expect.poll(() => processesIn(rootFolder), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => processesIn(rootFolder)).toEqual([]);
     expect(await sandboxesOnDisk()).toEqual([]);
   });
 
@@ -83,13 +83,13 @@ describe("a local sandbox and its owner", () => {
     await first.start(["sleep", "1000"], { logPath: "log" });
     const { keeper } = JSON.parse(await readFile(join(rootFolder, "sandboxes/session-1/sandbox.json"), "utf8")) as { keeper: { pid: number } };
     process.kill(keeper.pid, "SIGKILL");
-    await expect.poll(() => provider.checkSandboxes([first.id]), { timeout: 5000 }).toEqual(new Map([[first.id, "ended"]]));
+    await expect.poll(() => provider.checkSandboxes([first.id])).toEqual(new Map([[first.id, "ended"]]));
 
     await expect(first.exec(["true"])).rejects.toThrow(code("sandbox_not_found"));
     const second = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });
     expect((await second.exec(["pwd"])).status).toBe(0);
     process.kill((JSON.parse(await readFile(join(rootFolder, "sandboxes/session-1/sandbox.json"), "utf8")) as { keeper: { pid: number } }).keeper.pid, "SIGKILL");
-    await expect.poll(() => provider.checkSandboxes([second.id]), { timeout: 5000 }).toEqual(new Map([[second.id, "ended"]]));
+    await expect.poll(() => provider.checkSandboxes([second.id])).toEqual(new Map([[second.id, "ended"]]));
     expect([await provider.removeLeftovers(), await provider.removeLeftovers()]).toEqual([1, 0]);
     expect([processesIn(rootFolder), await sandboxesOnDisk()]).toEqual([[], []]);
   });

@@ -96,7 +96,7 @@ describe.each([
   it("kills a command at its time-out and says so", async () => {
     await withSandbox(async (sandbox) => {
       await expect(sandbox.exec(["sh", "-c", "echo $$ >pid; exec sleep 30"], { timeoutMs: 1001 })).rejects.toThrow(code("sandbox_exec_timeout"));
-      await expect.poll(async () => (await sandbox.exec(["sh", "-c", "test -s pid && ! kill -0 $(cat pid)"])).status, { timeout: 10_000 }).toBe(0);
+      await expect.poll(async () => (await sandbox.exec(["sh", "-c", "test -s pid && ! kill -0 $(cat pid)"])).status).toBe(0);
     });
   });
 
@@ -170,7 +170,7 @@ describe.each([
   it("ends a sandbox by itself at its time-out", async () => {
     const sandbox = await provider.create({ sessionId: newSession(), environment: {}, timeoutMs: 1000 });
 
-    await expect.poll(() => provider.checkSandboxes([sandbox.id]), { timeout: 5000 }).toEqual(new Map([[sandbox.id, "ended"]]));
+    await expect.poll(() => provider.checkSandboxes([sandbox.id])).toEqual(new Map([[sandbox.id, "ended"]]));
     sandbox.release();
   });
 
@@ -202,7 +202,7 @@ describe.each([
     ["nothing above may be written", "mkdir -p .config/opencode; echo theirs >.config/opencode/opencode.json; chmod 400 .config/opencode/opencode.json; chmod 500 .config/opencode .config"],
     ["the log is a folder", "mkdir .agent.log .agent.log.pid"],
     ["the log is a link out of the home", "ln -s /tmp/proliferate-test-log-$SESSION_ID .agent.log"],
-  ])("sessions F2b: a session is launched again from its snapshot although %s", { timeout: 60_000 }, async (_case, mischief) => {
+  ])("sessions F2b: a session is launched again from its snapshot although %s", async (_case, mischief) => {
     const sessionId = newSession();
     const first = await launch(sessionId);
     // What the launch itself wrote is the agent's to move.
@@ -269,7 +269,7 @@ describe.each([
   });
 
   // TEST_OPENCODE_FOLDER: the folder of an installed opencode program, which is too large to fetch for every run.
-  it.runIf(process.env["TEST_OPENCODE_FOLDER"])("launches the real OpenCode, which reads its configuration and asks for the password", { timeout: 60_000 }, async () => {
+  it.runIf(process.env["TEST_OPENCODE_FOLDER"])("launches the real OpenCode, which reads its configuration and asks for the password", async () => {
     const sessionId = newSession();
     const { sandbox, url, password } = await launchAgent(provider, {
       sessionId,

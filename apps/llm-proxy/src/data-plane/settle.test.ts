@@ -50,7 +50,7 @@ test("code 21: a settlement that is tried again and again leaves no listener on 
   const settler = new Settler({ db, logger, holdMs: 1 });
 
   await settler.settle(attempt, outcome);
-  await expect.poll(tries, { timeout: 10_000 }).toBeGreaterThanOrEqual(5);
+  await expect.poll(tries).toBeGreaterThanOrEqual(5);
 
   // The pause that runs now has one.
   expect(listeners).toBeLessThanOrEqual(1);

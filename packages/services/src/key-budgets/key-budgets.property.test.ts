@@ -4,6 +4,7 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { addDecimals, compareDecimals, type DecimalText } from "@proliferate/shared/money";
 import fc from "fast-check";
 import { sql } from "kysely";
+import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openInterceptedDatabase } from "../../test/intercepted-database.ts";
 import { balanceOf, insertSpend, RATE, ScriptedBalances } from "../balance/test-balances.ts";
@@ -255,7 +256,7 @@ test("pitfall 26 gate lag: whatever comes in whatever order, from however many w
   const result = await fc.check(property, { numRuns: Number(process.env["KEY_BUDGET_RUNS"] ?? 25), endOnFailure: process.env["KEY_BUDGET_RUNS"] === undefined });
 
   expect(fc.defaultReportMessage(result) ?? "it held").toBe("it held");
-}, 600_000);
+}, patience(600_000));
 
 describe("it is found when", () => {
   test.each(Object.entries(MUTATIONS))("%s", async (_name, mutation) => {

@@ -1,4 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { MUTATIONS, NO_MUTATION } from "./mutations.ts";
 import { createSchedule, describeMoves } from "./schedule.ts";
@@ -42,13 +43,13 @@ async function findFailure(seeds: number, mutation = NO_MUTATION): Promise<{ rea
   return failures.toSorted((a, b) => a.seed - b.seed)[0];
 }
 
-it(`${SEEDS} seeds of crashes, faults, clocks and late rows leave every sum right after every step`, { timeout: 240_000 }, async () => {
+it(`${SEEDS} seeds of crashes, faults, clocks and late rows leave every sum right after every step`, { timeout: patience(240_000) }, async () => {
   const failure = await findFailure(SEEDS);
 
   expect(failure, `./scripts/simulate-billing.sh --seed ${failure?.seed} shrinks and shows it`).toBeUndefined();
 });
 
-it("the same seed makes the same steps, so a failure can be replayed", { timeout: 60_000 }, async () => {
+it("the same seed makes the same steps, so a failure can be replayed", async () => {
   const [first, second] = databases as [SimulationDatabase, SimulationDatabase];
   for (const seed of [3, 17, 55]) {
     const [one, other] = await Promise.all([simulate(first, createSchedule(seed)), simulate(second, createSchedule(seed))]);
@@ -59,7 +60,7 @@ it("the same seed makes the same steps, so a failure can be replayed", { timeout
 });
 
 describe("a planted defect is found", () => {
-  it.each(Object.entries(MUTATIONS))("%s", { timeout: 120_000 }, async (_name, mutation) => {
+  it.each(Object.entries(MUTATIONS))("%s", async (_name, mutation) => {
     const failure = await findFailure(MUTATION_SEEDS, mutation);
 
     // A statement that the mutation made unreadable proves nothing.
@@ -68,7 +69,7 @@ describe("a planted defect is found", () => {
   });
 });
 
-it("a failing schedule is shrunk to a few moves that still fail", { timeout: 120_000 }, async () => {
+it("a failing schedule is shrunk to a few moves that still fail", async () => {
   const mutation = MUTATIONS["the carry is skipped"] ?? NO_MUTATION;
   const [database] = databases as [SimulationDatabase];
   const failure = await findFailure(MUTATION_SEEDS, mutation);

@@ -46,7 +46,7 @@ export const ERROR_CODES = {
   invalid_request: row(400, false, "invalid_request_error", "invalid_request_error", "Correct the field that the message names."),
   upload_timeout: row(408, true, "invalid_request_error", "invalid_request_error", "Send the body without pauses; the operator may lower LLM_PROXY_UPLOAD_BYTES_PER_SECOND."),
   request_too_large: row(413, false, "request_too_large", "invalid_request_error", "Send a smaller body; the message names the limit."),
-  not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the path and the port; `GET /v1/models` is a safe first call."),
+  not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the path and the port: the proxy's data plane has `GET /v1/models`, the gateway `GET /openapi.json`."),
   method_not_allowed: row(405, false, "invalid_request_error", "invalid_request_error", "Use the method that the `allow` header names."),
 
   // Money and limits
@@ -103,17 +103,17 @@ export const ERROR_CODES = {
   reserved_variable: row(400, false, "invalid_request_error", "invalid_request_error", "Rename the variable; the gateway sets this name itself."),
 
   // Billing, for operators
-  billing_not_found: row(404, false, "not_found_error", "invalid_request_error", "Name a request, event, batch or review of this deployment; `billing export` lists them."),
-  org_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the id: `billing org list` lists the organizations that billing knows. One that is to be set up before its first session is created explicitly (--create, or create)."),
+  billing_not_found: row(404, false, "not_found_error", "invalid_request_error", "Name a request, event, batch or review of this deployment; `./scripts/billing export` lists them."),
+  org_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the id: `./scripts/billing org list` lists the organizations that billing knows. One that is to be set up before its first session is created explicitly (--create, or create)."),
   redrive_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Do what the message names first; a batch that may have been applied is reconciled, not sent again."),
   decision_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Do what the message names; only what nobody else can find out is decided by hand."),
-  top_up_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the id; `billing top-up list` lists packs, `billing top-up show` an organization's policy."),
+  top_up_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the id; `./scripts/billing top-up list` lists packs, `./scripts/billing top-up show` an organization's policy."),
   customer_mapping_conflict: row(409, false, "invalid_request_error", "invalid_request_error", "A customer pays for one organization; list the mappings, and map the other organization elsewhere first."),
   rate_card_invalid: row(400, false, "invalid_request_error", "invalid_request_error", "Correct what the message names; rates are decimal numbers above zero with at most 6 decimals."),
   rate_card_overlap: row(409, false, "invalid_request_error", "invalid_request_error", "List the rate cards, and choose a time that none of the same organization covers."),
-  review_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use the key of an open review; `billing status` counts them by reason."),
+  review_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use the key of an open review; `./scripts/billing status` counts them by reason."),
   review_not_billable: row(409, false, "invalid_request_error", "invalid_request_error", "Repair the row at its source, or dismiss the review."),
-  sink_not_configured: row(409, false, "invalid_request_error", "invalid_request_error", "Give this process the variables of the sink that the worker has (docs/env.md), or compare with `billing reconcile`."),
+  sink_not_configured: row(409, false, "invalid_request_error", "invalid_request_error", "Give this process the variables of the sink that the worker has (docs/env.md), or compare with `./scripts/billing reconcile`."),
   partition_not_retirable: row(409, false, "invalid_request_error", "invalid_request_error", "Deliver or settle what the message names first, then retire the month."),
 
   // Sandboxes

@@ -1,5 +1,6 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
+import { patience } from "../test-patience.ts";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type ProviderStandIn, startProviderStandIn } from "./server.ts";
 
@@ -10,8 +11,8 @@ let openai: OpenAI;
 
 beforeEach(async () => {
   provider = await startProviderStandIn({ apiKey: KEY });
-  anthropic = new Anthropic({ apiKey: KEY, baseURL: provider.url, maxRetries: 0, timeout: 5_000 });
-  openai = new OpenAI({ apiKey: KEY, baseURL: `${provider.url}/v1`, maxRetries: 0, timeout: 5_000 });
+  anthropic = new Anthropic({ apiKey: KEY, baseURL: provider.url, maxRetries: 0, timeout: patience(5_000) });
+  openai = new OpenAI({ apiKey: KEY, baseURL: `${provider.url}/v1`, maxRetries: 0, timeout: patience(5_000) });
 });
 
 afterEach(async () => provider.stop());

@@ -7,6 +7,7 @@ import { type Dialect, newId, type WireAnswer, type WireError } from "./dialect.
 import { Journal, type JournalEntry, type ProviderRoute } from "./journal.ts";
 import { openaiWire } from "./openai-wire.ts";
 import { type Fault, type RequestMatcher, type Script, ScriptBook } from "./script.ts";
+import { patience } from "../test-patience.ts";
 
 export interface ProviderStandInOptions {
   /** Default 0: any free port. */
@@ -36,7 +37,7 @@ export interface ProviderStandIn {
   failNext(...faults: readonly Fault[]): void;
   /** Forgets scripts and queued faults; the journal stays. */
   clearScripts(): void;
-  /** The first request, past or future, that matches. Rejects after the deadline; default 10 s. */
+  /** The first request, past or future, that matches. Rejects after the deadline; default 30 s on the reference machine. */
   waitFor(matches: RequestMatcher, timeoutMs?: number): Promise<JournalEntry>;
   /** Cuts every connection and frees the port. Idempotent. */
   stop(): Promise<void>;
@@ -65,7 +66,7 @@ export async function startProviderStandIn(options: ProviderStandInOptions = {})
     scriptNext: (...scripts) => book.enqueue(...scripts),
     failNext: (...faults) => book.enqueue(...faults.map((fault) => ({ fault }))),
     clearScripts: () => book.clear(),
-    waitFor: (matches, timeoutMs = 10_000) => journal.waitFor(matches, timeoutMs),
+    waitFor: (matches, timeoutMs = patience(30_000)) => journal.waitFor(matches, timeoutMs),
     stop: () => {
       stopping ??= new Promise((done) => {
         server.close(() => done());
