@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { access, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
+import { access, mkdtemp, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,7 +23,8 @@ function run(program: string, argv: readonly string[], environment: Readonly<Rec
   });
 }
 
-const SHELL_SCRIPTS = ["dev-start.sh", "test.sh", "billing", "session", "pack-shared.sh", "simulate-billing.sh", "kill-billing.sh", "bench-billing.sh", "bench-proxy.sh", "prove-docs.sh"];
+// Every one that begins with the Bash line.
+const SHELL_SCRIPTS = (await readdir(join(ROOT, "scripts"), { withFileTypes: true })).filter((entry) => entry.isFile() && !/\.(ts|json)$/.test(entry.name) && entry.name !== "toolchain.sh" && entry.name !== "metrics.sh").map(({ name }) => name);
 
 describe("users 14: without Node, npm or anything installed", () => {
   let bare: string;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Proves that the LLM proxy holds its memory under attack; see `./scripts/prove-memory.sh --help`.
+[ -n "${BASH_VERSION:-}" ] || { echo "This needs Bash: run ./scripts/prove-memory.sh, or bash scripts/prove-memory.sh." >&2; exit 2; }
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/toolchain.sh"
 prepare_toolchain

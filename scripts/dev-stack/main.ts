@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { redactSecrets } from "@proliferate/runtime";
+import { mark, redactSecrets, surfaceOf } from "@proliferate/runtime";
 import { isAppError } from "@proliferate/shared/errors";
 import { parseDevStackEnvironment } from "./environment.ts";
 import { createSession } from "./gateway-client.ts";
@@ -14,7 +14,7 @@ import { type Stack, StackStarter } from "./stack.ts";
 import { openStateFolder } from "./state-folder.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const screen = createScreen((text) => process.stdout.write(text));
+const screen = createScreen((text) => process.stdout.write(text), surfaceOf(process.stdout, process.env));
 
 /** Ctrl-C, and a terminal that was closed. The second Ctrl-C does not wait. */
 function stopSignal(): Promise<string> {
@@ -75,7 +75,7 @@ async function startAndPass(starter: StackStarter, options: StackOptions, reques
   const result = await Promise.race([runPass(stack, screen, { ...request, agent }), failed]);
   lastResult = result;
   const { report } = result;
-  screen.line(`\n  ${report.ok ? "exact" : "NOT EXACT"}: $${report.spend_usd} spent, ${report.credits} credits owed, ${report.autumn_deducted} deducted in Autumn; ${report.lag_ms} ms after the request ended`);
+  screen.line(`\n  ${report.ok ? mark.good("exact:") : mark.bad("NOT EXACT:")} $${report.spend_usd} spent, ${report.credits} credits owed, ${report.autumn_deducted} deducted in Autumn; ${report.lag_ms} ms after the request ended`);
   if (!options.once) screen.line(`  every step of it, while this runs: ./scripts/billing explain ${report.request_id}`);
   return { stack, result };
 }

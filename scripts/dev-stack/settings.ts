@@ -7,21 +7,33 @@ export function printSettings(screen: Screen, stack: Stack, session: CreateSessi
   const base = stack.dataPlaneUrl.replace(/\/v1$/, "");
   const key = session.api_key;
   screen.heading(`Ready to paste (key of ${session.session_id}: $5 budget, expires ${session.expires_at})`);
-  screen.line(`
+  screen.verbatim(`
   # Claude Code (base URL without /v1)
-  export ANTHROPIC_BASE_URL=${base} ANTHROPIC_API_KEY=${key} ANTHROPIC_MODEL=${session.model}
+  export ANTHROPIC_BASE_URL=${base}
+  export ANTHROPIC_API_KEY=${key}
+  export ANTHROPIC_MODEL=${session.model}
   claude
 
   # OpenCode (base URL with /v1): opencode.json in your project, and the key by environment
   export ANTHROPIC_API_KEY=${key}
-  ${JSON.stringify({ $schema: "https://opencode.ai/config.json", model: `anthropic/${session.model}`, small_model: "anthropic/claude-haiku-4-5", provider: { anthropic: { options: { baseURL: `${base}/v1` } } } })}
+  ${indented({ $schema: "https://opencode.ai/config.json", model: `anthropic/${session.model}`, small_model: "anthropic/claude-haiku-4-5", provider: { anthropic: { options: { baseURL: `${base}/v1` } } } })}
 
   # Anthropic SDK (TypeScript)
-  new Anthropic({ baseURL: "${base}", apiKey: "${key}" })
+  new Anthropic({
+    baseURL: "${base}",
+    apiKey: "${key}",
+  })
 
   # OpenAI SDK (TypeScript; base URL with /v1)
-  new OpenAI({ baseURL: "${base}/v1", apiKey: "${key}" })
+  new OpenAI({
+    baseURL: "${base}/v1",
+    apiKey: "${key}",
+  })
 
   # The gateway's API
-  curl -H "authorization: Bearer ${stack.gatewayToken}" ${stack.gatewayUrl}/v1/orgs/${session.org_id}/usage`);
+  curl -H "authorization: Bearer ${stack.gatewayToken}" \\
+    ${stack.gatewayUrl}/v1/orgs/${session.org_id}/usage`);
 }
+
+/** JSON over several lines, each as far in as what stands around it. */
+const indented = (value: object): string => JSON.stringify(value, undefined, 2).replaceAll("\n", "\n  ");

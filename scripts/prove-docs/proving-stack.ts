@@ -32,7 +32,7 @@ export async function startProvingStack(folder: string, root: string): Promise<P
   child.stdout.resume();
   const report = lines.find((line) => line.startsWith("{") && line.includes('"request_id"'));
   if (report === undefined) throw new Error(`The stack did not come up:\n${lines.slice(-20).join("\n")}`);
-  const pasted = lines.find((line) => line.includes("export ANTHROPIC_BASE_URL=")) ?? "";
+  const pasted = lines.filter((line) => line.includes("export ANTHROPIC_")).join(" ");
   return {
     ports,
     requestId: (JSON.parse(report) as { request_id: string }).request_id,

@@ -2,6 +2,7 @@ import { userInfo } from "node:os";
 import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
 import { type DatabaseClient, openDatabase } from "@proliferate/db";
+import { fitText, type TextSurface } from "@proliferate/runtime";
 import type { Operator } from "@proliferate/services/operator/operator";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
@@ -34,20 +35,30 @@ export interface CommandContext {
   readonly environment: EnvironmentSource;
   /** Who acts, by `--by`, else OPERATOR_NAME, else the account. Throws `invalid_request` where nobody is named. */
   operator(options: OperatorOptions): Operator;
-  /** Writes to standard output and waits until it took it. */
+  /** Writes text for people, or with `--json` the document, to standard output and waits until it took it. */
   write(text: string): Promise<void>;
+  /** The same for rows that a program reads: byte for byte, whatever shows them. */
+  writeData(text: string): Promise<void>;
 }
+
+/** Standard output, and what it shows. */
+export interface CommandOutput {
+  write(text: string): Promise<void>;
+  readonly surface: TextSurface;
+}
+
+const writerFor = ({ write, surface }: CommandOutput, { json }: GlobalOptions): CommandOutput["write"] => (json === true ? write : (text) => write(fitText(text, surface)));
 
 /** A command, given its context; what it returns is the exit status. */
 export type Action = (context: CommandContext) => Promise<ExitStatus>;
 
 /** Opens the database, runs the action, and closes it again whatever happens. Throws as the action does. */
-export async function withContext(environment: EnvironmentSource, options: GlobalOptions, write: CommandContext["write"], action: Action): Promise<ExitStatus> {
+export async function withContext(environment: EnvironmentSource, options: GlobalOptions, out: CommandOutput, action: Action): Promise<ExitStatus> {
   const complete = await completeEnvironment(environment, parseCliConfig(environment), options);
   const config = parseCliConfig(complete);
   const db = openDatabase({ connectionString: config.databaseUrl ?? "", litellmSchema: config.litellmSchema, pooling: config.pooling, maxConnections: 4, applicationName: "llm-gateway-cli" });
   try {
-    return await action({ db, json: options.json ?? false, environment: complete, operator: (given) => operatorOf(given, config.operatorName), write });
+    return await action({ db, json: options.json ?? false, environment: complete, operator: (given) => operatorOf(given, config.operatorName), write: writerFor(out, options), writeData: out.write });
   } finally {
     await db.destroy();
   }
@@ -69,13 +80,13 @@ function accountName(): string | undefined {
 }
 
 /** Connects to the gateway of the variables, or of the running development stack, and runs the action. Throws as the action does. */
-export async function withGateway(environment: EnvironmentSource, options: GlobalOptions, write: CommandContext["write"], action: SessionAction): Promise<ExitStatus> {
+export async function withGateway(environment: EnvironmentSource, options: GlobalOptions, out: CommandOutput, action: SessionAction): Promise<ExitStatus> {
   const own = parseCliConfig(environment);
   const usesStack = options.stack !== undefined || (own.gatewayUrl === undefined && own.gatewayToken === undefined);
   // What the shell says of organization and agent wins; where it says nothing, the stack's own are meant.
   const stack = usesStack ? parseCliConfig({ DEV_ORG_ID: environment["DEV_ORG_ID"], OPENCODE_COMMAND: environment["OPENCODE_COMMAND"], ...(await stackOf(own, options, environment)) }) : own;
   const { gatewayUrl, gatewayToken, orgId, opencode } = stack;
-  return action({ gateway: connectGateway(gatewayUrl, gatewayToken), json: options.json ?? false, orgId, repoToken: own.repoToken, opencode, environment, write });
+  return action({ gateway: connectGateway(gatewayUrl, gatewayToken), json: options.json ?? false, orgId, repoToken: own.repoToken, opencode, environment, write: writerFor(out, options) });
 }
 
 /** The stack's variables without those that the shell sets itself. */

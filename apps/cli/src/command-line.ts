@@ -1,5 +1,5 @@
 import { isDatabaseUnavailable } from "@proliferate/db";
-import { redactSecrets } from "@proliferate/runtime";
+import { fitText, PLAIN_SURFACE, redactSecrets, type TextSurface } from "@proliferate/runtime";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { Command, CommanderError } from "commander";
@@ -13,20 +13,24 @@ export interface CommandLineOptions {
   /** Resolves when standard output took the text. */
   write(text: string): Promise<void>;
   writeError(text: string): void;
+  /** What both show of text for people; plain where it is not said. */
+  readonly surfaces?: { readonly output: TextSurface; readonly errors: TextSurface };
 }
 
 /** Runs one command. Never throws; every failure is one line on standard error, as JSON where `--json` was given. */
 export async function runCommandLine(argv: readonly string[], options: CommandLineOptions): Promise<ExitStatus> {
   let status: ExitStatus = EXIT.done;
+  const { output: surface, errors: errorSurface } = options.surfaces ?? { output: PLAIN_SURFACE, errors: PLAIN_SURFACE };
+  const out = { write: options.write, surface };
   const run = async (command: Command, action: Action): Promise<void> => {
-    status = await withContext(options.environment, command.optsWithGlobals<GlobalOptions>(), options.write, action);
+    status = await withContext(options.environment, command.optsWithGlobals<GlobalOptions>(), out, action);
   };
   const output: string[] = [];
   const complaints: string[] = [];
   const program = createProgram(output, complaints);
   registerBillingCommands(program, run);
   registerSessionCommands(program, async (command, action) => {
-    status = await withGateway(options.environment, command.optsWithGlobals<GlobalOptions>(), options.write, action);
+    status = await withGateway(options.environment, command.optsWithGlobals<GlobalOptions>(), out, action);
   });
   try {
     await program.parseAsync([...argv], { from: "user" });
@@ -41,16 +45,16 @@ export async function runCommandLine(argv: readonly string[], options: CommandLi
       return EXIT.badInput;
     }
     const known = toAppError(error);
-    options.writeError(argv.includes("--json") ? errorBody(known) : `${redactSecrets(`${known.message} ${known.fix}`)}\n`);
+    options.writeError(argv.includes("--json") ? errorBody(known) : fitText(`${redactSecrets(`${known.message} ${known.fix}`)}\n`, errorSurface));
     return exitStatusOf(known);
   }
 }
 
 /** What commander said, with where to look; as JSON where that was asked for. */
 function usageError(complaint: string, argv: readonly string[]): string {
-  const message = redactSecrets(complaint.trim().replace(/^error: /, ""));
+  const message = redactSecrets(complaint.trim().replace(/^error: /, "").replaceAll(/\s+/g, " "));
   const fix = `./scripts/${argv[0] === "session" ? "session" : "billing"} --help lists what there is.`;
-  return argv.includes("--json") ? `${JSON.stringify({ error: { code: "invalid_request", message, fix } })}\n` : `error: ${message}\n${fix}\n`;
+  return argv.includes("--json") ? `${JSON.stringify({ error: { code: "invalid_request", message, fix } })}\n` : `error: ${message}. ${fix}\n`;
 }
 
 /** What `./scripts/billing --help` and `./scripts/session --help` print, also where nothing is installed. */

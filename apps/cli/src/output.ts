@@ -1,3 +1,4 @@
+import { mark } from "@proliferate/runtime";
 import { reportBody } from "@proliferate/services/billing/report-body";
 import type { DecimalText } from "@proliferate/shared/money";
 
@@ -18,7 +19,7 @@ export function age(seconds: number | null): string {
 /** Second column aligned; a row of one is a heading. */
 export function table(rows: readonly (readonly [string, string] | readonly [string])[]): string {
   const width = Math.max(...rows.map(([name, value]) => (value === undefined ? 0 : name.length)));
-  return rows.map(([name, value]) => (value === undefined ? `\n${name}\n` : `  ${name.padEnd(width)}  ${value}\n`)).join("");
+  return rows.map(([name, value]) => (value === undefined ? `\n${mark.strong(name)}\n` : `  ${name.padEnd(width)}  ${value}\n`)).join("");
 }
 
 /** A heading and rows under it, each column as wide as its widest; `–` where a row has nothing. */

@@ -71,3 +71,21 @@ test.each([
   expect(refused.stderr).not.toContain("sk-1234");
   expect(await dump()).toBe(before);
 });
+
+test("users 14: with --json what is wrong on the command line is JSON, too", async () => {
+  const { status, stdout, stderr } = await billing("status", "--wrong", "--json");
+
+  expect([status, stdout]).toEqual([2, ""]);
+  expect(JSON.parse(stderr)).toEqual({ error: { code: "invalid_request", message: expect.stringContaining("--wrong"), fix: "./scripts/billing --help lists what there is." } });
+});
+
+test.each([[[]], [["org"]], [["top-up"]]])("users 14: a group without a command, %j, prints what there is, with status 0", async (argv) => {
+  const { status, stdout, stderr } = await billing(...argv);
+
+  expect([status, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(/^Usage: \.\/scripts\/billing.*\[command\]/);
+});
+
+test("users 13: who names an unknown organization is told the command as it is typed", async () => {
+  expect((await billing("org", "show", "org_none")).stderr).toContain("`./scripts/billing org list`");
+});

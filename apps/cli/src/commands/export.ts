@@ -12,8 +12,8 @@ export interface ExportOptions {
 
 /** `billing export`: every event with its batch, CSV unless `--json` asks for one object a line. */
 export function exportLedger(options: ExportOptions): Action {
-  return async ({ db, json, write }) => {
-    await exportEvents(db, { orgId: options.org, ...parseRange(options) }, { format: json ? "json" : "csv", write });
+  return async ({ db, json, writeData }) => {
+    await exportEvents(db, { orgId: options.org, ...parseRange(options) }, { format: json ? "json" : "csv", write: writeData });
     return EXIT.done;
   };
 }

@@ -1,3 +1,4 @@
+import { mark } from "@proliferate/runtime";
 import { getOperatorStatus, nameResting, type OperatorStatus, recentRequestsFrom } from "@proliferate/services/billing/status";
 import type { Action } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
@@ -49,7 +50,7 @@ function statusText(report: OperatorStatus): string {
     ["requests in flight", `${report.attemptsInFlight}${report.oldestAttemptSeconds === null ? "" : `, the oldest ${age(report.oldestAttemptSeconds)}`}`],
     ...report.passes.map(({ job, ageMs }) => [job, `last success ${age(ageMs / 1_000)} ago`] as const),
     ["last delivery", report.lastDeliveredAt?.toISOString() ?? "–"],
-    [report.problems.length === 0 ? "Nothing to do: every sum agrees." : "To be looked at"],
+    [report.problems.length === 0 ? mark.good("Nothing to do: every sum agrees.") : mark.bad("To be looked at")],
     ...report.problems.map(({ code, message }) => [code, message] as const),
   ]).trimStart();
 }
