@@ -94,7 +94,7 @@ async function launch(gateway: GatewayProcess, sessionId: string, passwords?: Pa
 }
 
 async function pause(gateway: GatewayProcess, sessionId: string): Promise<void> {
-  expect((await gateway.call("POST", `/v1/sessions/${sessionId}/pause`)).status).toBe(200);
+  expect(await gateway.call("POST", `/v1/sessions/${sessionId}/pause`)).toMatchObject({ status: 200 });
 }
 
 /** A gateway that dies while each session stands at its step. */
