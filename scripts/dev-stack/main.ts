@@ -91,10 +91,13 @@ async function chooseAgent(options: StackOptions): Promise<{ readonly agent: Pas
 
 /** Told as people read it, and where `--json` was given as one object on stdout, too; status 2 where nothing was begun because of what was asked. */
 function reportFailure(error: unknown): number {
-  const text = redactSecrets(isAppError(error) ? `${error.message} ${error.fix}` : (error as Error).message);
+  // What is wrong with a variable is told without its value; the example of a connection string in it is to be read.
+  const isSetting = isAppError(error) && error.code === "env_invalid";
+  const told = isAppError(error) ? `${error.message} ${error.fix}` : (error as Error).message;
+  const text = isSetting ? told : redactSecrets(told);
   process.stderr.write(`\n${text}\n`);
   if (process.argv.includes("--json")) process.stdout.write(`${JSON.stringify({ ok: false, error: { code: isAppError(error) ? error.code : "internal_error", message: text } })}\n`);
-  return error instanceof UsageError || (isAppError(error) && error.code === "env_invalid") ? 2 : 1;
+  return error instanceof UsageError || isSetting ? 2 : 1;
 }
 
 try {
