@@ -293,10 +293,12 @@ interface Answered {
 /** One attempt, on record before and after. Undefined when the claim was lost before: nothing was sent. */
 async function deliverOne(db: DatabaseClient, claim: ClaimedBatch, options: SettlementOptions): Promise<Answered | undefined> {
   const { keyMemoryMs = DEFAULT_KEY_MEMORY_MS } = options;
+  // Before the attempt is begun: between the look at the key's age and the call nothing may be waited for.
+  const delivery = await described(db, claim, options.sink);
   const attempt = await beginAttempt(db, claim, { idempotencyKey: claim.idempotencyKey, leaseMs: leaseOf(options), keyMemoryMs });
   if (attempt === undefined) return undefined;
   options.onStep?.("begun");
-  const outcome = await ifUsedUp(db, claim, await askSink(await described(db, claim, options.sink), options));
+  const outcome = await ifUsedUp(db, claim, await askSink(delivery, options));
   options.onStep?.("answered");
   const retryAfterMs = "retryAfterMs" in outcome ? (outcome.retryAfterMs ?? 0) : 0;
   const record = recordOf(outcome, { claim, attempt, retryAfterMs, options });
