@@ -17,6 +17,22 @@ test("a plain request names nothing and leaves nothing to judge", () => {
   expect(factsOf(body, "anthropic")).toMatchObject({ namedModels: [], unmeasuredInputs: [], serverTools: [], extraPasses: [], unjudged: [], unknownFields: [], endUser: "u" });
 });
 
+test("breaker 11: a schema in a field that nobody documents names no model, whatever its properties are called; beside it one is found", () => {
+  const schema = { type: "object", properties: { model: { type: "string" }, properties: { properties: { models: {} } } }, $defs: { model: {} }, required: ["model"] };
+
+  expect(factsOf({ model: "m", messages: [], guided_json: schema, structured_outputs: { json: schema } }, "openai").unjudged).toEqual([]);
+  for (const field of [{ judge: { model: "claude-fable-5-1" } }, { judge: { ...schema, model: "x" } }, { judge: { properties: { a: { model: "x" } } } }, { judge: { properties: [{ model: "x" }] } }]) {
+    expect(factsOf({ model: "m", messages: [], ...field }, "openai").unjudged).toMatchObject([{ why: "unknown_field_names_model" }]);
+  }
+});
+
+test("breaker 12: where one of two limits cannot be read, none is taken to hold", () => {
+  for (const unread of [-1, "128000", 0, false, [5]]) {
+    expect(factsOf({ model: "m", max_completion_tokens: 1, max_tokens: unread }, "openai").maxOutputTokens).toBeUndefined();
+  }
+  expect(factsOf({ model: "m", max_completion_tokens: 1, max_tokens: null }, "openai").maxOutputTokens).toBe(1);
+});
+
 test("README.md has a row for each field that has an example, and no other", async () => {
   const readme = await readFile(new URL("README.md", import.meta.url), "utf8");
   const rows = [...readme.matchAll(/^\| (anthropic|openai) \| `([^`]+)` \|/gm)].map(([, dialect, field]) => `${dialect} ${field}`);

@@ -14,6 +14,7 @@ import {
   judgePart,
   judgeStored,
   largerLimit,
+  largerOutputLimit,
   MCP_SERVER,
   MEDIA_URL,
   MODALITIES,
@@ -180,7 +181,7 @@ function judgeOpenAI(root: SeenObject, facts: FactCollector): void {
     endUser: root.text("user"),
     reasoning: root.has("reasoning_effort") ? reasoningOf(root.text("reasoning_effort")) : undefined,
     choices: choicesOf(root),
-    maxOutputTokens: largerLimit(root, "max_tokens", "max_completion_tokens"),
+    maxOutputTokens: largerOutputLimit(root, "max_tokens", "max_completion_tokens"),
     predictedOutputTokens: root.has("prediction") ? prediction.end - prediction.start : 0,
   });
 }

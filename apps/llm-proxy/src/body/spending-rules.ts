@@ -47,10 +47,21 @@ function nameModel(object: SeenObject, facts: FactCollector, role: "advisor" | "
 
 export const MODERATION: Place = { values: ["model"], judge: (moderation, facts) => nameModel(moderation, facts, "moderation", moderation.text("model")) };
 
-/** In a field that no dialect documents: whatever names a model there may be called. */
+/** The properties of a JSON schema: their names are the caller's words, whatever they say. */
+const SCHEMA_NAMES: Place = {
+  get elements(): Place {
+    return UNKNOWN;
+  },
+  get others(): Place {
+    return UNKNOWN;
+  },
+};
+
+/** In a field that no dialect documents: whatever names a model there may be called. A schema (`guided_json`) names none. */
 export const UNKNOWN: Place = {
   values: ["model", "models", "model_id", "model_name", "fallback_model", "fallback_models"],
   judge: (object, facts) => facts.unjudged({ path: object.path(), why: "unknown_field_names_model" }),
+  inside: { properties: SCHEMA_NAMES, $defs: SCHEMA_NAMES, definitions: SCHEMA_NAMES },
   get elements(): Place {
     return UNKNOWN;
   },
@@ -168,6 +179,11 @@ export function judgePart(part: SeenObject, facts: FactCollector): void {
 /** What is kept by the provider and comes into the prompt. */
 export function judgeStored(root: SeenObject, names: readonly string[], facts: FactCollector): void {
   for (const name of names) if (root.has(name)) facts.unmeasured({ path: name, kind: "stored" });
+}
+
+/** The larger of two limits of the output. One that is given and cannot be read may be none at all: -1 is, at some servers. */
+export function largerOutputLimit(object: SeenObject, ...names: readonly string[]): number | undefined {
+  return names.some((name) => object.has(name) && object.limit(name) === undefined) ? undefined : largerLimit(object, ...names);
 }
 
 /** The larger of two limits: providers that know both disagree which one holds. */

@@ -66,12 +66,12 @@ class Walk {
     }
   }
 
-  unknown(value: unknown, path: string): void {
+  unknown(value: unknown, path: string, isSchemaNames = false): void {
     if (Array.isArray(value)) return value.forEach((entry, index) => this.unknown(entry, `${path}[${index}]`));
     if (!isObject(value)) return;
     const names = ["model", "models", "model_id", "model_name", "fallback_model", "fallback_models"];
-    if (names.some((name) => name in value)) this.found.unjudged.push({ path, why: "unknown_field_names_model" });
-    for (const [name, inner] of Object.entries(value)) this.unknown(inner, `${path}.${name}`);
+    if (!isSchemaNames && names.some((name) => name in value)) this.found.unjudged.push({ path, why: "unknown_field_names_model" });
+    for (const [name, inner] of Object.entries(value)) this.unknown(inner, `${path}.${name}`, !isSchemaNames && ["properties", "$defs", "definitions"].includes(name));
   }
 
   content(value: unknown, path: string): void {
@@ -207,7 +207,8 @@ function openai(json: Json, walk: Walk): OfDialect {
   const { moderation, prediction } = json;
   if (isObject(moderation) && "model" in moderation) walk.named(moderation, "moderation.model", "moderation", undefined);
   if (listOf(json["modalities"]).includes("audio")) walk.audio.output = true;
-  const limits = [limit(json["max_tokens"]), limit(json["max_completion_tokens"])].filter((value) => value !== undefined);
+  const given = [json["max_tokens"], json["max_completion_tokens"]].filter(isGiven);
+  const limits = given.map(limit).includes(undefined) ? [] : given.map((value) => limit(value) ?? 0);
   return {
     endUser: textOf(json["user"]),
     reasoning: isGiven(json["reasoning_effort"]) ? (["disabled", "none"].includes(textOf(json["reasoning_effort"]) ?? "") ? "off" : "on") : undefined,
