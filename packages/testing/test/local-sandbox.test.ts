@@ -283,6 +283,18 @@ describe("what a local sandbox may reach", () => {
     await provider.close();
   });
 
+  it.each(USERS)("sessions F2b: cannot make the writing of a file wait, by pipes at the names that it may pass (%s user)", async (user) => {
+    const provider = createLocalSandboxProvider({ rootFolder, path, user });
+    const sandbox = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });
+    // The numbers of the processes that come next, as far as anybody can guess them.
+    await sandbox.exec(["sh", "-c", 'seq "$$" "$(($$ + 4000))" | sed "s/^/config.new-/" | xargs mkfifo']);
+
+    await sandbox.writeFiles({ config: "written" });
+
+    expect(Buffer.from(await sandbox.readFile("config")).toString()).toBe("written");
+    await sandbox.terminate();
+  });
+
   it.each(USERS)("cannot have a file read or written for it through a link that leads out (%s user)", async (user) => {
     const provider = createLocalSandboxProvider({ rootFolder, path, user });
     const sandbox = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });

@@ -33,7 +33,8 @@ export const clearWayCommand = (paths: readonly string[]): readonly string[] => 
 export const writeFileCommand = (path: string): readonly string[] => [
   "/bin/sh",
   "-c",
-  `umask 077${CLEAR_WAY}clear_way "$1" && cat >"$at.new-$$" && mv -f -- "$at.new-$$" "$at"`,
+  // A new name each time, made by us: at one that can be guessed a pipe may lie, on which a write would wait for ever.
+  `umask 077${CLEAR_WAY}clear_way "$1" && new=$(mktemp "$at.XXXXXXXX") && cat >"$new" && mv -f -- "$new" "$at"`,
   "sh",
   path,
 ];
@@ -68,7 +69,7 @@ export const startCommand = (command: readonly string[], logPath: string): reado
 export const killCommand = (logPath: string): readonly string[] => [
   "/bin/sh",
   "-c",
-  `PATH=$PATH:/usr/bin:/bin; pid=$(cat -- "$1" 2>/dev/null) && case "$pid" in "" | 0 | 1 | *[!0-9]*) ;; *) kill -9 -- "-$pid" 2>/dev/null; kill -9 "$pid" 2>/dev/null ;; esac; exit 0`,
+  `PATH=$PATH:/usr/bin:/bin; pid=$(cat -- "$1" 2>/dev/null) && case "$pid" in "" | 0* | 1 | *[!0-9]*) ;; *) kill -9 -- "-$pid" 2>/dev/null; kill -9 "$pid" 2>/dev/null ;; esac; exit 0`,
   "sh",
   pidPathOf(logPath),
 ];
