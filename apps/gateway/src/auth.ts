@@ -34,9 +34,12 @@ export function requireBearerToken(rootTokens: readonly string[], db: DatabaseCl
   });
 }
 
+/** Whether a request only reads. HEAD is answered by the route of GET, so it needs what that needs. */
+const isReading = (method: string): boolean => method === "GET" || method === "HEAD";
+
 /** What is needed for each route; what stands nowhere here needs a root token. */
 function scopeOf(method: string, path: string): TokenScope | undefined {
-  const access = method === "GET" ? "read" : "write";
+  const access = isReading(method) ? "read" : "write";
   if (/^\/v1\/sessions(\/|$)/.test(path)) return `sessions:${access}`;
   if (/^\/v1\/(orgs|billing)\//.test(path)) return `billing:${access}`;
   return undefined;
@@ -54,7 +57,7 @@ export function registerTokenRights(app: GatewayApp, db: DatabaseClient): void {
     await next();
   });
   app.use("/v1/sessions", async (context, next) => {
-    if (context.req.method === "GET") requireOrg(context, context.req.query("org_id"));
+    if (isReading(context.req.method)) requireOrg(context, context.req.query("org_id"));
     await next();
   });
   app.use("/v1/orgs/:org_id/*", async (context, next) => {

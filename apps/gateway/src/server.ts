@@ -40,7 +40,8 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   registerTokenRights(app, deps.db);
   app.use(bodyLimit({ maxSize: BODY_LIMIT_BYTES, onError: () => { throw new HTTPException(413); } }));
   app.use("/v1/*", requireStatedBody(app));
-  app.use(refuseUnstorableBody);
+  // Of those only who may be heard: a signed event is looked at by its route, before anything parses it.
+  app.use("/v1/*", refuseUnstorableBody);
   registerSessionRoutes(app, deps);
   registerSessionSandboxRoutes(app, deps);
   registerSessionEventsRoute(app, deps);

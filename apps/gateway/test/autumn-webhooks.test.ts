@@ -63,6 +63,7 @@ test.each<[string, Signing]>([
 
   expect(await send(eventOf({ customer_id: "org_refused" }), signing)).toMatchObject({ status: 401, body: { error: { code: "invalid_webhook_signature" } } });
   expect(await send("not json", signing)).toMatchObject({ status: 401 });
+  expect(await send('{"type":"x\\u0000"}', signing)).toMatchObject({ status: 401 });
 
   expect(await isWanted("org_refused")).toBe(false);
 });

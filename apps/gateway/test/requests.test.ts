@@ -123,7 +123,7 @@ test("hostile 16: NUL in a session's id is refused before the right to it is loo
 
 test.each([
   ["broken JSON", '{"org_id": ', {}, 400, "invalid_json"],
-  ["nothing", "", {}, 400, "invalid_json"],
+  ["nothing", "", {}, 400, "invalid_request"],
   ["a form", "org_id=org_a", { "content-type": "application/x-www-form-urlencoded" }, 400, "invalid_request"],
   ["more than a megabyte", JSON.stringify({ org_id: "org_a", metadata: { text: "x".repeat(1_048_576) } }), {}, 413, "request_too_large"],
 ] as const)("a body of %s is refused and changes nothing", async (_what, body, headers, status, code) => {

@@ -26,6 +26,9 @@ test("a token is shown once, and the database holds its hash alone", async () =>
 test.each([
   ["sessions:read", "GET", "/v1/sessions/s_a", undefined, 200],
   ["sessions:read", "GET", "/v1/sessions/s_a/cost", undefined, 200],
+  ["sessions:read", "HEAD", "/v1/sessions/s_a", undefined, 200],
+  ["sessions:write", "HEAD", "/v1/sessions/s_a", undefined, 403],
+  ["billing:write", "HEAD", "/v1/billing/status", undefined, 403],
   ["sessions:read", "POST", "/v1/sessions", { org_id: "org_a" }, 403],
   ["sessions:read", "DELETE", "/v1/sessions/s_a", undefined, 403],
   ["sessions:write", "POST", "/v1/sessions", { org_id: "org_a" }, 201],
@@ -41,6 +44,13 @@ test.each([
   const { token } = await make({ scopes: [scope] });
 
   expect((await as(token, method, path, body)).status).toBe(status);
+});
+
+test("a token of one organization lists no other's sessions, whatever the method is called", async () => {
+  const { token } = await make({ org_id: "org_a", scopes: ["sessions:read", "sessions:write"] });
+  const statuses = async (orgId: string): Promise<readonly number[]> => Promise.all(["GET", "HEAD"].map(async (method) => (await as(token, method, `/v1/sessions?org_id=${orgId}`)).status));
+
+  expect([await statuses("org_a"), await statuses("org_b")]).toEqual([[200, 200], [403, 403]]);
 });
 
 test("a token of one organization acts for it, and another's sessions are as if they did not exist", async () => {

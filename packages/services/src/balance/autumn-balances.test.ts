@@ -1,5 +1,8 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { createAutumnSink } from "../billing/autumn.ts";
 import { createAutumnBalances } from "./autumn-balances.ts";
 
@@ -60,4 +63,29 @@ test("the plan that counts runs and is no add-on; of several, one that is paid f
   expect(await subscribedTo({ planId: "pro", trialEndsAtMs })).toEqual({ planId: "pro", trialEndsAt: new Date(trialEndsAtMs) });
   expect(await subscribedTo({ planId: "pro", trialEndsAtMs }, { planId: "team" })).toEqual({ planId: "team", trialEndsAt: null });
   expect(await subscribedTo({ planId: "later", status: "scheduled" }, { planId: "extra", isAddOn: true })).toBeNull();
+});
+
+const BALANCE = { feature_id: "credits", granted: 100, remaining: 70, usage: 30, unlimited: false, overage_allowed: false, max_purchase: null, next_reset_at: null };
+const SUBSCRIPTION = { id: "sub_1", plan_id: "pro", auto_enable: false, add_on: false, status: "active", past_due: false, canceled_at: null, expires_at: null, trial_ends_at: null, started_at: 1, current_period_start: null, current_period_end: null, quantity: 1 };
+
+/** What is read of a customer whom Autumn describes like this, as JSON. */
+async function readFrom(client: "autumn-js" | "http", balance: string, subscription: string): Promise<unknown> {
+  const customer = `{"id":"org_a","name":null,"email":null,"created_at":1,"fingerprint":null,"stripe_id":null,"env":"sandbox","metadata":{},"send_email_receipts":false,"billing_controls":{},"subscriptions":[${subscription}],"purchases":[],"licenses":[],"balances":{"credits":${balance}},"flags":{}}`;
+  const server = createServer((_, response) => response.writeHead(200, { "content-type": "application/json" }).end(customer)).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  return read("org_a", { serverUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, client }).catch((error: { readonly code?: unknown }) => error.code);
+}
+
+test.each(
+  (["autumn-js", "http"] as const).flatMap((client) => [
+    [client, "a moment beyond every calendar", { next_reset_at: 1e20 }, {}],
+    [client, "a moment before PostgreSQL's calendar", { next_reset_at: -8e15 }, {}],
+    [client, "a trial that ends beyond every calendar", {}, { trial_ends_at: 1e20 }],
+    [client, "a plan that no row can hold", {}, { plan_id: "pro\u0000" }],
+  ] as const),
+)("autumn B3: %s: %s is no reading, so that it stops nobody else's", async (client, _what, balance, subscription) => {
+  expect(await readFrom(client, JSON.stringify(BALANCE), JSON.stringify(SUBSCRIPTION))).toMatchObject({ kind: "known", remainingCredits: "70", subscription: { planId: "pro" } });
+
+  expect(await readFrom(client, JSON.stringify({ ...BALANCE, ...balance }), JSON.stringify({ ...SUBSCRIPTION, ...subscription }))).toBe("autumn_unavailable");
 });

@@ -1,3 +1,4 @@
+import { isStorableText } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import { type AutumnSinkOptions, decimalFromJsonNumber, openAutumn } from "../billing/autumn.ts";
@@ -40,12 +41,25 @@ interface WireBalance {
 function subscriptionOf(subscriptions: readonly AutumnSubscription[]): RemoteSubscription | null {
   const running = subscriptions.filter(({ status, addOn }) => status === "active" && !addOn);
   const chosen = running.find(({ trialEndsAt }) => trialEndsAt === null) ?? running[0];
-  return chosen ? { planId: chosen.planId, trialEndsAt: chosen.trialEndsAt === null ? null : new Date(chosen.trialEndsAt) } : null;
+  if (chosen === undefined) return null;
+  if (!isStorableText(chosen.planId)) throw unreadable("a plan");
+  return { planId: chosen.planId, trialEndsAt: momentOf(chosen.trialEndsAt) };
 }
+
+/** The last moment that a Date holds; PostgreSQL's calendar is longer. */
+const LAST_MOMENT_MS = 8.64e15;
+
+function momentOf(ms: number | null): Date | null {
+  if (ms === null) return null;
+  if (!(ms >= 0 && ms <= LAST_MOMENT_MS)) throw unreadable("a moment");
+  return new Date(ms);
+}
+
+const unreadable = (what: string): AppError => new AppError("autumn_unavailable", `Autumn's answer has ${what} that is none.`);
 
 function judgeBalance(balance: WireBalance | undefined, featureId: string, subscription: RemoteSubscription | null): RemoteBalance {
   if (!balance) return { kind: "unknown", problem: `Autumn has no balance of ${featureId} for it; attach a plan that grants some` };
-  const nextResetAt = balance.nextResetAt === null ? null : new Date(balance.nextResetAt);
+  const nextResetAt = momentOf(balance.nextResetAt);
   if (balance.unlimited) return { kind: "known", remainingCredits: UNLIMITED_CREDITS, grantedCredits: UNLIMITED_CREDITS, forgivenCredits: "0", nextResetAt, subscription };
   const grantedCredits = decimalFromJsonNumber(balance.granted);
   const remaining = decimalFromJsonNumber(balance.remaining);

@@ -269,3 +269,18 @@ test("autumn fresh eyes 4: the plan comes from the subscription, on trial until 
   await remote.reconcile(database.db, orgId);
   expect(await readGate(database.db, orgId)).toMatchObject({ plan: "trial", state: "trial", remote_plan_id: null });
 });
+
+test("autumn B3: an org whose reading no row can hold fails alone; the others of the pass are read", async () => {
+  const others = [`${orgId}_a`, `${orgId}_z`];
+  for (const id of [orgId, ...others]) {
+    remote.grant(id, "100");
+    await requestReconcile(database.db, id);
+  }
+  remote.subscriptions.set(orgId, { planId: "pro\u0000", trialEndsAt: null });
+  const reports: string[] = [];
+
+  await reconcileDueOrgs(database.db, { ...reconcileOptions(), onReport: (report) => reports.push(`${report.orgId} ${report.outcome}`) });
+
+  expect(reports).toEqual(expect.arrayContaining([`${orgId} failed`, ...others.map((id) => `${id} reconciled`)]));
+  expect((await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 86_400_000 })).map((due) => due.org_id)).not.toContain(orgId);
+});

@@ -1,4 +1,4 @@
-import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
+import { type DatabaseClient, type DatabaseExecutor, isPermanentError } from "@proliferate/db";
 import { isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal, subtractDecimals } from "@proliferate/shared/money";
 import { noiseOfSum } from "../billing/autumn-precision.ts";
@@ -59,17 +59,32 @@ export async function requestReconcile(db: DatabaseClient, orgId: string): Promi
 /**
  * Reads the org's balance at the sink and brings ours to what it justifies: remote minus what is not posted, never a blind
  * overwrite (README.md). The sink is asked outside of any transaction; balance, audit row, state and webhook event change in
- * one. Never throws for what the sink does: that is a report, and the balance stays. Repeating it changes nothing. Of readings that
+ * one. Never throws for what the sink does or says, a reading that no row can hold included: that is a report, and the balance stays. Repeating it changes nothing. Of readings that
  * overlap only the one that began last is booked: an older one would take back what was granted in between, and asks for a new one instead.
  */
 export async function reconcileBalance(db: DatabaseClient, orgId: string, options: ReconcileOptions & { readonly trigger: ReconcileTrigger }): Promise<ReconcileReport> {
   await ensureOrg(db, orgId);
   const readAt = await readBillingNow(db);
   const reading = await readRemote(options.remote, orgId);
-  if (reading.kind !== "known") {
-    await writeReadingProblem(db, orgId, reading.problem, RETRY_MS);
-    return { orgId, outcome: reading.kind, problem: reading.problem };
-  }
+  if (reading.kind !== "known") return noteProblem(db, orgId, reading.kind, reading.problem);
+  return bookReading(db, orgId, { reading, readAt }, options).catch((error: unknown) => {
+    // Else the orgs behind this one would never be read: its reading is the same in each pass.
+    if (isPermanentError(error)) return noteProblem(db, orgId, "failed", "what the sink says of it cannot be put on record");
+    throw error;
+  });
+}
+
+async function noteProblem(db: DatabaseClient, orgId: string, outcome: "unknown" | "failed", problem: string): Promise<ReconcileReport> {
+  await writeReadingProblem(db, orgId, problem, RETRY_MS);
+  return { orgId, outcome, problem };
+}
+
+async function bookReading(
+  db: DatabaseClient,
+  orgId: string,
+  { reading, readAt }: { readonly reading: KnownBalance; readonly readAt: string },
+  options: ReconcileOptions & { readonly trigger: ReconcileTrigger },
+): Promise<ReconcileReport> {
   return db.transaction().execute(async (tx) => {
     await lockGate(tx, orgId);
     if (await hasNewerReading(tx, orgId, readAt)) {

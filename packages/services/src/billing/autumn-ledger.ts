@@ -1,3 +1,4 @@
+import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import { createTokenBucket } from "../sinks/token-bucket.ts";
 import type { AutumnClient, AutumnEvent, AutumnEventPage } from "./autumn-client.ts";
@@ -10,15 +11,21 @@ const PAGE_EVENTS = 1_000;
 /** Autumn's limit for one customer. */
 const PAGES_PER_SECOND = 5;
 
+/** Of one org and reading: a batch a minute fills less than two of a day. Whatever leads further is no list that ends. */
+const MAX_PAGES = 200;
+
 /** What Autumn has on record of our deductions: its events carry the batch's id, its balances the sum. */
-export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId: string, correct: SettlementLedgerView["correct"]): SettlementLedgerView {
+export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId: string, correct: SettlementLedgerView["correct"], maxPages = MAX_PAGES): SettlementLedgerView {
   return {
     async listDeductions(orgId, since) {
       const client = await open();
       const pages = createTokenBucket(PAGES_PER_SECOND);
       const found: RecordedDeduction[] = [];
+      const cursors = new Set<string>();
       let startCursor: string | null = "";
       while (startCursor !== null) {
+        if (cursors.has(startCursor) || cursors.size >= maxPages) throw new AppError("autumn_unavailable", `Autumn's list of events does not end (${cursors.size} pages).`);
+        cursors.add(startCursor);
         await pages.take();
         const page = await listPage(client, { customerId: customerIdForOrg(orgId), featureId, startCursor, limit: PAGE_EVENTS });
         if (page === undefined) return undefined;
