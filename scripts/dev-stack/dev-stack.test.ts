@@ -185,20 +185,20 @@ test("with LLM_PROXY_URL and DATABASE_URL another engine takes the requests, and
 });
 
 test.each([
-  [{ LLM_PROXY_URL: "http://127.0.0.1:1" }, "LLM_PROXY_MASTER_KEY is not"],
-  [{ LLM_PROXY_URL: "http://127.0.0.1:1", LLM_PROXY_MASTER_KEY: "sk-12345678" }, "DATABASE_URL is not"],
-  [{ GATEWAY_PORT: "eighty" }, "GATEWAY_PORT"],
-  [{ DATABASE_URL: "postgresql://app@127.0.0.1:1/app" }, "PostgreSQL cannot be reached"],
-])("settings %j are refused at the start, and the message names what is wrong", async (environment, message) => {
+  [{ LLM_PROXY_URL: "http://127.0.0.1:1" }, "LLM_PROXY_MASTER_KEY is not", 2],
+  [{ LLM_PROXY_URL: "http://127.0.0.1:1", LLM_PROXY_MASTER_KEY: "sk-12345678" }, "DATABASE_URL is not", 2],
+  [{ GATEWAY_PORT: "eighty" }, "GATEWAY_PORT", 2],
+  [{ DATABASE_URL: "postgresql://app@127.0.0.1:1/app" }, "PostgreSQL cannot be reached", 1],
+])("settings %j are refused at the start, and the message names what is wrong", async (environment, message, status) => {
   const stack = startStack(["--once"], { ...(await freePorts()), ...environment });
 
-  expect(await stack.ended).toBe(1);
+  expect(await stack.ended).toBe(status);
   expect(stack.stderr()).toContain(message);
 });
 
 test("an unknown argument is refused by name", async () => {
   const stack = startStack(["--onec"], {});
 
-  expect(await stack.ended).toBe(1);
+  expect(await stack.ended).toBe(2);
   expect(stack.stderr()).toContain("--onec");
 });
