@@ -104,9 +104,10 @@ test("a session that is ended while it is launched leaves nothing", async () => 
 });
 
 test("sessions F4: a launch that takes longer than a launch may is ended, and says so", async () => {
-  gateway.agentArguments = ["--delay", "60000"];
+  gateway.agentArguments = ["--delay", "600000"];
   const { db } = gateway.database;
-  const launcher = new SessionLauncher({ db, providers: new Map([["local", gateway.provider]]), command: gateway.launcher.command, launchTimeoutMs: 1_500 });
+  // Longer than a test may take: nothing but the launch's own deadline can end it.
+  const launcher = new SessionLauncher({ db, providers: new Map([["local", gateway.provider]]), command: gateway.launcher.command, readyTimeoutMs: 600_000, launchTimeoutMs: 1_500 });
   const hasty = await serveGateway(db, { adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey }, undefined, launcher);
   const failed = await hasty.call("POST", "/v1/sessions?wait=true", { session_id: "s1", org_id: "org_a", launcher: "local" });
   await hasty.stop();
