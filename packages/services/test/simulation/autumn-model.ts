@@ -300,6 +300,11 @@ export class AutumnModel {
     return addDecimals(...this.#events.filter((event) => event.orgId === orgId && event.isKept && !event.tookNothing).map((event) => event.value));
   }
 
+  /** How often its balance changed, and was rounded. */
+  changes(orgId: string): number {
+    return this.#events.filter((event) => event.orgId === orgId).length + this.#events.filter((event) => event.orgId === orgId && !event.isKept).length;
+  }
+
   /** What its balances forgot although it was taken: nobody is charged for it again. */
   forgotten(orgId: string): string {
     return addDecimals(...this.#events.filter((event) => event.orgId === orgId && !event.isKept).map((event) => event.value));
