@@ -198,17 +198,18 @@ function compareByList(batches: readonly ComparableBatch[], { deductions, usage,
   });
   const accounted = addDecimals(books.otherCredits, ...judged.map((one) => one.countedCredits));
   const offset = usage && subtractDecimals(usage.credits, accounted);
-  const witness = witnessOf({ hasSum, usage, books, offset });
+  // Each deduction was rounded: those that the list has, repeats and corrections included, and those of older batches.
+  const witness = witnessOf({ hasSum, usage, books, offset, roundings: books.batchCount + deductions.length });
   const verdicts = judged.map(({ batch, found, verdict }) => ({ batch, verdict: confirmByWitness(batch, found, verdict, witness) }));
   const isSound = judged.every(({ verdict }) => verdict.kind === "agrees" || verdict.kind === "confirmed");
   return { verdicts, ...(isSound && !books.isMoving && usage && offset !== undefined && { baseline: { usageOffset: offset, balanceIds: usage.balanceIds } }) };
 }
 
-function witnessOf({ hasSum, usage, books, offset }: { readonly hasSum: boolean; readonly usage: RecordedUsage | undefined; readonly books: BooksRow; readonly offset: DecimalText | undefined }): Witness {
+function witnessOf({ hasSum, usage, books, offset, roundings }: { readonly hasSum: boolean; readonly usage: RecordedUsage | undefined; readonly books: BooksRow; readonly offset: DecimalText | undefined; readonly roundings: number }): Witness {
   if (!hasSum) return { kind: "none" };
   if (books.isMoving) return { kind: "moving" };
   if (usage === undefined || offset === undefined) return { kind: "missing" };
-  const isAgreed = isWithinNoise(offset, books.usageOffset, noiseOfSum(usage.grantedCredits, books.batchCount));
+  const isAgreed = isWithinNoise(offset, books.usageOffset, noiseOfSum(usage.grantedCredits, roundings));
   return { kind: isAgreed ? "agrees" : "differs", offCredits: subtractDecimals(offset, books.usageOffset), balances: books.balanceIds === null ? "not_noted" : books.balanceIds === usage.balanceIds ? "same" : "others" };
 }
 
