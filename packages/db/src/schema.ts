@@ -127,6 +127,8 @@ export interface BudgetCounterTable {
 export interface BillingDeploymentTable {
   singleton: Generated<boolean>;
   deployment_id: Generated<string>;
+  /** What the gates' rates were last brought up to. */
+  rates_seen: Amount | null;
 }
 
 export interface BillingAccountTable {
@@ -141,6 +143,21 @@ export interface BillingAccountTable {
   sealed_event_id: ColumnType<string, string | undefined, string>;
   open_event_count: Generated<number>;
   open_credits: AmountWithDefault;
+  /** No open event was recorded before it. */
+  open_since: InstantWithDefault;
+  /** Copied from the org's gate by a trigger; never written here. */
+  gate_state: ColumnType<string | null, never, never>;
+  gate_plan: ColumnType<string | null, never, never>;
+  gate_low_credits: ColumnType<string | null, never, never>;
+  gate_low_told: ColumnType<boolean | null, never, never>;
+  gate_overdraft_credits: ColumnType<string | null, never, never>;
+}
+
+/** One row, kept by triggers. */
+export interface BillingTotalsTable {
+  singleton: Generated<boolean>;
+  /** Of all accounts. */
+  carry_credits: ColumnType<string, never, never>;
 }
 
 export type SettlementState = "sealed" | "sending" | "unknown" | "delivered" | "unapplied" | "parked" | "dead" | "shortfall";
@@ -160,6 +177,8 @@ export interface SettlementBatchTable {
   /** Its events: those of its org with after_event_id < event_id <= through_event_id. */
   after_event_id: string;
   through_event_id: string;
+  /** When the first of them was recorded; -infinity where that is not known. */
+  oldest_event_at: InstantWithDefault;
   state: Generated<SettlementState>;
   sealed_at: InstantWithDefault;
   lease_token: Generated<number>;
@@ -320,6 +339,7 @@ export interface Database {
   budget_counters: BudgetCounterTable;
   billing_deployment: BillingDeploymentTable;
   billing_accounts: BillingAccountTable;
+  billing_totals: BillingTotalsTable;
   settlement_batches: SettlementBatchTable;
   settlement_attempts: SettlementAttemptTable;
   settlement_org_backoff: SettlementOrgBackoffTable;

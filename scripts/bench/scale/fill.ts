@@ -39,8 +39,8 @@ export async function fill(client: pg.Client, size: Size, say: (line: string) =>
   await client.query("set session_replication_role = replica; set synchronous_commit = off; set maintenance_work_mem = '512MB'; set work_mem = '256MB'");
   await step("partitions", `do $$ declare m timestamp; begin for n in 1 .. ${HISTORY_MONTHS} loop m := date_trunc('month', now() at time zone 'UTC') - make_interval(months => n);
     execute format('create table if not exists %I partition of billing_events for values from (%L) to (%L)', 'billing_events_' || to_char(m, 'YYYY_MM'), m at time zone 'UTC', (m + interval '1 month') at time zone 'UTC'); end loop; end $$`);
-  await step("orgs", `insert into billing_accounts (org_id, balance_credits, last_batch_sequence, last_event_id, sealed_event_id, open_event_count, open_credits)
-    select 'org-' || i, 10000, ${batches / orgs}, case when i < ${ACTIVE_ORGS} then $1 else $1 - 1 end, $1 - 1, case when i < ${ACTIVE_ORGS} then 1 else 0 end, case when i < ${ACTIVE_ORGS} then 0.3 else 0 end from generate_series(0, $orgs - 1) i;
+  await step("orgs", `insert into billing_accounts (org_id, balance_credits, last_batch_sequence, last_event_id, sealed_event_id, open_event_count, open_credits, open_since)
+    select 'org-' || i, 10000, ${batches / orgs}, case when i < ${ACTIVE_ORGS} then $1 else $1 - 1 end, $1 - 1, case when i < ${ACTIVE_ORGS} then 1 else 0 end, case when i < ${ACTIVE_ORGS} then 0.3 else 0 end, now() - interval '1 hour' from generate_series(0, $orgs - 1) i;
     insert into org_gates (org_id, state, credits_per_spend_usd, reconciled_at, remote_granted_credits) select 'org-' || i, 'active', 300, now(), 10000 from generate_series(0, $orgs - 1) i;
     insert into "LiteLLM_TeamTable" (team_id) select 'org-' || i from generate_series(0, $orgs - 1) i`);
   await step("keys", `insert into "LiteLLM_VerificationToken" (token, key_name, user_id, team_id, expires, budget_duration, budget_reset_at)
@@ -61,14 +61,22 @@ export async function fill(client: pg.Client, size: Size, say: (line: string) =>
   await step("events", `insert into billing_events (event_id, idempotency_key, org_id, request_id, session_id, key_hash, model, prompt_tokens, completion_tokens, spend_usd, markup, credits_per_usd, credits, occurred_at, recorded_at)
     select i, 'llm:r' || i, 'org-' || i % $orgs, 'r' || i, 'session-' || 1 + i % ${keys}, 'key-' || 1 + i % ${keys}, 'm', 1000, 500, 0.001, 3, 100, 0.3, s, s from (select i, ${START} as s from generate_series(1, $1 - ${NEW_ROWS}) i) rows;
     select setval('billing_event_ids', $1)`);
-  await step("batches", `insert into settlement_batches (batch_id, org_id, sequence, idempotency_key, event_count, spend_usd, events_credits, carry_in, carry_out, credits, state, sealed_at, next_attempt_at, attempt_count, first_sent_at, delivered_at, deducted_credits, after_event_id, through_event_id)
+  await step("batches", `insert into settlement_batches (batch_id, org_id, sequence, idempotency_key, event_count, spend_usd, events_credits, carry_in, carry_out, credits, state, sealed_at, next_attempt_at, attempt_count, first_sent_at, delivered_at, deducted_credits, after_event_id, through_event_id, oldest_event_at)
     select md5('b' || i)::uuid, 'org-' || i % $orgs, 1 + i / $orgs, 'pb:' || i, 5, 0.005, 1.5, 0, 0, 1.5, case when due then 'sealed' else 'delivered' end, s, s, 1, case when due then null else s end, case when due then null else s end, case when due then null else 1.5 end,
-      (i / $orgs) * ${eachBatch}::bigint, (1 + i / $orgs) * ${eachBatch}::bigint
+      (i / $orgs) * ${eachBatch}::bigint, (1 + i / $orgs) * ${eachBatch}::bigint, ${START.replaceAll(/\bi\b/g, `(i / $orgs * ${eachBatch}::bigint)`)}
     from (select i, i >= ${batches - ACTIVE_ORGS / 2} as due, now() - interval '1 minute' - (${batches} - i) * interval '700 days' / ${batches} as s from generate_series(0, ${batches - 1}) i) rows;
     insert into settlement_attempts (batch_id, attempt, idempotency_key, started_at, finished_at, outcome) select batch_id, 1, idempotency_key, sealed_at, sealed_at, 'delivered' from settlement_batches where state = 'delivered';
     delete from settled_batch_days;
     insert into settled_batch_days select (sealed_at at time zone 'UTC')::date, state, count(*), sum(credits), max(delivered_at) from settlement_batches where state = 'delivered' group by 1, 2`);
-  await step("deployment, marks", `insert into billing_deployment default values on conflict do nothing; insert into pass_marks (name, mark) values ('spend-recent', now() - interval '30 seconds')`);
+  await step("deployment, marks", `insert into billing_deployment (rates_seen) values (hashtextextended('300', 1)) on conflict (singleton) do update set rates_seen = excluded.rates_seen; insert into pass_marks (name, mark) values ('spend-recent', now() - interval '30 seconds')`);
   await client.query("reset session_replication_role");
   await step("vacuum", "vacuum (analyze)");
+}
+
+/** When the newest spend row began: when filling did. */
+export async function readNewestStart(client: pg.Client): Promise<Date> {
+  const { rows } = await client.query<{ at: Date }>(`select max("startTime") at time zone 'utc' as at from "LiteLLM_SpendLogs"`);
+  const [newest] = rows;
+  if (newest === undefined) throw new Error("the database was filled");
+  return newest.at;
 }

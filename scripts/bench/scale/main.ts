@@ -5,10 +5,10 @@ import pg from "pg";
 import { makeTemporaryFolder } from "../../temporary-folder.ts";
 import { runBenchmark } from "../command.ts";
 import { BEFORE } from "./before.ts";
-import { fill, sizeOf } from "./fill.ts";
+import { fill, readNewestStart, sizeOf } from "./fill.ts";
 import { type Measured, measure, statement } from "./recorder.ts";
 import { describeFigures, type ScaleFigures } from "./report.ts";
-import { STATEMENTS } from "./statements.ts";
+import { filled, STATEMENTS } from "./statements.ts";
 
 const HELP = `Fills a database of its own and has PostgreSQL explain every statement that runs by itself or for each request: time, rows and
 pages read, indexes used; and the same at a tenth of the rows, so that growth shows.
@@ -40,6 +40,7 @@ async function measureAt(server: string, spendRows: number, say: Say): Promise<F
   const startedAt = performance.now();
   await fill(client, sizeOf(spendRows), say);
   const seconds = (performance.now() - startedAt) / 1_000;
+  filled.at = await readNewestStart(client);
   const now = new Map<string, Measured>();
   for (const { name: statementName, run } of STATEMENTS) {
     now.set(statementName, await measure(client, run));

@@ -9,7 +9,7 @@ export interface Measured {
   readonly buffers: number;
   /** Rows that its scans read, those included that a filter threw away. */
   readonly rows: number;
-  /** The scans and how often each ran. */
+  /** The scans that ran. */
   readonly plan: string;
 }
 
@@ -65,7 +65,7 @@ async function explain(client: pg.Client, statement: string, values: readonly un
   const [plan] = rows[0]?.["QUERY PLAN"] ?? [];
   if (plan === undefined) throw new Error("a statement was not explained");
   const nodes = flatten(plan.Plan);
-  const scans = nodes.filter((node) => node["Relation Name"] !== undefined && node["Node Type"].includes("Scan"));
+  const scans = nodes.filter((node) => node["Relation Name"] !== undefined && node["Node Type"].includes("Scan") && (node["Actual Loops"] ?? 0) > 0);
   return {
     milliseconds: plan["Execution Time"],
     buffers: (plan.Plan["Shared Hit Blocks"] ?? 0) + (plan.Plan["Shared Read Blocks"] ?? 0),

@@ -1,26 +1,31 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { listInstancesWithAttempts, lockCounters } from "@proliferate/services/attempts/db";
-import { listOrgsToReconcile, writeRates } from "@proliferate/services/balance/db";
+import { checkpointAttempt, listInstancesWithAttempts, lockCounters, replaceAttemptBySpendLog } from "@proliferate/services/attempts/db";
+import { hasNewerReading, listOrgsToReconcile, lockUnposted, readBillingNow, readFirstSightDoubt, writeAllRates, writeRates, writeReadingProblem, writeReconcileWanted } from "@proliferate/services/balance/db";
 import { claimDueBatches } from "@proliferate/services/billing/claim-batches-db";
 import { countDifferences } from "@proliferate/services/billing/corrections-db";
 import { findChunkEnd, ingestSpendRows, lockIngest, readEngineMark, readLookBackStart } from "@proliferate/services/billing/db";
+import { readUsageByModel } from "@proliferate/services/billing/event-batches-db";
 import { readMark, readPasses, recordPass, takePass, writeMark } from "@proliferate/services/billing/passes-db";
-import { listComparableOrgs, readComparableBatches } from "@proliferate/services/billing/reconcile-deliveries-db";
+import { listComparableOrgs, readBooks, readComparableBatches, readDecided } from "@proliferate/services/billing/reconcile-deliveries-db";
 import { countStrayEvents, findMonthEnd, readOldestStart } from "@proliferate/services/billing/retention-db";
 import { resolveReviews } from "@proliferate/services/billing/reviews-db";
-import { takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
-import { flagForgottenKeys, lockAccountsToSeal, sealBatches } from "@proliferate/services/billing/settlement-db";
+import { closeCircuit, enterCircuit, takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
+import { beginAttempt, finishAttempt, flagForgottenKeys, hadBalance, lockAccountsToSeal, readWaitingOrgs, recordOutcome, releaseClaims, sealBatches, takeOrgsWithoutBalance } from "@proliferate/services/billing/settlement-db";
 import { compareSourceWithLedger, readAttention, readBalances, readDelivery, readOpenFindings, readRecentlyBroken, readSourceLag } from "@proliferate/services/billing/status-db";
 import { readBatchStates, readOpenEvents, readOpenReviews } from "@proliferate/services/billing/usage-db";
-import { ensureGatesOfSpenders, listOrgsNearZero, listOrgsToMove } from "@proliferate/services/billing-gate/db";
-import { listOrgsToRefresh, reapReservations, releaseHeld, releaseReservations, updateSpentOfNewKeys } from "@proliferate/services/key-budgets/db";
+import { countLiveSessions, ensureGatesOfSpenders, ensureOrg, isKnownOrg, listOrgsNearZero, listOrgsToMove, readGate, writeState } from "@proliferate/services/billing-gate/db";
+import { claimUntoldKey, decideBudgets, insertReservation, listOrgsToRefresh, lockReservations, reapReservations, releaseHeld, releaseReservations, updateSpentOfNewKeys, writeSeen } from "@proliferate/services/key-budgets/db";
 import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/services/keys/db";
+import { takeAgentsToAsk } from "@proliferate/services/sessions/agent-watch-db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
 import { selectModelCosts } from "@proliferate/services/sessions/cost-db";
 import { sumBilledEvents, sumUnbilledSpend } from "@proliferate/services/sessions/db";
 import { selectEndedWithKeys, selectExpiredSessions, selectLaunched, selectUnfinished } from "@proliferate/services/sessions/sandbox-db";
 import { listTeamsDueForReset } from "@proliferate/services/teams/db";
-import { insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
+import { flagForgottenTopUps, isTopUpAllowed, listOrgsToTopUp } from "@proliferate/services/top-up/db";
+import { claimDueEvents, insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
+import { NEW_ROWS } from "./fill.ts";
+import { admit, claimOne, DELIVERED, KEY_MEMORY_MS, NO_ID, SPEND_ROW } from "./samples.ts";
 
 /** How many of each process the deployment has that calls are counted for. */
 export const PROCESSES = { proxies: 20, workers: 5, gateways: 4 } as const;
@@ -42,7 +47,9 @@ const RANGE = { lookBackMs: 26 * 3_600_000, quietMs: 600_000, openOnly: false } 
 const LIVE = { sessionId: "session-5", keyHash: "key-5" } as const;
 const idle = (name: string, caller: string, idleCallsAMinute: number, run: ScaleStatement["run"]): ScaleStatement => ({ name, caller, idleCallsAMinute, run });
 const hot = (name: string, caller: string, run: ScaleStatement["run"]): ScaleStatement => ({ name, caller, idleCallsAMinute: null, run });
-const ago = (ms: number): Date => new Date(Date.now() - ms);
+/** When the database was filled: what was new then is what the statements ask for, however long the others took. */
+export const filled = { at: new Date() };
+const ago = (ms: number): Date => new Date(filled.at.getTime() - ms);
 const sourceAgo = (ms: number): string => ago(ms).toISOString().replace("T", " ").replace("Z", "");
 
 /** Every statement that runs by itself or for each request. A test compares it with what the jobs import. */
@@ -52,29 +59,30 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("readMark", "worker, each pass", 8, (db) => readMark(db, "spend-recent")),
   idle("writeMark", "worker, each 30 s", 2, (db) => writeMark(db, "bench", new Date().toISOString())),
   idle("countDifferences", "worker, each 30 s and flush: the last 15 minutes", 8, (db) => countDifferences(db, { from: sourceAgo(900_000), to: "infinity" })),
-  idle("countDifferences: a slice of a sweep", "one worker, 21 an hour for the last day, as many for a month", 1, async (db) => {
+  idle("countDifferences: a slice of a sweep", "one worker, 200 an hour for the last day, as many for a month", 7, async (db) => {
     const from = sourceAgo(DAY_MS);
-    return countDifferences(db, { from, to: await findChunkEnd(db, { from, to: "infinity" }, 50_000) });
+    return countDifferences(db, { from, to: await findChunkEnd(db, { from, to: "infinity" }, 5_000) });
   }),
-  idle("findChunkEnd", "one worker, as the slices", 1, (db) => findChunkEnd(db, { from: sourceAgo(DAY_MS), to: "infinity" }, 50_000)),
+  idle("findChunkEnd", "one worker, as the slices", 7, (db) => findChunkEnd(db, { from: sourceAgo(DAY_MS), to: "infinity" }, 5_000)),
   idle("findMonthEnd", "one worker, hourly", 1, async (db) => findMonthEnd(db, "-infinity", await readLookBackStart(db, DAY_MS))),
   idle("readOldestStart", "one worker, hourly", 1, readOldestStart),
   hot("ingestSpendRows", "worker, where rows are new: 300 of them", async (db) => {
     await lockIngest(db);
-    return ingestSpendRows(db, { range: { from: sourceAgo(60_000), to: "infinity" }, rate: { markup: "3", creditsPerUsd: "100" }, uniqueIds: true, checksAllKeys: false });
+    const found = await ingestSpendRows(db, { range: { from: sourceAgo(60_000), to: "infinity" }, rate: { markup: "3", creditsPerUsd: "100" }, uniqueIds: true, checksAllKeys: false });
+    if (found.events !== NEW_ROWS) throw new Error(`${NEW_ROWS} rows are new, and ${found.events} were billed`);
   }),
   idle("resolveReviews", "worker, each pass", 8, resolveReviews),
   idle("takeFlushRequests", "worker, each second", PROCESSES.workers * 60, takeFlushRequests),
   idle("listOrgsNearZero", "one worker, each 10 s", 6, listOrgsNearZero),
   idle("lockAccountsToSeal", "worker, each minute and flush", 7, (db) => lockAccountsToSeal(db, { afterOrgId: "", limit: 500 })),
   hot("sealBatches", "worker, a chunk of orgs with open events: 100 here", async (db) => sealBatches(db, await lockAccountsToSeal(db, { afterOrgId: "", limit: 100 }))),
-  idle("flagForgottenKeys", "worker, each minute and flush", 7, (db) => flagForgottenKeys(db, 79_200_000)),
-  idle("claimDueBatches", "worker, each pass; 500 are due here", 7, (db) => claimDueBatches(db, { limit: 64, limitPerOrg: 8, leaseMs: 60_000, exceptOrgIds: [], keyMemoryMs: 79_200_000 })),
+  idle("flagForgottenKeys", "worker, each minute and flush", 7, (db) => flagForgottenKeys(db, KEY_MEMORY_MS)),
+  idle("claimDueBatches", "worker, each pass; 500 are due here", 7, (db) => claimDueBatches(db, { limit: 64, limitPerOrg: 8, leaseMs: 60_000, exceptOrgIds: [], keyMemoryMs: KEY_MEMORY_MS })),
   idle("listComparableOrgs: open ones", "worker, each 10 minutes", 1, (db) => listComparableOrgs(db, { ...RANGE, openOnly: true }, { afterOrgId: "", limit: 500 })),
-  hot("listComparableOrgs", "worker, hourly, a page of 500 orgs", (db) => listComparableOrgs(db, RANGE, { afterOrgId: "", limit: 500 })),
+  idle("listComparableOrgs", "worker, hourly, pages of 500 orgs: 100 of them", 2, (db) => listComparableOrgs(db, RANGE, { afterOrgId: "", limit: 500 })),
   hot("readComparableBatches", "worker, hourly, each org with deliveries", (db) => readComparableBatches(db, "org-7", RANGE)),
   idle("listOrgsToMove", "one worker, each 10 s", 6, listOrgsToMove),
-  idle("writeRates", "one worker, each 10 s", 6, (db) => writeRates(db, null, { markup: "3", creditsPerUsd: "100" })),
+  idle("writeAllRates", "one worker, each 10 s", 6, (db) => writeAllRates(db, { markup: "3", creditsPerUsd: "100" })),
   idle("reapReservations", "one worker, each 10 s", 6, (db) => reapReservations(db, { mintTimeoutMs: 300_000, holdMs: 300_000 })),
   idle("updateSpentOfNewKeys", "one worker, each 10 s", 6, (db) => updateSpentOfNewKeys(db, 600_000)),
   idle("listOrgsToRefresh", "one worker, each 10 s; 2,000 live keys", 6, listOrgsToRefresh),
@@ -91,8 +99,9 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("readSourceLag", "metrics, each scrape", SCRAPES, readSourceLag),
   idle("readPasses", "metrics, each scrape", SCRAPES, readPasses),
   idle("readAttention", "metrics, each scrape", SCRAPES, readAttention),
-  idle("compareSourceWithLedger: 5 minutes", "metrics of workers, 12 in 5 minutes", PROCESSES.workers * 2.4, (db) => compareSourceWithLedger(db, { from: ago(900_000), to: ago(600_000), graceMs: 600_000 })),
+  idle("compareSourceWithLedger: a minute", "metrics of workers, 60 in 5 minutes", PROCESSES.workers * 12, (db) => compareSourceWithLedger(db, { from: ago(900_000), to: ago(840_000), graceMs: 600_000 })),
   idle("readRecentlyBroken: a minute", "metrics of workers, 10 in 5 minutes", PROCESSES.workers * 2, (db) => readRecentlyBroken(db, ago(180_000), ago(120_000))),
+  idle("readRecentlyBroken: the last minute, and what is open", "metrics of workers, each 5 minutes", 1, (db) => readRecentlyBroken(db, ago(60_000))),
   idle("readBalances", "metrics of workers, each 5 minutes", 1, readBalances),
   idle("readOpenFindings", "metrics of workers, each 5 minutes", 1, readOpenFindings),
   idle("listKeysDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listKeysDueForReset(db, new Date())),
@@ -105,6 +114,61 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("deleteExpiredKeys", "one worker, hourly, nothing to delete", 1, (db) => deleteExpiredKeys(db, { olderThanMs: 30 * DAY_MS, limit: 5_000 })),
   idle("deleteOldSessions", "one worker, hourly, nothing to delete", 1, (db) => deleteOldSessions(db, { olderThanMs: 90 * DAY_MS, limit: 5_000 })),
   idle("endForgottenSessions", "one worker, hourly", 1, (db) => endForgottenSessions(db, { olderThanMs: 7 * DAY_MS, limit: 5_000 })),
+  idle("takeAgentsToAsk", "gateway, each 10 s: agents of ready sandboxes", PROCESSES.gateways * 6, (db) => takeAgentsToAsk(db, ["modal"], 30_000, 50)),
+  idle("takeOrgsWithoutBalance", "worker, each pass", 7, (db) => takeOrgsWithoutBalance(db, { limit: 64 })),
+  idle("readWaitingOrgs", "worker, each pass", 7, readWaitingOrgs),
+  idle("flagForgottenTopUps", "one worker, each 10 s", 6, (db) => flagForgottenTopUps(db, KEY_MEMORY_MS)),
+  idle("listOrgsToTopUp", "one worker, each 10 s", 6, listOrgsToTopUp),
+  idle("claimDueEvents", "worker, each 10 s", PROCESSES.workers * 6, (db) => claimDueEvents(db, { limit: 50, leaseMs: 60_000 })),
+  hot("enterCircuit, closeCircuit", "worker, around each call of the sink", async (db) => {
+    await enterCircuit(db, "autumn");
+    await closeCircuit(db, "autumn");
+  }),
+  hot("readUsageByModel", "worker, each delivery", async (db) => readUsageByModel(db, (await claimOne(db)).batchId, 20)),
+  hot("beginAttempt, finishAttempt, recordOutcome", "worker, each delivery", async (db) => {
+    const batch = await claimOne(db);
+    const attempt = await beginAttempt(db, batch, { idempotencyKey: batch.idempotencyKey, leaseMs: 60_000, keyMemoryMs: KEY_MEMORY_MS });
+    if (attempt === undefined) throw new Error("a batch that was claimed may be sent");
+    const record = { attempt, ...DELIVERED } as const;
+    await finishAttempt(db, batch.batchId, record);
+    return recordOutcome(db, batch, record);
+  }),
+  hot("releaseClaims", "worker, what a pass did not come to", async (db) => releaseClaims(db, [await claimOne(db)])),
+  hot("hadBalance", "worker, a delivery without a balance", (db) => hadBalance(db, "org-5")),
+  hot("readBooks", "worker, hourly, each org with deliveries", (db) => readBooks(db, "org-5", { comparedIds: [], since: ago(3_600_000).toISOString() })),
+  hot("readDecided", "worker, hourly, each org with deliveries", (db) => readDecided(db, [NO_ID])),
+  hot("hasNewerReading, lockUnposted, readFirstSightDoubt", "worker, each reading of a balance", async (db) => {
+    const at = await readBillingNow(db);
+    await hasNewerReading(db, "org-5", at);
+    await lockUnposted(db, "org-5", at);
+    return readFirstSightDoubt(db, "org-5");
+  }),
+  hot("writeRates", "worker, each reading of a balance", (db) => writeRates(db, "org-5", { markup: "3", creditsPerUsd: "100" })),
+  hot("writeReadingProblem", "worker, a reading that failed", (db) => writeReadingProblem(db, "org-5", "unavailable", 60_000)),
+  hot("isKnownOrg, writeReconcileWanted", "gateway, a webhook of the sink", async (db) => {
+    await isKnownOrg(db, "org-5");
+    return writeReconcileWanted(db, "org-5");
+  }),
+  hot("ensureOrg, readGate, countLiveSessions", "gateway, a session that starts: the gate", async (db) => {
+    await ensureOrg(db, "org-5");
+    await readGate(db, "org-5");
+    return countLiveSessions(db, "org-5", null);
+  }),
+  hot("writeState", "gate, an org that moves", (db) => writeState(db, { orgId: "org-5", state: "exhausted", exhaustedBy: "balance" })),
+  hot("isTopUpAllowed", "worker, an org at its threshold", (db) => isTopUpAllowed(db, "org-5")),
+  hot("insertReservation", "gateway, a session that starts: its budget", (db) => insertReservation(db, { sessionId: "session-new", keyGeneration: 1, orgId: "org-5" }, null)),
+  hot("lockReservations, decideBudgets, claimUntoldKey, writeSeen", "worker, an org whose balance moved", async (db) => {
+    await lockReservations(db, "org-5");
+    await decideBudgets(db, "org-5");
+    await claimUntoldKey(db, "org-5", { leaseMs: 30_000, exceptKeyHashes: [] });
+    return writeSeen(db, { org_id: "org-5", seen: "1" });
+  }),
+  hot("insertAttemptIfFits", "proxy, each request", admit),
+  hot("checkpointAttempt, replaceAttemptBySpendLog", "proxy, each request's end", async (db) => {
+    await admit(db);
+    await checkpointAttempt(db, NO_ID, { usage: {}, providerResponseId: null, firstByteAt: null });
+    return replaceAttemptBySpendLog(db, NO_ID, SPEND_ROW);
+  }),
   hot("findCaller", "proxy, each request", (db) => findCaller(db, LIVE.keyHash)),
   hot("lockCounters", "proxy, a request that does not fit", (db) => lockCounters(db, LIVE.keyHash, "org-5")),
   hot("sumBilledEvents", "gateway, a session's spend", (db) => sumBilledEvents(db, LIVE.sessionId)),

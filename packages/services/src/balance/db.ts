@@ -1,7 +1,7 @@
 /** Statements on balances. */
 import type { BalanceReconciliationTable, DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
-import { type Insertable, type Selectable, sql } from "kysely";
+import { type Insertable, type RawBuilder, type Selectable, sql } from "kysely";
 import type { RateCard } from "../billing/credits.ts";
 import type { RemoteSubscription } from "./remote-balance.ts";
 
@@ -99,22 +99,50 @@ export async function writeReadAgain(tx: DatabaseExecutor, orgId: string, inMs: 
 }
 
 /**
- * Notes what one USD of provider cost takes from an org (from all where null) as of now: markup x credits per USD of the rate
+ * Notes what one USD of provider cost takes from an org as of now: markup x credits per USD of the rate
  * card that is valid for it, else of the one for everybody, else `fallback`. Returns how many changed. Idempotent.
  */
-export async function writeRates(db: DatabaseExecutor, orgId: string | null, fallback: RateCard): Promise<number> {
+export async function writeRates(db: DatabaseExecutor, orgId: string, fallback: RateCard): Promise<number> {
   const result = await sql`
-    with cards as materialized (
-      select c.org_id, c.markup * c.credits_per_usd as rate from rate_cards c, (select billing_now() as now) clock where c.valid_from <= clock.now and c.valid_to > clock.now
-    ), rates as (
-      select g.org_id, coalesce(own.rate, (select rate from cards where org_id is null), ${fallback.markup}::numeric * ${fallback.creditsPerUsd}::numeric) as credits_per_spend_usd
-      from org_gates g left join cards own on own.org_id = g.org_id
-      where ${orgId}::text is null or g.org_id = ${orgId}::text
+    with ${cardsInForce(fallback)}, rates as (
+      select g.org_id, coalesce((select rate from cards where org_id = g.org_id), base.rate) as credits_per_spend_usd from org_gates g cross join base where g.org_id = ${orgId}
     )
-    update org_gates g set credits_per_spend_usd = r.credits_per_spend_usd
-    from rates r where g.org_id = r.org_id and g.credits_per_spend_usd is distinct from r.credits_per_spend_usd`.execute(db);
+    ${MOVE_RATES}`.execute(db);
   return Number(result.numAffectedRows ?? 0n);
 }
+
+/**
+ * As {@link writeRates}, for all orgs: those without a rate, and every one where the cards that are valid, or `fallback`, are not what
+ * they were the last time. Returns how many changed. Idempotent.
+ */
+export async function writeAllRates(db: DatabaseExecutor, fallback: RateCard): Promise<number> {
+  const result = await sql`
+    with ${cardsInForce(fallback)}, seen as (
+      select coalesce(sum(hashtextextended(concat_ws('/', org_id, rate::text), 0)), 0) + (select hashtextextended(rate::text, 1) from base) as seen from cards
+    ), changed as (
+      insert into billing_deployment as d (rates_seen) select seen from seen
+      on conflict (singleton) do update set rates_seen = excluded.rates_seen where d.rates_seen is distinct from excluded.rates_seen
+      returning 1
+    ), rates as (
+      select g.org_id, coalesce(own.rate, base.rate) as credits_per_spend_usd
+      from (
+        select org_id from org_gates where credits_per_spend_usd is null
+        union select org_id from org_gates where (select count(*) from changed) > 0
+      ) g cross join base left join cards own on own.org_id = g.org_id
+    )
+    ${MOVE_RATES}`.execute(db);
+  return Number(result.numAffectedRows ?? 0n);
+}
+
+/** `cards`: what a USD of provider cost takes by each card that is valid now; `base`: by the card for everybody, else by `fallback`. */
+const cardsInForce = (fallback: RateCard): RawBuilder<unknown> => sql`cards as materialized (
+      select c.org_id, c.markup * c.credits_per_usd as rate from rate_cards c, (select billing_now() as now) clock where c.valid_from <= clock.now and c.valid_to > clock.now
+    ), base as materialized (
+      select coalesce((select rate from cards where org_id is null), ${fallback.markup}::numeric * ${fallback.creditsPerUsd}::numeric) as rate
+    )`;
+
+const MOVE_RATES: RawBuilder<unknown> = sql`update org_gates g set credits_per_spend_usd = r.credits_per_spend_usd
+    from rates r where g.org_id = r.org_id and g.credits_per_spend_usd is distinct from r.credits_per_spend_usd`;
 
 /** Notes why there is no reading; the next try is `retryInMs` from now. */
 export async function writeReadingProblem(db: DatabaseExecutor, orgId: string, problem: string, retryInMs: number): Promise<void> {
@@ -127,6 +155,8 @@ export async function writeReadingProblem(db: DatabaseExecutor, orgId: string, p
 export async function writeReconcileWanted(db: DatabaseExecutor, orgId: string): Promise<void> {
   await sql`update org_gates set reconcile_wanted_at = billing_now(), reconcile_retry_at = null where org_id = ${orgId}`.execute(db);
 }
+
+const before = (ms: number): RawBuilder<Date> => sql`billing_now() - ${ms}::float8 * interval '1 millisecond'`;
 
 export interface DueOrg {
   readonly org_id: string;
@@ -141,13 +171,28 @@ export async function listOrgsToReconcile(
   db: DatabaseExecutor,
   options: { readonly limit: number; readonly everyMs: number; readonly outOfCreditsMs: number },
 ): Promise<readonly DueOrg[]> {
-  const result = await sql<DueOrg>`
-    select g.org_id, case when g.reconciled_at is null then 'first_sight' when g.reconcile_wanted_at is not null then 'on_demand' else 'scheduled' end as trigger
-    from org_gates g join billing_accounts a using (org_id)
-    where (g.reconcile_retry_at is null or g.reconcile_retry_at <= billing_now())
+  const due = sql`(g.reconcile_retry_at is null or g.reconcile_retry_at <= (select now from clock))
       and (g.reconciled_at is null or g.reconcile_wanted_at is not null
-        or (g.remote_trial_ends_at > g.reconciled_at and g.remote_trial_ends_at <= billing_now())
-        or g.reconciled_at <= billing_now() - case when a.balance_credits > 0 then ${options.everyMs}::float8 else ${options.outOfCreditsMs}::float8 end * interval '1 millisecond')
+        or (g.remote_trial_ends_at > g.reconciled_at and g.remote_trial_ends_at <= (select now from clock))
+        or g.reconciled_at <= (select regular from clock)
+        or (g.reconciled_at <= (select used_up from clock) and not coalesce((select a.balance_credits > 0 from billing_accounts a where a.org_id = g.org_id), false)))
+      and exists (select from billing_accounts a where a.org_id = g.org_id offset 0)`;
+  // Each kind is found by its own index, the longest waiting first, so that who is not due is not looked at.
+  const result = await sql<DueOrg>`
+    with clock as materialized (select billing_now() as now, ${before(options.everyMs)} as regular, ${before(options.outOfCreditsMs)} as used_up), found as (
+      (select g.org_id from org_gates g where g.reconcile_wanted_at is not null and ${due} order by g.reconcile_wanted_at limit ${options.limit})
+      union
+      (select g.org_id from org_gates g where g.reconciled_at is null and ${due} order by g.reconciled_at nulls first limit ${options.limit})
+      union
+      (select g.org_id from org_gates g where g.remote_trial_ends_at > g.reconciled_at and g.remote_trial_ends_at <= (select now from clock) and ${due} limit ${options.limit})
+      union
+      (select g.org_id from org_gates g where g.reconciled_at <= (select regular from clock) and ${due} order by g.reconciled_at limit ${options.limit})
+      union
+      (select g.org_id from billing_accounts u cross join lateral (select * from org_gates where org_id = u.org_id offset 0) g
+        where (u.balance_credits <= 0 or u.balance_credits is null) and g.reconciled_at <= (select used_up from clock) and ${due} order by g.reconciled_at limit ${options.limit})
+    )
+    select g.org_id, case when g.reconciled_at is null then 'first_sight' when g.reconcile_wanted_at is not null then 'on_demand' else 'scheduled' end as trigger
+    from found cross join lateral (select * from org_gates where org_id = found.org_id offset 0) g
     order by g.reconcile_wanted_at nulls last, g.reconciled_at nulls first, g.org_id
     limit ${options.limit}`.execute(db);
   return result.rows;

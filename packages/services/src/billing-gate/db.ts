@@ -1,7 +1,7 @@
 /** Statements on the state and the settings of orgs. Locks are taken in the order org_gates, billing_accounts. */
 import type { DatabaseExecutor, OrgGateTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
-import { type Selectable, sql } from "kysely";
+import { type RawBuilder, type Selectable, sql } from "kysely";
 
 /** Gives an org its account and its gate, `unconfigured`. Idempotent. */
 export async function ensureOrg(db: DatabaseExecutor, orgId: string): Promise<void> {
@@ -10,13 +10,18 @@ export async function ensureOrg(db: DatabaseExecutor, orgId: string): Promise<vo
     insert into org_gates (org_id) values (${orgId}) on conflict do nothing`.execute(db);
 }
 
-/** Gives a gate to each org that has spent and has none. Returns how many. Idempotent. */
+/**
+ * Gives a gate to each org that has spent and has none, and its account a copy of the gate where it lacks one. Returns how many gates it
+ * made. Idempotent.
+ */
 export async function ensureGatesOfSpenders(db: DatabaseExecutor): Promise<number> {
-  const result = await sql`
-    insert into org_gates (org_id)
-    select a.org_id from billing_accounts a where not exists (select 1 from org_gates g where g.org_id = a.org_id)
-    order by a.org_id on conflict do nothing`.execute(db);
-  return Number(result.numAffectedRows ?? 0n);
+  const result = await sql<{ is_new: boolean }>`
+    insert into org_gates as g (org_id)
+    select a.org_id from billing_accounts a where a.gate_state is null order by a.org_id
+    -- The trigger of the gate's state copies it.
+    on conflict (org_id) do update set state = g.state
+    returning xmax = 0 as is_new`.execute(db);
+  return result.rows.filter((row) => row.is_new).length;
 }
 
 /** True when the org ever spent, started a session, or the gate was asked about it. */
@@ -106,10 +111,22 @@ export async function writeSettings(db: DatabaseExecutor, orgId: string, setting
   if (Object.keys(columns).length > 0) await db.updateTable("org_gates").set(columns).where("org_id", "=", orgId).execute();
 }
 
+/**
+ * Gates `g` and accounts `a` of the orgs of which `isFound` holds, said of the account and its copy of the gate alone, as a partial index
+ * says it; and of those whose account has no copy yet. One look-up for each of these few, whatever the number of orgs.
+ */
+const joinGates = (isFound: RawBuilder<boolean>): RawBuilder<unknown> => sql`
+    select g.org_id from (
+      select a.org_id from billing_accounts a where ${isFound}
+      union select a.org_id from billing_accounts a where a.gate_state is null
+    ) found
+    cross join lateral (select * from org_gates where org_id = found.org_id offset 0) g
+    cross join lateral (select * from billing_accounts where org_id = found.org_id offset 0) a`;
+
 /** Orgs whose state may have to move: what the balance calls for is not what the row says, or a grace is over. */
 export async function listOrgsToMove(db: DatabaseExecutor): Promise<readonly string[]> {
   const result = await sql<{ org_id: string }>`
-    select g.org_id from org_gates g join billing_accounts a using (org_id)
+    ${joinGates(sql`may_gate_move(a.balance_credits, a.gate_state, a.gate_plan, a.gate_low_credits, a.gate_low_told, a.gate_overdraft_credits)`)}
     where a.balance_credits is not null and (
       g.low_balance_told <> (a.balance_credits < g.low_balance_credits)
       or g.state <> 'suspended' and case
@@ -124,7 +141,7 @@ export async function listOrgsToMove(db: DatabaseExecutor): Promise<readonly str
 /** Orgs whose balance is known and below their low threshold: their usage is settled sooner. */
 export async function listOrgsNearZero(db: DatabaseExecutor): Promise<readonly string[]> {
   const result = await sql<{ org_id: string }>`
-    select g.org_id from org_gates g join billing_accounts a using (org_id)
+    ${joinGates(sql`a.balance_credits < a.gate_low_credits`)}
     where a.balance_credits < g.low_balance_credits
     order by g.org_id`.execute(db);
   return result.rows.map((row) => row.org_id);

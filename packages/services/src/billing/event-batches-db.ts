@@ -10,8 +10,11 @@ export const JOIN_BATCH: RawBuilder<unknown> = sql`left join lateral (
   order by b.through_event_id limit 1
 ) b on true`;
 
-/** Whether the event `e` is one of the batch `b`. */
-export const IS_IN_BATCH: RawBuilder<boolean> = sql`e.org_id = b.org_id and e.event_id > b.after_event_id and e.event_id <= b.through_event_id`;
+/** Whether the event `e` is one of the batch `b`. For one month's table; of all events it asks each month there is. */
+export const IS_IN_RANGE: RawBuilder<boolean> = sql`e.org_id = b.org_id and e.event_id > b.after_event_id and e.event_id <= b.through_event_id`;
+
+/** As {@link IS_IN_RANGE}; no month is looked into that ended before the batch's first event. */
+export const IS_IN_BATCH: RawBuilder<boolean> = sql`${IS_IN_RANGE} and e.recorded_at >= b.oldest_event_at`;
 
 /** What the events of a batch used, by model, the largest first; `limit` models, and all others as one without a name. Reads the batch's events by their range. */
 export async function readUsageByModel(db: DatabaseExecutor, batchId: string, limit: number): Promise<readonly ModelUsage[]> {

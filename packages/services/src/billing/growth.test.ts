@@ -10,7 +10,8 @@ import { readLowWaterMark } from "./retention.ts";
 import { readSourceLag } from "./status-db.ts";
 import { sweepSpend, syncRecentSpend, syncSpend } from "./spend-sync.ts";
 import { insertSpendRows } from "./test-ledger.ts";
-import { readBatchStates } from "./usage-db.ts";
+import { readBatchStates, readOpenEvents } from "./usage-db.ts";
+import { ensureGatesOfSpenders, listOrgsNearZero, listOrgsToMove } from "../billing-gate/db.ts";
 import { sealOpenEvents } from "./settlement.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" } as const;
@@ -101,6 +102,54 @@ test("code 15: batches that are settled for good are counted when they are, and 
   const states = await readBatchStates(database.db);
   const { rows } = await sql`select state, count(*) as batches, trim_scale(sum(credits)) as credits from settlement_batches group by state order by state`.execute(database.db);
   expect(states.map(({ state, batches, credits }) => ({ state, batches, credits }))).toEqual(rows);
+});
+
+test("code 17: sealing looks for the open events of an org in the months since the first of them, and in no other; so does whoever reads a batch", async () => {
+  await sql`insert into billing_deployment default values on conflict do nothing`.execute(database.db);
+  await insertSpendRows(database.db, [{ ageMs: 2_000 }, { ageMs: 1_000 }]);
+  await syncSpend(database.db, { rate: RATE });
+  const before = await sql<{ open_since: Date; oldest: Date }>`select open_since, (select min(recorded_at) from billing_events) as oldest from billing_accounts`.execute(database.db);
+  await sealOpenEvents(database.db);
+  const { rows: batches } = await sql<{ oldest_event_at: Date; event_count: number }>`select oldest_event_at, event_count from settlement_batches`.execute(database.db);
+
+  expect(before.rows).toEqual([{ open_since: before.rows[0]?.oldest, oldest: before.rows[0]?.oldest }]);
+  expect(batches).toEqual([{ oldest_event_at: before.rows[0]?.oldest, event_count: 2 }]);
+});
+
+test("code 17: events that came before the account says so are found by nobody, so sealing refuses the org instead of forgetting them", async () => {
+  await sql`insert into billing_deployment default values on conflict do nothing`.execute(database.db);
+  await insertSpendRows(database.db, [{ ageMs: 1_000 }]);
+  await syncSpend(database.db, { rate: RATE });
+  await sql`update billing_accounts set open_since = now() + interval '1 minute'`.execute(database.db);
+
+  expect(await sealOpenEvents(database.db)).toMatchObject({ refusedOrgIds: ["org_a"] });
+});
+
+test("code 16: an org stands in the index of what moves exactly while its gate has to, and whoever has no copy of the gate gets one", async () => {
+  const indexed = async (): Promise<unknown> =>
+    (await sql`select org_id from billing_accounts where may_gate_move(balance_credits, gate_state, gate_plan, gate_low_credits, gate_low_told, gate_overdraft_credits)`.execute(database.db)).rows;
+  await sql`delete from org_gates`.execute(database.db);
+  await sql`insert into org_gates (org_id, state) values ('org_a', 'active')`.execute(database.db);
+  await sql`insert into billing_accounts (org_id, balance_credits) values ('org_a', 1000), ('org_b', null)`.execute(database.db);
+  expect(await ensureGatesOfSpenders(database.db)).toBe(1);
+  expect([await indexed(), await listOrgsToMove(database.db)]).toEqual([[], []]);
+
+  await sql`update billing_accounts set balance_credits = -1 where org_id = 'org_a'`.execute(database.db);
+  expect([await indexed(), await listOrgsToMove(database.db), await listOrgsNearZero(database.db)]).toEqual([[{ org_id: "org_a" }], ["org_a"], ["org_a"]]);
+
+  await sql`update org_gates set state = 'exhausted', low_balance_told = true where org_id = 'org_a'`.execute(database.db);
+  expect([await indexed(), await listOrgsToMove(database.db)]).toEqual([[], []]);
+});
+
+test("code 15: what all accounts carry is moved with each carry, and is their sum", async () => {
+  await sql`insert into billing_deployment default values on conflict do nothing`.execute(database.db);
+  await insertSpendRows(database.db, [{ orgId: "org_a", spendUsd: "0.0000000000000000123" }, { orgId: "org_b", spendUsd: "0.0000000000000000321" }]);
+  await syncSpend(database.db, { rate: RATE });
+  await sealOpenEvents(database.db);
+  const sum = (await sql<{ carry_credits: string }>`select trim_scale(sum(carry_credits)) as carry_credits from billing_accounts`.execute(database.db)).rows[0];
+
+  expect(sum?.carry_credits).not.toBe("0");
+  expect(await readOpenEvents(database.db)).toMatchObject({ carry_credits: sum?.carry_credits });
 });
 
 test("public bug 12: a row from the future does not hide that the source stands still", async () => {

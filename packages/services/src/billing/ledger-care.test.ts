@@ -86,6 +86,7 @@ const age = async (month: string) => {
   await sql`create table if not exists ${sql.table(name)} partition of billing_events for values from (${sql.lit(`${month}-01T00:00:00Z`)}) to (${sql.lit(`${month}-28T00:00:00Z`)})`.execute(database.db);
   await tamper(database.db, sql`update billing_events set recorded_at = ${`${month}-10T00:00:00Z`}::timestamptz`);
   await sql`update billing_event_keys set recorded_at = ${`${month}-10T00:00:00Z`}::timestamptz`.execute(database.db);
+  await sql`update billing_accounts set open_since = ${`${month}-10T00:00:00Z`}::timestamptz`.execute(database.db);
 };
 
 describe("partitions of the ledger", () => {

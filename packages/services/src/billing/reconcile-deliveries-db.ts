@@ -42,21 +42,54 @@ function isComparable(range: ComparisonRange): RawBuilder<boolean> {
       and (not ${range.openOnly} or b.needs_reconcile or (b.state = 'delivered' and b.deducted_credits is null) or ${IS_TAKEN_TOO_MUCH})`;
 }
 
-/** Orgs that have something to compare, in order after `afterOrgId`, `limit` at most: the next page begins after the last of them. */
-export async function listComparableOrgs(db: DatabaseExecutor, range: ComparisonRange, page: { readonly afterOrgId: string; readonly limit: number }): Promise<readonly string[]> {
-  const after = sql<boolean>`b.org_id > ${page.afterOrgId} collate "C" and (${range.orgId ?? null}::text is null or b.org_id = ${range.orgId ?? null})`;
-  const sent = range.openOnly
-    ? sql`select b.org_id from settlement_batches b where (b.needs_reconcile or (b.state = 'delivered' and b.deducted_credits is null)) and ${after} and ${isComparable(range)}`
-    : sql`select a.org_id from billing_accounts a where a.org_id > ${page.afterOrgId} and (${range.orgId ?? null}::text is null or a.org_id = ${range.orgId ?? null})
-        and (select 1 from settlement_batches b where b.org_id = a.org_id and b.first_sent_at >= (select billing_now()) - ${range.lookBackMs} * interval '1 millisecond' and ${isComparable(range)} limit 1) is not null`;
-  const result = await sql<{ org_id: string }>`
-    select org_id from (
-      (select distinct org_id from (${sent}) sent order by org_id limit ${page.limit})
+/** Orgs that have something to compare, in order, of those after a page's `afterOrgId`; the next page begins after `lastOrgId`. */
+export interface ComparableOrgs {
+  readonly orgIds: readonly string[];
+  /** Undefined: this was the last page. */
+  readonly lastOrgId: string | undefined;
+}
+
+/**
+ * A page of orgs: `limit` that have something open, by the indexes of what is open; or those of `limit` accounts that have anything to
+ * compare, at one look-up or two for each account. So a page costs the same however many orgs there are, and however much is under way.
+ */
+export async function listComparableOrgs(db: DatabaseExecutor, range: ComparisonRange, page: { readonly afterOrgId: string; readonly limit: number }): Promise<ComparableOrgs> {
+  const rows = range.openOnly ? await listOpenOrgs(db, range, page) : await listAccountsToCompare(db, range, page);
+  return { orgIds: rows.filter((row) => row.is_comparable).map((row) => row.org_id), lastOrgId: rows.length < page.limit ? undefined : rows.at(-1)?.org_id };
+}
+
+interface PagedOrg {
+  readonly org_id: string;
+  readonly is_comparable: boolean;
+}
+
+async function listOpenOrgs(db: DatabaseExecutor, range: ComparisonRange, page: { readonly afterOrgId: string; readonly limit: number }): Promise<readonly PagedOrg[]> {
+  const open = (condition: RawBuilder<boolean>): RawBuilder<unknown> => sql`(select distinct b.org_id from settlement_batches b
+      where ${condition} and b.org_id > ${page.afterOrgId} collate "C" and (${range.orgId ?? null}::text is null or b.org_id = ${range.orgId ?? null}) and ${isComparable(range)}
+      order by b.org_id limit ${page.limit})`;
+  const result = await sql<PagedOrg>`
+    select org_id, true as is_comparable from (
+      ${open(sql`(b.needs_reconcile or (b.state = 'delivered' and b.deducted_credits is null))`)}
       union
-      select b.org_id from settlement_batches b where b.state <> 'delivered' and ${after} and ${isComparable(range)}
+      ${open(sql`b.state <> 'delivered' and b.state = 'unapplied'`)}
     ) orgs
     order by org_id limit ${page.limit}`.execute(db);
-  return result.rows.map((row) => row.org_id);
+  return result.rows;
+}
+
+async function listAccountsToCompare(db: DatabaseExecutor, range: ComparisonRange, page: { readonly afterOrgId: string; readonly limit: number }): Promise<readonly PagedOrg[]> {
+  // Said so that each is one look into an index of the org's batches: those sent lately, and those that have not come to rest well.
+  const exists = (condition: RawBuilder<boolean>): RawBuilder<boolean> =>
+    sql`(select 1 from settlement_batches b where b.org_id = p.org_id and ${condition} and ${isComparable(range)} limit 1) is not null`;
+  const result = await sql<PagedOrg>`
+    with page as materialized (
+      select a.org_id from billing_accounts a
+      where a.org_id > ${page.afterOrgId} and (${range.orgId ?? null}::text is null or a.org_id = ${range.orgId ?? null})
+      order by a.org_id limit ${page.limit}
+    )
+    select p.org_id, ${exists(sql`b.first_sent_at >= (select billing_now()) - ${range.lookBackMs} * interval '1 millisecond'`)} or ${exists(sql`b.state <> 'delivered'`)} as is_comparable
+    from page p order by p.org_id`.execute(db);
+  return result.rows;
 }
 
 /** The comparable batches of one org, in their order; also when the first attempt at each was. */

@@ -85,10 +85,10 @@ export async function reconcileDeliveries(db: DatabaseClient, view: SettlementLe
   const results: ReconcileDeliveriesResult[] = [];
   let afterOrgId = "";
   for (;;) {
-    const orgIds = await listComparableOrgs(db, range, { afterOrgId, limit: ORGS_A_PAGE });
+    const { orgIds, lastOrgId } = await listComparableOrgs(db, range, { afterOrgId, limit: ORGS_A_PAGE });
     results.push(...(await compareOrgs(db, view, orgIds, range, options)));
-    if (orgIds.length < ORGS_A_PAGE) break;
-    afterOrgId = orgIds.at(-1) ?? "";
+    if (lastOrgId === undefined) break;
+    afterOrgId = lastOrgId;
   }
   return {
     comparedBatches: results.reduce((sum, one) => sum + one.comparedBatches, 0),

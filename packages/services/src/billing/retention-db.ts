@@ -1,7 +1,7 @@
 /** Statements on the ledger's partitions, and on what the source may delete. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
-import { IS_IN_BATCH, JOIN_BATCH } from "./event-batches-db.ts";
+import { IS_IN_RANGE, JOIN_BATCH } from "./event-batches-db.ts";
 
 /** Makes this month's partition and those of `months` after it. Returns how many were missing. Idempotent. */
 export async function ensurePartitions(db: DatabaseExecutor, months: number): Promise<number> {
@@ -58,7 +58,7 @@ export async function countUnsettled(tx: DatabaseExecutor, name: string): Promis
         cross join lateral (select count(*) as events from ${table} e where e.org_id = a.org_id and e.event_id > a.sealed_event_id offset 0) found
         where a.last_event_id > a.sealed_event_id) as open,
       (select coalesce(sum(found.events), 0) from settlement_batches b
-        cross join lateral (select count(*) as events from ${table} e where ${IS_IN_BATCH} offset 0) found
+        cross join lateral (select count(*) as events from ${table} e where ${IS_IN_RANGE} offset 0) found
         where b.state <> 'delivered') as undelivered`.execute(tx);
   const row = result.rows[0];
   return { events: Number(row?.events ?? 0), open: Number(row?.open ?? 0), undelivered: Number(row?.undelivered ?? 0) };

@@ -65,8 +65,10 @@ export async function sealBatches(tx: DatabaseExecutor, orgIds: readonly string[
       select a.*, e.*, e.event_count <> a.open_event_count or e.credits <> a.open_credits as is_refused
       from billing_accounts a
       cross join lateral (
-        select count(*)::int as event_count, coalesce(sum(spend_usd), 0) as spend_usd, coalesce(sum(credits), 0) as credits from billing_events
-        where org_id = a.org_id and event_id > a.sealed_event_id and event_id <= a.last_event_id
+        select count(*)::int as event_count, coalesce(sum(spend_usd), 0) as spend_usd, coalesce(sum(credits), 0) as credits,
+          coalesce(min(recorded_at), '-infinity') as oldest_event_at
+        from billing_events
+        where org_id = a.org_id and event_id > a.sealed_event_id and event_id <= a.last_event_id and recorded_at >= a.open_since
       ) e
       where a.org_id = any(${orgIds as string[]}::text[])
     ), batches as (
@@ -75,9 +77,9 @@ export async function sealBatches(tx: DatabaseExecutor, orgIds: readonly string[
       from found a cross join billing_deployment d
       where not a.is_refused and a.credits + a.carry_credits >= 0
     ), sealed as (
-      insert into settlement_batches (batch_id, org_id, sequence, idempotency_key, after_event_id, through_event_id, event_count, spend_usd, events_credits,
+      insert into settlement_batches (batch_id, org_id, sequence, idempotency_key, after_event_id, through_event_id, oldest_event_at, event_count, spend_usd, events_credits,
         carry_in, carry_out, credits, state, sealed_at, next_attempt_at, delivered_at, deducted_credits)
-      select batch_id, org_id, sequence, 'pb:' || batch_id, sealed_event_id, last_event_id, event_count, spend_usd, credits,
+      select batch_id, org_id, sequence, 'pb:' || batch_id, sealed_event_id, last_event_id, oldest_event_at, event_count, spend_usd, credits,
         carry_in, credits + carry_in - settled, settled, case when settled = 0 then 'delivered' else 'sealed' end, clock.now, clock.now, case when settled = 0 then clock.now end,
         case when settled = 0 then 0 end
       from batches cross join clock

@@ -41,7 +41,7 @@ const DEFAULT_CHUNK_ROWS = 10_000;
 /** Chunks of a sweep between two looks at recent rows: about two seconds of work. */
 const CHUNKS_BETWEEN_LIVE_ROWS = 10;
 /** Rows of the source that one comparison of a sweep reads: some ten milliseconds of work, however long the history. */
-const SWEEP_SLICE_ROWS = 50_000;
+const SWEEP_SLICE_ROWS = 5_000;
 const RECENT = "spend-recent";
 /** LiteLLM writes a row when its request has ended, which may take ten minutes, and a while more. Our engine's mark knows of each. */
 const LATE_ROW_MS = 15 * 60 * 1_000;

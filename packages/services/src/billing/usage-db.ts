@@ -112,22 +112,15 @@ export interface OpenEventsRow {
 export async function readOpenEvents(db: DatabaseExecutor): Promise<OpenEventsRow> {
   const result = await sql<OpenEventsRow>`
     select coalesce(sum(open_event_count), 0) as events, trim_scale(coalesce(sum(open_credits), 0)) as credits,
-      trim_scale(coalesce(sum(carry_credits), 0)) as carry_credits,
-      (select round(extract(epoch from clock_timestamp() - min(first.recorded_at)))
-        from (
-          select a.org_id, a.sealed_event_id as after_event_id, (select b.sealed_at from settlement_batches b where b.org_id = a.org_id and b.sequence = a.last_batch_sequence) as before
-          from billing_accounts a where a.last_event_id > a.sealed_event_id
-          union all
-          select b.org_id, b.after_event_id, (select p.sealed_at from settlement_batches p where p.org_id = b.org_id and p.sequence = b.sequence - 1)
-          from settlement_batches b where b.state <> 'delivered' and b.state <> 'shortfall'
-        ) unsettled
-        -- Ids follow the order of recording, and what came after a batch was recorded after it was sealed, give or take a transaction: so
-        -- the months before are not looked into.
-        cross join lateral (
-          select e.recorded_at from billing_events e where e.org_id = unsettled.org_id and e.event_id > unsettled.after_event_id
-            and e.recorded_at >= coalesce(unsettled.before - interval '1 hour', '-infinity') order by e.event_id limit 1
-        ) first) as oldest_unsettled_seconds
-    from billing_accounts`.execute(db);
+      trim_scale((select carry_credits from billing_totals)) as carry_credits,
+      (select round(extract(epoch from clock_timestamp() - min(since))) from (
+        -- Neither is known of what a process of an older version wrote during an upgrade: then the batch is as old as its sealing, and
+        -- the account is told of once that has happened.
+        select nullif(open_since, '-infinity') as since from billing_accounts where last_event_id > sealed_event_id
+        union all
+        select case when oldest_event_at > '-infinity' then oldest_event_at else sealed_at end from settlement_batches where state <> 'delivered' and state <> 'shortfall'
+      ) unsettled) as oldest_unsettled_seconds
+    from billing_accounts where last_event_id > sealed_event_id`.execute(db);
   return result.rows[0] ?? { events: "0", credits: "0", carry_credits: "0", oldest_unsettled_seconds: null };
 }
 

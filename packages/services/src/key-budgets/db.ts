@@ -9,6 +9,9 @@ export const RESERVED: RawBuilder<string> = sql`greatest(greatest(r.budget_usd, 
 /** What the org can afford, on `g` and `a`; null while balance or rate are unknown. */
 const AFFORDABLE = sql`trunc(greatest(a.balance_credits + case when g.state = 'grace' then g.overdraft_credits else 0 end, 0) / g.credits_per_spend_usd, 6)`;
 
+/** No event of the key was recorded before it: when the key was reserved, and a day for a clock that was put back. Months before it are not looked into. */
+const sinceCreated = (table: string): RawBuilder<Date> => sql`${sql.ref(`${table}.created_at`)} - interval '1 day'`;
+
 /**
  * Brings `spent_usd` of new keys up to the ledger: an event may have come before its key was noted. Of older ones ingest moves it
  * with the event. It may be behind the ledger for a moment, never ahead: then too much is reserved.
@@ -20,7 +23,7 @@ export async function updateSpentOfNewKeys(db: DatabaseExecutor, newerThanMs: nu
     from (
       select k.session_id, k.key_generation, sum(e.spend_usd) as spend_usd
       from key_reservations k cross join lateral (
-        select e.spend_usd from billing_events e where e.session_id = k.session_id and e.key_hash = k.key_hash offset 0
+        select e.spend_usd from billing_events e where e.session_id = k.session_id and e.key_hash = k.key_hash and e.recorded_at >= ${sinceCreated("k")} offset 0
       ) e
       where k.created_at > billing_now() - ${newerThanMs} * interval '1 millisecond' and k.released_at is null
       group by k.session_id, k.key_generation
@@ -112,7 +115,8 @@ export async function reapReservations(db: DatabaseExecutor, options: { readonly
       select r.session_id, r.key_generation, s.state, s.key_hash as session_key_hash, s.key_generation as session_generation,
         coalesce(s.state = 'ended' or s.expires_at < billing_now(), false) as is_over,
         r.key_hash is null and r.created_at < billing_now() - ${options.mintTimeoutMs} * interval '1 millisecond' as is_unminted
-      from key_reservations r left join gateway_sessions s on s.session_id = r.session_id
+      -- One look-up a live key; as a join it reads all sessions there ever were.
+      from key_reservations r left join lateral (select * from gateway_sessions s where s.session_id = r.session_id offset 0) s on true
       where r.released_at is null and (r.key_hash is null or s.state = 'ended' or s.expires_at < billing_now())
       for update of r skip locked
     ), adopted as (
@@ -150,9 +154,10 @@ export async function listOrgsToRefresh(db: DatabaseExecutor): Promise<readonly 
     ), now as (
       select l.org_id, l.is_untold, l.reservations + hashtextextended(concat_ws('/', a.balance_credits::text, g.state, g.overdraft_credits::text, g.credits_per_spend_usd::text,
           coalesce(g.grace_until <= billing_now(), false)::text), 0) as seen
-      from live l join org_gates g using (org_id) left join billing_accounts a using (org_id)
+      from live l cross join lateral (select * from org_gates where org_id = l.org_id offset 0) g
+        left join lateral (select * from billing_accounts where org_id = l.org_id offset 0) a on true
     )
-    select now.org_id, now.seen from now left join key_budget_marks m using (org_id)
+    select now.org_id, now.seen from now left join lateral (select * from key_budget_marks where org_id = now.org_id offset 0) m on true
     where now.is_untold or m.seen is distinct from now.seen
     order by now.org_id`.execute(db);
   return result.rows;
@@ -278,13 +283,15 @@ export async function releaseHeld(db: DatabaseExecutor, options: { readonly hasS
     : sql``;
   await sql`
     with cut as materialized (
-      select r.session_id, r.key_hash from key_reservations r
+      select r.session_id, r.key_hash, r.created_at from key_reservations r
       where r.released_at is null and r.telling_usd is null and r.budget_usd = r.applied_usd and r.held_usd > greatest(r.applied_usd, r.spent_usd)
       for no key update of r skip locked
     ), used as (
       ${unbilled}
       select t.key_hash, c.session_id, t.reserved_usd as usd from request_attempts t join cut c using (key_hash)
-      union all select e.key_hash, e.session_id, e.spend_usd from billing_events e join cut c on e.session_id = c.session_id and e.key_hash = c.key_hash
+      union all select c.key_hash, c.session_id, e.spend_usd from cut c cross join lateral (
+        select e.spend_usd from billing_events e where e.session_id = c.session_id and e.key_hash = c.key_hash and e.recorded_at >= ${sinceCreated("c")} offset 0
+      ) e
     ), sums as (
       select c.session_id, c.key_hash, coalesce(sum(u.usd), 0) as used_usd from cut c left join used u using (session_id, key_hash) group by c.session_id, c.key_hash
     )

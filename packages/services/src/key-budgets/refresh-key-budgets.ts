@@ -1,7 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { isAppError } from "@proliferate/shared/errors";
-import { writeRates } from "../balance/db.ts";
+import { writeAllRates } from "../balance/db.ts";
 import type { RateCard } from "../billing/credits.ts";
+import { lockGate } from "../billing-gate/db.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "../sessions/db.ts";
 import { type ClaimedKey, claimUntoldKey, decideBudgets, listOrgsToRefresh, lockReservations, reapReservations, releaseHeld, releaseReservations, releaseTelling, updateSpentOfNewKeys, writeSeen, writeTold } from "./db.ts";
@@ -40,15 +41,17 @@ const TELL_LEASE_MS = 120_000;
  * twice at once, stand still and die anywhere. No transaction is held while the proxy is called.
  */
 export async function refreshKeyBudgets(db: DatabaseClient, options: RefreshOptions): Promise<RefreshResult> {
-  await writeRates(db, null, options.rate);
+  await writeAllRates(db, options.rate);
   await reapReservations(db, { mintTimeoutMs: options.mintTimeoutMs ?? 300_000, holdMs: options.holdMs ?? 300_000 });
   await updateSpentOfNewKeys(db, NEW_KEY_MS);
   let changed = 0;
   let failed = 0;
   for (const org of await listOrgsToRefresh(db)) {
     const { org_id: orgId } = org;
+    // By itself: whoever moves a gate holds the org's account, and ingest does not wait for a decision about keys.
+    await db.transaction().execute((tx) => moveOrg(tx, orgId));
     await db.transaction().execute(async (tx) => {
-      await moveOrg(tx, orgId);
+      await lockGate(tx, orgId);
       await lockReservations(tx, orgId);
       await decideBudgets(tx, orgId);
     });

@@ -17,7 +17,7 @@ const CHECK_WINDOW_MS = 60 * 60 * 1_000;
 /** What was sealed since the last collection, and a while more. */
 const BALANCE_WINDOW_MS = 10 * 60 * 1_000;
 /** Of one statement, so that none of them takes long however much is used. */
-const ROWS_SLICE_MS = 5 * 60 * 1_000;
+const ROWS_SLICE_MS = 60 * 1_000;
 const BATCHES_SLICE_MS = 60 * 1_000;
 
 const ORG_STATES = ["unconfigured", "trial", "active", "grace", "exhausted", "suspended"] as const satisfies readonly OrgState[];

@@ -1,5 +1,6 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
+import { sessionEventsSince } from "./db.ts";
 
 /** Amounts are decimal text, USD. */
 export interface ModelCost {
@@ -29,7 +30,7 @@ export async function selectModelCosts(db: DatabaseExecutor, sessionId: string, 
       sum(spend_usd) as spend_usd, sum(reserved_usd) as reserved_usd
     from (
       select model, 1 as requests, prompt_tokens, completion_tokens, spend_usd, 0::numeric as reserved_usd
-      from billing_events where session_id = ${sessionId}
+      from billing_events where session_id = ${sessionId} and recorded_at >= ${sessionEventsSince(sessionId)}
       ${unbilled}
       union all
       select model, 0, 0, 0, 0, reserved_usd from request_attempts where user_id = ${sessionId}

@@ -1,5 +1,5 @@
 import type { DatabaseExecutor, GatewaySessionTable, SessionLauncher } from "@proliferate/db";
-import { type Selectable, sql } from "kysely";
+import { type RawBuilder, type Selectable, sql } from "kysely";
 
 /** A row of `gateway_sessions`. */
 export type SessionRow = Selectable<GatewaySessionTable>;
@@ -161,6 +161,13 @@ export async function selectSessions(
   return query.orderBy("session_number", "desc").limit(page.limit).execute();
 }
 
+/**
+ * No event of the session was recorded before it: when the session began, and a day for a clock that was put back. Months before it are
+ * not looked into. A session that is not ours may have begun at any time.
+ */
+export const sessionEventsSince = (sessionId: string): RawBuilder<Date> =>
+  sql`coalesce((select created_at - interval '1 day' from gateway_sessions where session_id = ${sessionId}), '-infinity')`;
+
 /** Sums over a session's events; BIGINT and NUMERIC come as text. */
 export interface SessionSums {
   readonly requests: string;
@@ -177,7 +184,7 @@ export async function sumBilledEvents(db: DatabaseExecutor, sessionId: string): 
            coalesce(sum(completion_tokens), 0) as completion_tokens,
            coalesce(sum(spend_usd), 0) as spend_usd,
            coalesce(sum(credits), 0) as credits
-    from billing_events where session_id = ${sessionId}`.execute(db);
+    from billing_events where session_id = ${sessionId} and recorded_at >= ${sessionEventsSince(sessionId)}`.execute(db);
   return rows[0] as SessionSums;
 }
 

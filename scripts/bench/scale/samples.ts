@@ -1,0 +1,45 @@
+/** What the statements of a request and of a delivery are measured with. */
+import type { DatabaseClient } from "@proliferate/db";
+import { insertAttemptIfFits } from "@proliferate/services/attempts/db";
+import { type ClaimedBatch, claimDueBatches } from "@proliferate/services/billing/claim-batches-db";
+import type { AttemptRecord } from "@proliferate/services/billing/settlement-db";
+import { findCaller } from "@proliferate/services/keys/db";
+import type { SpendLogRow } from "@proliferate/services/spend-logs/db";
+
+/** Of an attempt, or of nothing. */
+export const NO_ID = "00000000-0000-4000-8000-000000000001";
+/** How long the sink remembers a key. */
+export const KEY_MEMORY_MS = 79_200_000;
+
+/** Admits a request of a live key whose counters are there. */
+export async function admit(db: DatabaseClient): Promise<boolean> {
+  const caller = await findCaller(db, "key-5");
+  if (caller === undefined) throw new Error("key-5 was filled in");
+  const attempt = {
+    attempt_id: NO_ID, instance_id: 1, key_hash: "key-5", team_id: caller.teamId, user_id: caller.userId, key_alias: null, dialect: "openai", call_type: "acompletion",
+    model_group: "m", model: "m", provider: "openai", api_base: "", price_id: "p", end_user: null, client_session_id: null, requester_ip_address: null,
+    reserved_usd: "0.01", estimated_input_tokens: 1_000, max_output_tokens: 500, hidden_tokens_per_second: 0, started_at: new Date(),
+  } as const;
+  if (!(await insertAttemptIfFits(db, attempt, caller, "0.01"))) throw new Error("a key without a budget is admitted");
+  return true;
+}
+
+const NOW = new Date();
+export const SPEND_ROW: SpendLogRow = {
+  request_id: NO_ID, call_type: "acompletion", api_key: "key-5", spend: "0.001", total_tokens: 1_500, prompt_tokens: 1_000, completion_tokens: 500,
+  startTime: NOW, endTime: NOW, request_duration_ms: 2_000, completionStartTime: NOW, model: "m", model_id: null, model_group: "m", custom_llm_provider: "openai", api_base: "",
+  user: "session-5", metadata: "{}", cache_hit: "False", cache_key: "", request_tags: "[]", team_id: "org-5", organization_id: null, end_user: null, requester_ip_address: null,
+  session_id: "session-5", status: "success", litellm_call_id: null,
+};
+
+/** Claims one batch of those that are due. */
+export async function claimOne(db: DatabaseClient): Promise<ClaimedBatch> {
+  const [batch] = await claimDueBatches(db, { limit: 1, limitPerOrg: 1, leaseMs: 60_000, exceptOrgIds: [], keyMemoryMs: KEY_MEMORY_MS });
+  if (batch === undefined) throw new Error("batches are due");
+  return batch;
+}
+
+export const DELIVERED: Omit<AttemptRecord, "attempt"> = {
+  outcome: "delivered", status: 200, errorCode: null, errorMessage: null, state: "delivered", mayBeApplied: true, deductedCredits: "1.5", balanceAfter: "9998.5",
+  retryInMs: 0, holdsOrg: false, needsReconcile: false,
+};
