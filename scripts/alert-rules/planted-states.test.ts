@@ -86,6 +86,7 @@ const SITUATIONS: readonly Situation[] = [
     alerts: ["BillingUnbilled"],
   },
   { what: "much spend that waits", plant: async () => void (await insertSpendRows(database.db, [{ spendUsd: "101" }])), alerts: ["BillingSpendWaits"] },
+  { what: "a proxy whose clock is an hour fast", plant: async () => void (await insertSpendRows(database.db, [{ ageMs: -HOUR_MS }])), alerts: ["BillingSpendDatedAhead"] },
   {
     what: "a source that says less than was billed",
     plant: async () => {
