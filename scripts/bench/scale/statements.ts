@@ -99,7 +99,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("readSourceLag", "metrics, each scrape", SCRAPES, readSourceLag),
   idle("readPasses", "metrics, each scrape", SCRAPES, readPasses),
   idle("readAttention", "metrics, each scrape", SCRAPES, readAttention),
-  idle("compareSourceWithLedger: a minute", "metrics of workers, 60 in 5 minutes", PROCESSES.workers * 12, (db) => compareSourceWithLedger(db, { from: ago(900_000), to: ago(840_000), graceMs: 600_000 })),
+  idle("compareSourceWithLedger: a minute", "metrics of workers, each 5 minutes; one for 2,000 rows of the last hour", PROCESSES.workers / 5, (db) => compareSourceWithLedger(db, { from: ago(900_000), to: ago(840_000), graceMs: 600_000 })),
   idle("readRecentlyBroken: a minute", "metrics of workers, 10 in 5 minutes", PROCESSES.workers * 2, (db) => readRecentlyBroken(db, ago(180_000), ago(120_000))),
   idle("readRecentlyBroken: the last minute, and what is open", "metrics of workers, each 5 minutes", 1, (db) => readRecentlyBroken(db, ago(60_000))),
   idle("readBalances", "metrics of workers, each 5 minutes", 1, readBalances),

@@ -1,6 +1,7 @@
 import type { DatabaseExecutor, OrgState } from "@proliferate/db";
 import { addDecimals } from "@proliferate/shared/money";
 import { readPasses } from "../billing/passes-db.ts";
+import { findChunkEnd } from "../billing/db.ts";
 import { checkCompleteness, type Completeness } from "../billing/status.ts";
 import { type AttentionRow, readAttention, readBalances, readDelivery, readOpenFindings, readRecentlyBroken, readSourceLag } from "../billing/status-db.ts";
 import { getBillingStatus } from "../billing/usage.ts";
@@ -16,8 +17,8 @@ export interface BillingMetric {
 const CHECK_WINDOW_MS = 60 * 60 * 1_000;
 /** What was sealed since the last collection, and a while more. */
 const BALANCE_WINDOW_MS = 10 * 60 * 1_000;
-/** Of one statement, so that none of them takes long however much is used. */
-const ROWS_SLICE_MS = 60 * 1_000;
+/** Spend rows, or time, of one statement: none of them takes long however much is used, and an idle hour takes one. */
+const SLICE_ROWS = 2_000;
 const BATCHES_SLICE_MS = 60 * 1_000;
 
 const ORG_STATES = ["unconfigured", "trial", "active", "grace", "exhausted", "suspended"] as const satisfies readonly OrgState[];
@@ -72,9 +73,11 @@ type LatestRows = Pick<Completeness, "unbilledUsd" | "overdueRows" | "overdueUsd
 
 async function checkLatestRows(db: DatabaseExecutor, now: number): Promise<LatestRows> {
   let sum: LatestRows = { unbilledUsd: "0", overdueRows: 0, overdueUsd: "0", overbilledUsd: "0" };
-  for (let from = now - CHECK_WINDOW_MS; from < now; from += ROWS_SLICE_MS) {
+  for (let from: Date | undefined = new Date(now - CHECK_WINDOW_MS); from !== undefined; ) {
     // The last slice is open: what is dated ahead belongs to it.
-    const found = await checkCompleteness(db, { from: new Date(from), ...(from + ROWS_SLICE_MS < now && { to: new Date(from + ROWS_SLICE_MS) }) });
+    const to: Date | undefined = await findSliceEnd(db, from);
+    const found = await checkCompleteness(db, { from, ...(to && { to }) });
+    from = to;
     sum = {
       unbilledUsd: addDecimals(sum.unbilledUsd, found.unbilledUsd),
       overdueRows: sum.overdueRows + found.overdueRows,
@@ -83,6 +86,12 @@ async function checkLatestRows(db: DatabaseExecutor, now: number): Promise<Lates
     };
   }
   return sum;
+}
+
+/** Where a slice ends that begins at `from`, in whole milliseconds, as the source has them; undefined: it takes all that is left. */
+async function findSliceEnd(db: DatabaseExecutor, from: Date): Promise<Date | undefined> {
+  const last = await findChunkEnd(db, { from: from.toISOString().replace("Z", ""), to: "infinity" }, SLICE_ROWS);
+  return last === "infinity" ? undefined : new Date(Date.parse(`${last.replace(" ", "T")}Z`) + 1);
 }
 
 async function findUnbalanced(db: DatabaseExecutor, now: number): Promise<ReadonlySet<string>> {
