@@ -39,8 +39,8 @@ export async function fill(client: pg.Client, size: Size, say: (line: string) =>
   await client.query("set session_replication_role = replica; set synchronous_commit = off; set maintenance_work_mem = '512MB'; set work_mem = '256MB'");
   await step("partitions", `do $$ declare m timestamp; begin for n in 1 .. ${HISTORY_MONTHS} loop m := date_trunc('month', now() at time zone 'UTC') - make_interval(months => n);
     execute format('create table if not exists %I partition of billing_events for values from (%L) to (%L)', 'billing_events_' || to_char(m, 'YYYY_MM'), m at time zone 'UTC', (m + interval '1 month') at time zone 'UTC'); end loop; end $$`);
-  await step("orgs", `insert into billing_accounts (org_id, balance_credits, last_batch_sequence, last_event_id, sealed_event_id, open_event_count, open_credits, open_since)
-    select 'org-' || i, 10000, ${batches / orgs}, case when i < ${ACTIVE_ORGS} then $1 else $1 - 1 end, $1 - 1, case when i < ${ACTIVE_ORGS} then 1 else 0 end, case when i < ${ACTIVE_ORGS} then 0.3 else 0 end, now() - interval '1 hour' from generate_series(0, $orgs - 1) i;
+  await step("orgs", `insert into billing_accounts (org_id, balance_credits, last_batch_sequence, last_event_id, sealed_event_id, open_event_count, open_credits, open_since, gate_state, gate_plan, gate_low_credits, gate_low_told, gate_overdraft_credits)
+    select 'org-' || i, 10000, ${batches / orgs}, case when i < ${ACTIVE_ORGS} then $1 else $1 - 1 end, $1 - 1, case when i < ${ACTIVE_ORGS} then 1 else 0 end, case when i < ${ACTIVE_ORGS} then 0.3 else 0 end, now() - interval '1 hour', 'active', 'paid', 100, false, 500 from generate_series(0, $orgs - 1) i;
     insert into org_gates (org_id, state, credits_per_spend_usd, reconciled_at, remote_granted_credits) select 'org-' || i, 'active', 300, now(), 10000 from generate_series(0, $orgs - 1) i;
     insert into "LiteLLM_TeamTable" (team_id) select 'org-' || i from generate_series(0, $orgs - 1) i`);
   await step("keys", `insert into "LiteLLM_VerificationToken" (token, key_name, user_id, team_id, expires, budget_duration, budget_reset_at)
