@@ -40,7 +40,7 @@ const NOT_GIVEN: Readonly<Record<string, readonly string[]>> = {
   // Another name of DATABASE_URL; the pooler and the way past it belong to databases that are not compose's own.
   all: ["POSTGRES_CONNECTION_STRING", "DATABASE_DIRECT_URL", "DATABASE_POOLING"],
   // The launcher local is for development, outside of Docker. The sink's secret stands in the worker alone, and without it nothing of the sink is read.
-  gateway: ["SANDBOX_ROOT_FOLDER", "SANDBOX_PATH", ...Object.keys(SINK_ENVIRONMENT), "BILLING_MARKUP"],
+  gateway: ["SANDBOX_ROOT_FOLDER", "SANDBOX_PATH", "SANDBOX_LOCAL_USER", ...Object.keys(SINK_ENVIRONMENT), "BILLING_MARKUP"],
   // Of those who mint keys.
   worker: ["LLM_PROXY_PUBLIC_URL", "LLM_PROXY_KEY_DURATION", "LLM_PROXY_REQUIRED", "SANDBOX_TIMEOUT_SECONDS"],
   // The file of the image.
