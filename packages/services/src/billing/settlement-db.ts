@@ -175,7 +175,8 @@ export async function finishAttempt(db: DatabaseExecutor, batchId: string, recor
 }
 
 /**
- * Moves the batch on and gives the claim back; the org's other batches wait with it, or no longer do. What a shortfall lost is
+ * Moves the batch on and gives the claim back; the org's other batches wait with it, or no longer do. An org that the sink had
+ * nothing to take from stays one whatever another of its batches meets, and is asked about at once when one was taken. What a shortfall lost is
  * never collected, so it goes back to the org's own balance in the same statement. Returns false, changing nothing, when the
  * claim was lost.
  */
@@ -199,9 +200,19 @@ export async function recordOutcome(db: DatabaseExecutor, claim: Claim, record: 
       insert into settlement_org_backoff (org_id, failure_count, retry_at, error_code)
       select org_id, 1, next_attempt_at, ${record.errorCode} from moved where ${record.holdsOrg}
       on conflict (org_id) do update
-      set failure_count = settlement_org_backoff.failure_count + 1, retry_at = excluded.retry_at, error_code = excluded.error_code
+      set failure_count = settlement_org_backoff.failure_count + 1, retry_at = excluded.retry_at,
+        error_code = case when settlement_org_backoff.error_code = ${NO_BALANCE} then settlement_org_backoff.error_code else excluded.error_code end
+    ), owed as (
+      select m.org_id from moved m
+      where not ${record.holdsOrg} and (select 1 from settlement_batches b
+        where b.org_id = m.org_id and b.state = 'unapplied' and b.last_error_code = ${NO_BALANCE} and b.deducted_credits = 0 limit 1) is not null
+    ), asked as (
+      insert into settlement_org_backoff (org_id, failure_count, retry_at, error_code)
+      select org_id, 1, (select now from clock), ${NO_BALANCE} from owed
+      on conflict (org_id) do update set retry_at = excluded.retry_at, error_code = excluded.error_code
     ), freed as (
-      delete from settlement_org_backoff o using moved where o.org_id = moved.org_id and not ${record.holdsOrg}
+      delete from settlement_org_backoff o using moved
+      where o.org_id = moved.org_id and not ${record.holdsOrg} and not exists (select 1 from owed where owed.org_id = moved.org_id)
     )
     select org_id from moved`.execute(db);
   return result.rows.length > 0;

@@ -83,3 +83,24 @@ it.each(WAYS_OUT)("autumn H3: nothing stays that nobody can close: %s", async (_
   expect(after === "delivered" ? [after, deducted] : [after]).toEqual(state === "shortfall" ? ["shortfall"] : ["delivered", credits]);
   expect(await database.db.selectFrom("delivery_findings").select("kind").where("resolved_at", "is", null).execute()).toEqual([]);
 });
+
+it.each<[string, DeliveryOutcome]>([
+  ["fails for another reason", { kind: "unavailable", code: "rate_limit_exceeded", message: "scripted" }],
+  ["is taken", { kind: "delivered", deductedCredits: "30" }],
+])("simulation seed 86: what waits for a balance is sent when there is one, also when another batch of the org %s meanwhile", async (_name, meanwhile) => {
+  await spend("org_bare");
+  await pass();
+  expect(await database.db.selectFrom("settlement_batches").select(["state", "last_error_code"]).execute()).toEqual([{ state: "unapplied", last_error_code: "no_balance" }]);
+  await spend("org_bare");
+  await sql`update settlement_org_backoff set retry_at = billing_now() - interval '1 second'`.execute(database.db);
+  // Not asked before, as in a pass that probes a sink that was away.
+  await settle(database.db, { sink: { name: sink.name, deliver: async () => meanwhile }, retryDelayMs: () => 0, parkedDelayMs: () => 0 });
+
+  autumn.grantPlan("org_bare", { planId: "late", granted: "1000" });
+  await sql`update settlement_org_backoff set retry_at = billing_now() - interval '1 second'`.execute(database.db);
+  await pass();
+  await pass();
+
+  expect((await database.db.selectFrom("settlement_batches").select("state").execute()).map(({ state }) => state)).toEqual(["delivered", "delivered"]);
+  expect(await database.db.selectFrom("settlement_org_backoff").selectAll().execute()).toEqual([]);
+});
