@@ -284,3 +284,20 @@ test("autumn B3: an org whose reading no row can hold fails alone; the others of
   expect(reports).toEqual(expect.arrayContaining([`${orgId} failed`, ...others.map((id) => `${id} reconciled`)]));
   expect((await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 86_400_000 })).map((due) => due.org_id)).not.toContain(orgId);
 });
+
+/** Whether an org that waits for this reason, and then is granted this much, waits on after a reading. */
+async function waitsOn(errorCode: string, credits: string): Promise<boolean> {
+  orgId = `org_${(org += 1)}`;
+  await remote.reconcile(database.db, orgId);
+  await sql`insert into settlement_org_backoff (org_id, failure_count, retry_at, error_code) values (${orgId}, 6, billing_now() + interval '15 minutes', ${errorCode})`.execute(database.db);
+  remote.grant(orgId, credits);
+  await remote.reconcile(database.db, orgId);
+  const { rows } = await sql<{ waits: boolean }>`select retry_at > billing_now() as waits from settlement_org_backoff where org_id = ${orgId}`.execute(database.db);
+  return rows[0]?.waits ?? false;
+}
+
+test("autumn H3: a reading that shows a balance ends the org's wait for one, and no other wait", async () => {
+  expect(await waitsOn("no_balance", "100")).toBe(false);
+  expect(await waitsOn("no_balance", "0")).toBe(true);
+  expect(await waitsOn("customer_not_found", "100")).toBe(true);
+});

@@ -3,6 +3,7 @@ import { isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal, subtractDecimals } from "@proliferate/shared/money";
 import { noiseOfSum } from "../billing/autumn-precision.ts";
 import type { RateCard } from "../billing/credits.ts";
+import { endWaitForBalance } from "../billing/settlement-db.ts";
 import { ensureGatesOfSpenders, ensureOrg, lockGate, type OrgGateRow, readGate } from "../billing-gate/db.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
 import { insertWebhookEvent } from "../webhook-events/db.ts";
@@ -67,6 +68,8 @@ export async function reconcileBalance(db: DatabaseClient, orgId: string, option
   const readAt = await readBillingNow(db);
   const reading = await readRemote(options.remote, orgId);
   if (reading.kind !== "known") return noteProblem(db, orgId, reading.kind, reading.problem);
+  // What waits for a balance need not wait on. By itself, as a worker that records an outcome locks account and back-off, too.
+  if (compareDecimals(reading.remainingCredits, "0") > 0) await endWaitForBalance(db, orgId);
   return bookReading(db, orgId, { reading, readAt }, options).catch((error: unknown) => {
     // Else the orgs behind this one would never be read: its reading is the same in each pass.
     if (isPermanentError(error)) return noteProblem(db, orgId, "failed", "what the sink says of it cannot be put on record");

@@ -27,6 +27,6 @@ export async function reviveOrgs(db: DatabaseClient, { sink, orgIds, askTimeoutM
   const answers = await Promise.all(waiting.map(async (orgId) => ({ orgId, isServed: await ask(orgId) })));
   const served = answers.filter((answer) => answer.isServed).map((answer) => answer.orgId);
   let batches = 0;
-  for (const orgId of served) batches += await redriveWithoutBalance(db, orgId);
+  for (const orgId of served) batches += await db.transaction().execute((tx) => redriveWithoutBalance(tx, orgId));
   return { orgIds: served, batches };
 }

@@ -175,6 +175,16 @@ export async function finishAttempt(db: DatabaseExecutor, batchId: string, recor
 }
 
 /**
+ * Whether another batch of the org rests because the sink had nothing to take from. As long as one does, the org's back-off says
+ * `no_balance`, whatever the org's later attempts come to: it is the only thing by which the sink is asked again, so whoever took the
+ * mark away would leave the batch there for good.
+ */
+const restsWithoutBalance = (orgId: string, exceptBatchId: string | null = null): RawBuilder<boolean> => sql<boolean>`exists (
+  select 1 from settlement_batches r
+  where r.org_id = ${sql.ref(orgId)} and r.state = 'unapplied' and r.last_error_code = ${NO_BALANCE} and r.deducted_credits = 0
+    and r.batch_id is distinct from ${exceptBatchId}::uuid)`;
+
+/**
  * Moves the batch on and gives the claim back; the org's other batches wait with it, or no longer do. An org that the sink had
  * nothing to take from stays one whatever another of its batches meets, and is asked about at once when one was taken. What a shortfall lost is
  * never collected, so it goes back to the org's own balance in the same statement. Returns false, changing nothing, when the
@@ -198,21 +208,17 @@ export async function recordOutcome(db: DatabaseExecutor, claim: Claim, record: 
       from moved where moved.state = 'shortfall' and a.org_id = moved.org_id
     ), held as (
       insert into settlement_org_backoff (org_id, failure_count, retry_at, error_code)
-      select org_id, 1, next_attempt_at, ${record.errorCode} from moved where ${record.holdsOrg}
+      select org_id, 1, next_attempt_at, case when ${restsWithoutBalance("moved.org_id")} then ${NO_BALANCE} else ${record.errorCode}::text end
+      from moved where ${record.holdsOrg}
       on conflict (org_id) do update
-      set failure_count = settlement_org_backoff.failure_count + 1, retry_at = excluded.retry_at,
-        error_code = case when settlement_org_backoff.error_code = ${NO_BALANCE} then settlement_org_backoff.error_code else excluded.error_code end
-    ), owed as (
-      select m.org_id from moved m
-      where not ${record.holdsOrg} and (select 1 from settlement_batches b
-        where b.org_id = m.org_id and b.state = 'unapplied' and b.last_error_code = ${NO_BALANCE} and b.deducted_credits = 0 limit 1) is not null
+      set failure_count = settlement_org_backoff.failure_count + 1, retry_at = excluded.retry_at, error_code = excluded.error_code
     ), asked as (
       insert into settlement_org_backoff (org_id, failure_count, retry_at, error_code)
-      select org_id, 1, (select now from clock), ${NO_BALANCE} from owed
+      select org_id, 1, (select now from clock), ${NO_BALANCE} from moved where not ${record.holdsOrg} and ${restsWithoutBalance("moved.org_id")}
       on conflict (org_id) do update set retry_at = excluded.retry_at, error_code = excluded.error_code
     ), freed as (
       delete from settlement_org_backoff o using moved
-      where o.org_id = moved.org_id and not ${record.holdsOrg} and not exists (select 1 from owed where owed.org_id = moved.org_id)
+      where o.org_id = moved.org_id and not ${record.holdsOrg} and not ${restsWithoutBalance("moved.org_id")}
     )
     select org_id from moved`.execute(db);
   return result.rows.length > 0;
@@ -233,6 +239,8 @@ export async function releaseClaims(db: DatabaseExecutor, claims: readonly Claim
  * sink said that it took nothing. Returns false for any other. It is for a person who corrected what the batch's error names.
  */
 export async function redriveBatch(db: DatabaseExecutor, batchId: string): Promise<boolean> {
+  // The back-off before the batch, as `redriveWithoutBalance` takes them: so the two do not deadlock.
+  await sql`select 1 from settlement_org_backoff where org_id = (select org_id from settlement_batches where batch_id = ${batchId}) for update`.execute(db);
   const result = await sql`
     with redriven as (
       update settlement_batches
@@ -241,8 +249,11 @@ export async function redriveBatch(db: DatabaseExecutor, batchId: string): Promi
       where batch_id = ${batchId}
         and ((state in ('parked', 'dead') and first_sent_at is null) or (state = 'unapplied' and deducted_credits = 0))
       returning org_id
+    ), asked as (
+      update settlement_org_backoff o set retry_at = billing_now(), error_code = ${NO_BALANCE}
+      from redriven r where o.org_id = r.org_id and ${restsWithoutBalance("r.org_id", batchId)}
     ), freed as (
-      delete from settlement_org_backoff o using redriven r where o.org_id = r.org_id
+      delete from settlement_org_backoff o using redriven r where o.org_id = r.org_id and not ${restsWithoutBalance("r.org_id", batchId)}
     )
     select org_id from redriven`.execute(db);
   return result.rows.length > 0;
@@ -279,17 +290,23 @@ export async function takeOrgsWithoutBalance(db: DatabaseExecutor, options: { re
 
 /**
  * Makes all that the sink had no balance for due again, each under its next key, because it has one now. The sink stated that
- * it took nothing, so nothing can be taken twice. Returns how many batches.
+ * it took nothing, so nothing can be taken twice. Returns how many batches. Needs a transaction: whoever records another such answer holds the
+ * org's back-off, and only a statement that begins after having waited for it sees the batch that came to rest meanwhile.
  */
-export async function redriveWithoutBalance(db: DatabaseExecutor, orgId: string): Promise<number> {
+export async function redriveWithoutBalance(tx: DatabaseExecutor, orgId: string): Promise<number> {
+  await sql`delete from settlement_org_backoff where org_id = ${orgId} and error_code = ${NO_BALANCE}`.execute(tx);
   const result = await sql`
-    with freed as (
-      delete from settlement_org_backoff where org_id = ${orgId} and error_code = ${NO_BALANCE}
-    )
     update settlement_batches
     set state = 'sealed', redrive_count = redrive_count + 1, next_attempt_at = billing_now(), lease_until = null, first_sent_at = null, deducted_credits = null
-    where org_id = ${orgId} and state = 'unapplied' and last_error_code = ${NO_BALANCE} and deducted_credits = 0`.execute(db);
+    where org_id = ${orgId} and state = 'unapplied' and last_error_code = ${NO_BALANCE} and deducted_credits = 0`.execute(tx);
   return Number(result.numAffectedRows ?? 0n);
+}
+
+/** A balance of the org was seen at the sink: where it waits for one, it is asked about at the next pass and not only when its back-off ends. */
+export async function endWaitForBalance(db: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`
+    update settlement_org_backoff set retry_at = billing_now()
+    where org_id = ${orgId} and error_code = ${NO_BALANCE} and retry_at > billing_now()`.execute(db);
 }
 
 /** Orgs whose last attempt failed. Few: each costs an attempt of its own. */

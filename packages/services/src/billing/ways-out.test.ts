@@ -104,3 +104,26 @@ it.each<[string, DeliveryOutcome]>([
   expect((await database.db.selectFrom("settlement_batches").select("state").execute()).map(({ state }) => state)).toEqual(["delivered", "delivered"]);
   expect(await database.db.selectFrom("settlement_org_backoff").selectAll().execute()).toEqual([]);
 });
+
+const batches = () => database.db.selectFrom("settlement_batches").selectAll().orderBy("sequence").execute();
+
+it("autumn H3: redriving one of several batches that rest without a balance leaves the others their way out", async () => {
+  const asking = sink;
+  const { hasBalance: _asked, ...unasked } = asking;
+  sink = unasked;
+  for (let round = 0; round < 2; round += 1) {
+    await spend("org_bare");
+    await letOrgsAsk();
+    await pass();
+  }
+  sink = asking;
+  expect((await batches()).map(({ state }) => state)).toEqual(["unapplied", "unapplied"]);
+  autumn.grant("org_bare", "100");
+
+  await redrive(database.db, (await batches())[0]?.batch_id ?? "");
+  await pass();
+  await letOrgsAsk();
+  await pass();
+
+  expect((await batches()).map(({ state }) => state)).toEqual(["delivered", "delivered"]);
+});
