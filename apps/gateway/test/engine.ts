@@ -28,6 +28,8 @@ export async function startEngine({ frameGapMs = 0 } = {}): Promise<Engine> {
       LLM_PROXY_PORT: "0",
       LLM_PROXY_ADMIN_PORT: "0",
       DRAIN_MS: "1000",
+      // A caller that left is settled at once: what is read on after it is the proxy's own tests' matter.
+      DETACHED_READ_MS: "0",
       ANTHROPIC_API_KEY: PROVIDER_KEY,
       ANTHROPIC_API_BASE: provider.url,
     },
