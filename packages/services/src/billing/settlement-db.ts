@@ -269,8 +269,8 @@ export async function hadBalance(db: DatabaseExecutor, orgId: string): Promise<b
 
 /**
  * Takes orgs of which it is time to ask whether the sink has a balance by now, the longest waiting first, and puts their next
- * turn off: 20 s doubled with each time up to 15 min. So no two workers ask for one org at once, and none of its batches is
- * sent before the answer.
+ * turn off: 20 s doubled with each time up to 15 min. So no two workers ask for one org at once. A new batch of
+ * the org may be sent in the same pass; it then finds nothing to take from and waits with the others.
  */
 export async function takeOrgsWithoutBalance(db: DatabaseExecutor, options: { readonly limit: number } & OrgSelection): Promise<readonly string[]> {
   const result = await sql<{ org_id: string }>`

@@ -118,8 +118,10 @@ export class SessionLauncher implements SessionSandboxes {
       () => undefined,
       () => undefined,
     );
-    this.#running.set(session.session_id, { controller, settled });
-    void settled.then(() => this.#running.delete(session.session_id));
+    const running = { controller, settled };
+    this.#running.set(session.session_id, running);
+    // A newer launch of the same session may stand there by now; it is its own to take away.
+    void settled.then(() => this.#running.get(session.session_id) === running && this.#running.delete(session.session_id));
     if (this.#stopped) controller.abort();
     return launch;
   }
