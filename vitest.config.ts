@@ -13,6 +13,7 @@ export default defineConfig({
     include: ["{apps,packages,scripts}/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
     globalSetup: ["./vitest.global-setup.ts"],
+    setupFiles: ["./vitest.setup.ts"],
     pool: "forks",
     maxWorkers: 3,
     testTimeout: 120_000 * patience,

@@ -64,6 +64,7 @@ test("a session in a sandbox at Modal is launched, paused, resumed and ended, an
 });
 
 test("sessions F4: a session whose creation hangs at Modal is ended at once, and a sandbox that comes late is ended when it comes", async () => {
+  modal.clear();
   modal.fail("SandboxCreateV2", { code: "HANG", times: 9 });
   const starting = gateway.call("POST", "/v1/sessions?wait=true", { session_id: "hanging", org_id: "org_a", launcher: "modal" });
   await expect.poll(() => modal.calls.includes("SandboxCreateV2")).toBe(true);

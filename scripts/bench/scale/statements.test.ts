@@ -39,7 +39,7 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ..."clearKeySpend clearTeamSpend clearCounterSpend lockCounter listAttempts withDeadInstance enterCircuit ensureDeployment areKeysOurs".split(" "),
   ..."checkDatabase openDatabase readDeploymentId isPermanentError findSpendLog adoptForeignSpend insertAttempt insertMissingCounters insertCorrection".split(" "),
   ..."lockGate holdsPlace writeLowBalanceTold insertWebhookEvent insertReconciliation readBillingNow readUnposted writeBalance writeReadAgain writeReading listKnownOrgs".split(" "),
-  ..."openCircuit redriveWithoutBalance beginCorrection confirmDelivery finishCorrection recordFindings redriveForgotten writeBaseline recordWebhookAttempt".split(" "),
+  ..."openCircuit redriveWithoutBalance endWaitForBalance beginCorrection confirmDelivery finishCorrection recordFindings redriveForgotten writeBaseline recordWebhookAttempt".split(" "),
   ..."takeSilentAgent writeAgentAnswers writeAgentRestart writeAgentSilence writeSessionFailure".split(" "),
   ..."claimTopUp closeDueBreaker insertTopUp lockPolicy openBreaker readGranted recordTopUp".split(" "),
   ..."releaseTelling writeTold moveOrg hasSpendLogs findSession markPaused moveSandbox writeLaunchFailure deleteOldRequests isDatabaseUnavailable lockIngest readLookBackStart lockIngest".split(" "),

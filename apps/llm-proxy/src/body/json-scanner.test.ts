@@ -71,16 +71,6 @@ function isJsonObject(text: string): boolean {
   }
 }
 
-/** Whether it is refused for a field that is given twice. */
-function hasFieldTwice(bytes: Buffer): boolean {
-  try {
-    scanBody(bytes, "anthropic");
-    return false;
-  } catch (error) {
-    return (error as Error).message.includes(" twice;");
-  }
-}
-
 test("what JSON.parse refuses is invalid_json, what it takes is not: after any change to the bytes", () => {
   const change = fc.tuple(fc.nat(), fc.constantFrom(..."{}[]:,\"\\ \t\n\u0000\u001f0123456789-+.eEtrufalsn/bx\u00e9"), fc.constantFrom("put", "replace", "drop", "cut"));
   fc.assert(
@@ -93,9 +83,10 @@ test("what JSON.parse refuses is invalid_json, what it takes is not: after any c
       }
       const bytes = Buffer.from(text);
       fc.pre(isUtf8(bytes) && text.isWellFormed());
-      // A field that is given twice may stand before what is wrong: then it is refused for that.
-      fc.pre(!hasFieldTwice(bytes));
-      expect(refusalOf(bytes, "anthropic") === "invalid_json").toBe(!isJsonObject(text));
+      const refusal = refusalOf(bytes, "anthropic");
+      // What breaks a rule (a field given twice, a model without a name) may stand before what is no JSON: then it is refused for that.
+      if (refusal === "invalid_request") return;
+      expect(refusal).toBe(isJsonObject(text) ? undefined : "invalid_json");
     }),
     { numRuns: 3_000 },
   );
