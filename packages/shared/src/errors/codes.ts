@@ -24,6 +24,8 @@ const row = (status: number, retryable: boolean, anthropicType: string, openaiTy
   fix,
 });
 
+// A table is read by its rows: one line each.
+// oxfmt-ignore
 export const ERROR_CODES = {
   // Who is calling
   missing_api_key: row(401, false, "authentication_error", "invalid_request_error", "Send the virtual key as `x-api-key: KEY` or `Authorization: Bearer KEY`."),
