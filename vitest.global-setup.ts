@@ -12,7 +12,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const external = process.env["TEST_DATABASE_URL"];
   const folder = await mkdtemp("/var/tmp/llm-gateway-test-");
   await chmod(folder, 0o755);
-  const embedded = external ? undefined : await startEmbeddedPostgres({ dataFolder: join(folder, "postgres"), durable: false, maxConnections: 300 });
+  const embedded = external
+    ? undefined
+    : await startEmbeddedPostgres({ dataFolder: join(folder, "postgres"), durable: false, maxConnections: 300 });
   const server = external ?? embedded?.connectionString ?? "";
   const template = await createTemplate(server);
   project.provide("postgresServer", server);

@@ -17,7 +17,11 @@ test("hostile 20: what is not pinned, or comes from elsewhere, is named", () => 
     "  c@1.0.0: {}",
   ].join("\n");
 
-  expect(findUnpinned(lockFile)).toEqual(["a@1.0.0 is not pinned by a sha512 of its content", "b@1.0.0 comes from http: instead of the registry", "c@1.0.0 is not pinned by a sha512 of its content"]);
+  expect(findUnpinned(lockFile)).toEqual([
+    "a@1.0.0 is not pinned by a sha512 of its content",
+    "b@1.0.0 comes from http: instead of the registry",
+    "c@1.0.0 is not pinned by a sha512 of its content",
+  ]);
 });
 
 test.each([

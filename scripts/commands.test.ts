@@ -17,14 +17,21 @@ interface Ended {
 
 function run(program: string, argv: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ended> {
   return new Promise((done) => {
-    execFile(program, [...argv], { cwd: ROOT, env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...environment } }, (error, stdout, stderr) => {
-      done({ status: error === null ? 0 : Number(error.code), stdout, stderr });
-    });
+    execFile(
+      program,
+      [...argv],
+      { cwd: ROOT, env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...environment } },
+      (error, stdout, stderr) => {
+        done({ status: error === null ? 0 : Number(error.code), stdout, stderr });
+      },
+    );
   });
 }
 
 // Every one that begins with the Bash line.
-const SHELL_SCRIPTS = (await readdir(join(ROOT, "scripts"), { withFileTypes: true })).filter((entry) => entry.isFile() && !/\.(ts|json)$/.test(entry.name) && entry.name !== "toolchain.sh" && entry.name !== "metrics.sh").map(({ name }) => name);
+const SHELL_SCRIPTS = (await readdir(join(ROOT, "scripts"), { withFileTypes: true }))
+  .filter((entry) => entry.isFile() && !/\.(ts|json)$/.test(entry.name) && entry.name !== "toolchain.sh" && entry.name !== "metrics.sh")
+  .map(({ name }) => name);
 
 describe("users 14: without Node, npm or anything installed", () => {
   let bare: string;
@@ -53,14 +60,21 @@ describe("users 14: without Node, npm or anything installed", () => {
     const { status, stdout } = await run("scripts/billing", [], { PATH: bare });
 
     expect(status).toBe(0);
-    for (const command of ["status", "explain", "org", "top-up", "reconcile"]) expect(stdout).toMatch(new RegExp(`^ {2}${command}\\b`, "m"));
+    for (const command of ["status", "explain", "org", "top-up", "reconcile"])
+      expect(stdout).toMatch(new RegExp(`^ {2}${command}\\b`, "m"));
   });
 });
 
 async function which(tool: string): Promise<string> {
   for (const folder of (process.env["PATH"] ?? "").split(":")) {
     const path = join(folder, tool);
-    if (await access(path).then(() => true, () => false)) return path;
+    if (
+      await access(path).then(
+        () => true,
+        () => false,
+      )
+    )
+      return path;
   }
   throw new Error(`${tool} is not on PATH`);
 }
@@ -69,10 +83,15 @@ async function which(tool: string): Promise<string> {
 const dash = await which("dash").catch(() => undefined);
 
 test.runIf(dash).each(SHELL_SCRIPTS)("users 14: sh scripts/%s says that it needs Bash", async (script) => {
-  expect(await run(dash ?? "", [`scripts/${script}`])).toEqual({ status: 2, stdout: "", stderr: `This needs Bash: run ./scripts/${script}, or bash scripts/${script}.\n` });
+  expect(await run(dash ?? "", [`scripts/${script}`])).toEqual({
+    status: 2,
+    stdout: "",
+    stderr: `This needs Bash: run ./scripts/${script}, or bash scripts/${script}.\n`,
+  });
 });
 
-const start = (argv: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ended> => run(process.execPath, ["scripts/dev-stack/main.ts", ...argv], environment);
+const start = (argv: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<Ended> =>
+  run(process.execPath, ["scripts/dev-stack/main.ts", ...argv], environment);
 
 describe("users 13, 14: what the development stack says of a wrong start", () => {
   test("an unknown option is named, with where the options are, and the status is 2", async () => {
@@ -86,11 +105,17 @@ describe("users 13, 14: what the development stack says of a wrong start", () =>
     const { status, stdout } = await start(["--json"], { LLM_PROXY_PORT: "abc" });
 
     expect(status).toBe(2);
-    expect(JSON.parse(stdout)).toEqual({ ok: false, error: { code: "env_invalid", message: expect.stringContaining("LLM_PROXY_PORT: must be a whole number from 0 to 65535") } });
+    expect(JSON.parse(stdout)).toEqual({
+      ok: false,
+      error: { code: "env_invalid", message: expect.stringContaining("LLM_PROXY_PORT: must be a whole number from 0 to 65535") },
+    });
   });
 
   test.each([
-    [{ LLM_PROXY_PORT: "24490", LLM_PROXY_ADMIN_PORT: "24490" }, "LLM_PROXY_PORT and LLM_PROXY_ADMIN_PORT are both 24490: each needs a port of its own."],
+    [
+      { LLM_PROXY_PORT: "24490", LLM_PROXY_ADMIN_PORT: "24490" },
+      "LLM_PROXY_PORT and LLM_PROXY_ADMIN_PORT are both 24490: each needs a port of its own.",
+    ],
     [{ DATABASE_URL: "foo" }, "DATABASE_URL: must be a postgresql:// URL"],
     [{ LLM_PROXY_PORT: "abc" }, "LLM_PROXY_PORT: must be a whole number from 0 to 65535"],
   ])("%j is blamed for what it is", async (environment, expected) => {
@@ -117,11 +142,11 @@ describe("users 13: an installation that fails", () => {
 });
 
 test("npm's settings of registry, CA file and proxy hold for what pnpm fetches", async () => {
-  const { stdout } = await run("bash", ["-c", '. scripts/toolchain.sh; adopt_npm_settings; printf "%s\\n" "$pnpm_config_registry" "$NODE_EXTRA_CA_CERTS" "$HTTPS_PROXY"'], {
-    npm_config_registry: "http://127.0.0.1:9/mirror/",
-    npm_config_cafile: "/etc/hosts",
-    npm_config_https_proxy: "http://127.0.0.1:10/",
-  });
+  const { stdout } = await run(
+    "bash",
+    ["-c", '. scripts/toolchain.sh; adopt_npm_settings; printf "%s\\n" "$pnpm_config_registry" "$NODE_EXTRA_CA_CERTS" "$HTTPS_PROXY"'],
+    { npm_config_registry: "http://127.0.0.1:9/mirror/", npm_config_cafile: "/etc/hosts", npm_config_https_proxy: "http://127.0.0.1:10/" },
+  );
 
   expect(stdout).toBe("http://127.0.0.1:9/mirror/\n/etc/hosts\nhttp://127.0.0.1:10/\n");
 });

@@ -27,7 +27,10 @@ export interface Difference {
 }
 
 /** Of every model that both have: each rate by class, tier and service tier, each multiplier, fee and limit that both state, or one of them lacks. */
-export function comparePrices(map: Readonly<Record<string, Entry>>, at: Date): { readonly compared: number; readonly figures: number; readonly differences: readonly Difference[] } {
+export function comparePrices(
+  map: Readonly<Record<string, Entry>>,
+  at: Date,
+): { readonly compared: number; readonly figures: number; readonly differences: readonly Difference[] } {
   const differences: Difference[] = [];
   let compared = 0;
   let figures = 0;
@@ -50,7 +53,8 @@ function rateFacts(price: Price, entry: Entry): readonly Fact[] {
   return Object.entries(entry).flatMap(([name, value]) => {
     const setting = typeof value === "number" ? readRateSetting(name) : undefined;
     if (!setting) return [];
-    const card = setting.aboveTokens === undefined ? price.rates : price.tiers.find((tier) => tier.aboveTokens === setting.aboveTokens)?.rates;
+    const card =
+      setting.aboveTokens === undefined ? price.rates : price.tiers.find((tier) => tier.aboveTokens === setting.aboveTokens)?.rates;
     const modifier = setting.serviceTier === undefined ? undefined : price.modifiers.serviceTier?.get(setting.serviceTier);
     const isUnknown = !card || (setting.serviceTier !== undefined && !modifier?.multiplier) || price.unlisted.includes(setting.class);
     const exact = isUnknown ? undefined : multiply(whole(card[setting.class]), modifier?.multiplier ?? { numerator: 1n, denominator: 1n });
@@ -69,36 +73,66 @@ function multiplierFacts(price: Price, entry: Entry): readonly Fact[] {
   const ours = { fast: price.modifiers.speed?.get("fast"), us: price.modifiers.geography?.get("us") };
   const facts = Object.entries(ours).map(([name, modifier]) => {
     const factor = modifier?.multiplier;
-    return { what: `multiplier ${name}`, ours: factor ? String(Number(factor.numerator) / Number(factor.denominator)) : "-", theirs: specific[name] === undefined ? "-" : String(specific[name]) };
+    return {
+      what: `multiplier ${name}`,
+      ours: factor ? String(Number(factor.numerator) / Number(factor.denominator)) : "-",
+      theirs: specific[name] === undefined ? "-" : String(specific[name]),
+    };
   });
   const search = (entry["search_context_cost_per_query"] as Entry | undefined)?.["search_context_size_medium"];
   const fee = price.fees.webSearch;
-  return [...facts, { what: "web search, USD", ours: fee === undefined ? "-" : String(Number(fee) / 1e12), theirs: search === undefined ? "-" : String(search) }];
+  return [
+    ...facts,
+    {
+      what: "web search, USD",
+      ours: fee === undefined ? "-" : String(Number(fee) / 1e12),
+      theirs: search === undefined ? "-" : String(search),
+    },
+  ];
 }
 
 const text = (value: unknown): string => (value === undefined ? "-" : String(value));
 
-function limitFacts(model: { readonly maxOutputTokens: number | undefined; readonly retiresOn: string | undefined; readonly hosts: ReadonlyMap<string, string> }, entry: Entry): readonly Fact[] {
+function limitFacts(
+  model: {
+    readonly maxOutputTokens: number | undefined;
+    readonly retiresOn: string | undefined;
+    readonly hosts: ReadonlyMap<string, string>;
+  },
+  entry: Entry,
+): readonly Fact[] {
   return [
     { what: "max_output_tokens", ours: text(model.maxOutputTokens), theirs: text(entry["max_output_tokens"]) },
-    { what: "regional host eu", ours: text(model.hosts.get("eu.api.openai.com")), theirs: text(entry["regional_processing_uplift_multiplier_eu"]) },
+    {
+      what: "regional host eu",
+      ours: text(model.hosts.get("eu.api.openai.com")),
+      theirs: text(entry["regional_processing_uplift_multiplier_eu"]),
+    },
   ];
 }
 
 /** What decides a difference: the provider's page; why the other source says something else where that is known. */
 function decisionOf({ model, what, ours, theirs }: Difference): string {
-  const page = model.startsWith("anthropic/") ? "platform.claude.com/docs/en/about-claude/pricing" : "developers.openai.com/api/docs/pricing";
+  const page = model.startsWith("anthropic/")
+    ? "platform.claude.com/docs/en/about-claude/pricing"
+    : "developers.openai.com/api/docs/pricing";
   if (what === "multiplier us") return "platform.claude.com/docs/en/build-with-claude/data-residency: Opus 4.6 and all later models";
   if (what === "multiplier fast") return "platform.claude.com/docs/en/build-with-claude/fast-mode";
   if (what.startsWith("cache_read") && /flex|batches/.test(what)) return `${page}: half of the standard rate, of which this is a rounding`;
-  if (what.includes("web search")) return ours === "-" ? "no price here: its use is flagged" : `${page}: 10 USD per 1,000${theirs === "0.025" ? "; the map has the price of the preview tool" : ""}`;
+  if (what.includes("web search"))
+    return ours === "-"
+      ? "no price here: its use is flagged"
+      : `${page}: 10 USD per 1,000${theirs === "0.025" ? "; the map has the price of the preview tool" : ""}`;
   if (what === "max_output_tokens" && ours === "-") return "unknown here: admission reserves by the context window";
   if (ours === "-") return "no page compared yet: unpriced here, and flagged where it is used";
   return page;
 }
 
 export function reportOf({ compared, figures, differences }: ReturnType<typeof comparePrices>, version: string): string {
-  const rows = differences.map((difference) => `| ${difference.model} | \`${difference.what}\` | ${difference.ours} | ${difference.theirs} | ${decisionOf(difference)} |`);
+  const rows = differences.map(
+    (difference) =>
+      `| ${difference.model} | \`${difference.what}\` | ${difference.ours} | ${difference.theirs} | ${decisionOf(difference)} |`,
+  );
   return [
     "# The price table beside LiteLLM's",
     "",

@@ -21,10 +21,16 @@ const text = await readFile(new URL("../docker-compose.yml", import.meta.url), "
 const { services } = parse(text, { merge: true }) as { readonly services: Readonly<Record<string, Service>> };
 const environmentOf = (name: string): Readonly<Record<string, string>> => services[name]?.environment ?? {};
 /** Each `${NAME}`, with what stands after the name: `:-default`, `:?message` or nothing. */
-const interpolations = (source: string) => [...source.matchAll(/\$\{([A-Z_]+)(:-|:\?)?([^}]*)\}/g)].map(([, name = "", operator = "", rest = ""]) => ({ name, operator, rest }));
+const interpolations = (source: string) =>
+  [...source.matchAll(/\$\{([A-Z_]+)(:-|:\?)?([^}]*)\}/g)].map(([, name = "", operator = "", rest = ""]) => ({ name, operator, rest }));
 
 const { gateway, shared, worker, engine, providers, migrate, common } = ENVIRONMENT_TABLES;
-const readBy: Readonly<Record<string, readonly { readonly shape: object }[]>> = { gateway: [gateway, shared, common], worker: [worker, shared, common], engine: [engine, providers, common], migrate: [migrate, common] };
+const readBy: Readonly<Record<string, readonly { readonly shape: object }[]>> = {
+  gateway: [gateway, shared, common],
+  worker: [worker, shared, common],
+  engine: [engine, providers, common],
+  migrate: [migrate, common],
+};
 
 /** By the C library below Node: docs/operations.md, "Memory of the worker". */
 const READ_BY_MALLOC = "MALLOC_ARENA_MAX";
@@ -57,18 +63,28 @@ test.each(Object.entries(readBy))("users 06: whatever the %s reads, it is given;
 test.each(Object.entries(readBy))("the %s is given every variable that it requires, each in a form that it accepts", (service, tables) => {
   const given: Record<string, string | undefined> = { ...environmentOf(service) };
   for (const [name, value] of Object.entries(given)) {
-    const filled = interpolations(value ?? "").reduce((rendered, { name: variable, operator, rest }) => rendered.replace(/\$\{[^}]*\}/, operator === ":-" ? rest : `sk-${variable}-0123456789`), value ?? "");
+    const filled = interpolations(value ?? "").reduce(
+      (rendered, { name: variable, operator, rest }) =>
+        rendered.replace(/\$\{[^}]*\}/, operator === ":-" ? rest : `sk-${variable}-0123456789`),
+      value ?? "",
+    );
     // As each process has it: empty is unset.
     given[name] = filled === "" ? undefined : filled;
   }
-  const schemas = tables.flatMap(({ shape }) => Object.entries(shape as Record<string, { safeParse(input: unknown): { success: boolean } }>));
+  const schemas = tables.flatMap(({ shape }) =>
+    Object.entries(shape as Record<string, { safeParse(input: unknown): { success: boolean } }>),
+  );
 
   expect(schemas.filter(([name, schema]) => !schema.safeParse(given[name]).success).map(([name]) => name)).toEqual([]);
   expect(given["DATABASE_URL"]).toBeDefined();
 });
 
 test("the gateway can mint: it is given the proxy, its public address, and the proxy's own master key", () => {
-  expect(environmentOf("gateway")).toMatchObject({ LLM_PROXY_URL: "${LLM_PROXY_URL:-http://llm-proxy:4000}", LLM_PROXY_REQUIRED: "true", LLM_PROXY_PUBLIC_URL: expect.any(String) });
+  expect(environmentOf("gateway")).toMatchObject({
+    LLM_PROXY_URL: "${LLM_PROXY_URL:-http://llm-proxy:4000}",
+    LLM_PROXY_REQUIRED: "true",
+    LLM_PROXY_PUBLIC_URL: expect.any(String),
+  });
   expect(environmentOf("gateway")["LLM_PROXY_MASTER_KEY"]).toBe(environmentOf("llm-proxy")["LITELLM_MASTER_KEY"]);
 });
 
@@ -78,11 +94,15 @@ test("every secret is required and has no default, wherever it stands", () => {
 
   expect([...new Set(used.filter(({ name }) => secrets.includes(name)).map(({ name }) => name))].sort()).toEqual(secrets.toSorted());
   expect(used.filter(({ name, operator }) => secrets.includes(name) && operator !== ":?")).toEqual([]);
-  expect(used.filter(({ name, operator, rest }) => /KEY$|TOKEN|PASSWORD|SECRET/.test(name) && operator !== ":?" && rest !== "")).toEqual([]);
+  expect(used.filter(({ name, operator, rest }) => /KEY$|TOKEN|PASSWORD|SECRET/.test(name) && operator !== ":?" && rest !== "")).toEqual(
+    [],
+  );
 });
 
 test("a provider key is given to the proxy and to nobody else", () => {
-  const holders = Object.entries(services).filter(([, service]) => Object.keys(service.environment ?? {}).some((name) => /^(ANTHROPIC|OPENAI)_/.test(name)));
+  const holders = Object.entries(services).filter(([, service]) =>
+    Object.keys(service.environment ?? {}).some((name) => /^(ANTHROPIC|OPENAI)_/.test(name)),
+  );
 
   expect(holders.map(([name]) => name)).toEqual(["llm-proxy", "engine"]);
 });
@@ -101,7 +121,9 @@ test("the proxy's image is the one of apps/llm-proxy/Dockerfile", async () => {
 });
 
 test("LiteLLM keeps its tables in the schema that the others read them from, and migrates it alone", () => {
-  expect(environmentOf("llm-proxy")["DATABASE_URL"]).toBe(`${environmentOf("gateway")["DATABASE_URL"]}?schema=${environmentOf("gateway")["LITELLM_DB_SCHEMA"]}`);
+  expect(environmentOf("llm-proxy")["DATABASE_URL"]).toBe(
+    `${environmentOf("gateway")["DATABASE_URL"]}?schema=${environmentOf("gateway")["LITELLM_DB_SCHEMA"]}`,
+  );
   expect(environmentOf("migrate")["MIGRATION_SETS"]).toBe("gateway");
 });
 
@@ -117,11 +139,14 @@ test("every long-running service has a health check, and waits for what it needs
   const conditions = Object.values(services).flatMap(({ depends_on: needs = {} }) => Object.entries(needs));
 
   expect(unchecked.map(([name]) => name)).toEqual([]);
-  for (const [needed, { condition }] of conditions) expect([needed, condition]).toEqual([needed, needed === "migrate" ? "service_completed_successfully" : "service_healthy"]);
+  for (const [needed, { condition }] of conditions)
+    expect([needed, condition]).toEqual([needed, needed === "migrate" ? "service_completed_successfully" : "service_healthy"]);
 });
 
 test("every file that the compose file names exists", async () => {
-  const mounted = Object.values(services).flatMap(({ volumes = [] }) => volumes.filter((volume) => volume.startsWith("./")).map((volume) => volume.split(":")[0] ?? ""));
+  const mounted = Object.values(services).flatMap(({ volumes = [] }) =>
+    volumes.filter((volume) => volume.startsWith("./")).map((volume) => volume.split(":")[0] ?? ""),
+  );
   const run = Object.values(services).flatMap(({ command = [] }) => command.filter((part) => part.endsWith(".ts")));
 
   expect([...mounted, ...run].length).toBeGreaterThanOrEqual(4);

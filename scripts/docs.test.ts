@@ -12,7 +12,8 @@ test.each(Object.entries(generatedDocs()))("%s is what the code says (node scrip
 
 test("every variable of every process is described", () => {
   for (const { title, shape } of Object.values(ENVIRONMENT_TABLES)) {
-    for (const [name, schema] of Object.entries(shape)) expect({ title, name, description: schema.description }).toMatchObject({ description: expect.stringMatching(/\w{3}/) });
+    for (const [name, schema] of Object.entries(shape))
+      expect({ title, name, description: schema.description }).toMatchObject({ description: expect.stringMatching(/\w{3}/) });
   }
 });
 
@@ -21,7 +22,9 @@ test(".env.example names only variables that something reads, and says the defau
   const known = new Set([...namesOf(...Object.values(ENVIRONMENT_TABLES)), "POSTGRES_PASSWORD", "POSTGRES_PORT", "ENGINE_PORT"]);
 
   expect(entries.filter(({ name }) => !known.has(name))).toEqual([]);
-  const stated = entries.filter(({ name, value }) => value !== "" && !["LLM_PROXY_PUBLIC_URL", "POSTGRES_PORT", "ENGINE_PORT"].includes(name));
+  const stated = entries.filter(
+    ({ name, value }) => value !== "" && !["LLM_PROXY_PUBLIC_URL", "POSTGRES_PORT", "ENGINE_PORT"].includes(name),
+  );
   expect(stated.length).toBeGreaterThan(0);
   for (const { name, value } of stated) expect({ name, defaults: defaultsOfVariable(name) }).toEqual({ name, defaults: [value] });
 });
@@ -35,7 +38,9 @@ test("the models that are used by default are in config.yaml", async () => {
 });
 
 test("the variables that config.yaml takes from the environment are in the tables", async () => {
-  const named = new Set([...(await read("apps/llm-proxy/litellm/config.yaml")).matchAll(/os\.environ\/([A-Z_]+)/g)].map(([, name]) => name));
+  const named = new Set(
+    [...(await read("apps/llm-proxy/litellm/config.yaml")).matchAll(/os\.environ\/([A-Z_]+)/g)].map(([, name]) => name),
+  );
 
   expect(namesOf(ENVIRONMENT_TABLES.providers, ENVIRONMENT_TABLES.engine)).toEqual(expect.arrayContaining([...named]));
   expect([...named]).toEqual(expect.arrayContaining([...namesOf(ENVIRONMENT_TABLES.providers)]));

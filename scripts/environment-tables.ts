@@ -19,7 +19,10 @@ const COMMON_ENVIRONMENT = {
   LOG_LEVEL: z.string().default("info").describe("Log level of every process: trace, debug, info, warn, error, fatal or silent"),
 };
 const TEST_ENVIRONMENT = {
-  TEST_DATABASE_URL: z.string().optional().describe("PostgreSQL server for the tests, its user allowed to create databases; unset: the embedded one"),
+  TEST_DATABASE_URL: z
+    .string()
+    .optional()
+    .describe("PostgreSQL server for the tests, its user allowed to create databases; unset: the embedded one"),
   TEST_REDIS_URL: z.string().optional().describe("Redis for the queue tests, too; unset: PostgreSQL alone"),
 };
 
@@ -33,14 +36,30 @@ const PROVIDER_ENVIRONMENT = {
 
 /** Every variable of the product, by the process that reads it: the source of docs/env.md and of what compose and .env.example may set. */
 export const ENVIRONMENT_TABLES = {
-  gateway: { title: "Gateway", note: "`apps/gateway`; reads the variables of `@proliferate/shared`, too, and needs LLM_PROXY_URL and LLM_PROXY_MASTER_KEY.", shape: GATEWAY_ENVIRONMENT },
+  gateway: {
+    title: "Gateway",
+    note: "`apps/gateway`; reads the variables of `@proliferate/shared`, too, and needs LLM_PROXY_URL and LLM_PROXY_MASTER_KEY.",
+    shape: GATEWAY_ENVIRONMENT,
+  },
   shared: { title: "@proliferate/shared", note: "The gateway, and any program of yours that mints keys.", shape: LLM_PROXY_ENVIRONMENT },
-  worker: { title: "Worker", note: "`apps/worker`; reads the variables of `@proliferate/shared`, too: with LLM_PROXY_URL and LLM_PROXY_MASTER_KEY it keeps keys within the balance.", shape: WORKER_ENVIRONMENT },
+  worker: {
+    title: "Worker",
+    note: "`apps/worker`; reads the variables of `@proliferate/shared`, too: with LLM_PROXY_URL and LLM_PROXY_MASTER_KEY it keeps keys within the balance.",
+    shape: WORKER_ENVIRONMENT,
+  },
   engine: { title: "LLM proxy", note: "`apps/llm-proxy`, our engine. Stock LiteLLM has its own manual.", shape: ENGINE_ENVIRONMENT },
-  providers: { title: "Model providers", note: "Named by `apps/llm-proxy/litellm/config.yaml`. Only the proxy ever has them.", shape: PROVIDER_ENVIRONMENT },
+  providers: {
+    title: "Model providers",
+    note: "Named by `apps/llm-proxy/litellm/config.yaml`. Only the proxy ever has them.",
+    shape: PROVIDER_ENVIRONMENT,
+  },
   cli: { title: "Command line", note: "`./scripts/billing` and `./scripts/session`, `apps/cli`.", shape: CLI_ENVIRONMENT },
   migrate: { title: "Migrations", note: "`node scripts/migrate.ts`.", shape: MIGRATE_ENVIRONMENT },
-  developmentStack: { title: "Development stack", note: "`./scripts/dev-start.sh`; each switches a part from its stand-in to the real thing.", shape: DEV_STACK_ENVIRONMENT },
+  developmentStack: {
+    title: "Development stack",
+    note: "`./scripts/dev-start.sh`; each switches a part from its stand-in to the real thing.",
+    shape: DEV_STACK_ENVIRONMENT,
+  },
   common: { title: "Every process", note: "", shape: COMMON_ENVIRONMENT },
   tests: { title: "Tests", note: "`./scripts/test.sh`.", shape: TEST_ENVIRONMENT },
 } as const satisfies Record<string, EnvironmentTable>;

@@ -33,7 +33,15 @@ function errorsPage(): string {
 
 function environmentSection({ title, note, shape }: EnvironmentTable): string[] {
   const rows = Object.entries(shape).map(([name, schema]) => row(`\`${name}\``, defaultOf(schema), schema.description ?? ""));
-  return ["", `## ${title}`, "", ...(note === "" ? [] : [note, ""]), row("variable", "default", "what it is"), row("---", "---", "---"), ...rows];
+  return [
+    "",
+    `## ${title}`,
+    "",
+    ...(note === "" ? [] : [note, ""]),
+    row("variable", "default", "what it is"),
+    row("---", "---", "---"),
+    ...rows,
+  ];
 }
 
 function environmentPage(): string {
@@ -48,7 +56,12 @@ function environmentPage(): string {
 
 /** Path below the repository's root → what must stand there. */
 export function generatedDocs(): Readonly<Record<string, string>> {
-  return { "docs/errors.md": errorsPage(), "docs/env.md": environmentPage(), "scripts/help/billing.txt": groupHelp("billing"), "scripts/help/session.txt": groupHelp("session") };
+  return {
+    "docs/errors.md": errorsPage(),
+    "docs/env.md": environmentPage(),
+    "scripts/help/billing.txt": groupHelp("billing"),
+    "scripts/help/session.txt": groupHelp("session"),
+  };
 }
 
 async function main(check: boolean): Promise<void> {

@@ -26,18 +26,34 @@ test.each([
   const startedAt = new Date(`${day}T12:00:00Z`);
   const written = provider === "anthropic" ? 200 : 0;
   const price = findPrice(provider, model, startedAt);
-  const ours = price && priceUsage(price, { inputTokens: promptTokens - 700 - written, cacheReadTokens: 700, cacheWrite5mTokens: written, outputTokens: 321 });
+  const ours =
+    price &&
+    priceUsage(price, { inputTokens: promptTokens - 700 - written, cacheReadTokens: 700, cacheWrite5mTokens: written, outputTokens: 321 });
 
-  const theirs = calcPrice({ input_tokens: promptTokens, cache_read_tokens: 700, cache_write_tokens: written, output_tokens: 321 }, model, { providerId: provider, timestamp: startedAt });
+  const theirs = calcPrice({ input_tokens: promptTokens, cache_read_tokens: 700, cache_write_tokens: written, output_tokens: 321 }, model, {
+    providerId: provider,
+    timestamp: startedAt,
+  });
 
   expect(Number(ours) / 1e12).toBeCloseTo(theirs?.total_price ?? Number.NaN, 9);
 });
 
 describe("public bug 14, litellm 8: exactly 272,000 tokens are below the tier", () => {
-  const families = [...listedModels()].filter(([, { prices }]) => prices.at(new Date()).tiers.some(({ aboveTokens }) => aboveTokens > 250_000));
+  const families = [...listedModels()].filter(([, { prices }]) =>
+    prices.at(new Date()).tiers.some(({ aboveTokens }) => aboveTokens > 250_000),
+  );
 
   test("of every family that has it", () => {
-    expect(families.map(([id]) => id)).toEqual(expect.arrayContaining(["openai/gpt-5.4", "openai/gpt-5.5", "openai/gpt-5.6-sol", "openai/gpt-6-astra", "openai/gpt-6-sol", "openai/gpt-6.1-terra"]));
+    expect(families.map(([id]) => id)).toEqual(
+      expect.arrayContaining([
+        "openai/gpt-5.4",
+        "openai/gpt-5.5",
+        "openai/gpt-5.6-sol",
+        "openai/gpt-6-astra",
+        "openai/gpt-6-sol",
+        "openai/gpt-6.1-terra",
+      ]),
+    );
   });
 
   test.each(families)("%s", (_, { prices }) => {
@@ -52,7 +68,10 @@ describe("public bug 14, litellm 8: exactly 272,000 tokens are below the tier", 
   test("gpt-5.4 costs 0.695 and 1.382505", () => {
     const price = findListedModel("openai", "gpt-5.4")?.prices.at(new Date());
 
-    expect([272_000, 272_001].map((inputTokens) => price && priceUsage(price, { inputTokens, outputTokens: 1_000 }))).toEqual([695_000_000_000n, 1_382_505_000_000n]);
+    expect([272_000, 272_001].map((inputTokens) => price && priceUsage(price, { inputTokens, outputTokens: 1_000 }))).toEqual([
+      695_000_000_000n,
+      1_382_505_000_000n,
+    ]);
   });
 });
 
@@ -65,7 +84,9 @@ test("public bug 15: Haiku 5.5 costs five times as much above 100,000 tokens, an
 
 test("no listed model reads or writes its cache, or answers, for nothing; only an embedding has no output", () => {
   for (const [id, { prices }] of listedModels()) {
-    const free = Object.entries(prices.at(new Date()).rates).filter(([, rate]) => rate === 0n).map(([name]) => name);
+    const free = Object.entries(prices.at(new Date()).rates)
+      .filter(([, rate]) => rate === 0n)
+      .map(([name]) => name);
     expect({ id, free }).toEqual({ id, free: id.includes("embedding") ? ["outputTokens", "audioOutputTokens"] : [] });
   }
 });
@@ -89,6 +110,8 @@ describe("an entry of the overlay is refused", () => {
   });
 
   test("for a model that is not in the table", () => {
-    expect(() => derivePrices(readOverlay(changed("models: [openai/gpt-5-mini]", "models: [openai/gpt-5-minny]")))).toThrow(/gpt-5-minny is not in the table/);
+    expect(() => derivePrices(readOverlay(changed("models: [openai/gpt-5-mini]", "models: [openai/gpt-5-minny]")))).toThrow(
+      /gpt-5-minny is not in the table/,
+    );
   });
 });

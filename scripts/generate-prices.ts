@@ -46,7 +46,8 @@ interface Row {
 }
 
 /** Models that answer no chat, are priced by something else than tokens, or were retired long ago. */
-const OTHER_KINDS = /realtime|image|tts|whisper|transcribe|translate|live|moderation|davinci|curie|babbage|^ada|dall-e|sora|instruct|^text-(?!embedding)|^claude-(?:v1|2)|computer-use|deep-research|search-preview|audio-preview|oss|:|\.ft-/;
+const OTHER_KINDS =
+  /realtime|image|tts|whisper|transcribe|translate|live|moderation|davinci|curie|babbage|^ada|dall-e|sora|instruct|^text-(?!embedding)|^claude-(?:v1|2)|computer-use|deep-research|search-preview|audio-preview|oss|:|\.ft-/;
 /** Spellings of other clouds for the same models (`gpt-5-4`, `gpt-35-turbo`). */
 const FOREIGN_SPELLING = /^gpt-\d-\d|^gpt-35/;
 const SNAPSHOT_DATE = /-(?:\d{8}|\d{4}-\d{2}-\d{2})$/;
@@ -115,9 +116,13 @@ const basePrice = (price: SourcePrice): number | undefined => (typeof price === 
 function derivePeriod(provider: string, id: string, prices: ModelPrice, overlay: PriceOverlay): Period | undefined {
   const base = completeRates(provider, id, prices, basePrice);
   if (!base) return undefined;
-  const starts = [...new Set(Object.values(prices).flatMap((price) => (typeof price === "object" ? price.tiers.map((tier) => tier.start) : [])))].toSorted((a, b) => a - b);
+  const starts = [
+    ...new Set(Object.values(prices).flatMap((price) => (typeof price === "object" ? price.tiers.map((tier) => tier.start) : []))),
+  ].toSorted((a, b) => a - b);
   const above = starts.map((start) => {
-    const rates = completeRates(provider, id, prices, (price) => (typeof price === "object" ? price.tiers.findLast((tier) => tier.start <= start)?.price ?? price.base : price));
+    const rates = completeRates(provider, id, prices, (price) =>
+      typeof price === "object" ? (price.tiers.findLast((tier) => tier.start <= start)?.price ?? price.base) : price,
+    );
     return [overlay.tierStarts.find(({ from }) => from === start)?.to ?? start, columnsOf(rates?.rates ?? base.rates)] as const;
   });
   const audio = audioRates(prices, base.rates);
@@ -133,12 +138,23 @@ function derivePeriod(provider: string, id: string, prices: ModelPrice, overlay:
  * Fills what the source does not list: a cache read or write without a price costs what input costs (never nothing), and
  * Anthropic's writes 1.25 times (5 minutes) and twice (an hour) the input, as its price page says. An embedding has no output.
  */
-function completeRates(provider: string, id: string, prices: ModelPrice, pick: (price: SourcePrice) => number | undefined): { rates: Rates; derived: string[] } | undefined {
+function completeRates(
+  provider: string,
+  id: string,
+  prices: ModelPrice,
+  pick: (price: SourcePrice) => number | undefined,
+): { rates: Rates; derived: string[] } | undefined {
   const listed = (key: string): number | undefined => picoUsdPerToken(pick(prices[key]));
   const input = listed("input_mtok");
   const output = listed("output_mtok") ?? (id.includes("embedding") ? 0 : undefined);
   if (input === undefined || output === undefined) return undefined;
-  return fillRates(provider, { input, output, cacheRead: listed("cache_read_mtok"), cacheWrite5m: listed("cache_write_mtok"), cacheWrite1h: listed("cache_write_1h_mtok") });
+  return fillRates(provider, {
+    input,
+    output,
+    cacheRead: listed("cache_read_mtok"),
+    cacheWrite5m: listed("cache_write_mtok"),
+    cacheWrite1h: listed("cache_write_1h_mtok"),
+  });
 }
 
 type FoundRates = { readonly [column in keyof Rates]?: number | undefined } & { readonly input: number; readonly output: number };
@@ -161,16 +177,20 @@ function audioRates(prices: ModelPrice, text: Rates): readonly number[] | undefi
 
 function feesOf(prices: ModelPrice): Record<string, number> {
   const names = { web_searches_kcount: "webSearch", storage_searches_kcount: "fileSearch" } as const;
-  return Object.fromEntries(Object.entries(names).flatMap(([key, name]) => {
-    const usd = basePrice(prices[key]);
-    return usd === undefined ? [] : [[name, picoUsdPerUse(String(usd))]];
-  }));
+  return Object.fromEntries(
+    Object.entries(names).flatMap(([key, name]) => {
+      const usd = basePrice(prices[key]);
+      return usd === undefined ? [] : [[name, picoUsdPerUse(String(usd))]];
+    }),
+  );
 }
 
 function overlayPeriod(id: string, period: PriceOverlay["models"][string]["periods"][number]): Period {
   const provider = id.slice(0, id.indexOf("/"));
   const base = fillRates(provider, overlayRates(period.perMillion));
-  const above = Object.entries(period.above ?? {}).map(([tokens, rates]) => [Number(tokens), columnsOf(fillRates(provider, overlayRates(rates)).rates)] as const);
+  const above = Object.entries(period.above ?? {}).map(
+    ([tokens, rates]) => [Number(tokens), columnsOf(fillRates(provider, overlayRates(rates)).rates)] as const,
+  );
   return {
     ...(period.since && { since: period.since }),
     rates: columnsOf(base.rates),
@@ -193,11 +213,14 @@ function layOver(rows: ReadonlyMap<string, Row>, overlay: PriceOverlay): void {
       return row;
     });
   for (const { kind, values, upToTokens, models } of overlay.modifiers) {
-    const modifiers = Object.fromEntries(Object.entries(values).map(([value, times]) => [value, upToTokens === undefined ? times : { times, upToTokens }]));
+    const modifiers = Object.fromEntries(
+      Object.entries(values).map(([value, times]) => [value, upToTokens === undefined ? times : { times, upToTokens }]),
+    );
     for (const row of rowsOf(models)) row[kind] = { ...row[kind], ...modifiers };
   }
   for (const { hosts, models } of overlay.hosts) for (const row of rowsOf(models)) row.hosts = { ...row.hosts, ...hosts };
-  for (const { fee, perThousand, models } of overlay.fees) for (const row of rowsOf(models)) row.fees = { ...row.fees, [fee]: picoUsdPerUse(perThousand) };
+  for (const { fee, perThousand, models } of overlay.fees)
+    for (const row of rowsOf(models)) row.fees = { ...row.fees, [fee]: picoUsdPerUse(perThousand) };
   for (const { maxOutputTokens, models } of overlay.outputLimits) for (const row of rowsOf(models)) row.maxOutputTokens = maxOutputTokens;
   for (const { retiresOn, models } of overlay.retirements) for (const row of rowsOf(models)) row.retiresOn = retiresOn;
 }

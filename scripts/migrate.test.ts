@@ -12,7 +12,10 @@ beforeAll(() => onServer(server, `create database ${name}`));
 afterAll(() => onServer(server, `drop database if exists ${name} with (force)`));
 
 async function migrate(environment: Record<string, string>): Promise<{ readonly status: number | null; readonly output: string }> {
-  const child = spawn(process.execPath, [new URL("migrate.ts", import.meta.url).pathname], { env: environment, stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.execPath, [new URL("migrate.ts", import.meta.url).pathname], {
+    env: environment,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   let output = "";
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
   const [status] = await once(child, "close");
@@ -22,7 +25,9 @@ async function migrate(environment: Record<string, string>): Promise<{ readonly 
 async function schemas(): Promise<readonly string[]> {
   const client = new pg.Client({ connectionString });
   await client.connect();
-  const { rows } = await client.query<{ name: string }>("select distinct table_schema as name from information_schema.tables where table_schema in ('llm_gateway', 'litellm')");
+  const { rows } = await client.query<{ name: string }>(
+    "select distinct table_schema as name from information_schema.tables where table_schema in ('llm_gateway', 'litellm')",
+  );
   await client.end();
   return rows.map((row) => row.name).toSorted();
 }

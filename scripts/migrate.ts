@@ -24,7 +24,9 @@ const migrationSets = z
 /** What `node scripts/migrate.ts` reads. */
 export const MIGRATE_ENVIRONMENT = {
   ...DATABASE_ENVIRONMENT,
-  MIGRATION_SETS: migrationSets.describe("What to make: gateway (always), litellm (where our engine takes stock LiteLLM's place), queue (where the worker has no Redis), mirror (where it has SPEND_SOURCE=rest)"),
+  MIGRATION_SETS: migrationSets.describe(
+    "What to make: gateway (always), litellm (where our engine takes stock LiteLLM's place), queue (where the worker has no Redis), mirror (where it has SPEND_SOURCE=rest)",
+  ),
 } as const;
 
 async function make(set: Set, direct: DatabaseSettings["direct"]): Promise<readonly string[]> {
@@ -59,7 +61,12 @@ async function main(): Promise<void> {
   for (const set of sets.toSorted((left, right) => ORDER.indexOf(left) - ORDER.indexOf(right))) applied.push(...(await make(set, direct)));
   logger.info({ applied, sets }, "migrate.done");
   if (role === undefined) return;
-  const schemas = await grantRole({ ...direct, role, otherSchemas: [QUEUE_SCHEMA, MIRROR_SCHEMA], withSettings: pooled.pooling === "transaction" });
+  const schemas = await grantRole({
+    ...direct,
+    role,
+    otherSchemas: [QUEUE_SCHEMA, MIRROR_SCHEMA],
+    withSettings: pooled.pooling === "transaction",
+  });
   logger.info({ role, schemas }, "migrate.granted");
 }
 

@@ -10,9 +10,14 @@ let wrong = 0;
 console.log("| case | finding | must cost | whole | streamed | flagged | rule | page |\n|---|---|---|---|---|---|---|---|");
 for (const given of readPriceCases()) {
   const [whole, streamed] = [rowOf(given, readWhole(given)), rowOf(given, readStreamed(given, []))];
-  const isRight = whole.spend === given.row.spend && streamed.spend === given.row.spend && whole.unknown_usage.join() === (given.row.unknown_usage ?? []).join();
+  const isRight =
+    whole.spend === given.row.spend &&
+    streamed.spend === given.row.spend &&
+    whole.unknown_usage.join() === (given.row.unknown_usage ?? []).join();
   if (!isRight) wrong += 1;
-  console.log(`| ${given.name} | ${given.finding} | ${given.row.spend} | ${whole.spend} | ${streamed.spend} | ${whole.unknown_usage.join(", ")} | ${given.rule} | ${given.source} |${isRight ? "" : " WRONG"}`);
+  console.log(
+    `| ${given.name} | ${given.finding} | ${given.row.spend} | ${whole.spend} | ${streamed.spend} | ${whole.unknown_usage.join(", ")} | ${given.rule} | ${given.source} |${isRight ? "" : " WRONG"}`,
+  );
 }
 if (wrong > 0) {
   console.error(`${wrong} cases cost something else than their provider's page says`);

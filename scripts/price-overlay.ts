@@ -11,7 +11,13 @@ const decimal = z.string().regex(/^\d+(\.\d{1,6})?$/);
 const factor = z.string().regex(/^\d+(\.\d+)?(\/[1-9]\d*)?$/);
 const day = z.string().regex(/^\d{4}-\d{2}-\d{2}$/);
 const id = z.string().regex(/^(anthropic|openai)\/[^/]+$/);
-const rates = z.strictObject({ input: decimal, cacheRead: decimal.optional(), cacheWrite5m: decimal.optional(), cacheWrite1h: decimal.optional(), output: decimal });
+const rates = z.strictObject({
+  input: decimal,
+  cacheRead: decimal.optional(),
+  cacheWrite5m: decimal.optional(),
+  cacheWrite1h: decimal.optional(),
+  output: decimal,
+});
 /** Without these no entry stands. */
 const evidence = { page: z.string(), checked: day, why: z.string().min(1) };
 const tokens = z.number().int().positive();
@@ -22,16 +28,26 @@ const schema = z.strictObject({
     id,
     z.strictObject({
       ...evidence,
-      periods: z.array(z.strictObject({ since: day.optional(), perMillion: rates, above: z.record(z.string().regex(/^\d+$/), rates).optional() })).min(1),
+      periods: z
+        .array(z.strictObject({ since: day.optional(), perMillion: rates, above: z.record(z.string().regex(/^\d+$/), rates).optional() }))
+        .min(1),
       contextTokens: tokens,
     }),
   ),
   tierStarts: z.array(z.strictObject({ ...evidence, from: tokens, to: tokens })),
   modifiers: z.array(
-    z.strictObject({ ...evidence, kind: z.enum(["serviceTier", "speed", "geography"]), values: z.record(z.string(), factor), upToTokens: tokens.optional(), models: z.array(id).min(1) }),
+    z.strictObject({
+      ...evidence,
+      kind: z.enum(["serviceTier", "speed", "geography"]),
+      values: z.record(z.string(), factor),
+      upToTokens: tokens.optional(),
+      models: z.array(id).min(1),
+    }),
   ),
   hosts: z.array(z.strictObject({ ...evidence, hosts: z.record(z.string(), factor), models: z.array(id).min(1) })),
-  fees: z.array(z.strictObject({ ...evidence, fee: z.enum(["webSearch", "fileSearch"]), perThousand: decimal, models: z.array(id).min(1) })),
+  fees: z.array(
+    z.strictObject({ ...evidence, fee: z.enum(["webSearch", "fileSearch"]), perThousand: decimal, models: z.array(id).min(1) }),
+  ),
   outputLimits: z.array(z.strictObject({ ...evidence, maxOutputTokens: tokens, models: z.array(id).min(1) })),
   retirements: z.array(z.strictObject({ ...evidence, retiresOn: day, models: z.array(id).min(1) })),
 });
@@ -50,5 +66,13 @@ export function readOverlay(text: string = readFileSync(OVERLAY_FILE, "utf8")): 
 }
 
 function entriesOf(overlay: PriceOverlay): readonly { readonly page: string }[] {
-  return [...Object.values(overlay.models), ...overlay.tierStarts, ...overlay.modifiers, ...overlay.hosts, ...overlay.fees, ...overlay.outputLimits, ...overlay.retirements];
+  return [
+    ...Object.values(overlay.models),
+    ...overlay.tierStarts,
+    ...overlay.modifiers,
+    ...overlay.hosts,
+    ...overlay.fees,
+    ...overlay.outputLimits,
+    ...overlay.retirements,
+  ];
 }

@@ -11,7 +11,14 @@ import { expect, test } from "vitest";
 
 const doc = readFileSync(new URL("../docs/pricing.md", import.meta.url), "utf8");
 const EXAMPLE = /```price\n(\S+) (\S+) on (\S+)\n(.*)\n= ([\d.]+)(?:, flagged (.*))?\n```/g;
-const examples = [...doc.matchAll(EXAMPLE)].map(([, kind = "", model = "", day = "", usage = "", cost = "", flagged = ""]) => ({ kind, model, day, usage, cost, flagged }));
+const examples = [...doc.matchAll(EXAMPLE)].map(([, kind = "", model = "", day = "", usage = "", cost = "", flagged = ""]) => ({
+  kind,
+  model,
+  day,
+  usage,
+  cost,
+  flagged,
+}));
 const configs = [...doc.matchAll(/```yaml\n([^]*?)```/g)].map(([, yaml = ""]) => loadModelConfig(yaml, {}).models);
 
 function readReport(provider: PricedProvider, model: string, usage: string): UsageReport {
@@ -34,5 +41,8 @@ test.each(examples)("$kind $model on $day costs $cost", ({ kind, model, day, usa
   const report = readReport(provider, upstream, usage);
   const priced = priceReport(requestPrices({ provider, model: upstream, prices, startedAt: new Date(`${day}T12:00:00Z`) }), report);
 
-  expect({ cost: decimalFromPicoUsd(priced.totalPicoUsd), flagged: [...report.unknown, ...priced.unpriced].join(", ") }).toEqual({ cost, flagged });
+  expect({ cost: decimalFromPicoUsd(priced.totalPicoUsd), flagged: [...report.unknown, ...priced.unpriced].join(", ") }).toEqual({
+    cost,
+    flagged,
+  });
 });

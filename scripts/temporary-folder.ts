@@ -9,6 +9,10 @@ export async function makeTemporaryFolder(name: string): Promise<string> {
   const folder = await mkdtemp(`/var/tmp/llm-gateway-${name}-`);
   await chmod(folder, 0o755);
   process.once("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }));
-  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) process.once(signal, () => process.exit(status));
+  for (const [signal, status] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)
+    process.once(signal, () => process.exit(status));
   return folder;
 }

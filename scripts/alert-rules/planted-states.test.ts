@@ -44,7 +44,11 @@ async function ago(ageMs: number, action: (db: DatabaseClient) => Promise<void>)
 }
 
 /** Rows from the source to one answer of the sink. */
-async function bill(rows: readonly SpendRow[], script: () => DeliveryOutcome | "lose_answer" | undefined = () => undefined, db: DatabaseClient = database.db): Promise<void> {
+async function bill(
+  rows: readonly SpendRow[],
+  script: () => DeliveryOutcome | "lose_answer" | undefined = () => undefined,
+  db: DatabaseClient = database.db,
+): Promise<void> {
   await insertSpendRows(db, rows);
   await syncSpend(db, { rate: RATE });
   const sink = new ScriptedSink();
@@ -75,8 +79,16 @@ interface Situation {
 
 const SITUATIONS: readonly Situation[] = [
   { what: "nothing wrong", plant: () => bill([{ spendUsd: "0.1" }]), alerts: [] },
-  { what: "a job that stopped an hour ago", plant: () => run(sql`update worker_passes set succeeded_at = now() - interval '1 hour' where job = 'llm-spend-sync'`), alerts: ["BillingJobLate"] },
-  { what: "a job that never came to its end", plant: () => run(sql`delete from worker_passes where job = 'settlement-outbox'`), alerts: ["BillingJobNeverRan"] },
+  {
+    what: "a job that stopped an hour ago",
+    plant: () => run(sql`update worker_passes set succeeded_at = now() - interval '1 hour' where job = 'llm-spend-sync'`),
+    alerts: ["BillingJobLate"],
+  },
+  {
+    what: "a job that never came to its end",
+    plant: () => run(sql`delete from worker_passes where job = 'settlement-outbox'`),
+    alerts: ["BillingJobNeverRan"],
+  },
   {
     what: "a spend row that was overlooked",
     plant: async () => {
@@ -85,8 +97,16 @@ const SITUATIONS: readonly Situation[] = [
     },
     alerts: ["BillingUnbilled"],
   },
-  { what: "much spend that waits", plant: async () => void (await insertSpendRows(database.db, [{ spendUsd: "101" }])), alerts: ["BillingSpendWaits"] },
-  { what: "a proxy whose clock is an hour fast", plant: async () => void (await insertSpendRows(database.db, [{ ageMs: -HOUR_MS }])), alerts: ["BillingSpendDatedAhead"] },
+  {
+    what: "much spend that waits",
+    plant: async () => void (await insertSpendRows(database.db, [{ spendUsd: "101" }])),
+    alerts: ["BillingSpendWaits"],
+  },
+  {
+    what: "a proxy whose clock is an hour fast",
+    plant: async () => void (await insertSpendRows(database.db, [{ ageMs: -HOUR_MS }])),
+    alerts: ["BillingSpendDatedAhead"],
+  },
   {
     what: "a source that says less than was billed",
     plant: async () => {
@@ -103,10 +123,26 @@ const SITUATIONS: readonly Situation[] = [
     },
     alerts: ["BillingLedgerUnbalanced"],
   },
-  { what: "a batch that was refused for good", plant: () => bill([{}], () => ({ kind: "dead", status: 400 })), alerts: ["BillingBatchesDead"] },
-  { what: "a batch that was accepted and not deducted", plant: () => bill([{}], () => ({ kind: "unapplied", status: 200, deductedCredits: "0" })), alerts: ["BillingBatchesUnapplied"] },
-  { what: "a batch that is parked", plant: () => bill([{}], () => ({ kind: "parked", status: 404, code: "customer_not_found" })), alerts: ["BillingBatchesParked"] },
-  { what: "a batch that has been parked for a day", plant: () => ago(24 * HOUR_MS, (db) => bill([{}], () => ({ kind: "parked", status: 404 }), db)), alerts: ["BillingBatchesParked", "BillingBatchesOverdue"] },
+  {
+    what: "a batch that was refused for good",
+    plant: () => bill([{}], () => ({ kind: "dead", status: 400 })),
+    alerts: ["BillingBatchesDead"],
+  },
+  {
+    what: "a batch that was accepted and not deducted",
+    plant: () => bill([{}], () => ({ kind: "unapplied", status: 200, deductedCredits: "0" })),
+    alerts: ["BillingBatchesUnapplied"],
+  },
+  {
+    what: "a batch that is parked",
+    plant: () => bill([{}], () => ({ kind: "parked", status: 404, code: "customer_not_found" })),
+    alerts: ["BillingBatchesParked"],
+  },
+  {
+    what: "a batch that has been parked for a day",
+    plant: () => ago(24 * HOUR_MS, (db) => bill([{}], () => ({ kind: "parked", status: 404 }), db)),
+    alerts: ["BillingBatchesParked", "BillingBatchesOverdue"],
+  },
   { what: "a batch whose answer was lost", plant: () => bill([{}], () => "lose_answer"), alerts: ["BillingBatchesUnknown"] },
   {
     what: "an organization whose answers have been lost for 20 minutes, and which waits",
@@ -130,13 +166,23 @@ const SITUATIONS: readonly Situation[] = [
     plant: async () => {
       await bill([{}], () => ({ kind: "unavailable", status: 503 }));
       await run(sql`delete from settlement_org_backoff`);
-      await run(sql`update settlement_batches set state = 'sending', lease_until = billing_now() - interval '10 minutes', next_attempt_at = billing_now() - interval '11 minutes'`);
+      await run(
+        sql`update settlement_batches set state = 'sending', lease_until = billing_now() - interval '10 minutes', next_attempt_at = billing_now() - interval '11 minutes'`,
+      );
     },
     alerts: ["BillingBatchesOverdue"],
   },
-  { what: "a delivery that only a refused duplicate proves", plant: () => bill([{}]).then(() => run(sql`update settlement_batches set deducted_credits = null`)), alerts: ["BillingDeliveriesUnconfirmed"] },
+  {
+    what: "a delivery that only a refused duplicate proves",
+    plant: () => bill([{}]).then(() => run(sql`update settlement_batches set deducted_credits = null`)),
+    alerts: ["BillingDeliveriesUnconfirmed"],
+  },
   { what: "a spend row without an organization", plant: () => bill([{ orgId: null, spendUsd: "0.1" }]), alerts: ["BillingNeedsReview"] },
-  { what: "much that the sink has not confirmed", plant: () => bill([{ spendUsd: "400" }], () => ({ kind: "unavailable", status: 503 })), alerts: ["BillingUnpostedCredits"] },
+  {
+    what: "much that the sink has not confirmed",
+    plant: () => bill([{ spendUsd: "400" }], () => ({ kind: "unavailable", status: 503 })),
+    alerts: ["BillingUnpostedCredits"],
+  },
   {
     what: "a request that nobody ends",
     plant: () =>
@@ -146,8 +192,16 @@ const SITUATIONS: readonly Situation[] = [
   },
   { what: "a balance that drifted", plant: () => plantDrift("20", "warn"), alerts: ["BillingDrift"] },
   { what: "a balance that drifted far", plant: () => plantDrift("-600", "critical"), alerts: ["BillingDrift", "BillingDriftCritical"] },
-  { what: "a balance that nobody compared for two days", plant: () => run(sql`insert into org_gates (org_id, state, reconciled_at) values ('org_a', 'active', now() - interval '2 days')`), alerts: ["BillingBalancesNotReconciled"] },
-  { what: "many organizations out of credits", plant: () => run(sql`insert into org_gates (org_id, state) select unnest(${orgs(11)}::text[]), 'exhausted'`), alerts: ["BillingOrgsExhausted"] },
+  {
+    what: "a balance that nobody compared for two days",
+    plant: () => run(sql`insert into org_gates (org_id, state, reconciled_at) values ('org_a', 'active', now() - interval '2 days')`),
+    alerts: ["BillingBalancesNotReconciled"],
+  },
+  {
+    what: "many organizations out of credits",
+    plant: () => run(sql`insert into org_gates (org_id, state) select unnest(${orgs(11)}::text[]), 'exhausted'`),
+    alerts: ["BillingOrgsExhausted"],
+  },
   {
     what: "a batch that the sink charged twice",
     plant: async () => {
@@ -157,17 +211,34 @@ const SITUATIONS: readonly Situation[] = [
     },
     alerts: ["BillingSinkDiffers"],
   },
-  { what: "a sink that is away", plant: () => run(sql`insert into settlement_circuits (sink, open_count, opened_at, retry_at) values ('autumn', 1, now(), now() + interval '1 minute')`), alerts: ["BillingSinkAway"] },
+  {
+    what: "a sink that is away",
+    plant: () =>
+      run(
+        sql`insert into settlement_circuits (sink, open_count, opened_at, retry_at) values ('autumn', 1, now(), now() + interval '1 minute')`,
+      ),
+    alerts: ["BillingSinkAway"],
+  },
   {
     what: "many organizations that wait",
     plant: async () => {
       await run(sql`insert into billing_accounts (org_id) select unnest(${orgs(11)}::text[])`);
-      await run(sql`insert into settlement_org_backoff (org_id, failure_count, retry_at) select unnest(${orgs(11)}::text[]), 1, now() + interval '1 minute'`);
+      await run(
+        sql`insert into settlement_org_backoff (org_id, failure_count, retry_at) select unnest(${orgs(11)}::text[]), 1, now() + interval '1 minute'`,
+      );
     },
     alerts: ["BillingOrgsWait"],
   },
-  { what: "an alert that a job raised", plant: () => run(sql`insert into billing_alerts (alert_key, kind, message) values ('k', 'ledger_gap', 'a gap')`), alerts: ["BillingAlertRaised"] },
-  { what: "webhook events that a receiver does not take", plant: () => plantWebhook("pending", "11 minutes"), alerts: ["BillingWebhooksLate"] },
+  {
+    what: "an alert that a job raised",
+    plant: () => run(sql`insert into billing_alerts (alert_key, kind, message) values ('k', 'ledger_gap', 'a gap')`),
+    alerts: ["BillingAlertRaised"],
+  },
+  {
+    what: "webhook events that a receiver does not take",
+    plant: () => plantWebhook("pending", "11 minutes"),
+    alerts: ["BillingWebhooksLate"],
+  },
   { what: "a webhook event that was given up", plant: () => plantWebhook("dead", "1 hour"), alerts: ["BillingWebhooksLost"] },
   { what: "a webhook event that was given up the day before yesterday", plant: () => plantWebhook("dead", "2 days"), alerts: [] },
   {
@@ -234,7 +305,11 @@ test("a database that cannot be read is paged for, by each source, and nothing e
 
 test("sums that are two hours old are told of", async () => {
   const page = await scrape();
-  const aged = page.series.map((series) => (series.metric === "llm_gateway_metrics_source_age_seconds" && series.labels["source"] === "billing_checks" ? { ...series, value: 8_000 } : series));
+  const aged = page.series.map((series) =>
+    series.metric === "llm_gateway_metrics_source_age_seconds" && series.labels["source"] === "billing_checks"
+      ? { ...series, value: 8_000 }
+      : series,
+  );
 
   expect(firing({ ...page, series: aged })).toEqual(["BillingMetricsOld"]);
 });

@@ -8,7 +8,10 @@ const HOUR_MS = 3_600_000;
 
 /** The query's answer on these pages, one a scrape, the last as of now and an hour after the one before. */
 function ask(text: string, ...pages: readonly string[]): Readonly<Record<string, number>> {
-  const scrapes = pages.map((page, index) => ({ takenAtMs: NOW_MS - (pages.length - 1 - index) * HOUR_MS, series: parseMetricsPage(page) }));
+  const scrapes = pages.map((page, index) => ({
+    takenAtMs: NOW_MS - (pages.length - 1 - index) * HOUR_MS,
+    series: parseMetricsPage(page),
+  }));
   return Object.fromEntries(evaluate(parsePromQuery(text), scrapes, NOW_MS).map(({ labels, value }) => [JSON.stringify(labels), value]));
 }
 
@@ -21,7 +24,7 @@ test.each([
   ['m{job!="a"}', { '{"job":"b","of":"x"}': 3 }],
   ["sum(m) - 1 * 2", { "{}": 3 }],
   ["min by (job) (m) > on (job) 2 * max by (job) (n) + 0", { '{"job":"b"}': 3 }],
-  ["max by (job) (m) unless on (job) n{job=\"a\"}", { '{"job":"b"}': 3 }],
+  ['max by (job) (m) unless on (job) n{job="a"}', { '{"job":"b"}': 3 }],
   ["max by (job) (m) and on () max(n) == 1", { '{"job":"a"}': 2, '{"job":"b"}': 3 }],
   ["max by (job) (m) and on () max(n) == 2", {}],
   ["absent(m)", {}],
@@ -40,9 +43,12 @@ test.each(["max(m >", "max by job (m)", "m{a=}", "m{a='b'", "", "m == == 1"])("%
   expect(() => parsePromQuery(query)).toThrow(/not PromQL at|not one expression/);
 });
 
-test.each(["rate(m[5m]) > 0", 'm{job=~"a.*"}', "topk(3, m)", "m > bool 1", "max without (job) (m)"])("%s is refused: nothing here could check it", (query) => {
-  expect(() => parsePromQuery(query)).toThrow(/not of the part of PromQL/);
-});
+test.each(["rate(m[5m]) > 0", 'm{job=~"a.*"}', "topk(3, m)", "m > bool 1", "max without (job) (m)"])(
+  "%s is refused: nothing here could check it",
+  (query) => {
+    expect(() => parsePromQuery(query)).toThrow(/not of the part of PromQL/);
+  },
+);
 
 test("two series on one side of a comparison are refused, as Prometheus refuses them", () => {
   expect(() => ask("m > on (job) n", 'm{job="a",of="x"} 1\nm{job="a",of="y"} 2\nn{job="a"} 0')).toThrow(/several series/);

@@ -7,7 +7,13 @@ export type PromQuery =
   | { readonly kind: "selector"; readonly metric: string; readonly matchers: readonly LabelMatcher[]; readonly offsetMs: number }
   | { readonly kind: "aggregation"; readonly operator: "max" | "min" | "sum"; readonly by: readonly string[]; readonly of: PromQuery }
   | { readonly kind: "absent"; readonly of: PromQuery }
-  | { readonly kind: "binary"; readonly operator: BinaryOperator; readonly on: readonly string[] | undefined; readonly left: PromQuery; readonly right: PromQuery };
+  | {
+      readonly kind: "binary";
+      readonly operator: BinaryOperator;
+      readonly on: readonly string[] | undefined;
+      readonly left: PromQuery;
+      readonly right: PromQuery;
+    };
 
 export interface LabelMatcher {
   readonly label: string;
@@ -17,7 +23,21 @@ export interface LabelMatcher {
 
 export type BinaryOperator = (typeof BINARY_OPERATORS)[keyof typeof BINARY_OPERATORS];
 
-const BINARY_OPERATORS = { Add: "+", Sub: "-", Mul: "*", Div: "/", Gtr: ">", Gte: ">=", Lss: "<", Lte: "<=", Eql: "==", Neq: "!=", And: "and", Or: "or", Unless: "unless" } as const;
+const BINARY_OPERATORS = {
+  Add: "+",
+  Sub: "-",
+  Mul: "*",
+  Div: "/",
+  Gtr: ">",
+  Gte: ">=",
+  Lss: "<",
+  Lte: "<=",
+  Eql: "==",
+  Neq: "!=",
+  And: "and",
+  Or: "or",
+  Unless: "unless",
+} as const;
 const AGGREGATIONS = { Max: "max", Min: "min", Sum: "sum" } as const;
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -72,20 +92,34 @@ class QueryReader {
 
   #selector(node: SyntaxNode, offsetMs: number): PromQuery {
     const matchers = node.getChild("LabelMatchers")?.getChildren("UnquotedLabelMatcher") ?? [];
-    return { kind: "selector", metric: this.#textOf(child(node, "Identifier")), matchers: matchers.map((matcher) => this.#matcher(matcher)), offsetMs };
+    return {
+      kind: "selector",
+      metric: this.#textOf(child(node, "Identifier")),
+      matchers: matchers.map((matcher) => this.#matcher(matcher)),
+      offsetMs,
+    };
   }
 
   #matcher(node: SyntaxNode): LabelMatcher {
     const operator = this.#textOf(child(node, "MatchOp"));
     if (operator !== "=" && operator !== "!=") throw this.#unsupported(node);
-    return { label: this.#textOf(child(node, "LabelName")), value: JSON.parse(this.#textOf(child(node, "StringLiteral"))) as string, isEqual: operator === "=" };
+    return {
+      label: this.#textOf(child(node, "LabelName")),
+      value: JSON.parse(this.#textOf(child(node, "StringLiteral"))) as string,
+      isEqual: operator === "=",
+    };
   }
 
   #aggregation(node: SyntaxNode): PromQuery {
     const operator = AGGREGATIONS[only(childrenOf(child(node, "AggregateOp")), node).name as keyof typeof AGGREGATIONS];
     const modifier = node.getChild("AggregateModifier");
     if (operator === undefined || modifier?.getChild("Without")) throw this.#unsupported(node);
-    return { kind: "aggregation", operator, by: this.#labels(modifier), of: this.read(only(childrenOf(child(node, "FunctionCallBody")), node)) };
+    return {
+      kind: "aggregation",
+      operator,
+      by: this.#labels(modifier),
+      of: this.read(only(childrenOf(child(node, "FunctionCallBody")), node)),
+    };
   }
 
   #binary(node: SyntaxNode): PromQuery {
@@ -94,8 +128,15 @@ class QueryReader {
     const operator = children.map(({ name }) => BINARY_OPERATORS[name as keyof typeof BINARY_OPERATORS]).find((name) => name !== undefined);
     const [left, right] = [children[0], children.at(-1)];
     if (operator === undefined || left === undefined || right === undefined) throw this.#unsupported(node);
-    if (node.getChild("BoolModifier") || ["Ignoring", "GroupLeft", "GroupRight"].some((name) => matching?.getChild(name))) throw this.#unsupported(node);
-    return { kind: "binary", operator, on: matching === null ? undefined : this.#labels(matching), left: this.read(left), right: this.read(right) };
+    if (node.getChild("BoolModifier") || ["Ignoring", "GroupLeft", "GroupRight"].some((name) => matching?.getChild(name)))
+      throw this.#unsupported(node);
+    return {
+      kind: "binary",
+      operator,
+      on: matching === null ? undefined : this.#labels(matching),
+      left: this.read(left),
+      right: this.read(right),
+    };
   }
 
   #labels(node: SyntaxNode | null): readonly string[] {

@@ -38,6 +38,13 @@ export interface AlertRule {
 export async function readRuleFile(file: URL): Promise<readonly AlertRule[]> {
   const { groups } = ruleFileSchema.parse(parse(await readFile(file, "utf8")));
   return groups.flatMap(({ rules }) =>
-    rules.map((rule) => ({ name: rule.alert, expression: rule.expr, query: parsePromQuery(rule.expr), forMs: rule.for, severity: rule.labels.severity, ...rule.annotations })),
+    rules.map((rule) => ({
+      name: rule.alert,
+      expression: rule.expr,
+      query: parsePromQuery(rule.expr),
+      forMs: rule.for,
+      severity: rule.labels.severity,
+      ...rule.annotations,
+    })),
   );
 }

@@ -24,5 +24,7 @@ export function parseMetricsPage(text: string, instance?: string): readonly Metr
 }
 
 function parseLabels(text: string): Readonly<Record<string, string>> {
-  return Object.fromEntries([...text.matchAll(/([a-zA-Z_]\w*)=("(?:[^"\\]|\\.)*")/g)].map(([, name = "", value = '""']) => [name, JSON.parse(value) as string]));
+  return Object.fromEntries(
+    [...text.matchAll(/([a-zA-Z_]\w*)=("(?:[^"\\]|\\.)*")/g)].map(([, name = "", value = '""']) => [name, JSON.parse(value) as string]),
+  );
 }

@@ -26,9 +26,14 @@ const OUTCOME: Settled[1] = {
   endedAt: new Date(STARTED_AT.getTime() + 1_000),
 };
 
-const newMetrics = (): ProxyMetrics => new ProxyMetrics({ models: { find: (modelName) => (modelName === "claude-sonnet-5" ? ({ modelName } as never) : undefined) } });
-const scrape = async (metrics: ProxyMetrics, ageMs: number): Promise<Scrape> => ({ takenAtMs: Date.now() - ageMs, series: parseMetricsPage(await metrics.registry.metrics(), "proxy") });
-const firing = (...scrapes: readonly Scrape[]): readonly string[] => rules.filter(({ query }) => evaluate(query, scrapes, Date.now()).length > 0).map(({ name }) => name);
+const newMetrics = (): ProxyMetrics =>
+  new ProxyMetrics({ models: { find: (modelName) => (modelName === "claude-sonnet-5" ? ({ modelName } as never) : undefined) } });
+const scrape = async (metrics: ProxyMetrics, ageMs: number): Promise<Scrape> => ({
+  takenAtMs: Date.now() - ageMs,
+  series: parseMetricsPage(await metrics.registry.metrics(), "proxy"),
+});
+const firing = (...scrapes: readonly Scrape[]): readonly string[] =>
+  rules.filter(({ query }) => evaluate(query, scrapes, Date.now()).length > 0).map(({ name }) => name);
 
 function serve(metrics: ProxyMetrics, times: number, change: Partial<Settled[1]> = {}): void {
   for (let index = 0; index < times; index += 1) {
@@ -47,15 +52,43 @@ const SITUATIONS: readonly Situation[] = [
   { what: "nothing at all", happens: () => undefined, alerts: [] },
   { what: "traffic", happens: (metrics) => serve(metrics, 100), alerts: [] },
   { what: "one failure of the proxy itself", happens: (metrics) => metrics.answered("answer", 500, 1), alerts: ["ProxyFails"] },
-  { what: "a database that is away", happens: (metrics) => Array.from({ length: 11 }, () => metrics.answered("answer", 503, 1)), alerts: ["ProxyStoreUnavailable"] },
-  { what: "a provider that fails every third time", happens: (metrics) => (serve(metrics, 2), serve(metrics, 1, { status: "failure", error: { code: "529", kind: "x", message: "x" } })), alerts: ["ProxyProviderErrors"] },
-  { what: "callers that leave, which is no provider's fault", happens: (metrics) => serve(metrics, 3, { status: "failure", error: { code: "499", kind: "CallerGone", message: "x" } }), alerts: [] },
+  {
+    what: "a database that is away",
+    happens: (metrics) => Array.from({ length: 11 }, () => metrics.answered("answer", 503, 1)),
+    alerts: ["ProxyStoreUnavailable"],
+  },
+  {
+    what: "a provider that fails every third time",
+    happens: (metrics) => (serve(metrics, 2), serve(metrics, 1, { status: "failure", error: { code: "529", kind: "x", message: "x" } })),
+    alerts: ["ProxyProviderErrors"],
+  },
+  {
+    what: "callers that leave, which is no provider's fault",
+    happens: (metrics) => serve(metrics, 3, { status: "failure", error: { code: "499", kind: "CallerGone", message: "x" } }),
+    alerts: [],
+  },
   { what: "a settlement that the store did not take", happens: (metrics) => metrics.settleFailed(), alerts: ["ProxySettlesLate"] },
-  { what: "usage that nobody knows", happens: (metrics) => (serve(metrics, 100), serve(metrics, 1, { report: { ...OUTCOME.report, unknown: ["new_tokens"] } })), alerts: ["ProxyUnknownUsage"] },
+  {
+    what: "usage that nobody knows",
+    happens: (metrics) => (serve(metrics, 100), serve(metrics, 1, { report: { ...OUTCOME.report, unknown: ["new_tokens"] } })),
+    alerts: ["ProxyUnknownUsage"],
+  },
   { what: "an estimate in a hundred", happens: (metrics) => (serve(metrics, 99), serve(metrics, 1, { estimated: true })), alerts: [] },
-  { what: "an estimate in five", happens: (metrics) => (serve(metrics, 4), serve(metrics, 1, { estimated: true })), alerts: ["ProxyEstimates"] },
-  { what: "an answer that cost more than was reserved", happens: (metrics) => serve(metrics, 1, { cost: { ...OUTCOME.cost, totalUsd: "1.5" } }), alerts: ["ProxyOverReservation"] },
-  { what: "answers that begin after a minute", happens: (metrics) => serve(metrics, 3, { firstByteAt: new Date(STARTED_AT.getTime() + 60_000) }), alerts: ["ProxySlow"] },
+  {
+    what: "an estimate in five",
+    happens: (metrics) => (serve(metrics, 4), serve(metrics, 1, { estimated: true })),
+    alerts: ["ProxyEstimates"],
+  },
+  {
+    what: "an answer that cost more than was reserved",
+    happens: (metrics) => serve(metrics, 1, { cost: { ...OUTCOME.cost, totalUsd: "1.5" } }),
+    alerts: ["ProxyOverReservation"],
+  },
+  {
+    what: "answers that begin after a minute",
+    happens: (metrics) => serve(metrics, 3, { firstByteAt: new Date(STARTED_AT.getTime() + 60_000) }),
+    alerts: ["ProxySlow"],
+  },
 ];
 
 test.each(SITUATIONS)("users 04: $what", async ({ happens, alerts }) => {

@@ -23,7 +23,7 @@ export async function runBenchmark<Count extends string, Figures>(benchmark: Ben
     return 2;
   }
   const { json, write, help, counts } = options;
-  if (help) return console.log(benchmark.help), 0;
+  if (help) return (console.log(benchmark.help), 0);
   const figures = await benchmark.measure(counts, (line) => (json ? console.error(line) : console.log(line)));
   console.log(json ? JSON.stringify(figures) : `\n${benchmark.describe(figures)}`);
   if (write) {
@@ -37,7 +37,12 @@ function readOptions<Count extends string>(defaults: Readonly<Record<Count, numb
   const names = Object.keys(defaults) as Count[];
   const flag = { type: "boolean", default: false } as const;
   const { values } = parseArgs({
-    options: { ...Object.fromEntries(names.map((name) => [name, { type: "string" as const, default: String(defaults[name]) }])), json: flag, write: flag, help: flag },
+    options: {
+      ...Object.fromEntries(names.map((name) => [name, { type: "string" as const, default: String(defaults[name]) }])),
+      json: flag,
+      write: flag,
+      help: flag,
+    },
   });
   const texts = values as Readonly<Record<string, unknown>>;
   const counts = Object.fromEntries(names.map((name) => [name, wholeNumber(name, String(texts[name]))])) as Record<Count, number>;

@@ -24,7 +24,9 @@ export const whole = (value: number): string => Math.round(value).toLocaleString
 export async function writeSection(name: string, text: string): Promise<void> {
   const [start, end] = [`<!-- ${name}: written by scripts/bench/${name} -->`, `<!-- ${name}: end -->`];
   const page = new URL("../../docs/benchmarks.md", import.meta.url);
-  const old = await readFile(page, "utf8").catch(() => "# Benchmarks\n\nEach section is written by the command that it names; run it again to replace it.\n");
+  const old = await readFile(page, "utf8").catch(
+    () => "# Benchmarks\n\nEach section is written by the command that it names; run it again to replace it.\n",
+  );
   const [before = "", rest] = old.split(start);
   const after = rest?.split(end)[1] ?? "\n";
   await writeFile(page, `${before.trimEnd()}\n\n${start}\n${text.trim()}\n${end}${after}`);

@@ -37,8 +37,14 @@ function urlAs(name: string): string {
   return url.toString();
 }
 
-async function run(file: string, environment: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<{ readonly status: number; readonly output: string }> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL(`../../${file}`, import.meta.url)), ...args], { env: { PATH: process.env["PATH"] ?? "", ...environment } });
+async function run(
+  file: string,
+  environment: Readonly<Record<string, string>>,
+  ...args: readonly string[]
+): Promise<{ readonly status: number; readonly output: string }> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(`../../${file}`, import.meta.url)), ...args], {
+    env: { PATH: process.env["PATH"] ?? "", ...environment },
+  });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
   const [status] = (await once(child, "close")) as [number];
@@ -79,7 +85,9 @@ test.each([
 });
 
 test("users 03: a role without grants is told so by each process, in our own words, before anything is served", async () => {
-  await expect(startTestDeployment({ databaseEnvironment: { DATABASE_URL: urlAs(stranger) }, db: database.db })).rejects.toThrow(/permission denied for schema \w+ to the role stranger_.*--grant ROLE/s);
+  await expect(startTestDeployment({ databaseEnvironment: { DATABASE_URL: urlAs(stranger) }, db: database.db })).rejects.toThrow(
+    /permission denied for schema \w+ to the role stranger_.*--grant ROLE/s,
+  );
   const worker = await run("apps/worker/src/main.ts", { DATABASE_URL: urlAs(stranger), AUTUMN_API_KEY: "am_sk_test_of_the_test" });
 
   expect(worker).toMatchObject({ status: 1, output: expect.stringMatching(/--grant ROLE/) });

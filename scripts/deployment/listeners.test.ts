@@ -8,7 +8,14 @@ import { startTestDeployment, type TestDeployment } from "./test-deployment.ts";
 
 const LISTENERS = ["proxy", "management", "gateway", "worker", "provider", "autumn"] as const;
 /** Answers without a credential, whatever happened before. */
-const ALIVE: Readonly<Record<(typeof LISTENERS)[number], string>> = { proxy: "/health/liveliness", management: "/health/liveliness", gateway: "/livez", worker: "/livez", provider: "/", autumn: "/" };
+const ALIVE: Readonly<Record<(typeof LISTENERS)[number], string>> = {
+  proxy: "/health/liveliness",
+  management: "/health/liveliness",
+  gateway: "/livez",
+  worker: "/livez",
+  provider: "/",
+  autumn: "/",
+};
 
 let database: TestDatabase;
 let deployment: TestDeployment;
@@ -43,10 +50,32 @@ async function send(url: URL, bytes: string | Uint8Array): Promise<string> {
 }
 
 const get = (target: string, headers = ""): string => `GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${headers}\r\n`;
-const isAlive = async (listener: (typeof LISTENERS)[number]): Promise<boolean> => (await fetch(new URL(ALIVE[listener], urlOf(listener)))).status < 500;
+const isAlive = async (listener: (typeof LISTENERS)[number]): Promise<boolean> =>
+  (await fetch(new URL(ALIVE[listener], urlOf(listener)))).status < 500;
 
 const REQUESTS: readonly string[] = [
-  ...["//", "///", "//[", "//:0/", "//a:b@c:99999/", "/%", "/%00", "/%ff%fe", "/..//..", "*", "http://", "http://[::1", "http://[/x", "/?%", "/\\", `/${"a".repeat(15_000)}`, "/v1/sessions/%", "/v1/orgs/%00/usage", "/v1/models/%", "/v1/models/%E0%A4%A"].map((target) => get(target)),
+  ...[
+    "//",
+    "///",
+    "//[",
+    "//:0/",
+    "//a:b@c:99999/",
+    "/%",
+    "/%00",
+    "/%ff%fe",
+    "/..//..",
+    "*",
+    "http://",
+    "http://[::1",
+    "http://[/x",
+    "/?%",
+    "/\\",
+    `/${"a".repeat(15_000)}`,
+    "/v1/sessions/%",
+    "/v1/orgs/%00/usage",
+    "/v1/models/%",
+    "/v1/models/%E0%A4%A",
+  ].map((target) => get(target)),
   get("/", "Host: y\r\n"),
   get("/status", "Authorization: Bearer \u00ff\r\n"),
   get("/v1/models", `Authorization: Bearer ${"x".repeat(7_000)}\r\n`),
@@ -68,14 +97,44 @@ test.each(LISTENERS)("code 1: nothing that is sent to the %s ends it, and nothin
   for (const request of REQUESTS) {
     const status = await send(urlOf(listener), request);
 
-    expect({ request: request.slice(0, 60), status }).toEqual({ request: request.slice(0, 60), status: expect.not.stringMatching(/ 5(?!01)\d\d/) });
+    expect({ request: request.slice(0, 60), status }).toEqual({
+      request: request.slice(0, 60),
+      status: expect.not.stringMatching(/ 5(?!01)\d\d/),
+    });
   }
 
   expect(await isAlive(listener)).toBe(true);
 });
 
 test.each(LISTENERS)("code 1: nor does any target that chance finds end the %s", async (listener) => {
-  const piece = fc.constantFrom("/", "//", "..", "%", "%2f", "%00", "%ff", "[", "]", ":", "@", "?", "#", "&", "=", "\\", "v1", "sessions", "key", "info", "a", "*", "http:", ";", "~", "+");
+  const piece = fc.constantFrom(
+    "/",
+    "//",
+    "..",
+    "%",
+    "%2f",
+    "%00",
+    "%ff",
+    "[",
+    "]",
+    ":",
+    "@",
+    "?",
+    "#",
+    "&",
+    "=",
+    "\\",
+    "v1",
+    "sessions",
+    "key",
+    "info",
+    "a",
+    "*",
+    "http:",
+    ";",
+    "~",
+    "+",
+  );
   const target = fc.array(piece, { minLength: 1, maxLength: 8 }).map((pieces) => pieces.join(""));
   await fc.assert(
     fc.asyncProperty(target, async (text) => {

@@ -28,7 +28,10 @@ describe.skipIf(!program)("users 02: PgBouncer", () => {
     });
 
     test("needs no setting at all: a request goes all the way", async () => {
-      deployment = await startTestDeployment({ databaseEnvironment: { DATABASE_URL: pooler.through(database.connectionString) }, db: database.db });
+      deployment = await startTestDeployment({
+        databaseEnvironment: { DATABASE_URL: pooler.through(database.connectionString) },
+        db: database.db,
+      });
 
       await deployment.followOneRequest("through_session_pooler");
 
@@ -47,20 +50,32 @@ describe.skipIf(!program)("users 02: PgBouncer", () => {
     });
 
     test("is found out at the start where nobody said so", async () => {
-      await expect(checkDatabase({ connectionString: pooler.through(database.connectionString) })).rejects.toMatchObject({ code: "database_pooling" });
+      await expect(checkDatabase({ connectionString: pooler.through(database.connectionString) })).rejects.toMatchObject({
+        code: "database_pooling",
+      });
     });
 
     test("is refused until the role has the settings of a session", async () => {
-      await expect(checkDatabase({ connectionString: pooler.through(database.connectionString), pooling: "transaction" })).rejects.toMatchObject({ code: "database_pooling", message: expect.stringContaining("search_path") });
+      await expect(
+        checkDatabase({ connectionString: pooler.through(database.connectionString), pooling: "transaction" }),
+      ).rejects.toMatchObject({ code: "database_pooling", message: expect.stringContaining("search_path") });
     });
 
     test("with its settings, the direct address for what lives as long as its session: a request goes all the way", async () => {
-      await grantRole({ connectionString: database.connectionString, role: new URL(database.connectionString).username, withSettings: true });
+      await grantRole({
+        connectionString: database.connectionString,
+        role: new URL(database.connectionString).username,
+        withSettings: true,
+      });
       await pooler.stop();
       pooler = await startPgBouncer(program ?? "", database.connectionString, "transaction");
 
       deployment = await startTestDeployment({
-        databaseEnvironment: { DATABASE_URL: pooler.through(database.connectionString), DATABASE_DIRECT_URL: database.connectionString, DATABASE_POOLING: "transaction" },
+        databaseEnvironment: {
+          DATABASE_URL: pooler.through(database.connectionString),
+          DATABASE_DIRECT_URL: database.connectionString,
+          DATABASE_POOLING: "transaction",
+        },
         db: database.db,
       });
       await deployment.followOneRequest("through_transaction_pooler");

@@ -47,7 +47,12 @@ export async function startTestDeployment(options: TestDeploymentOptions): Promi
   };
   const start = async (name: string, environment: Readonly<Record<string, string>>): Promise<Readonly<Record<string, number>>> => {
     const entry = fileURLToPath(new URL(`apps/${name}/src/main.ts`, options.root ?? REPOSITORY));
-    const child = spawnChild({ name, entry, environment: { METRICS_TOKEN, ...options.databaseEnvironment, ...environment, ...options.environment }, logFile: `${folder}/${name}.log` });
+    const child = spawnChild({
+      name,
+      entry,
+      environment: { METRICS_TOKEN, ...options.databaseEnvironment, ...environment, ...options.environment },
+      logFile: `${folder}/${name}.log`,
+    });
     children.push(child);
     return child.ready;
   };
@@ -69,32 +74,78 @@ export async function startTestDeployment(options: TestDeploymentOptions): Promi
 
 type Start = (name: string, environment: Readonly<Record<string, string>>) => Promise<Readonly<Record<string, number>>>;
 
-async function startProcesses(start: Start, provider: ProviderStandIn, autumn: AutumnEmulator): Promise<Pick<TestDeployment, "gateway" | "worker" | "proxy" | "management">> {
-  const keys = { ANTHROPIC_API_KEY: "provider-key", ANTHROPIC_API_BASE: provider.url, OPENAI_API_KEY: "provider-key", OPENAI_API_BASE: `${provider.url}/v1` };
+async function startProcesses(
+  start: Start,
+  provider: ProviderStandIn,
+  autumn: AutumnEmulator,
+): Promise<Pick<TestDeployment, "gateway" | "worker" | "proxy" | "management">> {
+  const keys = {
+    ANTHROPIC_API_KEY: "provider-key",
+    ANTHROPIC_API_BASE: provider.url,
+    OPENAI_API_KEY: "provider-key",
+    OPENAI_API_BASE: `${provider.url}/v1`,
+  };
   const proxy = await start("llm-proxy", { ...keys, LITELLM_MASTER_KEY: MASTER_KEY, LLM_PROXY_PORT: "0", LLM_PROXY_ADMIN_PORT: "0" });
-  const proxyUrls = { LLM_PROXY_URL: `http://127.0.0.1:${proxy["dataPlane"]}`, LLM_PROXY_ADMIN_URL: `http://127.0.0.1:${proxy["management"]}`, LLM_PROXY_MASTER_KEY: MASTER_KEY };
-  const settings = { AUTUMN_API_KEY: "am_sk_test_of_the_test", AUTUMN_API_URL: autumn.url, BILLING_WEBHOOK_URL: "http://127.0.0.1:1/", BILLING_WEBHOOK_SECRET: "secret-of-the-webhook" };
-  const intervals = { LLM_SYNC_INTERVAL_MS: "300", OUTBOX_INTERVAL_MS: "300", GATE_INTERVAL_MS: "300", BALANCE_INTERVAL_MS: "300", RECONCILE_INTERVAL_MS: "300" };
+  const proxyUrls = {
+    LLM_PROXY_URL: `http://127.0.0.1:${proxy["dataPlane"]}`,
+    LLM_PROXY_ADMIN_URL: `http://127.0.0.1:${proxy["management"]}`,
+    LLM_PROXY_MASTER_KEY: MASTER_KEY,
+  };
+  const settings = {
+    AUTUMN_API_KEY: "am_sk_test_of_the_test",
+    AUTUMN_API_URL: autumn.url,
+    BILLING_WEBHOOK_URL: "http://127.0.0.1:1/",
+    BILLING_WEBHOOK_SECRET: "secret-of-the-webhook",
+  };
+  const intervals = {
+    LLM_SYNC_INTERVAL_MS: "300",
+    OUTBOX_INTERVAL_MS: "300",
+    GATE_INTERVAL_MS: "300",
+    BALANCE_INTERVAL_MS: "300",
+    RECONCILE_INTERVAL_MS: "300",
+  };
   const [gateway, worker] = await Promise.all([
     start("gateway", { ...proxyUrls, GATEWAY_PORT: "0", GATEWAY_API_TOKEN: TOKEN, BILLING_GATE: "enforce" }),
     start("worker", { ...proxyUrls, ...settings, ...intervals, WORKER_PORT: "0" }),
   ]);
-  return { gateway: `http://127.0.0.1:${gateway["gateway"]}`, worker: `http://127.0.0.1:${worker["worker"]}`, proxy: proxyUrls.LLM_PROXY_URL, management: proxyUrls.LLM_PROXY_ADMIN_URL };
+  return {
+    gateway: `http://127.0.0.1:${gateway["gateway"]}`,
+    worker: `http://127.0.0.1:${worker["worker"]}`,
+    proxy: proxyUrls.LLM_PROXY_URL,
+    management: proxyUrls.LLM_PROXY_ADMIN_URL,
+  };
 }
 
 async function followOneRequest(gateway: string, db: DatabaseClient, sessionId: string): Promise<void> {
   const orgId = `org_of_${sessionId}`;
-  const session = await post(`${gateway}/v1/sessions`, { authorization: `Bearer ${TOKEN}` }, { session_id: sessionId, org_id: orgId, model: "claude-sonnet-5", max_budget_usd: "5", duration: "1h" });
+  const session = await post(
+    `${gateway}/v1/sessions`,
+    { authorization: `Bearer ${TOKEN}` },
+    { session_id: sessionId, org_id: orgId, model: "claude-sonnet-5", max_budget_usd: "5", duration: "1h" },
+  );
   const messages = [{ role: "user", content: "Say hello." }];
-  await post(`${String(session["base_url"]).replace(/\/v1$/, "")}/v1/messages`, { "x-api-key": String(session["api_key"]), "anthropic-version": "2023-06-01" }, { model: "claude-sonnet-5", max_tokens: 64, messages });
+  await post(
+    `${String(session["base_url"]).replace(/\/v1$/, "")}/v1/messages`,
+    { "x-api-key": String(session["api_key"]), "anthropic-version": "2023-06-01" },
+    { model: "claude-sonnet-5", max_tokens: 64, messages },
+  );
   await waitUntil(`the credits of ${orgId} are delivered`, async () => {
-    const delivered = await db.selectFrom("settlement_batches").select("batch_id").where("org_id", "=", orgId).where("state", "=", "delivered").execute();
+    const delivered = await db
+      .selectFrom("settlement_batches")
+      .select("batch_id")
+      .where("org_id", "=", orgId)
+      .where("state", "=", "delivered")
+      .execute();
     return delivered.length > 0;
   });
 }
 
 async function post(url: string, headers: Readonly<Record<string, string>>, body: object): Promise<Readonly<Record<string, unknown>>> {
-  const answer = await fetch(url, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) });
+  const answer = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
   if (!answer.ok) throw new Error(`${url} answered ${answer.status}: ${await answer.text()}`);
   return (await answer.json()) as Record<string, unknown>;
 }

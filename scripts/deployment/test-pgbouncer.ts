@@ -23,7 +23,23 @@ export async function startPgBouncer(program: string, server: string, mode: "ses
   const users = join(folder, "users.txt");
   const settings = join(folder, "pgbouncer.ini");
   await writeFile(users, `"${decodeURIComponent(username)}" "${decodeURIComponent(password)}"\n`);
-  await writeFile(settings, ["[databases]", `* = host=${hostname} port=${serverPort || 5432}`, "[pgbouncer]", "listen_addr = 127.0.0.1", `listen_port = ${port}`, "unix_socket_dir =", "auth_type = md5", `auth_file = ${users}`, `pool_mode = ${mode}`, "default_pool_size = 20", `logfile = ${join(folder, "log")}`, ""].join("\n"));
+  await writeFile(
+    settings,
+    [
+      "[databases]",
+      `* = host=${hostname} port=${serverPort || 5432}`,
+      "[pgbouncer]",
+      "listen_addr = 127.0.0.1",
+      `listen_port = ${port}`,
+      "unix_socket_dir =",
+      "auth_type = md5",
+      `auth_file = ${users}`,
+      `pool_mode = ${mode}`,
+      "default_pool_size = 20",
+      `logfile = ${join(folder, "log")}`,
+      "",
+    ].join("\n"),
+  );
   const isRoot = process.getuid?.() === 0;
   for (const path of [folder, users, settings]) {
     await chmod(path, path === folder ? 0o700 : 0o600);

@@ -26,5 +26,9 @@ export async function askWithSdk(session: CreateSessionResponse): Promise<AgentA
   });
   const message = await stream.finalMessage();
   const text = message.content.flatMap((block) => (block.type === "text" ? [block.text] : [])).join("");
-  return { text, latencyMs: Math.round(performance.now() - startedAt), firstTokenMs: firstTokenMs === undefined ? undefined : Math.round(firstTokenMs) };
+  return {
+    text,
+    latencyMs: Math.round(performance.now() - startedAt),
+    firstTokenMs: firstTokenMs === undefined ? undefined : Math.round(firstTokenMs),
+  };
 }

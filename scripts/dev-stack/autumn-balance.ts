@@ -18,8 +18,13 @@ const balanceAnswer = z.object({ balance: z.object({ usage: z.number(), remainin
  * mistakes of what made it. Throws an Error that says what to set up when the organization has no credits in Autumn.
  */
 export async function readCreditUsage(autumn: Stack["autumn"], orgId: string): Promise<CreditUsage> {
-  const answer = balanceAnswer.parse(await call(autumn, "/v1/balances.check", { customer_id: orgId, feature_id: "credits", required_balance: 0 }));
-  if (!answer.balance) throw new Error(`Autumn has the customer "${orgId}" but no balance of the feature "credits" for it: attach a plan that grants credits (or set DEV_ORG_ID to a customer that has one), then start again.`);
+  const answer = balanceAnswer.parse(
+    await call(autumn, "/v1/balances.check", { customer_id: orgId, feature_id: "credits", required_balance: 0 }),
+  );
+  if (!answer.balance)
+    throw new Error(
+      `Autumn has the customer "${orgId}" but no balance of the feature "credits" for it: attach a plan that grants credits (or set DEV_ORG_ID to a customer that has one), then start again.`,
+    );
   return { usage: normalizeDecimal(String(answer.balance.usage)), remaining: normalizeDecimal(String(answer.balance.remaining)) };
 }
 
@@ -27,7 +32,7 @@ async function call(autumn: Stack["autumn"], path: string, body: unknown): Promi
   const base = (autumn.url ?? DEFAULT_AUTUMN_URL).replace(/\/v1$/, "");
   const response = await fetch(`${base}${path}`, {
     method: "POST",
-    headers: { authorization: `Bearer ${autumn.apiKey}`, "content-type": "application/json", "x-api-version": API_VERSION },
+    headers: { "authorization": `Bearer ${autumn.apiKey}`, "content-type": "application/json", "x-api-version": API_VERSION },
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(15_000),
   });

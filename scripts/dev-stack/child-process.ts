@@ -47,9 +47,17 @@ export function spawnChild(options: ChildOptions): Child {
   return { name: options.name, ready, exited, stop: () => stopChild(child, exited) };
 }
 
-async function waitUntilReady(child: ChildProcess, exited: Promise<string>, options: ChildOptions): Promise<Readonly<Record<string, number>>> {
-  const answer = new Promise<ReadyMessage | FailedMessage>((done) => child.once("message", (message) => done(message as ReadyMessage | FailedMessage)));
-  const late = delay(START_TIMEOUT_MS, `${options.name} was not ready after ${START_TIMEOUT_MS / 1_000} s; its log: ${options.logFile}`, { ref: false });
+async function waitUntilReady(
+  child: ChildProcess,
+  exited: Promise<string>,
+  options: ChildOptions,
+): Promise<Readonly<Record<string, number>>> {
+  const answer = new Promise<ReadyMessage | FailedMessage>((done) =>
+    child.once("message", (message) => done(message as ReadyMessage | FailedMessage)),
+  );
+  const late = delay(START_TIMEOUT_MS, `${options.name} was not ready after ${START_TIMEOUT_MS / 1_000} s; its log: ${options.logFile}`, {
+    ref: false,
+  });
   const first = await Promise.race([answer, exited, late]);
   if (typeof first === "string") {
     const lines = (await readFile(options.logFile, "utf8")).trim().split("\n").slice(-8).join("\n");

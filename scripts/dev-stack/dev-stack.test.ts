@@ -56,9 +56,14 @@ function startStack(argv: readonly string[], environment: Record<string, string>
 
 async function freePorts(): Promise<Record<string, string>> {
   const names = ["LLM_PROXY_PORT", "LLM_PROXY_ADMIN_PORT", "GATEWAY_PORT", "WORKER_PORT"];
-  const servers = await Promise.all(names.map(() => new Promise<ReturnType<typeof createServer>>((done) => {
-    const server = createServer().listen(0, "127.0.0.1", () => done(server));
-  })));
+  const servers = await Promise.all(
+    names.map(
+      () =>
+        new Promise<ReturnType<typeof createServer>>((done) => {
+          const server = createServer().listen(0, "127.0.0.1", () => done(server));
+        }),
+    ),
+  );
   const ports = servers.map((server) => String((server.address() as { port: number }).port));
   await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
   return Object.fromEntries(names.map((name, index) => [name, ports[index] ?? ""]));
@@ -73,7 +78,7 @@ async function descendants(root: number): Promise<readonly number[]> {
     if (fields) parents.set(Number(entry), Number(fields[1]));
   }
   const found: number[] = [];
-  for (let layer = [root]; layer.length > 0; ) {
+  for (let layer = [root]; layer.length > 0;) {
     layer = [...parents].filter(([, parent]) => layer.includes(parent)).map(([pid]) => pid);
     found.push(...layer);
   }
@@ -159,12 +164,24 @@ test("a second start on the same ports is refused with what to do", async () => 
 
 test("with LLM_PROXY_URL and DATABASE_URL another engine takes the requests, and the trail is as exact", async () => {
   const database = await createTestDatabase();
-  const provider = spawnChild({ name: "provider", entry: join(ROOT, "packages/testing/src/provider-stand-in/main.ts"), environment: { PROVIDER_STAND_IN_API_KEY: "provider-key" }, logFile: join(folder, "provider.log") });
+  const provider = spawnChild({
+    name: "provider",
+    entry: join(ROOT, "packages/testing/src/provider-stand-in/main.ts"),
+    environment: { PROVIDER_STAND_IN_API_KEY: "provider-key" },
+    logFile: join(folder, "provider.log"),
+  });
   const { provider: providerPort } = await provider.ready;
   const engine = spawnChild({
     name: "engine",
     entry: join(ROOT, "apps/llm-proxy/src/main.ts"),
-    environment: { DATABASE_URL: database.connectionString, LITELLM_MASTER_KEY: "sk-master-of-the-remote-engine-1", ANTHROPIC_API_KEY: "provider-key", ANTHROPIC_API_BASE: `http://127.0.0.1:${providerPort}`, LLM_PROXY_PORT: "0", LLM_PROXY_ADMIN_PORT: "0" },
+    environment: {
+      DATABASE_URL: database.connectionString,
+      LITELLM_MASTER_KEY: "sk-master-of-the-remote-engine-1",
+      ANTHROPIC_API_KEY: "provider-key",
+      ANTHROPIC_API_BASE: `http://127.0.0.1:${providerPort}`,
+      LLM_PROXY_PORT: "0",
+      LLM_PROXY_ADMIN_PORT: "0",
+    },
     logFile: join(folder, "engine.log"),
   });
   const { dataPlane, management } = await engine.ready;

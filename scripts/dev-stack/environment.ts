@@ -15,17 +15,30 @@ export const DEV_STACK_ENVIRONMENT = {
   LLM_PROXY_URL: httpUrl.optional().describe("A running LiteLLM or remote engine; unset: our engine is started."),
   LLM_PROXY_ADMIN_URL: httpUrl.optional().describe("Its management address where that differs from LLM_PROXY_URL."),
   LLM_PROXY_MASTER_KEY: z.string().optional().describe("Its master key; required with LLM_PROXY_URL."),
-  LLM_PROXY_MANAGEMENT: z.enum(["separate", "shared"]).optional().describe("shared: our engine's management API on the data plane's port as well. Not together with NGROK_AUTHTOKEN."),
+  LLM_PROXY_MANAGEMENT: z
+    .enum(["separate", "shared"])
+    .optional()
+    .describe("shared: our engine's management API on the data plane's port as well. Not together with NGROK_AUTHTOKEN."),
   AUTUMN_API_KEY: z.string().optional().describe("Autumn secret key; unset: a local emulator."),
   AUTUMN_API_URL: httpUrl.optional().describe("Where Autumn is. Default: its public API."),
   NGROK_AUTHTOKEN: z.string().optional().describe("Opens a public tunnel to the data plane (never to management)."),
-  BILLING_GATE: z.enum(["off", "enforce"]).optional().describe("Whether sessions start only for organizations with credits. Default: enforce."),
+  BILLING_GATE: z
+    .enum(["off", "enforce"])
+    .optional()
+    .describe("Whether sessions start only for organizations with credits. Default: enforce."),
   LLM_PROXY_PORT: portNumber.default(4000).describe("Port of the data plane. Default: 4000."),
   LLM_PROXY_ADMIN_PORT: portNumber.default(4001).describe("Port of the management API. Default: 4001."),
   GATEWAY_PORT: portNumber.default(8787).describe("Port of the gateway. Default: 8787."),
   WORKER_PORT: portNumber.default(3002).describe("Port of the worker's health server. Default: 3002."),
-  DEV_STATE_FOLDER: z.string().default(".dev").describe("Folder for database, logs and stand-in state, kept between runs. Default: .dev in the checkout."),
-  DEV_ORG_ID: z.string().regex(/^[A-Za-z0-9_:-]{1,64}$/).default("org_demo").describe("The organization the demonstration bills. Default: org_demo."),
+  DEV_STATE_FOLDER: z
+    .string()
+    .default(".dev")
+    .describe("Folder for database, logs and stand-in state, kept between runs. Default: .dev in the checkout."),
+  DEV_ORG_ID: z
+    .string()
+    .regex(/^[A-Za-z0-9_:-]{1,64}$/)
+    .default("org_demo")
+    .describe("The organization the demonstration bills. Default: org_demo."),
   DEV_MODEL: z.string().default("claude-sonnet-5").describe("The model of the demonstration request. Default: claude-sonnet-5."),
 } as const;
 
@@ -36,10 +49,18 @@ export function parseDevStackEnvironment(source: EnvironmentSource): DevStackEnv
   const environment = parseEnvironment(DEV_STACK_ENVIRONMENT, source);
   const databaseUrl = environment.DATABASE_URL ?? environment.POSTGRES_CONNECTION_STRING;
   const missing = [
-    environment.LLM_PROXY_URL && !environment.LLM_PROXY_MASTER_KEY && "LLM_PROXY_URL is set but LLM_PROXY_MASTER_KEY is not: keys could not be minted. It is that proxy's LITELLM_MASTER_KEY (of a compose stack: in its .env).",
-    environment.LLM_PROXY_URL && !databaseUrl && "LLM_PROXY_URL is set but DATABASE_URL is not: spend rows are read from that proxy's database (of a compose stack: postgresql://app:POSTGRES_PASSWORD@127.0.0.1:5432/app).",
-    environment.LLM_PROXY_MANAGEMENT === "shared" && environment.NGROK_AUTHTOKEN && "LLM_PROXY_MANAGEMENT is shared and NGROK_AUTHTOKEN is set: the tunnel would show the management API to everybody. Unset one of them.",
-    environment.LLM_PROXY_MANAGEMENT === "shared" && environment.LLM_PROXY_URL && "LLM_PROXY_MANAGEMENT is a setting of our engine, and LLM_PROXY_URL names another proxy. Set it there.",
+    environment.LLM_PROXY_URL &&
+      !environment.LLM_PROXY_MASTER_KEY &&
+      "LLM_PROXY_URL is set but LLM_PROXY_MASTER_KEY is not: keys could not be minted. It is that proxy's LITELLM_MASTER_KEY (of a compose stack: in its .env).",
+    environment.LLM_PROXY_URL &&
+      !databaseUrl &&
+      "LLM_PROXY_URL is set but DATABASE_URL is not: spend rows are read from that proxy's database (of a compose stack: postgresql://app:POSTGRES_PASSWORD@127.0.0.1:5432/app).",
+    environment.LLM_PROXY_MANAGEMENT === "shared" &&
+      environment.NGROK_AUTHTOKEN &&
+      "LLM_PROXY_MANAGEMENT is shared and NGROK_AUTHTOKEN is set: the tunnel would show the management API to everybody. Unset one of them.",
+    environment.LLM_PROXY_MANAGEMENT === "shared" &&
+      environment.LLM_PROXY_URL &&
+      "LLM_PROXY_MANAGEMENT is a setting of our engine, and LLM_PROXY_URL names another proxy. Set it there.",
     ...collidingPorts(environment),
   ].filter((problem) => typeof problem === "string");
   if (missing.length > 0) throw new AppError("env_invalid", missing.join("\n"));
@@ -51,5 +72,7 @@ const PORTS = ["LLM_PROXY_PORT", "LLM_PROXY_ADMIN_PORT", "GATEWAY_PORT", "WORKER
 /** One line for each port that two parts would listen on; 0 is any free one. */
 function collidingPorts(environment: Readonly<Record<(typeof PORTS)[number], number>>): readonly string[] {
   const byPort = Map.groupBy(PORTS, (name) => environment[name]);
-  return [...byPort].filter(([port, names]) => port !== 0 && names.length > 1).map(([port, names]) => `${names.join(" and ")} are both ${port}: each needs a port of its own.`);
+  return [...byPort]
+    .filter(([port, names]) => port !== 0 && names.length > 1)
+    .map(([port, names]) => `${names.join(" and ")} are both ${port}: each needs a port of its own.`);
 }

@@ -1,4 +1,10 @@
-import { type CreateSessionResponse, createSessionResponseSchema, gatewayErrorSchema, type LaunchedSession, launchedSessionSchema } from "@proliferate/shared/contracts";
+import {
+  type CreateSessionResponse,
+  createSessionResponseSchema,
+  gatewayErrorSchema,
+  type LaunchedSession,
+  launchedSessionSchema,
+} from "@proliferate/shared/contracts";
 import type { Stack } from "./stack.ts";
 
 export interface SessionRequest {
@@ -25,12 +31,18 @@ export async function endSession(stack: Stack, sessionId: string): Promise<void>
   await call(stack, "DELETE", `/v1/sessions/${sessionId}`);
 }
 
-const body = ({ sessionId, orgId, model }: SessionRequest) => ({ session_id: sessionId, org_id: orgId, model, max_budget_usd: "5", duration: "24h" });
+const body = ({ sessionId, orgId, model }: SessionRequest) => ({
+  session_id: sessionId,
+  org_id: orgId,
+  model,
+  max_budget_usd: "5",
+  duration: "24h",
+});
 
 async function call(stack: Stack, method: string, path: string, json?: object): Promise<unknown> {
   const response = await fetch(`${stack.gatewayUrl}${path}`, {
     method,
-    headers: { authorization: `Bearer ${stack.gatewayToken}`, "content-type": "application/json" },
+    headers: { "authorization": `Bearer ${stack.gatewayToken}`, "content-type": "application/json" },
     ...(json && { body: JSON.stringify(json) }),
     signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
   });

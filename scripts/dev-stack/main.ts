@@ -47,7 +47,11 @@ async function main(): Promise<number> {
     if (typeof first === "string") return 130;
     const { stack, result } = first;
     if (options.once) return result.report.ok ? 0 : 1;
-    const pasted = { sessionId: `session_paste_${randomBytes(4).toString("hex")}`, orgId: environment.DEV_ORG_ID, model: environment.DEV_MODEL };
+    const pasted = {
+      sessionId: `session_paste_${randomBytes(4).toString("hex")}`,
+      orgId: environment.DEV_ORG_ID,
+      model: environment.DEV_MODEL,
+    };
     printSettings(screen, stack, result.session ?? (await createSession(stack, pasted)));
     if (options.json) printReport(result);
     screen.line("\nEverything is up. Ctrl-C stops it.");
@@ -67,7 +71,11 @@ function printReport(result: PassResult): void {
   process.stdout.write(`${JSON.stringify(result.report)}\n`);
 }
 
-async function startAndPass(starter: StackStarter, options: StackOptions, request: { orgId: string; model: string }): Promise<{ stack: Stack; result: PassResult }> {
+async function startAndPass(
+  starter: StackStarter,
+  options: StackOptions,
+  request: { orgId: string; model: string },
+): Promise<{ stack: Stack; result: PassResult }> {
   const { agent, program } = await chooseAgent(options);
   const stack = await starter.start(program);
   screen.heading("One pass of the main job");
@@ -75,7 +83,9 @@ async function startAndPass(starter: StackStarter, options: StackOptions, reques
   const result = await Promise.race([runPass(stack, screen, { ...request, agent }), failed]);
   lastResult = result;
   const { report } = result;
-  screen.line(`\n  ${report.ok ? mark.good("exact:") : mark.bad("NOT EXACT:")} $${report.spend_usd} spent, ${report.credits} credits owed, ${report.autumn_deducted} deducted in Autumn; ${report.lag_ms} ms after the request ended`);
+  screen.line(
+    `\n  ${report.ok ? mark.good("exact:") : mark.bad("NOT EXACT:")} $${report.spend_usd} spent, ${report.credits} credits owed, ${report.autumn_deducted} deducted in Autumn; ${report.lag_ms} ms after the request ended`,
+  );
   if (!options.once) screen.line(`  every step of it, while this runs: ./scripts/billing explain ${report.request_id}`);
   return { stack, result };
 }
@@ -96,7 +106,10 @@ function reportFailure(error: unknown): number {
   const told = isAppError(error) ? `${error.message} ${error.fix}` : (error as Error).message;
   const text = isSetting ? told : redactSecrets(told);
   process.stderr.write(`\n${text}\n`);
-  if (process.argv.includes("--json")) process.stdout.write(`${JSON.stringify({ ok: false, error: { code: isAppError(error) ? error.code : "internal_error", message: text } })}\n`);
+  if (process.argv.includes("--json"))
+    process.stdout.write(
+      `${JSON.stringify({ ok: false, error: { code: isAppError(error) ? error.code : "internal_error", message: text } })}\n`,
+    );
   return error instanceof UsageError || isSetting ? 2 : 1;
 }
 

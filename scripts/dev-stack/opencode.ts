@@ -18,7 +18,10 @@ const programOf = (toolsFolder: string): string => join(folderOf(toolsFolder), "
 /** The program, where it was fetched before. */
 export async function findOpencode(toolsFolder: string): Promise<string | undefined> {
   const program = programOf(toolsFolder);
-  return access(program).then(() => program, () => undefined);
+  return access(program).then(
+    () => program,
+    () => undefined,
+  );
 }
 
 /** Fetches the real OpenCode from npm, once, at an exact version. Returns the path of its program. */
@@ -29,18 +32,31 @@ export async function fetchOpencode(toolsFolder: string, announce: (text: string
   announce(`fetching opencode-ai ${OPENCODE_VERSION} from npm (about 180 MB, once)`);
   await mkdir(folder, { recursive: true });
   try {
-    await promisify(execFile)("npm", ["install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", `opencode-ai@${OPENCODE_VERSION}`], { timeout: 600_000 });
+    await promisify(execFile)(
+      "npm",
+      ["install", "--prefix", folder, "--no-audit", "--no-fund", "--ignore-scripts", `opencode-ai@${OPENCODE_VERSION}`],
+      { timeout: 600_000 },
+    );
     // What its install script does: link the program of this platform. Run by us, because npm may be set to run none.
-    await promisify(execFile)(process.execPath, [join(folder, "node_modules", "opencode-ai", "postinstall.mjs")], { cwd: join(folder, "node_modules", "opencode-ai") });
+    await promisify(execFile)(process.execPath, [join(folder, "node_modules", "opencode-ai", "postinstall.mjs")], {
+      cwd: join(folder, "node_modules", "opencode-ai"),
+    });
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
-    throw new Error(`opencode-ai ${OPENCODE_VERSION} could not be installed: ${(error as { stderr?: string }).stderr ?? String(error)}`, { cause: error });
+    throw new Error(`opencode-ai ${OPENCODE_VERSION} could not be installed: ${(error as { stderr?: string }).stderr ?? String(error)}`, {
+      cause: error,
+    });
   }
   return program;
 }
 
 const sessionSchema = z.object({ id: z.string(), title: z.string() });
-const partSchema = z.object({ type: z.string(), text: z.string().optional(), tool: z.string().optional(), state: z.object({ status: z.string() }).optional() });
+const partSchema = z.object({
+  type: z.string(),
+  text: z.string().optional(),
+  tool: z.string().optional(),
+  state: z.object({ status: z.string() }).optional(),
+});
 const messageSchema = z.object({ info: z.object({ role: z.string(), error: z.unknown().optional() }), parts: z.array(partSchema) });
 
 /**
@@ -50,20 +66,30 @@ const messageSchema = z.object({ info: z.object({ role: z.string(), error: z.unk
 export async function askOpencode({ url, username, password }: LaunchedSession["agent"]): Promise<AgentAnswer> {
   const authorization = `Basic ${Buffer.from(`${username}:${password}`).toString("base64")}`;
   const ask = async (method: string, path: string, body?: object): Promise<unknown> => {
-    const response = await fetch(`${url}${path}`, { method, headers: { authorization, "content-type": "application/json" }, ...(body && { body: JSON.stringify(body) }), signal: AbortSignal.timeout(RUN_TIMEOUT_MS) });
-    if (!response.ok) throw new Error(`OpenCode answered ${method} ${path} with status ${response.status}: ${(await response.text()).slice(0, 500)}`);
+    const response = await fetch(`${url}${path}`, {
+      method,
+      headers: { authorization, "content-type": "application/json" },
+      ...(body && { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(RUN_TIMEOUT_MS),
+    });
+    if (!response.ok)
+      throw new Error(`OpenCode answered ${method} ${path} with status ${response.status}: ${(await response.text()).slice(0, 500)}`);
     return response.json();
   };
   const startedAt = performance.now();
   const { id } = sessionSchema.parse(await ask("POST", "/session", {}));
   const answer = messageSchema.parse(await ask("POST", `/session/${id}/message`, { parts: [{ type: "text", text: PROMPT }] }));
   const latencyMs = Math.round(performance.now() - startedAt);
-  if (answer.info.error !== undefined) throw new Error(`OpenCode could not do its task: ${JSON.stringify(answer.info.error).slice(0, 500)}`);
+  if (answer.info.error !== undefined)
+    throw new Error(`OpenCode could not do its task: ${JSON.stringify(answer.info.error).slice(0, 500)}`);
   const messages = z.array(messageSchema).parse(await ask("GET", `/session/${id}/message`));
   const tools = messages.flatMap(({ parts }) => parts).filter((part) => part.type === "tool" && part.state?.status === "completed");
   if (tools.length === 0) throw new Error("OpenCode answered without using its tool.");
   await untilTitled(async () => sessionSchema.parse(await ask("GET", `/session/${id}`)).title);
-  const text = answer.parts.flatMap((part) => (part.type === "text" ? [part.text ?? ""] : [])).join("").trim();
+  const text = answer.parts
+    .flatMap((part) => (part.type === "text" ? [part.text ?? ""] : []))
+    .join("")
+    .trim();
   return { text, latencyMs, firstTokenMs: undefined };
 }
 

@@ -21,9 +21,15 @@ export class UsageError extends Error {}
 export function parseStackOptions(argv: readonly string[]): StackOptions {
   const flag = { type: "boolean", default: false } as const;
   try {
-    const { values } = parseArgs({ args: [...argv], options: { once: flag, json: flag, opencode: flag, help: { ...flag, short: "h" } }, strict: true });
+    const { values } = parseArgs({
+      args: [...argv],
+      options: { once: flag, json: flag, opencode: flag, help: { ...flag, short: "h" } },
+      strict: true,
+    });
     return { once: values.once, json: values.json, opencode: values.opencode, help: values.help };
   } catch (error) {
-    throw new UsageError(`${(error as Error).message.split(". ")[0]}. ./scripts/dev-start.sh --help lists what there is.`, { cause: error });
+    throw new UsageError(`${(error as Error).message.split(". ")[0]}. ./scripts/dev-start.sh --help lists what there is.`, {
+      cause: error,
+    });
   }
 }

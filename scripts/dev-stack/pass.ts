@@ -8,7 +8,16 @@ import { createSession, endSession, launchSession, type SessionRequest } from ".
 import { askOpencode } from "./opencode.ts";
 import type { Screen } from "./screen.ts";
 import type { Stack } from "./stack.ts";
-import { countInFlight, countUnsettled, type EventFacts, readEvents, readSettlement, readSpend, type SettlementFacts, type SpendFacts } from "./trail-queries.ts";
+import {
+  countInFlight,
+  countUnsettled,
+  type EventFacts,
+  readEvents,
+  readSettlement,
+  readSpend,
+  type SettlementFacts,
+  type SpendFacts,
+} from "./trail-queries.ts";
 
 /** What `--json` prints. Amounts are decimal text. */
 export interface PassReport {
@@ -47,7 +56,8 @@ async function until<Fact>(what: string, read: () => Promise<Fact | undefined | 
   for (;;) {
     const fact = await read();
     if (fact !== undefined && fact !== false) return fact;
-    if (Date.now() > deadline) throw new Error(`${what} did not happen within ${STAGE_TIMEOUT_MS / 1_000} s; the worker's log and /status say why.`);
+    if (Date.now() > deadline)
+      throw new Error(`${what} did not happen within ${STAGE_TIMEOUT_MS / 1_000} s; the worker's log and /status say why.`);
     await delay(50);
   }
 }
@@ -90,7 +100,12 @@ export const opencodeAgent = (version: string): PassAgent => ({
   begin: async (stack, request) => {
     const { agent, sandbox, session_id: sessionId, org_id: orgId, expires_at: expiresAt } = await launchSession(stack, request);
     const text = `${sandbox.sandbox_id} at ${agent.url}  team ${orgId}, user ${sessionId}, expires ${expiresAt}`;
-    return { stage: ["sandbox ready", text], session: undefined, ask: () => askOpencode(agent), finish: () => endSession(stack, sessionId) };
+    return {
+      stage: ["sandbox ready", text],
+      session: undefined,
+      ask: () => askOpencode(agent),
+      finish: () => endSession(stack, sessionId),
+    };
   },
 });
 
@@ -107,28 +122,47 @@ export async function runPass(stack: Stack, screen: Screen, options: PassOptions
   const begun = await options.agent.begin(stack, { sessionId, orgId: options.orgId, model: options.model });
   screen.stage(...begun.stage);
   const answer = await begun.ask().finally(() => begun.finish());
-  const spend = await until("The spend row", async () => ((await countInFlight(stack.db, sessionId)) === 0 ? readSpend(stack.db, sessionId) : undefined));
+  const spend = await until("The spend row", async () =>
+    (await countInFlight(stack.db, sessionId)) === 0 ? readSpend(stack.db, sessionId) : undefined,
+  );
   printRequest(screen, options, answer, spend);
 
   const events = await until("The billing event", async () => {
     const found = await readEvents(stack.db, sessionId);
     return found?.events === spend.rows ? found : undefined;
   });
-  screen.stage("billing event", `$${events.spendUsd} x markup ${events.markup} x ${CREDITS_PER_USD} = ${events.credits} credits (${events.events} of ${spend.rows} rows)`);
+  screen.stage(
+    "billing event",
+    `$${events.spendUsd} x markup ${events.markup} x ${CREDITS_PER_USD} = ${events.credits} credits (${events.events} of ${spend.rows} rows)`,
+  );
 
   const settlement = await until("The settlement", () => readSettlement(stack.db, sessionId, events.events));
-  screen.stage("settlement batch", `${settlement.batches} delivered in ${settlement.calls} call${settlement.calls === 1 ? "" : "s"}, key ${settlement.idempotencyKeys.join(", ")}`);
+  screen.stage(
+    "settlement batch",
+    `${settlement.batches} delivered in ${settlement.calls} call${settlement.calls === 1 ? "" : "s"}, key ${settlement.idempotencyKeys.join(", ")}`,
+  );
 
   const after = await readCreditUsage(stack.autumn, options.orgId);
   const deducted = subtractDecimals(after.usage, before.usage);
   screen.stage("Autumn balance", `${before.remaining} → ${after.remaining} credits (used ${before.usage} → ${after.usage}: ${deducted})`);
-  return { report: report(stack, options, { sessionId, spend, events, settlement, deducted, elapsedMs: Math.round(performance.now() - startedAt) }), session: begun.session };
+  return {
+    report: report(stack, options, {
+      sessionId,
+      spend,
+      events,
+      settlement,
+      deducted,
+      elapsedMs: Math.round(performance.now() - startedAt),
+    }),
+    session: begun.session,
+  };
 }
 
 /** An earlier run that was killed may have left spend unsettled; it is billed first, so that the difference below is ours alone. */
 async function settleLeftovers(stack: Stack, screen: Screen, orgId: string): Promise<void> {
   const left = await countUnsettled(stack.db, orgId);
-  if (left.events + left.batches > 0) screen.stage("recovery", `an earlier run left ${left.events} requests and ${left.batches} batches unsettled; settling them first`);
+  if (left.events + left.batches > 0)
+    screen.stage("recovery", `an earlier run left ${left.events} requests and ${left.batches} batches unsettled; settling them first`);
   await until("Settling what an earlier run left", async () => {
     const now = await countUnsettled(stack.db, orgId);
     return now.events + now.batches === 0;
@@ -140,7 +174,10 @@ function printRequest(screen: Screen, options: PassOptions, answer: AgentAnswer,
   screen.stage("request", `${options.model} by ${options.agent.name}: ${answer.latencyMs} ms${first}`);
   screen.stage("", `"${answer.text.replace(/\s+/g, " ").slice(0, 100)}"`);
   const cached = `${spend.cacheReadTokens} read from and ${spend.cacheWriteTokens} written to the cache`;
-  screen.stage("spend row", `${spend.rows} row${spend.rows === 1 ? "" : "s"}, ${spend.promptTokens} tokens in (${cached}), ${spend.completionTokens} out: $${spend.spendUsd}`);
+  screen.stage(
+    "spend row",
+    `${spend.rows} row${spend.rows === 1 ? "" : "s"}, ${spend.promptTokens} tokens in (${cached}), ${spend.completionTokens} out: $${spend.spendUsd}`,
+  );
 }
 
 function report(

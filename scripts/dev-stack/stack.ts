@@ -69,7 +69,14 @@ export class StackStarter {
       ...(opencode !== undefined && { OPENCODE_COMMAND: JSON.stringify(agentCommand(opencode)) }),
     });
     const failed = Promise.race(this.#children.map((child) => child.exited));
-    return { engine: this.#environment.LLM_PROXY_URL ? "external" : "builtin", db: this.#requireDatabase(), ...gateway, dataPlaneUrl: proxy["LLM_PROXY_PUBLIC_URL"] ?? "", autumn, failed };
+    return {
+      engine: this.#environment.LLM_PROXY_URL ? "external" : "builtin",
+      db: this.#requireDatabase(),
+      ...gateway,
+      dataPlaneUrl: proxy["LLM_PROXY_PUBLIC_URL"] ?? "",
+      autumn,
+      failed,
+    };
   }
 
   /** Children first (they still have something to write), the store last. Idempotent; stays below 5 s. */
@@ -104,7 +111,9 @@ export class StackStarter {
     // A remote engine migrates its own schema; ours must not create tables in it.
     const applied = await migrate({ ...options, sets: this.#environment.LLM_PROXY_URL ? ["gateway"] : ["litellm", "gateway"] });
     this.#db = openDatabase({ ...options, maxConnections: 4, applicationName: "dev-stack" });
-    const what = this.#postgres ? `PostgreSQL 18 embedded, 127.0.0.1:${this.#postgres.port}, data in ${this.#postgres.dataFolder}` : "the server of DATABASE_URL";
+    const what = this.#postgres
+      ? `PostgreSQL 18 embedded, 127.0.0.1:${this.#postgres.port}, data in ${this.#postgres.dataFolder}`
+      : "the server of DATABASE_URL";
     this.#screen.part("database", `${what}; ${applied.length} migrations applied`);
     return { DATABASE_URL: connectionString, ...(litellmSchema ? { LITELLM_DB_SCHEMA: litellmSchema } : {}) };
   }
@@ -121,7 +130,9 @@ export class StackStarter {
     if (OPENAI_API_KEY) Object.assign(settings, { OPENAI_API_KEY, ...(OPENAI_API_BASE ? { OPENAI_API_BASE } : {}) });
     if (real.length > 0) this.#screen.part("provider", `${real.join(" and ")}, with your key`);
     if (real.length === 2) return settings;
-    const ports = await this.#startChild("provider", "packages/testing/src/provider-stand-in/main.ts", { PROVIDER_STAND_IN_API_KEY: STAND_IN_PROVIDER_KEY });
+    const ports = await this.#startChild("provider", "packages/testing/src/provider-stand-in/main.ts", {
+      PROVIDER_STAND_IN_API_KEY: STAND_IN_PROVIDER_KEY,
+    });
     const url = `http://127.0.0.1:${ports["provider"]}`;
     if (!ANTHROPIC_API_KEY) Object.assign(settings, { ANTHROPIC_API_KEY: STAND_IN_PROVIDER_KEY, ANTHROPIC_API_BASE: url });
     if (!OPENAI_API_KEY) Object.assign(settings, { OPENAI_API_KEY: STAND_IN_PROVIDER_KEY, OPENAI_API_BASE: `${url}/v1` });
@@ -143,16 +154,26 @@ export class StackStarter {
       AUTUMN_EMULATOR_NEW_CUSTOMER_CREDITS: "10000",
     });
     const url = `http://127.0.0.1:${ports["autumn"]}`;
-    this.#screen.part("autumn", `local Autumn emulator at ${url} (unset: AUTUMN_API_KEY); each new organization is granted 10000 credits`, "stand-in");
+    this.#screen.part(
+      "autumn",
+      `local Autumn emulator at ${url} (unset: AUTUMN_API_KEY); each new organization is granted 10000 credits`,
+      "stand-in",
+    );
     return { apiKey: STAND_IN_AUTUMN_KEY, url, isStandIn: true };
   }
 
   /** Returns the LLM_PROXY_* settings of whoever mints keys. */
   async #startProxy(database: Record<string, string>, provider: Record<string, string>): Promise<Record<string, string>> {
-    const { LLM_PROXY_URL, LLM_PROXY_ADMIN_URL, LLM_PROXY_MASTER_KEY, LLM_PROXY_PORT, LLM_PROXY_ADMIN_PORT, LLM_PROXY_MANAGEMENT } = this.#environment;
+    const { LLM_PROXY_URL, LLM_PROXY_ADMIN_URL, LLM_PROXY_MASTER_KEY, LLM_PROXY_PORT, LLM_PROXY_ADMIN_PORT, LLM_PROXY_MANAGEMENT } =
+      this.#environment;
     if (LLM_PROXY_URL) {
       this.#screen.part("llm-proxy", `${LLM_PROXY_URL} (LLM_PROXY_URL)`);
-      return { LLM_PROXY_URL, LLM_PROXY_PUBLIC_URL: LLM_PROXY_URL, LLM_PROXY_MASTER_KEY: LLM_PROXY_MASTER_KEY ?? "", ...(LLM_PROXY_ADMIN_URL ? { LLM_PROXY_ADMIN_URL } : {}) };
+      return {
+        LLM_PROXY_URL,
+        LLM_PROXY_PUBLIC_URL: LLM_PROXY_URL,
+        LLM_PROXY_MASTER_KEY: LLM_PROXY_MASTER_KEY ?? "",
+        ...(LLM_PROXY_ADMIN_URL ? { LLM_PROXY_ADMIN_URL } : {}),
+      };
     }
     const { masterKey } = this.#state.secrets;
     const ports = await this.#startChild("llm-proxy", "apps/llm-proxy/src/main.ts", {
@@ -169,10 +190,19 @@ export class StackStarter {
     this.#screen.part("llm-proxy", `our engine: data plane ${dataPlane}, management ${management}`);
     this.#tunnel = await openTunnel(this.#environment.NGROK_AUTHTOKEN, dataPlane);
     if (this.#tunnel) this.#screen.part("tunnel", `${this.#tunnel.url} → data plane only`);
-    return { LLM_PROXY_URL: dataPlane, LLM_PROXY_ADMIN_URL: management, LLM_PROXY_PUBLIC_URL: this.#tunnel?.url ?? dataPlane, LLM_PROXY_MASTER_KEY: masterKey };
+    return {
+      LLM_PROXY_URL: dataPlane,
+      LLM_PROXY_ADMIN_URL: management,
+      LLM_PROXY_PUBLIC_URL: this.#tunnel?.url ?? dataPlane,
+      LLM_PROXY_MASTER_KEY: masterKey,
+    };
   }
 
-  async #startGateway(database: Record<string, string>, services: Record<string, string>, opencode: string | undefined): Promise<{ gatewayUrl: string; gatewayToken: string }> {
+  async #startGateway(
+    database: Record<string, string>,
+    services: Record<string, string>,
+    opencode: string | undefined,
+  ): Promise<{ gatewayUrl: string; gatewayToken: string }> {
     const { gatewayToken } = this.#state.secrets;
     const { BILLING_GATE = "enforce", GATEWAY_PORT } = this.#environment;
     const local = { rootFolder: this.#state.file("sandboxes"), path: process.env["PATH"] ?? "" };
@@ -209,7 +239,10 @@ export class StackStarter {
       BALANCE_INTERVAL_MS: String(SYNC_INTERVAL_MS),
     });
     const queue = REDIS_URL ? "queue on Redis" : "queue in PostgreSQL";
-    this.#screen.part("worker", `http://127.0.0.1:${ports["worker"]}/status (${queue}; sync every ${SYNC_INTERVAL_MS / 1_000} s, outbox every ${OUTBOX_INTERVAL_MS / 1_000} s here)`);
+    this.#screen.part(
+      "worker",
+      `http://127.0.0.1:${ports["worker"]}/status (${queue}; sync every ${SYNC_INTERVAL_MS / 1_000} s, outbox every ${OUTBOX_INTERVAL_MS / 1_000} s here)`,
+    );
   }
 
   /** Returns the ports that the process listens on. Starts nothing once stopping has begun. */

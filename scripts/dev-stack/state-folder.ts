@@ -33,7 +33,14 @@ export async function openStateFolder(parent: string, dataPlanePort: number): Pr
     path,
     secrets: await readOrMakeSecrets(join(path, "secrets.json")),
     file: (name) => join(path, name),
-    publishEnvironment: (variables) => writeFile(environment, Object.entries(variables).map(([name, value]) => `${name}=${value}\n`).join(""), { mode: 0o600, flag: "wx" }),
+    publishEnvironment: (variables) =>
+      writeFile(
+        environment,
+        Object.entries(variables)
+          .map(([name, value]) => `${name}=${value}\n`)
+          .join(""),
+        { mode: 0o600, flag: "wx" },
+      ),
     unlock: async () => {
       await rm(environment, { force: true });
       await rm(lock, { force: true });
@@ -50,7 +57,10 @@ async function takeLock(lock: string): Promise<void> {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     const holder = Number(await readFile(lock, "utf8").catch(() => ""));
     if (holder && isDevelopmentStack(holder, await commandOf(holder))) {
-      throw new Error(`A development stack on these ports runs already (pid ${holder}). Stop it with Ctrl-C, or set LLM_PROXY_PORT, LLM_PROXY_ADMIN_PORT, GATEWAY_PORT and WORKER_PORT for a second one.`, { cause: error });
+      throw new Error(
+        `A development stack on these ports runs already (pid ${holder}). Stop it with Ctrl-C, or set LLM_PROXY_PORT, LLM_PROXY_ADMIN_PORT, GATEWAY_PORT and WORKER_PORT for a second one.`,
+        { cause: error },
+      );
     }
     await rm(lock, { force: true });
     await takeLock(lock);

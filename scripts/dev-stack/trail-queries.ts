@@ -46,7 +46,9 @@ export async function readSpend(db: DatabaseClient, sessionId: string): Promise<
 
 /** Requests of the session that reached a provider and have no spend row yet. Always 0 with a remote engine. */
 export async function countInFlight(db: DatabaseClient, sessionId: string): Promise<number> {
-  const { rows } = await sql<{ count: number }>`select count(*)::int as count from request_attempts where user_id = ${sessionId}`.execute(db);
+  const { rows } = await sql<{ count: number }>`select count(*)::int as count from request_attempts where user_id = ${sessionId}`.execute(
+    db,
+  );
   return rows[0]?.count ?? 0;
 }
 
@@ -75,7 +77,10 @@ export async function readSettlement(db: DatabaseClient, sessionId: string, even
 }
 
 /** What an earlier run left behind for the organization: events without a batch, and batches on their way. */
-export async function countUnsettled(db: DatabaseClient, orgId: string): Promise<{ readonly events: number; readonly batches: number; readonly stuck: string }> {
+export async function countUnsettled(
+  db: DatabaseClient,
+  orgId: string,
+): Promise<{ readonly events: number; readonly batches: number; readonly stuck: string }> {
   const { rows } = await sql<{ events: number; batches: number; stuck: string }>`
     select
       (select coalesce(sum(open_event_count) filter (where open_credits <> 0), 0)::int from billing_accounts where org_id = ${orgId})

@@ -17,6 +17,8 @@ export async function openTunnel(authtoken: string | undefined, dataPlaneUrl: st
     return { url, close: () => listener.close() };
   } catch (error) {
     const reason = String((error as Error).message ?? error).replaceAll(authtoken, "[redacted]");
-    throw new Error(`The tunnel could not be opened (NGROK_AUTHTOKEN is set): ${reason}. Unset it to work on this machine only.`, { cause: error });
+    throw new Error(`The tunnel could not be opened (NGROK_AUTHTOKEN is set): ${reason}. Unset it to work on this machine only.`, {
+      cause: error,
+    });
   }
 }

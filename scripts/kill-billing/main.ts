@@ -13,7 +13,9 @@ Exit status: 0 nothing lost and nothing twice, 1 otherwise, 2 wrong options.
 `;
 
 function readOptions(): { readonly kills: number; readonly redisUrl: string | undefined; readonly help: boolean } {
-  const { values } = parseArgs({ options: { kills: { type: "string", default: "200" }, redis: { type: "string" }, help: { type: "boolean", default: false } } });
+  const { values } = parseArgs({
+    options: { kills: { type: "string", default: "200" }, redis: { type: "string" }, help: { type: "boolean", default: false } },
+  });
   if (!/^[1-9]\d{0,5}$/.test(values.kills)) throw new TypeError(`--kills must be a whole number from 1, not "${values.kills}"`);
   return { kills: Number(values.kills), redisUrl: values.redis ?? process.env["TEST_REDIS_URL"], help: values.help };
 }
@@ -26,18 +28,25 @@ async function main(): Promise<number> {
     console.error(`${(error as Error).message}\n\n${HELP}`);
     return 2;
   }
-  if (options.help) return console.log(HELP), 0;
+  if (options.help) return (console.log(HELP), 0);
   const folder = await makeTemporaryFolder("kill");
   const startedAt = performance.now();
   const report = await runKills({
     ...options,
     folder,
     onProgress: ({ kills, postgresRestarts, postgresCrashes, queueFlushes }) => {
-      if (kills % 20 === 0) console.log(`${kills} of ${options.kills} kills, PostgreSQL restarted ${postgresRestarts} and killed ${postgresCrashes} times, queue emptied ${queueFlushes} times`);
+      if (kills % 20 === 0)
+        console.log(
+          `${kills} of ${options.kills} kills, PostgreSQL restarted ${postgresRestarts} and killed ${postgresCrashes} times, queue emptied ${queueFlushes} times`,
+        );
     },
   });
   console.log(JSON.stringify({ ...report, seconds: Math.round((performance.now() - startedAt) / 1_000) }, undefined, 2));
-  const isExact = report.lostRows === 0 && report.doubledRows === 0 && report.ledgerUsd === report.sourceUsd && report.autumnCredits === report.deliveredCredits;
+  const isExact =
+    report.lostRows === 0 &&
+    report.doubledRows === 0 &&
+    report.ledgerUsd === report.sourceUsd &&
+    report.autumnCredits === report.deliveredCredits;
   console.log(isExact ? "Nothing lost, nothing twice." : "The sums differ.");
   return isExact ? 0 : 1;
 }

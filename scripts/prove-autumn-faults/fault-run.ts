@@ -94,7 +94,10 @@ class FaultRun {
       const isWave = performance.now() - startedAt >= ((WAVES - wavesLeft) / WAVES) * this.#options.loadMs;
       if (isWave) wavesLeft -= 1;
       const orgIds = isWave ? this.#orgIds : GOOD_ORGS;
-      await insertSpendRows(this.#db, orgIds.map((orgId) => ({ orgId, spendUsd: `0.0${1 + (round % 9)}3` })));
+      await insertSpendRows(
+        this.#db,
+        orgIds.map((orgId) => ({ orgId, spendUsd: `0.0${1 + (round % 9)}3` })),
+      );
       this.#rows += orgIds.length;
       await delay(LOAD_INTERVAL_MS);
       if (round % 10 === 0) await this.#tell(startedAt);
@@ -115,7 +118,10 @@ class FaultRun {
       this.#autumn.drainQueue();
       const open = await this.#db.selectFrom("settlement_batches").select("batch_id").where("state", "<>", "delivered").execute();
       const accounts = await this.#db.selectFrom("billing_accounts").select("open_event_count").where("open_event_count", ">", 0).execute();
-      const events = await this.#db.selectFrom("billing_events").select((of) => of.fn.countAll<string>().as("count")).executeTakeFirst();
+      const events = await this.#db
+        .selectFrom("billing_events")
+        .select((of) => of.fn.countAll<string>().as("count"))
+        .executeTakeFirst();
       if (open.length === 0 && accounts.length === 0 && Number(events?.count) === this.#rows) return;
       await delay(500);
     }
@@ -124,7 +130,9 @@ class FaultRun {
   async #tell(startedAt: number): Promise<void> {
     const batches = await this.#db.selectFrom("settlement_batches").select(["state"]).execute();
     const delivered = batches.filter((batch) => batch.state === "delivered").length;
-    this.#options.onProgress(`${this.#options.client}: ${Math.round((performance.now() - startedAt) / 1_000)} s, ${this.#rows} spend rows, ${delivered} of ${batches.length} batches delivered, worker ${this.#isAlive ? "alive" : "gone"}`);
+    this.#options.onProgress(
+      `${this.#options.client}: ${Math.round((performance.now() - startedAt) / 1_000)} s, ${this.#rows} spend rows, ${delivered} of ${batches.length} batches delivered, worker ${this.#isAlive ? "alive" : "gone"}`,
+    );
   }
 
   async #report(spoiled: ReadonlyMap<string, number>): Promise<FaultReport> {
@@ -133,22 +141,34 @@ class FaultRun {
     if (!this.#isAlive) violations.push(`the worker ended: ${this.#worker.log().slice(-1_000)}`);
     if (this.#worker.log().includes("process.crashed")) violations.push("the worker reported a crash");
     const waits = await readWaits(this.#db);
-    for (const wait of waits) if (wait.longestMs > LONGEST_WAIT_MS) violations.push(`a batch of ${wait.orgId} waited ${wait.longestMs} ms beyond its own back-off`);
+    for (const wait of waits)
+      if (wait.longestMs > LONGEST_WAIT_MS) violations.push(`a batch of ${wait.orgId} waited ${wait.longestMs} ms beyond its own back-off`);
     const batches = waits.reduce((sum, wait) => sum + wait.batches, 0);
     return { client: this.#options.client, isAlive: this.#isAlive, batches, spoiled: Object.fromEntries(spoiled), waits, violations };
   }
 
   async #ledgerViolations(): Promise<readonly string[]> {
     const found: string[] = [];
-    for (const check of [checkLedger, checkInvariant]) await check(this.#db).catch((error: unknown) => found.push((error as Error).message));
-    const open = await this.#db.selectFrom("settlement_batches").select(["org_id", "state", "last_error_code"]).where("state", "<>", "delivered").execute();
+    for (const check of [checkLedger, checkInvariant])
+      await check(this.#db).catch((error: unknown) => found.push((error as Error).message));
+    const open = await this.#db
+      .selectFrom("settlement_batches")
+      .select(["org_id", "state", "last_error_code"])
+      .where("state", "<>", "delivered")
+      .execute();
     for (const batch of open) found.push(`a batch of ${batch.org_id} is ${batch.state} (${batch.last_error_code ?? "no error"})`);
     return found;
   }
 
   /** What Autumn lost by itself (a claimed key without its deduction) is found and made good by a comparison; then every sum is exact. */
   async #sumViolations(): Promise<readonly string[]> {
-    const { ledger } = createAutumnSink({ secretKey: KEY, serverUrl: this.#autumn.url, apiVersion: "2.3.0", featureId: "credits", client: "http" });
+    const { ledger } = createAutumnSink({
+      secretKey: KEY,
+      serverUrl: this.#autumn.url,
+      apiVersion: "2.3.0",
+      featureId: "credits",
+      client: "http",
+    });
     if (ledger) await reconcileDeliveries(this.#db, ledger, { dryRun: false, corrections: "apply", quietMs: 0 });
     const rows = await this.#db.selectFrom("settlement_batches").select(["org_id", "credits"]).where("state", "=", "delivered").execute();
     const found: string[] = [];

@@ -20,7 +20,14 @@ Exit status: 0 all of it holds, 1 something does not, 2 wrong options.
 const CLIENTS = ["autumn-js", "http"] as const;
 
 function readOptions() {
-  const { values } = parseArgs({ options: { seconds: { type: "string", default: "600" }, client: { type: "string" }, json: { type: "boolean", default: false }, help: { type: "boolean", default: false } } });
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: "string", default: "600" },
+      client: { type: "string" },
+      json: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
   if (!/^[1-9]\d{1,4}$/.test(values.seconds)) throw new TypeError(`--seconds must be a whole number from 10, not "${values.seconds}"`);
   const clients = CLIENTS.filter((client) => values.client === undefined || client === values.client);
   if (clients.length === 0) throw new TypeError(`--client must be one of ${CLIENTS.join(", ")}, not "${values.client}"`);
@@ -45,13 +52,19 @@ async function main(): Promise<number> {
     console.error(`${(error as Error).message}\n\n${HELP}`);
     return 2;
   }
-  if (options.help) return console.log(HELP), 0;
+  if (options.help) return (console.log(HELP), 0);
   const folder = await makeTemporaryFolder("faults");
   const reports: FaultReport[] = [];
   for (const client of options.clients) {
     await mkdir(join(folder, client));
     const allMs = options.secondsEach * 1_000;
-    const report = await runFaults({ client, loadMs: allMs * LOAD_SHARE, settleMs: allMs * (1 - LOAD_SHARE), folder: join(folder, client), onProgress: (line) => console.error(line) });
+    const report = await runFaults({
+      client,
+      loadMs: allMs * LOAD_SHARE,
+      settleMs: allMs * (1 - LOAD_SHARE),
+      folder: join(folder, client),
+      onProgress: (line) => console.error(line),
+    });
     reports.push(report);
     console.log(options.json ? JSON.stringify(report, undefined, 2) : describe(report));
   }

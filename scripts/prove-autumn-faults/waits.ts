@@ -18,8 +18,16 @@ const GOES_ON: ReadonlySet<string> = new Set(["delivered", "duplicate", "accepte
  * so a batch waits since it was sealed, or since the org's attempt before ended and its back-off passed, whichever is later.
  */
 export async function readWaits(db: DatabaseClient): Promise<readonly OrgWait[]> {
-  const batches = await db.selectFrom("settlement_batches").select(["batch_id", "org_id", "sealed_at"]).where("attempt_count", ">", 0).execute();
-  const attempts = await db.selectFrom("settlement_attempts").select(["batch_id", "attempt", "started_at", "finished_at", "outcome"]).orderBy("started_at").execute();
+  const batches = await db
+    .selectFrom("settlement_batches")
+    .select(["batch_id", "org_id", "sealed_at"])
+    .where("attempt_count", ">", 0)
+    .execute();
+  const attempts = await db
+    .selectFrom("settlement_attempts")
+    .select(["batch_id", "attempt", "started_at", "finished_at", "outcome"])
+    .orderBy("started_at")
+    .execute();
   const byId = new Map(batches.map((batch) => [batch.batch_id, batch]));
   const waits: OrgWait[] = [];
   for (const [orgId, ofOrg] of Map.groupBy(attempts, (attempt) => byId.get(attempt.batch_id)?.org_id ?? "")) {

@@ -1,7 +1,15 @@
 import { readFileSync } from "node:fs";
 
 /** The pages whose commands people type. */
-export const PAGES = ["README.md", "docs/operations.md", "docs/billing.md", "docs/http-api.md", "docs/pricing.md", "packages/shared/README.md", "apps/llm-proxy/README.md"] as const;
+export const PAGES = [
+  "README.md",
+  "docs/operations.md",
+  "docs/billing.md",
+  "docs/http-api.md",
+  "docs/pricing.md",
+  "packages/shared/README.md",
+  "apps/llm-proxy/README.md",
+] as const;
 
 export interface DocumentCommand {
   readonly page: string;
@@ -18,7 +26,9 @@ const COMMENT = /\s+# .*$/;
 /** Every command of a page, in its order: the lines of its shell blocks, and the spans that are commands. */
 export function commandsOf(page: string, text: string): readonly DocumentCommand[] {
   const lineOf = (index: number): number => text.slice(0, index).split("\n").length;
-  const fenced = [...text.matchAll(FENCE)].flatMap((block) => linesOf(block[2] ?? "").map(({ line, offset }) => ({ page, line: lineOf(block.index) + 1 + offset, text: line })));
+  const fenced = [...text.matchAll(FENCE)].flatMap((block) =>
+    linesOf(block[2] ?? "").map(({ line, offset }) => ({ page, line: lineOf(block.index) + 1 + offset, text: line })),
+  );
   // A block has its lines already; blanked, so that the lines behind it keep their numbers.
   const prose = text.replaceAll(/^```.*?^```$/gms, (block) => block.replaceAll(/[^\n]/g, " "));
   const spans = [...prose.matchAll(SPAN)].map((span) => ({ page, line: lineOf(span.index), text: span[1] ?? "" }));
@@ -30,7 +40,10 @@ function linesOf(block: string): readonly { readonly line: string; readonly offs
   const lines: { line: string; offset: number }[] = [];
   let begun: { line: string; offset: number } | undefined;
   for (const [offset, raw] of block.split("\n").entries()) {
-    begun = { line: `${begun ? `${begun.line} ` : ""}${raw.replace(/\\$/, "").replace(COMMENT, "").trim()}`, offset: begun?.offset ?? offset };
+    begun = {
+      line: `${begun ? `${begun.line} ` : ""}${raw.replace(/\\$/, "").replace(COMMENT, "").trim()}`,
+      offset: begun?.offset ?? offset,
+    };
     if (raw.endsWith("\\")) continue;
     if (begun.line !== "" && !begun.line.startsWith("#")) lines.push(begun);
     begun = undefined;

@@ -41,7 +41,9 @@ async function main(json: boolean): Promise<number> {
     for (const command of documentCommands(ROOT)) {
       const outcome = await prove(command, stack, environment);
       outcomes.push(outcome);
-      say(`${MARKS[outcome.outcome]} ${command.page}:${command.line}  ${command.text.slice(0, 90)}${outcome.outcome === "as the page says" ? `  (${outcome.seconds.toFixed(1)} s)` : `\n    ${outcome.told}`}`);
+      say(
+        `${MARKS[outcome.outcome]} ${command.page}:${command.line}  ${command.text.slice(0, 90)}${outcome.outcome === "as the page says" ? `  (${outcome.seconds.toFixed(1)} s)` : `\n    ${outcome.told}`}`,
+      );
     }
   } finally {
     await stack.stop();
@@ -53,28 +55,57 @@ async function main(json: boolean): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-const MARKS: Readonly<Record<Outcome["outcome"], string>> = { "as the page says": "ok  ", otherwise: "FAIL", "left out": "–   ", unknown: "FAIL" };
+const MARKS: Readonly<Record<Outcome["outcome"], string>> = {
+  "as the page says": "ok  ",
+  "otherwise": "FAIL",
+  "left out": "–   ",
+  "unknown": "FAIL",
+};
 
 async function prove(command: DocumentCommand, stack: ProvingStack, environment: Readonly<Record<string, string>>): Promise<Outcome> {
   const plan = planFor(command);
   if (plan.kind === "left out") return { ...command, outcome: "left out", told: plan.reason, seconds: 0 };
-  if (plan.kind === "unknown") return { ...command, outcome: "unknown", told: "nothing says how to run it, or why it is left out (scripts/prove-docs/plan.ts, left-out.ts)", seconds: 0 };
+  if (plan.kind === "unknown")
+    return {
+      ...command,
+      outcome: "unknown",
+      told: "nothing says how to run it, or why it is left out (scripts/prove-docs/plan.ts, left-out.ts)",
+      seconds: 0,
+    };
   if (command.text.includes("PACK")) await forgetPack(stack);
   const startedAt = performance.now();
   const { status, lastWords } = await shell(plan.fill(placeholdersOf(stack)), environment);
   const seconds = (performance.now() - startedAt) / 1_000;
   const isSo = plan.statuses.includes(status);
-  return { ...command, outcome: isSo ? "as the page says" : "otherwise", told: isSo ? `status ${status}` : `status ${status} instead of ${plan.statuses.join(" or ")}: ${lastWords}`, seconds };
+  return {
+    ...command,
+    outcome: isSo ? "as the page says" : "otherwise",
+    told: isSo ? `status ${status}` : `status ${status} instead of ${plan.statuses.join(" or ")}: ${lastWords}`,
+    seconds,
+  };
 }
 
 function placeholdersOf({ ports, requestId, variables }: ProvingStack): Placeholders {
-  return { requestId, pack: PACK, stackPort: ports.LLM_PROXY_PORT, gatewayUrl: variables["GATEWAY_URL"] ?? "", dataPlaneUrl: `http://127.0.0.1:${ports.LLM_PROXY_PORT}` };
+  return {
+    requestId,
+    pack: PACK,
+    stackPort: ports.LLM_PROXY_PORT,
+    gatewayUrl: variables["GATEWAY_URL"] ?? "",
+    dataPlaneUrl: `http://127.0.0.1:${ports.LLM_PROXY_PORT}`,
+  };
 }
 
 /** What somebody has who follows the pages: the shell's own, what the stack printed, and for migrations the database. */
 function environmentOf(stack: ProvingStack, folder: string): Readonly<Record<string, string>> {
   const { GATEWAY_API_TOKEN = "" } = stack.variables;
-  return { ...(process.env as Record<string, string>), ...stack.pasted, DEV_STATE_FOLDER: folder, PROVE_FOLDER: `${folder}/written`, GATEWAY_API_TOKEN, PROVE_DATABASE_URL: databaseOf(stack) };
+  return {
+    ...(process.env as Record<string, string>),
+    ...stack.pasted,
+    DEV_STATE_FOLDER: folder,
+    PROVE_FOLDER: `${folder}/written`,
+    GATEWAY_API_TOKEN,
+    PROVE_DATABASE_URL: databaseOf(stack),
+  };
 }
 
 const databaseOf = ({ variables }: ProvingStack): string => variables["DATABASE_URL"] ?? variables["POSTGRES_CONNECTION_STRING"] ?? "";
@@ -91,9 +122,17 @@ async function forgetPack(stack: ProvingStack): Promise<void> {
 }
 
 /** One line of a page in a shell of its own. The billing commands find the stack by themselves; migrations are told the database. */
-async function shell(line: string, environment: Readonly<Record<string, string>>): Promise<{ readonly status: number; readonly lastWords: string }> {
+async function shell(
+  line: string,
+  environment: Readonly<Record<string, string>>,
+): Promise<{ readonly status: number; readonly lastWords: string }> {
   const database = line.includes("scripts/migrate.ts") ? { DATABASE_URL: environment["PROVE_DATABASE_URL"] ?? "" } : {};
-  const child = spawn("bash", ["-o", "pipefail", "-c", line], { cwd: ROOT_FOLDER, env: { ...environment, ...database }, stdio: ["ignore", "pipe", "pipe"], timeout: LIMIT_MS });
+  const child = spawn("bash", ["-o", "pipefail", "-c", line], {
+    cwd: ROOT_FOLDER,
+    env: { ...environment, ...database },
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: LIMIT_MS,
+  });
   const said: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => said.push(String(chunk)));
   const [status] = (await once(child, "close")) as [number | null];

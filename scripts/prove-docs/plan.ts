@@ -33,23 +33,26 @@ export function planFor({ text }: DocumentCommand): PlannedCommand {
   if (reason !== undefined) return { kind: "left out", reason };
   if (!RUNNABLE.test(text)) return { kind: "unknown" };
   const filled = (placeholders: Placeholders): string => fillIn(text, placeholders);
-  if (leftoverOf(filled({ requestId: "r", pack: "p", stackPort: "1", gatewayUrl: "u", dataPlaneUrl: "u" })) !== undefined) return { kind: "unknown" };
+  if (leftoverOf(filled({ requestId: "r", pack: "p", stackPort: "1", gatewayUrl: "u", dataPlaneUrl: "u" })) !== undefined)
+    return { kind: "unknown" };
   if (NAMED_ONLY.test(text)) return { kind: "run", statuses: [0], fill: (placeholders) => `${filled(placeholders)} --help` };
   return { kind: "run", statuses: STATUSES.find(({ command }) => command.test(text))?.statuses ?? [0], fill: filled };
 }
 
 /** The command as it is run: the reader's words filled in, addresses those of the stack. */
 export function fillIn(command: string, { requestId, pack, stackPort, gatewayUrl, dataPlaneUrl }: Placeholders): string {
-  return command
-    .replaceAll(/<request id>|\bREQUEST_ID\b/g, requestId)
-    .replaceAll(/\bPACK\b/g, pack)
-    .replaceAll(/--stack PORT\b/g, `--stack ${stackPort}`)
-    .replaceAll(/\bhttp:\/\/(localhost|127\.0\.0\.1):8787\b/g, gatewayUrl)
-    .replaceAll(/\bhttp:\/\/(localhost|127\.0\.0\.1):4000\b/g, dataPlaneUrl)
-    // What a command writes belongs to the run, not to the checkout.
-    .replace(/ > (\S+)$/, ' > "$PROVE_FOLDER/$1"')
-    // An answer of 400 or more is a failure, which curl does not say by itself.
-    .replace(/^curl /, "curl --fail-with-body ");
+  return (
+    command
+      .replaceAll(/<request id>|\bREQUEST_ID\b/g, requestId)
+      .replaceAll(/\bPACK\b/g, pack)
+      .replaceAll(/--stack PORT\b/g, `--stack ${stackPort}`)
+      .replaceAll(/\bhttp:\/\/(localhost|127\.0\.0\.1):8787\b/g, gatewayUrl)
+      .replaceAll(/\bhttp:\/\/(localhost|127\.0\.0\.1):4000\b/g, dataPlaneUrl)
+      // What a command writes belongs to the run, not to the checkout.
+      .replace(/ > (\S+)$/, ' > "$PROVE_FOLDER/$1"')
+      // An answer of 400 or more is a failure, which curl does not say by itself.
+      .replace(/^curl /, "curl --fail-with-body ")
+  );
 }
 
 /** A word that the reader was to replace, and nobody did. */

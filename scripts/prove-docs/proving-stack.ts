@@ -21,7 +21,11 @@ export interface ProvingStack {
 /** Starts it by its script, on free ports, with its state in the folder. Throws with its last words where it does not come up. */
 export async function startProvingStack(folder: string, root: string): Promise<ProvingStack> {
   const ports = await freePorts();
-  const child = spawn("./scripts/dev-start.sh", ["--json"], { cwd: root, env: { ...process.env, ...ports, DEV_STATE_FOLDER: folder }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn("./scripts/dev-start.sh", ["--json"], {
+    cwd: root,
+    env: { ...process.env, ...ports, DEV_STATE_FOLDER: folder },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const ended = once(child, "close").then(([status]) => status as number | null);
   const lines: string[] = [];
   child.stderr.on("data", (chunk: Buffer) => lines.push(String(chunk)));
@@ -45,14 +49,17 @@ export async function startProvingStack(folder: string, root: string): Promise<P
   };
 }
 
-const variablesOf = (text: string): Readonly<Record<string, string>> => Object.fromEntries([...text.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]));
+const variablesOf = (text: string): Readonly<Record<string, string>> =>
+  Object.fromEntries([...text.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name = "", value = ""]) => [name, value]));
 
 async function freePorts(): Promise<Record<(typeof PORTS)[number], string>> {
-  const servers = await Promise.all(PORTS.map(async () => {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    return server;
-  }));
+  const servers = await Promise.all(
+    PORTS.map(async () => {
+      const server = createServer().listen(0, "127.0.0.1");
+      await once(server, "listening");
+      return server;
+    }),
+  );
   const ports = servers.map((server) => String((server.address() as AddressInfo).port));
   await Promise.all(servers.map(async (server) => once(server.close(), "close")));
   return Object.fromEntries(PORTS.map((name, index) => [name, ports[index] ?? ""])) as Record<(typeof PORTS)[number], string>;

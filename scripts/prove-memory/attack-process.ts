@@ -35,7 +35,8 @@ async function open(): Promise<Socket | undefined> {
   });
 }
 
-const closed = async (socket: Socket): Promise<void> => new Promise((done) => void (socket.destroyed ? done() : socket.once("close", () => done())));
+const closed = async (socket: Socket): Promise<void> =>
+  new Promise((done) => void (socket.destroyed ? done() : socket.once("close", () => done())));
 
 const headOf = (key: string | undefined, length: number): string =>
   `POST /v1/messages HTTP/1.1\r\nhost: proof\r\nx-api-key: ${key}\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`;
@@ -93,7 +94,13 @@ async function forEver(act: () => Promise<void>, pauseMs: number): Promise<void>
 }
 
 const keyOf = (index: number): string | undefined => attack.keys[index % attack.keys.length];
-const request = (user: string, stream: boolean) => ({ model: "claude-haiku-4-5", max_tokens: 100, stream, metadata: { user_id: user }, messages: [{ role: "user", content: "go" }] });
+const request = (user: string, stream: boolean) => ({
+  model: "claude-haiku-4-5",
+  max_tokens: 100,
+  stream,
+  metadata: { user_id: user },
+  messages: [{ role: "user", content: "go" }],
+});
 
 async function start(size: number, act: (index: number) => Promise<void>, pauseMs = 1_000): Promise<void> {
   for (let index = 0; index < size; index += 1) {

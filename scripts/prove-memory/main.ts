@@ -30,12 +30,12 @@ const ATTACKING_KEYS = 20;
 const LOWEST_PRIORITY = 19;
 
 interface Options {
-  readonly uploads: number;
-  readonly answers: number;
+  readonly "uploads": number;
+  readonly "answers": number;
   readonly "answer-mb": number;
-  readonly readers: number;
-  readonly idle: number;
-  readonly seconds: number;
+  readonly "readers": number;
+  readonly "idle": number;
+  readonly "seconds": number;
 }
 
 interface Figures {
@@ -83,11 +83,19 @@ async function measureOthers(proxy: ProxyProcess, key: string, seconds: number):
   const until = performance.now() + seconds * 1_000;
   const times: number[] = [];
   let failed = 0;
-  const body = JSON.stringify({ model: "gpt-4o-mini", max_tokens: 20, messages: [{ role: "user", content: "Say something. ".repeat(130) }] });
+  const body = JSON.stringify({
+    model: "gpt-4o-mini",
+    max_tokens: 20,
+    messages: [{ role: "user", content: "Say something. ".repeat(130) }],
+  });
   const call = async (): Promise<void> => {
     while (performance.now() < until) {
       const startedAt = performance.now();
-      const response = await fetch(`${proxy.url}/v1/chat/completions`, { method: "POST", headers: { "x-api-key": key, "content-type": "application/json" }, body }).catch(() => undefined);
+      const response = await fetch(`${proxy.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { "x-api-key": key, "content-type": "application/json" },
+        body,
+      }).catch(() => undefined);
       await response?.text();
       if (response?.status === 200) times.push(performance.now() - startedAt);
       else failed += 1;
@@ -145,7 +153,15 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
     const memoryBefore = await memoryMb(proxy.child.pid);
     say(`alone: ${whole(memoryBefore)} MB, others p99 ${before.p99Ms.toFixed(1)} ms`);
     const watch = watchMemory(proxy.child.pid);
-    const attack: Attack = { port: Number(new URL(proxy.url).port), keys, uploads: options.uploads, answers: options.answers, answerMb: options["answer-mb"], readers: options.readers, idle: options.idle };
+    const attack: Attack = {
+      port: Number(new URL(proxy.url).port),
+      keys,
+      uploads: options.uploads,
+      answers: options.answers,
+      answerMb: options["answer-mb"],
+      readers: options.readers,
+      idle: options.idle,
+    };
     attackers = startAttacker("attack-process.ts", JSON.stringify(attack));
     await once(attackers, "message");
     const connections = await openConnections(proxy);
@@ -154,10 +170,19 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
     const during = await measureOthers(proxy, key, options.seconds);
     const cpuDuring = ((await cpuSeconds(proxy.child.pid)) - attackedAt) / options.seconds;
     const most = await watch.stop();
-    if (proxy.child.exitCode !== null || (await manage(proxy, "/health/liveliness")).status !== 200) throw new Error("the proxy did not live");
+    if (proxy.child.exitCode !== null || (await manage(proxy, "/health/liveliness")).status !== 200)
+      throw new Error("the proxy did not live");
     attackers.kill("SIGTERM");
     const [{ seen }] = (await once(attackers, "message")) as [{ readonly seen: Figures["seen"] }];
-    return { machine: describeMachine(), options, memoryMb: { before: memoryBefore, most }, others: { before, during }, cpu: { before: cpuBefore, during: cpuDuring }, seen, connections };
+    return {
+      machine: describeMachine(),
+      options,
+      memoryMb: { before: memoryBefore, most },
+      others: { before, during },
+      cpu: { before: cpuBefore, during: cpuDuring },
+      seen,
+      connections,
+    };
   } finally {
     attackers?.kill("SIGKILL");
     await proxy.kill();
@@ -186,14 +211,15 @@ function describeFigures({ machine, options, memoryMb: memory, others, cpu, seen
   ].join("\n");
 }
 
-process.exitCode = await runBenchmark({
-  help: HELP,
-  counts: { uploads: 200, answers: 50, "answer-mb": 500, readers: 1_000, idle: 10_000, seconds: 30 },
-  measure: async (options, say) => {
-    const figures = await measure(options, say);
-    if (figures.memoryMb.most >= MOST_MEMORY_MB || figures.others.during.failed > 0) process.exitCode = 1;
-    return figures;
-  },
-  describe: describeFigures,
-  section: () => ({ name: "memory", title: "Memory under attack", command: "./scripts/prove-memory.sh --write" }),
-}) || process.exitCode;
+process.exitCode =
+  (await runBenchmark({
+    help: HELP,
+    counts: { "uploads": 200, "answers": 50, "answer-mb": 500, "readers": 1_000, "idle": 10_000, "seconds": 30 },
+    measure: async (options, say) => {
+      const figures = await measure(options, say);
+      if (figures.memoryMb.most >= MOST_MEMORY_MB || figures.others.during.failed > 0) process.exitCode = 1;
+      return figures;
+    },
+    describe: describeFigures,
+    section: () => ({ name: "memory", title: "Memory under attack", command: "./scripts/prove-memory.sh --write" }),
+  })) || process.exitCode;

@@ -36,18 +36,24 @@ async function sendWhole(response: ServerResponse, megabytes: number): Promise<v
   response.end('"}]}');
 }
 
-const event = (data: { readonly type: string } & Record<string, unknown>): string => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
+const event = (data: { readonly type: string } & Record<string, unknown>): string =>
+  `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
 
 async function sendStream(response: ServerResponse, megabytes: number): Promise<void> {
   response.writeHead(200, { "content-type": "text/event-stream" });
   await write(response, event({ type: "message_start", message: { ...head, content: [], stop_reason: null } }));
-  await repeat(response, megabytes, event({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text: PIECE.slice(0, 4_000) } }));
+  await repeat(
+    response,
+    megabytes,
+    event({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text: PIECE.slice(0, 4_000) } }),
+  );
   await write(response, event({ type: "message_delta", delta: { stop_reason: "end_turn" }, usage: USAGE }));
   response.end(event({ type: "message_stop" }));
 }
 
 const server = createServer((request, response) => {
-  if (request.url?.includes("chat")) return void request.resume().on("end", () => response.writeHead(200, { "content-type": "application/json" }).end(CHAT));
+  if (request.url?.includes("chat"))
+    return void request.resume().on("end", () => response.writeHead(200, { "content-type": "application/json" }).end(CHAT));
   const chunks: Buffer[] = [];
   request.on("data", (chunk: Buffer) => chunks.push(chunk));
   request.on("end", () => {
@@ -55,7 +61,9 @@ const server = createServer((request, response) => {
     const [kind, megabytes] = (metadata?.user_id ?? "").split(":");
     if (kind === "whole") return void sendWhole(response, Number(megabytes));
     if (kind === "stream") return void sendStream(response, Number(megabytes));
-    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ ...head, content: [{ type: "text", text: "Hello." }] }));
+    response
+      .writeHead(200, { "content-type": "application/json" })
+      .end(JSON.stringify({ ...head, content: [{ type: "text", text: "Hello." }] }));
   });
 });
 server.listen(0, "127.0.0.1", () => process.send?.({ port: (server.address() as { readonly port: number }).port }));

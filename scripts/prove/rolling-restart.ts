@@ -117,9 +117,11 @@ async function faultsOf(db: DatabaseClient, provider: ProviderStandIn, seen: Rea
     const usage = served.get(id);
     const own = rowsOf.get(id) ?? [];
     if (own.length !== 1) faults.push(`answer ${id} has ${own.length} rows`);
-    else if (!usage || own[0]?.spend !== decimalFromPicoUsd(priceUsage(price, usage))) faults.push(`answer ${id} costs ${own[0]?.spend}, which is not what was served`);
+    else if (!usage || own[0]?.spend !== decimalFromPicoUsd(priceUsage(price, usage)))
+      faults.push(`answer ${id} costs ${own[0]?.spend}, which is not what was served`);
   }
-  if (rows.length < provider.requests.length) faults.push(`${provider.requests.length} requests reached the provider, and there are ${rows.length} rows`);
+  if (rows.length < provider.requests.length)
+    faults.push(`${provider.requests.length} requests reached the provider, and there are ${rows.length} rows`);
   const attempts = await db.selectFrom("request_attempts").select("attempt_id").execute();
   if (attempts.length > 0) faults.push(`${attempts.length} requests are not settled`);
   const counters = await db.selectFrom("budget_counters").selectAll().execute();
@@ -138,7 +140,9 @@ async function prove({ callers, rounds }: Settings): Promise<boolean> {
   const provider = await startProviderStandIn({ apiKey: PROVIDER_KEY, frameGapMs: FRAME_GAP_MS, journalSize: 100_000 });
   provider.script(() => true, { text: "x".repeat(400) });
   const db = openDatabase({ connectionString });
-  const seats = [0, 1].map(() => new Seat((environment) => startProxyProcess({ connectionString, providerUrl: provider.url, environment })));
+  const seats = [0, 1].map(
+    () => new Seat((environment) => startProxyProcess({ connectionString, providerUrl: provider.url, environment })),
+  );
   try {
     for (const seat of seats) await seat.take();
     const [first] = seats;
@@ -176,6 +180,12 @@ Rows: ${provider.requests.length} requests reached the provider; ${faults.length
   }
 }
 
-const { values } = parseArgs({ options: { callers: { type: "string", default: "20" }, rounds: { type: "string", default: "2" }, help: { type: "boolean", default: false } } });
+const { values } = parseArgs({
+  options: {
+    callers: { type: "string", default: "20" },
+    rounds: { type: "string", default: "2" },
+    help: { type: "boolean", default: false },
+  },
+});
 if (values.help) process.stdout.write(HELP);
 else process.exitCode = (await prove({ callers: Number(values.callers), rounds: Number(values.rounds) })) ? 0 : 1;

@@ -46,7 +46,8 @@ function readOptions() {
       help: { type: "boolean", default: false },
     },
   });
-  if (values.mutation !== undefined && values.mutation !== "list" && !(values.mutation in MUTATIONS)) throw new TypeError(`there is no mutation "${values.mutation}"; --mutation list names them`);
+  if (values.mutation !== undefined && values.mutation !== "list" && !(values.mutation in MUTATIONS))
+    throw new TypeError(`there is no mutation "${values.mutation}"; --mutation list names them`);
   return {
     ...values,
     seeds: wholeNumber(values.seeds, "seeds"),
@@ -82,7 +83,10 @@ async function startServer(): Promise<{ createDatabase(): Promise<string>; stop(
 type Server = Awaited<ReturnType<typeof startServer>>;
 
 /** Gives out seeds to processes until they are used up or one fails. Returns the failing reports, by seed. */
-async function runLanes(server: Server, options: { readonly from: number; readonly seeds: number; readonly lanes: number }): Promise<readonly LaneReport[]> {
+async function runLanes(
+  server: Server,
+  options: { readonly from: number; readonly seeds: number; readonly lanes: number },
+): Promise<readonly LaneReport[]> {
   const startedAt = performance.now();
   const end = options.from + options.seeds;
   const failures: LaneReport[] = [];
@@ -91,7 +95,9 @@ async function runLanes(server: Server, options: { readonly from: number; readon
   let steps = 0;
   const progress = (): void => {
     const seconds = (performance.now() - startedAt) / 1_000;
-    console.log(`${done} of ${options.seeds} seeds, ${steps} steps, ${seconds.toFixed(0)} s, ${(done / seconds).toFixed(1)} seeds/s, ${failures.length} failed`);
+    console.log(
+      `${done} of ${options.seeds} seeds, ${steps} steps, ${seconds.toFixed(0)} s, ${(done / seconds).toFixed(1)} seeds/s, ${failures.length} failed`,
+    );
   };
   const timer = setInterval(progress, 10_000);
   const lane = async (): Promise<void> => {
@@ -118,7 +124,11 @@ async function runLanes(server: Server, options: { readonly from: number; readon
 }
 
 /** Runs one seed; a failing one is shrunk and shown. Returns whether it passed. */
-async function explainSeed(server: Server, seed: number, options: { readonly trace: boolean; readonly mutation?: string | undefined }): Promise<boolean> {
+async function explainSeed(
+  server: Server,
+  seed: number,
+  options: { readonly trace: boolean; readonly mutation?: string | undefined },
+): Promise<boolean> {
   const database = await openSimulationDatabase(await server.createDatabase());
   const run = (schedule: Schedule) => simulate(database, schedule, MUTATIONS[options.mutation ?? ""]);
   try {
@@ -133,7 +143,9 @@ async function explainSeed(server: Server, seed: number, options: { readonly tra
     const kind = kindOf(result.violation);
     const shortest = await shrink(schedule, async (candidate) => kindOf((await run(candidate)).violation) === kind);
     const shown = await run(shortest);
-    console.log(`${shortest.moves.length} moves still fail: ${shown.violation}\n\n${describeMoves(shortest.moves)}\n\ntrace:\n${shown.trace.join("\n")}\n\nagain: ./scripts/simulate-billing.sh --seed ${seed}`);
+    console.log(
+      `${shortest.moves.length} moves still fail: ${shown.violation}\n\n${describeMoves(shortest.moves)}\n\ntrace:\n${shown.trace.join("\n")}\n\nagain: ./scripts/simulate-billing.sh --seed ${seed}`,
+    );
     return false;
   } finally {
     await database.close();
@@ -141,7 +153,8 @@ async function explainSeed(server: Server, seed: number, options: { readonly tra
 }
 
 /** A violation without its ids and amounts: a shorter schedule must break the same promise, not just any. */
-const kindOf = (violation: string | undefined): string | undefined => violation?.split(";")[0]?.replaceAll(/pb:\S+|[0-9a-f-]{36}|org_\w+|acme\.io|-?\d[\d.e-]*/g, "…");
+const kindOf = (violation: string | undefined): string | undefined =>
+  violation?.split(";")[0]?.replaceAll(/pb:\S+|[0-9a-f-]{36}|org_\w+|acme\.io|-?\d[\d.e-]*/g, "…");
 
 async function main(): Promise<number> {
   let options;
@@ -151,8 +164,8 @@ async function main(): Promise<number> {
     console.error(`${(error as Error).message}\n\n${HELP}`);
     return 2;
   }
-  if (options.help) return console.log(HELP), 0;
-  if (options.mutation === "list") return console.log(Object.keys(MUTATIONS).join("\n")), 0;
+  if (options.help) return (console.log(HELP), 0);
+  if (options.mutation === "list") return (console.log(Object.keys(MUTATIONS).join("\n")), 0);
   const server = await startServer();
   try {
     if (options.seed !== undefined) return (await explainSeed(server, options.seed, options)) ? 0 : 1;

@@ -47,18 +47,37 @@ export interface CommandOutput {
   readonly surface: TextSurface;
 }
 
-const writerFor = ({ write, surface }: CommandOutput, { json }: GlobalOptions): CommandOutput["write"] => (json === true ? write : (text) => write(fitText(text, surface)));
+const writerFor = ({ write, surface }: CommandOutput, { json }: GlobalOptions): CommandOutput["write"] =>
+  json === true ? write : (text) => write(fitText(text, surface));
 
 /** A command, given its context; what it returns is the exit status. */
 export type Action = (context: CommandContext) => Promise<ExitStatus>;
 
 /** Opens the database, runs the action, and closes it again whatever happens. Throws as the action does. */
-export async function withContext(environment: EnvironmentSource, options: GlobalOptions, out: CommandOutput, action: Action): Promise<ExitStatus> {
+export async function withContext(
+  environment: EnvironmentSource,
+  options: GlobalOptions,
+  out: CommandOutput,
+  action: Action,
+): Promise<ExitStatus> {
   const complete = await completeEnvironment(environment, parseCliConfig(environment), options);
   const config = parseCliConfig(complete);
-  const db = openDatabase({ connectionString: config.databaseUrl ?? "", litellmSchema: config.litellmSchema, pooling: config.pooling, maxConnections: 4, applicationName: "llm-gateway-cli" });
+  const db = openDatabase({
+    connectionString: config.databaseUrl ?? "",
+    litellmSchema: config.litellmSchema,
+    pooling: config.pooling,
+    maxConnections: 4,
+    applicationName: "llm-gateway-cli",
+  });
   try {
-    return await action({ db, json: options.json ?? false, environment: complete, operator: (given) => operatorOf(given, config.operatorName), write: writerFor(out, options), writeData: out.write });
+    return await action({
+      db,
+      json: options.json ?? false,
+      environment: complete,
+      operator: (given) => operatorOf(given, config.operatorName),
+      write: writerFor(out, options),
+      writeData: out.write,
+    });
   } finally {
     await db.destroy();
   }
@@ -66,7 +85,8 @@ export async function withContext(environment: EnvironmentSource, options: Globa
 
 function operatorOf({ by, reason }: OperatorOptions, operatorName: string | undefined): Operator {
   const name = by ?? operatorName ?? accountName();
-  if (name === undefined || name.trim() === "") throw new AppError("invalid_request", "Nobody is named: say who acts with --by NAME, or set OPERATOR_NAME.", { param: "by" });
+  if (name === undefined || name.trim() === "")
+    throw new AppError("invalid_request", "Nobody is named: say who acts with --by NAME, or set OPERATOR_NAME.", { param: "by" });
   return { name, via: "cli", reason };
 }
 
@@ -80,13 +100,32 @@ function accountName(): string | undefined {
 }
 
 /** Connects to the gateway of the variables, or of the running development stack, and runs the action. Throws as the action does. */
-export async function withGateway(environment: EnvironmentSource, options: GlobalOptions, out: CommandOutput, action: SessionAction): Promise<ExitStatus> {
+export async function withGateway(
+  environment: EnvironmentSource,
+  options: GlobalOptions,
+  out: CommandOutput,
+  action: SessionAction,
+): Promise<ExitStatus> {
   const own = parseCliConfig(environment);
   const usesStack = options.stack !== undefined || (own.gatewayUrl === undefined && own.gatewayToken === undefined);
   // What the shell says of organization and agent wins; where it says nothing, the stack's own are meant.
-  const stack = usesStack ? parseCliConfig({ DEV_ORG_ID: environment["DEV_ORG_ID"], OPENCODE_COMMAND: environment["OPENCODE_COMMAND"], ...(await stackOf(own, options, environment)) }) : own;
+  const stack = usesStack
+    ? parseCliConfig({
+        DEV_ORG_ID: environment["DEV_ORG_ID"],
+        OPENCODE_COMMAND: environment["OPENCODE_COMMAND"],
+        ...(await stackOf(own, options, environment)),
+      })
+    : own;
   const { gatewayUrl, gatewayToken, orgId, opencode } = stack;
-  return action({ gateway: connectGateway(gatewayUrl, gatewayToken), json: options.json ?? false, orgId, repoToken: own.repoToken, opencode, environment, write: writerFor(out, options) });
+  return action({
+    gateway: connectGateway(gatewayUrl, gatewayToken),
+    json: options.json ?? false,
+    orgId,
+    repoToken: own.repoToken,
+    opencode,
+    environment,
+    write: writerFor(out, options),
+  });
 }
 
 /** The stack's variables without those that the shell sets itself. */

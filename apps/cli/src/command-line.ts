@@ -45,16 +45,25 @@ export async function runCommandLine(argv: readonly string[], options: CommandLi
       return EXIT.badInput;
     }
     const known = toAppError(error);
-    options.writeError(argv.includes("--json") ? errorBody(known) : fitText(`${redactSecrets(`${known.message} ${known.fix}`)}\n`, errorSurface));
+    options.writeError(
+      argv.includes("--json") ? errorBody(known) : fitText(`${redactSecrets(`${known.message} ${known.fix}`)}\n`, errorSurface),
+    );
     return exitStatusOf(known);
   }
 }
 
 /** What commander said, with where to look; as JSON where that was asked for. */
 function usageError(complaint: string, argv: readonly string[]): string {
-  const message = redactSecrets(complaint.trim().replace(/^error: /, "").replaceAll(/\s+/g, " "));
+  const message = redactSecrets(
+    complaint
+      .trim()
+      .replace(/^error: /, "")
+      .replaceAll(/\s+/g, " "),
+  );
   const fix = `./scripts/${argv[0] === "session" ? "session" : "billing"} --help lists what there is.`;
-  return argv.includes("--json") ? `${JSON.stringify({ error: { code: "invalid_request", message, fix } })}\n` : `error: ${message}. ${fix}\n`;
+  return argv.includes("--json")
+    ? `${JSON.stringify({ error: { code: "invalid_request", message, fix } })}\n`
+    : `error: ${message}. ${fix}\n`;
 }
 
 /** What `./scripts/billing --help` and `./scripts/session --help` print, also where nothing is installed. */
@@ -62,7 +71,12 @@ export function groupHelp(group: "billing" | "session"): string {
   const program = createProgram([], []);
   registerBillingCommands(program, async () => undefined);
   registerSessionCommands(program, async () => undefined);
-  return asTyped(program.commands.find((command) => command.name() === group)?.configureHelp({ helpWidth: 80 }).helpInformation() ?? "");
+  return asTyped(
+    program.commands
+      .find((command) => command.name() === group)
+      ?.configureHelp({ helpWidth: 80 })
+      .helpInformation() ?? "",
+  );
 }
 
 /** Help names the commands as people type them. */
@@ -78,7 +92,8 @@ function createProgram(output: string[], complaints: string[]): Command {
     .showSuggestionAfterError();
 }
 
-const errorBody = (error: AppError): string => `${JSON.stringify({ error: { code: error.code, message: redactSecrets(error.message), fix: error.fix } })}\n`;
+const errorBody = (error: AppError): string =>
+  `${JSON.stringify({ error: { code: error.code, message: redactSecrets(error.message), fix: error.fix } })}\n`;
 
 const UNDEFINED_TABLE = "42P01";
 const UNDEFINED_SCHEMA_OBJECT = /^42(P01|703|883)$/;
@@ -86,10 +101,14 @@ const UNDEFINED_SCHEMA_OBJECT = /^42(P01|703|883)$/;
 function toAppError(error: unknown): AppError {
   if (isAppError(error)) return error;
   const { code, message } = error as { code?: unknown; message: string };
-  if (code === UNDEFINED_TABLE && message.includes("LiteLLM_")) return new AppError("spend_source_missing", `The spend table does not exist: ${message}.`, { cause: error });
+  if (code === UNDEFINED_TABLE && message.includes("LiteLLM_"))
+    return new AppError("spend_source_missing", `The spend table does not exist: ${message}.`, { cause: error });
   if (typeof code === "string" && UNDEFINED_SCHEMA_OBJECT.test(code)) {
-    return new AppError("migration_failed", `This database lacks what this version needs (${message}): run node scripts/migrate.ts.`, { cause: error });
+    return new AppError("migration_failed", `This database lacks what this version needs (${message}): run node scripts/migrate.ts.`, {
+      cause: error,
+    });
   }
-  if (isDatabaseUnavailable(error) || (typeof code === "string" && /^(28|3D)/.test(code))) return new AppError("database_unreachable", `PostgreSQL cannot be reached: ${message}.`, { cause: error });
+  if (isDatabaseUnavailable(error) || (typeof code === "string" && /^(28|3D)/.test(code)))
+    return new AppError("database_unreachable", `PostgreSQL cannot be reached: ${message}.`, { cause: error });
   return new AppError("internal_error", `The command failed unexpectedly: ${message}.`, { cause: error });
 }

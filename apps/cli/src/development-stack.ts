@@ -15,11 +15,21 @@ export async function findDevelopmentStack(stateFolder: string, port: string | u
   const asked = port === undefined ? stacks : stacks.filter((stack) => stack.port === port);
   const [only, second] = asked;
   if (second !== undefined) {
-    throw new AppError("env_invalid", `${asked.length} development stacks run here (${asked.map((stack) => stack.port).join(", ")}): say which with --stack PORT, or set DATABASE_URL.`);
+    throw new AppError(
+      "env_invalid",
+      `${asked.length} development stacks run here (${asked.map((stack) => stack.port).join(", ")}): say which with --stack PORT, or set DATABASE_URL.`,
+    );
   }
   if (only !== undefined) return only.variables;
-  if (port !== undefined) throw new AppError("env_invalid", `No development stack runs on port ${port}; start it with LLM_PROXY_PORT=${port} ./scripts/dev-start.sh.`);
-  throw new AppError("env_invalid", "DATABASE_URL is not set, and no development stack runs here: set it, or start one with ./scripts/dev-start.sh.");
+  if (port !== undefined)
+    throw new AppError(
+      "env_invalid",
+      `No development stack runs on port ${port}; start it with LLM_PROXY_PORT=${port} ./scripts/dev-start.sh.`,
+    );
+  throw new AppError(
+    "env_invalid",
+    "DATABASE_URL is not set, and no development stack runs here: set it, or start one with ./scripts/dev-start.sh.",
+  );
 }
 
 interface RunningStack {
@@ -28,10 +38,18 @@ interface RunningStack {
 }
 
 async function readStack(stateFolder: string, name: string): Promise<RunningStack | undefined> {
-  const [lock, text] = await Promise.all(["lock", "env"].map((file) => readFile(join(stateFolder, name, file), "utf8").catch(() => undefined)));
+  const [lock, text] = await Promise.all(
+    ["lock", "env"].map((file) => readFile(join(stateFolder, name, file), "utf8").catch(() => undefined)),
+  );
   if (text === undefined || !isAlive(Number(lock))) return undefined;
-  const lines = text.split("\n").map((line) => /^([A-Z_]+)=(.*)$/.exec(line)).filter((line) => line !== null);
-  return { port: FOLDER.exec(name)?.[1] ?? "", variables: Object.fromEntries(lines.map(([, variable = "", value = ""]) => [variable, value])) };
+  const lines = text
+    .split("\n")
+    .map((line) => /^([A-Z_]+)=(.*)$/.exec(line))
+    .filter((line) => line !== null);
+  return {
+    port: FOLDER.exec(name)?.[1] ?? "",
+    variables: Object.fromEntries(lines.map(([, variable = "", value = ""]) => [variable, value])),
+  };
 }
 
 /** A stack that was killed leaves its files behind. */

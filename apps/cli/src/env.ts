@@ -4,7 +4,9 @@ import { commandWords, type EnvironmentSource, httpUrl, parseEnvironment, postgr
 import { z } from "zod";
 
 const DATABASE_ENVIRONMENT = {
-  DATABASE_URL: postgresUrl.optional().describe("PostgreSQL connection string; unset, here and by its alias: the database of the running development stack"),
+  DATABASE_URL: postgresUrl
+    .optional()
+    .describe("PostgreSQL connection string; unset, here and by its alias: the database of the running development stack"),
   POSTGRES_CONNECTION_STRING: postgresUrl.optional().describe("Alias of DATABASE_URL"),
   LITELLM_DB_SCHEMA: DATABASE.LITELLM_DB_SCHEMA,
   DATABASE_POOLING: DATABASE.DATABASE_POOLING,
@@ -12,13 +14,22 @@ const DATABASE_ENVIRONMENT = {
   GATEWAY_API_TOKEN: z.string().optional().describe("Its bearer token; unset: the running development stack's"),
   DEV_ORG_ID: z.string().optional().describe("Organization of the session commands that name none; unset: the running development stack's"),
   REPO_TOKEN: z.string().optional().describe("Token with which `session start --repo` clones a private repository"),
-  OPENCODE_COMMAND: commandWords.prefault("opencode").describe("Program that `session start --attach` opens: words separated by blanks, or a JSON array of them"),
-  OPERATOR_NAME: z.string().optional().describe("Who acts, for the record of what is done by hand; --by wins, and without both it is the account's name"),
+  OPENCODE_COMMAND: commandWords
+    .prefault("opencode")
+    .describe("Program that `session start --attach` opens: words separated by blanks, or a JSON array of them"),
+  OPERATOR_NAME: z
+    .string()
+    .optional()
+    .describe("Who acts, for the record of what is done by hand; --by wins, and without both it is the account's name"),
   DEV_STATE_FOLDER: z.string().default(".dev").describe("Where development stacks keep their state, below the checkout"),
 } as const;
 
 const RATE_ENVIRONMENT = {
-  BILLING_MARKUP: z.string().regex(/^(?=.*[1-9])\d{1,4}(\.\d{1,6})?$/, "must be a decimal number above 0, such as 3 or 2.5").default("3").describe("Factor on the provider's price where no rate card is valid, as the worker has it"),
+  BILLING_MARKUP: z
+    .string()
+    .regex(/^(?=.*[1-9])\d{1,4}(\.\d{1,6})?$/, "must be a decimal number above 0, such as 3 or 2.5")
+    .default("3")
+    .describe("Factor on the provider's price where no rate card is valid, as the worker has it"),
 } as const;
 
 /** The command line's variables; what is unset is taken from the development stack that runs on this machine, if one does. Those of the sink are read by `billing reconcile` alone. */

@@ -7,7 +7,11 @@ export interface GatewayConnection {
    * Returns the parsed answer. Throws the gateway's own error, with its code. A call with an idempotency key whose connection
    * broke is made again for half a minute: the gateway may have begun it, and answers the same.
    */
-  call(method: string, path: string, options?: { readonly body?: object; readonly headers?: Readonly<Record<string, string>> }): Promise<unknown>;
+  call(
+    method: string,
+    path: string,
+    options?: { readonly body?: object; readonly headers?: Readonly<Record<string, string>> },
+  ): Promise<unknown>;
   /** As `call`, of a route that answers text. */
   text(path: string): Promise<string>;
   /**
@@ -21,7 +25,11 @@ export interface GatewayConnection {
 export function connectGateway(url: string | undefined, token: string | undefined): GatewayConnection {
   const missing = [url === undefined && "GATEWAY_URL", token === undefined && "GATEWAY_API_TOKEN"].filter((name) => name !== false);
   if (missing.length > 0) throw new AppError("env_invalid", `${missing.join(" and ")} not set; the session commands speak to a gateway.`);
-  const send = async (method: string, path: string, { body, headers }: { readonly body?: object; readonly headers?: Readonly<Record<string, string>> } = {}): Promise<Response> => {
+  const send = async (
+    method: string,
+    path: string,
+    { body, headers }: { readonly body?: object; readonly headers?: Readonly<Record<string, string>> } = {},
+  ): Promise<Response> => {
     const response = await fetch(`${url}${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, ...(body && { "content-type": "application/json" }), ...headers },
@@ -46,7 +54,10 @@ export function connectGateway(url: string | undefined, token: string | undefine
       const path = `/v1/sessions/${encodeURIComponent(sessionId)}/events?until=${until}`;
       let last: string | undefined;
       for (;;) {
-        const response = await whileGatewayRestarts(() => send("GET", path, last === undefined ? {} : { headers: { "last-event-id": last } }), last !== undefined);
+        const response = await whileGatewayRestarts(
+          () => send("GET", path, last === undefined ? {} : { headers: { "last-event-id": last } }),
+          last !== undefined,
+        );
         if (response.status === 204 || !response.body) return;
         for await (const event of readEvents(response.body)) {
           last = event.event_id;
@@ -59,7 +70,8 @@ export function connectGateway(url: string | undefined, token: string | undefine
 }
 
 /** Whether a gateway was there and went away, rather than never answered. */
-const isBroken = (error: unknown): boolean => isAppError(error, "gateway_unreachable") && (error.cause as { cause?: { code?: unknown } } | undefined)?.cause?.code !== "ECONNREFUSED";
+const isBroken = (error: unknown): boolean =>
+  isAppError(error, "gateway_unreachable") && (error.cause as { cause?: { code?: unknown } } | undefined)?.cause?.code !== "ECONNREFUSED";
 
 const RESTART_TIMEOUT_MS = 30_000;
 const RESTART_POLL_MS = 500;
@@ -104,7 +116,8 @@ async function* untilBroken(stream: ReadableStream<string>): AsyncIterable<strin
 
 function errorOf(body: unknown, status: number): AppError {
   const parsed = gatewayErrorSchema.safeParse(body);
-  if (!parsed.success || !(parsed.data.error.code in ERROR_CODES)) return new AppError("gateway_unreachable", `Status ${status} without an error of the gateway: something else answers there.`);
+  if (!parsed.success || !(parsed.data.error.code in ERROR_CODES))
+    return new AppError("gateway_unreachable", `Status ${status} without an error of the gateway: something else answers there.`);
   const { code, message } = parsed.data.error;
   return new AppError(code as ErrorCode, message);
 }

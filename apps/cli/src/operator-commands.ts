@@ -7,7 +7,16 @@ import { orgFlush, orgList, type OrgListOptions, orgResume, orgSet, type OrgSetO
 import { type RepriceOptions, repriceRows } from "./commands/reprice.ts";
 import { retire } from "./commands/retire-month.ts";
 import { reviewList, type ReviewListOptions, reviewMapKey } from "./commands/review.ts";
-import { topUpList, type TopUpListOptions, topUpRemove, topUpResetBreaker, topUpSet, type TopUpSetOptions, topUpSettle, topUpShow } from "./commands/top-up.ts";
+import {
+  topUpList,
+  type TopUpListOptions,
+  topUpRemove,
+  topUpResetBreaker,
+  topUpSet,
+  type TopUpSetOptions,
+  topUpSettle,
+  topUpShow,
+} from "./commands/top-up.ts";
 
 type Run = (command: Command, action: Action) => Promise<void>;
 type Add = (usage: string, description: string, parent?: Command) => Command;
@@ -24,8 +33,13 @@ export function registerOperatorCommands(billing: Command, add: Add, run: Run): 
   registerTopUpCommands(billing.command("top-up").description("packs that are bought when a balance runs low"), add, run);
   registerReviewCommands(billing.command("review").description("spend rows that wait for a person"), add, run);
   const customer = billing.command("customer").description("what a sink calls an organization: Stripe's cus_…; Autumn needs no mapping");
-  byHand(add("map <org> <customer>", "say which customer an organization is; what waited for it is due at once", customer).option("--sink <name>", "the sink", "stripe").option(...CREATE_OPTION))
-    .action((orgId: string, customerId: string, options: OperatorOptions & { sink: string; create?: boolean }, command: Command) => run(command, customerMap(orgId, customerId, options)));
+  byHand(
+    add("map <org> <customer>", "say which customer an organization is; what waited for it is due at once", customer)
+      .option("--sink <name>", "the sink", "stripe")
+      .option(...CREATE_OPTION),
+  ).action((orgId: string, customerId: string, options: OperatorOptions & { sink: string; create?: boolean }, command: Command) =>
+    run(command, customerMap(orgId, customerId, options)),
+  );
   add("list", "every mapping", customer)
     .option("--sink <name>", "one sink")
     .option("--org <id>", "one organization")
@@ -33,8 +47,12 @@ export function registerOperatorCommands(billing: Command, add: Add, run: Run): 
   byHand(add("decide <batch>", "decide what neither its key nor the sink's record tells: look at the sink first; --reason is required"))
     .option("--delivered", "the sink took all of it")
     .option("--not-delivered", "the sink took none of it; it is sent again under its next key")
-    .action((id: string, options: OperatorOptions & { delivered?: boolean; notDelivered?: boolean }, command: Command) => run(command, decideOne(id, options)));
-  byHand(add("retire-month <month>", "take a month such as 2026-01, by the time of recording, out of the ledger; without --apply it only tells"))
+    .action((id: string, options: OperatorOptions & { delivered?: boolean; notDelivered?: boolean }, command: Command) =>
+      run(command, decideOne(id, options)),
+    );
+  byHand(
+    add("retire-month <month>", "take a month such as 2026-01, by the time of recording, out of the ledger; without --apply it only tells"),
+  )
     .option("--apply", "do it; the table stays, detached")
     .action((month: string, options: OperatorOptions & { apply?: boolean }, command: Command) => run(command, retire(month, options)));
   byHand(add("reprice", "price spend rows anew by today's table and what their providers reported; without --apply it only tells"))
@@ -58,11 +76,19 @@ function registerOrgCommands(org: Command, add: Add, run: Run): void {
     .option("--limit <count>", "100 without it, 500 at most")
     .option("--after <id>", "the next page: after this organization")
     .action((options: OrgListOptions, command: Command) => run(command, orgList(options)));
-  add("show <org>", "everything about one of them", org).action((orgId: string, _options: object, command: Command) => run(command, orgShow(orgId)));
-  byHand(add("suspend <org>", "refuse it everything; its keys are blocked at the worker's next tick; --reason is required and told to whoever is refused", org).option(...CREATE_OPTION))
-    .action((orgId: string, options: OperatorOptions & { create?: boolean }, command: Command) => run(command, orgSuspend(orgId, options)));
-  byHand(add("resume <org>", "end a suspension; the balance decides what follows", org))
-    .action((orgId: string, options: OperatorOptions, command: Command) => run(command, orgResume(orgId, options)));
+  add("show <org>", "everything about one of them", org).action((orgId: string, _options: object, command: Command) =>
+    run(command, orgShow(orgId)),
+  );
+  byHand(
+    add(
+      "suspend <org>",
+      "refuse it everything; its keys are blocked at the worker's next tick; --reason is required and told to whoever is refused",
+      org,
+    ).option(...CREATE_OPTION),
+  ).action((orgId: string, options: OperatorOptions & { create?: boolean }, command: Command) => run(command, orgSuspend(orgId, options)));
+  byHand(add("resume <org>", "end a suspension; the balance decides what follows", org)).action(
+    (orgId: string, options: OperatorOptions, command: Command) => run(command, orgResume(orgId, options)),
+  );
   byHand(add("set <org>", "change settings; what is left out stays", org))
     .option("--plan <plan>", "paid or trial; trial gets no grace")
     .option("--grace <time>", "how long running work may end after the last credit: 0, 30s, 5m, at most 1h")
@@ -72,11 +98,15 @@ function registerOrgCommands(org: Command, add: Add, run: Run): void {
     .option("--low-balance <credits>", "below it the webhook is told, and usage is settled sooner")
     .option(...CREATE_OPTION)
     .action((orgId: string, options: OrgSetOptions, command: Command) => run(command, orgSet(orgId, options)));
-  add("flush <org>", "settle its usage at once, ahead of the worker's pass", org).action((orgId: string, _options: object, command: Command) => run(command, orgFlush(orgId)));
+  add("flush <org>", "settle its usage at once, ahead of the worker's pass", org).action(
+    (orgId: string, _options: object, command: Command) => run(command, orgFlush(orgId)),
+  );
 }
 
 function registerTopUpCommands(topUp: Command, add: Add, run: Run): void {
-  add("show <org>", "its policy and its last packs", topUp).action((orgId: string, _options: object, command: Command) => run(command, topUpShow(orgId)));
+  add("show <org>", "its policy and its last packs", topUp).action((orgId: string, _options: object, command: Command) =>
+    run(command, topUpShow(orgId)),
+  );
   byHand(add("set <org>", "the policy as a whole; what is left out has its default", topUp))
     .requiredOption("--plan <id>", "the sink's plan that sells the pack")
     .requiredOption("--credits <credits>", "credits in a pack")
@@ -86,10 +116,12 @@ function registerTopUpCommands(topUp: Command, add: Add, run: Run): void {
     .option("--disabled", "keep the policy, buy nothing")
     .option(...CREATE_OPTION)
     .action((orgId: string, options: TopUpSetOptions, command: Command) => run(command, topUpSet(orgId, options)));
-  byHand(add("remove <org>", "take the policy away; refused while a pack is under way", topUp))
-    .action((orgId: string, options: OperatorOptions, command: Command) => run(command, topUpRemove(orgId, options)));
-  byHand(add("reset-breaker <org>", "let it buy again after a declined card was replaced", topUp))
-    .action((orgId: string, options: OperatorOptions, command: Command) => run(command, topUpResetBreaker(orgId, options)));
+  byHand(add("remove <org>", "take the policy away; refused while a pack is under way", topUp)).action(
+    (orgId: string, options: OperatorOptions, command: Command) => run(command, topUpRemove(orgId, options)),
+  );
+  byHand(add("reset-breaker <org>", "let it buy again after a declined card was replaced", topUp)).action(
+    (orgId: string, options: OperatorOptions, command: Command) => run(command, topUpResetBreaker(orgId, options)),
+  );
   add("list", "packs, newest first", topUp)
     .option("--org <id>", "one organization")
     .option("--state <state>", "one of charging, unknown, paid, declined, needs_review")
@@ -98,17 +130,27 @@ function registerTopUpCommands(topUp: Command, add: Add, run: Run): void {
   byHand(add("settle <pack>", "of a pack in needs_review: look at the sink, then say what it shows; --reason is required", topUp))
     .option("--bought", "it was paid; its credits come in with the balance")
     .option("--not-bought", "it was not; the organization may buy again")
-    .action((id: string, options: OperatorOptions & { bought?: boolean; notBought?: boolean }, command: Command) => run(command, topUpSettle(id, options)));
+    .action((id: string, options: OperatorOptions & { bought?: boolean; notBought?: boolean }, command: Command) =>
+      run(command, topUpSettle(id, options)),
+    );
 }
 
 function registerReviewCommands(review: Command, add: Add, run: Run): void {
   add("list", "those that are open, oldest first; billing redrive and billing dismiss settle them", review)
     .option("--org <id>", "one organization; rows without owner are nobody's")
-    .option("--reason <reason>", "no_org, no_request_id, bad_spend, recycled_id, unlinked_refund, excess_refund, zero_price, unknown_usage, retired_month")
+    .option(
+      "--reason <reason>",
+      "no_org, no_request_id, bad_spend, recycled_id, unlinked_refund, excess_refund, zero_price, unknown_usage, retired_month",
+    )
     .option("--all", "settled ones, too")
     .option("--limit <count>", "100 without it, 1000 at most")
     .option("--after <review>", "the next page: after this review")
     .action((options: ReviewListOptions, command: Command) => run(command, reviewList(options)));
-  byHand(add("map-key <hash>", "say whose a key is: its rows in review are billed at once, and those to come", review).requiredOption("--org <id>", "the organization that pays").option(...CREATE_OPTION))
-    .action((keyHash: string, options: OperatorOptions & { org: string; create?: boolean }, command: Command) => run(command, reviewMapKey(keyHash, options)));
+  byHand(
+    add("map-key <hash>", "say whose a key is: its rows in review are billed at once, and those to come", review)
+      .requiredOption("--org <id>", "the organization that pays")
+      .option(...CREATE_OPTION),
+  ).action((keyHash: string, options: OperatorOptions & { org: string; create?: boolean }, command: Command) =>
+    run(command, reviewMapKey(keyHash, options)),
+  );
 }

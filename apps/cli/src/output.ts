@@ -26,7 +26,15 @@ export function table(rows: readonly (readonly [string, string] | readonly [stri
 export function columns(heading: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [heading, ...rows];
   const widths = heading.map((_, column) => Math.max(...lines.map((line) => (line[column] ?? "").length)));
-  return lines.map((line) => `${line.map((cell, column) => (cell || "–").padEnd(widths[column] ?? 0)).join("  ").trimEnd()}\n`).join("");
+  return lines
+    .map(
+      (line) =>
+        `${line
+          .map((cell, column) => (cell || "–").padEnd(widths[column] ?? 0))
+          .join("  ")
+          .trimEnd()}\n`,
+    )
+    .join("");
 }
 
 /** A setting in milliseconds: `0 s`, `300 s`, `5 min`. */

@@ -1,13 +1,29 @@
 import { type Command, Option } from "commander";
-import { type SessionAction, sessionCost, sessionEnd, sessionList, sessionLogs, sessionStart, type SessionStartOptions } from "./commands/session.ts";
+import {
+  type SessionAction,
+  sessionCost,
+  sessionEnd,
+  sessionList,
+  sessionLogs,
+  sessionStart,
+  type SessionStartOptions,
+} from "./commands/session.ts";
 
 const JSON_OPTION = ["--json", "print JSON instead of text"] as const;
 const STACK_OPTION = ["--stack <port>", "the development stack whose data plane has this port"] as const;
 
 /** `session …`: through the gateway's API, so with no more rights than its token has. */
 export function registerSessionCommands(program: Command, run: (command: Command, action: SessionAction) => Promise<void>): void {
-  const session = program.command("session").description("Sessions with a sandbox. Exit status: 0 done, 1 failed, 2 bad input, 3 unknown id, 4 refused.");
-  const add = (usage: string, description: string): Command => session.command(usage).description(description).option(...JSON_OPTION).option(...STACK_OPTION).allowExcessArguments(false);
+  const session = program
+    .command("session")
+    .description("Sessions with a sandbox. Exit status: 0 done, 1 failed, 2 bad input, 3 unknown id, 4 refused.");
+  const add = (usage: string, description: string): Command =>
+    session
+      .command(usage)
+      .description(description)
+      .option(...JSON_OPTION)
+      .option(...STACK_OPTION)
+      .allowExcessArguments(false);
 
   add("start", "launch a sandbox with an agent in it")
     .option("--org <id>", "the organization that pays; without it the development stack's own")
@@ -30,9 +46,15 @@ export function registerSessionCommands(program: Command, run: (command: Command
   add("logs <session>", "what the session went through, one event a line")
     .option("--follow", "go on until the session ends")
     .addOption(new Option("--agent", "what its agent wrote last, instead").conflicts("follow"))
-    .action((sessionId: string, options: { follow?: boolean; agent?: boolean }, command: Command) => run(command, sessionLogs(sessionId, options)));
+    .action((sessionId: string, options: { follow?: boolean; agent?: boolean }, command: Command) =>
+      run(command, sessionLogs(sessionId, options)),
+    );
 
-  add("cost <session>", "what it costs so far, by model").action((sessionId: string, _options: object, command: Command) => run(command, sessionCost(sessionId)));
+  add("cost <session>", "what it costs so far, by model").action((sessionId: string, _options: object, command: Command) =>
+    run(command, sessionCost(sessionId)),
+  );
 
-  add("end <session>", "end it: key revoked, sandbox gone, usage settled").action((sessionId: string, _options: object, command: Command) => run(command, sessionEnd(sessionId)));
+  add("end <session>", "end it: key revoked, sandbox gone, usage settled").action((sessionId: string, _options: object, command: Command) =>
+    run(command, sessionEnd(sessionId)),
+  );
 }

@@ -15,14 +15,26 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-const billing = (...argv: readonly string[]): Promise<CliResult> => runInProcess(argv, { DATABASE_URL: database.connectionString, OPERATOR_NAME: "ann" });
+const billing = (...argv: readonly string[]): Promise<CliResult> =>
+  runInProcess(argv, { DATABASE_URL: database.connectionString, OPERATOR_NAME: "ann" });
 /** Everything that a command could have changed. */
 const dump = async (): Promise<string> =>
   JSON.stringify(
     await Promise.all(
-      (["org_gates", "billing_accounts", "top_up_policies", "top_ups", "settlement_batches", "sink_customers", "key_owners", "spend_reviews", "rate_cards", "operator_actions"] as const).map((name) =>
-        database.db.selectFrom(name).selectAll().execute(),
-      ),
+      (
+        [
+          "org_gates",
+          "billing_accounts",
+          "top_up_policies",
+          "top_ups",
+          "settlement_batches",
+          "sink_customers",
+          "key_owners",
+          "spend_reviews",
+          "rate_cards",
+          "operator_actions",
+        ] as const
+      ).map((name) => database.db.selectFrom(name).selectAll().execute()),
     ),
   );
 
@@ -76,7 +88,9 @@ test("users 14: with --json what is wrong on the command line is JSON, too", asy
   const { status, stdout, stderr } = await billing("status", "--wrong", "--json");
 
   expect([status, stdout]).toEqual([2, ""]);
-  expect(JSON.parse(stderr)).toEqual({ error: { code: "invalid_request", message: expect.stringContaining("--wrong"), fix: "./scripts/billing --help lists what there is." } });
+  expect(JSON.parse(stderr)).toEqual({
+    error: { code: "invalid_request", message: expect.stringContaining("--wrong"), fix: "./scripts/billing --help lists what there is." },
+  });
 });
 
 test.each([[[]], [["org"]], [["top-up"]]])("users 14: a group without a command, %j, prints what there is, with status 0", async (argv) => {

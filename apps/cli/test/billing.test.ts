@@ -40,12 +40,19 @@ test("status says that nothing is unbilled when every sum agrees, and exits 0", 
   expect(text).toMatchObject({ status: 0, stderr: "" });
   expect(text.stdout).toMatch(/unbilled +\$0\.00\n/);
   expect(text.stdout).toMatch(/Nothing to do: every sum agrees\.\n$/);
-  expect(JSON.parse(json.stdout)).toMatchObject({ problems: [], completeness: { source_rows: 1, source_usd: "0.01", billed_usd: "0.01", unbilled_usd: "0" }, unposted_credits: "0" });
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    problems: [],
+    completeness: { source_rows: 1, source_usd: "0.01", billed_usd: "0.01", unbilled_usd: "0" },
+    unposted_credits: "0",
+  });
 });
 
 test("status names a spend row that was missed, and exits 5", async () => {
   await insertSpendRows(database.db, [{ spendUsd: "0.07" }]);
-  await database.db.updateTable("LiteLLM_SpendLogs").set({ endTime: new Date(Date.now() - 3_600_000) }).execute();
+  await database.db
+    .updateTable("LiteLLM_SpendLogs")
+    .set({ endTime: new Date(Date.now() - 3_600_000) })
+    .execute();
 
   const result = await billing("status");
 
@@ -59,7 +66,8 @@ test("explain writes the arithmetic out and follows the request to the balance",
   const [text, json] = await Promise.all([billing("explain", "msg_1"), billing("explain", batchId, "--json")]);
 
   expect(text.status).toBe(0);
-  for (const part of ["Spend row msg_1", "0.01 USD x 3 x 100 = 3 credits", `pb:${batchId}`, "delivered (200)", "3 - 3 = 0 credits"]) expect(text.stdout).toContain(part);
+  for (const part of ["Spend row msg_1", "0.01 USD x 3 x 100 = 3 credits", `pb:${batchId}`, "delivered (200)", "3 - 3 = 0 credits"])
+    expect(text.stdout).toContain(part);
   expect(JSON.parse(json.stdout)).toMatchObject({ kind: "batch", batches: [{ batch_id: batchId, state: "delivered" }] });
 });
 
@@ -78,13 +86,21 @@ test("redrive makes a parked batch due again, once", async () => {
 test("a batch that was deducted in part is not redriven: exit 4, with the reason", async () => {
   const batchId = await bill("msg_1", () => ({ kind: "unapplied", status: 200, code: "shortfall", deductedCredits: "1" }));
 
-  expect(await billing("redrive", batchId)).toMatchObject({ status: 4, stdout: "", stderr: expect.stringContaining("deducted 1 of its 3 credits") });
+  expect(await billing("redrive", batchId)).toMatchObject({
+    status: 4,
+    stdout: "",
+    stderr: expect.stringContaining("deducted 1 of its 3 credits"),
+  });
 });
 
 test("export writes CSV, or one JSON object a line, of the org and range that were asked for", async () => {
   await bill("msg_1");
 
-  const [csv, json, none] = await Promise.all([billing("export"), billing("export", "--json", "--org", "org_a", "--from", "2020-01-01"), billing("export", "--json", "--to", "2020-01-01")]);
+  const [csv, json, none] = await Promise.all([
+    billing("export"),
+    billing("export", "--json", "--org", "org_a", "--from", "2020-01-01"),
+    billing("export", "--json", "--to", "2020-01-01"),
+  ]);
 
   expect(csv.stdout.split("\r\n")).toHaveLength(3);
   expect(JSON.parse(json.stdout)).toMatchObject({ request_id: "msg_1", credits: "3", batch_state: "delivered" });
@@ -93,7 +109,10 @@ test("export writes CSV, or one JSON object a line, of the org and range that we
 
 test("a spend row without org is billed to the one that redrive names, and another is dismissed", async () => {
   await billing("rate-card", "add", "--markup", "3", "--from", "2020-01-01");
-  await insertSpendRows(database.db, [{ requestId: "msg_1", orgId: "", spendUsd: "0.01" }, { requestId: "msg_2", orgId: "", spendUsd: "0.02" }]);
+  await insertSpendRows(database.db, [
+    { requestId: "msg_1", orgId: "", spendUsd: "0.01" },
+    { requestId: "msg_2", orgId: "", spendUsd: "0.02" },
+  ]);
   await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
 
   const [without, billed] = await Promise.all([billing("redrive", "id:msg_2"), billing("redrive", "msg_1", "--org", "org_b", "--create")]);
@@ -102,7 +121,9 @@ test("a spend row without org is billed to the one that redrive names, and anoth
   expect(without).toMatchObject({ status: 2, stderr: expect.stringContaining("--org") });
   expect(billed).toMatchObject({ status: 0, stdout: "Review id:msg_1, $0.01, is billed to org_b.\n" });
   expect(JSON.parse(dismissed.stdout)).toMatchObject({ id: "id:msg_2", state: "dismissed" });
-  expect((await billing("explain", "msg_1")).stdout).toMatch(/rate card 1, the default, valid since 2020-01-01.*0\.01 USD x 3 x 100 = 3 credits/s);
+  expect((await billing("explain", "msg_1")).stdout).toMatch(
+    /rate card 1, the default, valid since 2020-01-01.*0\.01 USD x 3 x 100 = 3 credits/s,
+  );
 });
 
 test("an audit finds a planted missing row, heals it, and finds nothing the next time", async () => {
@@ -113,16 +134,25 @@ test("an audit finds a planted missing row, heals it, and finds nothing the next
   const found = await billing("audit", ...range);
   const healed = await billing("audit", ...range, "--heal", "--json");
 
-  expect(found).toMatchObject({ status: 5, stdout: expect.stringMatching(/1 are not in the ledger.*\$0\.07.*org_a: source 1 rows.*1 never billed.*msg_missed/s) });
+  expect(found).toMatchObject({
+    status: 5,
+    stdout: expect.stringMatching(/1 are not in the ledger.*\$0\.07.*org_a: source 1 rows.*1 never billed.*msg_missed/s),
+  });
   expect({ status: healed.status, ...JSON.parse(healed.stdout) }).toMatchObject({ status: 0, missing_rows: 1, healed_rows: 1 });
   expect(await billing("audit", ...range)).toMatchObject({ status: 0, stdout: expect.stringContaining("every one is in the ledger") });
   expect(await billing("audit", "--from", "2026-01-02", "--to", "2026-01-01")).toMatchObject({ status: 2 });
 });
 
 test("an alert of the ledger is a problem until somebody closes it", async () => {
-  await database.db.insertInto("billing_alerts").values({ alert_key: "partition_missing", kind: "partition_missing", message: "3 events stand apart." }).execute();
+  await database.db
+    .insertInto("billing_alerts")
+    .values({ alert_key: "partition_missing", kind: "partition_missing", message: "3 events stand apart." })
+    .execute();
 
-  expect(await billing("status")).toMatchObject({ status: 5, stdout: expect.stringContaining("3 events stand apart. Settled: billing clear-alert partition_missing") });
+  expect(await billing("status")).toMatchObject({
+    status: 5,
+    stdout: expect.stringContaining("3 events stand apart. Settled: billing clear-alert partition_missing"),
+  });
   expect((await billing("clear-alert", "partition_missing")).stdout).toBe("Alert partition_missing is closed.\n");
   expect((await billing("clear-alert", "partition_missing")).stdout).toContain("nothing was changed");
   expect((await billing("status")).status).toBe(0);
@@ -140,7 +170,12 @@ test("rate cards follow one another; an overlap is exit 4, a rate that is not ab
 
   expect(refused.map(({ status }) => status)).toEqual([4, 2, 2, 2]);
   const { stdout } = await billing("rate-card", "list", "--org", "org_a", "--json");
-  expect(JSON.parse(stdout)).toMatchObject({ rate_cards: [{ markup: "3", valid_to: "2026-06-01T00:00:00.000Z" }, { markup: "2.5", valid_to: null }] });
+  expect(JSON.parse(stdout)).toMatchObject({
+    rate_cards: [
+      { markup: "3", valid_to: "2026-06-01T00:00:00.000Z" },
+      { markup: "2.5", valid_to: null },
+    ],
+  });
 });
 
 test.each([
@@ -161,5 +196,8 @@ test.each([
 test("with --json an error is JSON, too", async () => {
   const { status, stderr } = await billing("explain", "msg_none", "--json");
 
-  expect({ status, error: JSON.parse(stderr) }).toMatchObject({ status: 3, error: { error: { code: "billing_not_found", message: expect.any(String), fix: expect.any(String) } } });
+  expect({ status, error: JSON.parse(stderr) }).toMatchObject({
+    status: 3,
+    error: { error: { code: "billing_not_found", message: expect.any(String), fix: expect.any(String) } },
+  });
 });

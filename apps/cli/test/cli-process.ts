@@ -15,8 +15,16 @@ export interface CliResult {
  * For tests only: the command as an operator starts it, in a process of its own, with these variables and no others that it
  * reads. `onOutput` is given all of its standard output so far, whenever there is more.
  */
-export async function runCli(argv: readonly string[], environment: Readonly<Record<string, string>>, group: "billing" | "session" = "billing", onOutput?: (stdout: string) => void): Promise<CliResult> {
-  const child = spawn(process.execPath, [ENTRY, group, ...argv], { env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
+export async function runCli(
+  argv: readonly string[],
+  environment: Readonly<Record<string, string>>,
+  group: "billing" | "session" = "billing",
+  onOutput?: (stdout: string) => void,
+): Promise<CliResult> {
+  const child = spawn(process.execPath, [ENTRY, group, ...argv], {
+    env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...environment },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const text = { stdout: "", stderr: "" };
   child.stdout.on("data", (chunk) => {
     text.stdout += String(chunk);

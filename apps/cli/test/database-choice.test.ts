@@ -27,7 +27,8 @@ async function leaveStack(port: number, pid: number, databaseUrl = database.conn
   await writeFile(join(path, "env"), `DATABASE_URL=${databaseUrl}\nLITELLM_DB_SCHEMA=litellm\n`);
 }
 
-const status = (environment: Readonly<Record<string, string>> = {}, ...argv: readonly string[]) => runCli(["status", ...argv], { DEV_STATE_FOLDER: folder, ...environment });
+const status = (environment: Readonly<Record<string, string>> = {}, ...argv: readonly string[]) =>
+  runCli(["status", ...argv], { DEV_STATE_FOLDER: folder, ...environment });
 /** No process has it: beyond the largest pid_max. */
 const DEAD_PID = 2 ** 30;
 
@@ -44,7 +45,10 @@ test("of several stacks the port says which", async () => {
 
   const [undecided, chosen, wrong] = await Promise.all([status(), status({}, "--stack", "4100"), status({}, "--stack", "4200")]);
 
-  expect(undecided).toMatchObject({ status: 2, stderr: expect.stringMatching(/2 development stacks run here \(4000, 4100\).*--stack PORT/) });
+  expect(undecided).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/2 development stacks run here \(4000, 4100\).*--stack PORT/),
+  });
   expect(chosen.status).toBe(0);
   expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining("No development stack runs on port 4200") });
 });
@@ -67,6 +71,10 @@ test("a database that does not answer, or has no tables, is named without its pa
 });
 
 test("a value that is no URL of PostgreSQL is refused before anything is asked, and not printed", async () => {
-  expect(await status({ DATABASE_URL: "secret-host" })).toMatchObject({ status: 2, stdout: "", stderr: expect.stringMatching(/DATABASE_URL: must be a postgresql:\/\/ URL/) });
+  expect(await status({ DATABASE_URL: "secret-host" })).toMatchObject({
+    status: 2,
+    stdout: "",
+    stderr: expect.stringMatching(/DATABASE_URL: must be a postgresql:\/\/ URL/),
+  });
   expect((await status({ DATABASE_URL: "https://someone:hunter2secret@db" })).stderr).not.toContain("hunter2secret");
 });

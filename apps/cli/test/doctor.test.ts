@@ -9,7 +9,11 @@ let database: TestDatabase;
 let autumn: AutumnEmulator;
 beforeAll(async () => {
   database = await createTestDatabase();
-  autumn = await startAutumnEmulator({ secretKey: SECRET_KEY, features: ["credits", "tokens"], featureKinds: { credits: { type: "credit_system", creditCosts: { tokens: 2.5 } } } });
+  autumn = await startAutumnEmulator({
+    secretKey: SECRET_KEY,
+    features: ["credits", "tokens"],
+    featureKinds: { credits: { type: "credit_system", creditCosts: { tokens: 2.5 } } },
+  });
 });
 afterAll(async () => {
   await autumn.stop();
@@ -17,7 +21,12 @@ afterAll(async () => {
 });
 
 const doctor = (environment: Readonly<Record<string, string>> = {}, ...flags: readonly string[]): Promise<CliResult> =>
-  runInProcess(["doctor", ...flags], { DATABASE_URL: database.connectionString, AUTUMN_API_KEY: SECRET_KEY, AUTUMN_API_URL: autumn.url, ...environment });
+  runInProcess(["doctor", ...flags], {
+    DATABASE_URL: database.connectionString,
+    AUTUMN_API_KEY: SECRET_KEY,
+    AUTUMN_API_URL: autumn.url,
+    ...environment,
+  });
 
 test("a sound account is told line by line, with status 0", async () => {
   const { status, stdout } = await doctor();
@@ -30,12 +39,18 @@ test("autumn M5: a feature that a credit system prices is a failed check, with w
   const { status, stdout } = await doctor({ AUTUMN_FEATURE_ID: "tokens" }, "--json");
 
   expect(status).toBe(5);
-  expect(JSON.parse(stdout)).toMatchObject({ checks: expect.arrayContaining([{ name: "feature", outcome: "failed", message: expect.stringContaining("AUTUMN_FEATURE_ID=credits") }]) });
+  expect(JSON.parse(stdout)).toMatchObject({
+    checks: expect.arrayContaining([{ name: "feature", outcome: "failed", message: expect.stringContaining("AUTUMN_FEATURE_ID=credits") }]),
+  });
   expect(stdout).not.toContain(SECRET_KEY);
 });
 
 test("without Autumn there is nothing to examine, and it says which variable is missing", async () => {
-  const { status, stderr } = await runInProcess(["doctor"], { DATABASE_URL: database.connectionString, SETTLEMENT_SINK: "jsonl", SETTLEMENT_FILE: "/tmp/none.jsonl" });
+  const { status, stderr } = await runInProcess(["doctor"], {
+    DATABASE_URL: database.connectionString,
+    SETTLEMENT_SINK: "jsonl",
+    SETTLEMENT_FILE: "/tmp/none.jsonl",
+  });
 
   expect(status).toBe(4);
   expect(stderr).toContain("AUTUMN_API_KEY is not set");

@@ -16,7 +16,12 @@ let batchId: string;
 beforeAll(async () => {
   database = await createTestDatabase();
   const rows = TINY.map((spendUsd, index) => ({ requestId: `msg_${index}`, spendUsd }));
-  await insertSpendRows(database.db, [...rows, { requestId: "msg_huge", spendUsd: HUGE }, { requestId: "msg_lost", orgId: "", sessionId: "nobody", spendUsd: "0.0000266" }, { requestId: "msg_bad", spendUsd: "1e22" }]);
+  await insertSpendRows(database.db, [
+    ...rows,
+    { requestId: "msg_huge", spendUsd: HUGE },
+    { requestId: "msg_lost", orgId: "", sessionId: "nobody", spendUsd: "0.0000266" },
+    { requestId: "msg_bad", spendUsd: "1e22" },
+  ]);
   await seedRateCard(database.db, { markup: "3", creditsPerUsd: "100" });
   await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
   const sink = new ScriptedSink();

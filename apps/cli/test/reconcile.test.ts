@@ -19,14 +19,17 @@ beforeEach(async () => {
   autumn.grant("org_a", "100");
   await insertSpendRows(database.db, [{ requestId: "msg_1", spendUsd: "0.01" }]);
   await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
-  await settle(database.db, { sink: createAutumnSink({ secretKey: SECRET_KEY, serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits" }) });
+  await settle(database.db, {
+    sink: createAutumnSink({ secretKey: SECRET_KEY, serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits" }),
+  });
 });
 afterEach(async () => {
   await autumn.stop();
   await database.drop();
 });
 
-const billing = (...argv: readonly string[]): Promise<CliResult> => runCli(argv, { DATABASE_URL: database.connectionString, AUTUMN_API_KEY: SECRET_KEY, AUTUMN_API_URL: autumn.url });
+const billing = (...argv: readonly string[]): Promise<CliResult> =>
+  runCli(argv, { DATABASE_URL: database.connectionString, AUTUMN_API_KEY: SECRET_KEY, AUTUMN_API_URL: autumn.url });
 
 test("a dry run tells what would be done and does nothing; the real one sets the balance, and repeating it changes nothing", async () => {
   const dry = await billing("reconcile", "--dry-run");
@@ -36,7 +39,11 @@ test("a dry run tells what would be done and does nothing; the real one sets the
 
   expect((await billing("reconcile")).stdout).toContain("unknown set to 97: first_sight");
   const again = await billing("reconcile", "--org", "org_a", "--json");
-  expect(JSON.parse(again.stdout)).toMatchObject({ dry_run: false, deliveries: { findings: [] }, balances: [{ org_id: "org_a", cause: "agrees", after_credits: "97" }] });
+  expect(JSON.parse(again.stdout)).toMatchObject({
+    dry_run: false,
+    deliveries: { findings: [] },
+    balances: [{ org_id: "org_a", cause: "agrees", after_credits: "97" }],
+  });
 });
 
 test("a planted drift is named with its cause, and exits 5", async () => {
@@ -57,10 +64,19 @@ test("a double charge at the sink is named with its exact amount, and given back
   autumn.failNext({ kind: "status_after_apply", status: 500 });
   for (let count = 0; count < 2; count++) await settle(database.db, { sink, retryDelayMs: () => 0 });
   expect(autumn.deducted("org_a")).toBe("63");
-  await database.db.updateTable("settlement_batches").set({ first_sent_at: new Date(Date.now() - 3_600_000), delivered_at: new Date(Date.now() - 3_600_000) }).execute();
-  await database.db.updateTable("settlement_attempts").set({ started_at: new Date(Date.now() - 3_600_000), finished_at: new Date(Date.now() - 3_600_000) }).execute();
+  await database.db
+    .updateTable("settlement_batches")
+    .set({ first_sent_at: new Date(Date.now() - 3_600_000), delivered_at: new Date(Date.now() - 3_600_000) })
+    .execute();
+  await database.db
+    .updateTable("settlement_attempts")
+    .set({ started_at: new Date(Date.now() - 3_600_000), finished_at: new Date(Date.now() - 3_600_000) })
+    .execute();
 
-  expect(await billing("reconcile", "--dry-run")).toMatchObject({ status: 5, stdout: expect.stringMatching(/double_charge +org_a.*30 too much.*proposed correction -30 credits/) });
+  expect(await billing("reconcile", "--dry-run")).toMatchObject({
+    status: 5,
+    stdout: expect.stringMatching(/double_charge +org_a.*30 too much.*proposed correction -30 credits/),
+  });
   expect(await billing("reconcile")).toMatchObject({ status: 5 });
   expect((await billing("status")).stdout).toMatch(/sink_differs +The sink's record differs from our books: 1 double_charge/);
   expect(autumn.deducted("org_a")).toBe("63");
@@ -73,7 +89,16 @@ test("a double charge at the sink is named with its exact amount, and given back
 
 test("an unknown org is exit 3, a missing key exit 2, a sink that does not answer exit 1", async () => {
   expect(await billing("reconcile", "--org", "org_none")).toMatchObject({ status: 3, stderr: expect.stringContaining('"org_none"') });
-  expect(await runCli(["reconcile"], { DATABASE_URL: database.connectionString })).toMatchObject({ status: 2, stderr: expect.stringContaining("AUTUMN_API_KEY is not set") });
-  expect(await runCli(["reconcile"], { DATABASE_URL: database.connectionString, AUTUMN_API_KEY: SECRET_KEY, AUTUMN_API_URL: "http://127.0.0.1:9" })).toMatchObject({ status: 1, stdout: expect.stringContaining("org_a: not read") });
+  expect(await runCli(["reconcile"], { DATABASE_URL: database.connectionString })).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("AUTUMN_API_KEY is not set"),
+  });
+  expect(
+    await runCli(["reconcile"], {
+      DATABASE_URL: database.connectionString,
+      AUTUMN_API_KEY: SECRET_KEY,
+      AUTUMN_API_URL: "http://127.0.0.1:9",
+    }),
+  ).toMatchObject({ status: 1, stdout: expect.stringContaining("org_a: not read") });
   expect((await billing("reconcile", "--dry-run", "--apply-corrections")).status).toBe(2);
 });

@@ -35,7 +35,7 @@ describe.skipIf(opencodeFolder === undefined)("session start --attach with the r
         LLM_PROXY_URL: proxy.url,
         LLM_PROXY_MASTER_KEY: proxy.masterKey,
         SANDBOX_LAUNCHERS: "local",
-      SANDBOX_LIFETIME_MS: "300000",
+        SANDBOX_LIFETIME_MS: "300000",
         SANDBOX_ROOT_FOLDER: join(folder, "sandboxes"),
         SANDBOX_PATH: process.env["PATH"] ?? "",
         OPENCODE_COMMAND: JSON.stringify(opencode),
@@ -61,7 +61,14 @@ describe.skipIf(opencodeFolder === undefined)("session start --attach with the r
     const terminal = spawn("script", ["--quiet", "--flush", "--return", "--command", command, "/dev/null"], {
       detached: true,
       stdio: ["pipe", "pipe", "ignore"],
-      env: { PATH: process.env["PATH"] ?? "", HOME: folder, TERM: "xterm-256color", GATEWAY_URL: url, GATEWAY_API_TOKEN: TOKEN, OPENCODE_COMMAND: JSON.stringify(opencode) },
+      env: {
+        PATH: process.env["PATH"] ?? "",
+        HOME: folder,
+        TERM: "xterm-256color",
+        GATEWAY_URL: url,
+        GATEWAY_API_TOKEN: TOKEN,
+        OPENCODE_COMMAND: JSON.stringify(opencode),
+      },
     });
     let screen = "";
     terminal.stdout.on("data", (chunk: Buffer) => (screen += chunk.toString()));

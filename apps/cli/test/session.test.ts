@@ -56,13 +56,18 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const session = (argv: readonly string[], environment: Readonly<Record<string, string>> = {}, onOutput?: (stdout: string) => void): Promise<CliResult> =>
-  runCli(argv, { GATEWAY_URL: url, GATEWAY_API_TOKEN: TOKEN, ...environment }, "session", onOutput);
+const session = (
+  argv: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+  onOutput?: (stdout: string) => void,
+): Promise<CliResult> => runCli(argv, { GATEWAY_URL: url, GATEWAY_API_TOKEN: TOKEN, ...environment }, "session", onOutput);
 
 test("a session is started, listed, told of, priced and ended, for programs as JSON and for people as text", async () => {
   const started = await session(["start", "--org", "org_a", "--id", "s1", "--budget", "2.50", "--json"]);
   const { agent, sandbox } = JSON.parse(started.stdout) as { agent: { url: string; password: string }; sandbox: { state: string } };
-  const answered = await fetch(`${agent.url}/global/health`, { headers: { authorization: agentAuthorization(agent.password), connection: "close" } });
+  const answered = await fetch(`${agent.url}/global/health`, {
+    headers: { authorization: agentAuthorization(agent.password), connection: "close" },
+  });
   await insertSpendRows(database.db, [{ requestId: "r1", orgId: "org_a", sessionId: "s1", spendUsd: "0.01" }]);
   const listed = await session(["list", "--org", "org_a"]);
   const cost = await session(["cost", "s1"]);
@@ -75,7 +80,12 @@ test("a session is started, listed, told of, priced and ended, for programs as J
   expect(cost.stdout).toContain("$0.01 in 1 requests, of $2.50");
   expect(JSON.parse(log.stdout)).toEqual({ session_id: "s1", log: "" });
   expect([ended.status, ended.stdout]).toEqual([0, "Session s1 has ended.\n"]);
-  expect(logs.stdout.trim().split("\n").map((line) => (JSON.parse(line) as { type: string }).type)).toEqual(["key_minted", "creating", "created", "starting_agent", "waiting_for_agent", "ready", "ended"]);
+  expect(
+    logs.stdout
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { type: string }).type),
+  ).toEqual(["key_minted", "creating", "created", "starting_agent", "waiting_for_agent", "ready", "ended"]);
 });
 
 test("logs --follow goes on where it was when the gateway is killed and started again", async () => {
@@ -90,9 +100,15 @@ test("logs --follow goes on where it was when the gateway is killed and started 
   await startGateway(port);
   await session(["end", "s3"]);
   const followed = await following;
-  const types = followed.stdout.trim().split("\n").map((line) => (JSON.parse(line) as { type: string }).type);
+  const types = followed.stdout
+    .trim()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { type: string }).type);
 
-  expect([followed.status, types]).toEqual([0, ["key_minted", "creating", "created", "starting_agent", "waiting_for_agent", "ready", "ended"]]);
+  expect([followed.status, types]).toEqual([
+    0,
+    ["key_minted", "creating", "created", "starting_agent", "waiting_for_agent", "ready", "ended"],
+  ]);
 });
 
 test("--attach opens OpenCode on the agent, with the password in its environment and not in its arguments", async () => {
@@ -101,21 +117,31 @@ test("--attach opens OpenCode on the agent, with the password in its environment
   await chmod(program, 0o700);
   const started = await session(["start", "--org", "org_a", "--attach"], { OPENCODE_COMMAND: program });
   const [argv = "", count, password = ""] = (await readFile(join(folder, "attached"), "utf8")).split("|");
-  const answered = await fetch(`${argv.replace("attach ", "")}/global/health`, { headers: { authorization: agentAuthorization(password), connection: "close" } });
+  const answered = await fetch(`${argv.replace("attach ", "")}/global/health`, {
+    headers: { authorization: agentAuthorization(password), connection: "close" },
+  });
 
   expect([started.status, count, answered.status]).toEqual([0, "2", 200]);
   expect(started.stdout).toMatch(/waiting_for_agent[^]*password +\S+ \(shown this once\)/);
 });
 
 test("users 01: without --org the organization of the stack is meant; without any, it says what to give", async () => {
-  expect(await session(["list"], { DEV_ORG_ID: "org_without_sessions" })).toMatchObject({ status: 0, stdout: "org_without_sessions has no sessions.\n" });
+  expect(await session(["list"], { DEV_ORG_ID: "org_without_sessions" })).toMatchObject({
+    status: 0,
+    stdout: "org_without_sessions has no sessions.\n",
+  });
   expect(await session(["start"])).toMatchObject({ status: 2, stderr: expect.stringContaining("Give --org ID") });
 });
 
 test("users 01: a program that --attach does not find is named with three ways to bring it, and the session that runs on with how to end it", async () => {
-  const failed = await session(["start", "--org", "org_a", "--id", "s9", "--attach"], { OPENCODE_COMMAND: join(folder, "no-such-program") });
+  const failed = await session(["start", "--org", "org_a", "--id", "s9", "--attach"], {
+    OPENCODE_COMMAND: join(folder, "no-such-program"),
+  });
 
-  expect(failed).toMatchObject({ status: 2, stderr: expect.stringMatching(/npm install -g opencode-ai.*OPENCODE_COMMAND.*--opencode.*session end s9/) });
+  expect(failed).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/npm install -g opencode-ai.*OPENCODE_COMMAND.*--opencode.*session end s9/),
+  });
   expect((await session(["end", "s9"])).status).toBe(0);
 });
 

@@ -51,8 +51,10 @@ export function registerTokenRights(app: GatewayApp, db: DatabaseClient): void {
     const caller = context.get("caller");
     if (caller !== "root") {
       const scope = scopeOf(context.req.method, context.req.path);
-      if (scope === undefined || !caller.scopes.includes(scope)) throw new AppError("insufficient_scope", `This token lacks what ${context.req.method} here needs: ${scope ?? "a root token"}.`);
-      if (caller.orgId !== undefined && context.req.path.startsWith("/v1/billing/")) throw new AppError("insufficient_scope", "This token is bound to an organization, and this route concerns all of them.");
+      if (scope === undefined || !caller.scopes.includes(scope))
+        throw new AppError("insufficient_scope", `This token lacks what ${context.req.method} here needs: ${scope ?? "a root token"}.`);
+      if (caller.orgId !== undefined && context.req.path.startsWith("/v1/billing/"))
+        throw new AppError("insufficient_scope", "This token is bound to an organization, and this route concerns all of them.");
     }
     await next();
   });
@@ -69,7 +71,8 @@ export function registerTokenRights(app: GatewayApp, db: DatabaseClient): void {
       const caller = context.get("caller");
       const sessionId = context.req.param("session_id");
       // Another organization's session is as one that does not exist.
-      if (caller !== "root" && caller.orgId !== undefined && (await findSession(db, sessionId))?.org_id !== caller.orgId) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
+      if (caller !== "root" && caller.orgId !== undefined && (await findSession(db, sessionId))?.org_id !== caller.orgId)
+        throw new AppError("session_not_found", `There is no session ${sessionId}.`);
       await next();
     });
   }

@@ -39,7 +39,8 @@ function toCallerError(error: unknown): AppError {
     if (error.code.startsWith("proxy_")) return new AppError("llm_proxy_failed", error.message, { cause: error });
   }
   if (error instanceof HTTPException) return fromFramework(error);
-  if (isDatabaseUnavailable(error)) return new AppError("store_unavailable", "The gateway's database cannot be reached.", { cause: error, retryAfterSeconds: 1 });
+  if (isDatabaseUnavailable(error))
+    return new AppError("store_unavailable", "The gateway's database cannot be reached.", { cause: error, retryAfterSeconds: 1 });
   return new AppError("internal_error", "The gateway failed unexpectedly.", { cause: error });
 }
 

@@ -68,7 +68,12 @@ interface Launch {
 const newPassword = (): string => randomBytes(32).toString("base64url");
 
 /** Starts a session with a sandbox. What is wrong with its variables is said before there is a key. */
-export async function launchFromRequest(deps: GatewayDependencies, fields: StartSessionRequest, { body, repoToken, wait }: StartRequest, run: OneRun): Promise<Launch> {
+export async function launchFromRequest(
+  deps: GatewayDependencies,
+  fields: StartSessionRequest,
+  { body, repoToken, wait }: StartRequest,
+  run: OneRun,
+): Promise<Launch> {
   if (body.launcher === "none") throw new AppError("invalid_request", "The request names no launcher.", { param: "launcher" });
   checkSecrets(fields, body.secrets);
   const password = newPassword();
@@ -78,7 +83,11 @@ export async function launchFromRequest(deps: GatewayDependencies, fields: Start
     launcher: body.launcher,
     repoUrl: body.repo?.url,
     passwordIsKept: run.isKept || !wait,
-    content: (started) => ({ ...settingsOf(deps, started, password, body.secrets), files: body.files, repo: body.repo && { ...body.repo, token: repoToken } }),
+    content: (started) => ({
+      ...settingsOf(deps, started, password, body.secrets),
+      files: body.files,
+      repo: body.repo && { ...body.repo, token: repoToken },
+    }),
   });
   return { underWay, password };
 }
@@ -86,25 +95,60 @@ export async function launchFromRequest(deps: GatewayDependencies, fields: Start
 type ResumeRequest = z.output<typeof resumeSessionRequestSchema>;
 
 /** Wakes a paused session, with a new key and a new password. */
-export async function resumeFromRequest(deps: GatewayDependencies, sessionId: string, request: ResumeRequest, wait: boolean): Promise<Launch> {
+export async function resumeFromRequest(
+  deps: GatewayDependencies,
+  sessionId: string,
+  request: ResumeRequest,
+  wait: boolean,
+): Promise<Launch> {
   checkSecrets({ sessionId, orgId: "any" }, request.secrets);
   const password = newPassword();
-  const underWay = await resumeSession(launchDependencies(deps), { sessionId, duration: request.duration, maxBudgetUsd: request.max_budget_usd, passwordIsKept: !wait, content: (started) => settingsOf(deps, started, password, request.secrets) });
+  const underWay = await resumeSession(launchDependencies(deps), {
+    sessionId,
+    duration: request.duration,
+    maxBudgetUsd: request.max_budget_usd,
+    passwordIsKept: !wait,
+    content: (started) => settingsOf(deps, started, password, request.secrets),
+  });
   return { underWay, password };
 }
 
-function checkSecrets({ sessionId, orgId }: Pick<StartSessionRequest, "sessionId" | "orgId">, secrets: Readonly<Record<string, string>> | undefined): void {
-  buildSandboxEnv({ sessionId, orgId, apiKey: "checked-before-there-is-one", baseUrl: "http://localhost/v1", organizationSecrets: secrets ?? {} });
+function checkSecrets(
+  { sessionId, orgId }: Pick<StartSessionRequest, "sessionId" | "orgId">,
+  secrets: Readonly<Record<string, string>> | undefined,
+): void {
+  buildSandboxEnv({
+    sessionId,
+    orgId,
+    apiKey: "checked-before-there-is-one",
+    baseUrl: "http://localhost/v1",
+    organizationSecrets: secrets ?? {},
+  });
 }
 
-function settingsOf(deps: GatewayDependencies, { session, apiKey, models }: StartedSession, password: string, secrets: Readonly<Record<string, string>> | undefined): LaunchContent {
-  const { environment, opencode_config: config } = sandboxSettings({ session, apiKey, baseUrl: deps.proxy.baseUrl, smallModel: deps.smallModel, models, secrets, password });
+function settingsOf(
+  deps: GatewayDependencies,
+  { session, apiKey, models }: StartedSession,
+  password: string,
+  secrets: Readonly<Record<string, string>> | undefined,
+): LaunchContent {
+  const { environment, opencode_config: config } = sandboxSettings({
+    session,
+    apiKey,
+    baseUrl: deps.proxy.baseUrl,
+    smallModel: deps.smallModel,
+    models,
+    secrets,
+    password,
+  });
   return { environment, config: JSON.stringify(config, undefined, 2) };
 }
 
 /** 202 at once, or 201 when the agent answers; a launch that fails meanwhile is its own error. */
 export async function answerLaunch({ started, launched }: LaunchUnderWay, password: string, wait: boolean): Promise<StoredAnswer> {
-  return wait ? launchAnswer(201, await launched, password, started.resumed) : launchAnswer(202, started.session, password, started.resumed);
+  return wait
+    ? launchAnswer(201, await launched, password, started.resumed)
+    : launchAnswer(202, started.session, password, started.resumed);
 }
 
 function launchAnswer(status: 201 | 202, session: SessionRow, password: string, resumed: boolean): StoredAnswer {
@@ -135,7 +179,11 @@ const FORMER_POLL_MS = 200;
  * completes its launch, or ends it. Undefined where there is no such session, or it has ended: then the work begins anew, and
  * a session whose id nobody was told is ended. Throws `idempotency_in_progress` while that is not decided.
  */
-export async function answerFormer(deps: GatewayDependencies, { former, sessionId }: OneRun, { wait }: StartRequest): Promise<StoredAnswer | undefined> {
+export async function answerFormer(
+  deps: GatewayDependencies,
+  { former, sessionId }: OneRun,
+  { wait }: StartRequest,
+): Promise<StoredAnswer | undefined> {
   if (former === undefined) return undefined;
   const kept = keptSchema.safeParse(former.kept);
   const deadline = performance.now() + FORMER_TIMEOUT_MS;
@@ -145,7 +193,10 @@ export async function answerFormer(deps: GatewayDependencies, { former, sessionI
     if (isAlive && !kept.success && former.sessionId !== sessionId) await endSession(launchDependencies(deps), former.sessionId);
     if (session === undefined || !isAlive || !kept.success) return undefined;
     if (session.sandbox_state === "ready") return launchAnswer(wait ? 201 : 202, session, kept.data.password, false);
-    if (performance.now() > deadline) throw new AppError("idempotency_in_progress", `The launch of session ${former.sessionId}, whose gateway died, is not decided yet.`, { retryAfterSeconds: 5 });
+    if (performance.now() > deadline)
+      throw new AppError("idempotency_in_progress", `The launch of session ${former.sessionId}, whose gateway died, is not decided yet.`, {
+        retryAfterSeconds: 5,
+      });
     await delay(FORMER_POLL_MS);
   }
 }

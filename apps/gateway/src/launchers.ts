@@ -10,11 +10,22 @@ import type { SandboxConfig } from "./env.ts";
  * The launchers that the environment names. Local sandboxes are detached: they outlive this process, as those at Modal do, so
  * that a gateway that starts again finds them. What a crash of the whole machine left of them is removed here.
  */
-export async function openLaunchers(db: DatabaseClient, config: SandboxConfig, logger: Logger, onStep?: StepListener): Promise<SessionLauncher> {
+export async function openLaunchers(
+  db: DatabaseClient,
+  config: SandboxConfig,
+  logger: Logger,
+  onStep?: StepListener,
+): Promise<SessionLauncher> {
   const providers = new Map<LauncherName, SandboxProvider>();
   if (config.local) {
     const { rootFolder, path, user } = config.local;
-    const local = createLocalSandboxProvider({ rootFolder, detached: true, user, command: config.agentCommand, ...(path !== undefined && { path }) });
+    const local = createLocalSandboxProvider({
+      rootFolder,
+      detached: true,
+      user,
+      command: config.agentCommand,
+      ...(path !== undefined && { path }),
+    });
     await local.removeLeftovers();
     sayWhatSandboxesCanRead(await local.sandboxUser(), logger);
     providers.set("local", local);
@@ -23,7 +34,10 @@ export async function openLaunchers(db: DatabaseClient, config: SandboxConfig, l
   return new SessionLauncher({
     db,
     providers,
-    command: ({ listenPort, listenHostname }) => [...config.agentCommand, ...opencodeServeArguments({ port: listenPort, hostname: listenHostname })],
+    command: ({ listenPort, listenHostname }) => [
+      ...config.agentCommand,
+      ...opencodeServeArguments({ port: listenPort, hostname: listenHostname }),
+    ],
     readyTimeoutMs: config.readyTimeoutMs,
     launchTimeoutMs: config.launchTimeoutMs,
     lifetimeMs: config.lifetimeMs,

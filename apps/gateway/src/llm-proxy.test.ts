@@ -27,7 +27,10 @@ async function mintBefore(answer: RequestListener): Promise<readonly string[] | 
   return (await proxy.keys.mint(request)).models;
 }
 
-const listing = (...ids: readonly string[]): RequestListener => (_request, response) => void response.end(JSON.stringify({ object: "list", data: ids.map((id) => ({ id, object: "model" })) }));
+const listing =
+  (...ids: readonly string[]): RequestListener =>
+  (_request, response) =>
+    void response.end(JSON.stringify({ object: "list", data: ids.map((id) => ({ id, object: "model" })) }));
 
 test("a key comes with the models that the data plane serves to it", async () => {
   const asked: string[] = [];

@@ -24,7 +24,13 @@ export function connectLLMProxy(config: LLMProxyConfig): LLMProxy {
           ...(maxBudgetUsd === undefined ? {} : { maxBudget: maxBudgetUsd }),
           ...(duration === undefined ? {} : { duration }),
         });
-        return { apiKey: minted.key, keyHash: minted.token_hash, keyAlias: minted.key_alias || null, expiresAt: new Date(minted.expires), models: await listModels(config.url, minted.key) };
+        return {
+          apiKey: minted.key,
+          keyHash: minted.token_hash,
+          keyAlias: minted.key_alias || null,
+          expiresAt: new Date(minted.expires),
+          models: await listModels(config.url, minted.key),
+        };
       },
       list: (sessionId) => client.listSessionKeys(sessionId),
       revoke: (keyHashes) => client.revokeKeys(keyHashes),
@@ -47,7 +53,10 @@ export function connectLLMProxy(config: LLMProxyConfig): LLMProxy {
 async function listModels(url: string | undefined, apiKey: string): Promise<readonly string[] | undefined> {
   if (url === undefined) return undefined;
   try {
-    const answer = await fetch(`${url.replace(/(\/v1)+$/, "")}/v1/models`, { headers: { authorization: `Bearer ${apiKey}` }, signal: AbortSignal.timeout(MODELS_TIMEOUT_MS) });
+    const answer = await fetch(`${url.replace(/(\/v1)+$/, "")}/v1/models`, {
+      headers: { authorization: `Bearer ${apiKey}` },
+      signal: AbortSignal.timeout(MODELS_TIMEOUT_MS),
+    });
     const names = modelListSchema.parse(await answer.json()).data.map(({ id }) => id);
     return names.some((name) => name.includes("*")) ? undefined : names;
   } catch {

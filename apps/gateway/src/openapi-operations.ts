@@ -64,7 +64,14 @@ export function operationIdOf(method: string, path: string): string {
   const words = parts.flatMap((part, index) => {
     if (part.startsWith("{")) return [];
     const isOne = parts[index + 1]?.startsWith("{") === true;
-    return (isOne ? part.replace(/(ch|sh|s|x)es$/, "$1").replace(/ies$/, "y").replace(/([^s])s$/, "$1") : part).split(/[-_.]/);
+    return (
+      isOne
+        ? part
+            .replace(/(ch|sh|s|x)es$/, "$1")
+            .replace(/ies$/, "y")
+            .replace(/([^s])s$/, "$1")
+        : part
+    ).split(/[-_.]/);
   });
   return method + words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
 }
@@ -88,7 +95,8 @@ function optionalByDefault(schema: Json, document: JsonObject): void {
   if (Array.isArray(schema)) return schema.forEach((one) => optionalByDefault(one, document));
   if (schema === null || typeof schema !== "object") return;
   const reference = schema["$ref"];
-  if (typeof reference === "string") return optionalByDefault(objectOf(objectOf(objectOf(document["components"])["schemas"])[reference.split("/").at(-1) ?? ""]), document);
+  if (typeof reference === "string")
+    return optionalByDefault(objectOf(objectOf(objectOf(document["components"])["schemas"])[reference.split("/").at(-1) ?? ""]), document);
   if (schema["default"] !== undefined && !isFieldMap(schema)) {
     schema["description"] = [schema["description"], `Default: ${JSON.stringify(schema["default"])}.`].filter(Boolean).join(" ");
     delete schema["default"];
@@ -97,6 +105,8 @@ function optionalByDefault(schema: Json, document: JsonObject): void {
 }
 
 /** A map of fields may have one that is called `default`; a schema's own default is never a schema. */
-const isFieldMap = (schema: JsonObject): boolean => typeof schema["default"] === "object" && schema["default"] !== null && "type" in schema["default"];
+const isFieldMap = (schema: JsonObject): boolean =>
+  typeof schema["default"] === "object" && schema["default"] !== null && "type" in schema["default"];
 
-const objectOf = (value: Json | undefined): JsonObject => (value !== null && typeof value === "object" && !Array.isArray(value) ? value : {});
+const objectOf = (value: Json | undefined): JsonObject =>
+  value !== null && typeof value === "object" && !Array.isArray(value) ? value : {};

@@ -9,9 +9,18 @@ const errorBody = gatewayErrorSchema.meta({ id: "Error" });
 export const BEARER_SECURITY = [{ bearer: [] }];
 
 /** What any `/v1` route may answer besides its own errors. */
-const COMMON_CODES = ["unauthorized", "insufficient_scope", "invalid_request", "store_unavailable", "internal_error"] as const satisfies readonly ErrorCode[];
+const COMMON_CODES = [
+  "unauthorized",
+  "insufficient_scope",
+  "invalid_request",
+  "store_unavailable",
+  "internal_error",
+] as const satisfies readonly ErrorCode[];
 
-type ErrorResponses = Record<string, { readonly description: string; readonly content: { readonly "application/json": { readonly schema: typeof errorBody } } }>;
+type ErrorResponses = Record<
+  string,
+  { readonly description: string; readonly content: { readonly "application/json": { readonly schema: typeof errorBody } } }
+>;
 
 /** The `responses` entries for these error codes and those that every `/v1` route shares, by their status. */
 export function errorResponses(...codes: readonly ErrorCode[]): ErrorResponses {
@@ -42,14 +51,17 @@ export function registerOpenApiDocument(app: GatewayApp): void {
   });
   app.get("/openapi.json", (context) =>
     context.json(
-      describeOperations(app.getOpenAPI31Document({
-        openapi: "3.1.0",
-        info: {
-          title: "LLM gateway control plane",
-          version: "1.0.0",
-          description: "Sessions, usage, ledger. Amounts are exact decimal text, instants ISO 8601 in UTC. Every error is `Error`; `x-request-id` is taken over and sent back.",
-        },
-      })),
+      describeOperations(
+        app.getOpenAPI31Document({
+          openapi: "3.1.0",
+          info: {
+            title: "LLM gateway control plane",
+            version: "1.0.0",
+            description:
+              "Sessions, usage, ledger. Amounts are exact decimal text, instants ISO 8601 in UTC. Every error is `Error`; `x-request-id` is taken over and sent back.",
+          },
+        }),
+      ),
     ),
   );
 }

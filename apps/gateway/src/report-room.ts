@@ -38,6 +38,9 @@ export class ReportRoom {
 
   /** Throws `reports_busy` where no seat is free now: before an answer begins that could not say so any more. */
   checkSeat(): void {
-    if (this.#taken >= this.#seats) throw new AppError("reports_busy", `${this.#taken} exports and reports run on this gateway already.`, { retryAfterSeconds: RETRY_AFTER_SECONDS });
+    if (this.#taken >= this.#seats)
+      throw new AppError("reports_busy", `${this.#taken} exports and reports run on this gateway already.`, {
+        retryAfterSeconds: RETRY_AFTER_SECONDS,
+      });
   }
 }

@@ -13,7 +13,9 @@ export function requireStatedBody(app: GatewayApp): MiddlewareHandler<GatewayVar
     // Registered after this middleware, and complete with the first request.
     routes ??= app.openAPIRegistry.definitions.flatMap((definition) => {
       if (definition.type !== "route" || definition.route.request?.body?.required !== true) return [];
-      return [{ method: definition.route.method.toUpperCase(), path: new RegExp(`^${definition.route.path.replaceAll(/\{[^}]+\}/g, "[^/]+")}$`) }];
+      return [
+        { method: definition.route.method.toUpperCase(), path: new RegExp(`^${definition.route.path.replaceAll(/\{[^}]+\}/g, "[^/]+")}$`) },
+      ];
     });
     const { method, path } = context.req;
     const isEmpty = context.req.header("transfer-encoding") === undefined && (context.req.header("content-length") ?? "0") === "0";

@@ -38,7 +38,14 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   app.use(refuseUnstorableAddress);
   app.use("/v1/*", requireBearerToken(deps.apiTokens, deps.db));
   registerTokenRights(app, deps.db);
-  app.use(bodyLimit({ maxSize: BODY_LIMIT_BYTES, onError: () => { throw new HTTPException(413); } }));
+  app.use(
+    bodyLimit({
+      maxSize: BODY_LIMIT_BYTES,
+      onError: () => {
+        throw new HTTPException(413);
+      },
+    }),
+  );
   app.use("/v1/*", requireStatedBody(app));
   // Of those only who may be heard: a signed event is looked at by its route, before anything parses it.
   app.use("/v1/*", refuseUnstorableBody);

@@ -31,21 +31,64 @@ const REPORT_CONNECTIONS = 3;
  * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse. A stop aborts the launches
  * that are under way, which end their sessions; sandboxes that are ready run on.
  */
-export async function startGateway({ config, proxy: proxyConfig, onStep, upkeepEveryMs, agentWatch }: GatewayOptions, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly gateway: number }> {
+export async function startGateway(
+  { config, proxy: proxyConfig, onStep, upkeepEveryMs, agentWatch }: GatewayOptions,
+  lifecycle: Lifecycle,
+  logger: Logger,
+): Promise<{ readonly gateway: number }> {
   const proxy = connectLLMProxy(proxyConfig);
   const { pooled, direct } = config.database;
   await checkDatabase(pooled);
-  const db = openDatabase({ ...pooled, applicationName: "gateway", onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost") });
+  const db = openDatabase({
+    ...pooled,
+    applicationName: "gateway",
+    onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost"),
+  });
   lifecycle.own("database", { stop: () => db.destroy() });
-  const reportsDb = openDatabase({ ...pooled, maxConnections: REPORT_CONNECTIONS, applicationName: "gateway reports", onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost") });
+  const reportsDb = openDatabase({
+    ...pooled,
+    maxConnections: REPORT_CONNECTIONS,
+    applicationName: "gateway reports",
+    onIdleError: (error) => logger.warn({ error: error.message }, "database.connection_lost"),
+  });
   lifecycle.own("reports", { stop: () => reportsDb.destroy() });
   const instanceId = await nextInstanceId(db);
-  lifecycle.own("process lock", await ProcessLock.hold({ ...direct, lockClass: INSTANCE_LOCK_CLASS, lockId: instanceId, onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost") }));
+  lifecycle.own(
+    "process lock",
+    await ProcessLock.hold({
+      ...direct,
+      lockClass: INSTANCE_LOCK_CLASS,
+      lockId: instanceId,
+      onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost"),
+    }),
+  );
   const admission = config.billingGate === "enforce" ? createSessionAdmission(db) : undefined;
   const sandboxes = lifecycle.own("launches", await openLaunchers(db, config.sandboxes, logger, onStep));
-  const onProblem = (problem: { readonly sessionId: string; readonly message: string }): void => logger.error(problem, "launch.cleanup_failed");
-  lifecycle.own("upkeep", startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger, upkeepEveryMs, { silentMs: config.sandboxes.agentPatienceMs, readyTimeoutMs: config.sandboxes.readyTimeoutMs, ...agentWatch }));
-  const app = createServer({ db, reports: new ReportRoom({ db: reportsDb }), logger, proxy, apiTokens: config.apiTokens, metricsToken: config.metricsToken, defaultModel: config.defaultModel, smallModel: config.smallModel, admission, sandboxes, instanceId, comparison: config.comparison, autumnWebhookSecrets: config.autumnWebhookSecrets });
+  const onProblem = (problem: { readonly sessionId: string; readonly message: string }): void =>
+    logger.error(problem, "launch.cleanup_failed");
+  lifecycle.own(
+    "upkeep",
+    startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger, upkeepEveryMs, {
+      silentMs: config.sandboxes.agentPatienceMs,
+      readyTimeoutMs: config.sandboxes.readyTimeoutMs,
+      ...agentWatch,
+    }),
+  );
+  const app = createServer({
+    db,
+    reports: new ReportRoom({ db: reportsDb }),
+    logger,
+    proxy,
+    apiTokens: config.apiTokens,
+    metricsToken: config.metricsToken,
+    defaultModel: config.defaultModel,
+    smallModel: config.smallModel,
+    admission,
+    sandboxes,
+    instanceId,
+    comparison: config.comparison,
+    autumnWebhookSecrets: config.autumnWebhookSecrets,
+  });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   const listener = lifecycle.own("http", await listen(server, { port: config.port, host: config.host, portVariable: "GATEWAY_PORT" }));
   return { gateway: listener.port };

@@ -10,7 +10,8 @@ import type { GatewayVariables } from "./request-id.ts";
 export const refuseUnstorableAddress = createMiddleware<GatewayVariables>(async (context, next) => {
   const { url } = context.req;
   const address = url.slice(url.indexOf("/", url.indexOf("://") + 3));
-  if (!isStorableAddress(address)) throw new AppError("invalid_request", "The path or the query of the request is not UTF-8, or has a NUL character.");
+  if (!isStorableAddress(address))
+    throw new AppError("invalid_request", "The path or the query of the request is not UTF-8, or has a NUL character.");
   await next();
 });
 
@@ -30,7 +31,12 @@ export const refuseUnstorableBody = createMiddleware<GatewayVariables>(async (co
   if (/\bjson\b/i.test(context.req.header("content-type") ?? "")) {
     const body: unknown = await context.req.json().catch(() => undefined);
     const found = findUnstorable(body);
-    if (found !== undefined) throw new AppError("invalid_request", `The request is not usable: ${[found.path.join("."), found.problem].filter((part) => part !== "").join(": ")}.`, found.path.length > 0 ? { param: found.path.join(".") } : {});
+    if (found !== undefined)
+      throw new AppError(
+        "invalid_request",
+        `The request is not usable: ${[found.path.join("."), found.problem].filter((part) => part !== "").join(": ")}.`,
+        found.path.length > 0 ? { param: found.path.join(".") } : {},
+      );
   }
   await next();
 });

@@ -16,7 +16,11 @@ export function startUpkeep(deps: LaunchDependencies, logger: Logger, everyMs = 
       if (Object.values(result).some((count) => count > 0)) logger.warn({ ...result }, "reap.repaired");
     }),
     repeat("agents", everyMs, logger, async () => {
-      const { restarted, failed } = await watchAgents(deps, { onProblem: (problem) => logger.error(problem, "agents.session_failed"), everyMs, ...watch });
+      const { restarted, failed } = await watchAgents(deps, {
+        onProblem: (problem) => logger.error(problem, "agents.session_failed"),
+        everyMs,
+        ...watch,
+      });
       if (restarted + failed > 0) logger.warn({ restarted, failed }, "agents.unreachable");
     }),
   ];

@@ -23,15 +23,29 @@ beforeEach(async () => {
 });
 afterAll(() => gateway.stop());
 
-const launch = async (body: object = {}) => (await gateway.call("POST", "/v1/sessions?wait=true", { session_id: "s1", org_id: "org_a", launcher: "local", ...body })).body;
+const launch = async (body: object = {}) =>
+  (await gateway.call("POST", "/v1/sessions?wait=true", { session_id: "s1", org_id: "org_a", launcher: "local", ...body })).body;
 const get = async () => (await gateway.call("GET", "/v1/sessions/s1")).body;
-const dependencies = (): LaunchDependencies => ({ db: gateway.database.db, keys: gateway.keys, sandboxes: gateway.launcher, instanceId: 999_999 });
+const dependencies = (): LaunchDependencies => ({
+  db: gateway.database.db,
+  keys: gateway.keys,
+  sandboxes: gateway.launcher,
+  instanceId: 999_999,
+});
 /** One pass of a gateway without patience. */
-const watch = (options: WatchOptions = {}): Promise<WatchResult> => watchAgents(dependencies(), { everyMs: 0, probeTimeoutMs: 500, refusedMs: 0, silentMs: 0, readyTimeoutMs: 0, ...options });
-const pidOfAgent = async (): Promise<number> => Number(await readFile(join(gateway.rootFolder, `sandboxes/s1/home/${AGENT_LOG_PATH}.pid`), "utf8"));
+const watch = (options: WatchOptions = {}): Promise<WatchResult> =>
+  watchAgents(dependencies(), { everyMs: 0, probeTimeoutMs: 500, refusedMs: 0, silentMs: 0, readyTimeoutMs: 0, ...options });
+const pidOfAgent = async (): Promise<number> =>
+  Number(await readFile(join(gateway.rootFolder, `sandboxes/s1/home/${AGENT_LOG_PATH}.pid`), "utf8"));
 const signal = async (name: NodeJS.Signals): Promise<void> => void process.kill(await pidOfAgent(), name);
 const health = ({ url, password }: { url: string; password: string }): Promise<number> =>
-  fetch(`${url}/global/health`, { headers: { authorization: agentAuthorization(password), connection: "close" }, signal: AbortSignal.timeout(patience(500)) }).then(({ status }) => status, () => 0);
+  fetch(`${url}/global/health`, {
+    headers: { authorization: agentAuthorization(password), connection: "close" },
+    signal: AbortSignal.timeout(patience(500)),
+  }).then(
+    ({ status }) => status,
+    () => 0,
+  );
 const until = (holds: () => Promise<boolean>): Promise<void> => expect.poll(holds).toBe(true);
 async function events(): Promise<readonly string[]> {
   const rows = await gateway.database.db.selectFrom("session_events").select("type").orderBy("event_id").execute();
@@ -41,20 +55,27 @@ async function events(): Promise<readonly string[]> {
 test.each([
   ["was killed", "SIGKILL"],
   ["stands still", "SIGSTOP"],
-] as const)("sessions F3: an agent that %s is started again in its sandbox, with its password and its files, and that is said", async (_what, name) => {
-  const { agent, sandbox } = await launch({ files: { "history.txt": "what was said" } });
-  const healthy = await watch();
-  await signal(name);
-  await until(async () => (await health(agent)) === 0);
-  const result = await watch();
-  await until(async () => (await health(agent)) === 200);
-  const afterwards = await watch();
+] as const)(
+  "sessions F3: an agent that %s is started again in its sandbox, with its password and its files, and that is said",
+  async (_what, name) => {
+    const { agent, sandbox } = await launch({ files: { "history.txt": "what was said" } });
+    const healthy = await watch();
+    await signal(name);
+    await until(async () => (await health(agent)) === 0);
+    const result = await watch();
+    await until(async () => (await health(agent)) === 200);
+    const afterwards = await watch();
 
-  expect([healthy, result, afterwards]).toEqual([{ asked: 1, restarted: 0, failed: 0 }, { asked: 1, restarted: 1, failed: 0 }, { asked: 1, restarted: 0, failed: 0 }]);
-  expect(await events()).toEqual(["ready", "agent_unreachable", "agent_restarted"]);
-  expect((await get()).sandbox).toMatchObject({ state: "ready", sandbox_id: sandbox.sandbox_id, url: agent.url });
-  expect(Buffer.from(await (await gateway.provider.find("s1")).readFile("history.txt")).toString()).toBe("what was said");
-});
+    expect([healthy, result, afterwards]).toEqual([
+      { asked: 1, restarted: 0, failed: 0 },
+      { asked: 1, restarted: 1, failed: 0 },
+      { asked: 1, restarted: 0, failed: 0 },
+    ]);
+    expect(await events()).toEqual(["ready", "agent_unreachable", "agent_restarted"]);
+    expect((await get()).sandbox).toMatchObject({ state: "ready", sandbox_id: sandbox.sandbox_id, url: agent.url });
+    expect(Buffer.from(await (await gateway.provider.find("s1")).readFile("history.txt")).toString()).toBe("what was said");
+  },
+);
 
 test("sessions F3: a session whose agent cannot be brought back rests with its files, its last words and no key, and comes back", async () => {
   gateway.agentArguments = ["--say", "$ORG_SECRET is what I know"];
@@ -67,7 +88,11 @@ test("sessions F3: a session whose agent cannot be brought back rests with its f
   await until(async () => (await health(agent)) === 0);
   const result = await watch();
   const failed = await get();
-  const told = await gateway.database.db.selectFrom("session_events").select("facts").where("type", "=", "failed").executeTakeFirstOrThrow();
+  const told = await gateway.database.db
+    .selectFrom("session_events")
+    .select("facts")
+    .where("type", "=", "failed")
+    .executeTakeFirstOrThrow();
   const keys = gateway.proxy.keys.size;
   const resumed = await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});
   const work = Buffer.from(await (await gateway.provider.find("s1")).readFile("work.txt")).toString();
@@ -118,5 +143,10 @@ test("sessions F3: where a session cannot be paused either it is ended, so that 
   const session = await get();
 
   expect(result.failed).toBe(1);
-  expect([session.state, session.failure.code, gateway.proxy.keys.size, await leftBehind(gateway.rootFolder)]).toEqual(["ended", "agent_unreachable", 0, []]);
+  expect([session.state, session.failure.code, gateway.proxy.keys.size, await leftBehind(gateway.rootFolder)]).toEqual([
+    "ended",
+    "agent_unreachable",
+    0,
+    [],
+  ]);
 });

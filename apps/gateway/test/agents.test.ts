@@ -18,10 +18,20 @@ afterAll(async () => {
   await engine.stop();
 });
 
-const launch = (sessionId: string, body: object = {}) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: "org_a", model: "claude-haiku-4-5", launcher: "local", ...body });
-const rowsOf = (sessionId: string) => engine.database.db.selectFrom("LiteLLM_SpendLogs").selectAll().where("user", "=", sessionId).execute();
-const keysOf = (sessionId: string) => engine.database.db.selectFrom("LiteLLM_VerificationToken").selectAll().where("user_id", "=", sessionId).execute();
-const attemptsOf = (sessionId: string) => engine.database.db.selectFrom("request_attempts").selectAll().where("user_id", "=", sessionId).execute();
+const launch = (sessionId: string, body: object = {}) =>
+  gateway.call("POST", "/v1/sessions?wait=true", {
+    session_id: sessionId,
+    org_id: "org_a",
+    model: "claude-haiku-4-5",
+    launcher: "local",
+    ...body,
+  });
+const rowsOf = (sessionId: string) =>
+  engine.database.db.selectFrom("LiteLLM_SpendLogs").selectAll().where("user", "=", sessionId).execute();
+const keysOf = (sessionId: string) =>
+  engine.database.db.selectFrom("LiteLLM_VerificationToken").selectAll().where("user_id", "=", sessionId).execute();
+const attemptsOf = (sessionId: string) =>
+  engine.database.db.selectFrom("request_attempts").selectAll().where("user_id", "=", sessionId).execute();
 
 test("a pause takes the key away at once, settles the call that is under way by what was seen of it, and a resume goes on within what is left", async () => {
   gateway.agentArguments = ["--ask", "2"];
@@ -58,7 +68,11 @@ test("a key that was minted for a session after its end is revoked", async () =>
   await gateway.call("DELETE", "/v1/sessions/s2");
   await gateway.keys.mint({ sessionId: "s2", orgId: "org_a", models: [], metadata: {} });
   const { db } = engine.database;
-  await db.updateTable("gateway_sessions").set({ ended_at: new Date(Date.now() - 61_000) }).where("session_id", "=", "s2").execute();
+  await db
+    .updateTable("gateway_sessions")
+    .set({ ended_at: new Date(Date.now() - 61_000) })
+    .where("session_id", "=", "s2")
+    .execute();
   expect(await keysOf("s2")).toHaveLength(1);
   const result = await reapSessions({ db, keys: gateway.keys, sandboxes: gateway.launcher, instanceId: 999_999 });
 

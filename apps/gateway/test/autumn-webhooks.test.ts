@@ -17,18 +17,30 @@ interface Signing {
 }
 
 /** Sends the text as Svix does; nothing of our own code signs it. */
-async function send(text: string, { secret = WEBHOOK_SECRET, signedSecondsAgo = 0, signature }: Signing = {}): Promise<{ readonly status: number; readonly body: unknown }> {
+async function send(
+  text: string,
+  { secret = WEBHOOK_SECRET, signedSecondsAgo = 0, signature }: Signing = {},
+): Promise<{ readonly status: number; readonly body: unknown }> {
   const timestamp = String(Math.floor(Date.now() / 1_000) - signedSecondsAgo);
-  const mac = createHmac("sha256", Buffer.from(secret.replace("whsec_", ""), "base64")).update(`msg_1.${timestamp}.${text}`).digest("base64");
-  const headers = { "content-type": "application/json", "svix-id": "msg_1", "svix-timestamp": timestamp, "svix-signature": signature ?? `v1,${mac}` };
+  const mac = createHmac("sha256", Buffer.from(secret.replace("whsec_", ""), "base64"))
+    .update(`msg_1.${timestamp}.${text}`)
+    .digest("base64");
+  const headers = {
+    "content-type": "application/json",
+    "svix-id": "msg_1",
+    "svix-timestamp": timestamp,
+    "svix-signature": signature ?? `v1,${mac}`,
+  };
   const response = await gateway.app.request("/webhooks/autumn", { method: "POST", body: text, headers });
   return { status: response.status, body: await response.json() };
 }
 
 const eventOf = (customer: object, type = "billing.updated"): string => JSON.stringify({ type, data: { object: type, ...customer } });
-const isWanted = async (orgId: string): Promise<boolean> => (await readGate(gateway.database.db, orgId))?.reconcile_wanted_at instanceof Date;
+const isWanted = async (orgId: string): Promise<boolean> =>
+  (await readGate(gateway.database.db, orgId))?.reconcile_wanted_at instanceof Date;
 /** Billing learns of an org when its gate is asked. */
-const meet = async (orgId: string): Promise<unknown> => checkBillingGate(gateway.database.db, orgId, "session_start").catch((error: unknown) => error);
+const meet = async (orgId: string): Promise<unknown> =>
+  checkBillingGate(gateway.database.db, orgId, "session_start").catch((error: unknown) => error);
 
 test.each([
   ["the newer events", "org_new", { customer_id: "org_new" }],
@@ -61,7 +73,10 @@ test.each<[string, Signing]>([
 ])("an event with %s is refused before it is read", async (_name, signing) => {
   await meet("org_refused");
 
-  expect(await send(eventOf({ customer_id: "org_refused" }), signing)).toMatchObject({ status: 401, body: { error: { code: "invalid_webhook_signature" } } });
+  expect(await send(eventOf({ customer_id: "org_refused" }), signing)).toMatchObject({
+    status: 401,
+    body: { error: { code: "invalid_webhook_signature" } },
+  });
   expect(await send("not json", signing)).toMatchObject({ status: 401 });
   expect(await send('{"type":"x\\u0000"}', signing)).toMatchObject({ status: 401 });
 
@@ -72,7 +87,9 @@ test("while a secret is rotated either signature of a call counts", async () => 
   await meet("org_rotated");
   const text = eventOf({ customer_id: "org_rotated" });
   const timestamp = String(Math.floor(Date.now() / 1_000));
-  const mac = createHmac("sha256", Buffer.from(WEBHOOK_SECRET.slice(6), "base64")).update(`msg_1.${timestamp}.${text}`).digest("base64");
+  const mac = createHmac("sha256", Buffer.from(WEBHOOK_SECRET.slice(6), "base64"))
+    .update(`msg_1.${timestamp}.${text}`)
+    .digest("base64");
   const headers = { "svix-id": "msg_1", "svix-timestamp": timestamp, "svix-signature": `v1,${"B".repeat(43)}= v1,${mac}` };
 
   expect((await gateway.app.request("/webhooks/autumn", { method: "POST", body: text, headers })).status).toBe(200);

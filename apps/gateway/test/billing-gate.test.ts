@@ -22,7 +22,10 @@ let gateway: Pick<TestGateway, "call" | "stop">;
 const children: ChildProcess[] = [];
 
 async function startProcess(path: string, env: Readonly<Record<string, string>>): Promise<Record<string, number>> {
-  const child = fork(new URL(path, import.meta.url), [], { stdio: ["ignore", "ignore", "ignore", "ipc"], env: { DATABASE_URL: database.connectionString, ...env } });
+  const child = fork(new URL(path, import.meta.url), [], {
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+    env: { DATABASE_URL: database.connectionString, ...env },
+  });
   children.push(child);
   const [message] = (await once(child, "message")) as [{ ports: Record<string, number> }];
   return message.ports;
@@ -54,7 +57,11 @@ beforeAll(async () => {
     BALANCE_INTERVAL_MS: "200",
     WORKER_PORT: "0",
   });
-  gateway = await serveGateway(database.db, { url, adminUrl, baseUrl: `${url}/v1`, masterKey: MASTER_KEY }, createSessionAdmission(database.db));
+  gateway = await serveGateway(
+    database.db,
+    { url, adminUrl, baseUrl: `${url}/v1`, masterKey: MASTER_KEY },
+    createSessionAdmission(database.db),
+  );
 });
 afterAll(async () => {
   await gateway.stop();
@@ -69,14 +76,30 @@ afterAll(async () => {
 });
 
 /** The columns that a spend row needs and this test does not care for. */
-const NO_TOKENS = { call_type: "anthropic_messages", api_key: "another", user: "another", model: "claude-sonnet-4-5", total_tokens: 0, prompt_tokens: 0, completion_tokens: 0, metadata: "{}", request_tags: "[]" };
+const NO_TOKENS = {
+  call_type: "anthropic_messages",
+  api_key: "another",
+  user: "another",
+  model: "claude-sonnet-4-5",
+  total_tokens: 0,
+  prompt_tokens: 0,
+  completion_tokens: 0,
+  metadata: "{}",
+  request_tags: "[]",
+};
 
-const start = (orgId: string, sessionId: string): Promise<Answer> => gateway.call("POST", "/v1/sessions", { session_id: sessionId, org_id: orgId, model: "claude-sonnet-4-5" });
+const start = (orgId: string, sessionId: string): Promise<Answer> =>
+  gateway.call("POST", "/v1/sessions", { session_id: sessionId, org_id: orgId, model: "claude-sonnet-4-5" });
 
 const ask = async (environment: Readonly<Record<string, string>>): Promise<number> => {
   const answer = await fetch(`${environment["ANTHROPIC_BASE_URL"]}/messages`, {
     method: "POST",
-    headers: { "x-api-key": environment["ANTHROPIC_API_KEY"] ?? "", "anthropic-version": "2023-06-01", "content-type": "application/json", connection: "close" },
+    headers: {
+      "x-api-key": environment["ANTHROPIC_API_KEY"] ?? "",
+      "anthropic-version": "2023-06-01",
+      "content-type": "application/json",
+      "connection": "close",
+    },
     body: JSON.stringify({ model: "claude-sonnet-4-5", max_tokens: 64, messages: [{ role: "user", content: "hello" }] }),
   });
   await answer.arrayBuffer();
@@ -84,7 +107,11 @@ const ask = async (environment: Readonly<Record<string, string>>): Promise<numbe
 };
 
 const budgetOf = async (sessionId: string): Promise<number> => {
-  const key = await database.db.selectFrom("LiteLLM_VerificationToken").select("max_budget").where("user_id", "=", sessionId).executeTakeFirst();
+  const key = await database.db
+    .selectFrom("LiteLLM_VerificationToken")
+    .select("max_budget")
+    .where("user_id", "=", sessionId)
+    .executeTakeFirst();
   return Number(key?.max_budget);
 };
 
@@ -94,7 +121,10 @@ test("an org's first session waits for its first balance, and its key gets a sha
   expect(started.status).toBe(201);
   expect(await ask(started.body.environment)).toBe(200);
   // 3000 credits are 10 USD: half of what is left is the only key's, on top of what it spent; half is kept for the next session.
-  await until(() => budgetOf("first_1"), (budget) => budget >= 5 && budget < 5.01);
+  await until(
+    () => budgetOf("first_1"),
+    (budget) => budget >= 5 && budget < 5.01,
+  );
 });
 
 test("an org that Autumn does not know is refused with what has to be done, and leaves no session", async () => {
@@ -115,28 +145,55 @@ test("a key is blocked when its org has used up its credits and its overdraft, a
     .insertInto("LiteLLM_SpendLogs")
     .values({ ...NO_TOKENS, request_id: "spent_much", team_id: "org_spent", spend: "20", startTime: now, endTime: now })
     .execute();
-  await until(() => ask(environment), (status) => status === 401);
+  await until(
+    () => ask(environment),
+    (status) => status === 401,
+  );
   const refused = await start("org_spent", "spent_2");
   expect([refused.status, refused.body.error.code]).toEqual([402, "no_credits"]);
 
   autumn.grant("org_spent", "10000");
   await requestReconcile(database.db, "org_spent");
-  await until(() => ask(environment), (status) => status === 200);
+  await until(
+    () => ask(environment),
+    (status) => status === 200,
+  );
 });
 
 test("an extended budget reaches the key as far as the org can afford it, and more time at once", async () => {
   autumn.grant("org_extended", "3000");
-  await gateway.call("POST", "/v1/sessions", { session_id: "extended_1", org_id: "org_extended", model: "claude-sonnet-4-5", max_budget_usd: "1", duration: "1h" });
+  await gateway.call("POST", "/v1/sessions", {
+    session_id: "extended_1",
+    org_id: "org_extended",
+    model: "claude-sonnet-4-5",
+    max_budget_usd: "1",
+    duration: "1h",
+  });
   const before = await budgetOf("extended_1");
   const extended = await gateway.call("POST", "/v1/sessions/extended_1/extend", { max_budget_usd: "3", duration: "2h" });
   // 3000 credits are 10 USD, of which the only key may have half.
-  await until(() => budgetOf("extended_1"), (budget) => budget === 3);
+  await until(
+    () => budgetOf("extended_1"),
+    (budget) => budget === 3,
+  );
   const tooMuch = await gateway.call("POST", "/v1/sessions/extended_1/extend", { max_budget_usd: "100" });
-  await until(() => budgetOf("extended_1"), (budget) => budget === 5);
+  await until(
+    () => budgetOf("extended_1"),
+    (budget) => budget === 5,
+  );
   const less = await gateway.call("POST", "/v1/sessions/extended_1/extend", { max_budget_usd: "0.5" });
-  await until(() => budgetOf("extended_1"), (budget) => budget === 0.5);
+  await until(
+    () => budgetOf("extended_1"),
+    (budget) => budget === 0.5,
+  );
 
-  expect([before, extended.status, extended.body.max_budget_usd, tooMuch.body.max_budget_usd, less.body.max_budget_usd]).toEqual([1, 200, "3", "100", "0.5"]);
+  expect([before, extended.status, extended.body.max_budget_usd, tooMuch.body.max_budget_usd, less.body.max_budget_usd]).toEqual([
+    1,
+    200,
+    "3",
+    "100",
+    "0.5",
+  ]);
   expect(Date.parse(extended.body.expires_at) - Date.now()).toBeGreaterThan(110 * 60_000);
 });
 

@@ -31,15 +31,26 @@ async function contentsOf(sessionId: string): Promise<{ readonly disk: string; r
   const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
   const disk = (await Promise.all(files.map((entry) => readFile(join(entry.parentPath, entry.name), "latin1")))).join("\n");
   const inside = await sandbox.exec(["env"]);
-  const processes = await Promise.all((await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map((pid) => readFile(`/proc/${pid}/environ`, "latin1").catch(() => "")));
-  return { disk, environment: [inside.stdout, ...processes.filter((text) => text.includes(`PROLIFERATE_SANDBOX_ID=${sandbox.id}\0`))].join("\n") };
+  const processes = await Promise.all(
+    (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map((pid) => readFile(`/proc/${pid}/environ`, "latin1").catch(() => "")),
+  );
+  return {
+    disk,
+    environment: [inside.stdout, ...processes.filter((text) => text.includes(`PROLIFERATE_SANDBOX_ID=${sandbox.id}\0`))].join("\n"),
+  };
 }
 
-const launch = (sessionId: string, orgId: string, body: object = {}, headers = {}) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: orgId, launcher: "local", ...body }, headers);
+const launch = (sessionId: string, orgId: string, body: object = {}, headers = {}) =>
+  gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: orgId, launcher: "local", ...body }, headers);
 const keyIn = (environment: string): string => /LLM_PROXY_API_KEY=(\S+?)[\n\0]/.exec(environment)?.[1] ?? "";
 
 test("a sandbox's whole environment and disk hold its own key and nobody else's secret", async () => {
-  const started = await launch("s1", "org_a", { secrets: { ORG_SECRET: SECRET }, repo: { url: repository.url, ref: "v1" } }, { "x-repo-token": REPO_TOKEN });
+  const started = await launch(
+    "s1",
+    "org_a",
+    { secrets: { ORG_SECRET: SECRET }, repo: { url: repository.url, ref: "v1" } },
+    { "x-repo-token": REPO_TOKEN },
+  );
   expect(started.status).toBe(201);
   await launch("s2", "org_b");
   const [mine, theirs] = [await contentsOf("s1"), await contentsOf("s2")];
@@ -47,16 +58,40 @@ test("a sandbox's whole environment and disk hold its own key and nobody else's 
   const all = mine.disk + mine.environment;
 
   expect(cloned.stdout).toBe("first\n");
-  expect([keyIn(mine.environment).length > 20, mine.environment.includes(SECRET), keyIn(mine.environment) !== keyIn(theirs.environment)]).toEqual([true, true, true]);
-  const forbidden = { provider: PROVIDER_KEY, master: gateway.proxy.masterKey, gateway: TOKEN, repository: REPO_TOKEN, repositoryHeader: Buffer.from(`x-access-token:${REPO_TOKEN}`).toString("base64"), neighbour: keyIn(theirs.environment), database: gateway.database.connectionString };
-  expect(Object.entries(forbidden).filter(([, secret]) => all.includes(secret)).map(([name]) => name)).toEqual([]);
+  expect([
+    keyIn(mine.environment).length > 20,
+    mine.environment.includes(SECRET),
+    keyIn(mine.environment) !== keyIn(theirs.environment),
+  ]).toEqual([true, true, true]);
+  const forbidden = {
+    provider: PROVIDER_KEY,
+    master: gateway.proxy.masterKey,
+    gateway: TOKEN,
+    repository: REPO_TOKEN,
+    repositoryHeader: Buffer.from(`x-access-token:${REPO_TOKEN}`).toString("base64"),
+    neighbour: keyIn(theirs.environment),
+    database: gateway.database.connectionString,
+  };
+  expect(
+    Object.entries(forbidden)
+      .filter(([, secret]) => all.includes(secret))
+      .map(([name]) => name),
+  ).toEqual([]);
 });
 
 test("the database holds neither a sandbox's key nor its password, its secrets or a repository's token", async () => {
-  const started = await launch("s3", "org_a", { secrets: { ORG_SECRET: SECRET }, repo: { url: repository.url } }, { "x-repo-token": REPO_TOKEN });
+  const started = await launch(
+    "s3",
+    "org_a",
+    { secrets: { ORG_SECRET: SECRET }, repo: { url: repository.url } },
+    { "x-repo-token": REPO_TOKEN },
+  );
   const { environment } = await contentsOf("s3");
   const { db } = gateway.database;
-  const rows = JSON.stringify([await db.selectFrom("gateway_sessions").selectAll().execute(), await db.selectFrom("session_events").selectAll().execute()]);
+  const rows = JSON.stringify([
+    await db.selectFrom("gateway_sessions").selectAll().execute(),
+    await db.selectFrom("session_events").selectAll().execute(),
+  ]);
 
   expect([keyIn(environment), started.body.agent.password, SECRET, REPO_TOKEN].filter((secret) => rows.includes(secret))).toEqual([]);
 });

@@ -23,13 +23,23 @@ afterAll(async () => {
 const ask = (environment: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<Response> =>
   fetch(`${environment["ANTHROPIC_BASE_URL"]}/messages`, {
     method: "POST",
-    headers: { "x-api-key": environment["ANTHROPIC_API_KEY"] ?? "", "anthropic-version": "2023-06-01", "content-type": "application/json", connection: "close" },
+    headers: {
+      "x-api-key": environment["ANTHROPIC_API_KEY"] ?? "",
+      "anthropic-version": "2023-06-01",
+      "content-type": "application/json",
+      "connection": "close",
+    },
     body: JSON.stringify({ model: "claude-sonnet-4-5", max_tokens: 64, messages: [{ role: "user", content: "hello" }] }),
     ...(signal && { signal }),
   });
 
 test("a session's sandbox reaches a model with what it was given, its spend shows at once, and its end refuses it", async () => {
-  const started = await gateway.call("POST", "/v1/sessions", { session_id: "s1", org_id: "org_a", model: "claude-sonnet-4-5", max_budget_usd: "1" });
+  const started = await gateway.call("POST", "/v1/sessions", {
+    session_id: "s1",
+    org_id: "org_a",
+    model: "claude-sonnet-4-5",
+    max_budget_usd: "1",
+  });
   const answered = await ask(started.body.environment);
   await answered.arrayBuffer();
   const { body: session } = await gateway.call("GET", "/v1/sessions/s1");
@@ -51,7 +61,11 @@ test("spend moves from unbilled to billed in one step, and the credits are exact
   const usage = (await gateway.call("GET", "/v1/orgs/org_billed/usage")).body;
 
   expect([before.billed.spend_usd, after.unbilled_spend_usd]).toEqual(["0", "0"]);
-  expect(after.billed).toMatchObject({ requests: 1, spend_usd: before.unbilled_spend_usd, credits: multiplyDecimals(before.unbilled_spend_usd, "300") });
+  expect(after.billed).toMatchObject({
+    requests: 1,
+    spend_usd: before.unbilled_spend_usd,
+    credits: multiplyDecimals(before.unbilled_spend_usd, "300"),
+  });
   expect(usage.totals).toEqual(after.billed);
 });
 
@@ -60,14 +74,22 @@ test("a resumed session works with its new key alone, inside what is left of its
   await (await ask(first.body.environment)).arrayBuffer();
   const second = await gateway.call("POST", "/v1/sessions", { session_id: "s2", org_id: "org_a" });
   const [old, current] = [await ask(first.body.environment), await ask(second.body.environment)];
-  const key = await database.db.selectFrom("LiteLLM_VerificationToken").select("max_budget").where("user_id", "=", "s2").executeTakeFirstOrThrow();
+  const key = await database.db
+    .selectFrom("LiteLLM_VerificationToken")
+    .select("max_budget")
+    .where("user_id", "=", "s2")
+    .executeTakeFirstOrThrow();
 
   expect([second.body.resumed, old.status, current.status]).toEqual([true, 401, 200]);
   expect(compareDecimals(key.max_budget ?? "", "0.05")).toBe(-1);
 });
 
 test("a session that may use one model only is refused another by the proxy", async () => {
-  const { body } = await gateway.call("POST", "/v1/sessions", { org_id: "org_a", model: "claude-haiku-4-5", models: ["anthropic/claude-haiku-4-5"] });
+  const { body } = await gateway.call("POST", "/v1/sessions", {
+    org_id: "org_a",
+    model: "claude-haiku-4-5",
+    models: ["anthropic/claude-haiku-4-5"],
+  });
   const refused = await ask(body.environment);
 
   expect(refused.status).toBe(403);
@@ -86,7 +108,11 @@ test("what a session costs is told by model while a call is under way: what was 
   await underWay;
   await expect.poll(async () => (await gateway.call("GET", "/v1/sessions/s5/cost")).body.reserved_usd).toBe("0");
 
-  expect(during).toMatchObject({ requests: 1, spend_usd: spent, by_model: [{ requests: 1, spend_usd: spent, reserved_usd: during.reserved_usd }] });
+  expect(during).toMatchObject({
+    requests: 1,
+    spend_usd: spent,
+    by_model: [{ requests: 1, spend_usd: spent, reserved_usd: during.reserved_usd }],
+  });
   expect(compareDecimals(during.reserved_usd, "0")).toBe(1);
 });
 

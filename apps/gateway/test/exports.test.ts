@@ -28,7 +28,9 @@ async function stalledExport(): Promise<{ readonly statusLine: string; readonly 
   sockets.push(socket);
   socket.on("error", () => undefined);
   socket.write(`GET /v1/billing/export?format=json HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKEN}\r\n\r\n`);
-  const statusLine = await new Promise<string>((done) => socket.once("data", (chunk: Buffer) => done(chunk.toString("latin1").split("\r\n")[0] ?? "")));
+  const statusLine = await new Promise<string>((done) =>
+    socket.once("data", (chunk: Buffer) => done(chunk.toString("latin1").split("\r\n")[0] ?? "")),
+  );
   return { statusLine, socket: socket.pause() };
 }
 
@@ -46,7 +48,10 @@ test("code 18, hostile 6: readers that do not read hold no connection, are at mo
 
 test("an export that is read has every event once, in the order of recording", async () => {
   const { status, body } = await gateway.call("GET", "/v1/billing/export?format=json");
-  const ids = (body as string).trimEnd().split("\n").map((line) => Number((JSON.parse(line) as { event_id: string }).event_id));
+  const ids = (body as string)
+    .trimEnd()
+    .split("\n")
+    .map((line) => Number((JSON.parse(line) as { event_id: string }).event_id));
 
   expect({ status, events: ids.length, distinct: new Set(ids).size }).toEqual({ status: 200, events: EVENTS, distinct: EVENTS });
   expect(ids).toEqual(ids.toSorted((left, right) => left - right));

@@ -8,7 +8,12 @@ import { leftBehind, serveSandboxes, type ServedSandboxes } from "./sandbox-gate
 const USAGE = { inputTokens: 100, outputTokens: 50 };
 const CALLS = 4;
 /** Every fifth session has a budget for two of the four calls that its agent wants to make. */
-const sessions = Array.from({ length: 50 }, (_, index) => ({ sessionId: `s${index + 1}`, orgId: `org_${index % 5}`, budgetUsd: index % 5 === 0 ? "0.0007" : "0.5", calls: index % 5 === 0 ? 2 : CALLS }));
+const sessions = Array.from({ length: 50 }, (_, index) => ({
+  sessionId: `s${index + 1}`,
+  orgId: `org_${index % 5}`,
+  budgetUsd: index % 5 === 0 ? "0.0007" : "0.5",
+  calls: index % 5 === 0 ? 2 : CALLS,
+}));
 const expectedCalls = sessions.reduce((sum, { calls }) => sum + calls, 0);
 
 let engine: Engine;
@@ -27,7 +32,11 @@ afterAll(async () => {
 /** Status of each call, in order. */
 async function askedBy(sessionId: string): Promise<readonly number[]> {
   const file = await (await gateway.provider.find(sessionId)).readFile("asked.jsonl").catch(() => new Uint8Array());
-  return Buffer.from(file).toString().split("\n").filter(Boolean).map((line) => (JSON.parse(line) as { status: number }).status);
+  return Buffer.from(file)
+    .toString()
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => (JSON.parse(line) as { status: number }).status);
 }
 
 /** Settled, USD. */
@@ -42,21 +51,41 @@ async function spendBy(column: "user" | "team_id"): Promise<Readonly<Record<stri
 }
 
 test("fifty agents start at once and call a model through the engine: all are ready, none spends more than its budget, and all end without a trace", async () => {
-  const started = await Promise.all(sessions.map(({ sessionId, orgId, budgetUsd }) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: orgId, model: "claude-haiku-4-5", launcher: "local", max_budget_usd: budgetUsd })));
-  expect(started.map(({ status, body }) => `${status} ${body.sandbox?.state ?? body.error?.message}`)).toEqual(sessions.map(() => "201 ready"));
+  const started = await Promise.all(
+    sessions.map(({ sessionId, orgId, budgetUsd }) =>
+      gateway.call("POST", "/v1/sessions?wait=true", {
+        session_id: sessionId,
+        org_id: orgId,
+        model: "claude-haiku-4-5",
+        launcher: "local",
+        max_budget_usd: budgetUsd,
+      }),
+    ),
+  );
+  expect(started.map(({ status, body }) => `${status} ${body.sandbox?.state ?? body.error?.message}`)).toEqual(
+    sessions.map(() => "201 ready"),
+  );
   const addresses = new Set(started.map(({ body }) => body.agent.url));
   const passwords = new Set(started.map(({ body }) => body.agent.password));
   expect([(await gateway.provider.list()).length, addresses.size, passwords.size]).toEqual([50, 50, 50]);
 
   const isDone = ({ calls }: (typeof sessions)[number], asked: readonly number[]): boolean => asked.length === Math.min(calls + 1, CALLS);
-  await until(async () => (await Promise.all(sessions.map(async (session) => isDone(session, await askedBy(session.sessionId))))).every(Boolean));
+  await until(async () =>
+    (await Promise.all(sessions.map(async (session) => isDone(session, await askedBy(session.sessionId))))).every(Boolean),
+  );
   const asked = await Promise.all(sessions.map(({ sessionId }) => askedBy(sessionId)));
   expect(asked).toEqual(sessions.map(({ calls }) => (calls === CALLS ? [200, 200, 200, 200] : [200, 200, 402])));
 
   const ended = await Promise.all(sessions.map(({ sessionId }) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   // On a slow machine fifty ends at once take longer than an answer waits for one; they go on by themselves.
-  expect(ended.map(({ status, body }) => `${status} ${body.state}`).filter((answer) => answer !== "200 ended" && answer !== "202 ending")).toEqual([]);
-  await until(async () => (await Promise.all(sessions.map(async ({ sessionId }) => (await gateway.call("GET", `/v1/sessions/${sessionId}`)).body.state))).every((state) => state === "ended"));
+  expect(
+    ended.map(({ status, body }) => `${status} ${body.state}`).filter((answer) => answer !== "200 ended" && answer !== "202 ending"),
+  ).toEqual([]);
+  await until(async () =>
+    (await Promise.all(sessions.map(async ({ sessionId }) => (await gateway.call("GET", `/v1/sessions/${sessionId}`)).body.state))).every(
+      (state) => state === "ended",
+    ),
+  );
 
   const bySession = await spendBy("user");
   expect(sessions.filter(({ sessionId, budgetUsd }) => compareDecimals(bySession[sessionId] ?? "", budgetUsd) > 0)).toEqual([]);

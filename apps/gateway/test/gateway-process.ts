@@ -55,7 +55,7 @@ export class GatewayProcess {
   async call(method: string, path: string, body?: object, headers: Readonly<Record<string, string>> = {}): Promise<ProcessAnswer> {
     const answer = await fetch(this.#url + path, {
       method,
-      headers: { authorization: `Bearer ${TOKEN}`, connection: "close", "content-type": "application/json", ...headers },
+      headers: { "authorization": `Bearer ${TOKEN}`, "connection": "close", "content-type": "application/json", ...headers },
       ...(body && { body: JSON.stringify(body) }),
     });
     return { status: answer.status, body: await answer.json() };

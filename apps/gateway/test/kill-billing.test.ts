@@ -62,7 +62,13 @@ async function start(): Promise<GatewayProcess> {
   return gateway;
 }
 
-const launch = (gateway: GatewayProcess, sessionId: string) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: orgOf(sessionId), launcher: "local", max_budget_usd: "5" }, { "idempotency-key": `idempotency-key-of-${sessionId}` });
+const launch = (gateway: GatewayProcess, sessionId: string) =>
+  gateway.call(
+    "POST",
+    "/v1/sessions?wait=true",
+    { session_id: sessionId, org_id: orgOf(sessionId), launcher: "local", max_budget_usd: "5" },
+    { "idempotency-key": `idempotency-key-of-${sessionId}` },
+  );
 
 async function callsOf(sessionId: string): Promise<number> {
   const rows = await engine.database.db.selectFrom("LiteLLM_SpendLogs").select("request_id").where("user", "=", sessionId).execute();
@@ -76,14 +82,20 @@ async function letThemWork(ids: readonly string[]): Promise<void> {
 }
 
 async function stateOf(sessionId: string): Promise<string> {
-  const row = await engine.database.db.selectFrom("gateway_sessions").select(["state", "sandbox_state"]).where("session_id", "=", sessionId).executeTakeFirstOrThrow();
+  const row = await engine.database.db
+    .selectFrom("gateway_sessions")
+    .select(["state", "sandbox_state"])
+    .where("session_id", "=", sessionId)
+    .executeTakeFirstOrThrow();
   return row.state === "active" ? (row.sandbox_state ?? "") : row.state;
 }
 
 async function killWhileAllWork(): Promise<void> {
   const gateway = await start();
   const existing = sessionIds.filter((sessionId) => !sessionId.startsWith("launch"));
-  expect((await Promise.all(existing.map((sessionId) => launch(gateway, sessionId)))).map(({ status }) => status)).toEqual(existing.map(() => 201));
+  expect((await Promise.all(existing.map((sessionId) => launch(gateway, sessionId)))).map(({ status }) => status)).toEqual(
+    existing.map(() => 201),
+  );
   await letThemWork(existing);
   await gateway.hold(Object.fromEntries(sessionIds.map((sessionId) => [sessionId, stepOf(sessionId)])));
   const broken = Promise.allSettled([
@@ -100,7 +112,9 @@ async function killWhileAllWork(): Promise<void> {
 test("agents that call a model while their gateway is killed at any step are billed for exactly what the provider served", async () => {
   await killWhileAllWork();
   const gateway = await start();
-  await until(async () => (await Promise.all(sessionIds.map(async (sessionId) => (await stateOf(sessionId)) === SESSIONS[sessionId]))).every(Boolean));
+  await until(async () =>
+    (await Promise.all(sessionIds.map(async (sessionId) => (await stateOf(sessionId)) === SESSIONS[sessionId]))).every(Boolean),
+  );
   await letThemWork(sessionIds.filter((sessionId) => SESSIONS[sessionId] === "ready"));
   const ended = await Promise.all(sessionIds.map((sessionId) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   expect(ended.map(({ status }) => status).filter((status) => status !== 200 && status !== 202)).toEqual([]);
@@ -120,7 +134,9 @@ test("agents that call a model while their gateway is killed at any step are bil
   expect(rows.length).toBe(served.length);
   expect(whole?.map((row) => row.spend)).toEqual(whole?.map((row) => wholeCost.get(String(row.metadata["provider_response_id"]))));
   expect(cutOff?.length).toBeLessThanOrEqual(sessionIds.length);
-  expect(cutOff?.filter((row) => compareDecimals(row.spend, wholeCost.get(String(row.metadata["provider_response_id"])) ?? row.spend) > 0)).toEqual([]);
+  expect(
+    cutOff?.filter((row) => compareDecimals(row.spend, wholeCost.get(String(row.metadata["provider_response_id"])) ?? row.spend) > 0),
+  ).toEqual([]);
 
   await syncSpend(db, { rate: { markup: "3", creditsPerUsd: "100" } });
   await settle(db, { sink: new ScriptedSink() });
@@ -131,5 +147,10 @@ test("agents that call a model while their gateway is killed at any step are bil
     expect([orgId, compareDecimals(spendUsd, spentBy(orgId)), state]).toEqual([orgId, 0, "delivered"]);
   }
   const events = await db.selectFrom("billing_events").select("credits").execute();
-  expect(compareDecimals(addDecimals(...events.map(({ credits }) => credits)), multiplyDecimals(addDecimals(...rows.map((row) => row.spend)), "300"))).toBe(0);
+  expect(
+    compareDecimals(
+      addDecimals(...events.map(({ credits }) => credits)),
+      multiplyDecimals(addDecimals(...rows.map((row) => row.spend)), "300"),
+    ),
+  ).toBe(0);
 });

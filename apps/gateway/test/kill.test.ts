@@ -6,7 +6,13 @@ import { settle } from "@proliferate/services/billing/settlement";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { ScriptedSink } from "@proliferate/services/billing/test-sink";
-import { AGENT_LOG_PATH, agentAuthorization, createLocalSandboxProvider, type LocalSandboxProvider, probeAgent } from "@proliferate/shared/sandbox";
+import {
+  AGENT_LOG_PATH,
+  agentAuthorization,
+  createLocalSandboxProvider,
+  type LocalSandboxProvider,
+  probeAgent,
+} from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { until } from "@proliferate/testing/test-patience";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -14,26 +20,58 @@ import { GatewayProcess, type ProcessAnswer } from "./gateway-process.ts";
 import { leftBehind, STAND_IN_AGENT, sandboxFolders, takenPorts } from "./sandbox-gateway.ts";
 
 type Outcome = "ended" | "ready" | "paused";
-type Action = "launch" | "end" | "pause" | "resume" | "extend" | "launchUnheard" | "resumeUnheard" | "resumeLarger" | "agentLost" | "agentGivenUp";
+type Action =
+  | "launch"
+  | "end"
+  | "pause"
+  | "resume"
+  | "extend"
+  | "launchUnheard"
+  | "resumeUnheard"
+  | "resumeLarger"
+  | "agentLost"
+  | "agentGivenUp";
 
 /** Every step of every action at which the gateway may die, and what the session is once another one has looked at it. */
 const STEPS: Readonly<Record<Action, Readonly<Record<string, Outcome>>>> = {
   launch: {
-    claimed: "ended", minted: "ended", recorded: "ended", key_minted: "ended", creating: "ended", created: "ended", starting_agent: "ended",
-    waiting_for_agent: "ready", ready: "ready",
+    claimed: "ended",
+    minted: "ended",
+    recorded: "ended",
+    key_minted: "ended",
+    creating: "ended",
+    created: "ended",
+    starting_agent: "ended",
+    waiting_for_agent: "ready",
+    ready: "ready",
   },
   end: { ending: "ended", keys_revoked: "ended", sandbox_removed: "ended", released: "ended" },
   pause: { pausing: "ready", snapshot_taken: "ready", snapshotted: "paused", pause_revoked: "paused", pause_released: "paused" },
   resume: {
-    resuming: "paused", claimed: "paused", minted: "paused", recorded: "paused", key_minted: "paused", creating: "paused", created: "paused",
-    starting_agent: "paused", waiting_for_agent: "ready", ready: "ready",
+    resuming: "paused",
+    claimed: "paused",
+    minted: "paused",
+    recorded: "paused",
+    key_minted: "paused",
+    creating: "paused",
+    created: "paused",
+    starting_agent: "paused",
+    waiting_for_agent: "ready",
+    ready: "ready",
   },
   extend: { extending: "ready", key_extended: "ready" },
   // The caller waited for the agent, without an idempotency key: nobody knows the password.
   launchUnheard: { waiting_for_agent: "ended", ready: "ended" },
   resumeUnheard: { waiting_for_agent: "paused", ready: "paused" },
   // With a larger budget, as the former is spent.
-  resumeLarger: { resuming: "paused", claimed: "paused", minted: "paused", recorded: "paused", created: "paused", waiting_for_agent: "ready" },
+  resumeLarger: {
+    resuming: "paused",
+    claimed: "paused",
+    minted: "paused",
+    recorded: "paused",
+    created: "paused",
+    waiting_for_agent: "ready",
+  },
   // Killed by its test: started again, and given up where that was done before.
   agentLost: { agent_unreachable: "ready", agent_killed: "ready", agent_started: "ready", agent_restarted: "ready" },
   agentGivenUp: { giving_up: "paused", failed: "paused", snapshot_taken: "paused", snapshotted: "paused", pause_revoked: "paused" },
@@ -48,7 +86,11 @@ interface Scenario {
 const scenarios: readonly Scenario[] = Object.entries(STEPS).flatMap(([action, steps]) =>
   Object.entries(steps).map(([step, outcome]) => ({ sessionId: `${action}-${step}`, action: action as Action, step, outcome })),
 );
-const idsOf = (is: (scenario: Scenario) => boolean): readonly string[] => scenarios.filter(is).map(({ sessionId }) => sessionId).sort();
+const idsOf = (is: (scenario: Scenario) => boolean): readonly string[] =>
+  scenarios
+    .filter(is)
+    .map(({ sessionId }) => sessionId)
+    .sort();
 
 let database: TestDatabase;
 let proxy: LiteLLMStandIn;
@@ -83,12 +125,21 @@ async function start(holds: Readonly<Record<string, string>> = {}): Promise<Gate
   return gateway;
 }
 
-
 /** The passwords of the agents, by session: only whoever started it is told. */
 type Passwords = Map<string, string>;
 
-async function launch(gateway: GatewayProcess, sessionId: string, passwords?: Passwords, headers: Readonly<Record<string, string>> = { "idempotency-key": `idempotency-key-of-${sessionId}` }): Promise<void> {
-  const { status, body } = await gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: `org_${sessionId}`, launcher: "local", max_budget_usd: "1" }, headers);
+async function launch(
+  gateway: GatewayProcess,
+  sessionId: string,
+  passwords?: Passwords,
+  headers: Readonly<Record<string, string>> = { "idempotency-key": `idempotency-key-of-${sessionId}` },
+): Promise<void> {
+  const { status, body } = await gateway.call(
+    "POST",
+    "/v1/sessions?wait=true",
+    { session_id: sessionId, org_id: `org_${sessionId}`, launcher: "local", max_budget_usd: "1" },
+    headers,
+  );
   expect({ sessionId, status }).toEqual({ sessionId, status: 201 });
   passwords?.set(sessionId, body.agent.password);
 }
@@ -105,7 +156,15 @@ async function killAtEveryStep(passwords: Passwords): Promise<void> {
     await Promise.all(idsOf((scenario) => scenario.action === action).map((sessionId) => launch(gateway, sessionId, passwords)));
   }
   await Promise.all(idsOf(({ action }) => action.startsWith("resume")).map((sessionId) => pause(gateway, sessionId)));
-  await insertSpendRows(database.db, idsOf(({ action }) => action === "resumeLarger").map((sessionId) => ({ requestId: `spent_${sessionId}`, orgId: `org_${sessionId}`, sessionId, spendUsd: "1" })));
+  await insertSpendRows(
+    database.db,
+    idsOf(({ action }) => action === "resumeLarger").map((sessionId) => ({
+      requestId: `spent_${sessionId}`,
+      orgId: `org_${sessionId}`,
+      sessionId,
+      spendUsd: "1",
+    })),
+  );
   const givenUp = idsOf(({ action }) => action === "agentGivenUp");
   await database.db.updateTable("gateway_sessions").set({ agent_restarts: 1 }).where("session_id", "in", givenUp).execute();
   await gateway.hold(Object.fromEntries(scenarios.map(({ sessionId, step }) => [sessionId, step])));
@@ -135,9 +194,17 @@ async function killAgent(sessionId: string): Promise<void> {
 /** One that was started again before, and has had its time to answer. */
 async function killAgentForGood(sessionId: string): Promise<void> {
   await killAgent(sessionId);
-  const { agent_url: url } = await database.db.selectFrom("gateway_sessions").select("agent_url").where("session_id", "=", sessionId).executeTakeFirstOrThrow();
+  const { agent_url: url } = await database.db
+    .selectFrom("gateway_sessions")
+    .select("agent_url")
+    .where("session_id", "=", sessionId)
+    .executeTakeFirstOrThrow();
   await until(async () => (await probeAgent(url ?? "")) === "refused");
-  await database.db.updateTable("gateway_sessions").set({ agent_silent_since: new Date(0) }).where("session_id", "=", sessionId).execute();
+  await database.db
+    .updateTable("gateway_sessions")
+    .set({ agent_silent_since: new Date(0) })
+    .where("session_id", "=", sessionId)
+    .execute();
 }
 
 /** A gateway that dies in the middle of repairing what another one left: the first session that comes to the step. */
@@ -168,31 +235,60 @@ test("sessions F2, F3: a gateway killed at any step of a launch, a pause, a resu
   for (const step of ["pause_revoked", "rested", "sandbox_removed"]) await killWhileRepairing(step);
   const [gateway] = await Promise.all([start(), start()]);
   await until(async () => Object.values(await states()).every((state) => ["ended", "ready", "paused"].includes(state)));
-  await until(async () => idsOf(({ action }) => action === "agentGivenUp").every(((now) => (sessionId) => now[sessionId] === "paused")(await states())));
-  await until(async () => (await readdir(join(rootFolder, "snapshots"))).length === idsOf(({ action, outcome }) => outcome === "paused" || action.startsWith("resume")).length);
+  await until(async () =>
+    idsOf(({ action }) => action === "agentGivenUp").every(
+      (
+        (now) => (sessionId) =>
+          now[sessionId] === "paused"
+      )(await states()),
+    ),
+  );
+  await until(
+    async () =>
+      (await readdir(join(rootFolder, "snapshots"))).length ===
+      idsOf(({ action, outcome }) => outcome === "paused" || action.startsWith("resume")).length,
+  );
 
   const ready = idsOf(({ outcome }) => outcome === "ready");
   expect(await states()).toEqual(Object.fromEntries(scenarios.map(({ sessionId, outcome }) => [sessionId, outcome])));
-  expect([(await sandboxFolders(rootFolder)).toSorted(), (await takenPorts(rootFolder)).length, keysBySession()]).toEqual([ready, ready.length, ready]);
+  expect([(await sandboxFolders(rootFolder)).toSorted(), (await takenPorts(rootFolder)).length, keysBySession()]).toEqual([
+    ready,
+    ready.length,
+    ready,
+  ]);
   for (const sessionId of ready.filter((id) => !id.startsWith("launch") && !id.startsWith("resume"))) {
     const { body } = await gateway.call("GET", `/v1/sessions/${sessionId}`);
-    const health = (): Promise<number> => fetch(`${body.sandbox.url}/global/health`, { headers: { authorization: agentAuthorization(passwords.get(sessionId) ?? ""), connection: "close" } }).then(({ status }) => status, () => 0);
+    const health = (): Promise<number> =>
+      fetch(`${body.sandbox.url}/global/health`, {
+        headers: { authorization: agentAuthorization(passwords.get(sessionId) ?? ""), connection: "close" },
+      }).then(
+        ({ status }) => status,
+        () => 0,
+      );
     // An agent that was lost is on its way back.
     if (sessionId.startsWith("agentLost")) await until(async () => (await health()) === 200);
     expect({ sessionId, answer: await health() }).toEqual({ sessionId, answer: 200 });
   }
 
-  const again = await Promise.all([gateway.call("POST", "/v1/sessions/pause-snapshotted/resume?wait=true", {}), gateway.call("POST", "/v1/sessions/extend-key_extended/extend", { max_budget_usd: "2" })]);
+  const again = await Promise.all([
+    gateway.call("POST", "/v1/sessions/pause-snapshotted/resume?wait=true", {}),
+    gateway.call("POST", "/v1/sessions/extend-key_extended/extend", { max_budget_usd: "2" }),
+  ]);
   const ended = await Promise.all(scenarios.map(({ sessionId }) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   expect(again.map(({ status }) => status)).toEqual([201, 200]);
   await areEnded(ended);
   expect([await leftBehind(rootFolder), proxy.keys.size]).toEqual([[], 0]);
 
-  await insertSpendRows(database.db, scenarios.map(({ sessionId }) => ({ requestId: `request_${sessionId}`, orgId: `org_${sessionId}`, sessionId, spendUsd: "0.01" })));
+  await insertSpendRows(
+    database.db,
+    scenarios.map(({ sessionId }) => ({ requestId: `request_${sessionId}`, orgId: `org_${sessionId}`, sessionId, spendUsd: "0.01" })),
+  );
   await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
   await settle(database.db, { sink: new ScriptedSink() });
   const batches = await database.db.selectFrom("settlement_batches").select(["org_id", "spend_usd", "state"]).execute();
-  expect(batches.map(({ org_id: orgId, spend_usd: spendUsd, state }) => `${orgId} ${Number(spendUsd)} ${state}`).sort()).toEqual(idsOf(() => true).map((sessionId) => `org_${sessionId} ${spentBefore(sessionId)} delivered`));
+  expect(batches.map(({ org_id: orgId, spend_usd: spendUsd, state }) => `${orgId} ${Number(spendUsd)} ${state}`).sort()).toEqual(
+    idsOf(() => true).map((sessionId) => `org_${sessionId} ${spentBefore(sessionId)} delivered`),
+  );
 });
 
 test("a start that is repeated with its idempotency key after its gateway was killed is answered with the session that lives, or begins anew", async () => {
@@ -200,7 +296,10 @@ test("a start that is repeated with its idempotency key after its gateway was ki
   const [completed, lost] = [{ "idempotency-key": "11111111-completed" }, { "idempotency-key": "22222222-lost-key" }];
   const first = await start();
   const broken: Promise<unknown>[] = [];
-  for (const [headers, step] of [[completed, "waiting_for_agent"], [lost, "created"]] as const) {
+  for (const [headers, step] of [
+    [completed, "waiting_for_agent"],
+    [lost, "created"],
+  ] as const) {
     await first.hold({ "*": step });
     broken.push(first.call("POST", "/v1/sessions?wait=true", body, headers).catch(() => undefined));
     await until(() => first.held.size === broken.length);
@@ -216,11 +315,19 @@ test("a start that is repeated with its idempotency key after its gateway was ki
   const answers = await Promise.all([completed, lost].map(repeat));
   const again = await Promise.all([completed, lost].map(repeat));
   expect(answers.map(({ status, body: { error } }) => error ?? status)).toEqual([201, 201]);
-  const healthy = await Promise.all(answers.map(({ body: { agent } }) => fetch(`${agent.url}/global/health`, { headers: { authorization: agentAuthorization(agent.password), connection: "close" } })));
+  const healthy = await Promise.all(
+    answers.map(({ body: { agent } }) =>
+      fetch(`${agent.url}/global/health`, { headers: { authorization: agentAuthorization(agent.password), connection: "close" } }),
+    ),
+  );
 
   expect(healthy.map(({ status }) => status)).toEqual([200, 200]);
   expect(again).toEqual(answers);
-  expect([answers[0]?.body.session_id === completedId, answers[1]?.body.session_id === lostId, (await states())[lostId ?? ""]]).toEqual([true, false, "ended"]);
+  expect([answers[0]?.body.session_id === completedId, answers[1]?.body.session_id === lostId, (await states())[lostId ?? ""]]).toEqual([
+    true,
+    false,
+    "ended",
+  ]);
   expect([(await provider.list()).length, keysBySession().length]).toEqual([2, 2]);
 });
 
@@ -240,10 +347,17 @@ test("gateways killed at any moment while ten sessions start at once leave nothi
   }
   const [gateway] = await Promise.all([start(), start()]);
   await until(async () => Object.values(await states()).every((state) => ["ended", "ready"].includes(state)));
-  const ready = Object.entries(await states()).filter(([, state]) => state === "ready").map(([sessionId]) => sessionId).sort();
+  const ready = Object.entries(await states())
+    .filter(([, state]) => state === "ready")
+    .map(([sessionId]) => sessionId)
+    .sort();
   await until(async () => (await sandboxFolders(rootFolder)).length <= ready.length);
 
-  expect([(await sandboxFolders(rootFolder)).toSorted(), (await takenPorts(rootFolder)).length, keysBySession()]).toEqual([ready, ready.length, ready]);
+  expect([(await sandboxFolders(rootFolder)).toSorted(), (await takenPorts(rootFolder)).length, keysBySession()]).toEqual([
+    ready,
+    ready.length,
+    ready,
+  ]);
   const ended = await Promise.all(ready.map((sessionId) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   await areEnded(ended);
   expect([await leftBehind(rootFolder), proxy.keys.size]).toEqual([[], 0]);

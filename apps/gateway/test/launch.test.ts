@@ -16,19 +16,26 @@ beforeEach(async () => {
   for (const { id } of await gateway.provider.list()) await gateway.provider.terminate(id);
   gateway.agentArguments = [];
   gateway.proxy.reset();
-  await onServer(gateway.database.connectionString, "truncate llm_gateway.gateway_sessions, llm_gateway.session_events, llm_gateway.session_requests");
+  await onServer(
+    gateway.database.connectionString,
+    "truncate llm_gateway.gateway_sessions, llm_gateway.session_events, llm_gateway.session_requests",
+  );
 });
 afterAll(() => gateway.stop());
 
-const launch = (body: object = {}, headers = {}) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: "s1", org_id: "org_a", launcher: "local", ...body }, headers);
+const launch = (body: object = {}, headers = {}) =>
+  gateway.call("POST", "/v1/sessions?wait=true", { session_id: "s1", org_id: "org_a", launcher: "local", ...body }, headers);
 const get = async (sessionId = "s1") => (await gateway.call("GET", `/v1/sessions/${sessionId}`)).body;
 const end = (sessionId = "s1") => gateway.call("DELETE", `/v1/sessions/${sessionId}`);
-const eventTypes = async (path = "/v1/sessions/s1/events"): Promise<readonly string[]> => [...String((await gateway.call("GET", path)).body).matchAll(/^event: (.*)$/gm)].map(([, type]) => type ?? "");
-const health = (url: string, password: string): Promise<Response> => fetch(`${url}/global/health`, { headers: { authorization: agentAuthorization(password), connection: "close" } });
+const eventTypes = async (path = "/v1/sessions/s1/events"): Promise<readonly string[]> =>
+  [...String((await gateway.call("GET", path)).body).matchAll(/^event: (.*)$/gm)].map(([, type]) => type ?? "");
+const health = (url: string, password: string): Promise<Response> =>
+  fetch(`${url}/global/health`, { headers: { authorization: agentAuthorization(password), connection: "close" } });
 const nothingIsLeft = async (): Promise<void> => {
   expect([await sandboxFolders(gateway.rootFolder), gateway.proxy.keys.size]).toEqual([[], 0]);
 };
-const reap = () => reapSessions({ db: gateway.database.db, keys: gateway.keys, sandboxes: gateway.launcher, instanceId: 999_999 }, { abandonedMs: 0 });
+const reap = () =>
+  reapSessions({ db: gateway.database.db, keys: gateway.keys, sandboxes: gateway.launcher, instanceId: 999_999 }, { abandonedMs: 0 });
 
 test("a session with a launcher is answered when its agent answers, and its end leaves nothing", async () => {
   const started = await launch({ files: { "notes/hello.txt": "hello" } });
@@ -107,8 +114,19 @@ test("sessions F4: a launch that takes longer than a launch may is ended, and sa
   gateway.agentArguments = ["--delay", "600000"];
   const { db } = gateway.database;
   // Longer than a test may take: nothing but the launch's own deadline can end it.
-  const launcher = new SessionLauncher({ db, providers: new Map([["local", gateway.provider]]), command: gateway.launcher.command, readyTimeoutMs: 600_000, launchTimeoutMs: 1_500 });
-  const hasty = await serveGateway(db, { adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey }, undefined, launcher);
+  const launcher = new SessionLauncher({
+    db,
+    providers: new Map([["local", gateway.provider]]),
+    command: gateway.launcher.command,
+    readyTimeoutMs: 600_000,
+    launchTimeoutMs: 1_500,
+  });
+  const hasty = await serveGateway(
+    db,
+    { adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey },
+    undefined,
+    launcher,
+  );
   const failed = await hasty.call("POST", "/v1/sessions?wait=true", { session_id: "s1", org_id: "org_a", launcher: "local" });
   await hasty.stop();
 
@@ -141,10 +159,17 @@ test("a resumed session has its new key before one that a dead gateway left goes
   const left = await gateway.keys.mint({ sessionId: "s1", orgId: "org_a", models: [], metadata: {} });
   const before = gateway.proxy.requests.length;
   await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});
-  const changes = gateway.proxy.requests.slice(before).map(({ path }) => path).filter((path) => /generate|delete/.test(path));
+  const changes = gateway.proxy.requests
+    .slice(before)
+    .map(({ path }) => path)
+    .filter((path) => /generate|delete/.test(path));
 
   expect(changes).toEqual(["/key/generate", "/key/delete"]);
-  expect([gateway.proxy.keys.size, gateway.proxy.keys.has(left.keyHash), gateway.proxy.keys.has((await get()).key_hash)]).toEqual([1, false, true]);
+  expect([gateway.proxy.keys.size, gateway.proxy.keys.has(left.keyHash), gateway.proxy.keys.has((await get()).key_hash)]).toEqual([
+    1,
+    false,
+    true,
+  ]);
 });
 
 test("a resume that fails leaves the session paused, without a key, and can be tried again", async () => {
@@ -178,7 +203,10 @@ test("sessions F2: a paused session whose budget is spent comes back with its fi
   const [key] = [...gateway.proxy.keys.values()] as { max_budget?: number }[];
   const file = await (await gateway.provider.find("s1")).readFile("work.txt");
 
-  expect([spent, tooSmall].map(({ status, body }) => [status, body.error.code, body.error.param])).toEqual([[402, "budget_exceeded", "max_budget_usd"], [402, "budget_exceeded", "max_budget_usd"]]);
+  expect([spent, tooSmall].map(({ status, body }) => [status, body.error.code, body.error.param])).toEqual([
+    [402, "budget_exceeded", "max_budget_usd"],
+    [402, "budget_exceeded", "max_budget_usd"],
+  ]);
   expect([stillPaused, resumed.status, key?.max_budget, Buffer.from(file).toString()]).toEqual(["paused", 201, 1.75, "half done"]);
   expect((await get()).max_budget_usd).toBe("3");
   expect(Date.parse(resumed.body.expires_at) - began).toBeGreaterThan(7_100_000);
@@ -189,7 +217,11 @@ test("sessions F2: a paused session is given its budget beforehand, but no time,
   await launch({ max_budget_usd: "1" });
   await pause();
   await spend("1.25");
-  const [time, tooSmall, extended] = [await extend({ duration: "2h", max_budget_usd: "3" }), await extend({ max_budget_usd: "1" }), await extend({ max_budget_usd: "3" })];
+  const [time, tooSmall, extended] = [
+    await extend({ duration: "2h", max_budget_usd: "3" }),
+    await extend({ max_budget_usd: "1" }),
+    await extend({ max_budget_usd: "3" }),
+  ];
   const resumed = await resume({});
 
   expect([time.status, time.body.error.param, tooSmall.body.error.code]).toEqual([400, "duration", "budget_exceeded"]);
@@ -257,7 +289,10 @@ test("of two requests at once with one idempotency key the second waits its turn
   gateway.agentArguments = ["--exit", "3"];
   const failed = await launch({}, key);
   gateway.agentArguments = [];
-  const both = await Promise.all([launch({ session_id: "s2" }, { "idempotency-key": "bbbbbbbb-6a0f-4f0e-9d5c-1b2a3c4d5e6f" }), launch({ session_id: "s2" }, { "idempotency-key": "bbbbbbbb-6a0f-4f0e-9d5c-1b2a3c4d5e6f" })]);
+  const both = await Promise.all([
+    launch({ session_id: "s2" }, { "idempotency-key": "bbbbbbbb-6a0f-4f0e-9d5c-1b2a3c4d5e6f" }),
+    launch({ session_id: "s2" }, { "idempotency-key": "bbbbbbbb-6a0f-4f0e-9d5c-1b2a3c4d5e6f" }),
+  ]);
   const again = await launch({}, key);
 
   expect(failed.status).toBe(504);

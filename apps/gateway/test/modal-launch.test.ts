@@ -12,7 +12,10 @@ import { connectLLMProxy } from "../src/llm-proxy.ts";
 import { STAND_IN_AGENT } from "./sandbox-gateway.ts";
 import { serveGateway, type TestGateway } from "./test-gateway.ts";
 
-const command = ({ listenPort, listenHostname }: SandboxPort): readonly string[] => [...STAND_IN_AGENT, ...opencodeServeArguments({ port: listenPort, hostname: listenHostname })];
+const command = ({ listenPort, listenHostname }: SandboxPort): readonly string[] => [
+  ...STAND_IN_AGENT,
+  ...opencodeServeArguments({ port: listenPort, hostname: listenHostname }),
+];
 
 let database: TestDatabase;
 let proxy: LiteLLMStandIn;
@@ -26,7 +29,13 @@ beforeAll(async () => {
   proxy = await startLiteLLMStandIn();
   modal = await startModalStandIn({ path: `${dirname(process.execPath)}:/usr/bin:/bin` });
   process.env["MODAL_SERVER_URL"] = modal.url;
-  provider = createModalSandboxProvider({ tokenId: modal.tokenId, tokenSecret: modal.tokenSecret, image: { registryTag: "node:24" }, callTimeoutMs: 5000, createTimeoutMs: 5000 });
+  provider = createModalSandboxProvider({
+    tokenId: modal.tokenId,
+    tokenSecret: modal.tokenSecret,
+    image: { registryTag: "node:24" },
+    callTimeoutMs: 5000,
+    createTimeoutMs: 5000,
+  });
   launcher = new SessionLauncher({ db: database.db, providers: new Map([["modal", provider]]), command });
   gateway = await serveGateway(database.db, settings(), undefined, launcher);
 });
@@ -41,16 +50,26 @@ afterAll(async () => {
 });
 
 test("a session in a sandbox at Modal is launched, paused, resumed and ended, and leaves nothing", async () => {
-  const started = await gateway.call("POST", "/v1/sessions?wait=true", { session_id: "s1", org_id: "org_a", launcher: "modal", files: { "a.txt": "kept" } });
+  const started = await gateway.call("POST", "/v1/sessions?wait=true", {
+    session_id: "s1",
+    org_id: "org_a",
+    launcher: "modal",
+    files: { "a.txt": "kept" },
+  });
   expect(started.status).toBe(201);
-  const answered = await fetch(`${started.body.agent.url}/global/health`, { headers: { authorization: agentAuthorization(started.body.agent.password), connection: "close" } });
+  const answered = await fetch(`${started.body.agent.url}/global/health`, {
+    headers: { authorization: agentAuthorization(started.body.agent.password), connection: "close" },
+  });
   const paused = await gateway.call("POST", "/v1/sessions/s1/pause");
   const whilePaused = [(await provider.list()).length, proxy.keys.size];
   // As a gateway leaves one that dies between mint and record.
   await connectLLMProxy(settings()).keys.mint({ sessionId: "s1", orgId: "org_a", models: [], metadata: {} });
   const before = proxy.requests.length;
   const resumed = await gateway.call("POST", "/v1/sessions/s1/resume?wait=true", {});
-  const changes = proxy.requests.slice(before).map(({ path }) => path).filter((path) => /generate|delete/.test(path));
+  const changes = proxy.requests
+    .slice(before)
+    .map(({ path }) => path)
+    .filter((path) => /generate|delete/.test(path));
   const keys = [...proxy.keys.keys()];
   const { key_hash: keyHash } = (await gateway.call("GET", "/v1/sessions/s1")).body;
   const sandbox = await provider.find("s1");

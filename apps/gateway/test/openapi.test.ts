@@ -10,13 +10,23 @@ interface Operation {
   readonly parameters?: readonly { readonly name: string; readonly in: string; readonly required?: boolean }[];
   readonly operationId?: string;
   readonly tags?: readonly string[];
-  readonly requestBody?: { readonly required?: boolean; readonly content?: Readonly<Record<string, { readonly schema: object; readonly example?: object }>> };
+  readonly requestBody?: {
+    readonly required?: boolean;
+    readonly content?: Readonly<Record<string, { readonly schema: object; readonly example?: object }>>;
+  };
   readonly responses: Readonly<Record<string, { readonly description: string; readonly content?: object }>>;
 }
 
 const WITH_BODY = new Set(["POST", "PUT", "PATCH"]);
 /** Acts on what its path names, and needs nothing more. */
-const WITHOUT_BODY = new Set(["/v1/sessions/{session_id}/pause", "/v1/billing/batches/{batch_id}/redrive", "/v1/billing/reviews/{review_key}/dismiss", "/v1/billing/orgs/{org_id}/reconcile", "/v1/billing/orgs/{org_id}/flush", "/webhooks/autumn"]);
+const WITHOUT_BODY = new Set([
+  "/v1/sessions/{session_id}/pause",
+  "/v1/billing/batches/{batch_id}/redrive",
+  "/v1/billing/reviews/{review_key}/dismiss",
+  "/v1/billing/orgs/{org_id}/reconcile",
+  "/v1/billing/orgs/{org_id}/flush",
+  "/webhooks/autumn",
+]);
 const STATUS: Readonly<Record<string, number>> = {
   // Asked without a signature; autumn-webhooks.test.ts has the rest.
   "POST /webhooks/autumn": 401,
@@ -42,12 +52,20 @@ const STATUS: Readonly<Record<string, number>> = {
 };
 
 let gateway: TestGateway;
-let document: { readonly openapi: string; readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>; readonly components: Readonly<Record<string, object>>; readonly servers?: readonly object[]; readonly tags?: readonly { readonly name: string }[] };
+let document: {
+  readonly openapi: string;
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>;
+  readonly components: Readonly<Record<string, object>>;
+  readonly servers?: readonly object[];
+  readonly tags?: readonly { readonly name: string }[];
+};
 let operations: readonly { readonly method: string; readonly path: string; readonly operation: Operation }[];
 beforeAll(async () => {
   gateway = await startTestGateway();
   document = (await gateway.call("GET", "/openapi.json")).body;
-  operations = Object.entries(document.paths).flatMap(([path, item]) => Object.entries(item).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })));
+  operations = Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
+  );
 });
 afterAll(() => gateway.stop());
 
@@ -55,7 +73,9 @@ afterAll(() => gateway.stop());
 const exampleOf = (operation: Operation): object | undefined => operation.requestBody?.content?.["application/json"]?.example;
 
 test("the document has every route that is served, and no other", () => {
-  const served = gateway.app.routes.filter(({ method, path }) => method !== "ALL" && path !== "/openapi.json").map(({ method, path }) => `${method} ${path.replaceAll(/:([^/]+)/g, "{$1}")}`);
+  const served = gateway.app.routes
+    .filter(({ method, path }) => method !== "ALL" && path !== "/openapi.json")
+    .map(({ method, path }) => `${method} ${path.replaceAll(/:([^/]+)/g, "{$1}")}`);
 
   expect(operations.map(({ method, path }) => `${method} ${path}`).sort()).toEqual([...new Set(served)].sort());
 });
@@ -76,14 +96,22 @@ test("every operation states its summary, its token, its body and its path param
       token: (operation.security ?? []).length > 0,
       body: operation.requestBody?.required === true,
       parameters: (operation.parameters ?? []).filter((parameter) => parameter.in === "path" && parameter.required).map(({ name }) => name),
-    }).toEqual({ path, summary: true, token: path.startsWith("/v1/") || path === "/metrics", body: WITH_BODY.has(method) && !WITHOUT_BODY.has(path), parameters: inPath });
+    }).toEqual({
+      path,
+      summary: true,
+      token: path.startsWith("/v1/") || path === "/metrics",
+      body: WITH_BODY.has(method) && !WITHOUT_BODY.has(path),
+      parameters: inPath,
+    });
   }
 });
 
 test("every error that a route documents has the status of its code, and every reference leads somewhere", () => {
   for (const { operation } of operations) {
     for (const [status, { description }] of Object.entries(operation.responses)) {
-      const codes = [...description.matchAll(/`([a-z_]+)`/g)].map(([, code]) => code).filter((code) => code !== undefined && code in ERROR_CODES);
+      const codes = [...description.matchAll(/`([a-z_]+)`/g)]
+        .map(([, code]) => code)
+        .filter((code) => code !== undefined && code in ERROR_CODES);
       expect(codes.map((code) => ERROR_CODES[code as keyof typeof ERROR_CODES].status)).toEqual(codes.map(() => Number(status)));
     }
   }
@@ -99,9 +127,25 @@ test("every documented route really answers, with a status that it documents", a
   await reviewOneRequest(gateway.database.db, "msg_2");
   const required: Readonly<Record<string, string>> = { "/v1/sessions": "?org_id=org_a" };
   for (const { method, path, operation } of operations) {
-    const concrete = path.replace("{session_id}", "s1").replace("{token_id}", tokenId).replace("{org_id}", "org_of_msg_1").replace("{id}", "msg_1").replace("{batch_id}", batchId).replace("{review_key}", "id:msg_2").replace("{top_up_id}", "none").replace("{key_hash}", "hash_of_a_key").replace("{sink}", "stripe").replace("{month}", "2020-01").replace("{alert_key}", "partition_missing");
+    const concrete = path
+      .replace("{session_id}", "s1")
+      .replace("{token_id}", tokenId)
+      .replace("{org_id}", "org_of_msg_1")
+      .replace("{id}", "msg_1")
+      .replace("{batch_id}", batchId)
+      .replace("{review_key}", "id:msg_2")
+      .replace("{top_up_id}", "none")
+      .replace("{key_hash}", "hash_of_a_key")
+      .replace("{sink}", "stripe")
+      .replace("{month}", "2020-01")
+      .replace("{alert_key}", "partition_missing");
     const { status } = await gateway.call(method, concrete + (method === "GET" ? (required[path] ?? "") : ""), exampleOf(operation));
-    expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({ method, path, status: STATUS[`${method} ${path}`] ?? 200, documented: true });
+    expect({ method, path, status, documented: String(status) in operation.responses }).toMatchObject({
+      method,
+      path,
+      status: STATUS[`${method} ${path}`] ?? 200,
+      documented: true,
+    });
   }
 });
 
@@ -111,11 +155,22 @@ test("users 08: every operation has a name for clients, a group, a server and a 
 
   expect(ids.filter((id) => !/^(get|post|put|patch|delete)([A-Z][a-z]+)+$/.test(id))).toEqual([]);
   expect(new Set(ids).size).toBe(ids.length);
-  expect(ids).toEqual(expect.arrayContaining(["postSessions", "getSession", "postSessionPause", "getOrgUsage", "postBillingBatchRedrive", "getLivez"]));
-  expect(operations.filter(({ operation }) => operation.tags?.length !== 1 || !tags.includes(operation.tags[0] ?? "")).map(({ path }) => path)).toEqual([]);
+  expect(ids).toEqual(
+    expect.arrayContaining(["postSessions", "getSession", "postSessionPause", "getOrgUsage", "postBillingBatchRedrive", "getLivez"]),
+  );
+  expect(
+    operations.filter(({ operation }) => operation.tags?.length !== 1 || !tags.includes(operation.tags[0] ?? "")).map(({ path }) => path),
+  ).toEqual([]);
   expect(operations.filter(({ operation }) => operation.security === undefined).map(({ path }) => path)).toEqual([]);
   expect(document.servers).toEqual([{ url: "/", description: expect.any(String) }]);
-  expect(operations.filter(({ operation }) => operation.requestBody?.content?.["application/json"] && exampleOf(operation) === undefined && operation.requestBody.required).map(({ operation }) => operation.operationId)).toEqual([]);
+  expect(
+    operations
+      .filter(
+        ({ operation }) =>
+          operation.requestBody?.content?.["application/json"] && exampleOf(operation) === undefined && operation.requestBody.required,
+      )
+      .map(({ operation }) => operation.operationId),
+  ).toEqual([]);
 });
 
 test("users 08: no field of a request has a default that a generated client would have to send", () => {
@@ -130,6 +185,10 @@ test("users 17: where a body is required, none is refused, and so is an empty on
   for (const { method, path } of operations.filter(({ operation }) => operation.requestBody?.required)) {
     const concrete = path.replaceAll(/\{[^}]+\}/g, "nobody");
 
-    expect({ method, path, answer: await gateway.call(method, concrete) }).toMatchObject({ method, path, answer: { status: 400, body: { error: { code: "invalid_request", message: expect.stringContaining("needs a JSON body") } } } });
+    expect({ method, path, answer: await gateway.call(method, concrete) }).toMatchObject({
+      method,
+      path,
+      answer: { status: 400, body: { error: { code: "invalid_request", message: expect.stringContaining("needs a JSON body") } } },
+    });
   }
 });

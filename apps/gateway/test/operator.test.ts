@@ -17,21 +17,43 @@ beforeAll(async () => {
 afterAll(() => gateway.stop());
 
 const org = "/v1/billing/orgs/org_of_msg_1";
-const run = (statement: string, database: TestDatabase = gateway.database): Promise<void> => onServer(database.connectionString, `set search_path = llm_gateway; ${statement}`);
+const run = (statement: string, database: TestDatabase = gateway.database): Promise<void> =>
+  onServer(database.connectionString, `set search_path = llm_gateway; ${statement}`);
 
 test("organizations are listed, shown, set, suspended and resumed, and each change is on record with its token and request", async () => {
-  expect((await gateway.call("GET", "/v1/billing/orgs")).body).toMatchObject({ orgs: [{ org_id: "org_of_msg_1", unposted_credits: "0" }], next_cursor: null });
-  const set = await gateway.call("PATCH", org, { grace_ms: 60_000, max_sessions: 2, by: "ann", reason: "agreed by mail" }, { "x-request-id": "made-by-a-test" });
+  expect((await gateway.call("GET", "/v1/billing/orgs")).body).toMatchObject({
+    orgs: [{ org_id: "org_of_msg_1", unposted_credits: "0" }],
+    next_cursor: null,
+  });
+  const set = await gateway.call(
+    "PATCH",
+    org,
+    { grace_ms: 60_000, max_sessions: 2, by: "ann", reason: "agreed by mail" },
+    { "x-request-id": "made-by-a-test" },
+  );
   expect(set).toMatchObject({ status: 200, body: { settings: { grace_ms: 60_000, max_sessions: 2, plan: "paid" } } });
-  expect((await gateway.call("POST", `${org}/suspend`, { reason: "card stolen" })).body).toMatchObject({ state: "suspended", suspended_reason: "card stolen" });
+  expect((await gateway.call("POST", `${org}/suspend`, { reason: "card stolen" })).body).toMatchObject({
+    state: "suspended",
+    suspended_reason: "card stolen",
+  });
   expect((await gateway.call("POST", `${org}/resume`, {})).body).toMatchObject({ state: "unconfigured", suspended_reason: null });
   const { actions } = (await gateway.call("GET", "/v1/billing/actions?org_id=org_of_msg_1")).body;
-  expect(actions.map((one: { action: string; operator: string }) => [one.action, one.operator])).toEqual([["org.resumed", "root token"], ["org.suspended", "root token"], ["org.settings_changed", "ann"]]);
-  expect(actions[2]).toMatchObject({ via: "gateway, root token, request made-by-a-test", reason: "agreed by mail", facts: { grace_ms: { before: 300_000, after: 60_000 } } });
+  expect(actions.map((one: { action: string; operator: string }) => [one.action, one.operator])).toEqual([
+    ["org.resumed", "root token"],
+    ["org.suspended", "root token"],
+    ["org.settings_changed", "ann"],
+  ]);
+  expect(actions[2]).toMatchObject({
+    via: "gateway, root token, request made-by-a-test",
+    reason: "agreed by mail",
+    facts: { grace_ms: { before: 300_000, after: 60_000 } },
+  });
 });
 
 test("a policy is set, read and taken away", async () => {
-  expect(await gateway.call("PUT", `${org}/top-up-policy`, { plan_id: "top_up", pack_credits: "500", max_packs_per_month: 2 })).toMatchObject({ status: 200, body: { enabled: true, threshold_credits: "0", max_packs_per_month: 2 } });
+  expect(
+    await gateway.call("PUT", `${org}/top-up-policy`, { plan_id: "top_up", pack_credits: "500", max_packs_per_month: 2 }),
+  ).toMatchObject({ status: 200, body: { enabled: true, threshold_credits: "0", max_packs_per_month: 2 } });
   expect((await gateway.call("GET", `${org}/top-up-policy`)).body).toMatchObject({ pack_credits: "500", breaker_until: null });
   expect((await gateway.call("POST", `${org}/top-up-policy/reset-breaker`, {})).body).toEqual({ org_id: "org_of_msg_1", reset: false });
   expect((await gateway.call("DELETE", `${org}/top-up-policy`)).body).toMatchObject({ removed: true });
@@ -42,29 +64,62 @@ test("a pack in needs_review is listed and settled once", async () => {
   const id = "22222222-2222-4222-8222-222222222222";
   await run(`insert into top_ups (top_up_id, org_id, month, pack_number, idempotency_key, plan_id, credits, state, next_attempt_at, started_at)
     values ('${id}', 'org_of_msg_1', '2026-11', 1, 'tu:1', 'top_up', 500, 'needs_review', now(), now())`);
-  expect((await gateway.call("GET", "/v1/billing/top-ups?state=needs_review")).body.top_ups).toMatchObject([{ top_up_id: id, credits: "500" }]);
-  expect(await gateway.call("POST", `/v1/billing/top-ups/${id}/settle`, { bought: true, reason: "invoice 7" })).toMatchObject({ status: 200, body: { settled: true, pack: { state: "paid" } } });
-  expect(await gateway.call("POST", `/v1/billing/top-ups/${id}/settle`, { bought: false, reason: "no" })).toMatchObject({ status: 409, body: { error: { code: "decision_refused" } } });
+  expect((await gateway.call("GET", "/v1/billing/top-ups?state=needs_review")).body.top_ups).toMatchObject([
+    { top_up_id: id, credits: "500" },
+  ]);
+  expect(await gateway.call("POST", `/v1/billing/top-ups/${id}/settle`, { bought: true, reason: "invoice 7" })).toMatchObject({
+    status: 200,
+    body: { settled: true, pack: { state: "paid" } },
+  });
+  expect(await gateway.call("POST", `/v1/billing/top-ups/${id}/settle`, { bought: false, reason: "no" })).toMatchObject({
+    status: 409,
+    body: { error: { code: "decision_refused" } },
+  });
 });
 
 test("a batch that nobody else can tell about is decided, and one that decides itself is not", async () => {
   const open = await billOneRequest(gateway.database.db, "msg_2", { kind: "unknown", code: "timeout" });
-  expect(await gateway.call("POST", `/v1/billing/batches/${open}/decide`, { delivered: true, reason: "seen" })).toMatchObject({ status: 409, body: { error: { code: "decision_refused" } } });
+  expect(await gateway.call("POST", `/v1/billing/batches/${open}/decide`, { delivered: true, reason: "seen" })).toMatchObject({
+    status: 409,
+    body: { error: { code: "decision_refused" } },
+  });
   await run(`update settlement_batches set needs_reconcile = true where batch_id = '${open}'`);
-  expect(await gateway.call("POST", `/v1/billing/batches/${open}/decide`, { delivered: true })).toMatchObject({ status: 400, body: { error: { param: "reason" } } });
-  expect(await gateway.call("POST", `/v1/billing/batches/${open}/decide`, { delivered: true, reason: "seen" })).toMatchObject({ status: 200, body: { decided: true, state: "delivered" } });
-  expect((await gateway.call("GET", `/v1/billing/explain/${open}`)).body.batches[0].by_hand).toMatchObject([{ action: "batch.decided", operator: "root token", reason: "seen" }]);
+  expect(await gateway.call("POST", `/v1/billing/batches/${open}/decide`, { delivered: true })).toMatchObject({
+    status: 400,
+    body: { error: { param: "reason" } },
+  });
+  expect(await gateway.call("POST", `/v1/billing/batches/${open}/decide`, { delivered: true, reason: "seen" })).toMatchObject({
+    status: 200,
+    body: { decided: true, state: "delivered" },
+  });
+  expect((await gateway.call("GET", `/v1/billing/explain/${open}`)).body.batches[0].by_hand).toMatchObject([
+    { action: "batch.decided", operator: "root token", reason: "seen" },
+  ]);
 });
 
 test("reviews are listed, a key's owner is named, a customer mapped, a month judged", async () => {
   await reviewOneRequest(gateway.database.db, "msg_3");
   const { reviews } = (await gateway.call("GET", "/v1/billing/reviews?reason=no_org")).body;
   expect(reviews).toMatchObject([{ review_key: "id:msg_3", spend_usd: "0.01" }]);
-  expect((await gateway.call("POST", `/v1/billing/keys/${reviews[0].key_hash}/map`, { org_id: "org_of_msg_1" })).body).toMatchObject({ billed_reviews: 1 });
-  expect((await gateway.call("PUT", `${org}/customers/stripe`, { customer_id: "cus_A" })).body).toMatchObject({ customer_id: "cus_A", previous_customer_id: null });
-  expect((await gateway.call("GET", "/v1/billing/customers")).body.customers).toEqual([{ sink: "stripe", org_id: "org_of_msg_1", customer_id: "cus_A" }]);
-  expect((await gateway.call("POST", `/v1/billing/months/${new Date().toISOString().slice(0, 7)}/retire`, {})).body).toMatchObject({ dry_run: true, retired: false, refusals: expect.arrayContaining(["it is not over"]) });
-  expect(await gateway.call("POST", "/v1/billing/months/1999-01/retire", { dry_run: false })).toMatchObject({ status: 409, body: { error: { code: "partition_not_retirable" } } });
+  expect((await gateway.call("POST", `/v1/billing/keys/${reviews[0].key_hash}/map`, { org_id: "org_of_msg_1" })).body).toMatchObject({
+    billed_reviews: 1,
+  });
+  expect((await gateway.call("PUT", `${org}/customers/stripe`, { customer_id: "cus_A" })).body).toMatchObject({
+    customer_id: "cus_A",
+    previous_customer_id: null,
+  });
+  expect((await gateway.call("GET", "/v1/billing/customers")).body.customers).toEqual([
+    { sink: "stripe", org_id: "org_of_msg_1", customer_id: "cus_A" },
+  ]);
+  expect((await gateway.call("POST", `/v1/billing/months/${new Date().toISOString().slice(0, 7)}/retire`, {})).body).toMatchObject({
+    dry_run: true,
+    retired: false,
+    refusals: expect.arrayContaining(["it is not over"]),
+  });
+  expect(await gateway.call("POST", "/v1/billing/months/1999-01/retire", { dry_run: false })).toMatchObject({
+    status: 409,
+    body: { error: { code: "partition_not_retirable" } },
+  });
 });
 
 test.each([
@@ -92,7 +147,9 @@ test.each([
 });
 
 test("a token that is bound to the org reads it, and changes nothing of its own limits", async () => {
-  const { token } = (await gateway.call("POST", "/v1/tokens", { name: "its own", org_id: "org_of_msg_1", scopes: ["billing:read", "billing:write"] })).body;
+  const { token } = (
+    await gateway.call("POST", "/v1/tokens", { name: "its own", org_id: "org_of_msg_1", scopes: ["billing:read", "billing:write"] })
+  ).body;
   const as = (method: string, path: string, body?: object) => gateway.call(method, path, body, { authorization: `Bearer ${token}` });
   expect((await as("GET", "/v1/orgs/org_of_msg_1")).status).toBe(200);
   expect((await as("GET", "/v1/orgs/org_of_msg_2")).status).toBe(403);
@@ -104,7 +161,9 @@ test("a token that is bound to the org reads it, and changes nothing of its own 
 test("a token for billing of all orgs changes settings, and the record names it", async () => {
   const { token, token_id: tokenId } = (await gateway.call("POST", "/v1/tokens", { name: "back office", scopes: ["billing:write"] })).body;
   expect((await gateway.call("PATCH", org, { min_credits: "5" }, { authorization: `Bearer ${token}` })).status).toBe(200);
-  expect((await gateway.call("GET", "/v1/billing/actions?limit=1")).body.actions).toMatchObject([{ action: "org.settings_changed", operator: `service token ${tokenId}` }]);
+  expect((await gateway.call("GET", "/v1/billing/actions?limit=1")).body.actions).toMatchObject([
+    { action: "org.settings_changed", operator: `service token ${tokenId}` },
+  ]);
 });
 
 describe("with the sink's secret, the gateway", () => {
@@ -116,7 +175,13 @@ describe("with the sink's secret, the gateway", () => {
     database = await createTestDatabase();
     autumn = await startAutumnEmulator({ secretKey: SECRET_KEY });
     autumn.grant("org_a", "100");
-    const sink = createAutumnSink({ secretKey: SECRET_KEY, serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits", client: "http" });
+    const sink = createAutumnSink({
+      secretKey: SECRET_KEY,
+      serverUrl: autumn.url,
+      apiVersion: "2.3.0",
+      featureId: "credits",
+      client: "http",
+    });
     await insertSpendRows(database.db, [{ requestId: "msg_1", spendUsd: "0.1" }]);
     await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
     // Taken, but answered with an error, and the key was not kept: the repeat is taken, too.
@@ -124,7 +189,13 @@ describe("with the sink's secret, the gateway", () => {
     for (let count = 0; count < 2; count++) await settle(database.db, { sink, retryDelayMs: () => 0 });
     await run("update settlement_attempts set started_at = now() - interval '1 hour', finished_at = now() - interval '1 hour'", database);
     const sinks = parseSinkSettings({ AUTUMN_API_KEY: SECRET_KEY, AUTUMN_API_URL: autumn.url, AUTUMN_CLIENT: "http" });
-    withSink = await serveGateway(database.db, { adminUrl: "http://127.0.0.1:1", baseUrl: "https://llm.example.com/v1", masterKey: "sk-of-no-proxy" }, undefined, undefined, { sinks, markup: "3" });
+    withSink = await serveGateway(
+      database.db,
+      { adminUrl: "http://127.0.0.1:1", baseUrl: "https://llm.example.com/v1", masterKey: "sk-of-no-proxy" },
+      undefined,
+      undefined,
+      { sinks, markup: "3" },
+    );
   });
   afterEach(async () => {
     await withSink.stop();
@@ -137,7 +208,11 @@ describe("with the sink's secret, the gateway", () => {
     const dry = await withSink.call("POST", "/v1/billing/reconcile", { org_id: "org_a" });
     expect(dry).toMatchObject({
       status: 200,
-      body: { dry_run: true, deliveries: { compared_batches: 1, findings: [{ kind: "double_charge", correction_credits: "-30", correction: null }] }, balances: [{ org_id: "org_a", outcome: "reconciled", after_credits: "40", cause: "first_sight" }] },
+      body: {
+        dry_run: true,
+        deliveries: { compared_batches: 1, findings: [{ kind: "double_charge", correction_credits: "-30", correction: null }] },
+        balances: [{ org_id: "org_a", outcome: "reconciled", after_credits: "40", cause: "first_sight" }],
+      },
     });
     expect(await database.db.selectFrom("org_gates").selectAll().execute()).toEqual(before);
     expect(await database.db.selectFrom("delivery_findings").selectAll().execute()).toEqual([]);

@@ -37,7 +37,14 @@ afterEach(async () => {
 });
 
 async function startGateway(): Promise<Gateway> {
-  const env = { DATABASE_URL: database.connectionString, GATEWAY_PORT: "0", GATEWAY_API_TOKEN: TOKEN, LLM_PROXY_URL: proxy.url, LLM_PROXY_MASTER_KEY: proxy.masterKey, BILLING_GATE: "enforce" };
+  const env = {
+    DATABASE_URL: database.connectionString,
+    GATEWAY_PORT: "0",
+    GATEWAY_API_TOKEN: TOKEN,
+    LLM_PROXY_URL: proxy.url,
+    LLM_PROXY_MASTER_KEY: proxy.masterKey,
+    BILLING_GATE: "enforce",
+  };
   const child = fork(new URL("../src/main.ts", import.meta.url), [], { stdio: ["ignore", "ignore", "ignore", "ipc"], env });
   const [message] = (await once(child, "message")) as [{ ports: { gateway: number } }];
   return { child, url: `http://127.0.0.1:${message.ports.gateway}` };
@@ -52,7 +59,10 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
 /** As the worker's reading of Autumn leaves it: 300 credits are worth one USD at the provider. */
 async function grant(credits: string, settings: { readonly maxSessions?: number } = {}): Promise<void> {
   await database.db.insertInto("billing_accounts").values({ org_id: "org_a", balance_credits: credits }).execute();
-  await database.db.insertInto("org_gates").values({ org_id: "org_a", state: "active", credits_per_spend_usd: "300", reconciled_at: new Date() }).execute();
+  await database.db
+    .insertInto("org_gates")
+    .values({ org_id: "org_a", state: "active", credits_per_spend_usd: "300", reconciled_at: new Date() })
+    .execute();
   await changeOrgSettings(database.db, "org_a", settings);
 }
 
@@ -60,7 +70,7 @@ async function create(gateway: Gateway | undefined, sessionId: string): Promise<
   try {
     const answer = await fetch(`${gateway?.url}/v1/sessions`, {
       method: "POST",
-      headers: { authorization: `Bearer ${TOKEN}`, "content-type": "application/json" },
+      headers: { "authorization": `Bearer ${TOKEN}`, "content-type": "application/json" },
       body: JSON.stringify({ session_id: sessionId, org_id: "org_a" }),
     });
     return { status: answer.status, code: ((await answer.json()) as { error?: { code: string } }).error?.code };
@@ -69,7 +79,8 @@ async function create(gateway: Gateway | undefined, sessionId: string): Promise<
   }
 }
 
-const createMany = (count: number, prefix = "session"): Promise<readonly Answer[]> => Promise.all(Array.from({ length: count }, (_, index) => create(gateways[index % gateways.length], `${prefix}_${index}`)));
+const createMany = (count: number, prefix = "session"): Promise<readonly Answer[]> =>
+  Promise.all(Array.from({ length: count }, (_, index) => create(gateways[index % gateways.length], `${prefix}_${index}`)));
 const liveKeys = () => [...proxy.keys.values()].filter((key) => key.blocked !== true);
 const budgets = (): string => addDecimals(...liveKeys().map((key) => String(key["max_budget"])));
 

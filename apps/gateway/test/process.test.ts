@@ -37,7 +37,10 @@ interface Started {
 }
 
 function start(environment: Record<string, string>): Started {
-  const child = spawn(process.execPath, [new URL("../src/main.ts", import.meta.url).pathname], { env: environment, stdio: ["ignore", "ignore", "pipe", "ipc"] });
+  const child = spawn(process.execPath, [new URL("../src/main.ts", import.meta.url).pathname], {
+    env: environment,
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
+  });
   children.push(child);
   let stderr = "";
   child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
@@ -48,7 +51,7 @@ async function call(gateway: Started, method: string, path: string, body?: objec
   const { ports } = await gateway.message;
   const answer = await fetch(`http://127.0.0.1:${ports?.gateway}${path}`, {
     method,
-    headers: { authorization: `Bearer ${TOKEN}`, connection: "close", "content-type": "application/json" },
+    headers: { "authorization": `Bearer ${TOKEN}`, "connection": "close", "content-type": "application/json" },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   return { ...((await answer.json()) as Record<string, unknown>), httpStatus: answer.status };

@@ -24,7 +24,13 @@ beforeEach(async () => {
 });
 afterAll(() => gateway.stop());
 
-const launch = (sessionId: string) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: "org_a", launcher: "local" }, { "idempotency-key": randomUUID() });
+const launch = (sessionId: string) =>
+  gateway.call(
+    "POST",
+    "/v1/sessions?wait=true",
+    { session_id: sessionId, org_id: "org_a", launcher: "local" },
+    { "idempotency-key": randomUUID() },
+  );
 const stateOf = async (sessionId: string): Promise<string> => {
   const { body } = await gateway.call("GET", `/v1/sessions/${sessionId}`);
   return body.state === "active" ? body.sandbox.state : body.state;
@@ -39,7 +45,11 @@ function reap(options: ReapOptions = {}, onStep?: StepListener): Promise<ReapRes
 
 /** As a gateway leaves a session when it dies at this step of its launch. */
 const leaveAt = (sessionId: string, step: string, instanceId: number): Promise<unknown> =>
-  gateway.database.db.updateTable("gateway_sessions").set({ sandbox_state: "launching", sandbox_step: step, instance_id: instanceId }).where("session_id", "=", sessionId).execute();
+  gateway.database.db
+    .updateTable("gateway_sessions")
+    .set({ sandbox_state: "launching", sandbox_step: step, instance_id: instanceId })
+    .where("session_id", "=", sessionId)
+    .execute();
 
 test("a session that one gateway has completed is not ended by another that had listed it before", async () => {
   // As many as a pass repairs at once, so that the last one is listed and not yet looked at.
@@ -65,10 +75,21 @@ test("a session that one gateway has completed is not ended by another that had 
 
 test("an end whose gateway died goes on at once, and one whose gateway lives is left to it", async () => {
   for (const sessionId of ["s1", "s2"]) await launch(sessionId);
-  const [{ instance_id: alive } = { instance_id: null }] = await gateway.database.db.selectFrom("gateway_sessions").select("instance_id").execute();
+  const [{ instance_id: alive } = { instance_id: null }] = await gateway.database.db
+    .selectFrom("gateway_sessions")
+    .select("instance_id")
+    .execute();
   expect(alive).toBeNull();
-  await gateway.database.db.updateTable("gateway_sessions").set({ state: "ending", instance_id: DEAD[0] }).where("session_id", "=", "s1").execute();
-  await gateway.database.db.updateTable("gateway_sessions").set({ state: "ending", instance_id: 999_999 }).where("session_id", "=", "s2").execute();
+  await gateway.database.db
+    .updateTable("gateway_sessions")
+    .set({ state: "ending", instance_id: DEAD[0] })
+    .where("session_id", "=", "s1")
+    .execute();
+  await gateway.database.db
+    .updateTable("gateway_sessions")
+    .set({ state: "ending", instance_id: 999_999 })
+    .where("session_id", "=", "s2")
+    .execute();
   const result = await reap();
 
   expect(result).toMatchObject({ ended: 1 });
@@ -80,7 +101,11 @@ test("a launch whose gateway died while its key was minted is ended when no mint
   await launch("s1");
   await leaveAt("s1", "claimed", DEAD[0]);
   const tooEarly = await reap();
-  await gateway.database.db.updateTable("gateway_sessions").set({ changed_at: new Date(Date.now() - 6_000) }).where("session_id", "=", "s1").execute();
+  await gateway.database.db
+    .updateTable("gateway_sessions")
+    .set({ changed_at: new Date(Date.now() - 6_000) })
+    .where("session_id", "=", "s1")
+    .execute();
   const result = await reap();
 
   expect([tooEarly.ended, result.ended, await stateOf("s1"), gateway.proxy.keys.size]).toEqual([0, 1, "ended", 0]);
@@ -90,19 +115,37 @@ test("half-made sandboxes and forgotten snapshots of sessions that are over are 
   await launch("s1");
   await gateway.call("POST", "/v1/sessions/s1/pause");
   await launch("s2");
-  await gateway.database.db.updateTable("gateway_sessions").set({ sandbox_state: "pausing", instance_id: 999_999 }).where("session_id", "=", "s2").execute();
+  await gateway.database.db
+    .updateTable("gateway_sessions")
+    .set({ sandbox_state: "pausing", instance_id: 999_999 })
+    .where("session_id", "=", "s2")
+    .execute();
   const random = "0123456789abcdef";
-  for (const folder of [`staging/gone~${random}`, `snapshots/gone~snapshot-${random}${random}`, `snapshots/s1~snapshot-${random}${random}`, `snapshots/s2~snapshot-${random}${random}`]) {
+  for (const folder of [
+    `staging/gone~${random}`,
+    `snapshots/gone~snapshot-${random}${random}`,
+    `snapshots/s1~snapshot-${random}${random}`,
+    `snapshots/s2~snapshot-${random}${random}`,
+  ]) {
     await mkdir(join(gateway.rootFolder, folder), { recursive: true });
   }
   const result = await reap();
 
   expect(result).toMatchObject({ sandboxes: 1, snapshots: 2 });
-  expect((await leftBehind(gateway.rootFolder)).filter((file) => /^(snapshots|staging)/.test(file)).map((file) => file.replace(/-[0-9a-f]+$/, "")).sort()).toEqual(["snapshots/s1~snapshot", "snapshots/s2~snapshot"]);
+  expect(
+    (await leftBehind(gateway.rootFolder))
+      .filter((file) => /^(snapshots|staging)/.test(file))
+      .map((file) => file.replace(/-[0-9a-f]+$/, ""))
+      .sort(),
+  ).toEqual(["snapshots/s1~snapshot", "snapshots/s2~snapshot"]);
 });
 
 const expire = (...sessionIds: readonly string[]): Promise<unknown> =>
-  gateway.database.db.updateTable("gateway_sessions").set({ expires_at: new Date(0) }).where("session_id", "in", sessionIds).execute();
+  gateway.database.db
+    .updateTable("gateway_sessions")
+    .set({ expires_at: new Date(0) })
+    .where("session_id", "in", sessionIds)
+    .execute();
 
 test("sessions F4b: ends that hang delay nobody's", async () => {
   const hanging = ["s1", "s2", "s3"];
@@ -122,7 +165,14 @@ test("sessions F4b: ends that hang delay nobody's", async () => {
 test("sessions F4b: sessions of a tenant whose repository's server stays silent are ended beside those of another", async () => {
   const silent: RepositoryServer = await serveSilence();
   const hanging = ["s1", "s2", "s3"];
-  const starts = hanging.map((sessionId) => gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: "org_x", launcher: "local", repo: { url: silent.url } }));
+  const starts = hanging.map((sessionId) =>
+    gateway.call("POST", "/v1/sessions?wait=true", {
+      session_id: sessionId,
+      org_id: "org_x",
+      launcher: "local",
+      repo: { url: silent.url },
+    }),
+  );
   await launch("s4");
   await expect.poll(() => silent.requests.length).toBeGreaterThanOrEqual(3);
   await expire(...hanging, "s4");
@@ -146,7 +196,11 @@ test("sessions F5: a gateway without a session's launcher neither ends, pauses n
   const rows = (): Promise<unknown> => db.selectFrom("gateway_sessions").selectAll().orderBy("session_id").execute();
   const before = await rows();
   const keysBefore = [...gateway.proxy.keys.keys()];
-  const other = await serveGateway(db, { adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey });
+  const other = await serveGateway(db, {
+    adminUrl: gateway.proxy.url,
+    baseUrl: "https://llm.example.com/v1",
+    masterKey: gateway.proxy.masterKey,
+  });
   const answers = [
     await other.call("DELETE", "/v1/sessions/s1"),
     await other.call("POST", "/v1/sessions/s1/pause"),
@@ -169,7 +223,10 @@ test("sessions F5: the repairs of a gateway without a session's launcher leave i
   const rows = (): Promise<unknown> => db.selectFrom("gateway_sessions").selectAll().orderBy("session_id").execute();
   const before = await rows();
   const problems: unknown[] = [];
-  const result = await reapSessions({ db, keys: gateway.keys, sandboxes: new SessionLauncher({ db, providers: new Map() }), instanceId: 999_998 }, { abandonedMs: 0, onProblem: (problem) => problems.push(problem) });
+  const result = await reapSessions(
+    { db, keys: gateway.keys, sandboxes: new SessionLauncher({ db, providers: new Map() }), instanceId: 999_998 },
+    { abandonedMs: 0, onProblem: (problem) => problems.push(problem) },
+  );
 
   expect([result.ended, problems, await rows()]).toEqual([0, [], before]);
   expect(await reap()).toMatchObject({ ended: 3 });

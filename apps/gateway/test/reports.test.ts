@@ -5,9 +5,30 @@ import { startTestGateway, type TestGateway } from "./test-gateway.ts";
 let gateway: TestGateway;
 beforeAll(async () => {
   gateway = await startTestGateway();
-  await event({ requestId: "r1", orgId: "org_a", sessionId: "s1", model: "claude-sonnet-4-5", spendUsd: "0.1", occurredAt: "2026-11-01T10:00:00Z" });
-  await event({ requestId: "r2", orgId: "org_a", sessionId: "s2", model: "claude-opus-4-5", spendUsd: "0.2", occurredAt: "2026-11-02T10:00:00Z" });
-  await event({ requestId: "r3", orgId: "org_b", sessionId: "s3", model: "claude-opus-4-5", spendUsd: "7", occurredAt: "2026-11-02T10:00:00Z" });
+  await event({
+    requestId: "r1",
+    orgId: "org_a",
+    sessionId: "s1",
+    model: "claude-sonnet-4-5",
+    spendUsd: "0.1",
+    occurredAt: "2026-11-01T10:00:00Z",
+  });
+  await event({
+    requestId: "r2",
+    orgId: "org_a",
+    sessionId: "s2",
+    model: "claude-opus-4-5",
+    spendUsd: "0.2",
+    occurredAt: "2026-11-02T10:00:00Z",
+  });
+  await event({
+    requestId: "r3",
+    orgId: "org_b",
+    sessionId: "s3",
+    model: "claude-opus-4-5",
+    spendUsd: "7",
+    occurredAt: "2026-11-02T10:00:00Z",
+  });
 });
 afterAll(() => gateway.stop());
 
@@ -45,7 +66,10 @@ test("usage adds up one org exactly, in total, by model and by session", async (
 
   expect(status).toBe(200);
   expect(body.totals).toEqual({ requests: 2, prompt_tokens: 20, completion_tokens: 10, spend_usd: "0.3", credits: "90" });
-  expect(body.by_model.map((row: { model: string; credits: string }) => [row.model, row.credits])).toEqual([["claude-opus-4-5", "60"], ["claude-sonnet-4-5", "30"]]);
+  expect(body.by_model.map((row: { model: string; credits: string }) => [row.model, row.credits])).toEqual([
+    ["claude-opus-4-5", "60"],
+    ["claude-sonnet-4-5", "30"],
+  ]);
   expect(body.by_session.map((row: { session_id: string }) => row.session_id)).toEqual(["s2", "s1"]);
 });
 
@@ -75,5 +99,11 @@ test("the ledger shows an org's events newest first, page by page", async () => 
 test("the billing status counts what is not settled yet", async () => {
   const { body } = await gateway.call("GET", "/v1/billing/status");
 
-  expect(body).toMatchObject({ open_events: 3, open_credits: "2190", carry_credits: "0", needs_reconcile: 0, batches: { delivered: { batches: 0, credits: "0" } } });
+  expect(body).toMatchObject({
+    open_events: 3,
+    open_credits: "2190",
+    carry_credits: "0",
+    needs_reconcile: 0,
+    batches: { delivered: { batches: 0, credits: "0" } },
+  });
 });

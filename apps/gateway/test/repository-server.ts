@@ -36,7 +36,8 @@ async function serve(listener: RequestListener, clean: () => Promise<void> = asy
 /** Git's dumb protocol over a real repository with two commits, the first of them tagged `v1`; with `token`, for whoever sends it. `onRequest` is called before each answer. */
 export async function serveRepository(token?: string, onRequest?: () => void): Promise<RepositoryServer> {
   const folder = await mkdtemp(join(tmpdir(), "gateway-repository-"));
-  const git = (...args: string[]) => promisify(execFile)("git", ["-C", folder, "-c", "user.name=t", "-c", "user.email=t@example.com", ...args]);
+  const git = (...args: string[]) =>
+    promisify(execFile)("git", ["-C", folder, "-c", "user.name=t", "-c", "user.email=t@example.com", ...args]);
   await git("init", "--quiet", "--initial-branch", "main");
   await promisify(execFile)("sh", ["-c", `echo first > ${folder}/README`]);
   await git("add", "README");
@@ -48,7 +49,8 @@ export async function serveRepository(token?: string, onRequest?: () => void): P
   return serve(
     (request, response) => {
       onRequest?.();
-      if (expected !== undefined && request.headers.authorization !== expected) return void response.writeHead(401, { "www-authenticate": "Basic" }).end();
+      if (expected !== undefined && request.headers.authorization !== expected)
+        return void response.writeHead(401, { "www-authenticate": "Basic" }).end();
       const path = new URL(request.url ?? "/", "http://localhost").pathname.replace("/project.git", "");
       readFile(join(folder, ".git", path)).then(
         (content) => response.end(content),

@@ -25,7 +25,12 @@ async function started(server: Promise<RepositoryServer>): Promise<RepositorySer
   return server;
 }
 const launch = (sessionId: string, url: string, headers: Readonly<Record<string, string>> = {}, files: object = {}) =>
-  gateway.call("POST", "/v1/sessions?wait=true", { session_id: sessionId, org_id: "org_a", launcher: "local", repo: { url }, files }, headers);
+  gateway.call(
+    "POST",
+    "/v1/sessions?wait=true",
+    { session_id: sessionId, org_id: "org_a", launcher: "local", repo: { url }, files },
+    headers,
+  );
 
 test("sessions F1: a token goes to the repository's own server, and not to the one that this redirects to", async () => {
   const other = await started(serveRepository());
@@ -34,7 +39,11 @@ test("sessions F1: a token goes to the repository's own server, and not to the o
   const reachedWithToken = other.requests.length;
   const open = await launch(newSession(), redirecting.url);
 
-  expect([failed.status, failed.body.error.code, failed.body.error.message]).toEqual([502, "repo_unavailable", expect.stringContaining("redirects")]);
+  expect([failed.status, failed.body.error.code, failed.body.error.message]).toEqual([
+    502,
+    "repo_unavailable",
+    expect.stringContaining("redirects"),
+  ]);
   expect(redirecting.requests[0]?.authorization).toBe(`Basic ${Buffer.from(`x-access-token:${TOKEN}`).toString("base64")}`);
   expect([reachedWithToken, open.status, other.requests.length > 0]).toEqual([0, 201, true]);
 });
@@ -42,12 +51,26 @@ test("sessions F1: a token goes to the repository's own server, and not to the o
 test("sessions F1: a token follows no redirect that a configuration in the sandbox allows, and no URL that it rewrites", async () => {
   const other = await started(serveRepository());
   const redirecting = await started(serveRedirect(other.url));
-  const allowed = await launch(newSession(), redirecting.url, { "x-repo-token": TOKEN }, { ".gitconfig": `[http "${redirecting.url}"]\n\tfollowRedirects = true\n[http]\n\tfollowRedirects = true\n` });
+  const allowed = await launch(
+    newSession(),
+    redirecting.url,
+    { "x-repo-token": TOKEN },
+    { ".gitconfig": `[http "${redirecting.url}"]\n\tfollowRedirects = true\n[http]\n\tfollowRedirects = true\n` },
+  );
   const reached = other.requests.length;
-  const rewritten = await launch(newSession(), redirecting.url, { "x-repo-token": TOKEN }, { ".gitconfig": `[url "${other.url}"]\n\tinsteadOf = ${redirecting.url}\n` });
+  const rewritten = await launch(
+    newSession(),
+    redirecting.url,
+    { "x-repo-token": TOKEN },
+    { ".gitconfig": `[url "${other.url}"]\n\tinsteadOf = ${redirecting.url}\n` },
+  );
 
   expect([allowed.body.error?.code, reached]).toEqual(["repo_unavailable", 0]);
-  expect([rewritten.status, other.requests.length > 0, other.requests.filter(({ authorization }) => authorization !== undefined)]).toEqual([201, true, []]);
+  expect([rewritten.status, other.requests.length > 0, other.requests.filter(({ authorization }) => authorization !== undefined)]).toEqual([
+    201,
+    true,
+    [],
+  ]);
 });
 
 test("sessions F1: the token is in no process's arguments, in the environment of git alone, and not in that of what a checkout runs", async () => {
@@ -65,10 +88,15 @@ test("sessions F1: the token is in no process's arguments, in the environment of
   );
   const sessionId = newSession();
   // A filter, as an image or a file may bring it: git runs it at the checkout.
-  const cloned = await launch(sessionId, repository.url, { "x-repo-token": TOKEN }, {
-    ".gitconfig": '[filter "seen"]\n\tsmudge = "env >>$HOME/seen; cat"\n\trequired = true\n[core]\n\tattributesFile = ~/.attributes\n',
-    ".attributes": "* filter=seen\n",
-  });
+  const cloned = await launch(
+    sessionId,
+    repository.url,
+    { "x-repo-token": TOKEN },
+    {
+      ".gitconfig": '[filter "seen"]\n\tsmudge = "env >>$HOME/seen; cat"\n\trequired = true\n[core]\n\tattributesFile = ~/.attributes\n',
+      ".attributes": "* filter=seen\n",
+    },
+  );
   const seen = Buffer.from(await (await gateway.provider.find(sessionId)).readFile("seen")).toString();
 
   expect([cloned.status, inArguments, [...inEnvironment]]).toEqual([201, [], ["git"]]);

@@ -8,7 +8,8 @@ beforeAll(async () => {
 });
 afterAll(() => gateway.stop());
 
-const countSessions = async (): Promise<number> => (await gateway.database.db.selectFrom("gateway_sessions").select("session_id").execute()).length;
+const countSessions = async (): Promise<number> =>
+  (await gateway.database.db.selectFrom("gateway_sessions").select("session_id").execute()).length;
 
 test.each([
   ["no token", { authorization: "" }],
@@ -34,7 +35,9 @@ test("a request id is taken over, sent back, and named in an error", async () =>
   const { headers, body } = await gateway.call("GET", "/v1/sessions/none", undefined, { "x-request-id": "trace-7" });
 
   expect(headers.get("x-request-id")).toBe("trace-7");
-  expect(body).toEqual({ error: { code: "session_not_found", message: "There is no session none.", fix: expect.any(String), request_id: "trace-7" } });
+  expect(body).toEqual({
+    error: { code: "session_not_found", message: "There is no session none.", fix: expect.any(String), request_id: "trace-7" },
+  });
 });
 
 test("a request id that could forge a log line is replaced", async () => {
@@ -83,7 +86,11 @@ test.each(badSessions)("a session with %s is refused by name and changes nothing
 });
 
 test("sessions F10: the address that everybody pastes is answered with the one that works", async () => {
-  const { body } = await gateway.call("POST", "/v1/sessions", { org_id: "org_a", launcher: "local", repo: { url: "git@github.com:you/project.git" } });
+  const { body } = await gateway.call("POST", "/v1/sessions", {
+    org_id: "org_a",
+    launcher: "local",
+    repo: { url: "git@github.com:you/project.git" },
+  });
 
   expect(body.error.message).toContain("https://github.com/you/project.git");
 });
@@ -99,20 +106,25 @@ test("sessions F10: metadata nested 20,000 deep is refused, and 20 deep taken", 
   expect([deep.status, deep.body.error.code, deep.body.error.param, flat.status]).toEqual([400, "invalid_request", "metadata", 201]);
 });
 
-test.each(["%00", "x%00", "%ff", "%ed%a0%80", "%zz"])("hostile 16: %s in an id of a path, or in a query, is the caller's mistake on every route, whoever calls", async (text) => {
-  const routes = (await gateway.call("GET", "/openapi.json")).body.paths as Readonly<Record<string, object>>;
-  const calls = Object.entries(routes).flatMap(([path, methods]) => Object.keys(methods).map((method) => [method.toUpperCase(), path] as const));
-  const answers = await Promise.all(
-    calls.map(async ([method, path]) => {
-      const address = path.includes("{") ? path.replaceAll(/\{\w+\}/g, text) : `${path}?cursor=${text}`;
-      const { status, body } = await gateway.call(method, address, method === "GET" || method === "DELETE" ? undefined : {});
-      return { method, path, status, code: body?.error?.code };
-    }),
-  );
+test.each(["%00", "x%00", "%ff", "%ed%a0%80", "%zz"])(
+  "hostile 16: %s in an id of a path, or in a query, is the caller's mistake on every route, whoever calls",
+  async (text) => {
+    const routes = (await gateway.call("GET", "/openapi.json")).body.paths as Readonly<Record<string, object>>;
+    const calls = Object.entries(routes).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => [method.toUpperCase(), path] as const),
+    );
+    const answers = await Promise.all(
+      calls.map(async ([method, path]) => {
+        const address = path.includes("{") ? path.replaceAll(/\{\w+\}/g, text) : `${path}?cursor=${text}`;
+        const { status, body } = await gateway.call(method, address, method === "GET" || method === "DELETE" ? undefined : {});
+        return { method, path, status, code: body?.error?.code };
+      }),
+    );
 
-  expect(calls.length).toBeGreaterThan(30);
-  expect(answers.filter(({ status, code }) => status !== 400 || code !== "invalid_request")).toEqual([]);
-});
+    expect(calls.length).toBeGreaterThan(30);
+    expect(answers.filter(({ status, code }) => status !== 400 || code !== "invalid_request")).toEqual([]);
+  },
+);
 
 test("hostile 16: NUL in a session's id is refused before the right to it is looked up", async () => {
   const { body } = await gateway.call("POST", "/v1/tokens", { name: "bound", scopes: ["sessions:read"], org_id: "org_a" });
@@ -150,7 +162,11 @@ test.each([
 
 test("without its database the gateway answers that the store is unavailable, and is not ready", async () => {
   const db = openDatabase({ connectionString: "postgresql://app@127.0.0.1:1/app" });
-  const blind = await serveGateway(db, { adminUrl: gateway.proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: gateway.proxy.masterKey });
+  const blind = await serveGateway(db, {
+    adminUrl: gateway.proxy.url,
+    baseUrl: "https://llm.example.com/v1",
+    masterKey: gateway.proxy.masterKey,
+  });
 
   const answer = await blind.call("GET", "/v1/billing/status");
   const ready = await blind.call("GET", "/readyz");
@@ -158,7 +174,15 @@ test("without its database the gateway answers that the store is unavailable, an
   await db.destroy();
 
   expect([answer.status, answer.body.error.code, answer.headers.get("retry-after")]).toEqual([503, "store_unavailable", "1"]);
-  expect([ready.status, ready.body]).toMatchObject([503, { checks: [{ name: "database", ok: false }, { name: "llm_proxy", ok: true }] }]);
+  expect([ready.status, ready.body]).toMatchObject([
+    503,
+    {
+      checks: [
+        { name: "database", ok: false },
+        { name: "llm_proxy", ok: true },
+      ],
+    },
+  ]);
 });
 
 test("the gateway is ready when database and proxy answer, and says which does not", async () => {
@@ -167,5 +191,11 @@ test("the gateway is ready when database and proxy answer, and says which does n
   const notReady = await gateway.call("GET", "/readyz", undefined, { authorization: "" });
 
   expect([ready.status, ready.body.status]).toEqual([200, "ready"]);
-  expect([notReady.status, notReady.body.checks]).toMatchObject([503, [{ name: "database", ok: true }, { name: "llm_proxy", ok: false }]]);
+  expect([notReady.status, notReady.body.checks]).toMatchObject([
+    503,
+    [
+      { name: "database", ok: true },
+      { name: "llm_proxy", ok: false },
+    ],
+  ]);
 });

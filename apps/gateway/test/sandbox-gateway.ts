@@ -14,7 +14,10 @@ import { connectLLMProxy } from "../src/llm-proxy.ts";
 import { serveGateway, type TestGateway } from "./test-gateway.ts";
 
 /** The stand-in for OpenCode, as a command. */
-export const STAND_IN_AGENT = [process.execPath, fileURLToPath(new URL("../../../packages/testing/src/agent-stand-in/main.ts", import.meta.url))];
+export const STAND_IN_AGENT = [
+  process.execPath,
+  fileURLToPath(new URL("../../../packages/testing/src/agent-stand-in/main.ts", import.meta.url)),
+];
 
 /** A gateway with the local launcher, before whatever proxy. */
 export interface ServedSandboxes extends Pick<TestGateway, "call"> {
@@ -36,7 +39,11 @@ export interface SandboxGateway extends ServedSandboxes {
 export async function startSandboxGateway(): Promise<SandboxGateway> {
   const database = await createTestDatabase();
   const proxy = await startLiteLLMStandIn();
-  const gateway = await serveSandboxes(database.db, { adminUrl: proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: proxy.masterKey });
+  const gateway = await serveSandboxes(database.db, {
+    adminUrl: proxy.url,
+    baseUrl: "https://llm.example.com/v1",
+    masterKey: proxy.masterKey,
+  });
   const { stop } = gateway;
   return Object.assign(gateway, {
     database,
@@ -57,7 +64,11 @@ export async function serveSandboxes(db: DatabaseClient, proxy: LLMProxyConfig, 
   const launcher = new SessionLauncher({
     db,
     providers: new Map([["local", provider]]),
-    command: ({ listenPort, listenHostname }) => [...STAND_IN_AGENT, ...opencodeServeArguments({ port: listenPort, hostname: listenHostname }), ...gateway.agentArguments],
+    command: ({ listenPort, listenHostname }) => [
+      ...STAND_IN_AGENT,
+      ...opencodeServeArguments({ port: listenPort, hostname: listenHostname }),
+      ...gateway.agentArguments,
+    ],
     readyTimeoutMs: 60_000,
   });
   const served = await serveGateway(db, proxy, admission, launcher);
@@ -85,13 +96,19 @@ const filesIn = (rootFolder: string, name: string): Promise<readonly string[]> =
 
 /** Everything that a launcher may leave: folders, snapshots, ports that are taken, processes. */
 export async function leftBehind(rootFolder: string): Promise<readonly string[]> {
-  const files = await Promise.all(["sandboxes", "staging", "snapshots"].map(async (name) => (await filesIn(rootFolder, name)).map((file) => `${name}/${file}`)));
+  const files = await Promise.all(
+    ["sandboxes", "staging", "snapshots"].map(async (name) => (await filesIn(rootFolder, name)).map((file) => `${name}/${file}`)),
+  );
   return [...files.flat(), ...(await takenPorts(rootFolder)), ...(await processesIn(rootFolder))];
 }
 
 /** Ports that are claimed for sandboxes of this root. */
 export async function takenPorts(rootFolder: string): Promise<readonly string[]> {
-  const ports = await Promise.all((await readdir(PORT_CLAIMS_FOLDER)).map(async (port) => [port, await readlink(join(PORT_CLAIMS_FOLDER, port)).catch(() => "")] as const));
+  const ports = await Promise.all(
+    (await readdir(PORT_CLAIMS_FOLDER)).map(
+      async (port) => [port, await readlink(join(PORT_CLAIMS_FOLDER, port)).catch(() => "")] as const,
+    ),
+  );
   return ports.filter(([, holder]) => holder.startsWith(`${rootFolder}/`)).map(([port]) => `port ${port}`);
 }
 
@@ -100,7 +117,9 @@ async function processesIn(rootFolder: string): Promise<readonly string[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid);
   const named = await Promise.all(
     pids.map(async (pid) => {
-      const [environment, command] = await Promise.all(["environ", "cmdline"].map((file) => readFile(`/proc/${pid}/${file}`, "latin1").catch(() => "")));
+      const [environment, command] = await Promise.all(
+        ["environ", "cmdline"].map((file) => readFile(`/proc/${pid}/${file}`, "latin1").catch(() => "")),
+      );
       return environment?.includes(`HOME=${rootFolder}/`) || command?.includes(`\0${rootFolder}\0`) ? [`process ${pid}`] : [];
     }),
   );

@@ -9,8 +9,10 @@ beforeAll(async () => {
 });
 afterAll(() => gateway.stop());
 
-const make = async (body: object): Promise<{ readonly token: string; readonly token_id: string }> => (await gateway.call("POST", "/v1/tokens", { name: "test", ...body }, { "x-request-id": "made-by-a-test" })).body;
-const as = (token: string, method: string, path: string, body?: object): Promise<Answer> => gateway.call(method, path, body, { authorization: `Bearer ${token}` });
+const make = async (body: object): Promise<{ readonly token: string; readonly token_id: string }> =>
+  (await gateway.call("POST", "/v1/tokens", { name: "test", ...body }, { "x-request-id": "made-by-a-test" })).body;
+const as = (token: string, method: string, path: string, body?: object): Promise<Answer> =>
+  gateway.call(method, path, body, { authorization: `Bearer ${token}` });
 
 test("a token is shown once, and the database holds its hash alone", async () => {
   const { token, token_id: tokenId } = await make({ scopes: ["sessions:read"] });
@@ -48,9 +50,13 @@ test.each([
 
 test("a token of one organization lists no other's sessions, whatever the method is called", async () => {
   const { token } = await make({ org_id: "org_a", scopes: ["sessions:read", "sessions:write"] });
-  const statuses = async (orgId: string): Promise<readonly number[]> => Promise.all(["GET", "HEAD"].map(async (method) => (await as(token, method, `/v1/sessions?org_id=${orgId}`)).status));
+  const statuses = async (orgId: string): Promise<readonly number[]> =>
+    Promise.all(["GET", "HEAD"].map(async (method) => (await as(token, method, `/v1/sessions?org_id=${orgId}`)).status));
 
-  expect([await statuses("org_a"), await statuses("org_b")]).toEqual([[200, 200], [403, 403]]);
+  expect([await statuses("org_a"), await statuses("org_b")]).toEqual([
+    [200, 200],
+    [403, 403],
+  ]);
 });
 
 test("a token of one organization acts for it, and another's sessions are as if they did not exist", async () => {
@@ -79,7 +85,10 @@ test("after a rotation the old token works for the overlap, and a revocation end
   const first = await make({ scopes: ["sessions:read"] });
   const second = (await gateway.call("POST", `/v1/tokens/${first.token_id}/rotate`, { overlap_seconds: 3600 })).body;
   const overlapping = [await as(first.token, "GET", "/v1/sessions/s_a"), await as(second.token, "GET", "/v1/sessions/s_a")];
-  await onServer(gateway.database.connectionString, "update llm_gateway.service_tokens set previous_valid_until = now() where previous_hash is not null");
+  await onServer(
+    gateway.database.connectionString,
+    "update llm_gateway.service_tokens set previous_valid_until = now() where previous_hash is not null",
+  );
   const afterwards = await as(first.token, "GET", "/v1/sessions/s_a");
   await gateway.call("DELETE", `/v1/tokens/${first.token_id}`);
   const revoked = await as(second.token, "GET", "/v1/sessions/s_a");

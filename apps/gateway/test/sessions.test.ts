@@ -11,7 +11,10 @@ beforeAll(async () => {
 beforeEach(async () => {
   gateway.proxy.reset();
   // Rows of the ledger cannot be deleted one by one.
-  await onServer(gateway.database.connectionString, 'truncate llm_gateway.gateway_sessions, llm_gateway.billing_events, litellm."LiteLLM_SpendLogs" cascade');
+  await onServer(
+    gateway.database.connectionString,
+    'truncate llm_gateway.gateway_sessions, llm_gateway.billing_events, litellm."LiteLLM_SpendLogs" cascade',
+  );
 });
 afterAll(() => gateway.stop());
 
@@ -42,26 +45,57 @@ async function bill(sessionId: string, spendUsd: string): Promise<void> {
     })
     .returning(["event_id", "recorded_at"])
     .executeTakeFirstOrThrow();
-  await gateway.database.db.insertInto("billing_event_keys").values({ idempotency_key: "llm:billed", ...event }).execute();
+  await gateway.database.db
+    .insertInto("billing_event_keys")
+    .values({ idempotency_key: "llm:billed", ...event })
+    .execute();
 }
 
 async function spend(sessionId: string, requestId: string, spendUsd: string): Promise<void> {
   const now = new Date().toISOString();
   await gateway.database.db
     .insertInto("LiteLLM_SpendLogs")
-    .values({ request_id: requestId, call_type: "anthropic_messages", spend: spendUsd, startTime: now, endTime: now, team_id: "org_a", user: sessionId } as never)
+    .values({
+      request_id: requestId,
+      call_type: "anthropic_messages",
+      spend: spendUsd,
+      startTime: now,
+      endTime: now,
+      team_id: "org_a",
+      user: sessionId,
+    } as never)
     .execute();
 }
 
 test("a new session answers with a working key and all that a sandbox needs", async () => {
-  const { status, body } = await start({ session_id: "s1", org_id: "org_a", user_id: "ann", model: "claude-opus-4-5", max_budget_usd: "2.50", duration: "2h" });
+  const { status, body } = await start({
+    session_id: "s1",
+    org_id: "org_a",
+    user_id: "ann",
+    model: "claude-opus-4-5",
+    max_budget_usd: "2.50",
+    duration: "2h",
+  });
 
   expect(status).toBe(201);
-  expect(body).toMatchObject({ session_id: "s1", org_id: "org_a", state: "active", resumed: false, model: "claude-opus-4-5", base_url: "https://llm.example.com/v1" });
+  expect(body).toMatchObject({
+    session_id: "s1",
+    org_id: "org_a",
+    state: "active",
+    resumed: false,
+    model: "claude-opus-4-5",
+    base_url: "https://llm.example.com/v1",
+  });
   expect(gateway.proxy.accepts(body.api_key)).toBe(true);
-  expect(minted()).toMatchObject([{ team_id: "org_a", user_id: "s1", duration: "2h", max_budget: 2.5, metadata: { session_id: "s1", org_id: "org_a" } }]);
+  expect(minted()).toMatchObject([
+    { team_id: "org_a", user_id: "s1", duration: "2h", max_budget: 2.5, metadata: { session_id: "s1", org_id: "org_a" } },
+  ]);
   expect(Date.parse(body.expires_at) - Date.now()).toBeGreaterThan(7_000_000);
-  expect(body.environment).toMatchObject({ SESSION_ID: "s1", ANTHROPIC_API_KEY: body.api_key, ANTHROPIC_BASE_URL: "https://llm.example.com/v1" });
+  expect(body.environment).toMatchObject({
+    SESSION_ID: "s1",
+    ANTHROPIC_API_KEY: body.api_key,
+    ANTHROPIC_BASE_URL: "https://llm.example.com/v1",
+  });
   expect(body.opencode_config).toMatchObject({ model: "anthropic/claude-opus-4-5", small_model: "anthropic/claude-haiku-4-5" });
   expect(body.opencode_config_path).toBe(".config/opencode/opencode.json");
 });
@@ -164,7 +198,11 @@ test("of several starts at once, exactly the recorded key is alive", async () =>
 
 test("an end at the same time as starts leaves no key alive", async () => {
   await start({ session_id: "s1", org_id: "org_a" });
-  await Promise.all([start({ session_id: "s1", org_id: "org_a" }), gateway.call("DELETE", "/v1/sessions/s1"), start({ session_id: "s1", org_id: "org_a" })]);
+  await Promise.all([
+    start({ session_id: "s1", org_id: "org_a" }),
+    gateway.call("DELETE", "/v1/sessions/s1"),
+    start({ session_id: "s1", org_id: "org_a" }),
+  ]);
 
   expect((await gateway.call("GET", "/v1/sessions/s1")).body.state).toBe("ended");
   expect(livingKeys()).toEqual([]);
@@ -192,7 +230,11 @@ test("a key whose minting was never confirmed is revoked by starting its session
 });
 
 test("a key that the proxy refuses leaves no session", async () => {
-  gateway.proxy.failNext("/key/generate", { kind: "answer", status: 400, body: { error: { message: "no", type: "bad_request_error", param: "None", code: "400" } } });
+  gateway.proxy.failNext("/key/generate", {
+    kind: "answer",
+    status: 400,
+    body: { error: { message: "no", type: "bad_request_error", param: "None", code: "400" } },
+  });
   const { status, body } = await start({ session_id: "s1", org_id: "org_a" });
 
   expect([status, body.error.code]).toEqual([502, "llm_proxy_failed"]);
@@ -206,7 +248,11 @@ test("a resume that fails leaves the session on its old key and its old settings
 
   expect(failed.status).toBe(502);
   expect(gateway.proxy.accepts(first.body.api_key)).toBe(true);
-  expect((await gateway.call("GET", "/v1/sessions/s1")).body).toMatchObject({ state: "active", model: "claude-opus-4-5", key_hash: hashOf(first.body.api_key) });
+  expect((await gateway.call("GET", "/v1/sessions/s1")).body).toMatchObject({
+    state: "active",
+    model: "claude-opus-4-5",
+    key_hash: hashOf(first.body.api_key),
+  });
 });
 
 test("an end that cannot reach the proxy is not called ended, and goes on when repeated", async () => {

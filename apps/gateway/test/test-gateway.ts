@@ -41,7 +41,11 @@ export interface TestGateway {
 export async function startTestGateway(): Promise<TestGateway> {
   const database = await createTestDatabase();
   const proxy = await startLiteLLMStandIn();
-  const gateway = await serveGateway(database.db, { adminUrl: proxy.url, baseUrl: "https://llm.example.com/v1", masterKey: proxy.masterKey });
+  const gateway = await serveGateway(database.db, {
+    adminUrl: proxy.url,
+    baseUrl: "https://llm.example.com/v1",
+    masterKey: proxy.masterKey,
+  });
   return {
     ...gateway,
     database,
@@ -55,7 +59,13 @@ export async function startTestGateway(): Promise<TestGateway> {
 }
 
 /** The gateway on a real socket, before any proxy; with `admission`, its billing gate is on; with `sandboxes`, it launches them; with `comparison`, it has a sink. */
-export async function serveGateway(db: DatabaseClient, proxy: LLMProxyConfig, admission?: SessionAdmission, sandboxes?: SessionLauncher, comparison?: GatewayDependencies["comparison"]): Promise<Pick<TestGateway, "app" | "url" | "call" | "stop">> {
+export async function serveGateway(
+  db: DatabaseClient,
+  proxy: LLMProxyConfig,
+  admission?: SessionAdmission,
+  sandboxes?: SessionLauncher,
+  comparison?: GatewayDependencies["comparison"],
+): Promise<Pick<TestGateway, "app" | "url" | "call" | "stop">> {
   const app = createServer({
     db,
     reports: new ReportRoom({ db, idleMs: 500 }),
@@ -83,7 +93,12 @@ async function request(url: string, method: string, body: unknown, headers: Read
   const raw = typeof body === "string" ? body : body === undefined ? undefined : JSON.stringify(body);
   const answer = await fetch(url, {
     method,
-    headers: { authorization: `Bearer ${TOKEN}`, connection: "close", ...(raw === undefined ? {} : { "content-type": "application/json" }), ...headers },
+    headers: {
+      authorization: `Bearer ${TOKEN}`,
+      connection: "close",
+      ...(raw === undefined ? {} : { "content-type": "application/json" }),
+      ...headers,
+    },
     ...(raw === undefined ? {} : { body: raw }),
   });
   const text = await answer.text();

@@ -9,7 +9,13 @@ import type { ConnectionLimits } from "./proxy.ts";
 import { UPLOAD_PACE } from "./http/read-body.ts";
 
 /** Published in tutorials and in this repository's history: whoever finds the port tries these. */
-const WELL_KNOWN_KEYS: ReadonlySet<string> = new Set(["sk-1234", "sk-local-master-key", "sk-master-key", "sk-litellm-master-key", "sk-your-master-key-here"]);
+const WELL_KNOWN_KEYS: ReadonlySet<string> = new Set([
+  "sk-1234",
+  "sk-local-master-key",
+  "sk-master-key",
+  "sk-litellm-master-key",
+  "sk-your-master-key-here",
+]);
 const MIN_KEY_LENGTH = 16;
 
 const masterKey = z
@@ -23,27 +29,128 @@ export const LLM_PROXY_ENVIRONMENT = {
   ...DATABASE_ENVIRONMENT,
   LITELLM_MASTER_KEY: masterKey.describe(`Key of the management API; random, at least ${MIN_KEY_LENGTH} characters`),
   LLM_PROXY_PORT: portNumber.default(4000).describe("Port of the data plane; 0 = any free one"),
-  LLM_PROXY_HOST: z.string().default("127.0.0.1").describe("Address of the data plane; 0.0.0.0 or one of this machine's to be reached from others"),
+  LLM_PROXY_HOST: z
+    .string()
+    .default("127.0.0.1")
+    .describe("Address of the data plane; 0.0.0.0 or one of this machine's to be reached from others"),
   LLM_PROXY_ADMIN_PORT: portNumber.default(4001).describe("Port of the management API; 0 = any free one"),
-  LLM_PROXY_ADMIN_HOST: z.string().default("127.0.0.1").describe("Address of the management API; reached from this machine only unless it is changed"),
-  LLM_PROXY_MANAGEMENT: z.enum(["separate", "shared"]).default("separate").describe("shared: the management API answers on the data plane's port as well, as stock LiteLLM has it, so that LLM_PROXY_URL and LLM_PROXY_MASTER_KEY alone can mint. Whoever reaches that port can then try master keys: not for a port that sandboxes or a tunnel reach"),
+  LLM_PROXY_ADMIN_HOST: z
+    .string()
+    .default("127.0.0.1")
+    .describe("Address of the management API; reached from this machine only unless it is changed"),
+  LLM_PROXY_MANAGEMENT: z
+    .enum(["separate", "shared"])
+    .default("separate")
+    .describe(
+      "shared: the management API answers on the data plane's port as well, as stock LiteLLM has it, so that LLM_PROXY_URL and LLM_PROXY_MASTER_KEY alone can mint. Whoever reaches that port can then try master keys: not for a port that sandboxes or a tunnel reach",
+    ),
   LLM_PROXY_DATABASE_CONNECTIONS: z.coerce.number().int().min(2).max(500).default(20).describe("Connections to PostgreSQL at most"),
-  DRAIN_MS: z.coerce.number().int().min(0).max(3_600_000).default(600_000).describe("After SIGTERM, answers may run on for so long; then, or at a second signal, they end with an error event. The supervisor's own patience must be longer"),
-  DETACHED_READ_MS: z.coerce.number().int().min(0).max(600_000).default(30_000).describe("How long an answer is read on after its caller left, to learn what it cost; 0: the provider's side is cut at once, and the answer is estimated"),
-  DETACHED_READ_BYTES: z.coerce.number().int().min(1).default(16 * 1024 * 1024).describe("How many bytes of it at most"),
-  DETACHED_READS_AT_ONCE: z.coerce.number().int().min(0).default(256).describe("How many answers are read on at once; further ones are cut at once"),
-  ADMISSION_WAIT_MS: z.coerce.number().int().min(0).max(600_000).default(ADMISSION_WAIT_LIMITS.mostMs).describe("How long a request waits, in order, while only what other requests have reserved stands in its way, before it is a 429; 0: not at all"),
-  ADMISSION_WAITERS_PER_KEY: z.coerce.number().int().min(0).default(ADMISSION_WAIT_LIMITS.mostPerKey).describe("Requests of one key that wait so at once; further ones are a 429"),
-  ADMISSION_WAIT_BYTES: z.coerce.number().int().min(0).default(ADMISSION_WAIT_LIMITS.mostBytes).describe("Bytes of bodies that wait so at once in this process; they count among the uploads, too"),
-  UNJUDGED_REQUESTS: z.enum(["refuse", "reserve"]).default("refuse").describe("A body with a field whose cost nobody can say beforehand (`fallbacks: default`, tools of the provider that are not known, tiers without a price): refuse it with 400 and the field's name; or reserve for each such field as if the dearest model of the provider did all of it once more"),
+  DRAIN_MS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(3_600_000)
+    .default(600_000)
+    .describe(
+      "After SIGTERM, answers may run on for so long; then, or at a second signal, they end with an error event. The supervisor's own patience must be longer",
+    ),
+  DETACHED_READ_MS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(600_000)
+    .default(30_000)
+    .describe(
+      "How long an answer is read on after its caller left, to learn what it cost; 0: the provider's side is cut at once, and the answer is estimated",
+    ),
+  DETACHED_READ_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(16 * 1024 * 1024)
+    .describe("How many bytes of it at most"),
+  DETACHED_READS_AT_ONCE: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(256)
+    .describe("How many answers are read on at once; further ones are cut at once"),
+  ADMISSION_WAIT_MS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(600_000)
+    .default(ADMISSION_WAIT_LIMITS.mostMs)
+    .describe(
+      "How long a request waits, in order, while only what other requests have reserved stands in its way, before it is a 429; 0: not at all",
+    ),
+  ADMISSION_WAITERS_PER_KEY: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(ADMISSION_WAIT_LIMITS.mostPerKey)
+    .describe("Requests of one key that wait so at once; further ones are a 429"),
+  ADMISSION_WAIT_BYTES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(ADMISSION_WAIT_LIMITS.mostBytes)
+    .describe("Bytes of bodies that wait so at once in this process; they count among the uploads, too"),
+  UNJUDGED_REQUESTS: z
+    .enum(["refuse", "reserve"])
+    .default("refuse")
+    .describe(
+      "A body with a field whose cost nobody can say beforehand (`fallbacks: default`, tools of the provider that are not known, tiers without a price): refuse it with 400 and the field's name; or reserve for each such field as if the dearest model of the provider did all of it once more",
+    ),
   ...OBSERVER_ENVIRONMENT,
-  LLM_PROXY_BODY_BYTES: z.coerce.number().int().min(1024).max(256 * 1024 * 1024).default(32 * 1024 * 1024).describe("Largest body of a request; a larger one is a 413"),
-  LLM_PROXY_UPLOAD_BYTES: z.coerce.number().int().min(1024).default(48 * 1024 * 1024).describe("Memory that bodies above 512 KB may hold together until the provider begins to answer; further ones are a 503. Smaller ones have two thirds of it for themselves"),
-  LLM_PROXY_UPLOAD_BYTES_PER_KEY: z.coerce.number().int().min(1024).default(33 * 1024 * 1024).describe("The same of one key, above which it is a 429; at least LLM_PROXY_BODY_BYTES, or the largest bodies never pass. Smaller bodies: two fifths of it"),
-  LLM_PROXY_UPLOAD_IDLE_MS: z.coerce.number().int().min(100).max(600_000).default(15_000).describe("A body of which nothing comes for so long is a 408"),
-  LLM_PROXY_UPLOAD_BYTES_PER_SECOND: z.coerce.number().int().min(0).default(32 * 1024).describe("So fast a body must come after its first 30 seconds, or it is a 408"),
-  LLM_PROXY_MAX_CONNECTIONS: z.coerce.number().int().min(1).default(16_384).describe("Connections of callers at most; further ones are closed at once"),
-  LLM_PROXY_MAX_IDLE_CONNECTIONS: z.coerce.number().int().min(1).default(4_096).describe("Of them, connections that do nothing; the longest idle is closed for the next. One takes about 13 KB"),
+  LLM_PROXY_BODY_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1024)
+    .max(256 * 1024 * 1024)
+    .default(32 * 1024 * 1024)
+    .describe("Largest body of a request; a larger one is a 413"),
+  LLM_PROXY_UPLOAD_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1024)
+    .default(48 * 1024 * 1024)
+    .describe(
+      "Memory that bodies above 512 KB may hold together until the provider begins to answer; further ones are a 503. Smaller ones have two thirds of it for themselves",
+    ),
+  LLM_PROXY_UPLOAD_BYTES_PER_KEY: z.coerce
+    .number()
+    .int()
+    .min(1024)
+    .default(33 * 1024 * 1024)
+    .describe(
+      "The same of one key, above which it is a 429; at least LLM_PROXY_BODY_BYTES, or the largest bodies never pass. Smaller bodies: two fifths of it",
+    ),
+  LLM_PROXY_UPLOAD_IDLE_MS: z.coerce
+    .number()
+    .int()
+    .min(100)
+    .max(600_000)
+    .default(15_000)
+    .describe("A body of which nothing comes for so long is a 408"),
+  LLM_PROXY_UPLOAD_BYTES_PER_SECOND: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(32 * 1024)
+    .describe("So fast a body must come after its first 30 seconds, or it is a 408"),
+  LLM_PROXY_MAX_CONNECTIONS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(16_384)
+    .describe("Connections of callers at most; further ones are closed at once"),
+  LLM_PROXY_MAX_IDLE_CONNECTIONS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(4_096)
+    .describe("Of them, connections that do nothing; the longest idle is closed for the next. One takes about 13 KB"),
   LITELLM_CONFIG: z.string().optional().describe("Path of config.yaml, the model list; unset: the one of this repository"),
 } as const;
 
@@ -71,13 +178,22 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
     masterKey: variables.LITELLM_MASTER_KEY,
     metricsToken: variables.METRICS_TOKEN,
     dataPlane: { port: variables.LLM_PROXY_PORT, host: variables.LLM_PROXY_HOST },
-    management: { port: variables.LLM_PROXY_ADMIN_PORT, host: variables.LLM_PROXY_ADMIN_HOST, isShared: variables.LLM_PROXY_MANAGEMENT === "shared" },
+    management: {
+      port: variables.LLM_PROXY_ADMIN_PORT,
+      host: variables.LLM_PROXY_ADMIN_HOST,
+      isShared: variables.LLM_PROXY_MANAGEMENT === "shared",
+    },
     drainMs: variables.DRAIN_MS,
     detachedReads: { ms: variables.DETACHED_READ_MS, bytes: variables.DETACHED_READ_BYTES, atOnce: variables.DETACHED_READS_AT_ONCE },
     databaseConnections: variables.LLM_PROXY_DATABASE_CONNECTIONS,
     uploads: uploadLimits(variables),
     connections: { most: variables.LLM_PROXY_MAX_CONNECTIONS, mostIdle: variables.LLM_PROXY_MAX_IDLE_CONNECTIONS },
-    admissionWait: { ...ADMISSION_WAIT_LIMITS, mostMs: variables.ADMISSION_WAIT_MS, mostPerKey: variables.ADMISSION_WAITERS_PER_KEY, mostBytes: variables.ADMISSION_WAIT_BYTES },
+    admissionWait: {
+      ...ADMISSION_WAIT_LIMITS,
+      mostMs: variables.ADMISSION_WAIT_MS,
+      mostPerKey: variables.ADMISSION_WAITERS_PER_KEY,
+      mostBytes: variables.ADMISSION_WAIT_BYTES,
+    },
     unjudged: variables.UNJUDGED_REQUESTS,
     configFile: variables.LITELLM_CONFIG,
   };
@@ -89,7 +205,12 @@ function uploadLimits(variables: Variables): UploadLimits {
   const { LLM_PROXY_UPLOAD_BYTES: largeBytes, LLM_PROXY_UPLOAD_BYTES_PER_KEY: largeBytesPerKey } = variables;
   return {
     bodyBytes: variables.LLM_PROXY_BODY_BYTES,
-    memory: { largeBytes, largeBytesPerKey, smallBytes: Math.floor((largeBytes * 2) / 3), smallBytesPerKey: Math.floor((largeBytesPerKey * 2) / 5) },
+    memory: {
+      largeBytes,
+      largeBytesPerKey,
+      smallBytes: Math.floor((largeBytes * 2) / 3),
+      smallBytesPerKey: Math.floor((largeBytesPerKey * 2) / 5),
+    },
     pace: { ...UPLOAD_PACE, idleMs: variables.LLM_PROXY_UPLOAD_IDLE_MS, leastBytesPerSecond: variables.LLM_PROXY_UPLOAD_BYTES_PER_SECOND },
   };
 }

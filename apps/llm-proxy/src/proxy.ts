@@ -61,7 +61,11 @@ const LEAST_SILENCE_MS = 60_000;
  * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse: listeners first, then
  * what is in flight, the database last. Attempts of dead processes are settled before the first request is taken.
  */
-export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly dataPlane: number; readonly management: number }> {
+export async function startProxy(
+  options: ProxyOptions,
+  lifecycle: Lifecycle,
+  logger: Logger,
+): Promise<{ readonly dataPlane: number; readonly management: number }> {
   const { config, masterKey } = options;
   const { models } = config;
   if (config.ignoredSettings.length > 0) logger.warn({ settings: config.ignoredSettings }, "config.ignored_settings");
@@ -90,9 +94,19 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
 
   const shutdown = new Shutdown();
-  const manage = createManagementHandler({ db, logger, masterKey, shutdown, metrics: createProxyMetricsPage({ db, metrics, instanceId }), metricsToken: options.metricsToken });
+  const manage = createManagementHandler({
+    db,
+    logger,
+    masterKey,
+    shutdown,
+    metrics: createProxyMetricsPage({ db, metrics, instanceId }),
+    metricsToken: options.metricsToken,
+  });
   const managementServer = createManagementServer(manage, logger);
-  const management = lifecycle.own("management", await listen(managementServer, { ...options.management, portVariable: "LLM_PROXY_ADMIN_PORT" }));
+  const management = lifecycle.own(
+    "management",
+    await listen(managementServer, { ...options.management, portVariable: "LLM_PROXY_ADMIN_PORT" }),
+  );
   const dataPlane = createDataPlane({
     db,
     logger,
@@ -116,7 +130,12 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
   if (options.connections) dataPlane.server.maxConnections = options.connections.most;
   boundIdleConnections(dataPlane.server, options.connections?.mostIdle ?? Number.POSITIVE_INFINITY);
   const { drainMs } = options;
-  const data = await listen(dataPlane.server, { ...options.dataPlane, portVariable: "LLM_PROXY_PORT", drainTimeoutMs: drainMs + LISTENER_MARGIN_MS, idleGraceMs: Math.min(LONGEST_IDLE_GRACE_MS, drainMs / 10) });
+  const data = await listen(dataPlane.server, {
+    ...options.dataPlane,
+    portVariable: "LLM_PROXY_PORT",
+    drainTimeoutMs: drainMs + LISTENER_MARGIN_MS,
+    idleGraceMs: Math.min(LONGEST_IDLE_GRACE_MS, drainMs / 10),
+  });
   lifecycle.own("data plane", drainingPart({ shutdown, listener: data, idle: () => dataPlane.idle(), drainMs }));
   return { dataPlane: data.port, management: management.port };
 }
@@ -125,7 +144,10 @@ export async function startProxy(options: ProxyOptions, lifecycle: Lifecycle, lo
 function reportModels(models: ModelTable, logger: Logger): void {
   const retiring = models.retiring(new Date()).map(({ modelName, retiresOn }) => `${modelName} (${retiresOn})`);
   if (retiring.length > 0) logger.warn({ models: retiring }, "config.models_retiring");
-  const unpriced = models.list().filter(({ prices }) => !prices).map(({ modelName }) => modelName);
+  const unpriced = models
+    .list()
+    .filter(({ prices }) => !prices)
+    .map(({ modelName }) => modelName);
   if (unpriced.length > 0) logger.warn({ models: unpriced }, "config.models_unpriced");
 }
 

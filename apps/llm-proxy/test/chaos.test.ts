@@ -32,16 +32,24 @@ const oneOf = <Item>(items: readonly Item[]): Item => items[Math.floor(Math.rand
 
 function randomScript(): Script {
   const fault = oneOf(FAULTS);
-  return { answerBytes: Math.floor(Math.random() * 3_000), frameGapMs: oneOf([0, 0, 1]), headersDelayMs: oneOf([0, 5]), ...(fault && { fault }) };
+  return {
+    answerBytes: Math.floor(Math.random() * 3_000),
+    frameGapMs: oneOf([0, 0, 1]),
+    headersDelayMs: oneOf([0, 5]),
+    ...(fault && { fault }),
+  };
 }
 
 /** A request in either dialect, streamed or not, whose caller may leave at any moment. */
 async function ask(key: string): Promise<void> {
-  const [path, body] = oneOf([["/v1/messages", MESSAGE], ["/v1/chat/completions", CHAT]] as const);
+  const [path, body] = oneOf([
+    ["/v1/messages", MESSAGE],
+    ["/v1/chat/completions", CHAT],
+  ] as const);
   const signal = Math.random() < 0.3 ? AbortSignal.timeout(Math.random() * 30) : AbortSignal.timeout(patience(20_000));
   const response = await fetch(`${stack.proxy.url}${path}`, {
     method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    headers: { "authorization": `Bearer ${key}`, "content-type": "application/json" },
     body: JSON.stringify({ ...body, stream: Math.random() < 0.6 }),
     signal,
   });
@@ -74,8 +82,13 @@ test("whatever providers and callers do, each request that was forwarded has one
   for (const scope of ["key", "team"] as const) {
     expect(addDecimals(...counters.filter((counter) => counter.scope === scope).map((counter) => counter.spend_usd))).toBe(total);
   }
-  const seenWhole = stack.provider.requests.filter((entry) => rows.some((row) => row.status === "success" && row.metadata["provider_response_id"] === entry.responseId));
+  const seenWhole = stack.provider.requests.filter((entry) =>
+    rows.some((row) => row.status === "success" && row.metadata["provider_response_id"] === entry.responseId),
+  );
   expect(seenWhole.length).toBeGreaterThan(REQUESTS / 20);
-  const alarms = stack.proxy.log().split("\n").filter((line) => /process\.crashed|request\.failed|settle\.failed/.test(line));
+  const alarms = stack.proxy
+    .log()
+    .split("\n")
+    .filter((line) => /process\.crashed|request\.failed|settle\.failed/.test(line));
   expect(alarms).toEqual([]);
 });

@@ -14,7 +14,10 @@ const [answered = "", missing = ""] = management.split("| LiteLLM has it, here i
 
 /** `POST /a`, `/b` in the first cell of a row: both with POST, until another method is named. */
 function callsOf(table: string): readonly string[] {
-  return table.split("\n").filter((line) => line.startsWith("| `")).flatMap((line) => spansOf(line.split(" | ")[0] ?? ""));
+  return table
+    .split("\n")
+    .filter((line) => line.startsWith("| `"))
+    .flatMap((line) => spansOf(line.split(" | ")[0] ?? ""));
 }
 
 function spansOf(cell: string): readonly string[] {
@@ -30,7 +33,11 @@ afterAll(() => stack.stop());
 
 const call = async (url: string, key: string): Promise<{ readonly status: number; readonly text: string }> => {
   const [, method, address = ""] = /^(GET|POST) (.*)$/.exec(url) ?? [];
-  const answer = await fetch(address, { method: method ?? "GET", headers: { authorization: `Bearer ${key}`, "content-type": "application/json" }, ...(method === "POST" && { body: "{}" }) });
+  const answer = await fetch(address, {
+    method: method ?? "GET",
+    headers: { "authorization": `Bearer ${key}`, "content-type": "application/json" },
+    ...(method === "POST" && { body: "{}" }),
+  });
   return { status: answer.status, text: await answer.text() };
 };
 const at = (base: string, entry: string): string => entry.replace(" ", ` ${base}`);
@@ -39,7 +46,11 @@ test("users 07: the calls that the page says are answered are the routes that th
   const unused = undefined as never;
   const routes = [...keyRoutes(unused), ...teamRoutes(unused), ...spendRoutes(unused)].map(({ method, path }) => `${method} ${path}`);
 
-  expect(callsOf(answered).filter((entry) => !entry.includes("/health/")).toSorted()).toEqual(routes.toSorted());
+  expect(
+    callsOf(answered)
+      .filter((entry) => !entry.includes("/health/"))
+      .toSorted(),
+  ).toEqual(routes.toSorted());
 });
 
 test.each(callsOf(answered))("users 07: %s is answered", async (entry) => {
@@ -56,12 +67,22 @@ test.each(callsOf(missing))("users 07: %s is a 404 that says so", async (entry) 
   expect(text).toContain("The management API has no route");
 });
 
-test.each(spansOf(/^The data plane, likewise: .*$/m.exec(management)?.[0] ?? "").map((entry) => entry.replace("GET", "POST")))("users 07: %s is no route of the data plane", async (entry) => {
-  expect(await call(at(stack.proxy.url, entry), stack.key)).toMatchObject({ status: 404, text: expect.stringContaining("There is no such route") });
-});
+test.each(spansOf(/^The data plane, likewise: .*$/m.exec(management)?.[0] ?? "").map((entry) => entry.replace("GET", "POST")))(
+  "users 07: %s is no route of the data plane",
+  async (entry) => {
+    expect(await call(at(stack.proxy.url, entry), stack.key)).toMatchObject({
+      status: 404,
+      text: expect.stringContaining("There is no such route"),
+    });
+  },
+);
 
 test("users 07: members of a team, which would not be kept, are refused by name", async () => {
-  const answer = await fetch(`${stack.proxy.adminUrl}/team/new`, { method: "POST", headers: { authorization: `Bearer ${MASTER_KEY}`, "content-type": "application/json" }, body: JSON.stringify({ team_id: "t1", members_with_roles: [{ role: "admin", user_id: "u5" }] }) });
+  const answer = await fetch(`${stack.proxy.adminUrl}/team/new`, {
+    method: "POST",
+    headers: { "authorization": `Bearer ${MASTER_KEY}`, "content-type": "application/json" },
+    body: JSON.stringify({ team_id: "t1", members_with_roles: [{ role: "admin", user_id: "u5" }] }),
+  });
 
   expect(answer.status).toBe(400);
   expect(await answer.text()).toContain("members_with_roles");

@@ -4,7 +4,10 @@ import { expect, test, type TestContext } from "vitest";
 import { CHAT, inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
 
 /** A stack of its own for each test: it ends with its proxy. */
-async function stack({ onTestFinished }: Pick<TestContext, "onTestFinished">, environment: Readonly<Record<string, string>>): Promise<TestStack> {
+async function stack(
+  { onTestFinished }: Pick<TestContext, "onTestFinished">,
+  environment: Readonly<Record<string, string>>,
+): Promise<TestStack> {
   const started = await startTestStack(environment);
   onTestFinished(() => started.stop());
   return started;
@@ -19,7 +22,10 @@ const logged = (running: TestStack, event: string): Promise<void> => expect.poll
 
 test("hostile 10, clients F3: SIGTERM closes the listener at once, says so to readiness and on connections, and cuts nobody", async (context) => {
   const running = await stack(context, { DRAIN_MS: "60000" });
-  running.provider.scriptNext({ text: "one two three four five six seven eight nine ten", frameGapMs: 200 }, { text: "whole", headersDelayMs: 1_000 });
+  running.provider.scriptNext(
+    { text: "one two three four five six seven eight nine ten", frameGapMs: 200 },
+    { text: "whole", headersDelayMs: 1_000 },
+  );
   const stream = await post(running, "/v1/messages", streamed);
   const whole = post(running, "/v1/messages", MESSAGE);
   await running.provider.waitFor((entry) => entry.sequence === 2);
@@ -36,7 +42,8 @@ test("hostile 10, clients F3: SIGTERM closes the listener at once, says so to re
   expect((await whole).headers.get("connection")).toBe("close");
   expect(await (await whole).text()).toContain("whole");
   expect(await exited).toBe(0);
-  for (const response of [stream, await whole]) expect(await spendLogOf(running, idOf(response))).toMatchObject({ status: "success", metadata: { estimated: false } });
+  for (const response of [stream, await whole])
+    expect(await spendLogOf(running, idOf(response))).toMatchObject({ status: "success", metadata: { estimated: false } });
 });
 
 test("hostile 10, clients F3: what runs at the deadline ends with an error event, or a 503, of its own code, and is recorded as that", async (context) => {
@@ -57,7 +64,10 @@ test("hostile 10, clients F3: what runs at the deadline ends with an error event
   expect(await exited).toBe(0);
   for (const response of [...streams, await whole]) {
     const row = await spendLogOf(running, idOf(response));
-    expect(row).toMatchObject({ status: "failure", metadata: { estimated: true, recovered: false, error_information: { error_code: "shutting_down" } } });
+    expect(row).toMatchObject({
+      status: "failure",
+      metadata: { estimated: true, recovered: false, error_information: { error_code: "shutting_down" } },
+    });
     expect(Number(row.spend)).toBeGreaterThan(0);
   }
   expect(await inFlight(running)).toEqual(NOTHING_IN_FLIGHT);

@@ -21,7 +21,8 @@ afterAll(async () => {
 const WORKERS = 12;
 const KILLS = 4;
 
-const startProxy = (): Promise<ProxyProcess> => startProxyProcess({ connectionString: database.connectionString, providerUrl: provider.url });
+const startProxy = (): Promise<ProxyProcess> =>
+  startProxyProcess({ connectionString: database.connectionString, providerUrl: provider.url });
 
 /** The provider's ids of the answers of which a caller saw the end. */
 async function askUntilKilled(proxy: ProxyProcess, key: string, seen: Set<string>): Promise<void> {
@@ -65,7 +66,11 @@ test("after kill -9 at random moments under load, what callers were answered is 
   for (const entry of provider.requests.filter((request) => seen.has(request.responseId ?? ""))) {
     if (!entry.usage) throw new Error("the stand-in served no usage");
     const row = rowOf.get(entry.responseId);
-    expect(row).toMatchObject({ status: "success", spend: decimalFromPicoUsd(priceUsage(price, entry.usage)), metadata: { estimated: false } });
+    expect(row).toMatchObject({
+      status: "success",
+      spend: decimalFromPicoUsd(priceUsage(price, entry.usage)),
+      metadata: { estimated: false },
+    });
   }
   expect(seen.size).toBeGreaterThan(KILLS * 20);
   // Each forwarded request has exactly one row; an attempt that died just before it was sent has one too.

@@ -1,5 +1,10 @@
 import { createLLMProxyClient } from "@proliferate/shared";
-import { generateKeyResponseSchema, keyInfoResponseSchema, keyListResponseSchema, teamInfoResponseSchema } from "@proliferate/shared/contracts";
+import {
+  generateKeyResponseSchema,
+  keyInfoResponseSchema,
+  keyListResponseSchema,
+  teamInfoResponseSchema,
+} from "@proliferate/shared/contracts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { manage, MASTER_KEY, mintKey } from "./proxy-process.ts";
 import { MESSAGE, post, startTestStack, type TestStack } from "./test-stack.ts";
@@ -24,7 +29,9 @@ describe("who may call", () => {
   });
 
   test("anybody, for health", async () => {
-    const answers = await Promise.all(["liveliness", "liveness", "readiness"].map((name) => fetch(`${stack.proxy.adminUrl}/health/${name}`)));
+    const answers = await Promise.all(
+      ["liveliness", "liveness", "readiness"].map((name) => fetch(`${stack.proxy.adminUrl}/health/${name}`)),
+    );
 
     expect(answers.map((answer) => answer.status)).toEqual([200, 200, 200]);
     expect(await answers[0]?.json()).toBe("I'm alive!");
@@ -34,10 +41,27 @@ describe("who may call", () => {
 
 describe("keys", () => {
   test("are answered with the row, flat, and the key once", async () => {
-    const { body } = await call("/key/generate", { key_alias: "full", duration: "1h", team_id: "t", user_id: "u", max_budget: 1.5, models: ["m"], metadata: { session_id: "u" } });
+    const { body } = await call("/key/generate", {
+      key_alias: "full",
+      duration: "1h",
+      team_id: "t",
+      user_id: "u",
+      max_budget: 1.5,
+      models: ["m"],
+      metadata: { session_id: "u" },
+    });
 
     const minted = generateKeyResponseSchema.parse(body);
-    expect(minted).toMatchObject({ key_alias: "full", team_id: "t", user_id: "u", max_budget: 1.5, models: ["m"], metadata: { session_id: "u" }, spend: 0, token_id: minted.token });
+    expect(minted).toMatchObject({
+      key_alias: "full",
+      team_id: "t",
+      user_id: "u",
+      max_budget: 1.5,
+      models: ["m"],
+      metadata: { session_id: "u" },
+      spend: 0,
+      token_id: minted.token,
+    });
     expect(Date.parse(minted.expires ?? "") - Date.now()).toBeGreaterThan(3_500_000);
     const { body: info } = await call(`/key/info?key=${minted.key}`);
     expect(keyInfoResponseSchema.parse(info).info).toMatchObject({ key_alias: "full" });
@@ -91,12 +115,18 @@ describe("mistakes are answered as LiteLLM answers them", () => {
     const alias = await call("/key/generate", { key_alias: "taken" });
     const team = await call("/team/new", { team_id: "exists" });
 
-    expect(alias).toMatchObject({ status: 400, body: { error: { type: "bad_request_error", param: "key_alias", code: "400", message: expect.stringContaining("already exists") } } });
+    expect(alias).toMatchObject({
+      status: 400,
+      body: { error: { type: "bad_request_error", param: "key_alias", code: "400", message: expect.stringContaining("already exists") } },
+    });
     expect(team).toMatchObject({ status: 400, body: { error: { code: "400", message: expect.stringContaining("already exists") } } });
   });
 
   test("an unknown team is a 404 whose code is in the body, an unknown route and method name themselves", async () => {
-    expect(await call("/team/info?team_id=nobody")).toMatchObject({ status: 404, body: { error: { code: "404", message: expect.stringContaining("nobody") } } });
+    expect(await call("/team/info?team_id=nobody")).toMatchObject({
+      status: 404,
+      body: { error: { code: "404", message: expect.stringContaining("nobody") } },
+    });
     expect(await call("/key/rename", {})).toMatchObject({ status: 404 });
     expect(await call("/key/generate")).toMatchObject({ status: 405 });
   });
@@ -120,7 +150,11 @@ test("a team is answered with its keys, and without their hashes", async () => {
 
   const info = teamInfoResponseSchema.parse((await call("/team/info?team_id=with-keys")).body);
 
-  expect(info.team_info).toMatchObject({ team_alias: "With keys", max_budget: 3, members_with_roles: [{ role: "admin", user_id: "default_user_id" }] });
+  expect(info.team_info).toMatchObject({
+    team_alias: "With keys",
+    max_budget: 3,
+    members_with_roles: [{ role: "admin", user_id: "default_user_id" }],
+  });
   expect(info.keys).toHaveLength(1);
   expect(info.keys?.[0]).not.toHaveProperty("token");
 });
@@ -142,7 +176,8 @@ test("spend is listed by time, and seen on the key", async () => {
 
 test("the client of @proliferate/shared mints, resumes and revokes against it", async () => {
   const client = createLLMProxyClient({ adminUrl: stack.proxy.adminUrl, masterKey: MASTER_KEY, keyDuration: "1h" });
-  const ask = async (key: string): Promise<number> => (await post(stack, "/v1/messages", MESSAGE, { headers: { "x-api-key": key } })).status;
+  const ask = async (key: string): Promise<number> =>
+    (await post(stack, "/v1/messages", MESSAGE, { headers: { "x-api-key": key } })).status;
 
   await client.ensureTeamExists("org-of-shared");
   const first = await client.generateVirtualKey("session-of-shared", "org-of-shared");
@@ -154,7 +189,9 @@ test("the client of @proliferate/shared mints, resumes and revokes against it", 
 });
 
 test("of two processes that make one team at once, both succeed", async () => {
-  const clients = [1, 2, 3, 4].map(() => createLLMProxyClient({ adminUrl: stack.proxy.adminUrl, masterKey: MASTER_KEY, keyDuration: "1h" }));
+  const clients = [1, 2, 3, 4].map(() =>
+    createLLMProxyClient({ adminUrl: stack.proxy.adminUrl, masterKey: MASTER_KEY, keyDuration: "1h" }),
+  );
 
   const keys = await Promise.all(clients.map((client, index) => client.generateSessionAPIKey(`racer-${index}`, "org-of-racers")));
 
@@ -196,9 +233,26 @@ test("hostile 17: what a caller does wrong is no failure of ours in the log", as
 
 describe("public bug 42, litellm 4, F4: what would not be kept is refused with its name", () => {
   test.each([
-    ["rpm_limit", 1], ["tpm_limit", 1], ["tpd_limit", 5], ["max_parallel_requests", 1], ["rpm_limit", 0], ["allowed_routes", ["/v1/chat/completions"]], ["key_type", "management"],
-    ["budget_id", "nope"], ["model_max_budget", { "gpt-4o": 1 }], ["aliases", { a: "b" }], ["tags", ["a"]], ["soft_budget", 1], ["models", ["anthropic/*"]], ["models", ["*"]],
-    ["metadata", { tags: ["a"] }], ["metadata", { model_rpm_limit: { a: 1 } }], ["modles", ["a"]], ["auto_rotate", true], ["guardrails", ["x"]], ["__proto__x", 1],
+    ["rpm_limit", 1],
+    ["tpm_limit", 1],
+    ["tpd_limit", 5],
+    ["max_parallel_requests", 1],
+    ["rpm_limit", 0],
+    ["allowed_routes", ["/v1/chat/completions"]],
+    ["key_type", "management"],
+    ["budget_id", "nope"],
+    ["model_max_budget", { "gpt-4o": 1 }],
+    ["aliases", { a: "b" }],
+    ["tags", ["a"]],
+    ["soft_budget", 1],
+    ["models", ["anthropic/*"]],
+    ["models", ["*"]],
+    ["metadata", { tags: ["a"] }],
+    ["metadata", { model_rpm_limit: { a: 1 } }],
+    ["modles", ["a"]],
+    ["auto_rotate", true],
+    ["guardrails", ["x"]],
+    ["__proto__x", 1],
   ])("a key with %s %j", async (field, value) => {
     const { key } = await mintKey(stack.proxy, {});
 
@@ -211,7 +265,14 @@ describe("public bug 42, litellm 4, F4: what would not be kept is refused with i
     }
   });
 
-  test.each([["rpm_limit", 1], ["members_with_roles", [{ role: "user", user_id: "u" }]], ["soft_budget", 1], ["models", ["openai/*"]], ["organization_id", "o"], ["unheard_of", "x"]])("a team with %s %j", async (field, value) => {
+  test.each([
+    ["rpm_limit", 1],
+    ["members_with_roles", [{ role: "user", user_id: "u" }]],
+    ["soft_budget", 1],
+    ["models", ["openai/*"]],
+    ["organization_id", "o"],
+    ["unheard_of", "x"],
+  ])("a team with %s %j", async (field, value) => {
     const { status, body } = await call("/team/new", { team_id: `refused-${field}`, [field]: value });
 
     expect(status).toBe(400);
@@ -220,7 +281,22 @@ describe("public bug 42, litellm 4, F4: what would not be kept is refused with i
   });
 
   test("but a field that asks for nothing is taken, as LiteLLM's clients send it", async () => {
-    const nothing = { rpm_limit: null, tpm_limit: null, max_parallel_requests: null, allowed_routes: [], aliases: {}, config: {}, permissions: {}, model_max_budget: {}, key_type: "default", spend: 0, tags: null, soft_budget: null, send_invite_email: false, metadata: {} };
+    const nothing = {
+      rpm_limit: null,
+      tpm_limit: null,
+      max_parallel_requests: null,
+      allowed_routes: [],
+      aliases: {},
+      config: {},
+      permissions: {},
+      model_max_budget: {},
+      key_type: "default",
+      spend: 0,
+      tags: null,
+      soft_budget: null,
+      send_invite_email: false,
+      metadata: {},
+    };
 
     expect((await call("/key/generate", nothing)).status).toBe(200);
     expect((await call("/team/new", { ...nothing, members_with_roles: [], blocked: false })).status).toBe(200);
@@ -231,7 +307,8 @@ test("public bug 43: an end date without a time includes its day, and one with a
   const { key, token } = await mintKey(stack.proxy, {});
   await (await post(stack, "/v1/messages", MESSAGE, { headers: { "x-api-key": key } })).text();
   const today = new Date().toISOString().slice(0, 10);
-  const total = async (end: string): Promise<unknown> => ((await call(`/spend/logs/v2?start_date=${today}&end_date=${end}&api_key=${token}`)).body as { total: unknown }).total;
+  const total = async (end: string): Promise<unknown> =>
+    ((await call(`/spend/logs/v2?start_date=${today}&end_date=${end}&api_key=${token}`)).body as { total: unknown }).total;
 
   expect(await total(today)).toBe(1);
   expect(await total(`${today}%2000:00:00`)).toBe(0);

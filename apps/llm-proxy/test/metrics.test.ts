@@ -49,7 +49,12 @@ test("users 04: refusals by their code, and failures of a provider by its status
 test("users 04: whatever callers name, there are no more series than models and codes that are ours", async () => {
   await Promise.all(
     Array.from({ length: 60 }, async (_, index) => {
-      await (await post(stack, index % 2 === 0 ? "/v1/messages" : `/v1/chat/completions`, { ...(index % 2 === 0 ? MESSAGE : CHAT), model: `model-of-nobody-${index}` })).text();
+      await (
+        await post(stack, index % 2 === 0 ? "/v1/messages" : `/v1/chat/completions`, {
+          ...(index % 2 === 0 ? MESSAGE : CHAT),
+          model: `model-of-nobody-${index}`,
+        })
+      ).text();
       await (await fetch(`${stack.proxy.url}/path-of-nobody-${index}`)).text();
       await (await fetch(`${stack.proxy.url}/v1/models/model-of-nobody-${index}`)).text();
     }),

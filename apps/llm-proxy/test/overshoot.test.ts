@@ -25,9 +25,29 @@ interface Kind {
 }
 
 const user = (content: unknown) => ({ messages: [{ role: "user", content }] });
-const message = (usage: Readonly<Record<string, unknown>>) => ({ id: "msg_1", type: "message", role: "assistant", model: "m", content: [{ type: "text", text: "ok" }], stop_reason: "end_turn", usage });
-const chat = (usage: Readonly<Record<string, unknown>>, more: Readonly<Record<string, unknown>> = {}) => ({ id: "c", object: "chat.completion", model: "m", choices: [{ index: 0, message: { role: "assistant", content: "ok" }, finish_reason: "stop" }], usage, ...more });
-const written = (tokens: number, output: number) => ({ input_tokens: 0, cache_creation_input_tokens: tokens, cache_creation: { ephemeral_5m_input_tokens: 0, ephemeral_1h_input_tokens: tokens }, output_tokens: output });
+const message = (usage: Readonly<Record<string, unknown>>) => ({
+  id: "msg_1",
+  type: "message",
+  role: "assistant",
+  model: "m",
+  content: [{ type: "text", text: "ok" }],
+  stop_reason: "end_turn",
+  usage,
+});
+const chat = (usage: Readonly<Record<string, unknown>>, more: Readonly<Record<string, unknown>> = {}) => ({
+  id: "c",
+  object: "chat.completion",
+  model: "m",
+  choices: [{ index: 0, message: { role: "assistant", content: "ok" }, finish_reason: "stop" }],
+  usage,
+  ...more,
+});
+const written = (tokens: number, output: number) => ({
+  input_tokens: 0,
+  cache_creation_input_tokens: tokens,
+  cache_creation: { ephemeral_5m_input_tokens: 0, ephemeral_1h_input_tokens: tokens },
+  output_tokens: output,
+});
 
 const KINDS: readonly Kind[] = [
   {
@@ -47,18 +67,31 @@ const KINDS: readonly Kind[] = [
   {
     name: "server loops: searches, each over the whole window (public bug 35c)",
     path: "/v1/messages",
-    body: { model: "claude-opus-5-5", max_tokens: 64, tools: [{ type: "web_search_20260318", name: "web_search", max_uses: 4 }], ...user("hi") },
+    body: {
+      model: "claude-opus-5-5",
+      max_tokens: 64,
+      tools: [{ type: "web_search_20260318", name: "web_search", max_uses: 4 }],
+      ...user("hi"),
+    },
     maxBudget: 5,
     answer: message({
       ...written(1_000_000, 64),
       server_tool_use: { web_search_requests: 4 },
-      iterations: [{ type: "message", ...written(1_000_000, 64) }, ...Array.from({ length: 4 }, () => ({ type: "message", ...written(1_000_000, 0) }))],
+      iterations: [
+        { type: "message", ...written(1_000_000, 64) },
+        ...Array.from({ length: 4 }, () => ({ type: "message", ...written(1_000_000, 0) })),
+      ],
     }),
   },
   {
     name: "server loops: an advisor of another model (public bug 9)",
     path: "/v1/messages",
-    body: { model: "claude-haiku-4-5", max_tokens: 64, tools: [{ type: "advisor_20260301", name: "advisor", model: "claude-opus-5-5", max_uses: 2 }], ...user("hi") },
+    body: {
+      model: "claude-haiku-4-5",
+      max_tokens: 64,
+      tools: [{ type: "advisor_20260301", name: "advisor", model: "claude-opus-5-5", max_uses: 2 }],
+      ...user("hi"),
+    },
     maxBudget: 1,
     answer: message({
       ...written(200_000, 64),
@@ -72,9 +105,20 @@ const KINDS: readonly Kind[] = [
   {
     name: "compaction: all of it once more, with an answer (public bug 3)",
     path: "/v1/messages",
-    body: { model: "claude-opus-5-5", max_tokens: 64, context_management: { edits: [{ type: "compact_20260112" }] }, ...user("hi".repeat(200)) },
+    body: {
+      model: "claude-opus-5-5",
+      max_tokens: 64,
+      context_management: { edits: [{ type: "compact_20260112" }] },
+      ...user("hi".repeat(200)),
+    },
     maxBudget: 1,
-    answer: message({ ...written(300, 64), iterations: [{ type: "compaction", ...written(300, 128_000) }, { type: "message", ...written(300, 64) }] }),
+    answer: message({
+      ...written(300, 64),
+      iterations: [
+        { type: "compaction", ...written(300, 128_000) },
+        { type: "message", ...written(300, 64) },
+      ],
+    }),
   },
   {
     name: "tiers: fast, and in one country (public bug 35d, hostile 2)",
@@ -117,7 +161,8 @@ class AdversarialProvider {
   }
 
   letGo(): void {
-    for (const response of this.#held.splice(0)) response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(this.answer));
+    for (const response of this.#held.splice(0))
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(this.answer));
   }
 }
 
@@ -130,7 +175,11 @@ beforeAll(async () => {
   provider.server.listen(0, "127.0.0.1");
   await once(provider.server, "listening");
   const { port } = provider.server.address() as AddressInfo;
-  proxy = await startProxyProcess({ connectionString: database.connectionString, providerUrl: `http://127.0.0.1:${port}`, environment: { ADMISSION_WAIT_MS: "0" } });
+  proxy = await startProxyProcess({
+    connectionString: database.connectionString,
+    providerUrl: `http://127.0.0.1:${port}`,
+    environment: { ADMISSION_WAIT_MS: "0" },
+  });
 });
 afterAll(async () => {
   await proxy.stop();
@@ -145,7 +194,10 @@ interface Row {
 }
 
 async function rowsOf(keyHash: string): Promise<readonly Row[]> {
-  const { rows } = await sql<Row>`select spend::text::numeric::text as spend, metadata from "LiteLLM_SpendLogs" where api_key = ${keyHash}`.execute(database.db);
+  const { rows } =
+    await sql<Row>`select spend::text::numeric::text as spend, metadata from "LiteLLM_SpendLogs" where api_key = ${keyHash}`.execute(
+      database.db,
+    );
   return rows;
 }
 
@@ -154,7 +206,11 @@ async function wave({ path, body, answer }: Kind, key: string): Promise<readonly
   provider.answer = answer;
   const statuses: number[] = [];
   const calls = Array.from({ length: CALLS }, async () => {
-    const response = await fetch(`${proxy.url}${path}`, { method: "POST", headers: { "x-api-key": key, "content-type": "application/json" }, body: JSON.stringify(body) });
+    const response = await fetch(`${proxy.url}${path}`, {
+      method: "POST",
+      headers: { "x-api-key": key, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
     await response.arrayBuffer();
     statuses.push(response.status);
   });
@@ -164,18 +220,26 @@ async function wave({ path, body, answer }: Kind, key: string): Promise<readonly
   return statuses;
 }
 
-test.each(KINDS.map((kind) => [kind.name, kind] as const))("F3, at most one request of overshoot: %s", { timeout: patience(300_000) }, async (_name, kind) => {
-  const { key, token } = await mintKey(proxy, { max_budget: kind.maxBudget });
+test.each(KINDS.map((kind) => [kind.name, kind] as const))(
+  "F3, at most one request of overshoot: %s",
+  { timeout: patience(300_000) },
+  async (_name, kind) => {
+    const { key, token } = await mintKey(proxy, { max_budget: kind.maxBudget });
 
-  const first = await wave(kind, key);
-  const second = await wave(kind, key);
+    const first = await wave(kind, key);
+    const second = await wave(kind, key);
 
-  expect(first).toContain(200);
-  expect([...first, ...second].every((status) => [200, 402, 429].includes(status))).toBe(true);
-  const rows = await rowsOf(token);
-  const spent = addDecimals(...rows.map(({ spend }) => spend));
-  const largest = rows.map(({ spend }) => spend).toSorted(compareDecimals).at(-1) ?? "0";
-  expect(compareDecimals(largest, "0")).toBe(1);
-  expect(compareDecimals(subtractDecimals(spent, String(kind.maxBudget)), largest)).toBeLessThanOrEqual(0);
-  expect(rows.filter(({ metadata }) => JSON.stringify(metadata).includes("over_reservation"))).toEqual([]);
-});
+    expect(first).toContain(200);
+    expect([...first, ...second].every((status) => [200, 402, 429].includes(status))).toBe(true);
+    const rows = await rowsOf(token);
+    const spent = addDecimals(...rows.map(({ spend }) => spend));
+    const largest =
+      rows
+        .map(({ spend }) => spend)
+        .toSorted(compareDecimals)
+        .at(-1) ?? "0";
+    expect(compareDecimals(largest, "0")).toBe(1);
+    expect(compareDecimals(subtractDecimals(spent, String(kind.maxBudget)), largest)).toBeLessThanOrEqual(0);
+    expect(rows.filter(({ metadata }) => JSON.stringify(metadata).includes("over_reservation"))).toEqual([]);
+  },
+);

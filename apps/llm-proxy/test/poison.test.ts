@@ -29,7 +29,10 @@ const POISONS = {
   "an id that is an object": { id: '{"a":1}', usage: '{"input_tokens":10,"output_tokens":5}' },
   "a count of 10^15": { id: '"m"', usage: '{"input_tokens":1000000000000000,"output_tokens":5}' },
   "a count of 10^400": { id: '"m"', usage: `{"input_tokens":1${"0".repeat(400)},"output_tokens":5}` },
-  "counts that add up above an integer": { id: '"m"', usage: '{"input_tokens":2147483647,"cache_read_input_tokens":2147483647,"output_tokens":2147483647}' },
+  "counts that add up above an integer": {
+    id: '"m"',
+    usage: '{"input_tokens":2147483647,"cache_read_input_tokens":2147483647,"output_tokens":2147483647}',
+  },
   "a negative count": { id: '"m"', usage: '{"input_tokens":-1,"output_tokens":5}' },
   "counts of the wrong type": { id: '"m"', usage: '{"input_tokens":"10","output_tokens":[5]}' },
   "usage of the wrong type": { id: '"m"', usage: "[1,2]" },
@@ -40,7 +43,12 @@ const POISONS = {
 
 describe.each(Object.entries(POISONS))("hostile 9, public bug 30, code 2: %s", (_, { id, usage }) => {
   test("in a whole answer gives a row", async () => {
-    stack.provider.failNext({ kind: "raw", pieces: [`{"id":${id},"type":"message","role":"assistant","content":[{"type":"text","text":"x"}],"stop_reason":"end_turn","usage":${usage}}`] });
+    stack.provider.failNext({
+      kind: "raw",
+      pieces: [
+        `{"id":${id},"type":"message","role":"assistant","content":[{"type":"text","text":"x"}],"stop_reason":"end_turn","usage":${usage}}`,
+      ],
+    });
 
     const response = await post(stack, "/v1/messages", MESSAGE);
     await response.text();
@@ -66,7 +74,13 @@ test("public bug 30: OpenAI's counts beyond belief are estimated, whole and stre
   const usage = '{"prompt_tokens":99999999999,"completion_tokens":99999999999}';
   stack.provider.failNext({ kind: "raw", pieces: [`{"id":"c","choices":[{"index":0,"message":{"content":"x"}}],"usage":${usage}}`] });
   stack.provider.scriptNext({
-    fault: { kind: "raw", headers: { "content-type": "text/event-stream" }, pieces: [`data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}\n\ndata: {"id":"c","choices":[],"usage":${usage}}\n\ndata: [DONE]\n\n`] },
+    fault: {
+      kind: "raw",
+      headers: { "content-type": "text/event-stream" },
+      pieces: [
+        `data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":"x"},"finish_reason":"stop"}]}\n\ndata: {"id":"c","choices":[],"usage":${usage}}\n\ndata: [DONE]\n\n`,
+      ],
+    },
   });
 
   for (const stream of [false, true]) {
@@ -80,7 +94,13 @@ describe("code 2: recovery", () => {
   test("takes poisoned attempts one by one: a proxy starts, each has its row, and a later instance's is not skipped", async () => {
     const { database, provider, keyHash } = stack;
     const counts = { inputTokens: 2_147_483_647, cacheReadTokens: 2_147_483_647, outputTokens: 7 };
-    const poisoned = [{ usage: "x" }, { usage: { inputTokens: 1e300 } }, [], { usage: counts, providerResponseId: "m" }, { report: { parts: [{ usage: counts }] }, firstByteAt: "never" }];
+    const poisoned = [
+      { usage: "x" },
+      { usage: { inputTokens: 1e300 } },
+      [],
+      { usage: counts, providerResponseId: "m" },
+      { report: { parts: [{ usage: counts }] }, firstByteAt: "never" },
+    ];
     const ids: string[] = [];
     for (const [index, checkpoint] of [...poisoned, { usage: { inputTokens: 100, outputTokens: 20 } }].entries()) {
       const id = randomUUID();
@@ -89,9 +109,25 @@ describe("code 2: recovery", () => {
         .insertInto("request_attempts")
         .values({
           // Numbers that no process has: their locks are free.
-          attempt_id: id, instance_id: 1_000_000 + Math.floor(index / 2), key_hash: keyHash, team_id: null, user_id: null, key_alias: null, dialect: "anthropic", call_type: "anthropic_messages",
-          model_group: "claude-haiku-4-5", model: "anthropic/claude-haiku-4-5-20251001", provider: "anthropic", price_id: "anthropic/claude-haiku-4-5-20251001",
-          end_user: null, client_session_id: null, requester_ip_address: null, reserved_usd: "0", estimated_input_tokens: 10, max_output_tokens: 100, hidden_tokens_per_second: 0,
+          attempt_id: id,
+          instance_id: 1_000_000 + Math.floor(index / 2),
+          key_hash: keyHash,
+          team_id: null,
+          user_id: null,
+          key_alias: null,
+          dialect: "anthropic",
+          call_type: "anthropic_messages",
+          model_group: "claude-haiku-4-5",
+          model: "anthropic/claude-haiku-4-5-20251001",
+          provider: "anthropic",
+          price_id: "anthropic/claude-haiku-4-5-20251001",
+          end_user: null,
+          client_session_id: null,
+          requester_ip_address: null,
+          reserved_usd: "0",
+          estimated_input_tokens: 10,
+          max_output_tokens: 100,
+          hidden_tokens_per_second: 0,
           checkpoint: JSON.stringify(checkpoint),
         })
         .execute();
@@ -112,12 +148,30 @@ describe("code 2: recovery", () => {
     await database.db
       .insertInto("request_attempts")
       .values({
-        attempt_id: id, instance_id: 1_000_100, key_hash: keyHash, team_id: null, user_id: null, key_alias: null, dialect: "anthropic", call_type: "anthropic_messages",
-        model_group: "claude-haiku-4-5", model: "anthropic/claude-haiku-4-5-20251001", provider: "anthropic", price_id: "anthropic/claude-haiku-4-5-20251001",
-        end_user: "poison", client_session_id: null, requester_ip_address: null, reserved_usd: "0.001", estimated_input_tokens: 10, max_output_tokens: 100, hidden_tokens_per_second: 0,
+        attempt_id: id,
+        instance_id: 1_000_100,
+        key_hash: keyHash,
+        team_id: null,
+        user_id: null,
+        key_alias: null,
+        dialect: "anthropic",
+        call_type: "anthropic_messages",
+        model_group: "claude-haiku-4-5",
+        model: "anthropic/claude-haiku-4-5-20251001",
+        provider: "anthropic",
+        price_id: "anthropic/claude-haiku-4-5-20251001",
+        end_user: "poison",
+        client_session_id: null,
+        requester_ip_address: null,
+        reserved_usd: "0.001",
+        estimated_input_tokens: 10,
+        max_output_tokens: 100,
+        hidden_tokens_per_second: 0,
       })
       .execute();
-    await sql`update budget_counters set reserved_usd = reserved_usd + 0.001 where scope = 'key' and scope_id = ${keyHash}`.execute(database.db);
+    await sql`update budget_counters set reserved_usd = reserved_usd + 0.001 where scope = 'key' and scope_id = ${keyHash}`.execute(
+      database.db,
+    );
 
     const second = await startProxyProcess({ connectionString: database.connectionString, providerUrl: provider.url });
 

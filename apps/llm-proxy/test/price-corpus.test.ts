@@ -5,7 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
 
 /** The corpus through a proxy process: the provider's bytes in, the spend row out. The rest of it needs another day, host or model list. */
-const CASES = readPriceCases().filter(({ startedAt, host, model }) => startedAt.startsWith("2026-11-27") && host === undefined && model !== "gpt-audio");
+const CASES = readPriceCases().filter(
+  ({ startedAt, host, model }) => startedAt.startsWith("2026-11-27") && host === undefined && model !== "gpt-audio",
+);
 
 let provider: Server;
 let stack: TestStack;
@@ -31,13 +33,19 @@ describe.each(["whole", "streamed"] as const)("%s", (way) => {
   test.each(CASES.map((given) => [given.name, given] as const))("%s becomes the row that its provider's page says", async (name, given) => {
     const path = given.provider === "anthropic" ? "/v1/messages" : "/v1/chat/completions";
     const body = { model: given.model, max_tokens: 1_000, stream: way === "streamed", messages: [{ role: "user", content: "hello" }] };
-    const response = await post(stack, path, body, { headers: { "x-price-case": name, "x-price-streamed": way === "streamed" ? "yes" : "no" } });
+    const response = await post(stack, path, body, {
+      headers: { "x-price-case": name, "x-price-streamed": way === "streamed" ? "yes" : "no" },
+    });
     expect(response.status).toBe(200);
     await response.text();
 
     const row = await spendLogOf(stack, response.headers.get("x-litellm-call-id") ?? "");
 
-    expect(row).toMatchObject({ spend: given.row.spend, status: "success", metadata: { estimated: false, cost_breakdown: { total_cost: given.row.spend, tool_usage_cost: given.row.tool } } });
+    expect(row).toMatchObject({
+      spend: given.row.spend,
+      status: "success",
+      metadata: { estimated: false, cost_breakdown: { total_cost: given.row.spend, tool_usage_cost: given.row.tool } },
+    });
     expect(row.metadata["unknown_usage"]).toEqual(given.row.unknown_usage);
     expect(row.metadata["free"]).toBe(given.row.free);
     expect(row.metadata["provider_usage"]).toMatchObject({ usage: expect.any(Object) });

@@ -24,7 +24,11 @@ async function secondProxy({ onTestFinished }: Ends, first: TestStack): Promise<
 
 /** True when the server has noticed that the connection of the process lock is gone. */
 async function isLockFree({ database, keyHash }: TestStack): Promise<boolean> {
-  const attempt = await database.db.selectFrom("request_attempts").select("instance_id").where("key_hash", "=", keyHash).executeTakeFirstOrThrow();
+  const attempt = await database.db
+    .selectFrom("request_attempts")
+    .select("instance_id")
+    .where("key_hash", "=", keyHash)
+    .executeTakeFirstOrThrow();
   return withDeadInstance(database.db, attempt.instance_id, async () => undefined);
 }
 
@@ -66,7 +70,9 @@ describe.concurrent("a proxy that is told to stop", () => {
 
     expect(status).toBe(0);
     expect(Date.now() - toldAt).toBeLessThan(patience(5_000));
-    expect(await spendLogOf(running, response.headers.get("request-id") ?? "")).toMatchObject({ metadata: { estimated: true, recovered: false } });
+    expect(await spendLogOf(running, response.headers.get("request-id") ?? "")).toMatchObject({
+      metadata: { estimated: true, recovered: false },
+    });
     expect(await inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
   });
 });
@@ -107,7 +113,12 @@ describe.concurrent("a proxy that was killed", () => {
     await secondProxy(context, first);
 
     const row = await spendLogOf(first, attemptId);
-    expect(row).toMatchObject({ status: "failure", prompt_tokens: inputTokens, completion_tokens: 0, metadata: { estimated: true, recovered: true } });
+    expect(row).toMatchObject({
+      status: "failure",
+      prompt_tokens: inputTokens,
+      completion_tokens: 0,
+      metadata: { estimated: true, recovered: true },
+    });
     expect(Number(row.spend)).toBeGreaterThan(0);
     expect(await inFlight(first)).toEqual(NOTHING_IN_FLIGHT);
   });
@@ -167,7 +178,10 @@ describe.concurrent("a store that does not answer", () => {
     expect(await response.text()).toContain("message_stop");
     await running.store.mend();
 
-    expect(await spendLogOf(running, response.headers.get("request-id") ?? "")).toMatchObject({ status: "success", metadata: { estimated: false } });
+    expect(await spendLogOf(running, response.headers.get("request-id") ?? "")).toMatchObject({
+      status: "success",
+      metadata: { estimated: false },
+    });
     await context.expect.poll(() => inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
   });
 
@@ -199,7 +213,9 @@ describe.concurrent("a store that takes no writes", () => {
     const database = new URL(connectionString).pathname.slice(1);
     const setReadOnly = async (isReadOnly: boolean): Promise<void> => {
       await sql`alter database ${sql.ref(database)} set default_transaction_read_only = ${sql.lit(isReadOnly ? "on" : "off")}`.execute(db);
-      await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${database} and application_name = 'llm-proxy'`.execute(db);
+      await sql`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${database} and application_name = 'llm-proxy'`.execute(
+        db,
+      );
     };
     await setReadOnly(true);
     const ask = (): Promise<Response> => post(running, "/v1/messages", MESSAGE);
@@ -209,7 +225,10 @@ describe.concurrent("a store that takes no writes", () => {
     const answer = await ask();
 
     expect(answer.status).toBe(503);
-    expect(await answer.json()).toMatchObject({ type: "error", error: { type: "api_error", message: expect.stringContaining("database") } });
+    expect(await answer.json()).toMatchObject({
+      type: "error",
+      error: { type: "api_error", message: expect.stringContaining("database") },
+    });
     await setReadOnly(false);
     await context.expect.poll(async () => (await ask()).status).toBe(200);
   });
@@ -221,12 +240,20 @@ describe.concurrent("budgets", () => {
     const { key, token } = await mintKey(running.proxy, { max_budget: 0.01 });
     running.provider.script(() => true, { headersDelayMs: 5 });
 
-    const answers = await Promise.all(Array.from({ length: 50 }, () => post(running, "/v1/messages", MESSAGE, { headers: { "x-api-key": key } })));
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, () => post(running, "/v1/messages", MESSAGE, { headers: { "x-api-key": key } })),
+    );
 
     const rows = await running.database.db.selectFrom("LiteLLM_SpendLogs").select("spend").where("api_key", "=", token).execute();
-    const most = rows.map((row) => row.spend).toSorted(compareDecimals).at(-1) ?? "0";
+    const most =
+      rows
+        .map((row) => row.spend)
+        .toSorted(compareDecimals)
+        .at(-1) ?? "0";
     // How many must wait, and whether any waits in vain, depends on the machine.
-    const told = answers.map((answer) => (answer.status === 429 ? `429 retry-after ${answer.headers.get("retry-after")}` : String(answer.status)));
+    const told = answers.map((answer) =>
+      answer.status === 429 ? `429 retry-after ${answer.headers.get("retry-after")}` : String(answer.status),
+    );
     expect(["200", "429 retry-after 1"]).toEqual(expect.arrayContaining([...new Set(told)]));
     expect(told).toContain("200");
     expect(compareDecimals(addDecimals(...rows.map((row) => row.spend)), addDecimals("0.01", most))).toBeLessThanOrEqual(0);

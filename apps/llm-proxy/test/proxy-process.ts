@@ -76,16 +76,24 @@ export async function startProxyProcess(options: ProxyProcessOptions): Promise<P
 }
 
 /** One call of the management API; the status and the parsed body. */
-export async function manage(proxy: ProxyProcess, path: string, body?: unknown, key = MASTER_KEY): Promise<{ status: number; body: never }> {
+export async function manage(
+  proxy: ProxyProcess,
+  path: string,
+  body?: unknown,
+  key = MASTER_KEY,
+): Promise<{ status: number; body: never }> {
   const response = await fetch(`${proxy.adminUrl}${path}`, {
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    headers: { "authorization": `Bearer ${key}`, "content-type": "application/json" },
     ...(body !== undefined && { method: "POST", body: JSON.stringify(body) }),
   });
   return { status: response.status, body: (await response.json()) as never };
 }
 
 /** Mints a key; returns it and its hash. */
-export async function mintKey(proxy: ProxyProcess, request: Readonly<Record<string, unknown>> = {}): Promise<{ key: string; token: string }> {
+export async function mintKey(
+  proxy: ProxyProcess,
+  request: Readonly<Record<string, unknown>> = {},
+): Promise<{ key: string; token: string }> {
   const { status, body } = await manage(proxy, "/key/generate", request);
   if (status !== 200) throw new Error(`/key/generate answered ${status}: ${JSON.stringify(body)}`);
   return body;

@@ -31,7 +31,11 @@ interface Refusal {
 
 /** Reads the error in the envelope of its dialect; fails when it is in another. */
 async function refusal(response: Response, dialect: "anthropic" | "openai"): Promise<Refusal> {
-  const body = (await response.json()) as { type?: string; request_id?: string; error: { type: string; message: string; code?: string; param?: string | null } };
+  const body = (await response.json()) as {
+    type?: string;
+    request_id?: string;
+    error: { type: string; message: string; code?: string; param?: string | null };
+  };
   expect(response.headers.get("request-id")).toMatch(/^[0-9a-f-]{36}$/);
   expect(response.headers.get("x-request-id")).toBe(response.headers.get("request-id"));
   expect(Object.keys(body.error).toSorted()).toEqual(dialect === "anthropic" ? ["message", "type"] : ["code", "message", "param", "type"]);
@@ -108,7 +112,10 @@ describe.each(DIALECTS)("a request on $path is refused in its dialect", ({ diale
     const other = DIALECTS.find((candidate) => candidate.dialect !== dialect);
 
     expect(await ask(stack.key, { ...body, model: "gpt-9" })).toMatchObject({ status: 404, message: expect.stringContaining("gpt-9") });
-    expect(await ask(stack.key, { ...body, model: other?.body.model })).toMatchObject({ status: 400, message: expect.stringContaining(other?.path ?? "") });
+    expect(await ask(stack.key, { ...body, model: other?.body.model })).toMatchObject({
+      status: 400,
+      message: expect.stringContaining(other?.path ?? ""),
+    });
   });
 
   test.each([
@@ -134,7 +141,8 @@ describe.each(DIALECTS)("a request on $path is refused in its dialect", ({ diale
     const announced = await post(stack, path, bytes);
     const chunked = await fetch(`${stack.proxy.url}${path}`, { method: "POST", headers, body: stream, duplex: "half" } as RequestInit);
 
-    for (const response of [announced, chunked]) expect(await refusal(response, dialect)).toMatchObject({ status: 413, message: expect.stringContaining("32 MB") });
+    for (const response of [announced, chunked])
+      expect(await refusal(response, dialect)).toMatchObject({ status: 413, message: expect.stringContaining("32 MB") });
   });
 
   test("with another method, naming the right one", async () => {
@@ -146,7 +154,11 @@ describe.each(DIALECTS)("a request on $path is refused in its dialect", ({ diale
 });
 
 test("hostile 20: a management route on the data plane is not there; the answer names the variable of its port, not the port", async () => {
-  const response = await fetch(`${stack.proxy.url}/key/generate`, { method: "POST", headers: { authorization: `Bearer ${MASTER_KEY}` }, body: "{}" });
+  const response = await fetch(`${stack.proxy.url}/key/generate`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${MASTER_KEY}` },
+    body: "{}",
+  });
 
   expect(response.status).toBe(404);
   const text = await response.text();

@@ -50,13 +50,23 @@ describe("what the provider gets", () => {
 
   test("has the provider's key, the caller's other headers, its query, and no credential of the caller", async () => {
     await post(stack, "/v1/messages?beta=true&x=%20", MESSAGE, {
-      headers: { "anthropic-beta": "a,b", "anthropic-version": "2026-10-21", "x-custom": "kept", authorization: `Bearer ${stack.key}`, "x-litellm-tags": "t" },
+      headers: {
+        "anthropic-beta": "a,b",
+        "anthropic-version": "2026-10-21",
+        "x-custom": "kept",
+        "authorization": `Bearer ${stack.key}`,
+        "x-litellm-tags": "t",
+      },
     });
 
     const request = lastRequest();
     expect(request?.path).toBe("/v1/messages?beta=true&x=%20");
     expect(request?.headers).toMatchObject({
-      "x-api-key": PROVIDER_KEY, "anthropic-beta": "a,b", "anthropic-version": "2026-10-21", "x-custom": "kept", "accept-encoding": "identity",
+      "x-api-key": PROVIDER_KEY,
+      "anthropic-beta": "a,b",
+      "anthropic-version": "2026-10-21",
+      "x-custom": "kept",
+      "accept-encoding": "identity",
     });
     expect(JSON.stringify(request?.headers)).not.toContain(stack.key);
     expect(request?.headers).not.toHaveProperty("x-litellm-tags");
@@ -76,7 +86,7 @@ describe("what the caller gets", () => {
         headers: { "x-api-key": PROVIDER_KEY, "anthropic-version": "2023-06-01", "accept-encoding": "identity" },
         body: JSON.stringify(body),
       });
-    stack.provider.script(() => true, { responseId: "msg_fixed", text: "Grüße 👋 \n\t\"quoted\"", thinking: "hm" });
+    stack.provider.script(() => true, { responseId: "msg_fixed", text: 'Grüße 👋 \n\t"quoted"', thinking: "hm" });
     for (const body of [MESSAGE, streamed]) {
       const request = { ...body, model: "claude-opus-4-8" };
       expect(await (await post(stack, "/v1/messages", request)).text()).toBe(await (await direct(request)).text());
@@ -102,7 +112,11 @@ describe("what the caller gets", () => {
 
     expect(response.status).toBe(400);
     expect(await response.text()).toContain("prompt is too long: 250000 tokens > 200000 maximum");
-    expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "failure", spend: "0", metadata: { error_information: { error_code: "400" } } });
+    expect(await spendLogOf(stack, idOf(response))).toMatchObject({
+      status: "failure",
+      spend: "0",
+      metadata: { error_information: { error_code: "400" } },
+    });
   });
 
   test("keeps the provider's retry-after and rate limit headers", async () => {
@@ -145,7 +159,11 @@ describe("a tool call and count_tokens", () => {
     const response = await post(stack, "/v1/messages/count_tokens", MESSAGE);
 
     expect(response.status).toBe(200);
-    const rows = await stack.database.db.selectFrom("LiteLLM_SpendLogs").select("request_id").where("request_id", "=", idOf(response)).execute();
+    const rows = await stack.database.db
+      .selectFrom("LiteLLM_SpendLogs")
+      .select("request_id")
+      .where("request_id", "=", idOf(response))
+      .execute();
     expect(rows).toEqual([]);
   });
 });
@@ -163,7 +181,11 @@ describe("a caller that leaves", () => {
 
     expect((request.endedAtMs ?? Infinity) - leftAt).toBeLessThan(patience(500));
     const row = await spendLogOf(stack, idOf(response));
-    expect(row).toMatchObject({ status: "failure", prompt_tokens: request.usage?.inputTokens, metadata: { estimated: true, error_information: { error_code: "499" } } });
+    expect(row).toMatchObject({
+      status: "failure",
+      prompt_tokens: request.usage?.inputTokens,
+      metadata: { estimated: true, error_information: { error_code: "499" } },
+    });
     expect(Number(row.spend)).toBeGreaterThan(0);
     expect(row.completion_tokens).toBeLessThan(100_000 / 4);
   });
@@ -192,17 +214,20 @@ describe("a provider that fails", () => {
     ["/v1/messages", streamed, "end_early"],
     ["/v1/chat/completions", { ...CHAT, stream: true }, "cut_mid_stream"],
     ["/v1/chat/completions", { ...CHAT, stream: true }, "end_early"],
-  ] as const)("clients F7: in the middle of a stream on %s ends with an error event, then cleanly, so that clients read why (%#)", async (path, body, kind) => {
-    stack.provider.scriptNext({ answerBytes: 2_000, fault: { kind, afterFrames: 4 } });
+  ] as const)(
+    "clients F7: in the middle of a stream on %s ends with an error event, then cleanly, so that clients read why (%#)",
+    async (path, body, kind) => {
+      stack.provider.scriptNext({ answerBytes: 2_000, fault: { kind, afterFrames: 4 } });
 
-    const response = await post(stack, path, body);
-    const { text, isBroken } = await textUntilBroken(response);
+      const response = await post(stack, path, body);
+      const { text, isBroken } = await textUntilBroken(response);
 
-    expect(isBroken).toBe(false);
-    expect(text).toContain("the provider ended the answer before its end");
-    expect(text.trimEnd().split("\n").at(-1)).toMatch(/^data: \{.*"error"/);
-    expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "failure", metadata: { estimated: true } });
-  });
+      expect(isBroken).toBe(false);
+      expect(text).toContain("the provider ended the answer before its end");
+      expect(text.trimEnd().split("\n").at(-1)).toMatch(/^data: \{.*"error"/);
+      expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "failure", metadata: { estimated: true } });
+    },
+  );
 
   test("with an error event passes it on", async () => {
     stack.provider.scriptNext({ answerBytes: 2_000, fault: { kind: "error_event", afterFrames: 4 } });
@@ -221,7 +246,11 @@ describe("a provider that fails", () => {
     expect(response.status).toBe(502);
     expect(response.headers.get("x-should-retry")).toBeNull();
     const row = await spendLogOf(stack, idOf(response));
-    expect(row).toMatchObject({ status: "failure", completion_tokens: 0, metadata: { estimated: true, error_information: { error_code: "provider_stream_broken" } } });
+    expect(row).toMatchObject({
+      status: "failure",
+      completion_tokens: 0,
+      metadata: { estimated: true, error_information: { error_code: "provider_stream_broken" } },
+    });
     expect(Number(row.spend)).toBeGreaterThan(0);
   });
 
@@ -251,7 +280,10 @@ describe("a provider that fails", () => {
     expect(response.headers.get("x-should-retry")).toBe("false");
     expect(await response.json()).toMatchObject({ type: "error", error: { message: expect.stringContaining("without a stream") } });
     const row = await spendLogOf(stack, idOf(response));
-    expect(row).toMatchObject({ status: "failure", metadata: { estimated: false, error_information: { error_code: "provider_stream_missing" } } });
+    expect(row).toMatchObject({
+      status: "failure",
+      metadata: { estimated: false, error_information: { error_code: "provider_stream_missing" } },
+    });
     expect(Number(row.spend)).toBeGreaterThan(0);
   });
 
@@ -275,7 +307,9 @@ describe("a provider that fails", () => {
 });
 
 test("cache reads and writes are metered in their classes", async () => {
-  stack.provider.scriptNext({ usage: { inputTokens: 10, cacheReadTokens: 1_000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 50, outputTokens: 20 } });
+  stack.provider.scriptNext({
+    usage: { inputTokens: 10, cacheReadTokens: 1_000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 50, outputTokens: 20 },
+  });
 
   const response = await post(stack, "/v1/messages", streamed);
   await response.text();

@@ -38,8 +38,13 @@ describe("the Anthropic SDK", () => {
     const row = await findSpendLog(database.db, response.headers.get("request-id") ?? "");
     expect(message.content[0]).toMatchObject({ type: "text" });
     expect(row).toMatchObject({
-      team_id: "org-1", user: "session-1", call_type: "anthropic_messages", model: "anthropic/claude-sonnet-4-5-20250929", status: "success",
-      prompt_tokens: message.usage.input_tokens, completion_tokens: message.usage.output_tokens,
+      team_id: "org-1",
+      user: "session-1",
+      call_type: "anthropic_messages",
+      model: "anthropic/claude-sonnet-4-5-20250929",
+      status: "success",
+      prompt_tokens: message.usage.input_tokens,
+      completion_tokens: message.usage.output_tokens,
     });
     expect(row?.spend).toBe(response.headers.get("x-litellm-response-cost"));
     expect(row?.metadata).toMatchObject({ provider_response_id: message.id, estimated: false });
@@ -51,7 +56,11 @@ describe("the Anthropic SDK", () => {
     const message = await stream.finalMessage();
 
     const row = await findSpendLog(database.db, response.headers.get("request-id") ?? "");
-    expect(row).toMatchObject({ status: "success", prompt_tokens: message.usage.input_tokens, completion_tokens: message.usage.output_tokens });
+    expect(row).toMatchObject({
+      status: "success",
+      prompt_tokens: message.usage.input_tokens,
+      completion_tokens: message.usage.output_tokens,
+    });
     expect(Number(row?.spend)).toBeGreaterThan(0);
   });
 });

@@ -15,7 +15,7 @@ afterAll(() => stack.stop());
 async function statusOf(key: string): Promise<number> {
   const response = await fetch(`${stack.proxy.url}/v1/messages`, {
     method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    headers: { "authorization": `Bearer ${key}`, "content-type": "application/json" },
     body: JSON.stringify(MESSAGE),
   });
   await response.text();
@@ -60,7 +60,11 @@ test("revoking a session refuses its key at once; doing it again is no error", a
 
 test("the free function reads its variables when it is called, and refuses a master key that the proxy does not know", async () => {
   const saved = { ...process.env };
-  Object.assign(process.env, { LLM_PROXY_URL: stack.proxy.url, LLM_PROXY_ADMIN_URL: stack.proxy.adminUrl, LLM_PROXY_MASTER_KEY: MASTER_KEY });
+  Object.assign(process.env, {
+    LLM_PROXY_URL: stack.proxy.url,
+    LLM_PROXY_ADMIN_URL: stack.proxy.adminUrl,
+    LLM_PROXY_MASTER_KEY: MASTER_KEY,
+  });
   expect(await statusOf(await generateSessionAPIKey("session-5", "org-1", { duration: "1h" }))).toBe(200);
 
   process.env["LLM_PROXY_MASTER_KEY"] = "sk-some-other-master-key";

@@ -12,7 +12,12 @@ const DIALECTS = {
 
 const NAMING = SPENDING_EXAMPLES.filter(({ facts }) => facts.namedModels?.length || facts.unjudged?.length);
 
-async function send(stack: TestStack, dialect: keyof typeof DIALECTS, fields: Readonly<Record<string, unknown>>, key: Readonly<Record<string, unknown>>): Promise<{ status: number; text: string }> {
+async function send(
+  stack: TestStack,
+  dialect: keyof typeof DIALECTS,
+  fields: Readonly<Record<string, unknown>>,
+  key: Readonly<Record<string, unknown>>,
+): Promise<{ status: number; text: string }> {
   const minted = await mintKey(stack.proxy, key);
   const { path, body } = DIALECTS[dialect];
   const response = await post(stack, path, { ...body, ...fields }, { headers: { "x-api-key": minted.key } });

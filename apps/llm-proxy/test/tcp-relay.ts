@@ -15,7 +15,10 @@ export async function startTcpRelay(target: string): Promise<TcpRelay> {
   const sockets = new Set<Socket>();
   const join = (near: Socket): void => {
     const far = connect(Number(targetPort), hostname);
-    for (const [from, to] of [[near, far], [far, near]] as const) {
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       sockets.add(from);
       from.on("error", () => to.destroy());
       from.on("close", () => {

@@ -27,7 +27,11 @@ export async function startTestStack(environment: Readonly<Record<string, string
     await database.drop();
   };
   try {
-    const proxy = await startProxyProcess({ connectionString: store.through(database.connectionString), providerUrl: provider.url, environment });
+    const proxy = await startProxyProcess({
+      connectionString: store.through(database.connectionString),
+      providerUrl: provider.url,
+      environment,
+    });
     const { key, token } = await mintKey(proxy);
     return { database, provider, store, proxy, key, keyHash: token, stop: async () => void (await proxy.stop(), await stop()) };
   } catch (error) {
@@ -57,7 +61,10 @@ export async function post(stack: TestStack, path: string, body: unknown, option
 
 /** The spend row of a request, polled for, because an aborted request is settled after its caller left. */
 export async function spendLogOf(stack: TestStack, requestId: string): Promise<StoredSpendLog> {
-  const row = await until(() => findSpendLog(stack.database.db, requestId), (found) => found !== undefined);
+  const row = await until(
+    () => findSpendLog(stack.database.db, requestId),
+    (found) => found !== undefined,
+  );
   return row as StoredSpendLog;
 }
 

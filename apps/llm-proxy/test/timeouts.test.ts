@@ -40,7 +40,11 @@ describe("a provider", () => {
     expect(response.status).toBe(504);
     expect(await response.json()).toMatchObject({ error: { type: "timeout_error" } });
     const row = await spendLogOf(stack, idOf(response));
-    expect(row).toMatchObject({ status: "failure", completion_tokens: 0, metadata: { estimated: true, error_information: { error_code: "provider_timeout" } } });
+    expect(row).toMatchObject({
+      status: "failure",
+      completion_tokens: 0,
+      metadata: { estimated: true, error_information: { error_code: "provider_timeout" } },
+    });
     expect(Number(row.spend)).toBeGreaterThan(0);
   });
 
@@ -68,7 +72,9 @@ describe("a provider", () => {
     const response = await post(stack, "/v1/chat/completions", CHAT);
 
     expect(response.status).toBe(503);
-    expect(await response.json()).toMatchObject({ error: { code: "provider_key_missing", message: expect.stringContaining("A_KEY_THAT_IS_NOT_SET") } });
+    expect(await response.json()).toMatchObject({
+      error: { code: "provider_key_missing", message: expect.stringContaining("A_KEY_THAT_IS_NOT_SET") },
+    });
     expect(await inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
   });
 });
@@ -81,7 +87,9 @@ test("a caller that reads slowly is waited for, and the answer is not piled up i
   const sent = (): number => stack.provider.requests.at(-1)?.bytesSent ?? 0;
 
   // What the provider could send stands still far below the whole, as soon as every buffer on the way is full.
-  await expect.poll(async () => [sent(), await new Promise((done) => setTimeout(() => done(sent()), 100))]).toSatisfy(([a, b]) => a === b && a > 0);
+  await expect
+    .poll(async () => [sent(), await new Promise((done) => setTimeout(() => done(sent()), 100))])
+    .toSatisfy(([a, b]) => a === b && a > 0);
   expect(sent()).toBeLessThan(30_000_000);
 
   await reader?.cancel();
@@ -92,7 +100,9 @@ test("breaker 10: a key may count the tokens of a model by every name by which i
   const { key } = await mintKey(stack.proxy, { models: ["claude-haiku-4-5"] });
   const byProviderName = { ...MESSAGE, model: "anthropic/claude-haiku-4-5" };
 
-  const statuses = ["/v1/messages", "/v1/messages/count_tokens"].map(async (path) => (await post({ ...stack, key }, path, byProviderName)).status);
+  const statuses = ["/v1/messages", "/v1/messages/count_tokens"].map(
+    async (path) => (await post({ ...stack, key }, path, byProviderName)).status,
+  );
 
   expect(await Promise.all(statuses)).toEqual([200, 200]);
 });

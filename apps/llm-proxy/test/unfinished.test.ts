@@ -38,11 +38,14 @@ async function leaveAfter(path: string, body: object, text: string): Promise<Res
   return response;
 }
 
-const sse = (...events: readonly (string | object)[]): string[] => events.map((data) => `data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`);
+const sse = (...events: readonly (string | object)[]): string[] =>
+  events.map((data) => `data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`);
 const event = (type: string, fields: object): string => `event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`;
 /** As servers send them that count on the way. */
 const countedChunk = (content: string, completion: number): object => ({
-  id: "c", choices: [{ index: 0, delta: { role: "assistant", content }, finish_reason: null }], usage: { prompt_tokens: 1_000, completion_tokens: completion },
+  id: "c",
+  choices: [{ index: 0, delta: { role: "assistant", content }, finish_reason: null }],
+  usage: { prompt_tokens: 1_000, completion_tokens: completion },
 });
 const EVENT_STREAM = { "content-type": "text/event-stream" };
 
@@ -53,7 +56,11 @@ describe("hostile 1: a caller that hangs up before the count", () => {
 
     const response = await leaveAfter("/v1/chat/completions", GPT_5, '"finish_reason":"stop"');
 
-    expect(await rowOf(response)).toMatchObject({ spend: "0.2000125", status: "failure", metadata: { estimated: false, error_information: { error_code: "499" } } });
+    expect(await rowOf(response)).toMatchObject({
+      spend: "0.2000125",
+      status: "failure",
+      metadata: { estimated: false, error_information: { error_code: "499" } },
+    });
   });
 
   test("pays what Anthropic says a moment later", async () => {
@@ -133,7 +140,11 @@ describe("what costs nothing", () => {
   });
 
   test.each([
-    ["/v1/messages", streamed, [event("message_start", { message: { id: "m", usage: { input_tokens: 9_000, output_tokens: 1 } } }), event("error", overloaded)]],
+    [
+      "/v1/messages",
+      streamed,
+      [event("message_start", { message: { id: "m", usage: { input_tokens: 9_000, output_tokens: 1 } } }), event("error", overloaded)],
+    ],
     ["/v1/messages", streamed, [event("error", overloaded)]],
     ["/v1/chat/completions", { ...CHAT, stream: true }, sse({ error: { message: "Overloaded", type: "server_error" } })],
   ])("clients F11, litellm 11: an error event before any output on %s (%#)", async (path, body, pieces) => {
@@ -142,7 +153,11 @@ describe("what costs nothing", () => {
     const response = await post(stack, path, body);
 
     expect(await response.text()).toContain("Overloaded");
-    expect(await rowOf(response)).toMatchObject({ spend: "0", status: "failure", metadata: { error_information: { error_code: "provider_error_event" } } });
+    expect(await rowOf(response)).toMatchObject({
+      spend: "0",
+      status: "failure",
+      metadata: { error_information: { error_code: "provider_error_event" } },
+    });
   });
 
   test("a redirect, which is not followed and not passed on", async () => {
@@ -163,13 +178,22 @@ describe("what breaks after it was sent", () => {
     const response = await post(stack, "/v1/chat/completions", { ...CHAT, stream: true, stream_options: { include_usage: true } });
 
     expect((await response.text()).trimEnd().split("\n").at(-1)).toContain('"code":"provider_stream_broken"');
-    expect(await rowOf(response)).toMatchObject({ status: "failure", prompt_tokens: 1_000, completion_tokens: 5, metadata: { estimated: true } });
+    expect(await rowOf(response)).toMatchObject({
+      status: "failure",
+      prompt_tokens: 1_000,
+      completion_tokens: 5,
+      metadata: { estimated: true },
+    });
   });
 
   test("a compatible server without [DONE] is whole when its choices have finished and its usage came", async () => {
     const end = { id: "c", choices: [{ index: 0, delta: {}, finish_reason: "stop" }] };
     const begin = { id: "c", choices: [{ index: 0, delta: { role: "assistant", content: "a" }, finish_reason: null }] };
-    stack.provider.failNext({ kind: "raw", headers: EVENT_STREAM, pieces: sse(begin, end, { id: "c", choices: [], usage: { prompt_tokens: 1_000, completion_tokens: 5 } }) });
+    stack.provider.failNext({
+      kind: "raw",
+      headers: EVENT_STREAM,
+      pieces: sse(begin, end, { id: "c", choices: [], usage: { prompt_tokens: 1_000, completion_tokens: 5 } }),
+    });
 
     const response = await post(stack, "/v1/chat/completions", { ...CHAT, stream: true });
 
@@ -186,37 +210,58 @@ describe("what breaks after it was sent", () => {
     expect(await rowOf(response)).toMatchObject({ completion_tokens: 100, metadata: { estimated: true } });
   });
 
-  test.each([["/v1/messages", MESSAGE], ["/v1/chat/completions", CHAT]])("clients F10: a whole answer cut midway on %s is not free", async (path, body) => {
+  test.each([
+    ["/v1/messages", MESSAGE],
+    ["/v1/chat/completions", CHAT],
+  ])("clients F10: a whole answer cut midway on %s is not free", async (path, body) => {
     stack.provider.scriptNext({ answerBytes: 4_000, fault: { kind: "cut_mid_stream", afterFrames: 0 } });
 
     const response = await post(stack, path, { ...body, max_tokens: 300 });
 
     expect(response.status).toBe(502);
-    expect(await rowOf(response)).toMatchObject({ status: "failure", completion_tokens: 300, metadata: { estimated: true, error_information: { error_code: "provider_stream_broken" } } });
+    expect(await rowOf(response)).toMatchObject({
+      status: "failure",
+      completion_tokens: 300,
+      metadata: { estimated: true, error_information: { error_code: "provider_stream_broken" } },
+    });
   });
 
-  test.each(["<html>502 Bad Gateway</html>", '{"id":"msg_1","content":[', "[]", "{}"])("litellm 13, hostile 8: a 200 with %s costs the estimated input and is an error", async (text) => {
-    stack.provider.failNext({ kind: "raw", pieces: [text] });
+  test.each(["<html>502 Bad Gateway</html>", '{"id":"msg_1","content":[', "[]", "{}"])(
+    "litellm 13, hostile 8: a 200 with %s costs the estimated input and is an error",
+    async (text) => {
+      stack.provider.failNext({ kind: "raw", pieces: [text] });
 
-    const response = await post(stack, "/v1/messages", MESSAGE);
+      const response = await post(stack, "/v1/messages", MESSAGE);
 
-    expect(response.status).toBe(502);
-    const row = await rowOf(response);
-    expect(row).toMatchObject({ status: "failure", completion_tokens: 0, metadata: { estimated: true, unreadable_answer: true } });
-    expect(Number(row.spend)).toBeGreaterThan(0);
-  });
+      expect(response.status).toBe(502);
+      const row = await rowOf(response);
+      expect(row).toMatchObject({ status: "failure", completion_tokens: 0, metadata: { estimated: true, unreadable_answer: true } });
+      expect(Number(row.spend)).toBeGreaterThan(0);
+    },
+  );
 });
 
 describe("whole answers", () => {
   test.each([201, 202, 206])("hostile 19: of status %i are billed", async (status) => {
-    const answer = { id: "msg_1", type: "message", role: "assistant", content: [{ type: "text", text: "x" }], usage: { input_tokens: 100, output_tokens: 20 } };
+    const answer = {
+      id: "msg_1",
+      type: "message",
+      role: "assistant",
+      content: [{ type: "text", text: "x" }],
+      usage: { input_tokens: 100, output_tokens: 20 },
+    };
     stack.provider.failNext({ kind: "raw", status, pieces: [JSON.stringify(answer)] });
 
     const response = await post(stack, "/v1/messages", MESSAGE);
 
     expect(response.status).toBe(status);
     expect(await response.json()).toEqual(answer);
-    expect(await rowOf(response)).toMatchObject({ status: "success", prompt_tokens: 100, completion_tokens: 20, metadata: { estimated: false } });
+    expect(await rowOf(response)).toMatchObject({
+      status: "success",
+      prompt_tokens: 100,
+      completion_tokens: 20,
+      metadata: { estimated: false },
+    });
   });
 
   test("hostile 7: of any size pass byte for byte, and their usage is read", async () => {
@@ -230,7 +275,8 @@ describe("whole answers", () => {
   });
 
   test("hostile 7: of 200 MB, plain and as a gzip bomb, to callers that do not read, take no memory to speak of", async () => {
-    const residentMb = async (): Promise<number> => Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${stack.proxy.child.pid}/status`, "utf8"))?.[1]) / 1_024;
+    const residentMb = async (): Promise<number> =>
+      Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${stack.proxy.child.pid}/status`, "utf8"))?.[1]) / 1_024;
     const before = await residentMb();
     stack.provider.script(({ sequence }) => sequence % 2 === 0, { fault: { kind: "huge", bytes: 200_000_000 }, gzip: true });
     stack.provider.script(({ sequence }) => sequence % 2 === 1, { fault: { kind: "huge", bytes: 200_000_000 } });
@@ -246,7 +292,19 @@ describe("whole answers", () => {
   });
 
   test("hostile 8: without usage cost no more output than was asked for, however large they are", async () => {
-    stack.provider.scriptNext({ fault: { kind: "raw", pieces: ['{"id":"m","content":[{"type":"text","text":"', ..."x".repeat(20).split("").map((letter) => letter.repeat(1_000_000)), '"}]}'] } });
+    stack.provider.scriptNext({
+      fault: {
+        kind: "raw",
+        pieces: [
+          '{"id":"m","content":[{"type":"text","text":"',
+          ..."x"
+            .repeat(20)
+            .split("")
+            .map((letter) => letter.repeat(1_000_000)),
+          '"}]}',
+        ],
+      },
+    });
 
     const response = await post(stack, "/v1/messages", { ...MESSAGE, max_tokens: 100 });
     await response.text();
@@ -286,18 +344,22 @@ describe("a request that is sent again", () => {
     expect(stack.provider.requests.slice(before)).toHaveLength(3);
   });
 
-  test.each([{ kind: "cut_before_headers" }, { kind: "status", status: 500 }, { kind: "raw", pieces: ["{"] }] as const)("code 6: is none that the provider may have done (%j)", async (fault) => {
-    stack.provider.failNext(fault);
-    const before = stack.provider.requests.length;
+  test.each([{ kind: "cut_before_headers" }, { kind: "status", status: 500 }, { kind: "raw", pieces: ["{"] }] as const)(
+    "code 6: is none that the provider may have done (%j)",
+    async (fault) => {
+      stack.provider.failNext(fault);
+      const before = stack.provider.requests.length;
 
-    await post(stack, "/v1/messages", MESSAGE);
+      await post(stack, "/v1/messages", MESSAGE);
 
-    expect(stack.provider.requests.slice(before)).toHaveLength(1);
-  });
+      expect(stack.provider.requests.slice(before)).toHaveLength(1);
+    },
+  );
 });
 
 test("hostile 15, clients F14: a provider's error is told without our key, our account and its own request id", async () => {
-  const message = 'key sk-provider-key-of-the-tests of organization "org-AbCdEf123456" (proj_AbCdEf123456) and organization 00000000-0000-4000-8000-000000000000';
+  const message =
+    'key sk-provider-key-of-the-tests of organization "org-AbCdEf123456" (proj_AbCdEf123456) and organization 00000000-0000-4000-8000-000000000000';
   const body = { type: "error", error: { type: "invalid_request_error", message }, request_id: "req_of_the_provider" };
   stack.provider.failNext({ kind: "raw", status: 400, headers: { "request-id": "req_of_the_provider" }, pieces: [JSON.stringify(body)] });
   stack.provider.scriptNext({ fault: { kind: "raw", headers: EVENT_STREAM, pieces: [event("error", body)] } });

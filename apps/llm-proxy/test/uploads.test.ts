@@ -5,7 +5,12 @@ import { CHAT, inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, startTestStack, type 
 
 /** Small limits, so that a test reaches them with little. */
 const MB = 1024 * 1024;
-const LIMITS = { LLM_PROXY_BODY_BYTES: `${2 * MB}`, LLM_PROXY_UPLOAD_BYTES: `${3 * MB}`, LLM_PROXY_UPLOAD_BYTES_PER_KEY: `${2 * MB}`, LLM_PROXY_UPLOAD_IDLE_MS: "4000" };
+const LIMITS = {
+  LLM_PROXY_BODY_BYTES: `${2 * MB}`,
+  LLM_PROXY_UPLOAD_BYTES: `${3 * MB}`,
+  LLM_PROXY_UPLOAD_BYTES_PER_KEY: `${2 * MB}`,
+  LLM_PROXY_UPLOAD_IDLE_MS: "4000",
+};
 
 let stack: TestStack;
 beforeAll(async () => {
@@ -36,11 +41,18 @@ async function startUpload(key: string, path: string, announced: number | "chunk
   });
   const length = announced === "chunked" ? "transfer-encoding: chunked" : `content-length: ${Math.floor(announced)}`;
   const body = announced === "chunked" ? `${Buffer.byteLength(sent).toString(16)}\r\n${sent}\r\n` : sent;
-  await new Promise((done) => socket.write(`POST ${path} HTTP/1.1\r\nhost: x\r\nx-api-key: ${key}\r\ncontent-type: application/json\r\n${length}\r\n\r\n${body}`, done));
+  await new Promise((done) =>
+    socket.write(
+      `POST ${path} HTTP/1.1\r\nhost: x\r\nx-api-key: ${key}\r\ncontent-type: application/json\r\n${length}\r\n\r\n${body}`,
+      done,
+    ),
+  );
   return { socket, answer };
 }
 
-const refusalOf = (answer: string): { readonly status: string | undefined; readonly text: string; readonly retryAfter: string | undefined } => ({
+const refusalOf = (
+  answer: string,
+): { readonly status: string | undefined; readonly text: string; readonly retryAfter: string | undefined } => ({
   status: /^HTTP\/1\.1 (\d+)/.exec(answer)?.[1],
   text: answer.split("\r\n\r\n")[1] ?? "",
   retryAfter: /retry-after: (\d+)/i.exec(answer)?.[1],
@@ -65,7 +77,9 @@ test("hostile 04: stalled uploads hold a key's share and no more; other keys and
   const refused = refusalOf(await Promise.race([first.answer, second.answer]));
 
   expect(refused).toMatchObject({ status: "429", retryAfter: "1" });
-  expect(JSON.parse(refused.text)).toMatchObject({ error: { type: expect.stringMatching(/^rate_limit/), message: expect.stringContaining("2 MB") } });
+  expect(JSON.parse(refused.text)).toMatchObject({
+    error: { type: expect.stringMatching(/^rate_limit/), message: expect.stringContaining("2 MB") },
+  });
   // The process has 3 MB: 1.5 are held, so one of another key's fits, a third does not.
   const other = await mintKey(stack.proxy, {});
   const others = [await startUpload(other.key, "/v1/messages", 1.4 * MB, "{"), await startUpload(stack.key, "/v1/messages", 1.4 * MB, "{")];
@@ -84,22 +98,28 @@ test("hostile 04: stalled uploads hold a key's share and no more; other keys and
 test.each([
   ["/v1/messages", 1.5 * MB, { type: "error", error: { type: "invalid_request_error" } }],
   ["/v1/chat/completions", "chunked", { error: { code: "upload_timeout" } }],
-] as const)("hostile 04: an upload to %s that stalls is told 408 and is cut, and holds nothing any more", async (path, announced, envelope) => {
-  const { key } = await mintKey(stack.proxy, {});
-  const stalled = await startUpload(key, path, announced, '{"model":"');
-  const { status, text } = refusalOf(await stalled.answer);
+] as const)(
+  "hostile 04: an upload to %s that stalls is told 408 and is cut, and holds nothing any more",
+  async (path, announced, envelope) => {
+    const { key } = await mintKey(stack.proxy, {});
+    const stalled = await startUpload(key, path, announced, '{"model":"');
+    const { status, text } = refusalOf(await stalled.answer);
 
-  expect(status).toBe("408");
-  expect(JSON.parse(text)).toMatchObject(envelope);
-  const whole = await untilServed(async () => post({ ...stack, key }, "/v1/messages", padded(1.9 * MB)));
-  expect(whole.status).toBe(200);
-  await whole.text();
-  expect(await inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
-});
+    expect(status).toBe("408");
+    expect(JSON.parse(text)).toMatchObject(envelope);
+    const whole = await untilServed(async () => post({ ...stack, key }, "/v1/messages", padded(1.9 * MB)));
+    expect(whole.status).toBe(200);
+    await whole.text();
+    expect(await inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
+  },
+);
 
 test("hostile 04: a body without an announced length is counted as it comes", async () => {
   const { key } = await mintKey(stack.proxy, {});
-  const uploads = [await startUpload(key, "/v1/messages", 1.5 * MB, "{"), await startUpload(key, "/v1/messages", "chunked", padded(1.2 * MB))];
+  const uploads = [
+    await startUpload(key, "/v1/messages", 1.5 * MB, "{"),
+    await startUpload(key, "/v1/messages", "chunked", padded(1.2 * MB)),
+  ];
 
   expect(refusalOf(await Promise.race(uploads.map(async ({ answer }) => answer))).status).toBe("429");
 });
@@ -120,7 +140,9 @@ test("hostile 18: count_tokens is nothing that a key with a spent budget has, an
   const before = stack.provider.requests.length;
   stack.provider.script(({ route }) => route === "count_tokens", { fault: { kind: "hang_before_headers" } });
   const leaving = new AbortController();
-  const running = Array.from({ length: 8 }, async () => post({ ...stack, key }, "/v1/messages/count_tokens", MESSAGE, { signal: leaving.signal }).catch(() => undefined));
+  const running = Array.from({ length: 8 }, async () =>
+    post({ ...stack, key }, "/v1/messages/count_tokens", MESSAGE, { signal: leaving.signal }).catch(() => undefined),
+  );
   await expect.poll(() => stack.provider.requests.length).toBe(before + 8);
   const ninth = await post({ ...stack, key }, "/v1/messages/count_tokens", MESSAGE);
   expect([ninth.status, ninth.headers.get("retry-after")]).toEqual([429, "1"]);
@@ -149,7 +171,10 @@ test("a large body arrives as it was sent, in its own memory, with the model's o
   await response.text();
 
   expect(response.status).toBe(200);
-  expect(stack.provider.requests.at(-1)?.json).toMatchObject({ stream_options: { include_usage: true }, messages: [{ role: "user", content: text }] });
+  expect(stack.provider.requests.at(-1)?.json).toMatchObject({
+    stream_options: { include_usage: true },
+    messages: [{ role: "user", content: text }],
+  });
 });
 
 test("a body above the limit is 413, announced or not, in both dialects", async () => {

@@ -33,7 +33,11 @@ test("clients F4: and so they do over two proxies, whose reservations are in eac
   const { key } = await mintKey(stack.proxy, { max_budget: 2 });
   const clients = [stack.proxy.url, other.url].map((baseURL) => new Anthropic({ apiKey: key, baseURL, maxRetries: 0 }));
 
-  const answers = await Promise.all(clients.flatMap((client) => Array.from({ length: 4 }, async () => client.messages.create({ ...LARGE, max_tokens: 20_000 }, { timeout: patience(60_000) }))));
+  const answers = await Promise.all(
+    clients.flatMap((client) =>
+      Array.from({ length: 4 }, async () => client.messages.create({ ...LARGE, max_tokens: 20_000 }, { timeout: patience(60_000) })),
+    ),
+  );
 
   expect(answers).toHaveLength(8);
   expect(await inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);

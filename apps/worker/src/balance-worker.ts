@@ -50,7 +50,8 @@ export async function runBalances(deps: BalanceWorkerDeps): Promise<object> {
 }
 
 function reportDrift(report: ReconcileReport, { onProblem }: BalanceWorkerDeps): void {
-  if (report.outcome === "failed") onProblem("balance.not_read", { code: "autumn_unavailable", org_id: report.orgId, message: report.problem });
+  if (report.outcome === "failed")
+    onProblem("balance.not_read", { code: "autumn_unavailable", org_id: report.orgId, message: report.problem });
   if (report.outcome !== "reconciled" || report.severity === "none" || report.severity === "info") return;
   onProblem("balance.drift", { code: report.cause, org_id: report.orgId, drift_credits: report.driftCredits, severity: report.severity });
 }

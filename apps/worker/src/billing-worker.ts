@@ -88,7 +88,12 @@ export async function careForLedger(deps: BillingWorkerDeps): Promise<LedgerCare
   const isWhole = await takePass(db, WHOLE_AUDIT, 24 * HOUR_MS);
   const found = { missingRows: 0, healedRows: 0 };
   for (let from = isWhole || mark === undefined ? earliest : Math.max(earliest, new Date(mark).getTime()); from < to; from += HOUR_MS) {
-    const audit = await auditCompleteness(db, { from: new Date(from), to: new Date(Math.min(from + HOUR_MS, to)), heal: true, rate: deps.rate });
+    const audit = await auditCompleteness(db, {
+      from: new Date(from),
+      to: new Date(Math.min(from + HOUR_MS, to)),
+      heal: true,
+      rate: deps.rate,
+    });
     found.missingRows += audit.missingRows;
     found.healedRows += audit.healedRows;
   }
@@ -101,12 +106,16 @@ const CLEANUP = { rows: 5_000, rounds: 20 } as const;
 /** A session whose only key expired a week ago will not be resumed. */
 const FORGOTTEN_MS = 7 * DAY_MS;
 
-async function putAway(db: DatabaseClient, deps: BillingWorkerDeps): Promise<{ readonly deletedKeys: number; readonly deletedSessions: number }> {
+async function putAway(
+  db: DatabaseClient,
+  deps: BillingWorkerDeps,
+): Promise<{ readonly deletedKeys: number; readonly deletedSessions: number }> {
   const { keyRetentionDays = 30, sessionRetentionDays = 90 } = deps;
   await repeat((limit) => endForgottenSessions(db, { olderThanMs: FORGOTTEN_MS, limit }));
   const keysAreOurs = keyRetentionDays > 0 && (await areKeysOurs(db));
   const deletedKeys = keysAreOurs ? await repeat((limit) => deleteExpiredKeys(db, { olderThanMs: keyRetentionDays * DAY_MS, limit })) : 0;
-  const deletedSessions = sessionRetentionDays > 0 ? await repeat((limit) => deleteOldSessions(db, { olderThanMs: sessionRetentionDays * DAY_MS, limit })) : 0;
+  const deletedSessions =
+    sessionRetentionDays > 0 ? await repeat((limit) => deleteOldSessions(db, { olderThanMs: sessionRetentionDays * DAY_MS, limit })) : 0;
   return { deletedKeys, deletedSessions };
 }
 

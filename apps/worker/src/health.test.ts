@@ -18,7 +18,13 @@ afterEach(async () => {
 });
 
 async function get(path: string, overrides: Partial<HealthDeps> = {}, init: RequestInit = {}): Promise<{ status: number; body: unknown }> {
-  const server = createHealthServer({ db: database.db, logger: createLogger("health-test", "silent"), queueBackend: "postgres", jobs: { sync: 1_000, outbox: 2_000 }, ...overrides });
+  const server = createHealthServer({
+    db: database.db,
+    logger: createLogger("health-test", "silent"),
+    queueBackend: "postgres",
+    jobs: { sync: 1_000, outbox: 2_000 },
+    ...overrides,
+  });
   const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "WORKER_PORT" });
   listeners.push(listener);
   const response = await fetch(`http://127.0.0.1:${listener.port}${path}`, init);
@@ -28,7 +34,10 @@ async function get(path: string, overrides: Partial<HealthDeps> = {}, init: Requ
 
 it("is ready once every job has run to its end, on whichever worker", async () => {
   await recordPass(database.db, "sync");
-  expect(await get("/readyz")).toMatchObject({ status: 503, body: { problems: [{ part: "outbox", code: "late", message: "no pass yet" }] } });
+  expect(await get("/readyz")).toMatchObject({
+    status: 503,
+    body: { problems: [{ part: "outbox", code: "late", message: "no pass yet" }] },
+  });
   await recordPass(database.db, "outbox");
 
   expect(await get("/readyz")).toMatchObject({ status: 200, body: { status: "ok", problems: [] } });
@@ -37,7 +46,11 @@ it("is ready once every job has run to its end, on whichever worker", async () =
 it("is not ready when a job did not succeed for long, and names it", async () => {
   await recordPass(database.db, "sync");
   await recordPass(database.db, "outbox");
-  await database.db.updateTable("worker_passes").set({ succeeded_at: new Date(Date.now() - 120_000) }).where("job", "=", "sync").execute();
+  await database.db
+    .updateTable("worker_passes")
+    .set({ succeeded_at: new Date(Date.now() - 120_000) })
+    .where("job", "=", "sync")
+    .execute();
 
   expect(await get("/readyz")).toMatchObject({ status: 503, body: { problems: [{ part: "sync", code: "late" }] } });
 });
@@ -46,7 +59,10 @@ it("is alive but not ready while the database is away", async () => {
   const away = openDatabase({ connectionString: "postgresql://app@127.0.0.1:9/app" });
 
   expect(await get("/livez", { db: away })).toMatchObject({ status: 200 });
-  expect(await get("/readyz", { db: away })).toMatchObject({ status: 503, body: { problems: [{ part: "database", code: "store_unavailable" }] } });
+  expect(await get("/readyz", { db: away })).toMatchObject({
+    status: 503,
+    body: { problems: [{ part: "database", code: "store_unavailable" }] },
+  });
   await away.destroy();
 });
 
@@ -63,10 +79,18 @@ it("tells Prometheus every lag and state, and that the database is away instead 
   const withoutDatabase = await get("/metrics", { db: away });
 
   expect(status).toBe(200);
-  for (const line of ['llm_gateway_billing_pass_age_seconds{job="sync"} 0', 'llm_gateway_worker_job_interval_seconds{job="outbox"} 2', 'llm_gateway_billing_batches{state="dead"} 0', "llm_gateway_billing_unbilled_usd 0"]) {
+  for (const line of [
+    'llm_gateway_billing_pass_age_seconds{job="sync"} 0',
+    'llm_gateway_worker_job_interval_seconds{job="outbox"} 2',
+    'llm_gateway_billing_batches{state="dead"} 0',
+    "llm_gateway_billing_unbilled_usd 0",
+  ]) {
     expect(body).toContain(line);
   }
-  expect(withoutDatabase).toMatchObject({ status: 200, body: expect.stringContaining('llm_gateway_metrics_source_up{source="billing_lags"} 0') });
+  expect(withoutDatabase).toMatchObject({
+    status: 200,
+    body: expect.stringContaining('llm_gateway_metrics_source_up{source="billing_lags"} 0'),
+  });
   await away.destroy();
 });
 

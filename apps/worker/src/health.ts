@@ -38,10 +38,17 @@ export function createHealthServer(deps: HealthDeps): Server {
   const metrics = createWorkerMetrics(deps);
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { path } = requestTarget(request.url);
-    if (request.method !== "GET" || !PATHS.includes(path)) return reply(response, 404, { error: { code: "not_found", message: "This port serves GET /livez, /readyz, /status and /metrics." } });
-    if (OBSERVED_PATHS.includes(path) && !mayObserve(deps, request)) return reply(response, 401, { error: { code: "unauthorized", message: `${path} answers this machine, or a bearer token that is METRICS_TOKEN.` } });
+    if (request.method !== "GET" || !PATHS.includes(path))
+      return reply(response, 404, { error: { code: "not_found", message: "This port serves GET /livez, /readyz, /status and /metrics." } });
+    if (OBSERVED_PATHS.includes(path) && !mayObserve(deps, request))
+      return reply(response, 401, {
+        error: { code: "unauthorized", message: `${path} answers this machine, or a bearer token that is METRICS_TOKEN.` },
+      });
     if (path === "/metrics") return void response.writeHead(200, { "content-type": metrics.contentType }).end(await metrics.text());
-    const answer = await ROUTES[path]?.(deps).catch((error: unknown) => ({ status: 503, body: { status: "unavailable", problems: [{ part: "database", ...errorFacts(error) }] } }));
+    const answer = await ROUTES[path]?.(deps).catch((error: unknown) => ({
+      status: 503,
+      body: { status: "unavailable", problems: [{ part: "database", ...errorFacts(error) }] },
+    }));
     reply(response, answer?.status ?? 404, answer?.body);
   };
   return createServer(safeListener(handle, (error) => deps.logger.error({ error: String(error) }, "health.failed")));

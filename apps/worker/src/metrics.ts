@@ -9,10 +9,25 @@ const CHECKS_MAX_AGE_MS = 5 * 60_000;
  * `/metrics` of the worker: the state of the whole deployment as the database has it, so every worker tells the same and
  * alert rules take the maximum, and this process's own.
  */
-export function createWorkerMetrics({ db, jobs }: { readonly db: DatabaseClient; readonly jobs: Readonly<Record<string, number>> }): MetricsPage {
+export function createWorkerMetrics({
+  db,
+  jobs,
+}: {
+  readonly db: DatabaseClient;
+  readonly jobs: Readonly<Record<string, number>>;
+}): MetricsPage {
   const intervals = Object.entries(jobs).map(([job, intervalMs]) => ({ labels: { job }, value: intervalMs / 1_000 }));
   return createMetricsPage([
-    { name: "worker", collect: async () => [{ name: "llm_gateway_worker_job_interval_seconds", help: "Seconds between two passes of each job, as configured.", samples: intervals }] },
+    {
+      name: "worker",
+      collect: async () => [
+        {
+          name: "llm_gateway_worker_job_interval_seconds",
+          help: "Seconds between two passes of each job, as configured.",
+          samples: intervals,
+        },
+      ],
+    },
     { name: "billing_lags", collect: () => collectBillingLags(db) },
     { name: "billing_checks", collect: () => collectBillingChecks(db), maxAgeMs: CHECKS_MAX_AGE_MS },
   ]);

@@ -42,7 +42,12 @@ export function createComparisonJob({ db, ledger, onFinding }: DeliveryCompariso
   return async () => {
     const startedAt = performance.now();
     const openOnly = startedAt - comparedAt < FULL_INTERVAL_MS;
-    const { findings, confirmed, redriven } = await reconcileDeliveries(db, ledger, { dryRun: false, corrections: "propose", lookBackMs: LOOK_BACK_MS, openOnly });
+    const { findings, confirmed, redriven } = await reconcileDeliveries(db, ledger, {
+      dryRun: false,
+      corrections: "propose",
+      lookBackMs: LOOK_BACK_MS,
+      openOnly,
+    });
     if (!openOnly) comparedAt = startedAt;
     findings.forEach(onFinding);
     return { confirmed, redriven, differences: findings.length };

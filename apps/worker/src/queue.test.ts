@@ -20,7 +20,12 @@ afterEach(async () => {
 });
 
 async function openQueue(options: Partial<JobQueueOptions> = {}): Promise<JobQueue> {
-  const queue = await openJobQueue({ databaseUrl: database.connectionString, deploymentId: "queue-test", onError: (error, job) => errors.push({ error, job }), ...options });
+  const queue = await openJobQueue({
+    databaseUrl: database.connectionString,
+    deploymentId: "queue-test",
+    onError: (error, job) => errors.push({ error, job }),
+    ...options,
+  });
   opened.push(queue);
   return queue;
 }
@@ -173,8 +178,14 @@ it("is there again after PostgreSQL lost every connection and the queue's tables
   await queue.every("emptied", 200, async () => void (runs += 1));
   await until(() => runs >= 1);
 
-  await onServer(database.connectionString, "do $$ declare t record; begin for t in select tablename from pg_tables where schemaname = 'bullmq' and tablename not like '%migration%' loop execute format('truncate bullmq.%I cascade', t.tablename); end loop; end $$");
-  await onServer(database.connectionString, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'llm-gateway-queue' and datname = current_database()");
+  await onServer(
+    database.connectionString,
+    "do $$ declare t record; begin for t in select tablename from pg_tables where schemaname = 'bullmq' and tablename not like '%migration%' loop execute format('truncate bullmq.%I cascade', t.tablename); end loop; end $$",
+  );
+  await onServer(
+    database.connectionString,
+    "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'llm-gateway-queue' and datname = current_database()",
+  );
   const before = runs;
   await until(() => runs >= before + 3);
 
@@ -182,12 +193,18 @@ it("is there again after PostgreSQL lost every connection and the queue's tables
 });
 
 it("says that Redis cannot be reached instead of waiting for it", async () => {
-  await expect(openQueue({ redisUrl: "redis://127.0.0.1:9" })).rejects.toMatchObject({ code: "redis_unreachable", message: expect.stringContaining("ECONNREFUSED") });
+  await expect(openQueue({ redisUrl: "redis://127.0.0.1:9" })).rejects.toMatchObject({
+    code: "redis_unreachable",
+    message: expect.stringContaining("ECONNREFUSED"),
+  });
 });
 
 it.runIf(redisUrl)("keeps two deployments on one Redis apart", async () => {
   const runs = { first: 0, second: 0 };
-  const [first, second] = [await openQueue({ redisUrl, deploymentId: `first-${Date.now()}` }), await openQueue({ redisUrl, deploymentId: `second-${Date.now()}` })];
+  const [first, second] = [
+    await openQueue({ redisUrl, deploymentId: `first-${Date.now()}` }),
+    await openQueue({ redisUrl, deploymentId: `second-${Date.now()}` }),
+  ];
 
   await first.every("same-name", 100, async () => void (runs.first += 1));
   await second.every("same-name", 3_600_000, async () => void (runs.second += 1));

@@ -1,7 +1,17 @@
 import { applySettings, DEAD_PEER_SETTINGS, KEEP_ALIVE, plainSslMode } from "@proliferate/db";
 import type { Stoppable } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
-import { assertSchemaCompatibility, createPostgresBackend, LATEST_SCHEMA_VERSION, type PgPool, Queue, runMigrations, SchemaMigrationRequiredError, withBackend, Worker } from "bullmq";
+import {
+  assertSchemaCompatibility,
+  createPostgresBackend,
+  LATEST_SCHEMA_VERSION,
+  type PgPool,
+  Queue,
+  runMigrations,
+  SchemaMigrationRequiredError,
+  withBackend,
+  Worker,
+} from "bullmq";
 import { Redis } from "ioredis";
 import pg from "pg";
 
@@ -126,7 +136,12 @@ async function makeTables(pool: pg.Pool): Promise<void> {
     if (!(await areTablesCurrent(client))) await runMigrations(client);
   } catch (error) {
     const { code, message } = error as { code?: unknown; message: string };
-    if (code === INSUFFICIENT_PRIVILEGE) throw new AppError("database_forbidden", `This role may not make or use the queue's tables in the schema ${QUEUE_SCHEMA} (${message}); the owner makes them with node scripts/migrate.ts.`, { cause: error });
+    if (code === INSUFFICIENT_PRIVILEGE)
+      throw new AppError(
+        "database_forbidden",
+        `This role may not make or use the queue's tables in the schema ${QUEUE_SCHEMA} (${message}); the owner makes them with node scripts/migrate.ts.`,
+        { cause: error },
+      );
     throw new AppError("migration_failed", `The queue's tables cannot be made: ${message}`, { cause: error });
   } finally {
     client.release();

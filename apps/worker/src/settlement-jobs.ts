@@ -36,11 +36,19 @@ export async function startSettlementJobs(deps: SettlementJobsDeps): Promise<voi
     slow.add(attempt);
     void attempt.then(() => slow.delete(attempt));
   };
-  const settleOrgs = async (orgIds?: readonly string[]): Promise<object> => runOutbox({ db, sink, onProblem, detach, signal: stopping.signal, ...(orgIds && { orgIds }) });
-  const flush = startFlushLoop({ db, syncSpend: deps.syncSpend, settleOrgs, onError: (error) => problems.report("settlement.flush_failed", errorFacts(error)) });
+  const settleOrgs = async (orgIds?: readonly string[]): Promise<object> =>
+    runOutbox({ db, sink, onProblem, detach, signal: stopping.signal, ...(orgIds && { orgIds }) });
+  const flush = startFlushLoop({
+    db,
+    syncSpend: deps.syncSpend,
+    settleOrgs,
+    onError: (error) => problems.report("settlement.flush_failed", errorFacts(error)),
+  });
   // Stopped in reverse: first no attempt begins any more, then the flush that runs comes to its end.
   lifecycle.own("flush", flush);
-  lifecycle.own("slow attempts", { stop: async () => Promise.race([Promise.all(slow), delay(SLOW_STOP_MS, undefined, { ref: false })]).then(() => undefined) });
+  lifecycle.own("slow attempts", {
+    stop: async () => Promise.race([Promise.all(slow), delay(SLOW_STOP_MS, undefined, { ref: false })]).then(() => undefined),
+  });
   lifecycle.own("outbox", { stop: async () => stopping.abort() });
 
   // Before the first delivery: a wrong feature would take another amount than it is asked for. Bounded by the sink's own time-out.
@@ -48,7 +56,8 @@ export async function startSettlementJobs(deps: SettlementJobsDeps): Promise<voi
   await deps.every(OUTBOX, deps.outboxIntervalMs, async () => settleOrgs());
   const { ledger } = sink;
   if (ledger === undefined) return;
-  const onFinding = ({ kind, orgId, message }: DeliveryFinding): void => problems.report("delivery.differs", { code: kind, org_id: orgId, message });
+  const onFinding = ({ kind, orgId, message }: DeliveryFinding): void =>
+    problems.report("delivery.differs", { code: kind, org_id: orgId, message });
   await deps.every(RECONCILE, deps.reconcileIntervalMs, createComparisonJob({ db, ledger, onFinding }));
 }
 

@@ -16,10 +16,14 @@ export interface SpendSource {
  * the proxy's address or master key is missing then.
  */
 export async function openSpendSource(config: WorkerConfig): Promise<SpendSource> {
-  if (config.spendSource === "sql") return { litellmSchema: config.database.pooled.litellmSchema ?? DEFAULT_LITELLM_SCHEMA, spendApi: undefined };
+  if (config.spendSource === "sql")
+    return { litellmSchema: config.database.pooled.litellmSchema ?? DEFAULT_LITELLM_SCHEMA, spendApi: undefined };
   const { adminUrl, masterKey } = config.proxy;
   if (adminUrl === undefined || masterKey === undefined) {
-    throw new AppError("env_invalid", "The environment is not usable: SPEND_SOURCE is rest, which needs LLM_PROXY_ADMIN_URL (or LLM_PROXY_URL) and LLM_PROXY_MASTER_KEY.");
+    throw new AppError(
+      "env_invalid",
+      "The environment is not usable: SPEND_SOURCE is rest, which needs LLM_PROXY_ADMIN_URL (or LLM_PROXY_URL) and LLM_PROXY_MASTER_KEY.",
+    );
   }
   await migrate({ connectionString: config.database.direct.connectionString, litellmSchema: MIRROR_SCHEMA, sets: ["litellm"] });
   return { litellmSchema: MIRROR_SCHEMA, spendApi: { adminUrl, masterKey } };

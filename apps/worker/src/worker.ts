@@ -30,7 +30,11 @@ const WEBHOOKS = "billing-webhooks";
 const WEBHOOK_INTERVAL_MS = 5_000;
 
 /** Builds the worker from its parts and gives each to the lifecycle, which stops them in reverse. */
-export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, logger: Logger): Promise<{ readonly ports: { readonly worker: number } }> {
+export async function startWorker(
+  config: WorkerConfig,
+  lifecycle: Lifecycle,
+  logger: Logger,
+): Promise<{ readonly ports: { readonly worker: number } }> {
   const problems = createProblemLog({ logger });
   const { pooled, direct } = config.database;
   await checkDatabase(config.spendSource === "rest" ? { ...pooled, litellmSchema: MIRROR_SCHEMA } : pooled);
@@ -69,13 +73,28 @@ export async function startWorker(config: WorkerConfig, lifecycle: Lifecycle, lo
   const { keyRetentionDays, sessionRetentionDays } = config;
   const ledger = { db, rate, spendApi: source.spendApi, keyRetentionDays, sessionRetentionDays };
   const syncSpend = createSpendSyncJob(ledger);
-  const every = async (name: string, intervalMs: number, pass: () => Promise<object>): Promise<void> => queue.every(name, intervalMs, () => passOf(name, { db, logger }, pass));
+  const every = async (name: string, intervalMs: number, pass: () => Promise<object>): Promise<void> =>
+    queue.every(name, intervalMs, () => passOf(name, { db, logger }, pass));
   await every(SPEND_SYNC, config.syncIntervalMs, syncSpend);
   await every(LEDGER_CARE, LEDGER_CARE_INTERVAL_MS, () => careForLedger(ledger));
   const { outboxIntervalMs, reconcileIntervalMs } = config;
-  await startSettlementJobs({ db, sink, lifecycle, problems, outboxIntervalMs, reconcileIntervalMs, every, syncSpend: () => flushLLMSpend(ledger) });
+  await startSettlementJobs({
+    db,
+    sink,
+    lifecycle,
+    problems,
+    outboxIntervalMs,
+    reconcileIntervalMs,
+    every,
+    syncSpend: () => flushLLMSpend(ledger),
+  });
 
-  const gate = { db, rate, keys: connectKeyControl(config.proxy), onProblem: (event: string, facts: Readonly<Record<string, unknown>>) => problems.report(event, facts) };
+  const gate = {
+    db,
+    rate,
+    keys: connectKeyControl(config.proxy),
+    onProblem: (event: string, facts: Readonly<Record<string, unknown>>) => problems.report(event, facts),
+  };
   await every(GATE, config.gateIntervalMs, () => runGate(gate));
   const { autumn } = config.sinks;
   if (autumn) {
@@ -93,7 +112,10 @@ async function openDeployment(db: DatabaseClient): Promise<string> {
     return await readDeploymentId(db);
   } catch (error) {
     const { code, message } = error as { code?: unknown; message: string };
-    if (code === UNDEFINED_TABLE) throw new AppError("migration_failed", `The gateway's tables are not there yet (${message}); apply the migrations first.`, { cause: error });
+    if (code === UNDEFINED_TABLE)
+      throw new AppError("migration_failed", `The gateway's tables are not there yet (${message}); apply the migrations first.`, {
+        cause: error,
+      });
     if (!isDatabaseUnavailable(error) && !isConnectionRefusal(code)) throw error;
     throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${message}`, { cause: error });
   }
@@ -105,7 +127,11 @@ function isConnectionRefusal(code: unknown): boolean {
 }
 
 /** Runs one pass, notes its success, and logs it when it moved anything. */
-async function passOf(job: string, deps: { readonly db: DatabaseClient; readonly logger: Logger }, pass: () => Promise<object>): Promise<void> {
+async function passOf(
+  job: string,
+  deps: { readonly db: DatabaseClient; readonly logger: Logger },
+  pass: () => Promise<object>,
+): Promise<void> {
   const result = await pass();
   await recordPass(deps.db, job);
   const moved = Object.values(result).some((value) => typeof value === "number" && value > 0);

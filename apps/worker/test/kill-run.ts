@@ -13,7 +13,19 @@ import pg from "pg";
 import { startWorkerProcess, type WorkerProcess } from "./worker-process.ts";
 
 /** What is done to the processes, in order and over again: mostly workers die, at times the store does, or the queue forgets. */
-const EVENTS = ["worker", "worker", "queue", "worker", "postgres_crash", "worker", "worker", "postgres_restart", "worker", "worker", "worker"] as const;
+const EVENTS = [
+  "worker",
+  "worker",
+  "queue",
+  "worker",
+  "postgres_crash",
+  "worker",
+  "worker",
+  "postgres_restart",
+  "worker",
+  "worker",
+  "worker",
+] as const;
 const ORGS = ["org_a", "org_b", "org_c", "acme.io", "org_e"];
 const ROWS_PER_BURST = 40;
 const BURST_INTERVAL_MS = 40;
@@ -70,8 +82,19 @@ class KillRun {
   readonly #options: KillRunOptions;
   readonly #workers = new Set<WorkerProcess>();
   readonly #report: KillReport = {
-    kills: 0, postgresRestarts: 0, postgresCrashes: 0, queueFlushes: 0, spendRows: 0, batches: 0, autumnCalls: 0,
-    lostRows: 0, doubledRows: 0, sourceUsd: "0", ledgerUsd: "0", deliveredCredits: "0", autumnCredits: "0",
+    kills: 0,
+    postgresRestarts: 0,
+    postgresCrashes: 0,
+    queueFlushes: 0,
+    spendRows: 0,
+    batches: 0,
+    autumnCalls: 0,
+    lostRows: 0,
+    doubledRows: 0,
+    sourceUsd: "0",
+    ledgerUsd: "0",
+    deliveredCredits: "0",
+    autumnCredits: "0",
   };
   #postgres!: EmbeddedPostgres;
   #db!: DatabaseClient;
@@ -89,7 +112,10 @@ class KillRun {
     this.#postgres = await startEmbeddedPostgres({ dataFolder: join(this.#options.folder, "postgres") });
     await migrate({ connectionString: this.#postgres.connectionString });
     this.#db = openDatabase({ connectionString: this.#postgres.connectionString, applicationName: "kill-run" });
-    this.#pool = new pg.Pool({ ...connectionConfig({ connectionString: this.#postgres.connectionString }), onConnect: (client: pg.ClientBase) => applySettings(client, sessionSettings()) });
+    this.#pool = new pg.Pool({
+      ...connectionConfig({ connectionString: this.#postgres.connectionString }),
+      onConnect: (client: pg.ClientBase) => applySettings(client, sessionSettings()),
+    });
     this.#pool.on("error", () => undefined);
     this.#autumn = await startAutumnEmulator();
     for (const org of ORGS) this.#autumn.grant(customerIdForOrg(org), "1000000");
@@ -159,7 +185,11 @@ class KillRun {
     for (; this.#isLoading; await delay(BURST_INTERVAL_MS)) {
       if (this.#burstsLeft <= 0) continue;
       this.#burstsLeft -= 1;
-      const rows = Array.from({ length: ROWS_PER_BURST }, (_, index) => ({ orgId: ORGS[index % ORGS.length] ?? null, spendUsd: String(Math.random() / 10), ageMs: Math.random() * 60_000 }));
+      const rows = Array.from({ length: ROWS_PER_BURST }, (_, index) => ({
+        orgId: ORGS[index % ORGS.length] ?? null,
+        spendUsd: String(Math.random() / 10),
+        ageMs: Math.random() * 60_000,
+      }));
       // A burst that broke off may be there or not: what the source holds at the end is what counts.
       await insertSpendRows(this.#db, rows).catch((error: unknown) => {
         if (this.#isStoreUp && this.#isLoading && !isBroken(error)) throw error;
@@ -194,12 +224,15 @@ class KillRun {
       return;
     }
     // The queue locks its tables in an order of its own; where PostgreSQL ends our side of a deadlock, nothing was emptied yet.
-    for (let isEmptied = false; !isEmptied; ) {
+    for (let isEmptied = false; !isEmptied;) {
       isEmptied = await this.#pool
         .query(`do $$ begin execute (
           select 'truncate ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' cascade' from pg_tables
           where schemaname = 'bullmq' and tablename not like '%migration%'); end $$`)
-        .then(() => true, (error: { code?: string }) => (error.code === "40P01" ? false : Promise.reject(error)));
+        .then(
+          () => true,
+          (error: { code?: string }) => (error.code === "40P01" ? false : Promise.reject(error)),
+        );
     }
   }
 
@@ -228,7 +261,8 @@ class KillRun {
         select (select count(*) from "LiteLLM_SpendLogs" s where not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id))
           + (select coalesce(sum(open_event_count), 0) from billing_accounts) + (select count(*) from settlement_batches where state <> 'delivered') as left`);
       if (rows[0]?.left === "0") return;
-      if (performance.now() > deadline) throw new Error(`${rows[0]?.left} rows or batches are not delivered three minutes after the last kill`);
+      if (performance.now() > deadline)
+        throw new Error(`${rows[0]?.left} rows or batches are not delivered three minutes after the last kill`);
     }
   }
 

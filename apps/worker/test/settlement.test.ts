@@ -16,7 +16,11 @@ let autumn: AutumnEmulator;
 let folder: string;
 const workers: WorkerProcess[] = [];
 beforeEach(async () => {
-  [database, autumn, folder] = await Promise.all([createTestDatabase(), startAutumnEmulator({ secretKey: SECRET_KEY, maxApiVersion: "2.3.0" }), mkdtemp(join(tmpdir(), "worker-"))]);
+  [database, autumn, folder] = await Promise.all([
+    createTestDatabase(),
+    startAutumnEmulator({ secretKey: SECRET_KEY, maxApiVersion: "2.3.0" }),
+    mkdtemp(join(tmpdir(), "worker-")),
+  ]);
   autumn.grant("org_a", "100000");
 });
 afterEach(async () => {
@@ -25,7 +29,12 @@ afterEach(async () => {
 });
 
 async function start(overrides: Readonly<Record<string, string>> = {}): Promise<WorkerProcess> {
-  const worker = await startWorkerProcess({ DATABASE_URL: database.connectionString, AUTUMN_API_KEY: SECRET_KEY, AUTUMN_API_URL: autumn.url, ...overrides });
+  const worker = await startWorkerProcess({
+    DATABASE_URL: database.connectionString,
+    AUTUMN_API_KEY: SECRET_KEY,
+    AUTUMN_API_URL: autumn.url,
+    ...overrides,
+  });
   workers.push(worker);
   return worker;
 }
@@ -34,12 +43,18 @@ const isIdle = async (worker: WorkerProcess): Promise<number> => (await fetch(`$
 
 it("settles an org at once when its session ended, a minute ahead of the regular pass", async () => {
   const worker = await start({ LLM_SYNC_INTERVAL_MS: "60000", OUTBOX_INTERVAL_MS: "60000" });
-  await until(() => isIdle(worker), (status) => status === 200);
+  await until(
+    () => isIdle(worker),
+    (status) => status === 200,
+  );
   await insertSpendRows(database.db, [{ spendUsd: "0.1" }]);
   const endedAt = performance.now();
 
   await requestFlush(database.db, "org_a");
-  await until(async () => autumn.deducted("org_a"), (deducted) => deducted === "30");
+  await until(
+    async () => autumn.deducted("org_a"),
+    (deducted) => deducted === "30",
+  );
 
   expect(performance.now() - endedAt).toBeLessThan(patience(4_000));
   expect(await database.db.selectFrom("settlement_flush_requests").selectAll().execute()).toEqual([]);
@@ -49,8 +64,14 @@ it("names the setting to change when Autumn does not serve the API version, and 
   const worker = await start({ AUTUMN_API_VERSION: "9.0", LLM_SYNC_INTERVAL_MS: "200", OUTBOX_INTERVAL_MS: "200" });
   await insertSpendRows(database.db, [{ spendUsd: "0.1" }]);
 
-  const log = await until(async () => worker.log(), (text) => text.includes("sink.not_ready"));
-  const events = await until(async () => database.db.selectFrom("billing_events").selectAll().execute(), (rows) => rows.length > 0);
+  const log = await until(
+    async () => worker.log(),
+    (text) => text.includes("sink.not_ready"),
+  );
+  const events = await until(
+    async () => database.db.selectFrom("billing_events").selectAll().execute(),
+    (rows) => rows.length > 0,
+  );
 
   expect(log).toContain("AUTUMN_API_VERSION");
   expect(events).toHaveLength(1);
@@ -58,11 +79,23 @@ it("names the setting to change when Autumn does not serve the API version, and 
 
 it("settles into a file with Autumn as its shadow", async () => {
   const file = join(folder, "settled.jsonl");
-  await start({ SETTLEMENT_SINK: "jsonl", SETTLEMENT_FILE: file, SETTLEMENT_SHADOW_SINK: "autumn", LLM_SYNC_INTERVAL_MS: "200", OUTBOX_INTERVAL_MS: "200" });
+  await start({
+    SETTLEMENT_SINK: "jsonl",
+    SETTLEMENT_FILE: file,
+    SETTLEMENT_SHADOW_SINK: "autumn",
+    LLM_SYNC_INTERVAL_MS: "200",
+    OUTBOX_INTERVAL_MS: "200",
+  });
   await insertSpendRows(database.db, [{ spendUsd: "0.1" }]);
 
-  await until(async () => autumn.deducted("org_a"), (deducted) => deducted === "30");
-  const results = await until(async () => database.db.selectFrom("sink_shadow_results").selectAll().execute(), (rows) => rows.length === 1);
+  await until(
+    async () => autumn.deducted("org_a"),
+    (deducted) => deducted === "30",
+  );
+  const results = await until(
+    async () => database.db.selectFrom("sink_shadow_results").selectAll().execute(),
+    (rows) => rows.length === 1,
+  );
 
   expect(JSON.parse(await readFile(file, "utf8"))).toMatchObject({ org_id: "org_a", credits: "30" });
   expect(results).toMatchObject([{ sink: "autumn", primary_outcome: "delivered", shadow_outcome: "delivered", shadow_credits: "30" }]);
@@ -75,10 +108,16 @@ it("names the variable that a chosen sink lacks", async () => {
 it("defect 20, aggregation: makes one call a pass for each org that was active, not for each request, in less than 200 MB by plain HTTP", async () => {
   const orgIds = Array.from({ length: 20 }, (_, index) => `org_${index}`);
   for (const orgId of orgIds) autumn.grant(orgId, "1000");
-  await insertSpendRows(database.db, Array.from({ length: 4_000 }, (_, index) => ({ orgId: orgIds[index % 20] ?? "", spendUsd: "0.0001" })));
+  await insertSpendRows(
+    database.db,
+    Array.from({ length: 4_000 }, (_, index) => ({ orgId: orgIds[index % 20] ?? "", spendUsd: "0.0001" })),
+  );
 
   const worker = await start({ AUTUMN_CLIENT: "http", LLM_SYNC_INTERVAL_MS: "60000", OUTBOX_INTERVAL_MS: "300" });
-  await until(async () => orgIds.map((orgId) => autumn.deducted(orgId)), (deducted) => deducted.every((credits) => credits === "6"));
+  await until(
+    async () => orgIds.map((orgId) => autumn.deducted(orgId)),
+    (deducted) => deducted.every((credits) => credits === "6"),
+  );
 
   const tracks = autumn.calls.filter((call) => call.path === "/v1/balances.track");
   expect(tracks).toHaveLength(20);

@@ -20,7 +20,9 @@ beforeEach(async () => {
   [database, autumn] = await Promise.all([createTestDatabase(), startAutumnEmulator({ secretKey: SECRET_KEY })]);
   admin = new pg.Client({ connectionString: database.connectionString, options: "-c search_path=llm_gateway" });
   await admin.connect();
-  await admin.query(`create function stand_still() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(${GATE_LOCK}); return new; end $$`);
+  await admin.query(
+    `create function stand_still() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock(${GATE_LOCK}); return new; end $$`,
+  );
   await admin.query(`select pg_advisory_lock(${GATE_LOCK})`);
   autumn.grant("org_a", "10");
   await setTopUpPolicy(database.db, "org_a", { planId: "pack", packCredits: "1000", thresholdCredits: "50" });
@@ -33,15 +35,27 @@ afterEach(async () => {
 
 async function start(): Promise<WorkerProcess> {
   const intervals = { LLM_SYNC_INTERVAL_MS: "500", OUTBOX_INTERVAL_MS: "500", GATE_INTERVAL_MS: "500", BALANCE_INTERVAL_MS: "200" };
-  const worker = await startWorkerProcess({ DATABASE_URL: database.connectionString, AUTUMN_API_KEY: SECRET_KEY, AUTUMN_API_URL: autumn.url, AUTUMN_CLIENT: "http", ...intervals });
+  const worker = await startWorkerProcess({
+    DATABASE_URL: database.connectionString,
+    AUTUMN_API_KEY: SECRET_KEY,
+    AUTUMN_API_URL: autumn.url,
+    AUTUMN_CLIENT: "http",
+    ...intervals,
+  });
   workers.push(worker);
   return worker;
 }
 
 const attaches = () => autumn.calls.filter((call) => call.path.endsWith("/billing.attach"));
 const packs = () => database.db.selectFrom("top_ups").select(["state", "pack_number", "attempt_count"]).execute();
-const balance = async () => (await database.db.selectFrom("billing_accounts").select("balance_credits").where("org_id", "=", "org_a").executeTakeFirst())?.balance_credits;
-const passes = async (): Promise<number> => Number((await database.db.selectFrom("worker_passes").select("succeeded_at").where("job", "=", "org-balances").executeTakeFirst())?.succeeded_at ?? 0);
+const balance = async () =>
+  (await database.db.selectFrom("billing_accounts").select("balance_credits").where("org_id", "=", "org_a").executeTakeFirst())
+    ?.balance_credits;
+const passes = async (): Promise<number> =>
+  Number(
+    (await database.db.selectFrom("worker_passes").select("succeeded_at").where("job", "=", "org-balances").executeTakeFirst())
+      ?.succeeded_at ?? 0,
+  );
 
 /** The worker stands still where the trigger fires; it is killed there, and its statement is lost with it, or comes to its end without it. */
 async function killAt(trigger: string, statement: "is lost" | "is done"): Promise<void> {
@@ -49,12 +63,19 @@ async function killAt(trigger: string, statement: "is lost" | "is done"): Promis
   await admin.query(`create trigger stand_still ${trigger} execute function stand_still()`);
   const worker = await start();
   const waiting = async (): Promise<readonly { pid: number }[]> =>
-    (await admin.query<{ pid: number }>(`select pid from pg_locks where locktype = 'advisory' and objid = ${GATE_LOCK} and not granted and database = (select oid from pg_database where datname = current_database())`)).rows;
+    (
+      await admin.query<{ pid: number }>(
+        `select pid from pg_locks where locktype = 'advisory' and objid = ${GATE_LOCK} and not granted and database = (select oid from pg_database where datname = current_database())`,
+      )
+    ).rows;
   const blocked = await until(waiting, (rows) => rows.length > 0);
   await worker.end("SIGKILL");
   if (statement === "is lost") for (const { pid } of blocked) await admin.query("select pg_terminate_backend($1)", [pid]);
   else await admin.query(`select pg_advisory_unlock(${GATE_LOCK})`);
-  await until(async () => (await admin.query("select 1 from pg_stat_activity where pid = any($1)", [blocked.map(({ pid }) => pid)])).rows.length, (count) => count === 0);
+  await until(
+    async () => (await admin.query("select 1 from pg_stat_activity where pid = any($1)", [blocked.map(({ pid }) => pid)])).rows.length,
+    (count) => count === 0,
+  );
   await admin.query(`drop trigger stand_still on ${table}`);
 }
 
@@ -79,7 +100,11 @@ async function outcome(state: "paid" | "unknown"): Promise<Outcome> {
   await until(balance, (local) => Number(local) === Number(autumn.remaining("org_a")));
   const before = await passes();
   await until(passes, (after) => after > before + 400);
-  return { packs: (await packs()).map((pack) => ({ state: pack.state, pack_number: pack.pack_number })), remote: autumn.remaining("org_a"), local: await balance() };
+  return {
+    packs: (await packs()).map((pack) => ({ state: pack.state, pack_number: pack.pack_number })),
+    remote: autumn.remaining("org_a"),
+    local: await balance(),
+  };
 }
 
 const BOUGHT_ONCE: Outcome = { packs: [{ state: "paid", pack_number: 1 }], remote: "1010", local: "1010" };
@@ -106,7 +131,10 @@ test.each([
 test("killed while Autumn works on it, and Autumn comes to its end", async () => {
   autumn.failNext({ kind: "hang", applied: true });
   const worker = await start();
-  await until(async () => attaches().length, (count) => count === 1);
+  await until(
+    async () => attaches().length,
+    (count) => count === 1,
+  );
   await worker.end("SIGKILL");
   await goOn();
 
@@ -117,7 +145,10 @@ test("killed while Autumn works on it, and Autumn comes to its end", async () =>
 test("killed while Autumn works on it, and Autumn does nothing: nobody knows, nothing is bought again, and no credits appear", async () => {
   autumn.failNext({ kind: "hang", applied: false });
   const worker = await start();
-  await until(async () => attaches().length, (count) => count === 1);
+  await until(
+    async () => attaches().length,
+    (count) => count === 1,
+  );
   await worker.end("SIGKILL");
   await goOn();
 

@@ -34,11 +34,19 @@ beforeEach(async () => {
     void (async () => {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk as Buffer);
-      received.push({ id: String(request.headers["webhook-id"]), signature: String(request.headers[SIGNATURE_HEADER]), body: Buffer.concat(chunks).toString() });
+      received.push({
+        id: String(request.headers["webhook-id"]),
+        signature: String(request.headers[SIGNATURE_HEADER]),
+        body: Buffer.concat(chunks).toString(),
+      });
       (behaviours.shift() ?? answer(204))(response, request);
     })();
   });
-  [database, autumn] = await Promise.all([createTestDatabase(), startAutumnEmulator({ secretKey: AUTUMN_KEY }), new Promise<void>((done) => receiver.listen(0, "127.0.0.1", done))]);
+  [database, autumn] = await Promise.all([
+    createTestDatabase(),
+    startAutumnEmulator({ secretKey: AUTUMN_KEY }),
+    new Promise<void>((done) => receiver.listen(0, "127.0.0.1", done)),
+  ]);
   autumn.grant("org_a", "30");
 });
 afterEach(async () => {
@@ -48,28 +56,52 @@ afterEach(async () => {
   await Promise.all([autumn.stop(), database.drop()]);
 });
 
-const answer = (status: number, headers = {}): Behaviour => (response) => void response.writeHead(status, headers).end();
+const answer =
+  (status: number, headers = {}): Behaviour =>
+  (response) =>
+    void response.writeHead(status, headers).end();
 const breakOff: Behaviour = (response) => void response.destroy();
 const hang: Behaviour = () => undefined;
 
 async function start(): Promise<WorkerProcess> {
   const intervals = { LLM_SYNC_INTERVAL_MS: "200", OUTBOX_INTERVAL_MS: "500", GATE_INTERVAL_MS: "200", BALANCE_INTERVAL_MS: "200" };
-  const webhook = { BILLING_WEBHOOK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hooks`, BILLING_WEBHOOK_SECRET: SECRET };
-  const worker = await startWorkerProcess({ DATABASE_URL: database.connectionString, AUTUMN_API_KEY: AUTUMN_KEY, AUTUMN_API_URL: autumn.url, AUTUMN_CLIENT: "http", ...intervals, ...webhook });
+  const webhook = {
+    BILLING_WEBHOOK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/hooks`,
+    BILLING_WEBHOOK_SECRET: SECRET,
+  };
+  const worker = await startWorkerProcess({
+    DATABASE_URL: database.connectionString,
+    AUTUMN_API_KEY: AUTUMN_KEY,
+    AUTUMN_API_URL: autumn.url,
+    AUTUMN_CLIENT: "http",
+    ...intervals,
+    ...webhook,
+  });
   workers.push(worker);
   return worker;
 }
 
-const events = () => database.db.selectFrom("webhook_events").select(["event_id", "type", "state", "attempt_count"]).orderBy("created_at").execute();
+const events = () =>
+  database.db.selectFrom("webhook_events").select(["event_id", "type", "state", "attempt_count"]).orderBy("created_at").execute();
 /** What was told and taken: the last call of each event. */
-const types = (): readonly string[] => [...new Map(received.map((call) => [call.id, (JSON.parse(call.body) as { type: string }).type])).values()];
+const types = (): readonly string[] => [
+  ...new Map(received.map((call) => [call.id, (JSON.parse(call.body) as { type: string }).type])).values(),
+];
 /** The next attempts are due now, and the time of claims whose worker died has passed. */
-const letTimePass = () => database.db.updateTable("webhook_events").set({ next_attempt_at: new Date(0), lease_until: null }).where("state", "=", "pending").execute();
+const letTimePass = () =>
+  database.db
+    .updateTable("webhook_events")
+    .set({ next_attempt_at: new Date(0), lease_until: null })
+    .where("state", "=", "pending")
+    .execute();
 
 /** An org that Autumn granted 30 credits uses them up, and more. */
 async function exhaust(): Promise<void> {
   await insertSpendRows(database.db, [{ spendUsd: "0.01" }]);
-  await until(() => database.db.selectFrom("billing_accounts").select("balance_credits").executeTakeFirst(), (row) => Number(row?.balance_credits) === 27);
+  await until(
+    () => database.db.selectFrom("billing_accounts").select("balance_credits").executeTakeFirst(),
+    (row) => Number(row?.balance_credits) === 27,
+  );
   await insertSpendRows(database.db, [{ spendUsd: "0.2" }]);
   await until(events, (rows) => rows.some(({ type }) => type === "balance.grace_started"));
 }
@@ -90,7 +122,10 @@ test("a receiver that fails in every way is told again with the same id until it
   behaviours = [answer(500), breakOff, answer(302, { location: "/elsewhere" }), answer(404)];
   await start();
   await exhaust();
-  await until(async () => (await letTimePass(), events()), (rows) => rows.every(({ state }) => state === "delivered"));
+  await until(
+    async () => (await letTimePass(), events()),
+    (rows) => rows.every(({ state }) => state === "delivered"),
+  );
 
   const nowSeconds = Math.floor(Date.now() / 1_000);
   expect(received).toHaveLength(6);
@@ -102,13 +137,22 @@ test("an event whose worker is killed while the receiver thinks is told by the n
   behaviours = [hang, hang];
   const worker = await start();
   await exhaust();
-  await until(async () => received.length, (count) => count === 2);
+  await until(
+    async () => received.length,
+    (count) => count === 2,
+  );
   await insertSpendRows(database.db, [{ spendUsd: "0.01" }]);
-  await until(() => database.db.selectFrom("billing_events").select("event_id").execute(), (rows) => rows.length === 3);
+  await until(
+    () => database.db.selectFrom("billing_events").select("event_id").execute(),
+    (rows) => rows.length === 3,
+  );
   await worker.end("SIGKILL");
   await letTimePass();
   await start();
-  await until(async () => (await letTimePass(), events()), (rows) => rows.length > 0 && rows.every(({ state }) => state === "delivered"));
+  await until(
+    async () => (await letTimePass(), events()),
+    (rows) => rows.length > 0 && rows.every(({ state }) => state === "delivered"),
+  );
 
   expect(new Set(received.map(({ id }) => id)).size).toBe((await events()).length);
 });

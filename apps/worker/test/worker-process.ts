@@ -27,7 +27,10 @@ export async function startWorkerProcess(environment: Readonly<Record<string, st
   let log = "";
   child.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString("utf8")));
   const exited = once(child, "exit");
-  const message = await Promise.race([once(child, "message").then(([value]) => value as { type: string; ports?: { worker: number } }), exited.then(() => undefined)]);
+  const message = await Promise.race([
+    once(child, "message").then(([value]) => value as { type: string; ports?: { worker: number } }),
+    exited.then(() => undefined),
+  ]);
   if (message?.type !== "ready") {
     await exited;
     throw new Error(`The worker did not start: ${log.slice(-2_000)}`);

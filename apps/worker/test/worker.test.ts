@@ -48,11 +48,22 @@ it("meters and seals while Autumn is down, says so, and logs no key", async () =
       return batches.sealed.credits === "30" && openEvents === 0;
     },
   );
-  await until(async () => worker.log(), (log) => log.includes("settlement.undelivered"));
+  await until(
+    async () => worker.log(),
+    (log) => log.includes("settlement.undelivered"),
+  );
 
-  expect(body).toMatchObject({ queue: "postgres", billing: { openEvents: 0, openCredits: "0", batches: { dead: { batches: 0 } }, reviews: { no_org: 0 } } });
+  expect(body).toMatchObject({
+    queue: "postgres",
+    billing: { openEvents: 0, openCredits: "0", batches: { dead: { batches: 0 } }, reviews: { no_org: 0 } },
+  });
   expect((await get(worker, "/livez")).status).toBe(200);
-  expect(await until(() => get(worker, "/readyz"), ({ status }) => status === 200)).toMatchObject({ body: { status: "ok", problems: [] } });
+  expect(
+    await until(
+      () => get(worker, "/readyz"),
+      ({ status }) => status === 200,
+    ),
+  ).toMatchObject({ body: { status: "ok", problems: [] } });
   expect((await get(worker, "/nothing")).status).toBe(404);
   expect(worker.log()).not.toContain("secret_of_the_test");
 });
@@ -68,8 +79,14 @@ it("stops cleanly and soon at SIGTERM", async () => {
 it("waits for stock LiteLLM to make its table, with one clear line instead of a crash", async () => {
   const worker = await start({ LITELLM_DB_SCHEMA: "not_migrated" });
 
-  await until(async () => worker.log(), (log) => log.includes("spend_source_missing"));
-  const ready = await until(() => get(worker, "/readyz"), ({ status }) => status === 503 || status === 200);
+  await until(
+    async () => worker.log(),
+    (log) => log.includes("spend_source_missing"),
+  );
+  const ready = await until(
+    () => get(worker, "/readyz"),
+    ({ status }) => status === 503 || status === 200,
+  );
 
   expect(ready.body).toHaveProperty("jobs");
   expect(worker.log().match(/spend_source_missing/g)).toHaveLength(1);
@@ -87,29 +104,53 @@ it.each([
 });
 
 it("says that the database cannot be reached", async () => {
-  await expect(startWorkerProcess({ ...environment(), DATABASE_URL: `postgresql://app@127.0.0.1:${autumnPort}/app` })).rejects.toThrow(/PostgreSQL cannot be reached.*DATABASE_URL/s);
+  await expect(startWorkerProcess({ ...environment(), DATABASE_URL: `postgresql://app@127.0.0.1:${autumnPort}/app` })).rejects.toThrow(
+    /PostgreSQL cannot be reached.*DATABASE_URL/s,
+  );
 });
 
 it("says that the migrations were not applied", async () => {
   const server = new URL(database.connectionString);
   server.pathname = "/postgres";
 
-  await expect(startWorkerProcess({ ...environment(), DATABASE_URL: server.toString() })).rejects.toThrow(/tables are not there yet.*migrations/s);
+  await expect(startWorkerProcess({ ...environment(), DATABASE_URL: server.toString() })).rejects.toThrow(
+    /tables are not there yet.*migrations/s,
+  );
 });
 
 it("says that Redis cannot be reached", async () => {
-  await expect(startWorkerProcess({ ...environment(), REDIS_URL: `redis://127.0.0.1:${autumnPort}` })).rejects.toThrow(/Redis cannot be reached.*REDIS_URL/s);
+  await expect(startWorkerProcess({ ...environment(), REDIS_URL: `redis://127.0.0.1:${autumnPort}` })).rejects.toThrow(
+    /Redis cannot be reached.*REDIS_URL/s,
+  );
 });
 
 it("bills over LiteLLM's REST API where its database is out of reach", async () => {
   const litellm = await startLiteLLMStandIn();
   const startTime = new Date(Date.now() - 60_000).toISOString();
-  litellm.spendRows.push({ request_id: "over_rest", call_type: "anthropic_messages", api_key: "hash", team_id: "org_rest", user: "session_rest", model: "m", prompt_tokens: 1, completion_tokens: 1, total_tokens: 2, startTime, endTime: startTime, spend: "0.1" });
+  litellm.spendRows.push({
+    request_id: "over_rest",
+    call_type: "anthropic_messages",
+    api_key: "hash",
+    team_id: "org_rest",
+    user: "session_rest",
+    model: "m",
+    prompt_tokens: 1,
+    completion_tokens: 1,
+    total_tokens: 2,
+    startTime,
+    endTime: startTime,
+    spend: "0.1",
+  });
   try {
     await start({ SPEND_SOURCE: "rest", LLM_PROXY_URL: litellm.url, LLM_PROXY_MASTER_KEY: litellm.masterKey });
 
     const events = await until(
-      () => database.db.selectFrom("billing_events").select(["org_id", "session_id", "credits", "rate_card_id"]).where("request_id", "=", "over_rest").execute(),
+      () =>
+        database.db
+          .selectFrom("billing_events")
+          .select(["org_id", "session_id", "credits", "rate_card_id"])
+          .where("request_id", "=", "over_rest")
+          .execute(),
       (rows) => rows.length > 0,
     );
 

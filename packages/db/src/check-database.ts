@@ -33,7 +33,10 @@ async function checkRoleSettings(options: DatabaseOptions): Promise<void> {
       const { rows } = await client.query<{ value: string }>("select reset_val as value from pg_settings where lower(name) = $1", [name]);
       const value = rows[0]?.value ?? "";
       if (plain(value) === plain(wanted)) continue;
-      throw new AppError("database_pooling", `DATABASE_POOLING is transaction, and the database's role has ${name} = ${value} instead of ${wanted}.`);
+      throw new AppError(
+        "database_pooling",
+        `DATABASE_POOLING is transaction, and the database's role has ${name} = ${value} instead of ${wanted}.`,
+      );
     }
   } finally {
     await client.end().catch(() => undefined);
@@ -76,7 +79,10 @@ async function checkSessionIsKept(options: DatabaseOptions): Promise<void> {
     const { rows: seenBySecond } = await second.query<{ value: string | null }>("select current_setting($1, true) as value", [PROBE]);
     await second.query("rollback");
     if (rows[0]?.value === "kept" && seenBySecond[0]?.value !== "kept") return;
-    throw new AppError("database_pooling", "The database is behind a pooler that gives a connection another session for each transaction, and DATABASE_POOLING does not say so.");
+    throw new AppError(
+      "database_pooling",
+      "The database is behind a pooler that gives a connection another session for each transaction, and DATABASE_POOLING does not say so.",
+    );
   } finally {
     await Promise.all([first.end(), second.end()]);
   }

@@ -6,10 +6,23 @@ import { DEFAULT_LITELLM_SCHEMA } from "./schema-names.ts";
 
 /** The variables that say where the database is; every process has them. */
 export const DATABASE_ENVIRONMENT = {
-  DATABASE_URL: postgresUrl.optional().describe("PostgreSQL connection string; required, here or by its alias. `sslmode=require` in it checks certificate and name; docs/operations.md, TLS"),
+  DATABASE_URL: postgresUrl
+    .optional()
+    .describe(
+      "PostgreSQL connection string; required, here or by its alias. `sslmode=require` in it checks certificate and name; docs/operations.md, TLS",
+    ),
   POSTGRES_CONNECTION_STRING: postgresUrl.optional().describe("Alias of DATABASE_URL"),
-  DATABASE_DIRECT_URL: postgresUrl.optional().describe("The same database past a pooler, for what lives as long as its session: process locks, the queue's LISTEN, migrations; unset: DATABASE_URL"),
-  DATABASE_POOLING: z.enum(["session", "transaction"]).default("session").describe("transaction where DATABASE_URL is a pooler in transaction mode; DATABASE_DIRECT_URL is required then, and the role's settings (docs/operations.md, PgBouncer)"),
+  DATABASE_DIRECT_URL: postgresUrl
+    .optional()
+    .describe(
+      "The same database past a pooler, for what lives as long as its session: process locks, the queue's LISTEN, migrations; unset: DATABASE_URL",
+    ),
+  DATABASE_POOLING: z
+    .enum(["session", "transaction"])
+    .default("session")
+    .describe(
+      "transaction where DATABASE_URL is a pooler in transaction mode; DATABASE_DIRECT_URL is required then, and the role's settings (docs/operations.md, PgBouncer)",
+    ),
   LITELLM_DB_SCHEMA: z.string().default(DEFAULT_LITELLM_SCHEMA).describe("Schema of the LiteLLM_* tables"),
 } as const;
 
@@ -30,5 +43,8 @@ export function parseDatabaseSettings(source: EnvironmentSource): DatabaseSettin
   if (pooling === "transaction" && directUrl === undefined) {
     throw new AppError("env_invalid", "The environment is not usable: DATABASE_POOLING is transaction, DATABASE_DIRECT_URL is not set.");
   }
-  return { pooled: { connectionString, litellmSchema, pooling }, direct: { connectionString: directUrl ?? connectionString, litellmSchema } };
+  return {
+    pooled: { connectionString, litellmSchema, pooling },
+    direct: { connectionString: directUrl ?? connectionString, litellmSchema },
+  };
 }

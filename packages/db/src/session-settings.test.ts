@@ -13,7 +13,11 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 
 const settingsOf = async (db: TestDatabase["db"]): Promise<unknown> =>
-  (await sql`select current_setting('search_path') as search_path, current_setting('timezone') as timezone, current_setting('jit') as jit`.execute(db)).rows[0];
+  (
+    await sql`select current_setting('search_path') as search_path, current_setting('timezone') as timezone, current_setting('jit') as jit`.execute(
+      db,
+    )
+  ).rows[0];
 
 test("users 02: every connection of a pool has our settings, none of them a startup option that a pooler refuses", async () => {
   const db = openDatabase({ connectionString: database.connectionString, litellmSchema: "other_litellm" });
@@ -24,24 +28,40 @@ test("users 02: every connection of a pool has our settings, none of them a star
 });
 
 test("code 9: a session asks after a silent peer within half a minute, and nothing in a pool runs, waits or rests without an end", async () => {
-  const names = ["tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"];
+  const names = [
+    "tcp_keepalives_idle",
+    "tcp_keepalives_interval",
+    "tcp_keepalives_count",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+  ];
   const ask = `select ${names.map((name) => `current_setting('${name}') as ${name}`).join(", ")}`;
   const waiting = await connectSession({ connectionString: database.connectionString });
   const [pooled, waits] = [(await sql.raw(ask).execute(database.db)).rows[0], (await waiting.query(ask)).rows[0]];
   await waiting.end();
 
-  const peer = { tcp_keepalives_idle: "15", tcp_keepalives_interval: "5", tcp_keepalives_count: "3", idle_in_transaction_session_timeout: "1min" };
+  const peer = {
+    tcp_keepalives_idle: "15",
+    tcp_keepalives_interval: "5",
+    tcp_keepalives_count: "3",
+    idle_in_transaction_session_timeout: "1min",
+  };
   expect(pooled).toEqual({ ...peer, statement_timeout: "10min", lock_timeout: "30s" });
   expect(waits).toEqual({ ...peer, statement_timeout: "0", lock_timeout: "0" });
 });
 
 test("a schema name that would need quoting is refused before anything connects", () => {
-  expect(() => openDatabase({ connectionString: database.connectionString, litellmSchema: "litellm; drop" })).toThrow(/not a plain PostgreSQL name/);
+  expect(() => openDatabase({ connectionString: database.connectionString, litellmSchema: "litellm; drop" })).toThrow(
+    /not a plain PostgreSQL name/,
+  );
 });
 
 test("a database that keeps its sessions passes the check of the start; one that is not there is unreachable", async () => {
   await expect(checkDatabase({ connectionString: database.connectionString })).resolves.toBeUndefined();
-  await expect(checkDatabase({ connectionString: "postgresql://a:b@127.0.0.1:1/x" })).rejects.toMatchObject({ code: "database_unreachable" });
+  await expect(checkDatabase({ connectionString: "postgresql://a:b@127.0.0.1:1/x" })).rejects.toMatchObject({
+    code: "database_unreachable",
+  });
 });
 
 test("a transaction pooler needs the direct address, which is otherwise the same", () => {

@@ -12,7 +12,12 @@ export type Pooling = "session" | "transaction";
  * How the server finds out that our host is gone without a word (power, network): it asks after 15 s of silence, every 5 s,
  * three times, and waits no longer for what it sent. Then what the session held is free: locks, attempts, a claim.
  */
-export const DEAD_PEER_SETTINGS = { tcp_keepalives_idle: "15", tcp_keepalives_interval: "5", tcp_keepalives_count: "3", tcp_user_timeout: "30000" } as const;
+export const DEAD_PEER_SETTINGS = {
+  tcp_keepalives_idle: "15",
+  tcp_keepalives_interval: "5",
+  tcp_keepalives_count: "3",
+  tcp_user_timeout: "30000",
+} as const;
 
 /** How our host finds out that the server is gone: it asks after as long a silence; the system repeats it each second, ten times. */
 export const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: 15_000 } as const;
@@ -31,7 +36,10 @@ const NO_TIMEOUTS = { statement_timeout: "0", lock_timeout: "0", idle_in_transac
  * nothing is compiled, because our statements are short, and neither side waits for a dead one. `waits`: its statements may
  * wait without an end.
  */
-export function sessionSettings(litellmSchema: string = DEFAULT_LITELLM_SCHEMA, options: { readonly waits?: boolean } = {}): Readonly<Record<string, string>> {
+export function sessionSettings(
+  litellmSchema: string = DEFAULT_LITELLM_SCHEMA,
+  options: { readonly waits?: boolean } = {},
+): Readonly<Record<string, string>> {
   return {
     search_path: `${GATEWAY_SCHEMA},${checkSchemaName(litellmSchema)}`,
     timezone: "UTC",
@@ -47,5 +55,8 @@ export function sessionSettings(litellmSchema: string = DEFAULT_LITELLM_SCHEMA, 
  */
 export async function applySettings(client: pg.ClientBase, settings: Readonly<Record<string, string>>): Promise<void> {
   const entries = Object.entries(settings);
-  await client.query(`select ${entries.map((_, index) => `set_config($${2 * index + 1}, $${2 * index + 2}, false)`).join(", ")}`, entries.flat());
+  await client.query(
+    `select ${entries.map((_, index) => `set_config($${2 * index + 1}, $${2 * index + 2}, false)`).join(", ")}`,
+    entries.flat(),
+  );
 }

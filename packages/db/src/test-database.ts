@@ -53,7 +53,10 @@ export async function createLiteLLMTestDatabase(): Promise<TestDatabase> {
   const name = `gateway_test_${randomBytes(6).toString("hex")}`;
   await onServer(server, `create database ${name}`);
   const connectionString = withDatabaseName(server, name);
-  await onServer(connectionString, `create schema ${DEFAULT_LITELLM_SCHEMA}; set search_path = ${DEFAULT_LITELLM_SCHEMA}; ${await readFile(LITELLM_TABLES, "utf8")}`);
+  await onServer(
+    connectionString,
+    `create schema ${DEFAULT_LITELLM_SCHEMA}; set search_path = ${DEFAULT_LITELLM_SCHEMA}; ${await readFile(LITELLM_TABLES, "utf8")}`,
+  );
   await migrate({ connectionString, sets: ["gateway"] });
   return testDatabase(server, name, connectionString);
 }

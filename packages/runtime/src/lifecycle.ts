@@ -68,9 +68,12 @@ export class Lifecycle {
 
   #setDeadline(reason: string, drainMs: number): void {
     clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => {
-      this.#options.logger.error({ reason }, "process.stop_timed_out");
-      process.exit(1);
-    }, drainMs + (this.#options.stopTimeoutMs ?? 10_000));
+    this.#deadline = setTimeout(
+      () => {
+        this.#options.logger.error({ reason }, "process.stop_timed_out");
+        process.exit(1);
+      },
+      drainMs + (this.#options.stopTimeoutMs ?? 10_000),
+    );
   }
 }

@@ -8,7 +8,10 @@ test("a taken port is named together with the variable that moves it", async () 
 
   const second = listen(createServer(), { port: first.port, host: "127.0.0.1", portVariable: "GATEWAY_PORT" });
 
-  await expect(second).rejects.toMatchObject({ code: "port_in_use", message: `Port ${first.port} is taken by another program; set GATEWAY_PORT to another one.` });
+  await expect(second).rejects.toMatchObject({
+    code: "port_in_use",
+    message: `Port ${first.port} is taken by another program; set GATEWAY_PORT to another one.`,
+  });
   await first.stop();
 });
 
@@ -33,7 +36,10 @@ test("stop lets a request in flight end and refuses new ones", async () => {
 });
 
 test("stop cuts a request that does not end within the drain time-out", async () => {
-  const listener = await listen(createServer(() => undefined), { port: 0, host: "127.0.0.1", portVariable: "PORT", drainTimeoutMs: 50 });
+  const listener = await listen(
+    createServer(() => undefined),
+    { port: 0, host: "127.0.0.1", portVariable: "PORT", drainTimeoutMs: 50 },
+  );
   const hanging = fetch(`http://127.0.0.1:${listener.port}/`).catch(() => "cut");
 
   await listener.stop();

@@ -1,7 +1,14 @@
 import { expect, test } from "vitest";
 import { createMetricsPage, type MetricFamily } from "./metrics.ts";
 
-const family = (value: number | string): MetricFamily => ({ name: "example_rows", help: "Rows.", samples: [{ labels: { state: "open" }, value }, { labels: { state: 'with "quotes"' }, value: 0 }] });
+const family = (value: number | string): MetricFamily => ({
+  name: "example_rows",
+  help: "Rows.",
+  samples: [
+    { labels: { state: "open" }, value },
+    { labels: { state: 'with "quotes"' }, value: 0 },
+  ],
+});
 
 test("a page has every sample of its sources, and Node's own metrics", async () => {
   const page = createMetricsPage([{ name: "example", collect: async () => [family("1.5")] }]);
@@ -20,7 +27,10 @@ test("a source that fails is shown as down, hides no other, and is asked again",
     if (fails) throw new Error("no database");
     return [family(7)];
   };
-  const page = createMetricsPage([{ name: "flaky", collect: flaky }, { name: "good", collect: async () => [] }]);
+  const page = createMetricsPage([
+    { name: "flaky", collect: flaky },
+    { name: "good", collect: async () => [] },
+  ]);
 
   expect(await page.text()).toMatch(/source_up\{source="flaky"\} 0\n.*source_up\{source="good"\} 1/s);
   fails = false;
@@ -45,7 +55,9 @@ test("a source that takes long holds up no page: the page has what it told last,
   collection.resolve([family(1)]);
   expect(await page.text()).toContain('example_rows{state="open"} 1');
   collection = Promise.withResolvers();
-  await expect.poll(() => page.text()).toMatch(/source_up\{source="slow"\} 1\n.*source_age_seconds\{source="slow"\} 0\.\d.*example_rows\{state="open"\} 1\n/s);
+  await expect
+    .poll(() => page.text())
+    .toMatch(/source_up\{source="slow"\} 1\n.*source_age_seconds\{source="slow"\} 0\.\d.*example_rows\{state="open"\} 1\n/s);
   collection.resolve([family(2)]);
   await expect.poll(() => page.text()).toContain('example_rows{state="open"} 2');
 });

@@ -46,9 +46,21 @@ export function createMetricsPage(sources: readonly MetricSource[], counted?: Re
     contentType: ownMetrics.contentType,
     text: async () => {
       const page = new Registry();
-      const up = new Gauge({ name: "llm_gateway_metrics_source_up", help: "1 when the source could be read, 0 when not", labelNames: ["source"], registers: [page] });
-      const age = new Gauge({ name: "llm_gateway_metrics_source_age_seconds", help: "How old what the source told is", labelNames: ["source"], registers: [page] });
-      const readings = await Promise.all(collectors.map(async (collector) => ({ source: collector.name, collection: await collector.read() })));
+      const up = new Gauge({
+        name: "llm_gateway_metrics_source_up",
+        help: "1 when the source could be read, 0 when not",
+        labelNames: ["source"],
+        registers: [page],
+      });
+      const age = new Gauge({
+        name: "llm_gateway_metrics_source_age_seconds",
+        help: "How old what the source told is",
+        labelNames: ["source"],
+        registers: [page],
+      });
+      const readings = await Promise.all(
+        collectors.map(async (collector) => ({ source: collector.name, collection: await collector.read() })),
+      );
       for (const { source, collection } of readings) {
         if (collection === undefined) continue;
         up.set({ source }, collection.families === undefined ? 0 : 1);

@@ -14,7 +14,7 @@ test.each([
   ["a proxy that says only that it is one", "127.0.0.1", { via: "1.1 proxy" }, false],
   ["another machine with the token", "10.0.0.7", { authorization: `Bearer ${TOKEN}` }, true],
   ["another machine with a wrong token", "10.0.0.7", { authorization: `Bearer ${TOKEN}x` }, false],
-  ["a proxy with the token", "127.0.0.1", { "x-forwarded-for": "10.0.0.7", authorization: `bearer ${TOKEN}` }, true],
+  ["a proxy with the token", "127.0.0.1", { "x-forwarded-for": "10.0.0.7", "authorization": `bearer ${TOKEN}` }, true],
 ])("hostile 13: %s", (_, remoteAddress, headers, expected) => {
   expect(isObserver({ remoteAddress, headers }, TOKEN)).toBe(expected);
 });

@@ -3,7 +3,13 @@ import { z } from "zod";
 
 /** What every process reads that shows its own state. */
 export const OBSERVER_ENVIRONMENT = {
-  METRICS_TOKEN: z.string().min(16, "must have at least 16 characters").optional().describe("Bearer token that opens /metrics, and /status of the worker; unset: worker and proxy show theirs to this machine only, the gateway to a root token"),
+  METRICS_TOKEN: z
+    .string()
+    .min(16, "must have at least 16 characters")
+    .optional()
+    .describe(
+      "Bearer token that opens /metrics, and /status of the worker; unset: worker and proxy show theirs to this machine only, the gateway to a root token",
+    ),
 } as const;
 
 /** As much of a request as says who asks. */

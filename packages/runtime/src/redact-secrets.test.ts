@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { redactSecrets } from "./redact-secrets.ts";
 
-const letters = (alphabet: string, min: number, max = 48) => fc.array(fc.constantFrom(...alphabet), { minLength: min, maxLength: max }).map((signs) => signs.join(""));
+const letters = (alphabet: string, min: number, max = 48) =>
+  fc.array(fc.constantFrom(...alphabet), { minLength: min, maxLength: max }).map((signs) => signs.join(""));
 const ALNUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const URL_SAFE = `${ALNUM}_-`;
 
@@ -32,7 +33,7 @@ const FORMS: Readonly<Record<string, (secret: string) => string>> = {
   "Redis URL": (secret) => `redis://:${secret}@cache:6379`,
   "clone URL": (secret) => `https://x-access-token:${secret}@github.com/a/b.git`,
   "clone URL with a token alone": (secret) => `https://${secret}@github.com/a/b.git`,
-  variable: (secret) => `GATEWAY_API_TOKEN=${secret}`,
+  "variable": (secret) => `GATEWAY_API_TOKEN=${secret}`,
   "header of Anthropic": (secret) => `x-api-key: ${secret}`,
   "JSON field": (secret) => JSON.stringify({ client_secret: secret }),
   "query parameter": (secret) => `https://host/v1beta/models?token=${secret}&alt=sse`,
@@ -80,7 +81,8 @@ test.each([
 
 test("code 21: it is linear in its text, whatever that is", () => {
   const started = performance.now();
-  for (const piece of ["a", "sk-", "api_key=", "http://", "postgres://a:", "\\n", "_-", "Bearer ", "token:"]) redactSecrets(piece.repeat(200_000 / piece.length));
+  for (const piece of ["a", "sk-", "api_key=", "http://", "postgres://a:", "\\n", "_-", "Bearer ", "token:"])
+    redactSecrets(piece.repeat(200_000 / piece.length));
 
   // `patience` of the testing package, which this one stands below.
   expect(performance.now() - started).toBeLessThan(Number(process.env["TEST_PATIENCE"] ?? 1) * 5_000);

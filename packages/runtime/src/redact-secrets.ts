@@ -34,7 +34,8 @@ const PLACES = [
 
 const SECRET = new RegExp([...KEYS, ...PLACES].join("|"), "gi");
 /** NAME_KEY=…, "client_secret": "…", ?token=…, x-api-key: …; also where the text is JSON within JSON. */
-const NAMED = /((?:api[_-]?key|secret|token|password|passwd|master[_-]key)[\\"']{0,8}\s{0,4}[=:]\s{0,4}[\\"']{0,8})[^\s"'&,;\\{}[\]()]{8,}/gi;
+const NAMED =
+  /((?:api[_-]?key|secret|token|password|passwd|master[_-]key)[\\"']{0,8}\s{0,4}[=:]\s{0,4}[\\"']{0,8})[^\s"'&,;\\{}[\]()]{8,}/gi;
 
 /** Replaces keys, bearer tokens and the passwords of URLs by `[redacted]`. For text that goes to a log, a file or a caller. */
 export function redactSecrets(text: string): string {

@@ -24,7 +24,12 @@ async function get(port: number, path = "/"): Promise<number | string> {
 }
 
 test.each([
-  ["throws", () => { throw new Error("at once"); }],
+  [
+    "throws",
+    () => {
+      throw new Error("at once");
+    },
+  ],
   ["rejects", async () => Promise.reject(new Error("later"))],
 ] as const)("code 1: a handler that %s is a 500, and the server goes on", async (_, handle) => {
   const { port, failures } = await serve(handle);
@@ -44,7 +49,16 @@ test("an answer that had begun is cut, so that nobody takes it for a whole one",
 });
 
 test("a failure of the failure handler does not end the process either", async () => {
-  const server = createServer(safeListener(() => { throw new Error("first"); }, () => { throw new Error("second"); }));
+  const server = createServer(
+    safeListener(
+      () => {
+        throw new Error("first");
+      },
+      () => {
+        throw new Error("second");
+      },
+    ),
+  );
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   onTestFinished(() => void server.close());
 
@@ -67,7 +81,12 @@ test.each([
   expect({ path: parsed.path, query: Object.fromEntries(parsed.query) }).toEqual({ path, query });
 });
 
-test.each([["/a///", "/a"], ["///", "/"], ["/", "/"], ["/a//b", "/a//b"]])("%s without the slashes at its end is %s", (path, expected) => {
+test.each([
+  ["/a///", "/a"],
+  ["///", "/"],
+  ["/", "/"],
+  ["/a//b", "/a//b"],
+])("%s without the slashes at its end is %s", (path, expected) => {
   expect(withoutTrailingSlashes(path)).toBe(expected);
 });
 

@@ -13,10 +13,12 @@ export function safeListener(handle: RequestHandler, onFailure: (error: unknown,
     request.on("error", ignore);
     response.on("error", ignore);
     // Inside the promise, so that a handler that throws at once and one that rejects later are the same.
-    new Promise<void>((done) => done(handle(request, response))).catch((error: unknown) => {
-      fail(response);
-      onFailure(error, request);
-    }).catch(ignore);
+    new Promise<void>((done) => done(handle(request, response)))
+      .catch((error: unknown) => {
+        fail(response);
+        onFailure(error, request);
+      })
+      .catch(ignore);
   };
 }
 

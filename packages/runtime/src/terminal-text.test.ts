@@ -9,7 +9,9 @@ describe("users 12: text on a terminal of 80 columns", () => {
   it("goes on under what it says, and cuts no word", () => {
     const line = `  provider     [STAND-IN] local provider at http://127.0.0.1:40001 (unset: ANTHROPIC_API_KEY, OPENAI_API_KEY)`;
 
-    expect(fitText(line, surface)).toBe("  provider     [STAND-IN] local provider at http://127.0.0.1:40001 (unset:\n               ANTHROPIC_API_KEY, OPENAI_API_KEY)");
+    expect(fitText(line, surface)).toBe(
+      "  provider     [STAND-IN] local provider at http://127.0.0.1:40001 (unset:\n               ANTHROPIC_API_KEY, OPENAI_API_KEY)",
+    );
   });
 
   it("has no second column to go on under: two further in", () => {

@@ -18,7 +18,10 @@ export const PLAIN_SURFACE: TextSurface = { width: undefined, colour: false };
 const USUAL_WIDTH = 80;
 
 /** A terminal has its own width, 80 where it does not say, and colour unless NO_COLOR or TERM=dumb forbid it; anything else is plain. */
-export function surfaceOf(stream: { readonly isTTY?: boolean; readonly columns?: number }, environment: Readonly<Record<string, string | undefined>>): TextSurface {
+export function surfaceOf(
+  stream: { readonly isTTY?: boolean; readonly columns?: number },
+  environment: Readonly<Record<string, string | undefined>>,
+): TextSurface {
   if (stream.isTTY !== true) return PLAIN_SURFACE;
   const isColoured = (environment["NO_COLOR"] ?? "") === "" && environment["TERM"] !== "dumb";
   return { width: stream.columns || USUAL_WIDTH, colour: isColoured };
@@ -27,7 +30,12 @@ export function surfaceOf(stream: { readonly isTTY?: boolean; readonly columns?:
 /** Text for people as the surface shows it: long lines go on under what they say, and no word is ever cut. */
 export function fitText(text: string, { width, colour }: TextSurface): string {
   const shown = colour ? text : stripVTControlCharacters(text);
-  return width === undefined ? shown : shown.split("\n").map((line) => wrapLine(line, width)).join("\n");
+  return width === undefined
+    ? shown
+    : shown
+        .split("\n")
+        .map((line) => wrapLine(line, width))
+        .join("\n");
 }
 
 const lengthOf = (text: string): number => stripVTControlCharacters(text).length;

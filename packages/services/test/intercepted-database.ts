@@ -17,5 +17,13 @@ export function openInterceptedDatabase(connectionString: string, interception: 
       return interception.before(text as string).then(() => super.query(interception.rewrite(text as string), values as unknown[]));
     }
   }
-  return new Kysely<Database>({ dialect: new PostgresDialect({ pool: new pg.Pool({ ...connectionConfig({ connectionString }), Client: InterceptedClient as unknown as typeof pg.Client, onConnect: (client: pg.ClientBase) => applySettings(client, sessionSettings()) }) }) });
+  return new Kysely<Database>({
+    dialect: new PostgresDialect({
+      pool: new pg.Pool({
+        ...connectionConfig({ connectionString }),
+        Client: InterceptedClient as unknown as typeof pg.Client,
+        onConnect: (client: pg.ClientBase) => applySettings(client, sessionSettings()),
+      }),
+    }),
+  });
 }

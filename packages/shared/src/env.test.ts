@@ -4,9 +4,18 @@ import { booleanFlag, commandWords, httpUrl, parseEnvironment, portNumber } from
 
 describe("parseEnvironment", () => {
   it("gives values of their types, and defaults for what is unset or empty", () => {
-    const shape = { PORT: portNumber.default(8787), FLAG: booleanFlag.default(false), URL: httpUrl.optional(), NAME: z.string().optional() };
+    const shape = {
+      PORT: portNumber.default(8787),
+      FLAG: booleanFlag.default(false),
+      URL: httpUrl.optional(),
+      NAME: z.string().optional(),
+    };
 
-    expect(parseEnvironment(shape, { PORT: "0", FLAG: "Yes", URL: "http://localhost:1//", NAME: " ", OTHER: "ignored" })).toEqual({ PORT: 0, FLAG: true, URL: "http://localhost:1" });
+    expect(parseEnvironment(shape, { PORT: "0", FLAG: "Yes", URL: "http://localhost:1//", NAME: " ", OTHER: "ignored" })).toEqual({
+      PORT: 0,
+      FLAG: true,
+      URL: "http://localhost:1",
+    });
     expect(parseEnvironment(shape, { PORT: "", FLAG: undefined })).toEqual({ PORT: 8787, FLAG: false });
   });
 
@@ -14,14 +23,26 @@ describe("parseEnvironment", () => {
     const shape = { DATABASE_URL: z.string(), PORT: portNumber, PROXY: httpUrl };
 
     expect(() => parseEnvironment(shape, { PORT: "70000", PROXY: "secret-value" })).toThrow(
-      expect.objectContaining({ code: "env_invalid", message: expect.stringMatching(/DATABASE_URL is not set; PORT: .*; PROXY: must be an http/) }),
+      expect.objectContaining({
+        code: "env_invalid",
+        message: expect.stringMatching(/DATABASE_URL is not set; PORT: .*; PROXY: must be an http/),
+      }),
     );
     expect(() => parseEnvironment(shape, { PORT: "70000", PROXY: "secret-value" })).not.toThrow(/secret-value/);
   });
 });
 
 describe("booleanFlag", () => {
-  it.each([["1", true], ["true", true], ["YES", true], ["on", true], ["0", false], ["False", false], ["no", false], ["off", false]])("reads %s as %s", (text, value) => {
+  it.each([
+    ["1", true],
+    ["true", true],
+    ["YES", true],
+    ["on", true],
+    ["0", false],
+    ["False", false],
+    ["no", false],
+    ["off", false],
+  ])("reads %s as %s", (text, value) => {
     expect(booleanFlag.parse(text)).toBe(value);
   });
 

@@ -25,7 +25,10 @@ export const httpUrl = z
 export const commandWords = z.string().transform((text, context): readonly string[] => {
   const words = text.trimStart().startsWith("[") ? wordsOfJson(text) : text.split(/\s+/).filter((word) => word !== "");
   if (words !== undefined && words.length > 0 && words[0] !== "") return words;
-  context.addIssue({ code: "custom", message: 'must be a program and its arguments, separated by blanks or as a JSON array such as ["/opt/my tools/opencode"]' });
+  context.addIssue({
+    code: "custom",
+    message: 'must be a program and its arguments, separated by blanks or as a JSON array such as ["/opt/my tools/opencode"]',
+  });
   return z.NEVER;
 });
 

@@ -12,4 +12,10 @@ export { createLLMProxyClient, type LLMProxyClient, type LLMProxyClientOptions }
 export { LLM_PROXY_ENVIRONMENT, type LLMProxyConfig, parseLLMProxyConfig } from "./llm-proxy/config.ts";
 export type { VirtualKey, VirtualKeyOptions } from "./llm-proxy/virtual-key.ts";
 export { buildSandboxEnv, type SandboxEnvironmentOptions } from "./sandbox/environment.ts";
-export { getOpencodeConfig, OPENCODE_GLOBAL_CONFIG_PATH, type OpencodeConfigOptions, type OpencodeModel, opencodeServeArguments } from "./sandbox/opencode.ts";
+export {
+  getOpencodeConfig,
+  OPENCODE_GLOBAL_CONFIG_PATH,
+  type OpencodeConfigOptions,
+  type OpencodeModel,
+  opencodeServeArguments,
+} from "./sandbox/opencode.ts";

@@ -1,6 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { addDecimals, compareDecimals, decimalFromPicoUsd, multiplyDecimals, normalizeDecimal, picoUsdFromDecimal, subtractDecimals } from "./money.ts";
+import {
+  addDecimals,
+  compareDecimals,
+  decimalFromPicoUsd,
+  multiplyDecimals,
+  normalizeDecimal,
+  picoUsdFromDecimal,
+  subtractDecimals,
+} from "./money.ts";
 
 const scale = fc.integer({ min: 0, max: 30 });
 /** Any decimal of up to 120 bits and 30 digits after the point, as integer and as text. */
@@ -53,7 +61,9 @@ describe("decimal text", () => {
     fc.assert(
       fc.property(decimal, decimal, decimal, (a, b, c) => {
         expect(multiplyDecimals(a.text, b.text)).toBe(normalizeDecimal(`${a.units * b.units}e-${a.scale + b.scale}`));
-        expect(multiplyDecimals(a.text, addDecimals(b.text, c.text))).toBe(addDecimals(multiplyDecimals(a.text, b.text), multiplyDecimals(a.text, c.text)));
+        expect(multiplyDecimals(a.text, addDecimals(b.text, c.text))).toBe(
+          addDecimals(multiplyDecimals(a.text, b.text), multiplyDecimals(a.text, c.text)),
+        );
       }),
     );
   });

@@ -98,7 +98,8 @@ describe("the packed package", () => {
     let count = 0;
     for (const file of documented) {
       const text = (await readFile(join(shared, file), "utf8")).replaceAll(/^[ ]\*[ ]?/gm, "");
-      for (const [, code] of text.matchAll(/```ts\n(.*?)```/gs)) await writeFile(join(project, `example-${(count += 1)}.ts`), `${code}\nexport {};\n`);
+      for (const [, code] of text.matchAll(/```ts\n(.*?)```/gs))
+        await writeFile(join(project, `example-${(count += 1)}.ts`), `${code}\nexport {};\n`);
     }
     await writeFile(
       join(project, "wrong.ts"),
@@ -113,8 +114,13 @@ describe("the packed package", () => {
       `,
     );
     const compilerOptions = {
-      target: "es2022", module: "nodenext", strict: true, noEmit: true, skipLibCheck: false,
-      types: ["node"], typeRoots: [join(root, "node_modules/@types")],
+      target: "es2022",
+      module: "nodenext",
+      strict: true,
+      noEmit: true,
+      skipLibCheck: false,
+      types: ["node"],
+      typeRoots: [join(root, "node_modules/@types")],
     };
     await writeFile(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["*.ts"] }));
 

@@ -23,18 +23,26 @@ export interface SpendLogsAnswer {
 
 const MAX_PAGE_SIZE = 100;
 
-export function answerSpendLogs(rows: readonly ServedSpendRow[], query: Readonly<Record<string, string>>, quirks: SpendLogsQuirks = {}): SpendLogsAnswer {
+export function answerSpendLogs(
+  rows: readonly ServedSpendRow[],
+  query: Readonly<Record<string, string>>,
+  quirks: SpendLogsQuirks = {},
+): SpendLogsAnswer {
   const from = instantOf(query["start_date"]);
   const to = instantOf(query["end_date"]);
   const page = Number(query["page"] ?? 1);
   const size = Number(query["page_size"] ?? 50);
-  if (from === undefined || to === undefined || size > MAX_PAGE_SIZE) return { status: 422, text: JSON.stringify({ detail: [{ loc: ["query"], msg: "value is not valid", type: "value_error" }] }) };
+  if (from === undefined || to === undefined || size > MAX_PAGE_SIZE)
+    return { status: 422, text: JSON.stringify({ detail: [{ loc: ["query"], msg: "value is not valid", type: "value_error" }] }) };
   const matching = rows
     .filter((row) => Date.parse(row.startTime) >= from && Date.parse(row.startTime) <= to)
     .toSorted((a, b) => (Date.parse(a.startTime) - Date.parse(b.startTime)) * (query["sort_order"] === "asc" ? 1 : -1));
   const data = matching.slice((page - 1) * size, page * size).map(rowText);
   const total = Math.min(matching.length, quirks.totalCap ?? 10_000);
-  return { status: 200, text: `{"data":[${data.join(",")}],"total":${total},"page":${page},"page_size":${size},"total_pages":${Math.ceil(total / size)}}` };
+  return {
+    status: 200,
+    text: `{"data":[${data.join(",")}],"total":${total},"page":${page},"page_size":${size},"total_pages":${Math.ceil(total / size)}}`,
+  };
 }
 
 function rowText(row: ServedSpendRow): string {

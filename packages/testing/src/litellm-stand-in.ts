@@ -53,7 +53,13 @@ export interface RecordedRequest {
 
 export type Fault =
   /** This answer (an object as JSON, text as it is), with nothing done; or, `applied`, after the work was done. */
-  | { readonly kind: "answer"; readonly status: number; readonly body: string | object; readonly headers?: Readonly<Record<string, string>>; readonly applied?: boolean }
+  | {
+      readonly kind: "answer";
+      readonly status: number;
+      readonly body: string | object;
+      readonly headers?: Readonly<Record<string, string>>;
+      readonly applied?: boolean;
+    }
   /** The connection is cut; `applied`: after the work was done. */
   | { readonly kind: "reset"; readonly applied?: boolean }
   | { readonly kind: "hang" }
@@ -93,7 +99,12 @@ export async function startLiteLLMStandIn(options: LiteLLMStandInOptions = {}): 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? "/", "http://stand-in");
     const body = await readBody(request);
-    const recorded: RecordedRequest = { method: request.method ?? "", path: url.pathname, query: Object.fromEntries(url.searchParams), body };
+    const recorded: RecordedRequest = {
+      method: request.method ?? "",
+      path: url.pathname,
+      query: Object.fromEntries(url.searchParams),
+      body,
+    };
     requests.push(recorded);
     const fault = faults.get(url.pathname)?.shift();
     if (fault && !("applied" in fault && fault.applied)) return misbehave(response, fault);
@@ -147,7 +158,8 @@ function send(response: ServerResponse, status: number, text: string, headers: R
 }
 
 function misbehave(response: ServerResponse, fault: Fault): void {
-  if (fault.kind === "answer") return send(response, fault.status, typeof fault.body === "string" ? fault.body : JSON.stringify(fault.body), fault.headers);
+  if (fault.kind === "answer")
+    return send(response, fault.status, typeof fault.body === "string" ? fault.body : JSON.stringify(fault.body), fault.headers);
   if (fault.kind === "reset") return void response.socket?.resetAndDestroy();
   if (fault.kind === "hang") return;
   response.writeHead(200, { "content-type": "application/json" });
@@ -160,16 +172,25 @@ function misbehave(response: ServerResponse, fault: Fault): void {
 }
 
 /** LiteLLM's envelope: the code is text, the param often the text "None". */
-const failure = (status: number, message: string, type: string, param = "None"): Answer => ({ status, body: { error: { message, type, param, code: String(status) } } });
+const failure = (status: number, message: string, type: string, param = "None"): Answer => ({
+  status,
+  body: { error: { message, type, param, code: String(status) } },
+});
 
 /** What a raised HTTPException becomes: its detail as Python prints a dict. */
-const raised = (status: number, detail: string): Answer => failure(status, `{'error': ${detail.includes("'") ? `"${detail}"` : `'${detail}'`}}`, "auth_error");
+const raised = (status: number, detail: string): Answer =>
+  failure(status, `{'error': ${detail.includes("'") ? `"${detail}"` : `'${detail}'`}}`, "auth_error");
 
 function wrongMasterKey(request: IncomingMessage): Answer {
   const received = request.headers.authorization?.replace(/^Bearer /, "") ?? "";
   if (received === "") return failure(401, "Authentication Error, No api key passed in.", "auth_error");
   const abbreviated = `sk-...${received.slice(-4)}`;
-  return failure(401, `Authentication Error, Invalid proxy server token passed. Received API Key = ${abbreviated}, Key Hash (Token) =${hashOf(received)}. Unable to find token in cache or \`LiteLLM_VerificationTokenTable\``, "token_not_found_in_db", "key");
+  return failure(
+    401,
+    `Authentication Error, Invalid proxy server token passed. Received API Key = ${abbreviated}, Key Hash (Token) =${hashOf(received)}. Unable to find token in cache or \`LiteLLM_VerificationTokenTable\``,
+    "token_not_found_in_db",
+    "key",
+  );
 }
 
 function route(store: Store, request: RecordedRequest): Answer {
@@ -206,10 +227,28 @@ const tokenOf = (keyOrHash: string): string => (keyOrHash.startsWith("sk-") ? ha
 function teamRow(teamId: string): object {
   const now = new Date().toISOString();
   return {
-    team_id: teamId, team_alias: teamId, organization_id: null, admins: [], members: [],
-    members_with_roles: [{ user_id: "default_user_id", user_email: null, role: "admin" }], metadata: {}, tpm_limit: null, rpm_limit: null,
-    max_budget: null, budget_duration: null, models: [], blocked: false, router_settings: {}, spend: 0, max_parallel_requests: null,
-    budget_reset_at: null, model_id: null, created_at: now, updated_at: now, litellm_model_table: null, object_permission: null,
+    team_id: teamId,
+    team_alias: teamId,
+    organization_id: null,
+    admins: [],
+    members: [],
+    members_with_roles: [{ user_id: "default_user_id", user_email: null, role: "admin" }],
+    metadata: {},
+    tpm_limit: null,
+    rpm_limit: null,
+    max_budget: null,
+    budget_duration: null,
+    models: [],
+    blocked: false,
+    router_settings: {},
+    spend: 0,
+    max_parallel_requests: null,
+    budget_reset_at: null,
+    model_id: null,
+    created_at: now,
+    updated_at: now,
+    litellm_model_table: null,
+    object_permission: null,
   };
 }
 
@@ -228,21 +267,65 @@ function teamInfo(store: Store, teamId: string): Answer {
 
 /** The fields that a key's row has and that no caller of ours sets; LiteLLM sends them all. */
 const unusedKeyFields = {
-  soft_budget: null, budget_id: null, budget_duration: null, budget_reset_at: null, budget_limits: null, tpm_limit: null, rpm_limit: null,
-  max_parallel_requests: null, model_max_budget: {}, model_rpm_limit: null, model_tpm_limit: null, model_spend: {}, aliases: {}, config: {},
-  permissions: {}, router_settings: {}, guardrails: null, policies: [], prompts: null, tags: null, enforced_params: null, allowed_routes: [],
-  allowed_cache_controls: [], allowed_passthrough_routes: null, allowed_vector_store_indexes: null, object_permission: null,
-  object_permission_id: null, organization_id: null, project_id: null, agent_id: null, access_group_ids: [], key_type: "default",
-  auto_rotate: false, rotation_interval: null, rotation_count: 0, last_rotation_at: null, key_rotation_at: null, send_invite_email: null,
-  last_active: null, soft_budget_cooldown: false, litellm_budget_table: null, created_by: "default_user_id", updated_by: "default_user_id",
+  soft_budget: null,
+  budget_id: null,
+  budget_duration: null,
+  budget_reset_at: null,
+  budget_limits: null,
+  tpm_limit: null,
+  rpm_limit: null,
+  max_parallel_requests: null,
+  model_max_budget: {},
+  model_rpm_limit: null,
+  model_tpm_limit: null,
+  model_spend: {},
+  aliases: {},
+  config: {},
+  permissions: {},
+  router_settings: {},
+  guardrails: null,
+  policies: [],
+  prompts: null,
+  tags: null,
+  enforced_params: null,
+  allowed_routes: [],
+  allowed_cache_controls: [],
+  allowed_passthrough_routes: null,
+  allowed_vector_store_indexes: null,
+  object_permission: null,
+  object_permission_id: null,
+  organization_id: null,
+  project_id: null,
+  agent_id: null,
+  access_group_ids: [],
+  key_type: "default",
+  auto_rotate: false,
+  rotation_interval: null,
+  rotation_count: 0,
+  last_rotation_at: null,
+  key_rotation_at: null,
+  send_invite_email: null,
+  last_active: null,
+  soft_budget_cooldown: false,
+  litellm_budget_table: null,
+  created_by: "default_user_id",
+  updated_by: "default_user_id",
 };
 
 const aliasHolder = (store: Store, alias: string): KeyRow | undefined => [...store.keys.values()].find((row) => row.key_alias === alias);
 
 const aliasTaken = (alias: string): Answer =>
-  failure(400, `Key with alias '${alias}' already exists. Unique key aliases across all keys are required.`, "bad_request_error", "key_alias");
+  failure(
+    400,
+    `Key with alias '${alias}' already exists. Unique key aliases across all keys are required.`,
+    "bad_request_error",
+    "key_alias",
+  );
 
-const validationError = (field: string, message: string): Answer => ({ status: 422, body: { detail: [{ type: "value_error", loc: ["body", field], msg: message, input: "…" }] } });
+const validationError = (field: string, message: string): Answer => ({
+  status: 422,
+  body: { detail: [{ type: "value_error", loc: ["body", field], msg: message, input: "…" }] },
+});
 
 function expiryOf(duration: string): string {
   const amount = Number.parseInt(duration, 10);
@@ -253,12 +336,22 @@ function expiryOf(duration: string): string {
 function generateKey(store: Store, body: RecordedRequest["body"]): Answer {
   const parsed = generateKeyRequestSchema.safeParse(body);
   if (!parsed.success) return validationError(String(parsed.error.issues[0]?.path[0]), parsed.error.issues[0]?.message ?? "");
-  const { key = `sk-${randomBytes(16).toString("base64url")}`, key_alias: alias, duration, team_id: teamId, user_id: userId, models, metadata } = parsed.data;
-  if (typeof key !== "string" || !key.startsWith("sk-")) return raised(400, "Invalid key format. LiteLLM Virtual Key must start with 'sk-'.");
+  const {
+    key = `sk-${randomBytes(16).toString("base64url")}`,
+    key_alias: alias,
+    duration,
+    team_id: teamId,
+    user_id: userId,
+    models,
+    metadata,
+  } = parsed.data;
+  if (typeof key !== "string" || !key.startsWith("sk-"))
+    return raised(400, "Invalid key format. LiteLLM Virtual Key must start with 'sk-'.");
   if (duration && !durationPattern.test(duration)) return raised(400, `Invalid duration format: ${duration}`);
   if (alias && !keyAliasPattern.test(alias)) return failure(400, `Invalid key_alias '${alias}'.`, "bad_request_error", "key_alias");
   if (alias && aliasHolder(store, alias)) return aliasTaken(alias);
-  if (teamId && store.options.checksTeamAtMint && !store.teams.has(teamId)) return raised(400, `Unable to find team object in database. Team ID: ${teamId}`);
+  if (teamId && store.options.checksTeamAtMint && !store.teams.has(teamId))
+    return raised(400, `Unable to find team object in database. Team ID: ${teamId}`);
   const token = hashOf(key);
   const existing = store.keys.get(token);
   const now = (store.options.mintedAt?.() ?? new Date()).toISOString();
@@ -294,7 +387,13 @@ function keyInfo(store: Store, keyOrHash: string): Answer {
 function listKeys(store: Store, query: RecordedRequest["query"]): Answer {
   const size = Number(query["size"] ?? "10");
   const page = Number(query["page"] ?? "1");
-  if (!(size >= 1 && size <= 100)) return { status: 422, body: { detail: [{ type: "less_than_equal", loc: ["query", "size"], msg: "Input should be less than or equal to 100", input: size }] } };
+  if (!(size >= 1 && size <= 100))
+    return {
+      status: 422,
+      body: {
+        detail: [{ type: "less_than_equal", loc: ["query", "size"], msg: "Input should be less than or equal to 100", input: size }],
+      },
+    };
   const userId = query["user_id"];
   const isMeant = (row: KeyRow): boolean =>
     userId === undefined || (store.options.userFilter === "partial" ? (row.user_id ?? "").includes(userId) : row.user_id === userId);
@@ -323,7 +422,8 @@ function deleteKeys(store: Store, body: RecordedRequest["body"]): Answer {
   const tokens = [...keys.map(tokenOf), ...aliases.flatMap((alias) => aliasHolder(store, alias)?.token ?? [])];
   const deleted = tokens.filter((token) => store.keys.delete(token));
   if (deleted.length === 0) return raised(404, "No keys found to delete.");
-  if (deleted.length < keys.length) return raised(400, "Not all keys passed in were deleted. This probably means you don't have access to delete all the keys passed in.");
+  if (deleted.length < keys.length)
+    return raised(400, "Not all keys passed in were deleted. This probably means you don't have access to delete all the keys passed in.");
   return { status: 200, body: { deleted_keys: keys.length > 0 ? keys : deleted } };
 }
 

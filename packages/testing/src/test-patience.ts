@@ -13,13 +13,18 @@ export function patience(referenceMs: number): number {
 }
 
 /** Resolves with the value once it holds, looked at every 25 ms; throws with the last one when it never does. */
-export async function until<Value>(read: () => Value | Promise<Value>, holds: (value: Awaited<Value>) => boolean = Boolean, everyMs = 25): Promise<Awaited<Value>> {
+export async function until<Value>(
+  read: () => Value | Promise<Value>,
+  holds: (value: Awaited<Value>) => boolean = Boolean,
+  everyMs = 25,
+): Promise<Awaited<Value>> {
   const limitMs = patience(30_000);
   const startedAt = performance.now();
   for (;;) {
     const value = await read();
     if (holds(value)) return value;
-    if (performance.now() - startedAt > limitMs) throw new Error(`Not so within ${limitMs} ms: ${JSON.stringify(value)}; ${holds === Boolean ? read : holds}`);
+    if (performance.now() - startedAt > limitMs)
+      throw new Error(`Not so within ${limitMs} ms: ${JSON.stringify(value)}; ${holds === Boolean ? read : holds}`);
     await delay(everyMs);
   }
 }

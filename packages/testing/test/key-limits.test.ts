@@ -44,7 +44,11 @@ test("an answer that is lost is asked for again", async () => {
 
 test("a refusal is told, and is not taken for a key that is gone", async () => {
   const key = await client.mintKey("s1", "org_a");
-  proxy.failNext("/key/update", { kind: "answer", status: 400, body: { error: { message: "max_budget is not allowed", type: "bad_request_error", param: "max_budget", code: "400" } } });
+  proxy.failNext("/key/update", {
+    kind: "answer",
+    status: 400,
+    body: { error: { message: "max_budget is not allowed", type: "bad_request_error", param: "max_budget", code: "400" } },
+  });
   await expect(client.setKeyBudget(key.token_hash, "1")).rejects.toMatchObject({ code: "proxy_rejected" });
 });
 

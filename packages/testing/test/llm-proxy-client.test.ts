@@ -39,7 +39,13 @@ describe("a first key", () => {
     });
 
     const row = proxy.keys.get(sha256(key));
-    expect(row).toMatchObject({ team_id: "org-1", user_id: "session-1", key_alias: "session-1", max_budget: 2.5, models: ["anthropic/claude-sonnet-4-5"] });
+    expect(row).toMatchObject({
+      team_id: "org-1",
+      user_id: "session-1",
+      key_alias: "session-1",
+      max_budget: 2.5,
+      models: ["anthropic/claude-sonnet-4-5"],
+    });
     expect(row?.["metadata"]).toEqual({ plan: "pro", session_id: "session-1", org_id: "org-1" });
     expect(Date.parse(row?.expires ?? "") - Date.now()).toBeGreaterThan(14 * 60_000);
     expect([...proxy.teams]).toEqual(["org-1"]);
@@ -55,7 +61,10 @@ describe("a first key", () => {
 
   it("lives for the client's duration, which is 24h when nobody says otherwise", async () => {
     await client.generateVirtualKey("session-1", "org-1");
-    await createLLMProxyClient({ adminUrl: proxy.url, masterKey: proxy.masterKey, keyDuration: "7d" }).generateVirtualKey("session-2", "org-1");
+    await createLLMProxyClient({ adminUrl: proxy.url, masterKey: proxy.masterKey, keyDuration: "7d" }).generateVirtualKey(
+      "session-2",
+      "org-1",
+    );
 
     expect(proxy.requests.map((request) => request.body["duration"])).toEqual(["24h", "7d"]);
   });
@@ -77,7 +86,19 @@ describe("a first key", () => {
   });
 
   it("is minted when the race for the team shows as the database's unique violation", async () => {
-    proxy.failNext("/team/new", { kind: "answer", status: 500, body: { error: { message: "Unique constraint failed on the fields: (`team_id`)", type: "internal_server_error", param: "None", code: "500" } }, applied: true });
+    proxy.failNext("/team/new", {
+      kind: "answer",
+      status: 500,
+      body: {
+        error: {
+          message: "Unique constraint failed on the fields: (`team_id`)",
+          type: "internal_server_error",
+          param: "None",
+          code: "500",
+        },
+      },
+      applied: true,
+    });
 
     expect(proxy.accepts(await client.generateSessionAPIKey("session-1", "org-1"))).toBe(true);
     expect(paths()).toEqual(["/team/new", "/team/new", "/key/generate"]);
@@ -122,7 +143,21 @@ describe("a resumed session", () => {
 
   it("keeps its old key when the new one cannot be minted", async () => {
     const old = await client.generateSessionAPIKey("session-1", "org-1");
-    proxy.failNext("/key/generate", { kind: "answer", status: 400, body: { error: { message: "Key with alias 'session-1' already exists.", type: "bad_request_error", param: "key_alias", code: "400" } } }, { kind: "answer", status: 400, body: { error: { message: "max_budget too high", type: "bad_request_error", param: "max_budget", code: "400" } } });
+    proxy.failNext(
+      "/key/generate",
+      {
+        kind: "answer",
+        status: 400,
+        body: {
+          error: { message: "Key with alias 'session-1' already exists.", type: "bad_request_error", param: "key_alias", code: "400" },
+        },
+      },
+      {
+        kind: "answer",
+        status: 400,
+        body: { error: { message: "max_budget too high", type: "bad_request_error", param: "max_budget", code: "400" } },
+      },
+    );
 
     expect((await failureOf(client.generateSessionAPIKey("session-1", "org-1"))).code).toBe("proxy_rejected");
     expect(proxy.accepts(old)).toBe(true);
@@ -228,7 +263,11 @@ describe("revoking", () => {
   });
 
   it("does not take the 404 of the data plane for success", async () => {
-    proxy.failNext("/key/delete", { kind: "answer", status: 404, body: { error: { message: "Management routes are on another port.", type: "invalid_request_error", param: null, code: "not_found" } } });
+    proxy.failNext("/key/delete", {
+      kind: "answer",
+      status: 404,
+      body: { error: { message: "Management routes are on another port.", type: "invalid_request_error", param: null, code: "not_found" } },
+    });
 
     const error = await failureOf(client.revokeKeys([sha256("sk-some-key")]));
 
@@ -238,7 +277,12 @@ describe("revoking", () => {
 
   it("believes the code 404 in the body of another status", async () => {
     await client.generateSessionAPIKey("session-1", "org-1");
-    proxy.failNext("/key/delete", { kind: "answer", status: 500, body: { error: { message: "{'error': 'No keys found'}", type: "auth_error", param: "None", code: "404" } }, applied: true });
+    proxy.failNext("/key/delete", {
+      kind: "answer",
+      status: 500,
+      body: { error: { message: "{'error': 'No keys found'}", type: "auth_error", param: "None", code: "404" } },
+      applied: true,
+    });
 
     await client.revokeVirtualKey("session-1");
     expect(paths().filter((path) => path === "/key/delete")).toHaveLength(1);
@@ -247,7 +291,12 @@ describe("revoking", () => {
 
 describe("a proxy in trouble", () => {
   it("gets each request again after a network error or a 5xx, and a lost answer never makes a second key", async () => {
-    const faults = [{ kind: "reset" }, { kind: "reset", applied: true }, { kind: "answer", status: 502, body: "<html>" }, { kind: "answer", status: 503, body: {}, applied: true }] as const;
+    const faults = [
+      { kind: "reset" },
+      { kind: "reset", applied: true },
+      { kind: "answer", status: 502, body: "<html>" },
+      { kind: "answer", status: 503, body: {}, applied: true },
+    ] as const;
     for (const fault of faults) {
       proxy.reset();
       proxy.failNext("/key/generate", fault);
@@ -284,7 +333,11 @@ describe("a proxy in trouble", () => {
   });
 
   it("is given up on after three tries, with what it said", async () => {
-    const down = { kind: "answer", status: 503, body: { error: { message: "no_db_connection", type: "no_db_connection", param: "None", code: "503" } } } as const;
+    const down = {
+      kind: "answer",
+      status: 503,
+      body: { error: { message: "no_db_connection", type: "no_db_connection", param: "None", code: "503" } },
+    } as const;
     proxy.failNext("/team/new", down, down, down);
 
     const error = await failureOf(client.ensureTeamExists("org-1"));
@@ -296,7 +349,9 @@ describe("a proxy in trouble", () => {
 
   it("is named as unreachable when nothing listens", async () => {
     const port = await freePort();
-    const error = await failureOf(createLLMProxyClient({ adminUrl: `http://127.0.0.1:${port}`, masterKey: "sk-master-key" }).ensureTeamExists("org-1"));
+    const error = await failureOf(
+      createLLMProxyClient({ adminUrl: `http://127.0.0.1:${port}`, masterKey: "sk-master-key" }).ensureTeamExists("org-1"),
+    );
 
     expect(error.code).toBe("proxy_unreachable");
     expect(error.message).toContain("ECONNREFUSED");
@@ -343,7 +398,13 @@ describe("a proxy in trouble", () => {
   });
 
   it("tells what is wrong with an argument, in validation errors too", async () => {
-    proxy.failNext("/key/generate", { kind: "answer", status: 422, body: { detail: [{ type: "float_parsing", loc: ["body", "max_budget"], msg: "Input should be a valid number", input: "secret-input" }] } });
+    proxy.failNext("/key/generate", {
+      kind: "answer",
+      status: 422,
+      body: {
+        detail: [{ type: "float_parsing", loc: ["body", "max_budget"], msg: "Input should be a valid number", input: "secret-input" }],
+      },
+    });
 
     const error = await failureOf(client.generateVirtualKey("session-1", "org-1"));
 
@@ -368,7 +429,16 @@ describe("no message", () => {
     expect(error.code).toBe("proxy_unauthorized");
     expect(`${error.message} ${String(error.cause)} ${JSON.stringify(error.details)}`).not.toMatch(/wrong|[0-9a-f]{64}/);
 
-    const echo = { kind: "answer", status: 400, body: { error: { message: `bad: ${proxy.masterKey} Bearer abc.def sk-ant-api03-x-y ${JSON.stringify(wrong)} ${"k".repeat(1_000)}`, code: "400" } } } as const;
+    const echo = {
+      kind: "answer",
+      status: 400,
+      body: {
+        error: {
+          message: `bad: ${proxy.masterKey} Bearer abc.def sk-ant-api03-x-y ${JSON.stringify(wrong)} ${"k".repeat(1_000)}`,
+          code: "400",
+        },
+      },
+    } as const;
     proxy.failNext("/key/generate", echo);
     const echoed = await failureOf(client.generateVirtualKey("session-1", "org-1"));
     const sent = String(proxy.requests.at(-1)?.body["key"]);

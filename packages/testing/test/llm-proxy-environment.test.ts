@@ -1,8 +1,24 @@
-import { ensureTeamExists, generateSessionAPIKey, generateVirtualKey, getLLMProxyBaseURL, getLLMProxyURL, isLLMProxyEnabled, revokeVirtualKey } from "@proliferate/shared";
+import {
+  ensureTeamExists,
+  generateSessionAPIKey,
+  generateVirtualKey,
+  getLLMProxyBaseURL,
+  getLLMProxyURL,
+  isLLMProxyEnabled,
+  revokeVirtualKey,
+} from "@proliferate/shared";
 import { startLiteLLMStandIn, type LiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
-const names = ["LLM_PROXY_URL", "LLM_PROXY_ADMIN_URL", "LLM_PROXY_PUBLIC_URL", "LLM_PROXY_MASTER_KEY", "LLM_PROXY_KEY_DURATION", "SANDBOX_TIMEOUT_SECONDS", "LLM_PROXY_REQUIRED"];
+const names = [
+  "LLM_PROXY_URL",
+  "LLM_PROXY_ADMIN_URL",
+  "LLM_PROXY_PUBLIC_URL",
+  "LLM_PROXY_MASTER_KEY",
+  "LLM_PROXY_KEY_DURATION",
+  "SANDBOX_TIMEOUT_SECONDS",
+  "LLM_PROXY_REQUIRED",
+];
 let proxy: LiteLLMStandIn;
 
 beforeAll(async () => {
@@ -43,14 +59,23 @@ describe("the functions of the guide", () => {
     vi.stubEnv("LLM_PROXY_KEY_DURATION", "1h");
     await generateSessionAPIKey("session-3", "org-1");
 
-    expect(proxy.requests.map((request) => request.path)).toEqual(["/team/new", "/key/generate", "/key/generate", "/team/new", "/key/generate"]);
+    expect(proxy.requests.map((request) => request.path)).toEqual([
+      "/team/new",
+      "/key/generate",
+      "/key/generate",
+      "/team/new",
+      "/key/generate",
+    ]);
   });
 
   it("say that the proxy is off, and have nothing to revoke, when no variable is set", async () => {
     expect(isLLMProxyEnabled()).toBe(false);
     expect(getLLMProxyBaseURL()).toBeUndefined();
     expect(() => getLLMProxyURL()).toThrow(expect.objectContaining({ code: "proxy_not_configured" }));
-    await expect(generateSessionAPIKey("session-1", "org-1")).rejects.toMatchObject({ code: "proxy_not_configured", message: expect.stringContaining("LLM_PROXY_URL and LLM_PROXY_MASTER_KEY") });
+    await expect(generateSessionAPIKey("session-1", "org-1")).rejects.toMatchObject({
+      code: "proxy_not_configured",
+      message: expect.stringContaining("LLM_PROXY_URL and LLM_PROXY_MASTER_KEY"),
+    });
     await revokeVirtualKey("session-1");
   });
 
@@ -58,7 +83,10 @@ describe("the functions of the guide", () => {
     vi.stubEnv("LLM_PROXY_URL", proxy.url);
 
     expect(isLLMProxyEnabled()).toBe(true);
-    await expect(generateVirtualKey("session-1", "org-1")).rejects.toMatchObject({ code: "proxy_not_configured", message: "The LLM proxy is not configured: LLM_PROXY_MASTER_KEY not set." });
+    await expect(generateVirtualKey("session-1", "org-1")).rejects.toMatchObject({
+      code: "proxy_not_configured",
+      message: "The LLM proxy is not configured: LLM_PROXY_MASTER_KEY not set.",
+    });
   });
 
   it.each(["1", "true"])("fail loudly without a proxy when LLM_PROXY_REQUIRED is %s", async (flag) => {

@@ -29,9 +29,15 @@ function environmentAndArguments(pid: string): string {
 }
 
 /** Pids that name this root: a sandbox's processes have their HOME there, its keeper has it among its arguments. */
-const processesIn = (root: string): number[] => readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid && environmentAndArguments(name).includes(root)).map(Number);
+const processesIn = (root: string): number[] =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid && environmentAndArguments(name).includes(root))
+    .map(Number);
 
-const sandboxesOnDisk = async (): Promise<string[]> => [...(await readdir(join(rootFolder, "sandboxes"))), ...(await readdir(join(rootFolder, "staging")))];
+const sandboxesOnDisk = async (): Promise<string[]> => [
+  ...(await readdir(join(rootFolder, "sandboxes"))),
+  ...(await readdir(join(rootFolder, "staging"))),
+];
 
 /** A process that creates a sandbox with a running program, tells its id, and waits to be killed. */
 async function startOwner(detached: boolean): Promise<{ owner: ChildProcess; id: string }> {
@@ -81,14 +87,19 @@ describe("a local sandbox and its owner", () => {
     const provider = createLocalSandboxProvider({ rootFolder, path });
     const first = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });
     await first.start(["sleep", "1000"], { logPath: "log" });
-    const { keeper } = JSON.parse(await readFile(join(rootFolder, "sandboxes/session-1/sandbox.json"), "utf8")) as { keeper: { pid: number } };
+    const { keeper } = JSON.parse(await readFile(join(rootFolder, "sandboxes/session-1/sandbox.json"), "utf8")) as {
+      keeper: { pid: number };
+    };
     process.kill(keeper.pid, "SIGKILL");
     await expect.poll(() => provider.checkSandboxes([first.id])).toEqual(new Map([[first.id, "ended"]]));
 
     await expect(first.exec(["true"])).rejects.toThrow(code("sandbox_not_found"));
     const second = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });
     expect((await second.exec(["pwd"])).status).toBe(0);
-    process.kill((JSON.parse(await readFile(join(rootFolder, "sandboxes/session-1/sandbox.json"), "utf8")) as { keeper: { pid: number } }).keeper.pid, "SIGKILL");
+    process.kill(
+      (JSON.parse(await readFile(join(rootFolder, "sandboxes/session-1/sandbox.json"), "utf8")) as { keeper: { pid: number } }).keeper.pid,
+      "SIGKILL",
+    );
     await expect.poll(() => provider.checkSandboxes([second.id])).toEqual(new Map([[second.id, "ended"]]));
     expect([await provider.removeLeftovers(), await provider.removeLeftovers()]).toEqual([1, 0]);
     expect([processesIn(rootFolder), await sandboxesOnDisk()]).toEqual([[], []]);
@@ -152,7 +163,16 @@ const USERS = process.platform === "linux" && process.getuid?.() === 0 ? (["same
 const commandOf = (pid: number): string => (existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, "latin1") : "");
 
 async function launchOwn(provider = createLocalSandboxProvider({ rootFolder, user: "own" }), sessionId = "session-1") {
-  return { provider, sandbox: await provider.create({ sessionId, environment: { OWN: "value-of-this-sandbox" }, timeoutMs: minuteMs, ports: [4096], files: { mine: "mine" } }) };
+  return {
+    provider,
+    sandbox: await provider.create({
+      sessionId,
+      environment: { OWN: "value-of-this-sandbox" },
+      timeoutMs: minuteMs,
+      ports: [4096],
+      files: { mine: "mine" },
+    }),
+  };
 }
 
 describe.runIf(USERS.length > 1)("a local sandbox with a user of its own", () => {
@@ -163,14 +183,28 @@ describe.runIf(USERS.length > 1)("a local sandbox with a user of its own", () =>
     const { provider, sandbox } = await launchOwn();
     const { sandbox: other } = await launchOwn(provider, "session-2");
     const neighbour = join(rootFolder, "sandboxes/session-2");
-    const tried = ["cat", ...["environ", "mem", "maps"].map((file) => `/proc/${process.pid}/${file}`), secrets, join(neighbour, "sandbox.json"), join(neighbour, "home/mine"), join(rootFolder, "sandboxes/session-1/sandbox.json")];
+    const tried = [
+      "cat",
+      ...["environ", "mem", "maps"].map((file) => `/proc/${process.pid}/${file}`),
+      secrets,
+      join(neighbour, "sandbox.json"),
+      join(neighbour, "home/mine"),
+      join(rootFolder, "sandboxes/session-1/sandbox.json"),
+    ];
     const results = await Promise.all(tried.slice(1).map((file) => sandbox.exec(["cat", file])));
-    const listed = await Promise.all([join(rootFolder, "sandboxes"), join(rootFolder, "snapshots"), neighbour, join(neighbour, "home")].map((folder) => sandbox.exec(["ls", folder])));
+    const listed = await Promise.all(
+      [join(rootFolder, "sandboxes"), join(rootFolder, "snapshots"), neighbour, join(neighbour, "home")].map((folder) =>
+        sandbox.exec(["ls", folder]),
+      ),
+    );
     const environments = await sandbox.exec(["sh", "-c", "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"]);
 
     expect(results.map(({ status, stdout }) => [status, stdout])).toEqual(results.map(() => [1, ""]));
     expect(listed.map(({ status }) => status === 0)).toEqual(listed.map(() => false));
-    expect([environments.stdout.includes("OWN=value-of-this-sandbox"), environments.stdout.includes("of-the-launcher")]).toEqual([true, false]);
+    expect([environments.stdout.includes("OWN=value-of-this-sandbox"), environments.stdout.includes("of-the-launcher")]).toEqual([
+      true,
+      false,
+    ]);
     expect((await other.exec(["cat", "mine"])).stdout).toBe("mine");
     await provider.close();
     expect([processesIn(rootFolder), await sandboxesOnDisk()]).toEqual([[], []]);
@@ -182,9 +216,16 @@ describe.runIf(USERS.length > 1)("a local sandbox with a user of its own", () =>
     await other.start(["sleep", "1000"], { logPath: "log" });
     const identities = await Promise.all([sandbox, other].map((one) => one.exec(["sh", "-c", "id -u; id -G"])));
     const [mine, theirs] = identities.map(({ stdout }) => stdout.trim().split("\n"));
-    const kills = await sandbox.exec(["sh", "-c", `kill -9 ${process.pid}; echo $?; kill -9 ${Number(Buffer.from(await other.readFile("log.pid")).toString())}; echo $?`]);
+    const kills = await sandbox.exec([
+      "sh",
+      "-c",
+      `kill -9 ${process.pid}; echo $?; kill -9 ${Number(Buffer.from(await other.readFile("log.pid")).toString())}; echo $?`,
+    ]);
 
-    expect([mine, theirs].map((identity) => [isSandboxUser(Number(identity?.[0])), identity?.[1] === identity?.[0]])).toEqual([[true, true], [true, true]]);
+    expect([mine, theirs].map((identity) => [isSandboxUser(Number(identity?.[0])), identity?.[1] === identity?.[0]])).toEqual([
+      [true, true],
+      [true, true],
+    ]);
     expect(mine?.[0]).not.toBe(theirs?.[0]);
     expect(kills.stdout).toBe("1\n1\n");
     await provider.close();
@@ -227,7 +268,9 @@ describe.runIf(USERS.length > 1)("a local sandbox with a user of its own", () =>
 
     expect(await below.sandboxUser()).toEqual({ isOwn: false, why: expect.stringContaining("cannot pass through") });
     expect(await unreadable.sandboxUser()).toEqual({ isOwn: false, why: expect.stringContaining("cannot read") });
-    await expect(insisting.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs })).rejects.toThrow(code("sandbox_refused"));
+    await expect(insisting.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs })).rejects.toThrow(
+      code("sandbox_refused"),
+    );
     const sandbox = await below.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs });
     expect((await sandbox.exec(["id", "-u"])).stdout).toBe("0\n");
     await below.close();
@@ -244,7 +287,18 @@ describe("what a local sandbox may reach", () => {
     const provider = createLocalSandboxProvider({ rootFolder, path, user });
     const sandbox = await provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs, files: { "folder/file": "x" } });
 
-    const modes = await Promise.all(["", "sandboxes", "snapshots", "sandboxes/session-1", "sandboxes/session-1/home", "sandboxes/session-1/home/folder", "sandboxes/session-1/sandbox.json", "sandboxes/session-1/home/folder/file"].map(async (part) => (await stat(join(rootFolder, part))).mode & 0o777));
+    const modes = await Promise.all(
+      [
+        "",
+        "sandboxes",
+        "snapshots",
+        "sandboxes/session-1",
+        "sandboxes/session-1/home",
+        "sandboxes/session-1/home/folder",
+        "sandboxes/session-1/sandbox.json",
+        "sandboxes/session-1/home/folder/file",
+      ].map(async (part) => (await stat(join(rootFolder, part))).mode & 0o777),
+    );
     expect(modes.map((mode) => mode.toString(8))).toEqual(expected);
     await sandbox.terminate();
   });
@@ -254,12 +308,18 @@ describe("what a local sandbox may reach", () => {
     await symlink(join(rootFolder, "elsewhere"), join(rootFolder, "sandboxes"));
     const provider = createLocalSandboxProvider({ rootFolder, path });
 
-    await expect(provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs })).rejects.toThrow(code("sandbox_refused"));
+    await expect(provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs })).rejects.toThrow(
+      code("sandbox_refused"),
+    );
     expect(processesIn(rootFolder)).toEqual([]);
   });
 
   it("holds no key but its own, in the environment of any of its processes and anywhere on its disk", async () => {
-    const operatorKeys = { ANTHROPIC_API_KEY: "sk-ant-provider-key-of-the-operator", OPENAI_API_KEY: "sk-proj-provider-key-of-the-operator", LLM_PROXY_MASTER_KEY: "sk-master-key-of-the-operator" };
+    const operatorKeys = {
+      ANTHROPIC_API_KEY: "sk-ant-provider-key-of-the-operator",
+      OPENAI_API_KEY: "sk-proj-provider-key-of-the-operator",
+      LLM_PROXY_MASTER_KEY: "sk-master-key-of-the-operator",
+    };
     Object.assign(process.env, operatorKeys);
     const provider = createLocalSandboxProvider({ rootFolder, path });
     const launch = (sessionId: string, orgId: string, apiKey: string) =>
@@ -270,16 +330,27 @@ describe("what a local sandbox may reach", () => {
         timeoutMs: minuteMs,
         command: ({ listenPort, listenHostname }) => ["node", agent, "serve", "--port", String(listenPort), "--hostname", listenHostname],
       });
-    const [first] = await Promise.all([launch("session-1", "org-1", "sk-virtual-key-of-org-1"), launch("session-2", "org-2", "sk-virtual-key-of-org-2")]);
+    const [first] = await Promise.all([
+      launch("session-1", "org-1", "sk-virtual-key-of-org-1"),
+      launch("session-2", "org-2", "sk-virtual-key-of-org-2"),
+    ]);
 
     const environments = processesIn(join(rootFolder, "sandboxes/session-1")).map((pid) => readFileSync(`/proc/${pid}/environ`, "latin1"));
     const folder = join(rootFolder, "sandboxes/session-1");
     const paths = await readdir(folder, { recursive: true, withFileTypes: true });
-    const contents = await Promise.all(paths.filter((entry) => entry.isFile()).map((entry) => readFile(join(entry.parentPath, entry.name), "latin1")));
-    const everything = [...environments, ...contents, (await first.sandbox.exec(["sh", "-c", "env; cat /proc/self/environ"])).stdout].join("\n");
-    expect([environments.length, contents.length]).toEqual([expect.toSatisfy((count: number) => count >= 1), expect.toSatisfy((count: number) => count >= 3)]);
+    const contents = await Promise.all(
+      paths.filter((entry) => entry.isFile()).map((entry) => readFile(join(entry.parentPath, entry.name), "latin1")),
+    );
+    const everything = [...environments, ...contents, (await first.sandbox.exec(["sh", "-c", "env; cat /proc/self/environ"])).stdout].join(
+      "\n",
+    );
+    expect([environments.length, contents.length]).toEqual([
+      expect.toSatisfy((count: number) => count >= 1),
+      expect.toSatisfy((count: number) => count >= 3),
+    ]);
     expect(everything).toContain("sk-virtual-key-of-org-1");
-    for (const foreign of [...Object.values(operatorKeys), "sk-virtual-key-of-org-2", "of-the-operator"]) expect(everything).not.toContain(foreign);
+    for (const foreign of [...Object.values(operatorKeys), "sk-virtual-key-of-org-2", "of-the-operator"])
+      expect(everything).not.toContain(foreign);
     await provider.close();
   });
 
@@ -304,9 +375,12 @@ describe("what a local sandbox may reach", () => {
     await symlink(join(rootFolder, "written"), join(home, "out"));
 
     for (const leads of ["etc/hostname", "hostname"]) await expect(sandbox.readFile(leads)).rejects.toThrow(code("invalid_request"));
-    await sandbox.writeFiles({ "etc/x": "x", out: "y" });
+    await sandbox.writeFiles({ "etc/x": "x", "out": "y" });
     expect([existsSync(join(rootFolder, "written")), existsSync("/etc/x")]).toEqual([false, false]);
-    expect([await sandbox.readFile("etc/x"), await sandbox.readFile("out")].map((bytes) => Buffer.from(bytes).toString())).toEqual(["x", "y"]);
+    expect([await sandbox.readFile("etc/x"), await sandbox.readFile("out")].map((bytes) => Buffer.from(bytes).toString())).toEqual([
+      "x",
+      "y",
+    ]);
     await sandbox.terminate();
   });
 });
@@ -314,9 +388,13 @@ describe("what a local sandbox may reach", () => {
 describe("many at once", () => {
   it("gives one of two launches for a session the sandbox, and the other a clear no", async () => {
     const provider = createLocalSandboxProvider({ rootFolder, path });
-    const outcomes = await Promise.allSettled([1, 2, 3, 4].map(() => provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs })));
+    const outcomes = await Promise.allSettled(
+      [1, 2, 3, 4].map(() => provider.create({ sessionId: "session-1", environment: {}, timeoutMs: minuteMs })),
+    );
 
-    expect(outcomes.map((outcome) => (outcome.status === "rejected" ? (outcome.reason as { code?: string }).code : "created")).toSorted()).toEqual(["created", "sandbox_exists", "sandbox_exists", "sandbox_exists"]);
+    expect(
+      outcomes.map((outcome) => (outcome.status === "rejected" ? (outcome.reason as { code?: string }).code : "created")).toSorted(),
+    ).toEqual(["created", "sandbox_exists", "sandbox_exists", "sandbox_exists"]);
     expect(await provider.list()).toHaveLength(1);
     await provider.close();
     expect([processesIn(rootFolder), await sandboxesOnDisk()]).toEqual([[], []]);
@@ -335,7 +413,9 @@ describe("many at once", () => {
     const launched = await Promise.all(Array.from({ length: 50 }, (_, index) => launch(`session-${index}`)));
 
     expect(new Set(launched.map(({ url }) => url)).size).toBe(50);
-    expect([...(await provider.checkSandboxes(launched.map(({ sandbox }) => sandbox.id))).values()]).toEqual(Array.from({ length: 50 }, () => "running"));
+    expect([...(await provider.checkSandboxes(launched.map(({ sandbox }) => sandbox.id))).values()]).toEqual(
+      Array.from({ length: 50 }, () => "running"),
+    );
     await Promise.all(launched.map(({ sandbox }) => sandbox.terminate()));
     expect([processesIn(rootFolder), await sandboxesOnDisk()]).toEqual([[], []]);
   });

@@ -24,7 +24,13 @@ describe("users 09: the limits of the tests", () => {
   it("follow a condition: what becomes so is the value, and what never does is an error", async () => {
     let looks = 0;
 
-    expect(await until(() => (looks += 1), (count) => count === 3, 1)).toBe(3);
+    expect(
+      await until(
+        () => (looks += 1),
+        (count) => count === 3,
+        1,
+      ),
+    ).toBe(3);
     await expect(until(() => Promise.reject(new Error("the reader's own")))).rejects.toThrow("the reader's own");
   });
 });

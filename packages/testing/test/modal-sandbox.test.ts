@@ -56,18 +56,29 @@ describe("a launch at Modal", () => {
     expect(environment).toMatchObject({ ANTHROPIC_API_KEY: apiKey, HOME: "/root", SESSION_ID: sandbox.name });
     expect(timeoutMs).toBe(60_000);
     expect(url).toBe(sandbox.ports.get(4096)?.url);
-    expect(standIn.calls).toEqual(expect.arrayContaining(["AuthTokenGet", "AppGetOrCreate", "SandboxCreateV2", "TaskExecStart", "TaskExecStdinWriteStream"]));
+    expect(standIn.calls).toEqual(
+      expect.arrayContaining(["AuthTokenGet", "AppGetOrCreate", "SandboxCreateV2", "TaskExecStart", "TaskExecStdinWriteStream"]),
+    );
     expect(standIn.calls).not.toContain("SecretGetOrCreate");
     await sandbox.terminate();
     expect(await standIn.running()).toEqual([]);
   });
 
   it("holds no key of ours in its variables, its processes or its files", async () => {
-    const operatorKeys = { ANTHROPIC_API_KEY: "sk-ant-of-the-operator", OPENAI_API_KEY: "sk-proj-of-the-operator", LLM_PROXY_MASTER_KEY: "sk-master-of-the-operator", MODAL_TOKEN_SECRET: "as-of-the-operator" };
+    const operatorKeys = {
+      ANTHROPIC_API_KEY: "sk-ant-of-the-operator",
+      OPENAI_API_KEY: "sk-proj-of-the-operator",
+      LLM_PROXY_MASTER_KEY: "sk-master-of-the-operator",
+      MODAL_TOKEN_SECRET: "as-of-the-operator",
+    };
     Object.assign(process.env, operatorKeys);
     const { sandbox } = await launch();
 
-    const { stdout } = await sandbox.exec(["sh", "-c", `env; cat /proc/self/environ; grep -raF -e of-the-operator -e ${standIn.tokenSecret} . && echo FOUND; find . -type f`]);
+    const { stdout } = await sandbox.exec([
+      "sh",
+      "-c",
+      `env; cat /proc/self/environ; grep -raF -e of-the-operator -e ${standIn.tokenSecret} . && echo FOUND; find . -type f`,
+    ]);
     expect(stdout).toContain(apiKey);
     expect(stdout).toContain(".config/opencode/opencode.json");
     expect(`${JSON.stringify(standIn.created(sandbox.id))}${stdout}`).not.toMatch(/-of-the-operator|FOUND/);
@@ -75,7 +86,9 @@ describe("a launch at Modal", () => {
   });
 
   it("lists more sandboxes than a page holds", async () => {
-    const sandboxes = await Promise.all(Array.from({ length: 5 }, (_, index) => provider.create({ sessionId: `many-${index}`, environment: {}, timeoutMs: 60_000 })));
+    const sandboxes = await Promise.all(
+      Array.from({ length: 5 }, (_, index) => provider.create({ sessionId: `many-${index}`, environment: {}, timeoutMs: 60_000 })),
+    );
 
     expect((await provider.list()).map(({ name }) => name).toSorted()).toEqual(sandboxes.map(({ name }) => name).toSorted());
     expect(standIn.calls.filter((call) => call === "SandboxListV2").length).toBeGreaterThan(2);
@@ -101,7 +114,9 @@ describe("a token that is not taken", () => {
     ["no id", { tokenId: "", tokenSecret: "as-x" }, /MODAL_TOKEN_ID must begin with ak-/],
     ["a secret with a blank", { tokenId: "ak-x", tokenSecret: "as-x " }, /MODAL_TOKEN_SECRET must begin with as- and have no blanks/],
   ])("is refused before anything is sent: %s", async (_case, token, message) => {
-    await expect(launch(connect(token))).rejects.toThrow(expect.objectContaining({ code: "sandbox_provider_unauthorized", message: expect.stringMatching(message) }));
+    await expect(launch(connect(token))).rejects.toThrow(
+      expect.objectContaining({ code: "sandbox_provider_unauthorized", message: expect.stringMatching(message) }),
+    );
     expect(standIn.calls).toEqual([]);
   });
 
@@ -202,7 +217,17 @@ describe("a failure of Modal", () => {
     await launcher.close();
   });
 
-  it.each(["AuthTokenGet", "AppGetOrCreate", "ImageGetOrCreate", "SandboxCreateV2", "TaskExecStart", "TaskExecStdinWriteStream", "TaskExecWait", "SandboxTerminateV2", "SandboxWaitV2"])("that passes, at %s, passes unnoticed and makes nothing twice", async (rpc) => {
+  it.each([
+    "AuthTokenGet",
+    "AppGetOrCreate",
+    "ImageGetOrCreate",
+    "SandboxCreateV2",
+    "TaskExecStart",
+    "TaskExecStdinWriteStream",
+    "TaskExecWait",
+    "SandboxTerminateV2",
+    "SandboxWaitV2",
+  ])("that passes, at %s, passes unnoticed and makes nothing twice", async (rpc) => {
     const launcher = connect();
     for (const when of ["before", "after"] as const) {
       standIn.fail(rpc, { code: "UNAVAILABLE", when });
@@ -232,7 +257,9 @@ describe("a failure of Modal", () => {
     const { sandbox } = await launch();
     standIn.fail("SandboxCreateV2", { code: "UNAVAILABLE", times: 9 });
 
-    await expect(provider.create({ sessionId: sandbox.name, environment: {}, timeoutMs: 60_000 })).rejects.toThrow(code("sandbox_provider_unavailable"));
+    await expect(provider.create({ sessionId: sandbox.name, environment: {}, timeoutMs: 60_000 })).rejects.toThrow(
+      code("sandbox_provider_unavailable"),
+    );
     standIn.clear();
     await expect(provider.create({ sessionId: sandbox.name, environment: {}, timeoutMs: 60_000 })).rejects.toThrow(code("sandbox_exists"));
     expect(await standIn.running()).toEqual([sandbox.id]);

@@ -4,7 +4,17 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createModalSandboxProvider } from "@proliferate/shared/modal";
-import { agentAuthorization, buildSandboxEnv, createLocalSandboxProvider, getOpencodeConfig, launchAgent, type LaunchAgentOptions, type LaunchProgress, type Sandbox, type SandboxProvider } from "@proliferate/shared/sandbox";
+import {
+  agentAuthorization,
+  buildSandboxEnv,
+  createLocalSandboxProvider,
+  getOpencodeConfig,
+  launchAgent,
+  type LaunchAgentOptions,
+  type LaunchProgress,
+  type Sandbox,
+  type SandboxProvider,
+} from "@proliferate/shared/sandbox";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ModalStandIn, startModalStandIn } from "../src/modal-stand-in/server.ts";
 
@@ -14,7 +24,8 @@ const path = `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`;
 const agent = fileURLToPath(new URL("../src/agent-stand-in/main.ts", import.meta.url));
 const minuteMs = 60_000;
 const newSession = (): string => `session-${randomBytes(6).toString("hex")}`;
-const environment = (sessionId: string): Record<string, string> => buildSandboxEnv({ sessionId, orgId: "org-1", apiKey: "sk-virtual-of-this-session", baseUrl: "http://127.0.0.1:4000/v1" });
+const environment = (sessionId: string): Record<string, string> =>
+  buildSandboxEnv({ sessionId, orgId: "org-1", apiKey: "sk-virtual-of-this-session", baseUrl: "http://127.0.0.1:4000/v1" });
 
 const code = (expected: string) => expect.objectContaining({ name: "AppError", code: expected });
 
@@ -46,7 +57,13 @@ describe.each([
 
   async function withSandbox(work: (sandbox: Sandbox, sessionId: string) => Promise<void>): Promise<void> {
     const sessionId = newSession();
-    const sandbox = await provider.create({ sessionId, environment: environment(sessionId), timeoutMs: minuteMs, ports: [4096], files: { "notes/first.txt": "from the start" } });
+    const sandbox = await provider.create({
+      sessionId,
+      environment: environment(sessionId),
+      timeoutMs: minuteMs,
+      ports: [4096],
+      files: { "notes/first.txt": "from the start" },
+    });
     try {
       await work(sandbox, sessionId);
     } finally {
@@ -61,7 +78,16 @@ describe.each([
       environment: environment(sessionId),
       config: "{}",
       timeoutMs: minuteMs,
-      command: ({ listenPort, listenHostname }) => ["node", agent, "serve", "--port", String(listenPort), "--hostname", listenHostname, ...flags],
+      command: ({ listenPort, listenHostname }) => [
+        "node",
+        agent,
+        "serve",
+        "--port",
+        String(listenPort),
+        "--hostname",
+        listenHostname,
+        ...flags,
+      ],
       ...added,
     });
 
@@ -95,7 +121,9 @@ describe.each([
 
   it("kills a command at its time-out and says so", async () => {
     await withSandbox(async (sandbox) => {
-      await expect(sandbox.exec(["sh", "-c", "echo $$ >pid; exec sleep 30"], { timeoutMs: 1001 })).rejects.toThrow(code("sandbox_exec_timeout"));
+      await expect(sandbox.exec(["sh", "-c", "echo $$ >pid; exec sleep 30"], { timeoutMs: 1001 })).rejects.toThrow(
+        code("sandbox_exec_timeout"),
+      );
       await expect.poll(async () => (await sandbox.exec(["sh", "-c", "test -s pid && ! kill -0 $(cat pid)"])).status).toBe(0);
     });
   });
@@ -111,7 +139,7 @@ describe.each([
   it("writes files before it returns, any bytes at any depth, and reads them back", async () => {
     await withSandbox(async (sandbox) => {
       const bytes = new Uint8Array(randomBytes(300_000));
-      await sandbox.writeFiles({ "a/b/c.bin": bytes, "quote ' \" $HOME.txt": "text", empty: "" });
+      await sandbox.writeFiles({ "a/b/c.bin": bytes, "quote ' \" $HOME.txt": "text", "empty": "" });
 
       expect(new TextDecoder().decode(await sandbox.readFile("notes/first.txt"))).toBe("from the start");
       expect(Buffer.compare(await sandbox.readFile("a/b/c.bin"), bytes)).toBe(0);
@@ -137,7 +165,12 @@ describe.each([
       found.release();
       await expect(provider.create({ sessionId, environment: {}, timeoutMs: minuteMs })).rejects.toThrow(code("sandbox_exists"));
       expect(await provider.list()).toContainEqual({ id: sandbox.id, name: sessionId });
-      expect(await provider.checkSandboxes([sandbox.id, "sb-of-nobody"])).toEqual(new Map([[sandbox.id, "running"], ["sb-of-nobody", "ended"]]));
+      expect(await provider.checkSandboxes([sandbox.id, "sb-of-nobody"])).toEqual(
+        new Map([
+          [sandbox.id, "running"],
+          ["sb-of-nobody", "ended"],
+        ]),
+      );
       await sandbox.terminate();
       expect(await provider.checkSandboxes([sandbox.id])).toEqual(new Map([[sandbox.id, "ended"]]));
       await expect(provider.find(sessionId)).rejects.toThrow(code("sandbox_not_found"));
@@ -182,24 +215,43 @@ describe.each([
       snapshotId = await sandbox.snapshot();
       await sandbox.exec(["sh", "-c", "echo changed > work.txt"]);
     });
-    const sandbox = await provider.create({ sessionId: resumed, environment: environment(resumed), timeoutMs: minuteMs, snapshotId, files: { "notes/first.txt": "again" } });
+    const sandbox = await provider.create({
+      sessionId: resumed,
+      environment: environment(resumed),
+      timeoutMs: minuteMs,
+      snapshotId,
+      files: { "notes/first.txt": "again" },
+    });
 
-    expect((await sandbox.exec(["sh", "-c", "cat link notes/first.txt; test -x work.txt; echo $?; echo $SESSION_ID"])).stdout).toBe(`kept\nagain0\n${resumed}\n`);
+    expect((await sandbox.exec(["sh", "-c", "cat link notes/first.txt; test -x work.txt; echo $?; echo $SESSION_ID"])).stdout).toBe(
+      `kept\nagain0\n${resumed}\n`,
+    );
     await sandbox.terminate();
     await provider.deleteSnapshot(snapshotId);
     await provider.deleteSnapshot(snapshotId);
-    await expect(provider.create({ sessionId: resumed, environment: {}, timeoutMs: minuteMs, snapshotId })).rejects.toThrow(code("sandbox_snapshot_not_found"));
+    await expect(provider.create({ sessionId: resumed, environment: {}, timeoutMs: minuteMs, snapshotId })).rejects.toThrow(
+      code("sandbox_snapshot_not_found"),
+    );
   });
 
   it.each([
-    ["its configuration is a link into a folder of links", "mkdir -p dotfiles .config/opencode; echo theirs >dotfiles/opencode.json; ln -sf ../../dotfiles/opencode.json .config/opencode/opencode.json"],
+    [
+      "its configuration is a link into a folder of links",
+      "mkdir -p dotfiles .config/opencode; echo theirs >dotfiles/opencode.json; ln -sf ../../dotfiles/opencode.json .config/opencode/opencode.json",
+    ],
     ["its configuration is a link that leads nowhere", "mkdir -p .config/opencode; ln -s /nowhere/else .config/opencode/opencode.json"],
-    ["the folder above is a link out of the home", "mkdir /tmp/proliferate-test-$SESSION_ID; rm -rf .config; ln -s /tmp/proliferate-test-$SESSION_ID .config"],
+    [
+      "the folder above is a link out of the home",
+      "mkdir /tmp/proliferate-test-$SESSION_ID; rm -rf .config; ln -s /tmp/proliferate-test-$SESSION_ID .config",
+    ],
     ["the folder above is a link to another one in the home", "mkdir elsewhere; rm -rf .config; ln -s elsewhere .config"],
     ["the folder above is a file", "rm -rf .config; echo theirs >.config"],
     ["a folder stands in its place", "mkdir -p .config/opencode/opencode.json/inside"],
     ["a pipe stands in its place", "mkdir -p .config/opencode; mkfifo .config/opencode/opencode.json"],
-    ["nothing above may be written", "mkdir -p .config/opencode; echo theirs >.config/opencode/opencode.json; chmod 400 .config/opencode/opencode.json; chmod 500 .config/opencode .config"],
+    [
+      "nothing above may be written",
+      "mkdir -p .config/opencode; echo theirs >.config/opencode/opencode.json; chmod 400 .config/opencode/opencode.json; chmod 500 .config/opencode .config",
+    ],
     ["the log is a folder", "mkdir .agent.log .agent.log.pid"],
     ["the log is a link out of the home", "ln -s /tmp/proliferate-test-log-$SESSION_ID .agent.log"],
   ])("sessions F2b: a session is launched again from its snapshot although %s", async (_case, mischief) => {
@@ -211,7 +263,11 @@ describe.each([
     await first.sandbox.terminate();
     const { sandbox } = await launch(sessionId, { snapshotId, config: '{"written":"anew"}', files: { "notes/a.txt": "a" } });
     const config = Buffer.from(await sandbox.readFile(".config/opencode/opencode.json")).toString();
-    const outside = await sandbox.exec(["sh", "-c", "find /tmp/proliferate-test-$SESSION_ID /tmp/proliferate-test-log-$SESSION_ID -type f 2>/dev/null; rm -rf /tmp/proliferate-test-$SESSION_ID; find . -type f -exec grep -l theirs {} + | wc -l"]);
+    const outside = await sandbox.exec([
+      "sh",
+      "-c",
+      "find /tmp/proliferate-test-$SESSION_ID /tmp/proliferate-test-log-$SESSION_ID -type f 2>/dev/null; rm -rf /tmp/proliferate-test-$SESSION_ID; find . -type f -exec grep -l theirs {} + | wc -l",
+    ]);
 
     expect(config).toBe('{"written":"anew"}');
     // Nothing was written out of the home, and what was somebody's is still there.
@@ -220,10 +276,21 @@ describe.each([
     await provider.deleteSnapshot(snapshotId);
   });
 
-  it.each([{ timeoutMs: 1500 }, { timeoutMs: 0 }, { ports: [0] }, { ports: [80, 80] }, { sessionId: "" }, { environment: { "A B": "" } }, { environment: { A: "a\0" } }, { files: { "../x": "" } }])("refuses %j and creates nothing", async (wrong) => {
+  it.each([
+    { timeoutMs: 1500 },
+    { timeoutMs: 0 },
+    { ports: [0] },
+    { ports: [80, 80] },
+    { sessionId: "" },
+    { environment: { "A B": "" } },
+    { environment: { A: "a\0" } },
+    { files: { "../x": "" } },
+  ])("refuses %j and creates nothing", async (wrong) => {
     const before = await provider.list();
 
-    await expect(provider.create({ sessionId: newSession(), environment: {}, timeoutMs: minuteMs, ...wrong } as never)).rejects.toThrow(code("invalid_request"));
+    await expect(provider.create({ sessionId: newSession(), environment: {}, timeoutMs: minuteMs, ...wrong } as never)).rejects.toThrow(
+      code("invalid_request"),
+    );
     expect(await provider.list()).toEqual(before);
   });
 
@@ -232,7 +299,11 @@ describe.each([
     const progress: LaunchProgress[] = [];
     const launched = await launch(sessionId, { onProgress: (step) => progress.push(step) });
 
-    const answers = await Promise.all([agentAuthorization(launched.password), "Basic d3Jvbmc="].map((authorization) => fetch(`${launched.url}/global/health`, { headers: { authorization } })));
+    const answers = await Promise.all(
+      [agentAuthorization(launched.password), "Basic d3Jvbmc="].map((authorization) =>
+        fetch(`${launched.url}/global/health`, { headers: { authorization } }),
+      ),
+    );
     expect(answers.map(({ status }) => status)).toEqual([200, 401]);
     expect(progress.map(({ step }) => step)).toEqual(["creating", "created", "starting_agent", "waiting_for_agent", "ready"]);
     expect(progress.at(-1)).toMatchObject({ sandboxId: launched.sandbox.id });
@@ -249,7 +320,9 @@ describe.each([
   ] as const)("leaves nothing of a launch whose agent %s", async (_case, flags, added, expected, message) => {
     const sessionId = newSession();
     const steps: string[] = [];
-    const error: unknown = await launch(sessionId, { ...added, onProgress: ({ step }) => steps.push(step) }, flags).catch((caught: unknown) => caught);
+    const error: unknown = await launch(sessionId, { ...added, onProgress: ({ step }) => steps.push(step) }, flags).catch(
+      (caught: unknown) => caught,
+    );
 
     expect(error).toMatchObject({ name: "AppError", message: expect.stringMatching(message) });
     expect([undefined, (error as { code: string }).code]).toContain(expected);
@@ -261,7 +334,10 @@ describe.each([
     for (const when of ["creating", "created", "starting_agent", "waiting_for_agent"]) {
       const sessionId = newSession();
       const cancel = new AbortController();
-      const launching = launch(sessionId, { signal: cancel.signal, onProgress: ({ step }) => step === when && cancel.abort() }, ["--delay", "60000"]);
+      const launching = launch(sessionId, { signal: cancel.signal, onProgress: ({ step }) => step === when && cancel.abort() }, [
+        "--delay",
+        "60000",
+      ]);
 
       await expect(launching).rejects.toThrow(code("sandbox_launch_cancelled"));
       await expect(provider.find(sessionId)).rejects.toThrow(code("sandbox_not_found"));
@@ -269,22 +345,34 @@ describe.each([
   });
 
   // TEST_OPENCODE_FOLDER: the folder of an installed opencode program, which is too large to fetch for every run.
-  it.runIf(process.env["TEST_OPENCODE_FOLDER"])("launches the real OpenCode, which reads its configuration and asks for the password", async () => {
-    const sessionId = newSession();
-    const { sandbox, url, password } = await launchAgent(provider, {
-      sessionId,
-      environment: { ...environment(sessionId), PATH: `${process.env["TEST_OPENCODE_FOLDER"]}:${path}`, OPENCODE_DISABLE_MODELS_FETCH: "1" },
-      config: getOpencodeConfig({ model: "anthropic/claude-sonnet-4-5", baseUrl: "http://127.0.0.1:4000/v1" }),
-      timeoutMs: minuteMs,
-      readyTimeoutMs: minuteMs,
-    });
+  it.runIf(process.env["TEST_OPENCODE_FOLDER"])(
+    "launches the real OpenCode, which reads its configuration and asks for the password",
+    async () => {
+      const sessionId = newSession();
+      const { sandbox, url, password } = await launchAgent(provider, {
+        sessionId,
+        environment: {
+          ...environment(sessionId),
+          PATH: `${process.env["TEST_OPENCODE_FOLDER"]}:${path}`,
+          OPENCODE_DISABLE_MODELS_FETCH: "1",
+        },
+        config: getOpencodeConfig({ model: "anthropic/claude-sonnet-4-5", baseUrl: "http://127.0.0.1:4000/v1" }),
+        timeoutMs: minuteMs,
+        readyTimeoutMs: minuteMs,
+      });
 
-    const headers = { authorization: agentAuthorization(password) };
-    expect(await (await fetch(`${url}/config`, { headers })).json()).toMatchObject({ model: "anthropic/claude-sonnet-4-5", share: "disabled" });
-    expect((await fetch(`${url}/session`, { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: "{}" })).status).toBe(200);
-    expect((await fetch(`${url}/config`)).status).toBe(401);
-    await sandbox.terminate();
-  });
+      const headers = { authorization: agentAuthorization(password) };
+      expect(await (await fetch(`${url}/config`, { headers })).json()).toMatchObject({
+        model: "anthropic/claude-sonnet-4-5",
+        share: "disabled",
+      });
+      expect(
+        (await fetch(`${url}/session`, { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: "{}" })).status,
+      ).toBe(200);
+      expect((await fetch(`${url}/config`)).status).toBe(401);
+      await sandbox.terminate();
+    },
+  );
 
   it("refuses to launch an agent without a password", async () => {
     await expect(launch(newSession(), { environment: {} })).rejects.toThrow(code("invalid_request"));

@@ -22,7 +22,12 @@ function examplesIn(file: string): Example[] {
 /** What stands behind `// ` on a line that prints. */
 const promised = (code: string): string => [...code.matchAll(/console\.log\(.*\);? \/\/ (.*)$/gm)].map((match) => match[1]).join("\n");
 
-const examples = [...globSync("src/**/*.ts", { cwd: shared }).toSorted().filter((file) => !file.endsWith(".test.ts")), "README.md"].flatMap(examplesIn);
+const examples = [
+  ...globSync("src/**/*.ts", { cwd: shared })
+    .toSorted()
+    .filter((file) => !file.endsWith(".test.ts")),
+  "README.md",
+].flatMap(examplesIn);
 
 it("finds the examples", () => {
   expect(examples.length).toBeGreaterThanOrEqual(5);

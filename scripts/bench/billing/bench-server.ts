@@ -58,7 +58,10 @@ export async function startBenchServer(orgs: readonly string[]): Promise<BenchSe
 
 async function startEmulator(orgs: readonly string[]): Promise<[ChildProcess, string]> {
   const entry = fileURLToPath(new URL("../../../packages/testing/src/autumn-emulator/main.ts", import.meta.url));
-  const child = fork(entry, { stdio: ["ignore", "ignore", "ignore", "ipc"], env: { AUTUMN_EMULATOR_SECRET_KEY: AUTUMN_KEY, AUTUMN_EMULATOR_CUSTOMERS: orgs.map((org) => `${org}=1000000000`).join(",") } });
+  const child = fork(entry, {
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+    env: { AUTUMN_EMULATOR_SECRET_KEY: AUTUMN_KEY, AUTUMN_EMULATOR_CUSTOMERS: orgs.map((org) => `${org}=1000000000`).join(",") },
+  });
   const [message] = (await once(child, "message")) as [{ ports?: { autumn: number } }];
   if (!message.ports) throw new Error("the Autumn emulator did not start");
   return [child, `http://127.0.0.1:${message.ports.autumn}`];

@@ -71,7 +71,9 @@ async function measureThroughput(server: Server, { rows, rounds, orgs, say }: Op
     delivered.push(rows / (pass.ingestSeconds + pass.settleSeconds));
     calls.push(pass.calls);
     original.push(ORIGINAL_ROWS / (await billOneByOne(database, { rows: ORIGINAL_ROWS, autumnUrl: server.autumnUrl, round })));
-    say(`round ${round}: bare ${Math.round(bare.at(-1) ?? 0)}, keyed ${Math.round(keyed.at(-1) ?? 0)}, own shape ${Math.round(shaped.at(-1) ?? 0)}, ledger ${Math.round(ingest.at(-1) ?? 0)}, delivered ${Math.round(delivered.at(-1) ?? 0)}, original ${Math.round(original.at(-1) ?? 0)} rows/s, ${pass.calls} calls`);
+    say(
+      `round ${round}: bare ${Math.round(bare.at(-1) ?? 0)}, keyed ${Math.round(keyed.at(-1) ?? 0)}, own shape ${Math.round(shaped.at(-1) ?? 0)}, ledger ${Math.round(ingest.at(-1) ?? 0)}, delivered ${Math.round(delivered.at(-1) ?? 0)}, original ${Math.round(original.at(-1) ?? 0)} rows/s, ${pass.calls} calls`,
+    );
   }
   await emptyLedger(database.client);
   await insertSpendRows(database.client, { count: rows, prefix: "memory", orgs, fromHours: 20, toHours: 0.1 });
@@ -92,12 +94,24 @@ async function measureThroughput(server: Server, { rows, rounds, orgs, say }: Op
 }
 
 /** The same recent traffic over a short and a long history, one pass here, one there. */
-async function measureSteady(server: Server, { history, orgs, say }: Options): Promise<Pick<BillingFigures, "steadySmallSeconds" | "steadyLargeSeconds">> {
+async function measureSteady(
+  server: Server,
+  { history, orgs, say }: Options,
+): Promise<Pick<BillingFigures, "steadySmallSeconds" | "steadyLargeSeconds">> {
   const small = await server.createDatabase("small_history");
   const large = await server.createDatabase("large_history");
-  for (const [database, count] of [[small, SMALL_HISTORY], [large, history]] as const) {
+  for (const [database, count] of [
+    [small, SMALL_HISTORY],
+    [large, history],
+  ] as const) {
     for (let done = 0; done < count; done += 500_000) {
-      await insertSpendRows(database.client, { count: Math.min(500_000, count - done), prefix: `h${done / 500_000}`, orgs, fromHours: 4_000 - done / 10_000, toHours: 3_999 - done / 10_000 });
+      await insertSpendRows(database.client, {
+        count: Math.min(500_000, count - done),
+        prefix: `h${done / 500_000}`,
+        orgs,
+        fromHours: 4_000 - done / 10_000,
+        toHours: 3_999 - done / 10_000,
+      });
     }
     await insertSpendRows(database.client, { count: RECENT_ROWS, prefix: "recent", orgs, fromHours: 23, toHours: 0.1 });
     await database.client.query("analyze");

@@ -34,7 +34,8 @@ export async function billAll({ db, client }: BenchDatabase, sink: SettlementSin
   const { rows: left } = await client.query<{ open: string; undelivered: string }>(
     "select (select sum(open_event_count) from billing_accounts) as open, (select count(*) from settlement_batches where state <> 'delivered') as undelivered",
   );
-  if (events !== rows || left[0]?.open !== "0" || left[0]?.undelivered !== "0") throw new Error(`${events} of ${rows} rows were billed; left: ${JSON.stringify(left[0])}`);
+  if (events !== rows || left[0]?.open !== "0" || left[0]?.undelivered !== "0")
+    throw new Error(`${events} of ${rows} rows were billed; left: ${JSON.stringify(left[0])}`);
   return { ingestSeconds, ingestWalBytes, settleSeconds: (settledAt - ingestedAt) / 1_000, batches: delivered, calls };
 }
 
@@ -45,7 +46,10 @@ export async function readWalBytes({ client }: Pick<BenchDatabase, "client">): P
 }
 
 /** A pass that finds `fresh` new rows among recent ones, over whatever history there is. Seconds. */
-export async function measureSteadyPass({ db, client }: BenchDatabase, options: { readonly fresh: number; readonly prefix: string; readonly orgs: number }): Promise<number> {
+export async function measureSteadyPass(
+  { db, client }: BenchDatabase,
+  options: { readonly fresh: number; readonly prefix: string; readonly orgs: number },
+): Promise<number> {
   await insertSpendRows(client, { count: options.fresh, prefix: options.prefix, orgs: options.orgs, fromHours: 0.01, toHours: 0 });
   const startedAt = performance.now();
   const { events } = await syncSpend(db, { rate: RATE });

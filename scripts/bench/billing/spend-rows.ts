@@ -29,6 +29,8 @@ export async function insertSpendRows(client: pg.Client, options: SpendRowsOptio
 
 /** Source and ledger; the keys of the events go with the events. A new deployment, so that the sink takes no batch for one of the last round. */
 export async function emptyLedger(client: pg.Client): Promise<void> {
-  await client.query(`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_attempts cascade`);
+  await client.query(
+    `truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_attempts cascade`,
+  );
   await client.query("delete from billing_deployment");
 }

@@ -39,7 +39,7 @@ function scan(bytes: Buffer): number {
   const facts = new FactCollector(bytes.length);
   const scanner = new JsonScanner(bytes, rootPlace("anthropic"), facts);
   let longestMs = 0;
-  for (let isOver = false; !isOver; ) {
+  for (let isOver = false; !isOver;) {
     const startedAt = performance.now();
     isOver = scanner.advance(SLICE_BYTES);
     longestMs = Math.max(longestMs, performance.now() - startedAt);
@@ -54,7 +54,13 @@ function measureBody(name: string, bytes: Buffer, rounds: number): BodyFigures {
   let slowestSliceMs = Number.POSITIVE_INFINITY;
   const scanMs = bestMs(most, () => (slowestSliceMs = Math.min(slowestSliceMs, scan(bytes))));
   const parseMs = bestMs(most, () => JSON.parse(bytes.toString("utf8")));
-  return { name, megabytes, scanMbPerSecond: (megabytes * 1_000) / scanMs, parseMbPerSecond: (megabytes * 1_000) / parseMs, slowestSliceMs };
+  return {
+    name,
+    megabytes,
+    scanMbPerSecond: (megabytes * 1_000) / scanMs,
+    parseMbPerSecond: (megabytes * 1_000) / parseMs,
+    slowestSliceMs,
+  };
 }
 
 interface Figures {
@@ -68,8 +74,9 @@ function describeFigures({ machine, bodies }: Figures): string {
     "",
     "| body | MB | scanner MB/s | JSON.parse MB/s | ratio | longest slice ms |",
     "|---|---|---|---|---|---|",
-    ...bodies.map(({ name, megabytes, scanMbPerSecond, parseMbPerSecond, slowestSliceMs }) =>
-      `| ${name} | ${megabytes.toFixed(2)} | ${whole(scanMbPerSecond)} | ${whole(parseMbPerSecond)} | ${(scanMbPerSecond / parseMbPerSecond).toFixed(2)} | ${slowestSliceMs.toFixed(1)} |`,
+    ...bodies.map(
+      ({ name, megabytes, scanMbPerSecond, parseMbPerSecond, slowestSliceMs }) =>
+        `| ${name} | ${megabytes.toFixed(2)} | ${whole(scanMbPerSecond)} | ${whole(parseMbPerSecond)} | ${(scanMbPerSecond / parseMbPerSecond).toFixed(2)} | ${slowestSliceMs.toFixed(1)} |`,
     ),
   ].join("\n");
 }

@@ -47,7 +47,8 @@ export async function putUnderLoad(target: Target, { requests, connections, isSt
       text += (chunk as Buffer).toString("latin1");
     }
     totals.push(performance.now() - startedAt);
-    if (answer.statusCode !== 200 || (isStreamed && !text.includes("message_stop"))) throw new Error(`an answer of ${target.url} is no whole 200: ${answer.statusCode} ${text.slice(0, 300)}`);
+    if (answer.statusCode !== 200 || (isStreamed && !text.includes("message_stop")))
+      throw new Error(`an answer of ${target.url} is no whole 200: ${answer.statusCode} ${text.slice(0, 300)}`);
   };
   const startedAt = performance.now();
   await Promise.all(
@@ -57,5 +58,10 @@ export async function putUnderLoad(target: Target, { requests, connections, isSt
   );
   const seconds = (performance.now() - startedAt) / 1_000;
   await agent.close();
-  return { requestsPerSecond: totals.length / seconds, medianMs: quantile(totals, 0.5), p99Ms: quantile(totals, 0.99), firstByteMs: quantile(firstBytes, 0.5) };
+  return {
+    requestsPerSecond: totals.length / seconds,
+    medianMs: quantile(totals, 0.5),
+    p99Ms: quantile(totals, 0.99),
+    firstByteMs: quantile(firstBytes, 0.5),
+  };
 }

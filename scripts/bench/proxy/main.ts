@@ -68,7 +68,12 @@ interface Targets {
 /** What the proxy and its database have computed so far, in seconds. */
 type ReadCpu = () => Promise<{ readonly proxy: number; readonly database: number }>;
 
-async function measureCase(benchCase: (typeof CASES)[number], targets: Targets, readCpu: ReadCpu, { requests, rounds }: Options): Promise<CaseFigures> {
+async function measureCase(
+  benchCase: (typeof CASES)[number],
+  targets: Targets,
+  readCpu: ReadCpu,
+  { requests, rounds }: Options,
+): Promise<CaseFigures> {
   const { name, isStreamed, connections, isOneOrg } = benchCase;
   const load = { requests: connections === 1 ? Math.ceil(requests / 5) : requests, connections, isStreamed };
   const proxy = isOneOrg ? { ...targets.proxy, keys: targets.proxy.keys.slice(0, 1) } : targets.proxy;
@@ -114,12 +119,21 @@ async function measure(options: Options): Promise<ProxyFigures> {
     const cases: CaseFigures[] = [];
     for (const benchCase of CASES) {
       const figures = await measureCase(benchCase, targets, readCpu, options);
-      options.say(`${figures.name}: direct ${whole(figures.direct.requestsPerSecond)}, relay ${whole(figures.relay.requestsPerSecond)}, proxy ${whole(figures.proxy.requestsPerSecond)} requests/s; CPU ${figures.proxyCpuMs.toFixed(2)} + ${figures.databaseCpuMs.toFixed(2)} ms`);
+      options.say(
+        `${figures.name}: direct ${whole(figures.direct.requestsPerSecond)}, relay ${whole(figures.relay.requestsPerSecond)}, proxy ${whole(figures.proxy.requestsPerSecond)} requests/s; CPU ${figures.proxyCpuMs.toFixed(2)} + ${figures.databaseCpuMs.toFixed(2)} ms`,
+      );
       cases.push(figures);
     }
     const left = await db.selectFrom("request_attempts").select("attempt_id").execute();
     if (left.length > 0) throw new Error(`${left.length} requests are not settled`);
-    return { machine: describeMachine(), date: new Date().toISOString().slice(0, 10), ...options, orgs: ORGS, cases, proxyMemoryMb: await peakMemoryMb(proxy.child.pid) };
+    return {
+      machine: describeMachine(),
+      date: new Date().toISOString().slice(0, 10),
+      ...options,
+      orgs: ORGS,
+      cases,
+      proxyMemoryMb: await peakMemoryMb(proxy.child.pid),
+    };
   } finally {
     await db.destroy();
     await proxy.stop();
@@ -133,5 +147,9 @@ process.exitCode = await runBenchmark({
   counts: { requests: 2_000, rounds: 3 },
   measure: (counts, say) => measure({ ...counts, say }),
   describe: describeFigures,
-  section: ({ requests, rounds }) => ({ name: "proxy", title: "LLM proxy", command: `./scripts/bench-proxy.sh --requests ${requests} --rounds ${rounds} --write` }),
+  section: ({ requests, rounds }) => ({
+    name: "proxy",
+    title: "LLM proxy",
+    command: `./scripts/bench-proxy.sh --requests ${requests} --rounds ${rounds} --write`,
+  }),
 });

@@ -70,7 +70,12 @@ async function measureAll(counts: Readonly<Record<"rows", number>>, say: Say): P
     const statements = STATEMENTS.map((one) => {
       const [smallFigures, largeFigures] = [small.now.get(one.name), large.now.get(one.name)];
       if (smallFigures === undefined || largeFigures === undefined) throw new Error(`${one.name} was not measured`);
-      return { statement: { name: one.name, caller: one.caller, idleCallsAMinute: one.idleCallsAMinute }, small: smallFigures, large: largeFigures, before: large.before.get(one.name) };
+      return {
+        statement: { name: one.name, caller: one.caller, idleCallsAMinute: one.idleCallsAMinute },
+        small: smallFigures,
+        large: largeFigures,
+        before: large.before.get(one.name),
+      };
     });
     return { spendRows: rows, fillSeconds: large.seconds, statements };
   } finally {
@@ -83,5 +88,9 @@ process.exitCode = await runBenchmark({
   counts: { rows: 10_000_000 },
   measure: measureAll,
   describe: describeFigures,
-  section: (figures: ScaleFigures) => ({ name: "scale", title: "As tables grow", command: `./scripts/bench-scale.sh --rows ${figures.spendRows} --write` }),
+  section: (figures: ScaleFigures) => ({
+    name: "scale",
+    title: "As tables grow",
+    command: `./scripts/bench-scale.sh --rows ${figures.spendRows} --write`,
+  }),
 });

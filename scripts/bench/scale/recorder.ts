@@ -22,7 +22,7 @@ interface PlanNode {
   readonly "Rows Removed by Filter"?: number;
   readonly "Shared Hit Blocks"?: number;
   readonly "Shared Read Blocks"?: number;
-  readonly Plans?: readonly PlanNode[];
+  readonly "Plans"?: readonly PlanNode[];
 }
 
 /**
@@ -34,7 +34,8 @@ export async function measure(client: pg.Client, work: (db: DatabaseClient) => P
   let explains = false;
   const query = async (text: string | { readonly text: string }, values?: readonly unknown[]): Promise<unknown> => {
     const statement = typeof text === "string" ? text : text.text;
-    if (/^\s*(begin|commit|rollback|start transaction|savepoint|release|set transaction)/i.test(statement)) return { rows: [], command: "SET" };
+    if (/^\s*(begin|commit|rollback|start transaction|savepoint|release|set transaction)/i.test(statement))
+      return { rows: [], command: "SET" };
     if (explains) found.push(await explain(client, statement, values));
     return client.query(statement, values as unknown[]);
   };
@@ -60,21 +61,34 @@ export async function measure(client: pg.Client, work: (db: DatabaseClient) => P
 
 async function explain(client: pg.Client, statement: string, values: readonly unknown[] | undefined): Promise<Measured> {
   await client.query("savepoint explained");
-  const { rows } = await client.query<{ "QUERY PLAN": readonly [{ readonly Plan: PlanNode; readonly "Execution Time": number }] }>(`explain (analyze, buffers, format json) ${statement}`, values as unknown[]);
+  const { rows } = await client.query<{ "QUERY PLAN": readonly [{ readonly "Plan": PlanNode; readonly "Execution Time": number }] }>(
+    `explain (analyze, buffers, format json) ${statement}`,
+    values as unknown[],
+  );
   await client.query("rollback to savepoint explained");
   const [plan] = rows[0]?.["QUERY PLAN"] ?? [];
   if (plan === undefined) throw new Error("a statement was not explained");
   const nodes = flatten(plan.Plan);
-  const scans = nodes.filter((node) => node["Relation Name"] !== undefined && node["Node Type"].includes("Scan") && (node["Actual Loops"] ?? 0) > 0);
+  const scans = nodes.filter(
+    (node) => node["Relation Name"] !== undefined && node["Node Type"].includes("Scan") && (node["Actual Loops"] ?? 0) > 0,
+  );
   return {
     milliseconds: plan["Execution Time"],
     buffers: (plan.Plan["Shared Hit Blocks"] ?? 0) + (plan.Plan["Shared Read Blocks"] ?? 0),
-    rows: scans.reduce((sum, node) => sum + ((node["Actual Rows"] ?? 0) + (node["Rows Removed by Filter"] ?? 0)) * (node["Actual Loops"] ?? 1), 0),
-    plan: [...new Set(scans.map((node) => `${node["Node Type"] === "Seq Scan" ? "all of " : ""}${node["Index Name"] ?? node["Relation Name"]}`))].join(", "),
+    rows: scans.reduce(
+      (sum, node) => sum + ((node["Actual Rows"] ?? 0) + (node["Rows Removed by Filter"] ?? 0)) * (node["Actual Loops"] ?? 1),
+      0,
+    ),
+    plan: [
+      ...new Set(scans.map((node) => `${node["Node Type"] === "Seq Scan" ? "all of " : ""}${node["Index Name"] ?? node["Relation Name"]}`)),
+    ].join(", "),
   };
 }
 
 const flatten = (node: PlanNode): readonly PlanNode[] => [node, ...(node.Plans ?? []).flatMap(flatten)];
 
 /** For what is measured as it once was: a statement by its text. */
-export const statement = (text: string) => async (db: DatabaseClient): Promise<unknown> => sql.raw(text).execute(db);
+export const statement =
+  (text: string) =>
+  async (db: DatabaseClient): Promise<unknown> =>
+    sql.raw(text).execute(db);

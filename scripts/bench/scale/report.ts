@@ -26,7 +26,9 @@ const ms = (value: number): string => (value < 10 ? value.toFixed(2) : whole(val
 
 /** How much dearer at ten times the rows: by time, where that can be told, else by pages read. */
 export function growthOf({ small, large }: StatementFigures): number {
-  return large.milliseconds >= MEASURABLE_MS ? large.milliseconds / Math.max(small.milliseconds, 0.1) : large.buffers / Math.max(small.buffers, 20);
+  return large.milliseconds >= MEASURABLE_MS
+    ? large.milliseconds / Math.max(small.milliseconds, 0.1)
+    : large.buffers / Math.max(small.buffers, 20);
 }
 
 /** The share of one core that the idle deployment takes: calls a minute times their time. */
@@ -34,7 +36,8 @@ export function idleLoad(statements: readonly StatementFigures[]): number {
   return statements.reduce((sum, { statement, large }) => sum + ((statement.idleCallsAMinute ?? 0) * large.milliseconds) / 60_000, 0);
 }
 
-const names = (list: readonly StatementFigures[]): string => (list.length === 0 ? "none" : list.map((one) => `\`${one.statement.name}\``).join(", "));
+const names = (list: readonly StatementFigures[]): string =>
+  list.length === 0 ? "none" : list.map((one) => `\`${one.statement.name}\``).join(", ");
 
 export function describeFigures(figures: ScaleFigures): string {
   const { statements, spendRows } = figures;

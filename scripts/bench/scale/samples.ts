@@ -16,9 +16,27 @@ export async function admit(db: DatabaseClient): Promise<boolean> {
   const caller = await findCaller(db, "key-5");
   if (caller === undefined) throw new Error("key-5 was filled in");
   const attempt = {
-    attempt_id: NO_ID, instance_id: 1, key_hash: "key-5", team_id: caller.teamId, user_id: caller.userId, key_alias: null, dialect: "openai", call_type: "acompletion",
-    model_group: "m", model: "m", provider: "openai", api_base: "", price_id: "p", end_user: null, client_session_id: null, requester_ip_address: null,
-    reserved_usd: "0.01", estimated_input_tokens: 1_000, max_output_tokens: 500, hidden_tokens_per_second: 0, started_at: new Date(),
+    attempt_id: NO_ID,
+    instance_id: 1,
+    key_hash: "key-5",
+    team_id: caller.teamId,
+    user_id: caller.userId,
+    key_alias: null,
+    dialect: "openai",
+    call_type: "acompletion",
+    model_group: "m",
+    model: "m",
+    provider: "openai",
+    api_base: "",
+    price_id: "p",
+    end_user: null,
+    client_session_id: null,
+    requester_ip_address: null,
+    reserved_usd: "0.01",
+    estimated_input_tokens: 1_000,
+    max_output_tokens: 500,
+    hidden_tokens_per_second: 0,
+    started_at: new Date(),
   } as const;
   if (!(await insertAttemptIfFits(db, attempt, caller, "0.01"))) throw new Error("a key without a budget is admitted");
   return true;
@@ -26,10 +44,34 @@ export async function admit(db: DatabaseClient): Promise<boolean> {
 
 const NOW = new Date();
 export const SPEND_ROW: SpendLogRow = {
-  request_id: NO_ID, call_type: "acompletion", api_key: "key-5", spend: "0.001", total_tokens: 1_500, prompt_tokens: 1_000, completion_tokens: 500,
-  startTime: NOW, endTime: NOW, request_duration_ms: 2_000, completionStartTime: NOW, model: "m", model_id: null, model_group: "m", custom_llm_provider: "openai", api_base: "",
-  user: "session-5", metadata: "{}", cache_hit: "False", cache_key: "", request_tags: "[]", team_id: "org-5", organization_id: null, end_user: null, requester_ip_address: null,
-  session_id: "session-5", status: "success", litellm_call_id: null,
+  request_id: NO_ID,
+  call_type: "acompletion",
+  api_key: "key-5",
+  spend: "0.001",
+  total_tokens: 1_500,
+  prompt_tokens: 1_000,
+  completion_tokens: 500,
+  startTime: NOW,
+  endTime: NOW,
+  request_duration_ms: 2_000,
+  completionStartTime: NOW,
+  model: "m",
+  model_id: null,
+  model_group: "m",
+  custom_llm_provider: "openai",
+  api_base: "",
+  user: "session-5",
+  metadata: "{}",
+  cache_hit: "False",
+  cache_key: "",
+  request_tags: "[]",
+  team_id: "org-5",
+  organization_id: null,
+  end_user: null,
+  requester_ip_address: null,
+  session_id: "session-5",
+  status: "success",
+  litellm_call_id: null,
 };
 
 /** Claims one batch of those that are due. */
@@ -40,6 +82,15 @@ export async function claimOne(db: DatabaseClient): Promise<ClaimedBatch> {
 }
 
 export const DELIVERED: Omit<AttemptRecord, "attempt"> = {
-  outcome: "delivered", status: 200, errorCode: null, errorMessage: null, state: "delivered", mayBeApplied: true, deductedCredits: "1.5", balanceAfter: "9998.5",
-  retryInMs: 0, holdsOrg: false, needsReconcile: false,
+  outcome: "delivered",
+  status: 200,
+  errorCode: null,
+  errorMessage: null,
+  state: "delivered",
+  mayBeApplied: true,
+  deductedCredits: "1.5",
+  balanceAfter: "9998.5",
+  retryInMs: 0,
+  holdsOrg: false,
+  needsReconcile: false,
 };

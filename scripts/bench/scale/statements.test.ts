@@ -34,15 +34,29 @@ const PERIODIC = [
 
 /** Runs only where something is found, row by row or by its key; or for a person. */
 const FOLLOWS_WHAT_IS_FOUND = new Set([
-  ..."adjustByCorrectionRows adjustChangedRows adjustOriginalsOfCorrections quarantineRetiredChanges quarantineSpendRows areRequestIdsUnique spellMark beginSweep endSweep readSourceMark writeSweepPosition returnPass".split(" "),
-  ..."adoptStrayEvents countEvents countRetired countUnsettled detachPartition lockPartition noteRetiredSums raiseAlert readPartitions readUnsettled ensurePartitions recordAction".split(" "),
-  ..."clearKeySpend clearTeamSpend clearCounterSpend lockCounter listAttempts withDeadInstance enterCircuit ensureDeployment areKeysOurs".split(" "),
-  ..."checkDatabase openDatabase readDeploymentId isPermanentError findSpendLog adoptForeignSpend insertAttempt insertMissingCounters insertCorrection".split(" "),
-  ..."lockGate holdsPlace writeLowBalanceTold insertWebhookEvent insertReconciliation readBillingNow readUnposted writeBalance writeReadAgain writeReading listKnownOrgs".split(" "),
-  ..."openCircuit redriveWithoutBalance endWaitForBalance beginCorrection confirmDelivery finishCorrection recordFindings redriveForgotten writeBaseline recordWebhookAttempt".split(" "),
+  ..."adjustByCorrectionRows adjustChangedRows adjustOriginalsOfCorrections quarantineRetiredChanges quarantineSpendRows areRequestIdsUnique spellMark beginSweep endSweep readSourceMark writeSweepPosition returnPass".split(
+    " ",
+  ),
+  ..."adoptStrayEvents countEvents countRetired countUnsettled detachPartition lockPartition noteRetiredSums raiseAlert readPartitions readUnsettled ensurePartitions recordAction".split(
+    " ",
+  ),
+  ..."clearKeySpend clearTeamSpend clearCounterSpend lockCounter listAttempts withDeadInstance enterCircuit ensureDeployment areKeysOurs".split(
+    " ",
+  ),
+  ..."checkDatabase openDatabase readDeploymentId isPermanentError findSpendLog adoptForeignSpend insertAttempt insertMissingCounters insertCorrection".split(
+    " ",
+  ),
+  ..."lockGate holdsPlace writeLowBalanceTold insertWebhookEvent insertReconciliation readBillingNow readUnposted writeBalance writeReadAgain writeReading listKnownOrgs".split(
+    " ",
+  ),
+  ..."openCircuit redriveWithoutBalance endWaitForBalance beginCorrection confirmDelivery finishCorrection recordFindings redriveForgotten writeBaseline recordWebhookAttempt".split(
+    " ",
+  ),
   ..."takeSilentAgent writeAgentAnswers writeAgentRestart writeAgentSilence writeSessionFailure".split(" "),
   ..."claimTopUp closeDueBreaker insertTopUp lockPolicy openBreaker readGranted recordTopUp".split(" "),
-  ..."releaseTelling writeTold moveOrg hasSpendLogs findSession markPaused moveSandbox writeLaunchFailure deleteOldRequests isDatabaseUnavailable lockIngest readLookBackStart lockIngest".split(" "),
+  ..."releaseTelling writeTold moveOrg hasSpendLogs findSession markPaused moveSandbox writeLaunchFailure deleteOldRequests isDatabaseUnavailable lockIngest readLookBackStart lockIngest".split(
+    " ",
+  ),
 ]);
 
 test("code 10-17: every statement that runs by itself is measured by the scale benchmark, or follows what another one found", async () => {
@@ -50,7 +64,9 @@ test("code 10-17: every statement that runs by itself is measured by the scale b
   const missing: string[] = [];
   for (const file of PERIODIC) {
     const text = await readFile(new URL(`../../../${file}`, import.meta.url), "utf8");
-    const imports = [...text.matchAll(/import \{([^}]*)\} from "[^"]*\/(?:[a-z-]+-)?db(?:\.ts)?"/g)].flatMap(([, names = ""]) => names.split(",").map((one) => one.trim()));
+    const imports = [...text.matchAll(/import \{([^}]*)\} from "[^"]*\/(?:[a-z-]+-)?db(?:\.ts)?"/g)].flatMap(([, names = ""]) =>
+      names.split(",").map((one) => one.trim()),
+    );
     const unknown = imports.filter((name) => /^[a-z]\w*$/.test(name) && !measured.has(name) && !FOLLOWS_WHAT_IS_FOUND.has(name));
     missing.push(...unknown.map((name) => `${file}: ${name}`));
   }

@@ -1,6 +1,16 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { checkpointAttempt, listInstancesWithAttempts, lockCounters, replaceAttemptBySpendLog } from "@proliferate/services/attempts/db";
-import { hasNewerReading, listOrgsToReconcile, lockUnposted, readBillingNow, readFirstSightDoubt, writeAllRates, writeRates, writeReadingProblem, writeReconcileWanted } from "@proliferate/services/balance/db";
+import {
+  hasNewerReading,
+  listOrgsToReconcile,
+  lockUnposted,
+  readBillingNow,
+  readFirstSightDoubt,
+  writeAllRates,
+  writeRates,
+  writeReadingProblem,
+  writeReconcileWanted,
+} from "@proliferate/services/balance/db";
 import { claimDueBatches } from "@proliferate/services/billing/claim-batches-db";
 import { countDifferences } from "@proliferate/services/billing/corrections-db";
 import { findChunkEnd, ingestSpendRows, lockIngest, readEngineMark, readLookBackStart } from "@proliferate/services/billing/db";
@@ -10,11 +20,50 @@ import { listComparableOrgs, readBooks, readComparableBatches, readDecided } fro
 import { countStrayEvents, findMonthEnd, readOldestStart } from "@proliferate/services/billing/retention-db";
 import { resolveReviews } from "@proliferate/services/billing/reviews-db";
 import { closeCircuit, enterCircuit, takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
-import { beginAttempt, finishAttempt, flagForgottenKeys, hadBalance, lockAccountsToSeal, readWaitingOrgs, recordOutcome, releaseClaims, sealBatches, takeOrgsWithoutBalance } from "@proliferate/services/billing/settlement-db";
-import { compareSourceWithLedger, readAttention, readBalances, readDelivery, readOpenFindings, readRecentlyBroken, readSourceLag } from "@proliferate/services/billing/status-db";
+import {
+  beginAttempt,
+  finishAttempt,
+  flagForgottenKeys,
+  hadBalance,
+  lockAccountsToSeal,
+  readWaitingOrgs,
+  recordOutcome,
+  releaseClaims,
+  sealBatches,
+  takeOrgsWithoutBalance,
+} from "@proliferate/services/billing/settlement-db";
+import {
+  compareSourceWithLedger,
+  readAttention,
+  readBalances,
+  readDelivery,
+  readOpenFindings,
+  readRecentlyBroken,
+  readSourceLag,
+} from "@proliferate/services/billing/status-db";
 import { readBatchStates, readOpenEvents, readOpenReviews } from "@proliferate/services/billing/usage-db";
-import { countLiveSessions, ensureGatesOfSpenders, ensureOrg, isKnownOrg, listOrgsNearZero, listOrgsToMove, readGate, writeState } from "@proliferate/services/billing-gate/db";
-import { claimUntoldKey, decideBudgets, insertReservation, listOrgsToRefresh, lockReservations, reapReservations, releaseHeld, releaseReservations, updateSpentOfNewKeys, writeSeen } from "@proliferate/services/key-budgets/db";
+import {
+  countLiveSessions,
+  ensureGatesOfSpenders,
+  ensureOrg,
+  isKnownOrg,
+  listOrgsNearZero,
+  listOrgsToMove,
+  readGate,
+  writeState,
+} from "@proliferate/services/billing-gate/db";
+import {
+  claimUntoldKey,
+  decideBudgets,
+  insertReservation,
+  listOrgsToRefresh,
+  lockReservations,
+  reapReservations,
+  releaseHeld,
+  releaseReservations,
+  updateSpentOfNewKeys,
+  writeSeen,
+} from "@proliferate/services/key-budgets/db";
 import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/services/keys/db";
 import { takeAgentsToAsk } from "@proliferate/services/sessions/agent-watch-db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
@@ -45,7 +94,12 @@ export interface ScaleStatement {
 const DAY_MS = 86_400_000;
 const RANGE = { lookBackMs: 26 * 3_600_000, quietMs: 600_000, openOnly: false } as const;
 const LIVE = { sessionId: "session-5", keyHash: "key-5" } as const;
-const idle = (name: string, caller: string, idleCallsAMinute: number, run: ScaleStatement["run"]): ScaleStatement => ({ name, caller, idleCallsAMinute, run });
+const idle = (name: string, caller: string, idleCallsAMinute: number, run: ScaleStatement["run"]): ScaleStatement => ({
+  name,
+  caller,
+  idleCallsAMinute,
+  run,
+});
 const hot = (name: string, caller: string, run: ScaleStatement["run"]): ScaleStatement => ({ name, caller, idleCallsAMinute: null, run });
 /** When the database was filled: what was new then is what the statements ask for, however long the others took. */
 export const filled = { at: new Date() };
@@ -58,7 +112,9 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("readEngineMark", "worker, each 30 s", 2, readEngineMark),
   idle("readMark", "worker, each pass", 8, (db) => readMark(db, "spend-recent")),
   idle("writeMark", "worker, each 30 s", 2, (db) => writeMark(db, "bench", new Date().toISOString())),
-  idle("countDifferences", "worker, each 30 s and flush: the last 15 minutes", 8, (db) => countDifferences(db, { from: sourceAgo(900_000), to: "infinity" })),
+  idle("countDifferences", "worker, each 30 s and flush: the last 15 minutes", 8, (db) =>
+    countDifferences(db, { from: sourceAgo(900_000), to: "infinity" }),
+  ),
   idle("countDifferences: a slice of a sweep", "one worker, 200 an hour for the last day, as many for a month", 7, async (db) => {
     const from = sourceAgo(DAY_MS);
     return countDifferences(db, { from, to: await findChunkEnd(db, { from, to: "infinity" }, 5_000) });
@@ -68,18 +124,31 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("readOldestStart", "one worker, hourly", 1, readOldestStart),
   hot("ingestSpendRows", "worker, where rows are new: 300 of them", async (db) => {
     await lockIngest(db);
-    const found = await ingestSpendRows(db, { range: { from: sourceAgo(60_000), to: "infinity" }, rate: { markup: "3", creditsPerUsd: "100" }, uniqueIds: true, checksAllKeys: false });
+    const found = await ingestSpendRows(db, {
+      range: { from: sourceAgo(60_000), to: "infinity" },
+      rate: { markup: "3", creditsPerUsd: "100" },
+      uniqueIds: true,
+      checksAllKeys: false,
+    });
     if (found.events !== NEW_ROWS) throw new Error(`${NEW_ROWS} rows are new, and ${found.events} were billed`);
   }),
   idle("resolveReviews", "worker, each pass", 8, resolveReviews),
   idle("takeFlushRequests", "worker, each second", PROCESSES.workers * 60, takeFlushRequests),
   idle("listOrgsNearZero", "one worker, each 10 s", 6, listOrgsNearZero),
   idle("lockAccountsToSeal", "worker, each minute and flush", 7, (db) => lockAccountsToSeal(db, { afterOrgId: "", limit: 500 })),
-  hot("sealBatches", "worker, a chunk of orgs with open events: 100 here", async (db) => sealBatches(db, await lockAccountsToSeal(db, { afterOrgId: "", limit: 100 }))),
+  hot("sealBatches", "worker, a chunk of orgs with open events: 100 here", async (db) =>
+    sealBatches(db, await lockAccountsToSeal(db, { afterOrgId: "", limit: 100 })),
+  ),
   idle("flagForgottenKeys", "worker, each minute and flush", 7, (db) => flagForgottenKeys(db, KEY_MEMORY_MS)),
-  idle("claimDueBatches", "worker, each pass; 500 are due here", 7, (db) => claimDueBatches(db, { limit: 64, limitPerOrg: 8, leaseMs: 60_000, exceptOrgIds: [], keyMemoryMs: KEY_MEMORY_MS })),
-  idle("listComparableOrgs: open ones", "worker, each 10 minutes", 1, (db) => listComparableOrgs(db, { ...RANGE, openOnly: true }, { afterOrgId: "", limit: 500 })),
-  idle("listComparableOrgs", "worker, hourly, pages of 500 orgs: 100 of them", 2, (db) => listComparableOrgs(db, RANGE, { afterOrgId: "", limit: 500 })),
+  idle("claimDueBatches", "worker, each pass; 500 are due here", 7, (db) =>
+    claimDueBatches(db, { limit: 64, limitPerOrg: 8, leaseMs: 60_000, exceptOrgIds: [], keyMemoryMs: KEY_MEMORY_MS }),
+  ),
+  idle("listComparableOrgs: open ones", "worker, each 10 minutes", 1, (db) =>
+    listComparableOrgs(db, { ...RANGE, openOnly: true }, { afterOrgId: "", limit: 500 }),
+  ),
+  idle("listComparableOrgs", "worker, hourly, pages of 500 orgs: 100 of them", 2, (db) =>
+    listComparableOrgs(db, RANGE, { afterOrgId: "", limit: 500 }),
+  ),
   hot("readComparableBatches", "worker, hourly, each org with deliveries", (db) => readComparableBatches(db, "org-7", RANGE)),
   idle("listOrgsToMove", "one worker, each 10 s", 6, listOrgsToMove),
   idle("writeAllRates", "one worker, each 10 s", 6, (db) => writeAllRates(db, { markup: "3", creditsPerUsd: "100" })),
@@ -89,7 +158,9 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("releaseHeld", "one worker, each 10 s", 6, (db) => releaseHeld(db, { hasSpendLogs: true })),
   idle("insertAnomalyEvents", "one worker, each 10 s", 6, (db) => insertAnomalyEvents(db, DAY_MS)),
   idle("ensureGatesOfSpenders", "one worker, each 10 s", 6, ensureGatesOfSpenders),
-  idle("listOrgsToReconcile", "one worker, each 10 s", 6, (db) => listOrgsToReconcile(db, { limit: 200, everyMs: DAY_MS, outOfCreditsMs: 60_000 })),
+  idle("listOrgsToReconcile", "one worker, each 10 s", 6, (db) =>
+    listOrgsToReconcile(db, { limit: 200, everyMs: DAY_MS, outOfCreditsMs: 60_000 }),
+  ),
   idle("recordPass", "worker, each pass", 21, (db) => recordPass(db, "bench")),
   idle("countStrayEvents", "one worker, hourly", 1, countStrayEvents),
   idle("readOpenEvents", "metrics, each scrape", SCRAPES, readOpenEvents),
@@ -99,9 +170,18 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("readSourceLag", "metrics, each scrape", SCRAPES, readSourceLag),
   idle("readPasses", "metrics, each scrape", SCRAPES, readPasses),
   idle("readAttention", "metrics, each scrape", SCRAPES, readAttention),
-  idle("compareSourceWithLedger: a minute", "metrics of workers, each 5 minutes; one for 2,000 rows of the last hour", PROCESSES.workers / 5, (db) => compareSourceWithLedger(db, { from: ago(900_000), to: ago(840_000), graceMs: 600_000 })),
-  idle("readRecentlyBroken: a minute", "metrics of workers, 10 in 5 minutes", PROCESSES.workers * 2, (db) => readRecentlyBroken(db, ago(180_000), ago(120_000))),
-  idle("readRecentlyBroken: the last minute, and what is open", "metrics of workers, each 5 minutes", 1, (db) => readRecentlyBroken(db, ago(60_000))),
+  idle(
+    "compareSourceWithLedger: a minute",
+    "metrics of workers, each 5 minutes; one for 2,000 rows of the last hour",
+    PROCESSES.workers / 5,
+    (db) => compareSourceWithLedger(db, { from: ago(900_000), to: ago(840_000), graceMs: 600_000 }),
+  ),
+  idle("readRecentlyBroken: a minute", "metrics of workers, 10 in 5 minutes", PROCESSES.workers * 2, (db) =>
+    readRecentlyBroken(db, ago(180_000), ago(120_000)),
+  ),
+  idle("readRecentlyBroken: the last minute, and what is open", "metrics of workers, each 5 minutes", 1, (db) =>
+    readRecentlyBroken(db, ago(60_000)),
+  ),
   idle("readBalances", "metrics of workers, each 5 minutes", 1, readBalances),
   idle("readOpenFindings", "metrics of workers, each 5 minutes", 1, readOpenFindings),
   idle("listKeysDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listKeysDueForReset(db, new Date())),
@@ -111,10 +191,16 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("selectUnfinished", "gateway, each 10 s", PROCESSES.gateways * 6, (db) => selectUnfinished(db, ["modal"])),
   idle("selectExpiredSessions", "gateway, each 10 s", PROCESSES.gateways * 6, (db) => selectExpiredSessions(db, ["modal"])),
   idle("selectLaunched", "gateway, each 10 s", PROCESSES.gateways * 6, (db) => selectLaunched(db, "modal")),
-  idle("deleteExpiredKeys", "one worker, hourly, nothing to delete", 1, (db) => deleteExpiredKeys(db, { olderThanMs: 30 * DAY_MS, limit: 5_000 })),
-  idle("deleteOldSessions", "one worker, hourly, nothing to delete", 1, (db) => deleteOldSessions(db, { olderThanMs: 90 * DAY_MS, limit: 5_000 })),
+  idle("deleteExpiredKeys", "one worker, hourly, nothing to delete", 1, (db) =>
+    deleteExpiredKeys(db, { olderThanMs: 30 * DAY_MS, limit: 5_000 }),
+  ),
+  idle("deleteOldSessions", "one worker, hourly, nothing to delete", 1, (db) =>
+    deleteOldSessions(db, { olderThanMs: 90 * DAY_MS, limit: 5_000 }),
+  ),
   idle("endForgottenSessions", "one worker, hourly", 1, (db) => endForgottenSessions(db, { olderThanMs: 7 * DAY_MS, limit: 5_000 })),
-  idle("takeAgentsToAsk", "gateway, each 10 s: agents of ready sandboxes", PROCESSES.gateways * 6, (db) => takeAgentsToAsk(db, ["modal"], 30_000, 50)),
+  idle("takeAgentsToAsk", "gateway, each 10 s: agents of ready sandboxes", PROCESSES.gateways * 6, (db) =>
+    takeAgentsToAsk(db, ["modal"], 30_000, 50),
+  ),
   idle("takeOrgsWithoutBalance", "worker, each pass", 7, (db) => takeOrgsWithoutBalance(db, { limit: 64 })),
   idle("readWaitingOrgs", "worker, each pass", 7, readWaitingOrgs),
   idle("flagForgottenTopUps", "one worker, each 10 s", 6, (db) => flagForgottenTopUps(db, KEY_MEMORY_MS)),
@@ -135,7 +221,9 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   }),
   hot("releaseClaims", "worker, what a pass did not come to", async (db) => releaseClaims(db, [await claimOne(db)])),
   hot("hadBalance", "worker, a delivery without a balance", (db) => hadBalance(db, "org-5")),
-  hot("readBooks", "worker, hourly, each org with deliveries", (db) => readBooks(db, "org-5", { comparedIds: [], since: ago(3_600_000).toISOString() })),
+  hot("readBooks", "worker, hourly, each org with deliveries", (db) =>
+    readBooks(db, "org-5", { comparedIds: [], since: ago(3_600_000).toISOString() }),
+  ),
   hot("readDecided", "worker, hourly, each org with deliveries", (db) => readDecided(db, [NO_ID])),
   hot("hasNewerReading, lockUnposted, readFirstSightDoubt", "worker, each reading of a balance", async (db) => {
     const at = await readBillingNow(db);
@@ -156,7 +244,9 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   }),
   hot("writeState", "gate, an org that moves", (db) => writeState(db, { orgId: "org-5", state: "exhausted", exhaustedBy: "balance" })),
   hot("isTopUpAllowed", "worker, an org at its threshold", (db) => isTopUpAllowed(db, "org-5")),
-  hot("insertReservation", "gateway, a session that starts: its budget", (db) => insertReservation(db, { sessionId: "session-new", keyGeneration: 1, orgId: "org-5" }, null)),
+  hot("insertReservation", "gateway, a session that starts: its budget", (db) =>
+    insertReservation(db, { sessionId: "session-new", keyGeneration: 1, orgId: "org-5" }, null),
+  ),
   hot("lockReservations, decideBudgets, claimUntoldKey, writeSeen", "worker, an org whose balance moved", async (db) => {
     await lockReservations(db, "org-5");
     await decideBudgets(db, "org-5");
@@ -174,6 +264,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   hot("sumBilledEvents", "gateway, a session's spend", (db) => sumBilledEvents(db, LIVE.sessionId)),
   hot("sumUnbilledSpend", "gateway, a session's spend", (db) => sumUnbilledSpend(db, LIVE.sessionId)),
   hot("selectModelCosts", "gateway, a session's cost", (db) => selectModelCosts(db, LIVE.sessionId, true)),
-  hot("releaseReservations", "gateway, end of a session", (db) => releaseReservations(db, LIVE.sessionId, { belowGeneration: null, hasSpendLogs: true })),
+  hot("releaseReservations", "gateway, end of a session", (db) =>
+    releaseReservations(db, LIVE.sessionId, { belowGeneration: null, hasSpendLogs: true }),
+  ),
 ];
-

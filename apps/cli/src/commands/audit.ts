@@ -22,7 +22,10 @@ export function audit(options: AuditCommandOptions): Action {
 
 function auditText(result: AuditResult, heal: boolean): string {
   const { missingRows, healedRows } = result;
-  const outcome = missingRows === 0 ? "every one is in the ledger as it is in the source" : `${missingRows} are not in the ledger as they are in the source, ${dollars(result.missingUsd)}`;
+  const outcome =
+    missingRows === 0
+      ? "every one is in the ledger as it is in the source"
+      : `${missingRows} are not in the ledger as they are in the source, ${dollars(result.missingUsd)}`;
   const next = missingRows === healedRows ? "" : heal ? "; the rest needs a person" : "; --heal bills them";
   return [
     `Audit ${result.auditId}: ${result.comparedRows} spend rows compared, ${outcome}${heal ? `; ${healedRows} healed` : ""}${next}`,

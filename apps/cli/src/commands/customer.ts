@@ -7,7 +7,11 @@ import { parseChoice } from "../option-values.ts";
 import { columns, jsonDocument } from "../output.ts";
 
 /** `billing customer map <org> <customer>`: whom the sink bills for the organization. Repeating it is safe. */
-export function customerMap(orgId: string, customerId: string, options: OperatorOptions & { readonly sink: string; readonly create?: boolean }): Action {
+export function customerMap(
+  orgId: string,
+  customerId: string,
+  options: OperatorOptions & { readonly sink: string; readonly create?: boolean },
+): Action {
   return async ({ db, json, operator, write }) => {
     const sink = parseChoice("--sink", options.sink, MAPPED_SINKS);
     const who = operator(options);
@@ -30,7 +34,13 @@ export function customerList(options: { readonly sink?: string; readonly org?: s
     const sink = options.sink === undefined ? undefined : parseChoice("--sink", options.sink, MAPPED_SINKS);
     if (options.org !== undefined) await requireKnownOrg(db, options.org);
     const customers = await readSinkCustomers(db, { sink, orgId: options.org });
-    const text = customers.length === 0 ? "Nobody is mapped; Autumn needs no mapping.\n" : columns(["organization", "sink", "customer"], customers.map((one) => [one.orgId, one.sink, one.customerId]));
+    const text =
+      customers.length === 0
+        ? "Nobody is mapped; Autumn needs no mapping.\n"
+        : columns(
+            ["organization", "sink", "customer"],
+            customers.map((one) => [one.orgId, one.sink, one.customerId]),
+          );
     await write(json ? jsonDocument({ customers }) : text);
     return EXIT.done;
   };

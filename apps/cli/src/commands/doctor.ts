@@ -8,7 +8,11 @@ import { jsonDocument } from "../output.ts";
 export function doctor(): Action {
   return async ({ db, json, environment, write }) => {
     const checks = await examineSink(db, parseReconcileSettings(environment).sinks);
-    await write(json ? jsonDocument({ checks }) : checks.map(({ name, outcome, message }) => `${outcome.padEnd(8)} ${name}: ${message}`).join("\n") + "\n");
+    await write(
+      json
+        ? jsonDocument({ checks })
+        : checks.map(({ name, outcome, message }) => `${outcome.padEnd(8)} ${name}: ${message}`).join("\n") + "\n",
+    );
     return checks.some(({ outcome }) => outcome === "failed") ? EXIT.problemFound : EXIT.done;
   };
 }

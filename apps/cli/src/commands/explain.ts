@@ -22,7 +22,12 @@ function explanationText(chain: Explanation): string {
       [`Review ${review.review_key}`],
       ["reason", review.reason],
       ["amount as written", review.spend_usd],
-      ["state", review.resolved_at === null ? `open since ${review.first_seen_at.toISOString()}` : `${review.resolution ?? "closed"} at ${review.resolved_at.toISOString()}`],
+      [
+        "state",
+        review.resolved_at === null
+          ? `open since ${review.first_seen_at.toISOString()}`
+          : `${review.resolution ?? "closed"} at ${review.resolved_at.toISOString()}`,
+      ],
     ]),
     ...chain.events.flatMap(eventRows),
     ...chain.batches.flatMap(batchRows),
@@ -33,10 +38,14 @@ function explanationText(chain: Explanation): string {
 }
 
 function sourceRows({ source, kind }: Explanation): Rows {
-  if (source === null) return kind === "batch" ? [] : [["Spend row"], ["gone", "the source no longer has it; the ledger keeps what was billed"]];
+  if (source === null)
+    return kind === "batch" ? [] : [["Spend row"], ["gone", "the source no longer has it; the ledger keeps what was billed"]];
   return [
     [`Spend row ${source.request_id}`],
-    ["request", `${source.call_type}, ${source.status ?? "no status"}, ${source.started_at.toISOString()} to ${source.ended_at.toISOString()}`],
+    [
+      "request",
+      `${source.call_type}, ${source.status ?? "no status"}, ${source.started_at.toISOString()} to ${source.ended_at.toISOString()}`,
+    ],
     ["model", `${source.model}${source.provider ? ` at ${source.provider}` : ""}`],
     ["owner", `org ${source.team_id || "–"}, session ${source.user_id || "–"}, key ${source.key_hash.slice(0, 12) || "–"}`],
     ["tokens", `${source.prompt_tokens} in, ${source.completion_tokens} out`],
@@ -64,9 +73,18 @@ function batchRows(batch: ExplainedBatch): Rows {
     ...batch.attempts.map((attempt) => {
       const code = [attempt.status, attempt.error_code].filter((part) => part !== null).join(" ");
       const took = attempt.finished_at === null ? "" : ` after ${attempt.finished_at.getTime() - attempt.started_at.getTime()} ms`;
-      return [`attempt ${attempt.attempt}`, `${attempt.started_at.toISOString()}: ${attempt.outcome ?? "no answer recorded"}${code === "" ? "" : ` (${code})`}${took}`] as const;
+      return [
+        `attempt ${attempt.attempt}`,
+        `${attempt.started_at.toISOString()}: ${attempt.outcome ?? "no answer recorded"}${code === "" ? "" : ` (${code})`}${took}`,
+      ] as const;
     }),
-    ...batch.by_hand.map(({ action, operator, reason, acted_at: actedAt }) => [`${action === "batch.decided" ? "decided" : "redriven"} by hand`, `${actedAt.toISOString()} by ${operator}${reason === null ? "" : `: ${reason}`}`] as const),
+    ...batch.by_hand.map(
+      ({ action, operator, reason, acted_at: actedAt }) =>
+        [
+          `${action === "batch.decided" ? "decided" : "redriven"} by hand`,
+          `${actedAt.toISOString()} by ${operator}${reason === null ? "" : `: ${reason}`}`,
+        ] as const,
+    ),
     ["the sink's answer", batch.deducted_credits === null ? "none that states an amount" : `${batch.deducted_credits} credits deducted`],
     ["balance", effect === null ? "not stated" : `${effect.before} - ${effect.deducted} = ${effect.after} credits`],
   ];

@@ -22,18 +22,29 @@ export interface OrgListOptions {
 export function orgList(options: OrgListOptions): Action {
   return async ({ db, json, write }) => {
     const state = options.state === undefined ? undefined : parseChoice("--state", options.state, STATES);
-    const page = await listOrgs(db, { state, cursor: options.after, limit: options.limit === undefined ? undefined : parseLimit("--limit", options.limit) });
-    await write(json ? jsonDocument(page) : columns(["organization", "state", "balance", "unposted", "parked", "dead", "shortfall", "last drift", "sessions"], page.orgs.map((org) => [
-      org.orgId,
-      org.state,
-      org.balanceCredits ?? "unknown",
-      org.unpostedCredits,
-      org.parkedCredits,
-      org.deadCredits,
-      org.shortfallCredits,
-      org.drift === null ? "none" : `${org.drift.credits} (${org.drift.cause})`,
-      String(org.liveSessions),
-    ])) + (page.nextCursor === null ? "" : `More: --after ${page.nextCursor}\n`));
+    const page = await listOrgs(db, {
+      state,
+      cursor: options.after,
+      limit: options.limit === undefined ? undefined : parseLimit("--limit", options.limit),
+    });
+    await write(
+      json
+        ? jsonDocument(page)
+        : columns(
+            ["organization", "state", "balance", "unposted", "parked", "dead", "shortfall", "last drift", "sessions"],
+            page.orgs.map((org) => [
+              org.orgId,
+              org.state,
+              org.balanceCredits ?? "unknown",
+              org.unpostedCredits,
+              org.parkedCredits,
+              org.deadCredits,
+              org.shortfallCredits,
+              org.drift === null ? "none" : `${org.drift.credits} (${org.drift.cause})`,
+              String(org.liveSessions),
+            ]),
+          ) + (page.nextCursor === null ? "" : `More: --after ${page.nextCursor}\n`),
+    );
     return EXIT.done;
   };
 }
@@ -47,7 +58,8 @@ export function orgShow(orgId: string): Action {
 export function orgSuspend(orgId: string, options: OperatorOptions & { readonly create?: boolean }): Action {
   return async (context) => {
     const operator = context.operator(options);
-    if (operator.reason === undefined) throw new AppError("invalid_request", "The reason is missing: --reason TEXT. Whoever is refused is told it.", { param: "--reason" });
+    if (operator.reason === undefined)
+      throw new AppError("invalid_request", "The reason is missing: --reason TEXT. Whoever is refused is told it.", { param: "--reason" });
     if (!options.create) await requireKnownOrg(context.db, orgId);
     await suspendOrg(context.db, orgId, operator.reason, operator);
     return show(context, orgId);
@@ -78,7 +90,11 @@ export interface OrgSetOptions extends OperatorOptions {
 export function orgSet(orgId: string, options: OrgSetOptions): Action {
   return async (context) => {
     const settings = settingsOf(options);
-    if (Object.keys(settings).length === 0) throw new AppError("invalid_request", "Nothing is to be set: give --plan, --grace, --overdraft, --min-credits, --max-sessions or --low-balance.");
+    if (Object.keys(settings).length === 0)
+      throw new AppError(
+        "invalid_request",
+        "Nothing is to be set: give --plan, --grace, --overdraft, --min-credits, --max-sessions or --low-balance.",
+      );
     const operator = context.operator(options);
     if (!options.create) await requireKnownOrg(context.db, orgId);
     await changeOrgSettings(context.db, orgId, settings, operator);
@@ -92,7 +108,9 @@ function settingsOf(options: OrgSetOptions): OrgSettings {
     ...(options.grace !== undefined && { graceMs: parseDurationMs("--grace", options.grace) }),
     ...(options.overdraft !== undefined && { overdraftCredits: options.overdraft }),
     ...(options.minCredits !== undefined && { minCredits: options.minCredits }),
-    ...(options.maxSessions !== undefined && { maxSessions: options.maxSessions === "none" ? null : parseWhole("--max-sessions", options.maxSessions) }),
+    ...(options.maxSessions !== undefined && {
+      maxSessions: options.maxSessions === "none" ? null : parseWhole("--max-sessions", options.maxSessions),
+    }),
     ...(options.lowBalance !== undefined && { lowBalanceCredits: options.lowBalance }),
   };
 }

@@ -18,7 +18,11 @@ export function rateCardAdd(options: RateCardAddOptions): Action {
   return async ({ db, json, operator, write }) => {
     const { to: validTo } = parseRange(options.to === undefined ? {} : { to: options.to });
     const validFrom = options.from === undefined ? new Date() : parseInstant("--from", options.from);
-    const card = await addRateCard(db, { orgId: options.org, markup: options.markup, creditsPerUsd: options.creditsPerUsd, validFrom, validTo }, operator(options));
+    const card = await addRateCard(
+      db,
+      { orgId: options.org, markup: options.markup, creditsPerUsd: options.creditsPerUsd, validFrom, validTo },
+      operator(options),
+    );
     await write(json ? jsonDocument(card) : cardLine(card));
     return EXIT.done;
   };

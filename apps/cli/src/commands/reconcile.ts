@@ -19,7 +19,13 @@ export interface ReconcileCommandOptions {
 export function reconcile(options: ReconcileCommandOptions): Action {
   return async ({ db, json, environment, write }) => {
     const { sinks, markup } = parseReconcileSettings(environment);
-    const report = await compareWithSink(db, { sinks, markup, orgId: options.org, dryRun: options.dryRun ?? false, applyCorrections: options.applyCorrections ?? false });
+    const report = await compareWithSink(db, {
+      sinks,
+      markup,
+      orgId: options.org,
+      dryRun: options.dryRun ?? false,
+      applyCorrections: options.applyCorrections ?? false,
+    });
     await write(json ? jsonDocument(report) : reportText(report));
     return statusOf(report.deliveries?.findings ?? [], report.balances);
   };
@@ -27,7 +33,9 @@ export function reconcile(options: ReconcileCommandOptions): Action {
 
 function statusOf(findings: readonly DeliveryFinding[], balances: readonly ReconcileReport[]): ExitStatus {
   if (balances.some((report) => report.outcome === "failed")) return EXIT.failed;
-  const drifted = balances.some((report) => report.outcome === "reconciled" && (report.severity === "warn" || report.severity === "critical"));
+  const drifted = balances.some(
+    (report) => report.outcome === "reconciled" && (report.severity === "warn" || report.severity === "critical"),
+  );
   return drifted || findings.some((finding) => finding.correction !== "applied") ? EXIT.problemFound : EXIT.done;
 }
 
@@ -46,7 +54,12 @@ function reportText({ dryRun, deliveries, balances }: SinkComparison): string {
 }
 
 function findingLine({ orgId, batchId, kind, message, correctionCredits, correction }: DeliveryFinding): string {
-  const action = correctionCredits === null ? "a person must decide" : correction === null ? `proposed correction ${correctionCredits} credits (--apply-corrections)` : `correction of ${correctionCredits} credits ${correction}`;
+  const action =
+    correctionCredits === null
+      ? "a person must decide"
+      : correction === null
+        ? `proposed correction ${correctionCredits} credits (--apply-corrections)`
+        : `correction of ${correctionCredits} credits ${correction}`;
   return `  ${kind}  ${orgId}  batch ${batchId}: ${message}; ${action}`;
 }
 

@@ -16,6 +16,9 @@ export function retire(month: string, options: OperatorOptions & { readonly appl
 function messageOf({ month, retired, events, refusals }: Awaited<ReturnType<typeof previewRetirement>>, apply: boolean): string {
   const table = `billing_events_${month.replace("-", "_")}`;
   if (refusals.length > 0) return `Nothing is changed. The month ${month} cannot be retired: ${refusals.join("; ")}.`;
-  if (retired) return `The month ${month} is out of the ledger with ${events} events; its table ${table} stays until somebody exports and drops it.`;
-  return apply ? "" : `Dry run: nothing is changed. ${events} events would leave the ledger with ${month}, every one of them delivered; their sums and keys stay, and so does the table ${table}. --apply does it.`;
+  if (retired)
+    return `The month ${month} is out of the ledger with ${events} events; its table ${table} stays until somebody exports and drops it.`;
+  return apply
+    ? ""
+    : `Dry run: nothing is changed. ${events} events would leave the ledger with ${month}, every one of them delivered; their sums and keys stay, and so does the table ${table}. --apply does it.`;
 }

@@ -32,7 +32,10 @@ export function reviewList(options: ReviewListOptions): Action {
       review.key_hash ?? "–",
       review.occurred_at.toISOString(),
     ]);
-    const text = rows.length === 0 ? "Nothing needs review.\n" : columns(["review", "state", "reason", "spend", "model", "organization", "session", "key hash", "began"], rows);
+    const text =
+      rows.length === 0
+        ? "Nothing needs review.\n"
+        : columns(["review", "state", "reason", "spend", "model", "organization", "session", "key hash", "began"], rows);
     await write(json ? jsonDocument(page) : text + (page.nextCursor === null ? "" : `More: --after ${page.nextCursor}\n`));
     return EXIT.done;
   };
@@ -44,7 +47,11 @@ export function reviewMapKey(keyHash: string, options: OperatorOptions & { reado
     const who = operator(options);
     if (!options.create) await requireKnownOrg(db, options.org);
     const billed = await mapKey(db, keyHash, options.org, { operator: who });
-    await write(json ? jsonDocument({ keyHash, orgId: options.org, billedReviews: billed }) : `The key is ${options.org}'s; ${billed} rows in review were billed to it.\n`);
+    await write(
+      json
+        ? jsonDocument({ keyHash, orgId: options.org, billedReviews: billed })
+        : `The key is ${options.org}'s; ${billed} rows in review were billed to it.\n`,
+    );
     return EXIT.done;
   };
 }

@@ -1,6 +1,16 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { type LaunchedSession, launchedSessionSchema, type Session, type SessionCost, sessionCostSchema, type SessionEvent, type SessionListResponse, sessionListResponseSchema, sessionSchema } from "@proliferate/shared/contracts";
+import {
+  type LaunchedSession,
+  launchedSessionSchema,
+  type Session,
+  type SessionCost,
+  sessionCostSchema,
+  type SessionEvent,
+  type SessionListResponse,
+  sessionListResponseSchema,
+  sessionSchema,
+} from "@proliferate/shared/contracts";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { AppError, ERROR_CODES, type ErrorCode } from "@proliferate/shared/errors";
 import { EXIT, type ExitStatus } from "../exit-status.ts";
@@ -44,16 +54,27 @@ const document = (value: unknown): string => `${JSON.stringify(value, undefined,
 export function sessionStart(options: SessionStartOptions): SessionAction {
   return async (context) => {
     const { gateway, json, write } = context;
-    if (options.launcher === "none") throw new AppError("invalid_request", "--launcher none has no sandbox to start; ask POST /v1/sessions for a key.", { param: "--launcher" });
+    if (options.launcher === "none")
+      throw new AppError("invalid_request", "--launcher none has no sandbox to start; ask POST /v1/sessions for a key.", {
+        param: "--launcher",
+      });
     const answer = await gateway.call("POST", "/v1/sessions", {
       body: startBody(options, orgOf(options, context)),
-      headers: { "idempotency-key": randomUUID(), ...(options.repo !== undefined && context.repoToken !== undefined && { "x-repo-token": context.repoToken }) },
+      headers: {
+        "idempotency-key": randomUUID(),
+        ...(options.repo !== undefined && context.repoToken !== undefined && { "x-repo-token": context.repoToken }),
+      },
     });
     const launching = launchedSessionSchema.parse(answer);
     for await (const event of gateway.events(launching.session_id, "ready")) if (!json) await write(eventLine(event));
     const session = await readSession(gateway, launching.session_id);
     if (session.sandbox?.state !== "ready") throw launchFailure(session);
-    const ready: LaunchedSession = { ...launching, state: session.state, sandbox: session.sandbox, agent: { ...launching.agent, url: session.sandbox.url } };
+    const ready: LaunchedSession = {
+      ...launching,
+      state: session.state,
+      sandbox: session.sandbox,
+      agent: { ...launching.agent, url: session.sandbox.url },
+    };
     await write(json ? document(ready) : readyText(ready));
     return options.attach === true ? attach(context, ready) : EXIT.done;
   };
@@ -62,7 +83,8 @@ export function sessionStart(options: SessionStartOptions): SessionAction {
 /** Throws `invalid_request` where nobody says whose session it is. */
 function orgOf({ org }: { readonly org?: string }, { orgId }: SessionContext): string {
   const id = org ?? orgId;
-  if (id === undefined) throw new AppError("invalid_request", "Whose session is it? Give --org ID, the organization that pays.", { param: "--org" });
+  if (id === undefined)
+    throw new AppError("invalid_request", "Whose session is it? Give --org ID, the organization that pays.", { param: "--org" });
   return id;
 }
 
@@ -85,14 +107,32 @@ function launchFailure({ session_id: sessionId, failure }: Session): AppError {
 }
 
 const readyText = ({ session_id: sessionId, agent, expires_at: expiresAt }: LaunchedSession): string =>
-  table([["Session"], ["id", sessionId], ["agent", agent.url ?? "–"], ["user", agent.username], ["password", `${agent.password} (shown this once)`], ["expires", expiresAt ?? "–"]]);
+  table([
+    ["Session"],
+    ["id", sessionId],
+    ["agent", agent.url ?? "–"],
+    ["user", agent.username],
+    ["password", `${agent.password} (shown this once)`],
+    ["expires", expiresAt ?? "–"],
+  ]);
 
 /** The password goes by the environment: arguments are seen by every user of the machine. */
 async function attach({ opencode, environment }: SessionContext, { agent, session_id: sessionId }: LaunchedSession): Promise<ExitStatus> {
   const [program = "", ...args] = opencode;
-  const child = spawn(program, [...args, "attach", agent.url ?? ""], { stdio: "inherit", env: { ...environment, OPENCODE_SERVER_PASSWORD: agent.password } });
+  const child = spawn(program, [...args, "attach", agent.url ?? ""], {
+    stdio: "inherit",
+    env: { ...environment, OPENCODE_SERVER_PASSWORD: agent.password },
+  });
   const status = await new Promise<number | null>((done, fail) => {
-    child.once("error", (error) => fail(new AppError("invalid_request", `${program} could not be started here (${(error as NodeJS.ErrnoException).code}). Install it (npm install -g opencode-ai), name it in OPENCODE_COMMAND, or start the stack with --opencode, which fetches it. Session ${sessionId} runs on; \`./scripts/session end ${sessionId}\` ends it.`, { param: "OPENCODE_COMMAND", cause: error })));
+    child.once("error", (error) =>
+      fail(
+        new AppError(
+          "invalid_request",
+          `${program} could not be started here (${(error as NodeJS.ErrnoException).code}). Install it (npm install -g opencode-ai), name it in OPENCODE_COMMAND, or start the stack with --opencode, which fetches it. Session ${sessionId} runs on; \`./scripts/session end ${sessionId}\` ends it.`,
+          { param: "OPENCODE_COMMAND", cause: error },
+        ),
+      ),
+    );
     child.once("close", done);
   });
   return status === 0 ? EXIT.done : EXIT.failed;
@@ -121,7 +161,8 @@ export function sessionLogs(sessionId: string, options: { readonly follow?: bool
       await write(json ? document({ session_id: sessionId, log }) : log);
       return EXIT.done;
     }
-    for await (const event of gateway.events(sessionId, options.follow === true ? "ended" : "ready")) await write(json ? `${JSON.stringify(event)}\n` : eventLine(event));
+    for await (const event of gateway.events(sessionId, options.follow === true ? "ended" : "ready"))
+      await write(json ? `${JSON.stringify(event)}\n` : eventLine(event));
     return EXIT.done;
   };
 }
@@ -144,18 +185,32 @@ export function sessionCost(sessionId: string): SessionAction {
 const costText = (cost: SessionCost): string =>
   table([
     [`Session ${cost.session_id}`],
-    ["spent", `${dollars(cost.spend_usd)} in ${cost.requests} requests${cost.max_budget_usd === null ? "" : `, of ${dollars(cost.max_budget_usd)}`}`],
+    [
+      "spent",
+      `${dollars(cost.spend_usd)} in ${cost.requests} requests${cost.max_budget_usd === null ? "" : `, of ${dollars(cost.max_budget_usd)}`}`,
+    ],
     ["in flight", `${dollars(cost.reserved_usd)} at most`],
-    ...cost.by_model.map((model) => [model.model, `${dollars(model.spend_usd)} in ${model.requests} requests, ${model.prompt_tokens} tokens in, ${model.completion_tokens} out`] as const),
+    ...cost.by_model.map(
+      (model) =>
+        [
+          model.model,
+          `${dollars(model.spend_usd)} in ${model.requests} requests, ${model.prompt_tokens} tokens in, ${model.completion_tokens} out`,
+        ] as const,
+    ),
   ]);
 
 /** `session end`. */
 export function sessionEnd(sessionId: string): SessionAction {
   return async ({ gateway, json, write }) => {
     const ended = sessionSchema.omit({ billed: true, unbilled_spend_usd: true }).parse(await gateway.call("DELETE", pathOf(sessionId)));
-    await write(json ? document(ended) : `Session ${ended.session_id} ${ended.state === "ended" ? "has ended" : "is ending; it does so by itself"}.\n`);
+    await write(
+      json
+        ? document(ended)
+        : `Session ${ended.session_id} ${ended.state === "ended" ? "has ended" : "is ending; it does so by itself"}.\n`,
+    );
     return EXIT.done;
   };
 }
 
-const readSession = async (gateway: GatewayConnection, sessionId: string): Promise<Session> => sessionSchema.parse(await gateway.call("GET", pathOf(sessionId)));
+const readSession = async (gateway: GatewayConnection, sessionId: string): Promise<Session> =>
+  sessionSchema.parse(await gateway.call("GET", pathOf(sessionId)));

@@ -28,26 +28,58 @@ function statusText(report: OperatorStatus): string {
   const { completeness } = report;
   const waiting = completeness.unbilledRows - completeness.overdueRows;
   return table([
-    [`Source against ledger, ${completeness.sourceRows} spend rows compared${completeness.from === null ? ", all there are" : ` of requests since ${completeness.from.toISOString()}; --all compares all`}`],
+    [
+      `Source against ledger, ${completeness.sourceRows} spend rows compared${completeness.from === null ? ", all there are" : ` of requests since ${completeness.from.toISOString()}; --all compares all`}`,
+    ],
     ["spent", dollars(completeness.sourceUsd)],
     ["billed", dollars(completeness.billedUsd)],
     ["in review", `${dollars(completeness.reviewUsd)} in ${completeness.reviewRows} rows`],
-    ["unbilled", `${dollars(completeness.unbilledUsd)}${completeness.unbilledRows === 0 ? "" : ` in ${completeness.unbilledRows} rows, ${waiting} of them younger than 10 min; oldest ${age(completeness.oldestUnbilledSeconds)}`}`],
+    [
+      "unbilled",
+      `${dollars(completeness.unbilledUsd)}${completeness.unbilledRows === 0 ? "" : ` in ${completeness.unbilledRows} rows, ${waiting} of them younger than 10 min; oldest ${age(completeness.oldestUnbilledSeconds)}`}`,
+    ],
     ["overbilled", dollars(completeness.overbilledUsd)],
     ["Credits on the way"],
     ["open", `${report.openCredits} in ${report.openEvents} events, ${report.carryCredits} carried`],
-    ...Object.entries(report.batches).map(([state, { batches, credits }]) => [state, `${credits} in ${batches} batches${whose(report, state)}`] as const),
-    ["unposted", `${report.unpostedCredits} in all${report.oldestUnsettledSeconds === null ? "" : `, the oldest for ${age(report.oldestUnsettledSeconds)}`}`],
+    ...Object.entries(report.batches).map(
+      ([state, { batches, credits }]) => [state, `${credits} in ${batches} batches${whose(report, state)}`] as const,
+    ),
+    [
+      "unposted",
+      `${report.unpostedCredits} in all${report.oldestUnsettledSeconds === null ? "" : `, the oldest for ${age(report.oldestUnsettledSeconds)}`}`,
+    ],
     ["needs reconcile", `${report.needsReconcile} batches`],
-    ["needs review", Object.entries(report.reviews).filter(([, rows]) => rows > 0).map(([reason, rows]) => `${rows} ${reason}`).join(", ") || "nothing"],
+    [
+      "needs review",
+      Object.entries(report.reviews)
+        .filter(([, rows]) => rows > 0)
+        .map(([reason, rows]) => `${rows} ${reason}`)
+        .join(", ") || "nothing",
+    ],
     ["Balances"],
-    ["organizations", `${report.balances.orgs}${Object.entries(report.balances.states).map(([state, orgs]) => `, ${orgs} ${state}`).join("")}`],
+    [
+      "organizations",
+      `${report.balances.orgs}${Object.entries(report.balances.states)
+        .map(([state, orgs]) => `, ${orgs} ${state}`)
+        .join("")}`,
+    ],
     ["drift in 24 h", `${report.balances.driftCredits} credits in ${report.balances.drifts} balances`],
-    ["differs at the sink", Object.entries(report.findings).map(([kind, count]) => `${count} ${kind}`).join(", ") || "nothing"],
-    ["waiting orgs", `${report.attention.waitingOrgs} after a failed attempt, ${report.attention.openCircuits} sinks away, ${report.attention.unconfirmedBatches} deliveries without an amount`],
+    [
+      "differs at the sink",
+      Object.entries(report.findings)
+        .map(([kind, count]) => `${count} ${kind}`)
+        .join(", ") || "nothing",
+    ],
+    [
+      "waiting orgs",
+      `${report.attention.waitingOrgs} after a failed attempt, ${report.attention.openCircuits} sinks away, ${report.attention.unconfirmedBatches} deliveries without an amount`,
+    ],
     ["Lags"],
     ["newest spend row", age(report.newestSourceRowSeconds)],
-    ["requests in flight", `${report.attemptsInFlight}${report.oldestAttemptSeconds === null ? "" : `, the oldest ${age(report.oldestAttemptSeconds)}`}`],
+    [
+      "requests in flight",
+      `${report.attemptsInFlight}${report.oldestAttemptSeconds === null ? "" : `, the oldest ${age(report.oldestAttemptSeconds)}`}`,
+    ],
     ...report.passes.map(({ job, ageMs }) => [job, `last success ${age(ageMs / 1_000)} ago`] as const),
     ["last delivery", report.lastDeliveredAt?.toISOString() ?? "–"],
     [report.problems.length === 0 ? mark.good("Nothing to do: every sum agrees.") : mark.bad("To be looked at")],

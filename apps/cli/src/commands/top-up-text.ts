@@ -3,7 +3,10 @@ import { duration } from "../output.ts";
 
 /** A policy in one line. */
 export function policyLine(policy: PolicyView): string {
-  const breaker = policy.breakerUntil === null ? "" : `; BREAKER OPEN until ${policy.breakerUntil.toISOString()} (${policy.breakerReason ?? "declined"}): billing top-up reset-breaker ${policy.orgId}`;
+  const breaker =
+    policy.breakerUntil === null
+      ? ""
+      : `; BREAKER OPEN until ${policy.breakerUntil.toISOString()} (${policy.breakerReason ?? "declined"}): billing top-up reset-breaker ${policy.orgId}`;
   const rule = `${policy.packCredits} credits of plan ${policy.planId} when the balance is at or below ${policy.thresholdCredits}, at most ${policy.maxPacksPerMonth} a month, ${duration(policy.minIntervalMs)} apart`;
   return `${policy.enabled ? "" : "switched off; "}${rule}${breaker}`;
 }

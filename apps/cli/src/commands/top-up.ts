@@ -59,7 +59,9 @@ export function topUpRemove(orgId: string, options: OperatorOptions): Action {
     const who = operator(options);
     await requireKnownOrg(db, orgId);
     const removed = await removeTopUpPolicy(db, orgId, who);
-    const message = removed ? `The policy of ${orgId} is removed; no packs are bought by themselves.` : `${orgId} has no policy; nothing was changed.`;
+    const message = removed
+      ? `The policy of ${orgId} is removed; no packs are bought by themselves.`
+      : `${orgId} has no policy; nothing was changed.`;
     await write(json ? jsonDocument({ orgId, removed, message }) : `${message}\n`);
     return EXIT.done;
   };
@@ -71,7 +73,9 @@ export function topUpResetBreaker(orgId: string, options: OperatorOptions): Acti
     const who = operator(options);
     await requireKnownOrg(db, orgId);
     const reset = await resetTopUpBreaker(db, orgId, who);
-    const message = reset ? `The breaker of ${orgId} is closed; a pack is tried at the worker's next tick if its balance calls for one.` : `No breaker of ${orgId} is open; nothing was changed.`;
+    const message = reset
+      ? `The breaker of ${orgId} is closed; a pack is tried at the worker's next tick if its balance calls for one.`
+      : `No breaker of ${orgId} is open; nothing was changed.`;
     await write(json ? jsonDocument({ orgId, reset, message }) : `${message}\n`);
     return EXIT.done;
   };
@@ -90,13 +94,18 @@ export function topUpList(options: TopUpListOptions): Action {
     const limit = options.limit === undefined ? 50 : parseLimit("--limit", options.limit);
     if (options.org !== undefined) await requireKnownOrg(db, options.org);
     const packs = (await readPacks(db, { orgId: options.org, states, limit })).map(describePack);
-    await write(json ? jsonDocument({ topUps: packs }) : packs.length === 0 ? "No packs.\n" : packs.map((pack) => `${packLine(pack)}\n`).join(""));
+    await write(
+      json ? jsonDocument({ topUps: packs }) : packs.length === 0 ? "No packs.\n" : packs.map((pack) => `${packLine(pack)}\n`).join(""),
+    );
     return EXIT.done;
   };
 }
 
 /** `billing top-up settle <pack> --bought|--not-bought --reason`: of a pack that nobody knows the fate of. */
-export function topUpSettle(topUpId: string, options: OperatorOptions & { readonly bought?: boolean; readonly notBought?: boolean }): Action {
+export function topUpSettle(
+  topUpId: string,
+  options: OperatorOptions & { readonly bought?: boolean; readonly notBought?: boolean },
+): Action {
   return async ({ db, json, operator, write }) => {
     if (options.bought === options.notBought) throw new AppError("invalid_request", "Say what the sink shows: --bought or --not-bought.");
     const result = await settlePack(db, topUpId, { bought: options.bought ?? false, operator: operator(options) });

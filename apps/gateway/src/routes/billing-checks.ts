@@ -4,7 +4,14 @@ import { auditCompleteness } from "@proliferate/services/billing/audit";
 import { reportBody } from "@proliferate/services/billing/report-body";
 import { compareWithSink } from "@proliferate/services/operator/compare-with-sink";
 import { requireKnownOrg } from "@proliferate/services/operator/org-report";
-import { auditRequestSchema, auditResultSchema, compareRequestSchema, reconcileRequestedSchema, resourceIdSchema, sinkComparisonSchema } from "@proliferate/shared/contracts";
+import {
+  auditRequestSchema,
+  auditResultSchema,
+  compareRequestSchema,
+  reconcileRequestedSchema,
+  resourceIdSchema,
+  sinkComparisonSchema,
+} from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
@@ -16,7 +23,10 @@ const audit = createRoute({
   security: BEARER_SECURITY,
   request: { body: { required: true, content: { "application/json": { schema: auditRequestSchema } } } },
   responses: {
-    200: { description: "What was found; kept as an audit row.", content: { "application/json": { schema: auditResultSchema.meta({ id: "Audit" }) } } },
+    200: {
+      description: "What was found; kept as an audit row.",
+      content: { "application/json": { schema: auditResultSchema.meta({ id: "Audit" }) } },
+    },
     ...errorResponses(),
   },
 });
@@ -29,7 +39,10 @@ const reconcile = createRoute({
   security: BEARER_SECURITY,
   request: { params: z.object({ org_id: resourceIdSchema }) },
   responses: {
-    202: { description: "Asked for; served within seconds.", content: { "application/json": { schema: reconcileRequestedSchema.meta({ id: "ReconcileRequested" }) } } },
+    202: {
+      description: "Asked for; served within seconds.",
+      content: { "application/json": { schema: reconcileRequestedSchema.meta({ id: "ReconcileRequested" }) } },
+    },
     ...errorResponses("org_not_found"),
   },
 });
@@ -38,11 +51,15 @@ const compare = createRoute({
   method: "post",
   path: "/v1/billing/reconcile",
   summary: "Compare deliveries and balances with the sink now, as `billing reconcile` does",
-  description: "A dry run unless `dry_run` is false; what it changes then, and what corrections at the sink are: docs/billing.md. Needs the sink's secret in this gateway's environment. Safe to repeat. Name an org where there are many: each costs a call or two.",
+  description:
+    "A dry run unless `dry_run` is false; what it changes then, and what corrections at the sink are: docs/billing.md. Needs the sink's secret in this gateway's environment. Safe to repeat. Name an org where there are many: each costs a call or two.",
   security: BEARER_SECURITY,
   request: { body: { required: true, content: { "application/json": { schema: compareRequestSchema } } } },
   responses: {
-    200: { description: "What was found, and done.", content: { "application/json": { schema: sinkComparisonSchema.meta({ id: "SinkComparison" }) } } },
+    200: {
+      description: "What was found, and done.",
+      content: { "application/json": { schema: sinkComparisonSchema.meta({ id: "SinkComparison" }) } },
+    },
     ...errorResponses("org_not_found", "sink_not_configured"),
   },
 });
@@ -62,8 +79,18 @@ export function registerBillingCheckRoutes(app: GatewayApp, { db, comparison }: 
   });
   app.openapi(compare, async (context) => {
     const { org_id: orgId, dry_run: dryRun, apply_corrections: applyCorrections } = context.req.valid("json");
-    if (comparison === undefined) throw new AppError("sink_not_configured", "This gateway holds no secret of a sink (AUTUMN_API_KEY), so it cannot compare with it. The worker compares by itself, and at once for one organization: POST /v1/billing/orgs/{org_id}/reconcile.");
-    if (dryRun && applyCorrections) throw new AppError("invalid_request", "A dry run changes nothing: send apply_corrections with dry_run false.", { param: "apply_corrections" });
-    return context.json(sinkComparisonSchema.parse(reportBody(await compareWithSink(db, { ...comparison, orgId, dryRun, applyCorrections }))), 200);
+    if (comparison === undefined)
+      throw new AppError(
+        "sink_not_configured",
+        "This gateway holds no secret of a sink (AUTUMN_API_KEY), so it cannot compare with it. The worker compares by itself, and at once for one organization: POST /v1/billing/orgs/{org_id}/reconcile.",
+      );
+    if (dryRun && applyCorrections)
+      throw new AppError("invalid_request", "A dry run changes nothing: send apply_corrections with dry_run false.", {
+        param: "apply_corrections",
+      });
+    return context.json(
+      sinkComparisonSchema.parse(reportBody(await compareWithSink(db, { ...comparison, orgId, dryRun, applyCorrections }))),
+      200,
+    );
   });
 }

@@ -36,10 +36,20 @@ const decide = createRoute({
   method: "post",
   path: "/v1/billing/batches/{batch_id}/decide",
   summary: "Say whether a batch was delivered that nobody else can tell about, after looking at the sink",
-  description: "Only for a batch past the sink's memory of its key, or dead or delivered without a stated amount. Kept with who and why. Safe to repeat.",
+  description:
+    "Only for a batch past the sink's memory of its key, or dead or delivered without a stated amount. Kept with who and why. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params: z.object({ batch_id: z.string().min(1).max(200) }), body: { required: true, content: { "application/json": { schema: decideBatchRequestSchema } } } },
-  responses: { 200: { description: "What became of it.", content: { "application/json": { schema: batchDecisionSchema.meta({ id: "BatchDecision" }) } } }, ...errorResponses("billing_not_found", "decision_refused") },
+  request: {
+    params: z.object({ batch_id: z.string().min(1).max(200) }),
+    body: { required: true, content: { "application/json": { schema: decideBatchRequestSchema } } },
+  },
+  responses: {
+    200: {
+      description: "What became of it.",
+      content: { "application/json": { schema: batchDecisionSchema.meta({ id: "BatchDecision" }) } },
+    },
+    ...errorResponses("billing_not_found", "decision_refused"),
+  },
 });
 
 const reviews = createRoute({
@@ -48,7 +58,10 @@ const reviews = createRoute({
   summary: "Spend rows that wait for a person, with the reason",
   security: BEARER_SECURITY,
   request: { query: reviewListQuerySchema },
-  responses: { 200: { description: "Oldest first.", content: { "application/json": { schema: reviewListSchema.meta({ id: "ReviewList" }) } } }, ...errorResponses() },
+  responses: {
+    200: { description: "Oldest first.", content: { "application/json": { schema: reviewListSchema.meta({ id: "ReviewList" }) } } },
+    ...errorResponses(),
+  },
 });
 
 const ownKey = createRoute({
@@ -57,8 +70,17 @@ const ownKey = createRoute({
   summary: "Say whose a key is: its rows in review are billed at once, and those to come",
   description: "The hash, as a review shows it; never the key. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params: z.object({ key_hash: z.string().min(1).max(200) }), body: { required: true, content: { "application/json": { schema: mapKeyRequestSchema } } } },
-  responses: { 200: { description: "How many rows were billed.", content: { "application/json": { schema: mappedKeySchema.meta({ id: "MappedKey" }) } } }, ...errorResponses("org_not_found", "review_not_billable", "rate_card_invalid") },
+  request: {
+    params: z.object({ key_hash: z.string().min(1).max(200) }),
+    body: { required: true, content: { "application/json": { schema: mapKeyRequestSchema } } },
+  },
+  responses: {
+    200: {
+      description: "How many rows were billed.",
+      content: { "application/json": { schema: mappedKeySchema.meta({ id: "MappedKey" }) } },
+    },
+    ...errorResponses("org_not_found", "review_not_billable", "rate_card_invalid"),
+  },
 });
 
 const customers = createRoute({
@@ -67,7 +89,10 @@ const customers = createRoute({
   summary: "What sinks call the organizations, where it is not their id",
   security: BEARER_SECURITY,
   request: { query: customerListQuerySchema },
-  responses: { 200: { description: "By organization.", content: { "application/json": { schema: customerListSchema.meta({ id: "CustomerList" }) } } }, ...errorResponses() },
+  responses: {
+    200: { description: "By organization.", content: { "application/json": { schema: customerListSchema.meta({ id: "CustomerList" }) } } },
+    ...errorResponses(),
+  },
 });
 
 const mapOrg = createRoute({
@@ -76,8 +101,14 @@ const mapOrg = createRoute({
   summary: "Say which customer of a sink an organization is",
   description: "Batches that waited for it are due at once. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params: z.object({ org_id: resourceIdSchema, sink: mappedSinkSchema }), body: { required: true, content: { "application/json": { schema: mapCustomerRequestSchema } } } },
-  responses: { 200: { description: "The mapping.", content: { "application/json": { schema: mappedCustomerSchema.meta({ id: "MappedCustomer" }) } } }, ...errorResponses("org_not_found", "customer_mapping_conflict") },
+  request: {
+    params: z.object({ org_id: resourceIdSchema, sink: mappedSinkSchema }),
+    body: { required: true, content: { "application/json": { schema: mapCustomerRequestSchema } } },
+  },
+  responses: {
+    200: { description: "The mapping.", content: { "application/json": { schema: mappedCustomerSchema.meta({ id: "MappedCustomer" }) } } },
+    ...errorResponses("org_not_found", "customer_mapping_conflict"),
+  },
 });
 
 const clear = createRoute({
@@ -86,18 +117,37 @@ const clear = createRoute({
   summary: "Close an alert that the status tells, after its cause was looked at",
   description: "It is raised again if it happens again. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params: z.object({ alert_key: z.string().min(1).max(500) }), body: { required: true, content: { "application/json": { schema: byHandRequestSchema } } } },
-  responses: { 200: { description: "Whether one was open.", content: { "application/json": { schema: clearedAlertSchema.meta({ id: "ClearedAlert" }) } } }, ...errorResponses("billing_not_found") },
+  request: {
+    params: z.object({ alert_key: z.string().min(1).max(500) }),
+    body: { required: true, content: { "application/json": { schema: byHandRequestSchema } } },
+  },
+  responses: {
+    200: {
+      description: "Whether one was open.",
+      content: { "application/json": { schema: clearedAlertSchema.meta({ id: "ClearedAlert" }) } },
+    },
+    ...errorResponses("billing_not_found"),
+  },
 });
 
 const retire = createRoute({
   method: "post",
   path: "/v1/billing/months/{month}/retire",
   summary: "Take a month out of the ledger, or tell what would refuse it",
-  description: "A dry run unless `dry_run` is false. The month's table stays, detached; its sums and keys stay in the ledger. Safe to repeat.",
+  description:
+    "A dry run unless `dry_run` is false. The month's table stays, detached; its sums and keys stay in the ledger. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params: z.object({ month: z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/, "must be a month such as 2026-01") }), body: { required: true, content: { "application/json": { schema: retireMonthRequestSchema } } } },
-  responses: { 200: { description: "What was done, or would be.", content: { "application/json": { schema: retirementSchema.meta({ id: "Retirement" }) } } }, ...errorResponses("partition_not_retirable") },
+  request: {
+    params: z.object({ month: z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/, "must be a month such as 2026-01") }),
+    body: { required: true, content: { "application/json": { schema: retireMonthRequestSchema } } },
+  },
+  responses: {
+    200: {
+      description: "What was done, or would be.",
+      content: { "application/json": { schema: retirementSchema.meta({ id: "Retirement" }) } },
+    },
+    ...errorResponses("partition_not_retirable"),
+  },
 });
 
 const actions = createRoute({
@@ -106,19 +156,28 @@ const actions = createRoute({
   summary: "Who did what by hand",
   security: BEARER_SECURITY,
   request: { query: actionListQuerySchema },
-  responses: { 200: { description: "Newest first.", content: { "application/json": { schema: actionListSchema.meta({ id: "ActionList" }) } } }, ...errorResponses() },
+  responses: {
+    200: { description: "Newest first.", content: { "application/json": { schema: actionListSchema.meta({ id: "ActionList" }) } } },
+    ...errorResponses(),
+  },
 });
 
 /** What a person decides, and the record of it. */
 export function registerBillingDecisionRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
   app.openapi(decide, async (context) => {
     const body = context.req.valid("json");
-    const result = await decideBatch(db, context.req.valid("param").batch_id, { wasTaken: body.delivered, operator: operatorOf(context, body) });
+    const result = await decideBatch(db, context.req.valid("param").batch_id, {
+      wasTaken: body.delivered,
+      operator: operatorOf(context, body),
+    });
     return context.json(batchDecisionSchema.parse(reportBody(result)), 200);
   });
   app.openapi(reviews, async (context) => {
     const { org_id: orgId, reason, all, cursor, limit } = context.req.valid("query");
-    return context.json(reviewListSchema.parse(reportBody(await listReviews(db, { orgId, reason, all: all === "true", cursor, limit }))), 200);
+    return context.json(
+      reviewListSchema.parse(reportBody(await listReviews(db, { orgId, reason, all: all === "true", cursor, limit }))),
+      200,
+    );
   });
   app.openapi(ownKey, async (context) => {
     const keyHash = context.req.valid("param").key_hash;

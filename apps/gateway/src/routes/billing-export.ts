@@ -11,7 +11,8 @@ const exportRoute = createRoute({
   method: "get",
   path: "/v1/billing/export",
   summary: "Every billing event that was recorded before the export began, with its batch",
-  description: "Requests that began in `from` (counts) to `to` (does not). A connection that ends early is an export that failed: the last chunk is missing. It is cut when its reader takes nothing for 30 s.",
+  description:
+    "Requests that began in `from` (counts) to `to` (does not). A connection that ends early is an export that failed: the last chunk is missing. It is cut when its reader takes nothing for 30 s.",
   security: BEARER_SECURITY,
   request: { query: exportQuerySchema },
   responses: {
@@ -31,17 +32,22 @@ export function registerBillingExportRoute(app: GatewayApp, { reports, logger }:
     reports.checkSeat();
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
     const lines = new PatientWriter(writable.getWriter(), reports.idleMs);
-    reports.run(() => exportEvents(reports.db, filter, { format, write: (text) => lines.write(text) })).then(
-      () => lines.close(),
-      async (error: unknown) => {
-        logger.warn({ request_id: context.get("requestId"), error: (error as Error | undefined)?.message }, "export.broken");
-        // A reader that takes nothing would not learn of an aborted stream; its connection is cut.
-        const outgoing = outgoingOf(context);
-        if (outgoing && !outgoing.closed) await once(outgoing.destroy(), "close");
-        await lines.abort(error);
-      },
-    );
-    return context.body(readable, 200, { "content-type": CONTENT_TYPE[format], "content-disposition": `attachment; filename="billing-events.${format === "csv" ? "csv" : "ndjson"}"` });
+    reports
+      .run(() => exportEvents(reports.db, filter, { format, write: (text) => lines.write(text) }))
+      .then(
+        () => lines.close(),
+        async (error: unknown) => {
+          logger.warn({ request_id: context.get("requestId"), error: (error as Error | undefined)?.message }, "export.broken");
+          // A reader that takes nothing would not learn of an aborted stream; its connection is cut.
+          const outgoing = outgoingOf(context);
+          if (outgoing && !outgoing.closed) await once(outgoing.destroy(), "close");
+          await lines.abort(error);
+        },
+      );
+    return context.body(readable, 200, {
+      "content-type": CONTENT_TYPE[format],
+      "content-disposition": `attachment; filename="billing-events.${format === "csv" ? "csv" : "ndjson"}"`,
+    });
   });
 }
 

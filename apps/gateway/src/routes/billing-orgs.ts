@@ -4,7 +4,16 @@ import { requestFlush } from "@proliferate/services/billing/settlement-circuit-d
 import type { OrgSettings } from "@proliferate/services/billing-gate/db";
 import { changeOrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate/settings";
 import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/operator/org-report";
-import { byHandRequestSchema, flushRequestedSchema, orgListQuerySchema, orgListSchema, orgReportSchema, orgSettingsRequestSchema, resourceIdSchema, suspendOrgRequestSchema } from "@proliferate/shared/contracts";
+import {
+  byHandRequestSchema,
+  flushRequestedSchema,
+  orgListQuerySchema,
+  orgListSchema,
+  orgReportSchema,
+  orgSettingsRequestSchema,
+  resourceIdSchema,
+  suspendOrgRequestSchema,
+} from "@proliferate/shared/contracts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 import { operatorOf } from "../operator.ts";
@@ -19,7 +28,10 @@ const list = createRoute({
   summary: "Organizations: state, balance, drift, credits that rest, sessions",
   security: BEARER_SECURITY,
   request: { query: orgListQuerySchema },
-  responses: { 200: { description: "By id.", content: { "application/json": { schema: orgListSchema.meta({ id: "OrgList" }) } } }, ...errorResponses() },
+  responses: {
+    200: { description: "By id.", content: { "application/json": { schema: orgListSchema.meta({ id: "OrgList" }) } } },
+    ...errorResponses(),
+  },
 });
 
 const show = createRoute({
@@ -68,7 +80,13 @@ const flush = createRoute({
   description: "Safe to repeat.",
   security: BEARER_SECURITY,
   request: { params },
-  responses: { 202: { description: "Asked for; served within about a second.", content: { "application/json": { schema: flushRequestedSchema.meta({ id: "FlushRequested" }) } } }, ...errorResponses("org_not_found") },
+  responses: {
+    202: {
+      description: "Asked for; served within about a second.",
+      content: { "application/json": { schema: flushRequestedSchema.meta({ id: "FlushRequested" }) } },
+    },
+    ...errorResponses("org_not_found"),
+  },
 });
 
 /** `/v1/billing/orgs`, and `/v1/orgs/{org_id}` for a token that is bound to it. */

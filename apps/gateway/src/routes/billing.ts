@@ -3,7 +3,13 @@ import { explainBilling } from "@proliferate/services/billing/explain";
 import { dismiss, redrive } from "@proliferate/services/billing/redrive";
 import { reportBody } from "@proliferate/services/billing/report-body";
 import { getOperatorStatus, recentRequestsFrom } from "@proliferate/services/billing/status";
-import { explanationSchema, operatorStatusQuerySchema, operatorStatusSchema, redriveResultSchema, redriveReviewRequestSchema } from "@proliferate/shared/contracts";
+import {
+  explanationSchema,
+  operatorStatusQuerySchema,
+  operatorStatusSchema,
+  redriveResultSchema,
+  redriveReviewRequestSchema,
+} from "@proliferate/shared/contracts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 import { operatorOf } from "../operator.ts";
@@ -15,7 +21,10 @@ const status = createRoute({
   security: BEARER_SECURITY,
   request: { query: operatorStatusQuerySchema },
   responses: {
-    200: { description: "Over all orgs. The comparison is of requests of the last two days, unless `from` or `all` says otherwise.", content: { "application/json": { schema: operatorStatusSchema.meta({ id: "BillingStatus" }) } } },
+    200: {
+      description: "Over all orgs. The comparison is of requests of the last two days, unless `from` or `all` says otherwise.",
+      content: { "application/json": { schema: operatorStatusSchema.meta({ id: "BillingStatus" }) } },
+    },
     ...errorResponses("reports_busy"),
   },
 });
@@ -28,7 +37,10 @@ const explain = createRoute({
   security: BEARER_SECURITY,
   request: { params: z.object({ id: z.string().min(1).max(1_100) }) },
   responses: {
-    200: { description: "The chain, as far as it goes.", content: { "application/json": { schema: explanationSchema.meta({ id: "Explanation" }) } } },
+    200: {
+      description: "The chain, as far as it goes.",
+      content: { "application/json": { schema: explanationSchema.meta({ id: "Explanation" }) } },
+    },
     ...errorResponses("billing_not_found"),
   },
 });
@@ -77,14 +89,30 @@ const dismissReview = createRoute({
 export function registerBillingRoutes(app: GatewayApp, { db, reports }: GatewayDependencies): void {
   app.openapi(status, async (context) => {
     const { from, all } = context.req.valid("query");
-    const report = await reports.run(() => getOperatorStatus(reports.db, all === "true" ? {} : { from: from === undefined ? recentRequestsFrom() : new Date(from) }));
+    const report = await reports.run(() =>
+      getOperatorStatus(reports.db, all === "true" ? {} : { from: from === undefined ? recentRequestsFrom() : new Date(from) }),
+    );
     return context.json(operatorStatusSchema.parse(reportBody(report)), 200);
   });
-  app.openapi(explain, async (context) => context.json(explanationSchema.parse(reportBody(await explainBilling(db, context.req.valid("param").id))), 200));
-  app.openapi(redriveBatch, async (context) => context.json(redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").batch_id, { operator: operatorOf(context) }))), 200));
+  app.openapi(explain, async (context) =>
+    context.json(explanationSchema.parse(reportBody(await explainBilling(db, context.req.valid("param").id))), 200),
+  );
+  app.openapi(redriveBatch, async (context) =>
+    context.json(
+      redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").batch_id, { operator: operatorOf(context) }))),
+      200,
+    ),
+  );
   app.openapi(redriveReview, async (context) => {
     const { org_id: orgId, create } = context.req.valid("json");
-    return context.json(redriveResultSchema.parse(reportBody(await redrive(db, context.req.valid("param").review_key, { orgId, create, operator: operatorOf(context) }))), 200);
+    return context.json(
+      redriveResultSchema.parse(
+        reportBody(await redrive(db, context.req.valid("param").review_key, { orgId, create, operator: operatorOf(context) })),
+      ),
+      200,
+    );
   });
-  app.openapi(dismissReview, async (context) => context.json(redriveResultSchema.parse(reportBody(await dismiss(db, context.req.valid("param").review_key, operatorOf(context)))), 200));
+  app.openapi(dismissReview, async (context) =>
+    context.json(redriveResultSchema.parse(reportBody(await dismiss(db, context.req.valid("param").review_key, operatorOf(context)))), 200),
+  );
 }

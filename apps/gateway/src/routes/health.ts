@@ -31,11 +31,17 @@ export function registerHealthRoutes(app: GatewayApp, { db, proxy }: GatewayDepe
       check("database", pingSessionStore(db), "PostgreSQL does not answer, or its migrations are not applied"),
       check("llm_proxy", proxy.checkReachable(), "The LLM proxy does not answer on its management address"),
     ]);
-    return checks.every(({ ok }) => ok) ? context.json({ status: "ready" as const, checks }, 200) : context.json({ status: "not_ready" as const, checks }, 503);
+    return checks.every(({ ok }) => ok)
+      ? context.json({ status: "ready" as const, checks }, 200)
+      : context.json({ status: "not_ready" as const, checks }, 503);
   });
 }
 
-async function check(name: z.infer<typeof checkSchema>["name"], answer: Promise<void>, problem: string): Promise<z.infer<typeof checkSchema>> {
+async function check(
+  name: z.infer<typeof checkSchema>["name"],
+  answer: Promise<void>,
+  problem: string,
+): Promise<z.infer<typeof checkSchema>> {
   return answer.then(
     () => ({ name, ok: true }),
     () => ({ name, ok: false, problem }),

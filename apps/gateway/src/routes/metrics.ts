@@ -21,7 +21,8 @@ export function registerMetricsRoute(app: GatewayApp, { db, apiTokens, metricsTo
   const page = createMetricsPage([{ name: "billing_lags", collect: () => collectBillingLags(db) }]);
   const requireToken = requireBearerToken(apiTokens, db);
   app.use("/metrics", async (context, next) => {
-    if (isObserver({ headers: { authorization: context.req.header("authorization") }, remoteAddress: undefined }, metricsToken)) return next();
+    if (isObserver({ headers: { authorization: context.req.header("authorization") }, remoteAddress: undefined }, metricsToken))
+      return next();
     await requireToken(context, () => requireRoot(context, next).then(() => undefined));
   });
   app.openapi(metrics, async (context) => context.text(await page.text(), 200, { "content-type": page.contentType }));

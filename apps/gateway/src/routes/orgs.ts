@@ -1,6 +1,12 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { getOrgUsage, listLedger } from "@proliferate/services/billing/usage";
-import { ledgerQuerySchema, ledgerResponseSchema, orgUsageQuerySchema, orgUsageResponseSchema, resourceIdSchema } from "@proliferate/shared/contracts";
+import {
+  ledgerQuerySchema,
+  ledgerResponseSchema,
+  orgUsageQuerySchema,
+  orgUsageResponseSchema,
+  resourceIdSchema,
+} from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { ledgerBody, orgUsageBody } from "../billing-body.ts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
@@ -42,7 +48,8 @@ export function registerOrgRoutes(app: GatewayApp, { db }: GatewayDependencies):
       ...(query.to === undefined ? {} : { to: new Date(query.to) }),
       ...(query.session_id === undefined ? {} : { sessionId: query.session_id }),
     };
-    if (range.from && range.to && range.from >= range.to) throw new AppError("invalid_request", "from must be before to.", { param: "from" });
+    if (range.from && range.to && range.from >= range.to)
+      throw new AppError("invalid_request", "from must be before to.", { param: "from" });
     const used = await getOrgUsage(db, context.req.valid("param").org_id, range);
     return context.json(orgUsageBody(used, range), 200);
   });

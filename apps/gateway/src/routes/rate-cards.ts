@@ -25,7 +25,13 @@ const list = createRoute({
   summary: "Rate cards: the defaults, then each org's own",
   security: BEARER_SECURITY,
   request: { query: rateCardListQuerySchema },
-  responses: { 200: { description: "By owner, then by time.", content: { "application/json": { schema: rateCardListSchema.meta({ id: "RateCardList" }) } } }, ...errorResponses() },
+  responses: {
+    200: {
+      description: "By owner, then by time.",
+      content: { "application/json": { schema: rateCardListSchema.meta({ id: "RateCardList" }) } },
+    },
+    ...errorResponses(),
+  },
 });
 
 /** `/v1/billing/rate-cards`. */
@@ -33,7 +39,11 @@ export function registerRateCardRoutes(app: GatewayApp, { db }: GatewayDependenc
   app.openapi(create, async (context) => {
     const body = context.req.valid("json");
     const validTo = body.valid_to === undefined ? undefined : new Date(body.valid_to);
-    const card = await addRateCard(db, { orgId: body.org_id, markup: body.markup, creditsPerUsd: body.credits_per_usd, validFrom: new Date(body.valid_from), validTo }, operatorOf(context));
+    const card = await addRateCard(
+      db,
+      { orgId: body.org_id, markup: body.markup, creditsPerUsd: body.credits_per_usd, validFrom: new Date(body.valid_from), validTo },
+      operatorOf(context),
+    );
     return context.json(rateCardSchema.parse(reportBody(card)), 201);
   });
   app.openapi(list, async (context) => {

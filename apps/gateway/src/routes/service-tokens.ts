@@ -1,6 +1,11 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { findToken, selectAudit, selectTokens } from "@proliferate/services/service-tokens/db";
-import { createServiceToken, describeServiceToken, revokeServiceToken, rotateServiceToken } from "@proliferate/services/service-tokens/service-tokens";
+import {
+  createServiceToken,
+  describeServiceToken,
+  revokeServiceToken,
+  rotateServiceToken,
+} from "@proliferate/services/service-tokens/service-tokens";
 import {
   createServiceTokenRequestSchema,
   issuedServiceTokenSchema,
@@ -15,7 +20,10 @@ import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
 
 const tokenPath = z.object({ token_id: resourceIdSchema });
-const json = <Schema extends z.ZodType>(description: string, schema: Schema) => ({ description, content: { "application/json": { schema } } });
+const json = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
+  description,
+  content: { "application/json": { schema } },
+});
 const issued = issuedServiceTokenSchema.meta({ id: "IssuedServiceToken" });
 
 const create = createRoute({
@@ -23,7 +31,12 @@ const create = createRoute({
   path: "/v1/tokens",
   summary: "Make a service token",
   security: BEARER_SECURITY,
-  request: { body: { required: true, content: { "application/json": { schema: createServiceTokenRequestSchema.meta({ id: "CreateServiceToken" }) } } } },
+  request: {
+    body: {
+      required: true,
+      content: { "application/json": { schema: createServiceTokenRequestSchema.meta({ id: "CreateServiceToken" }) } },
+    },
+  },
   responses: { 201: json("`token` is shown this once.", issued), ...errorResponses("invalid_json") },
 });
 
@@ -41,7 +54,10 @@ const get = createRoute({
   summary: "A service token and what was done to it",
   security: BEARER_SECURITY,
   request: { params: tokenPath },
-  responses: { 200: json("Never the token itself.", serviceTokenDetailSchema.meta({ id: "ServiceTokenDetail" })), ...errorResponses("token_not_found") },
+  responses: {
+    200: json("Never the token itself.", serviceTokenDetailSchema.meta({ id: "ServiceTokenDetail" })),
+    ...errorResponses("token_not_found"),
+  },
 });
 
 const rotate = createRoute({
@@ -50,7 +66,13 @@ const rotate = createRoute({
   summary: "Replace a service token",
   description: "The same rights under a new token; the old one works for `overlap_seconds` more.",
   security: BEARER_SECURITY,
-  request: { params: tokenPath, body: { required: true, content: { "application/json": { schema: rotateServiceTokenRequestSchema.meta({ id: "RotateServiceToken" }) } } } },
+  request: {
+    params: tokenPath,
+    body: {
+      required: true,
+      content: { "application/json": { schema: rotateServiceTokenRequestSchema.meta({ id: "RotateServiceToken" }) } },
+    },
+  },
   responses: { 201: json("`token` is shown this once.", issued), ...errorResponses("invalid_json", "token_not_found") },
 });
 
@@ -68,7 +90,13 @@ const revoke = createRoute({
 export function registerServiceTokenRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
   app.openapi(create, async (context) => {
     const { name, scopes, org_id: orgId, expires_at: expiresAt } = context.req.valid("json");
-    const { row, token } = await createServiceToken(db, { name, scopes, orgId, expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt), requestId: context.get("requestId") });
+    const { row, token } = await createServiceToken(db, {
+      name,
+      scopes,
+      orgId,
+      expiresAt: expiresAt === undefined ? undefined : new Date(expiresAt),
+      requestId: context.get("requestId"),
+    });
     return context.json({ ...describeServiceToken(row), token }, 201);
   });
   app.openapi(list, async (context) => context.json({ tokens: (await selectTokens(db)).map(describeServiceToken) }, 200));
@@ -76,12 +104,21 @@ export function registerServiceTokenRoutes(app: GatewayApp, { db }: GatewayDepen
     const { token_id: tokenId } = context.req.valid("param");
     const row = await findToken(db, tokenId);
     if (!row) throw new AppError("token_not_found", `There is no service token ${tokenId}.`);
-    const audit = (await selectAudit(db, tokenId)).map(({ action, request_id: requestId, occurred_at: occurredAt }) => ({ action, request_id: requestId, occurred_at: occurredAt.toISOString() }));
+    const audit = (await selectAudit(db, tokenId)).map(({ action, request_id: requestId, occurred_at: occurredAt }) => ({
+      action,
+      request_id: requestId,
+      occurred_at: occurredAt.toISOString(),
+    }));
     return context.json({ ...describeServiceToken(row), audit }, 200);
   });
   app.openapi(rotate, async (context) => {
-    const { row, token } = await rotateServiceToken(db, context.req.valid("param").token_id, { overlapSeconds: context.req.valid("json").overlap_seconds, requestId: context.get("requestId") });
+    const { row, token } = await rotateServiceToken(db, context.req.valid("param").token_id, {
+      overlapSeconds: context.req.valid("json").overlap_seconds,
+      requestId: context.get("requestId"),
+    });
     return context.json({ ...describeServiceToken(row), token }, 201);
   });
-  app.openapi(revoke, async (context) => context.json(describeServiceToken(await revokeServiceToken(db, context.req.valid("param").token_id, context.get("requestId"))), 200));
+  app.openapi(revoke, async (context) =>
+    context.json(describeServiceToken(await revokeServiceToken(db, context.req.valid("param").token_id, context.get("requestId"))), 200),
+  );
 }

@@ -44,9 +44,13 @@ const log = createRoute({
   method: "get",
   path: "/v1/sessions/{session_id}/log",
   summary: "What a session's agent wrote last",
-  description: "The end of the agent's stdout and stderr, read in its sandbox, so it is there as long as the sandbox is. What looks like a key is cut out.",
+  description:
+    "The end of the agent's stdout and stderr, read in its sandbox, so it is there as long as the sandbox is. What looks like a key is cut out.",
   security: BEARER_SECURITY,
-  request: { params: z.object({ session_id: resourceIdSchema }), query: z.object({ bytes: z.coerce.number().int().min(1).max(LOG_BYTES.most).default(LOG_BYTES.usual) }) },
+  request: {
+    params: z.object({ session_id: resourceIdSchema }),
+    query: z.object({ bytes: z.coerce.number().int().min(1).max(LOG_BYTES.most).default(LOG_BYTES.usual) }),
+  },
   responses: {
     200: { description: "The text.", content: { "text/plain": { schema: z.string() } } },
     ...errorResponses("session_not_found", "session_not_ready", "sandbox_exec_failed", "sandbox_exec_timeout", ...LAUNCH_CODES),
@@ -56,7 +60,14 @@ const log = createRoute({
 /** `/v1/sessions/{id}/events` and `/log`. Read from the database and the sandbox, so any gateway serves what another one does. */
 export function registerSessionEventsRoute(app: GatewayApp, deps: GatewayDependencies): void {
   const { db } = deps;
-  app.openapi(log, async (context) => context.text(redactSecrets(await readSessionLog(launchDependencies(deps), context.req.valid("param").session_id, context.req.valid("query").bytes)), 200));
+  app.openapi(log, async (context) =>
+    context.text(
+      redactSecrets(
+        await readSessionLog(launchDependencies(deps), context.req.valid("param").session_id, context.req.valid("query").bytes),
+      ),
+      200,
+    ),
+  );
   app.openapi(events, async (context) => {
     const { session_id: sessionId } = context.req.valid("param");
     const { until } = context.req.valid("query");
@@ -64,10 +75,14 @@ export function registerSessionEventsRoute(app: GatewayApp, deps: GatewayDepende
     const isFinal = async (): Promise<boolean> => {
       const session = await findSession(db, sessionId);
       if (!session) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
-      return session.state === "ended" || (until === "ready" && (session.launcher === "none" || ["ready", "paused"].includes(session.sandbox_state ?? "")));
+      return (
+        session.state === "ended" ||
+        (until === "ready" && (session.launcher === "none" || ["ready", "paused"].includes(session.sandbox_state ?? "")))
+      );
     };
     let last = context.req.valid("header")["last-event-id"] ?? "0";
-    if ((await isFinal()) && last !== "0" && (await selectSessionEvents(db, sessionId, last, 1)).length === 0) return context.body(null, 204);
+    if ((await isFinal()) && last !== "0" && (await selectSessionEvents(db, sessionId, last, 1)).length === 0)
+      return context.body(null, 204);
     return streamSSE(context, async (stream) => {
       let silentSince = Date.now();
       while (!stream.aborted) {
@@ -90,4 +105,9 @@ export function registerSessionEventsRoute(app: GatewayApp, deps: GatewayDepende
   });
 }
 
-const describe = (row: SessionEventRow): SessionEvent => ({ event_id: row.event_id, type: row.type, occurred_at: row.occurred_at.toISOString(), facts: row.facts });
+const describe = (row: SessionEventRow): SessionEvent => ({
+  event_id: row.event_id,
+  type: row.type,
+  occurred_at: row.occurred_at.toISOString(),
+  facts: row.facts,
+});

@@ -17,15 +17,30 @@ import { AppError } from "@proliferate/shared/errors";
 import { requireOrg } from "../auth.ts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
-import { answerFormer, answerLaunch, launchDependencies, launchFromRequest, LAUNCH_CODES, secretToken, type StartRequest, waitQuery } from "../launch-request.ts";
+import {
+  answerFormer,
+  answerLaunch,
+  launchDependencies,
+  launchFromRequest,
+  LAUNCH_CODES,
+  secretToken,
+  type StartRequest,
+  waitQuery,
+} from "../launch-request.ts";
 import { sandboxSettings } from "../sandbox-settings.ts";
 
 const sessionPath = z.object({ session_id: resourceIdSchema });
 const requestHeaders = z.object({
-  "idempotency-key": z.string().regex(/^[\x21-\x7e]{16,255}$/, "must be 16 to 255 visible characters, such as a UUID").optional(),
+  "idempotency-key": z
+    .string()
+    .regex(/^[\x21-\x7e]{16,255}$/, "must be 16 to 255 visible characters, such as a UUID")
+    .optional(),
   "x-repo-token": secretToken.optional(),
 });
-const json = <Schema extends z.ZodType>(description: string, schema: Schema) => ({ description, content: { "application/json": { schema } } });
+const json = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
+  description,
+  content: { "application/json": { schema } },
+});
 
 /** What the billing gate may answer, where it is on. */
 const GATE_CODES = ["no_credits", "grace_expired", "billing_not_configured", "billing_state_blocked", "concurrent_session_limit"] as const;
@@ -43,9 +58,23 @@ const create = createRoute({
     body: { required: true, content: { "application/json": { schema: createSessionRequestSchema.meta({ id: "CreateSession" }) } } },
   },
   responses: {
-    201: json("The session runs; its secrets are shown this once.", z.union([createSessionResponseSchema.meta({ id: "StartedSession" }), launchedSessionSchema.meta({ id: "LaunchedSession" })])),
+    201: json(
+      "The session runs; its secrets are shown this once.",
+      z.union([createSessionResponseSchema.meta({ id: "StartedSession" }), launchedSessionSchema.meta({ id: "LaunchedSession" })]),
+    ),
     202: json("There is a key, and the sandbox is being launched; `events_url` tells how it goes.", launchedSessionSchema),
-    ...errorResponses("invalid_json", "request_too_large", "model_not_found", "session_conflict", "budget_exceeded", "llm_proxy_failed", "idempotency_conflict", "idempotency_in_progress", ...GATE_CODES, ...LAUNCH_CODES),
+    ...errorResponses(
+      "invalid_json",
+      "request_too_large",
+      "model_not_found",
+      "session_conflict",
+      "budget_exceeded",
+      "llm_proxy_failed",
+      "idempotency_conflict",
+      "idempotency_in_progress",
+      ...GATE_CODES,
+      ...LAUNCH_CODES,
+    ),
   },
 });
 
@@ -73,12 +102,16 @@ const end = createRoute({
   method: "delete",
   path: "/v1/sessions/{session_id}",
   summary: "End a session",
-  description: "Revokes every key of the session, ends the sandbox that the gateway launched for it, and settles its usage at once. Answers within seconds, 202 while a launcher or the proxy hangs. Final and idempotent: ending it again revokes again.",
+  description:
+    "Revokes every key of the session, ends the sandbox that the gateway launched for it, and settles its usage at once. Answers within seconds, 202 while a launcher or the proxy hangs. Final and idempotent: ending it again revokes again.",
   security: BEARER_SECURITY,
   request: { params: sessionPath },
   responses: {
     200: json("The session has ended.", endedSession),
-    202: json("The session is ending: its launcher or the proxy has not answered yet. It accepts no key, and ends by itself.", endedSession),
+    202: json(
+      "The session is ending: its launcher or the proxy has not answered yet. It accepts no key, and ends by itself.",
+      endedSession,
+    ),
     ...errorResponses("session_not_found", "llm_proxy_failed", ...LAUNCH_CODES),
   },
 });
@@ -104,7 +137,17 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
     const answer =
       idempotencyKey === undefined
         ? await start({ sessionId, isKept: false, keep: async () => undefined })
-        : await runOnce(db, { orgId: body.org_id, idempotencyKey, body: JSON.stringify([body, request.repoToken ?? null]), sessionId, instanceId: deps.instanceId }, start);
+        : await runOnce(
+            db,
+            {
+              orgId: body.org_id,
+              idempotencyKey,
+              body: JSON.stringify([body, request.repoToken ?? null]),
+              sessionId,
+              instanceId: deps.instanceId,
+            },
+            start,
+          );
     return context.json(answer.body as z.output<typeof createSessionResponseSchema>, answer.status as 201);
   });
   app.openapi(list, async (context) => {
@@ -121,7 +164,10 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
 /** The caller launches the sandbox: he gets the key and all that goes with it. */
 async function startForCaller(deps: GatewayDependencies, sessionId: string, { body }: StartRequest): Promise<StoredAnswer> {
   const { proxy } = deps;
-  if (body.files || body.repo || body.secrets) throw new AppError("invalid_request", "files, repo and secrets go into a sandbox that the gateway launches; name a launcher.", { param: "launcher" });
+  if (body.files || body.repo || body.secrets)
+    throw new AppError("invalid_request", "files, repo and secrets go into a sandbox that the gateway launches; name a launcher.", {
+      param: "launcher",
+    });
   const { session, apiKey, models, resumed } = await startSession(launchDependencies(deps), startFields(deps, sessionId, body));
   return {
     status: 201,

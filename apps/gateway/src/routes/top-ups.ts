@@ -31,7 +31,10 @@ const show = createRoute({
   summary: "When and how an organization buys packs by itself",
   security: BEARER_SECURITY,
   request: { params },
-  responses: { 200: { description: "The policy, with its breaker.", content: policyBody }, ...errorResponses("org_not_found", "top_up_not_found") },
+  responses: {
+    200: { description: "The policy, with its breaker.", content: policyBody },
+    ...errorResponses("org_not_found", "top_up_not_found"),
+  },
 });
 
 const set = createRoute({
@@ -51,7 +54,13 @@ const remove = createRoute({
   description: "Refused while a pack is under way or waits for a person. Safe to repeat.",
   security: BEARER_SECURITY,
   request: { params },
-  responses: { 200: { description: "It has none now.", content: { "application/json": { schema: topUpPolicyRemovedSchema.meta({ id: "TopUpPolicyRemoved" }) } } }, ...errorResponses("org_not_found", "decision_refused") },
+  responses: {
+    200: {
+      description: "It has none now.",
+      content: { "application/json": { schema: topUpPolicyRemovedSchema.meta({ id: "TopUpPolicyRemoved" }) } },
+    },
+    ...errorResponses("org_not_found", "decision_refused"),
+  },
 });
 
 const resetBreaker = createRoute({
@@ -61,7 +70,13 @@ const resetBreaker = createRoute({
   description: "Safe to repeat.",
   security: BEARER_SECURITY,
   request: { params, body: { required: true, content: { "application/json": { schema: byHandRequestSchema } } } },
-  responses: { 200: { description: "The breaker is closed.", content: { "application/json": { schema: breakerResetSchema.meta({ id: "BreakerReset" }) } } }, ...errorResponses("org_not_found") },
+  responses: {
+    200: {
+      description: "The breaker is closed.",
+      content: { "application/json": { schema: breakerResetSchema.meta({ id: "BreakerReset" }) } },
+    },
+    ...errorResponses("org_not_found"),
+  },
 });
 
 const list = createRoute({
@@ -70,7 +85,10 @@ const list = createRoute({
   summary: "Packs that were bought or asked for",
   security: BEARER_SECURITY,
   request: { query: topUpListQuerySchema },
-  responses: { 200: { description: "Newest first.", content: { "application/json": { schema: topUpListSchema.meta({ id: "TopUpList" }) } } }, ...errorResponses("org_not_found") },
+  responses: {
+    200: { description: "Newest first.", content: { "application/json": { schema: topUpListSchema.meta({ id: "TopUpList" }) } } },
+    ...errorResponses("org_not_found"),
+  },
 });
 
 const settle = createRoute({
@@ -79,8 +97,17 @@ const settle = createRoute({
   summary: "Say whether a pack in needs_review was bought, after looking at the sink",
   description: "Kept with who and why. Bought: its credits come in with the balance. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params: z.object({ top_up_id: z.string().min(1).max(100) }), body: { required: true, content: { "application/json": { schema: settleTopUpRequestSchema } } } },
-  responses: { 200: { description: "What became of it.", content: { "application/json": { schema: settledTopUpSchema.meta({ id: "SettledTopUp" }) } } }, ...errorResponses("top_up_not_found", "decision_refused") },
+  request: {
+    params: z.object({ top_up_id: z.string().min(1).max(100) }),
+    body: { required: true, content: { "application/json": { schema: settleTopUpRequestSchema } } },
+  },
+  responses: {
+    200: {
+      description: "What became of it.",
+      content: { "application/json": { schema: settledTopUpSchema.meta({ id: "SettledTopUp" }) } },
+    },
+    ...errorResponses("top_up_not_found", "decision_refused"),
+  },
 });
 
 /** `/v1/billing/orgs/{org_id}/top-up-policy` and `/v1/billing/top-ups`. */
@@ -95,9 +122,21 @@ export function registerTopUpRoutes(app: GatewayApp, { db }: GatewayDependencies
   app.openapi(set, async (context) => {
     const orgId = context.req.valid("param").org_id;
     const body = context.req.valid("json");
-    const { enabled, plan_id: planId, pack_credits: packCredits, threshold_credits: thresholdCredits, max_packs_per_month: maxPacksPerMonth, min_interval_ms: minIntervalMs } = body;
+    const {
+      enabled,
+      plan_id: planId,
+      pack_credits: packCredits,
+      threshold_credits: thresholdCredits,
+      max_packs_per_month: maxPacksPerMonth,
+      min_interval_ms: minIntervalMs,
+    } = body;
     if (!body.create) await requireKnownOrg(db, orgId);
-    const policy = await setTopUpPolicy(db, orgId, { enabled, planId, packCredits, thresholdCredits, maxPacksPerMonth, minIntervalMs }, operatorOf(context, body));
+    const policy = await setTopUpPolicy(
+      db,
+      orgId,
+      { enabled, planId, packCredits, thresholdCredits, maxPacksPerMonth, minIntervalMs },
+      operatorOf(context, body),
+    );
     return context.json(topUpPolicySchema.parse(reportBody(policy)), 200);
   });
   app.openapi(remove, async (context) => {

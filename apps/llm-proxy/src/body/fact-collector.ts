@@ -10,7 +10,16 @@ const MOST_UNKNOWN_FIELDS = 16;
 /** What the body itself says, judged when it ended. */
 export type RootFacts = Pick<
   RequestFacts,
-  "model" | "stream" | "reasoning" | "endUser" | "maxOutputTokens" | "choices" | "serviceTier" | "speed" | "geography" | "predictedOutputTokens"
+  | "model"
+  | "stream"
+  | "reasoning"
+  | "endUser"
+  | "maxOutputTokens"
+  | "choices"
+  | "serviceTier"
+  | "speed"
+  | "geography"
+  | "predictedOutputTokens"
 >;
 
 /** Where the bytes are that the provider gets differently. */
@@ -126,7 +135,8 @@ export class FactCollector {
 
   #bounded<Fact>(fact: Fact): Fact {
     this.#count += 1;
-    if (this.#count > MOST_FACTS) throw new AppError("invalid_request", `The body names more than ${MOST_FACTS} files, links, tools and models.`);
+    if (this.#count > MOST_FACTS)
+      throw new AppError("invalid_request", `The body names more than ${MOST_FACTS} files, links, tools and models.`);
     return fact;
   }
 }

@@ -13,11 +13,15 @@ test("text counts by its bytes, four a token", () => {
 });
 
 test("tools and system text count as well", () => {
-  expect(estimate({ model: "m", system: "s".repeat(400), tools: [{ input_schema: { properties: { ["p".repeat(400)]: {} } } }] })).toBeGreaterThan(200);
+  expect(
+    estimate({ model: "m", system: "s".repeat(400), tools: [{ input_schema: { properties: { ["p".repeat(400)]: {} } } }] }),
+  ).toBeGreaterThan(200);
 });
 
 test("escapes count as what they are read as", () => {
-  expect(factsOf('{"model":"m","system":"\\u00e9\\ud83d\\ude00\\n\\u0041"}', "anthropic").estimatedInputTokens).toBe(factsOf('{"model":"m","system":"é😀\\nA"}', "anthropic").estimatedInputTokens);
+  expect(factsOf('{"model":"m","system":"\\u00e9\\ud83d\\ude00\\n\\u0041"}', "anthropic").estimatedInputTokens).toBe(
+    factsOf('{"model":"m","system":"é😀\\nA"}', "anthropic").estimatedInputTokens,
+  );
 });
 
 test.each([
@@ -42,7 +46,10 @@ test("hostile 11: text that begins with `data:` is text", () => {
 test("hostile 11: text under the name `data` is text, whatever it looks like", () => {
   const words = "AAAA".repeat(3_000);
 
-  for (const content of [[{ type: "tool_use", input: { data: words } }], [{ type: "document", source: { type: "text", media_type: "text/plain", data: words } }]]) {
+  for (const content of [
+    [{ type: "tool_use", input: { data: words } }],
+    [{ type: "document", source: { type: "text", media_type: "text/plain", data: words } }],
+  ]) {
     expect(estimate(message(content))).toBeGreaterThan(2_900);
   }
 });
@@ -52,12 +59,20 @@ test("a token of text has at least a byte: the upper bound is every byte of the 
   const bytes = Buffer.byteLength(JSON.stringify(body));
 
   expect(factsOf(body, "anthropic").maxInputTokens).toBe(bytes);
-  const tools = { ...body, tools: [{ name: "t", input_schema: {} }, { type: "bash_20250124", name: "bash" }] };
+  const tools = {
+    ...body,
+    tools: [
+      { name: "t", input_schema: {} },
+      { type: "bash_20250124", name: "bash" },
+    ],
+  };
   expect(factsOf(tools, "anthropic").maxInputTokens).toBe(Buffer.byteLength(JSON.stringify(tools)) + 1_000 + 2_000);
 });
 
 test("public bug 3: a document in base64 is bounded by nothing in its bytes", () => {
   const source = { type: "base64", media_type: "application/pdf", data: "JVBERi0xLjQK" };
 
-  expect(factsOf(message([{ type: "document", source }]), "anthropic").unmeasuredInputs).toEqual([{ path: "messages[0].content[0].source.data", kind: "document" }]);
+  expect(factsOf(message([{ type: "document", source }]), "anthropic").unmeasuredInputs).toEqual([
+    { path: "messages[0].content[0].source.data", kind: "document" },
+  ]);
 });

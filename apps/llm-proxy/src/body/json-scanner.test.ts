@@ -10,17 +10,80 @@ const DIALECTS = ["anthropic", "openai"] as const;
 
 /** Names and texts that mean something somewhere, so that bodies made of them meet the rules. */
 const NAMES = [
-  ...["type", "model", "models", "url", "data", "media_type", "file_id", "file_data", "file_url", "file", "source", "content", "input", "definition", "tool"],
-  ...["image_url", "input_audio", "audio", "id", "tool_calls", "max_uses", "max_tokens", "speed", "edits", "user_id", "name", "text", "x", "é", "input_schema"],
+  ...[
+    "type",
+    "model",
+    "models",
+    "url",
+    "data",
+    "media_type",
+    "file_id",
+    "file_data",
+    "file_url",
+    "file",
+    "source",
+    "content",
+    "input",
+    "definition",
+    "tool",
+  ],
+  ...[
+    "image_url",
+    "input_audio",
+    "audio",
+    "id",
+    "tool_calls",
+    "max_uses",
+    "max_tokens",
+    "speed",
+    "edits",
+    "user_id",
+    "name",
+    "text",
+    "x",
+    "é",
+    "input_schema",
+  ],
 ];
 const TEXTS = [
-  ...["", "text", "base64", "url", "file", "image/png", "application/pdf", "data:image/png;base64,AAAA", "data:text/plain,é", "https://e/x", "claude-fable-5-1"],
-  ...["advisor_20260301", "web_search_20250305", "bash_20250124", "function", "rm_rf_20990101", "compact_20260112", "clear_thinking_20251015", "audio", "disabled"],
-  ...["code_execution_output", "fast", "a\u0001b\\\"c", "日本", "😀"],
+  ...[
+    "",
+    "text",
+    "base64",
+    "url",
+    "file",
+    "image/png",
+    "application/pdf",
+    "data:image/png;base64,AAAA",
+    "data:text/plain,é",
+    "https://e/x",
+    "claude-fable-5-1",
+  ],
+  ...[
+    "advisor_20260301",
+    "web_search_20250305",
+    "bash_20250124",
+    "function",
+    "rm_rf_20990101",
+    "compact_20260112",
+    "clear_thinking_20251015",
+    "audio",
+    "disabled",
+  ],
+  ...["code_execution_output", "fast", 'a\u0001b\\"c', "日本", "😀"],
 ];
-const scalar = fc.oneof(fc.constantFrom(...TEXTS), fc.constantFrom(null, true, false, 0, 1, 7.5, -3, 1e300), fc.string({ unit: "grapheme" }));
+const scalar = fc.oneof(
+  fc.constantFrom(...TEXTS),
+  fc.constantFrom(null, true, false, 0, 1, 7.5, -3, 1e300),
+  fc.string({ unit: "grapheme" }),
+);
 const { value } = fc.letrec((tie) => ({
-  value: fc.oneof({ maxDepth: 5 }, scalar, fc.array(tie("value"), { maxLength: 4 }), fc.dictionary(fc.constantFrom(...NAMES), tie("value"), { maxKeys: 6 })),
+  value: fc.oneof(
+    { maxDepth: 5 },
+    scalar,
+    fc.array(tie("value"), { maxLength: 4 }),
+    fc.dictionary(fc.constantFrom(...NAMES), tie("value"), { maxKeys: 6 }),
+  ),
 }));
 /** Well-formed bodies: what the scanner refuses by rule is not in them. */
 const anyBody = (dialect: (typeof DIALECTS)[number]) =>
@@ -30,15 +93,25 @@ const anyBody = (dialect: (typeof DIALECTS)[number]) =>
       fc.dictionary(fc.constantFrom(...documentedFields(dialect), "unknown", "my_model", "Über"), value, { maxKeys: 10 }),
     )
     .map(([fixed, fields]): Record<string, unknown> => {
-      const texts = Object.fromEntries(["service_tier", "speed", "inference_geo"].map((name) => [name, typeof fields[name] === "string" && fields[name] !== "" ? fields[name] : null]));
+      const texts = Object.fromEntries(
+        ["service_tier", "speed", "inference_geo"].map((name) => [
+          name,
+          typeof fields[name] === "string" && fields[name] !== "" ? fields[name] : null,
+        ]),
+      );
       const numbers = Object.fromEntries(["n", "best_of"].map((name) => [name, typeof fields[name] === "number" ? fields[name] : null]));
-      const options = typeof fields["stream_options"] === "object" && !Array.isArray(fields["stream_options"]) ? fields["stream_options"] : null;
-      return JSON.parse(JSON.stringify({ ...fields, ...texts, ...(dialect === "openai" && { ...numbers, stream_options: options }), ...fixed })) as Record<string, unknown>;
+      const options =
+        typeof fields["stream_options"] === "object" && !Array.isArray(fields["stream_options"]) ? fields["stream_options"] : null;
+      return JSON.parse(
+        JSON.stringify({ ...fields, ...texts, ...(dialect === "openai" && { ...numbers, stream_options: options }), ...fixed }),
+      ) as Record<string, unknown>;
     });
 
 /** In any order: both read all of it, each in its own way. */
 const sorted = (facts: RequestFacts): unknown =>
-  Object.fromEntries(Object.entries(facts).map(([name, fact]) => [name, Array.isArray(fact) ? fact.map((entry) => JSON.stringify(entry)).toSorted() : fact]));
+  Object.fromEntries(
+    Object.entries(facts).map(([name, fact]) => [name, Array.isArray(fact) ? fact.map((entry) => JSON.stringify(entry)).toSorted() : fact]),
+  );
 
 test.each(DIALECTS)("the scanner finds in any %s body what a walk over its parsed tree finds", (dialect) => {
   fc.assert(
@@ -72,7 +145,11 @@ function isJsonObject(text: string): boolean {
 }
 
 test("what JSON.parse refuses is invalid_json, what it takes is not: after any change to the bytes", () => {
-  const change = fc.tuple(fc.nat(), fc.constantFrom(..."{}[]:,\"\\ \t\n\u0000\u001f0123456789-+.eEtrufalsn/bx\u00e9"), fc.constantFrom("put", "replace", "drop", "cut"));
+  const change = fc.tuple(
+    fc.nat(),
+    fc.constantFrom(...'{}[]:,"\\ \t\n\u0000\u001f0123456789-+.eEtrufalsn/bx\u00e9'),
+    fc.constantFrom("put", "replace", "drop", "cut"),
+  );
   fc.assert(
     fc.property(anyBody("anthropic"), fc.array(change, { minLength: 1, maxLength: 3 }), (json, changes) => {
       let text = JSON.stringify(json);
@@ -93,8 +170,42 @@ test("what JSON.parse refuses is invalid_json, what it takes is not: after any c
 });
 
 test.each([
-  "", " ", "null", "1", '"x"', "[]", "{", '{"a"}', '{"a":}', '{"a":1,}', '{,}', "{'a':1}", '{"a":01}', '{"a":1.}', '{"a":.5}', '{"a":+1}', '{"a":1e}', '{"a":-}', '{"a":tru}', '{"a":nul}',
-  '{"a":NaN}', '{"a":Infinity}', '{"a":"\t"}', '{"a":"\\x"}', '{"a":"\\u12g4"}', '{"a":"\\u12', '{"a":"', '{"a":[1,]}', '{"a":[}', '{"a":1}}', '{"a":1} x', "{}{}", '\uFEFF{"model":"m"}', '{"a":1 "b":2}', '{"a" 1}', "{\"a\":\u00a01}",
+  "",
+  " ",
+  "null",
+  "1",
+  '"x"',
+  "[]",
+  "{",
+  '{"a"}',
+  '{"a":}',
+  '{"a":1,}',
+  "{,}",
+  "{'a':1}",
+  '{"a":01}',
+  '{"a":1.}',
+  '{"a":.5}',
+  '{"a":+1}',
+  '{"a":1e}',
+  '{"a":-}',
+  '{"a":tru}',
+  '{"a":nul}',
+  '{"a":NaN}',
+  '{"a":Infinity}',
+  '{"a":"\t"}',
+  '{"a":"\\x"}',
+  '{"a":"\\u12g4"}',
+  '{"a":"\\u12',
+  '{"a":"',
+  '{"a":[1,]}',
+  '{"a":[}',
+  '{"a":1}}',
+  '{"a":1} x',
+  "{}{}",
+  '\uFEFF{"model":"m"}',
+  '{"a":1 "b":2}',
+  '{"a" 1}',
+  '{"a":\u00a01}',
 ])("hostile 16: %j is invalid_json", (text) => {
   expect(refusalOf(text, "openai")).toBe("invalid_json");
 });
@@ -105,7 +216,9 @@ test("bytes that are no UTF-8 are invalid_json", () => {
 });
 
 test("a body is never quoted", () => {
-  expect(() => scanBody('{"secret":sk-123}', "openai")).toThrow(expect.objectContaining({ message: expect.not.stringContaining("sk-123") }));
+  expect(() => scanBody('{"secret":sk-123}', "openai")).toThrow(
+    expect.objectContaining({ message: expect.not.stringContaining("sk-123") }),
+  );
 });
 
 test.each([
@@ -122,7 +235,10 @@ test.each([
 });
 
 test("public bug 1: a field that nobody documents is reported, and one that is named after a model cannot be judged, however it is spelled", () => {
-  const { unknownFields, unjudged } = factsOf('{"model":"m","novelty":1,"judge_m\\u006fdel":"big","plan":{"steps":[{"model":"big"}]}}', "anthropic");
+  const { unknownFields, unjudged } = factsOf(
+    '{"model":"m","novelty":1,"judge_m\\u006fdel":"big","plan":{"steps":[{"model":"big"}]}}',
+    "anthropic",
+  );
 
   expect(unknownFields).toEqual(["novelty", "judge_model", "plan"]);
   expect(unjudged).toEqual([
@@ -132,14 +248,23 @@ test("public bug 1: a field that nobody documents is reported, and one that is n
 });
 
 test("a field twice where nothing is read is the provider's business", () => {
-  expect(refusalOf('{"model":"a","tools":[{"input_schema":{"a":1,"a":2}}],"messages":[{"content":[{"type":"tool_use","input":{"a":1,"a":2}}]}]}', "anthropic")).toBeUndefined();
+  expect(
+    refusalOf(
+      '{"model":"a","tools":[{"input_schema":{"a":1,"a":2}}],"messages":[{"content":[{"type":"tool_use","input":{"a":1,"a":2}}]}]}',
+      "anthropic",
+    ),
+  ).toBeUndefined();
 });
 
 const deep = (depth: number): string => `{"model":"m","messages":${"[".repeat(depth)}${"]".repeat(depth)}}`;
 
 test("hostile 16: 512 values may stand in each other, not one more, wherever they are", () => {
   expect(refusalOf(deep(511), "anthropic")).toBeUndefined();
-  for (const body of [deep(512), deep(100_000), `{"model":"m","stream":true,"stream_options":{"a":${"[".repeat(100_000)}${"]".repeat(100_000)}}}`]) {
+  for (const body of [
+    deep(512),
+    deep(100_000),
+    `{"model":"m","stream":true,"stream_options":{"a":${"[".repeat(100_000)}${"]".repeat(100_000)}}}`,
+  ]) {
     expect([refusalOf(body, "anthropic"), refusalOf(body, "openai")]).toEqual(["invalid_request", "invalid_request"]);
   }
 });
@@ -157,12 +282,12 @@ test.each([
 /** 31 MB bodies of the attack, smaller: whatever the bytes are, a slice is a slice. */
 const HOSTILE = {
   "empty lists": (count: number) => `{"model":"m","messages":[${"[],".repeat(count)}[]]}`,
-  objects: (count: number) => `{"model":"m","messages":[${'{"type":1},'.repeat(count)}1]}`,
+  "objects": (count: number) => `{"model":"m","messages":[${'{"type":1},'.repeat(count)}1]}`,
   "escaped quotes": (count: number) => `{"model":"m","messages":"${'\\"'.repeat(count)}"}`,
   "escaped names": (count: number) => `{"model":"m","messages":[{${'"\\u0061":1,'.repeat(count)}"b":1}]}`,
-  backslashes: (count: number) => `{"model":"m","messages":"${"\\\\".repeat(count)}"}`,
-  spaces: (count: number) => `{"model":"m",${" ".repeat(count)}"messages":1}`,
-  nesting: (count: number) => `{"model":"m","messages":[${`${"[".repeat(400)}${"]".repeat(400)},`.repeat(count / 800)}1]}`,
+  "backslashes": (count: number) => `{"model":"m","messages":"${"\\\\".repeat(count)}"}`,
+  "spaces": (count: number) => `{"model":"m",${" ".repeat(count)}"messages":1}`,
+  "nesting": (count: number) => `{"model":"m","messages":[${`${"[".repeat(400)}${"]".repeat(400)},`.repeat(count / 800)}1]}`,
 };
 
 test.each(Object.entries(HOSTILE))("hostile 05: %s take a number of steps in proportion to their bytes", (_, make) => {

@@ -249,7 +249,10 @@ export class JsonScanner {
     const { judgeElement } = current.place.source;
     if (!judgeElement) return;
     const isText = kind === Kind.string && end > start && end - start <= 2_048;
-    judgeElement({ path: `${current.path()}[${current.count}]`, text: isText ? textAt(this.#bytes, start, end, this.#stringEscapes > 0) : undefined }, this.#facts);
+    judgeElement(
+      { path: `${current.path()}[${current.count}]`, text: isText ? textAt(this.#bytes, start, end, this.#stringEscapes > 0) : undefined },
+      this.#facts,
+    );
   }
 
   #openOne(kind: typeof OBJECT | typeof LIST): void {
@@ -326,7 +329,9 @@ const ENDS = 1;
 const ESCAPES = 2;
 const FORBIDDEN = 3;
 /** What each byte is within a string. */
-const IN_STRING = Uint8Array.from({ length: 256 }, (_, byte) => (byte === QUOTE ? ENDS : byte === 0x5c ? ESCAPES : byte < 0x20 ? FORBIDDEN : PLAIN));
+const IN_STRING = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte === QUOTE ? ENDS : byte === 0x5c ? ESCAPES : byte < 0x20 ? FORBIDDEN : PLAIN,
+);
 
 /** The value of each byte as a hexadecimal digit; -1 where it is none. */
 const HEX_DIGIT = Int8Array.from({ length: 256 }, (_, byte) => "0123456789abcdef".indexOf(String.fromCharCode(byte).toLowerCase() || "-"));
@@ -382,5 +387,7 @@ function tooMuch(what: string): AppError {
 }
 
 function givenTwice(path: string): AppError {
-  return new AppError("invalid_request", `The body has the field "${path.slice(0, 128)}" twice; parsers disagree which one counts.`, { param: path.slice(0, 128) });
+  return new AppError("invalid_request", `The body has the field "${path.slice(0, 128)}" twice; parsers disagree which one counts.`, {
+    param: path.slice(0, 128),
+  });
 }

@@ -17,21 +17,47 @@ test("a body that needs no change is the same buffer", () => {
 
 test.each([
   ['{"model":"m","stream":true}', '{"model":"m","stream":true,"stream_options":{"include_usage":true}}', true],
-  ['{"model":"m","stream":true,"stream_options":{"x":1}}', '{"model":"m","stream":true,"stream_options":{"x":1,"include_usage":true}}', true],
+  [
+    '{"model":"m","stream":true,"stream_options":{"x":1}}',
+    '{"model":"m","stream":true,"stream_options":{"x":1,"include_usage":true}}',
+    true,
+  ],
   ['{"model":"m","stream":true,"stream_options":{ }}', '{"model":"m","stream":true,"stream_options":{ "include_usage":true}}', true],
-  ['{"model":"m","stream":true,"stream_options":{"include_usage":"true","x":[{}]}}', '{"model":"m","stream":true,"stream_options":{"include_usage":true,"x":[{}]}}', true],
-  ['{"model":"m","stream":true,"stream_options":{"include_usage":{"a":[1]}}}', '{"model":"m","stream":true,"stream_options":{"include_usage":true}}', true],
-  ['{"stream_options":{"include\\u005fusage":null},"model":"m","stream":true}', '{"stream_options":{"include\\u005fusage":true},"model":"m","stream":true}', true],
-  ['{"model":"m","stream_options":{"include_usage":false},"stream":true} ', '{"model":"m","stream_options":{"include_usage":true},"stream":true} ', true],
+  [
+    '{"model":"m","stream":true,"stream_options":{"include_usage":"true","x":[{}]}}',
+    '{"model":"m","stream":true,"stream_options":{"include_usage":true,"x":[{}]}}',
+    true,
+  ],
+  [
+    '{"model":"m","stream":true,"stream_options":{"include_usage":{"a":[1]}}}',
+    '{"model":"m","stream":true,"stream_options":{"include_usage":true}}',
+    true,
+  ],
+  [
+    '{"stream_options":{"include\\u005fusage":null},"model":"m","stream":true}',
+    '{"stream_options":{"include\\u005fusage":true},"model":"m","stream":true}',
+    true,
+  ],
+  [
+    '{"model":"m","stream_options":{"include_usage":false},"stream":true} ',
+    '{"model":"m","stream_options":{"include_usage":true},"stream":true} ',
+    true,
+  ],
   ['{"model":"m","stream":true,"stream_options":null}', '{"model":"m","stream":true,"stream_options":{"include_usage":true}}', true],
-  ['{"model":"m","stream":true,"stream_options":{"include_usage":true}}', '{"model":"m","stream":true,"stream_options":{"include_usage":true}}', false],
+  [
+    '{"model":"m","stream":true,"stream_options":{"include_usage":true}}',
+    '{"model":"m","stream":true,"stream_options":{"include_usage":true}}',
+    false,
+  ],
   ['{"model":"m","stream":false}', '{"model":"m","stream":false}', false],
 ])("an OpenAI stream always asks for its usage: %s", (json, expected, dropUsageChunk) => {
   expect(forProvider(json, "openai", "m")).toEqual({ text: expected, dropUsageChunk });
 });
 
 test("the name and the usage are put in together", () => {
-  expect(forProvider('{"stream":true,"model":"alias"}', "openai", "m").text).toBe('{"stream":true,"model":"m","stream_options":{"include_usage":true}}');
+  expect(forProvider('{"stream":true,"model":"alias"}', "openai", "m").text).toBe(
+    '{"stream":true,"model":"m","stream_options":{"include_usage":true}}',
+  );
 });
 
 test.each([
@@ -81,11 +107,17 @@ test("hostile 16: deep options of a stream pass as they came, only the usage is 
 });
 
 test.each(['"x"', "1", "[]", "true"])("stream_options that are no object are refused: %s", (options) => {
-  expect(() => factsOf(`{"model":"m","stream_options":${options}}`, "openai")).toThrow(expect.objectContaining({ code: "invalid_request", param: "stream_options" }));
+  expect(() => factsOf(`{"model":"m","stream_options":${options}}`, "openai")).toThrow(
+    expect.objectContaining({ code: "invalid_request", param: "stream_options" }),
+  );
 });
 
 test("for any body, the provider reads what the caller wrote, but for the model's name and the wish for usage", () => {
-  const fields = fc.dictionary(fc.string({ unit: "grapheme" }).map((name) => `x-${name}`), fc.jsonValue(), { maxKeys: 4 });
+  const fields = fc.dictionary(
+    fc.string({ unit: "grapheme" }).map((name) => `x-${name}`),
+    fc.jsonValue(),
+    { maxKeys: 4 },
+  );
   const options = fc.option(fc.dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue(), { maxKeys: 3 }));
   fc.assert(
     fc.property(fields, options, fc.boolean(), fc.constantFrom(undefined, 1, "\t"), (others, streamOptions, stream, indent) => {
@@ -115,8 +147,14 @@ test("hostile 05: a large body is read in slices, between which everything else 
   const turns = new ScanTurns();
   const large = Buffer.from(`{"model":"m","messages":[${"[],".repeat(600_000)}[]]}`);
   const order: string[] = [];
-  const done = Promise.all([1, 2].map(async (name) => readRequestBody({ bytes: large, room: 0 }, "anthropic", turns).then(() => order.push(`large ${name}`))));
-  const hardlyLarge = readRequestBody({ bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(300_000)}"}`), room: 0 }, "anthropic", turns).then(() => order.push("hardly large"));
+  const done = Promise.all(
+    [1, 2].map(async (name) => readRequestBody({ bytes: large, room: 0 }, "anthropic", turns).then(() => order.push(`large ${name}`))),
+  );
+  const hardlyLarge = readRequestBody(
+    { bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(300_000)}"}`), room: 0 },
+    "anthropic",
+    turns,
+  ).then(() => order.push("hardly large"));
   let others = 0;
   const tick = (): void => {
     others += 1;

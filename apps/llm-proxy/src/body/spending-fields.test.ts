@@ -12,16 +12,40 @@ test.each(SPENDING_EXAMPLES.map((example) => [example.dialect, JSON.stringify(ex
 );
 
 test("a plain request names nothing and leaves nothing to judge", () => {
-  const body = { model: "m", max_tokens: 1, metadata: { user_id: "u", model: "x" }, messages: [{ role: "user", content: [{ type: "text", text: "tools[0].model fallbacks" }] }], tools: [{ name: "t", input_schema: { properties: { model: { type: "advisor" } } } }] };
+  const body = {
+    model: "m",
+    max_tokens: 1,
+    metadata: { user_id: "u", model: "x" },
+    messages: [{ role: "user", content: [{ type: "text", text: "tools[0].model fallbacks" }] }],
+    tools: [{ name: "t", input_schema: { properties: { model: { type: "advisor" } } } }],
+  };
 
-  expect(factsOf(body, "anthropic")).toMatchObject({ namedModels: [], unmeasuredInputs: [], serverTools: [], extraPasses: [], unjudged: [], unknownFields: [], endUser: "u" });
+  expect(factsOf(body, "anthropic")).toMatchObject({
+    namedModels: [],
+    unmeasuredInputs: [],
+    serverTools: [],
+    extraPasses: [],
+    unjudged: [],
+    unknownFields: [],
+    endUser: "u",
+  });
 });
 
 test("breaker 11: a schema in a field that nobody documents names no model, whatever its properties are called; beside it one is found", () => {
-  const schema = { type: "object", properties: { model: { type: "string" }, properties: { properties: { models: {} } } }, $defs: { model: {} }, required: ["model"] };
+  const schema = {
+    type: "object",
+    properties: { model: { type: "string" }, properties: { properties: { models: {} } } },
+    $defs: { model: {} },
+    required: ["model"],
+  };
 
   expect(factsOf({ model: "m", messages: [], guided_json: schema, structured_outputs: { json: schema } }, "openai").unjudged).toEqual([]);
-  for (const field of [{ judge: { model: "claude-fable-5-1" } }, { judge: { ...schema, model: "x" } }, { judge: { properties: { a: { model: "x" } } } }, { judge: { properties: [{ model: "x" }] } }]) {
+  for (const field of [
+    { judge: { model: "claude-fable-5-1" } },
+    { judge: { ...schema, model: "x" } },
+    { judge: { properties: { a: { model: "x" } } } },
+    { judge: { properties: [{ model: "x" }] } },
+  ]) {
     expect(factsOf({ model: "m", messages: [], ...field }, "openai").unjudged).toMatchObject([{ why: "unknown_field_names_model" }]);
   }
 });

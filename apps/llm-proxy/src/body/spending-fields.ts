@@ -67,7 +67,19 @@ const ANTHROPIC_CONTENT: Place = {
 
 const ANTHROPIC: Place = {
   isRoot: true,
-  values: ["model", "stream", "max_tokens", "service_tier", "speed", "inference_geo", "tools", "fallbacks", "container", "thread", "compaction"],
+  values: [
+    "model",
+    "stream",
+    "max_tokens",
+    "service_tier",
+    "speed",
+    "inference_geo",
+    "tools",
+    "fallbacks",
+    "container",
+    "thread",
+    "compaction",
+  ],
   judgedWith: ["model"],
   judge: judgeAnthropic,
   inside: {
@@ -80,7 +92,16 @@ const ANTHROPIC: Place = {
     thinking: THINKING,
     context_management: { inside: { edits: { elements: COMPACTION_EDIT } } },
     ...documented("model", "stream", "max_tokens", "service_tier", "speed", "inference_geo"),
-    ...documented("billing_policy", "cache_control", "compaction", "container", "diagnostics", "fallback_credit_token", "output_config", "output_format"),
+    ...documented(
+      "billing_policy",
+      "cache_control",
+      "compaction",
+      "container",
+      "diagnostics",
+      "fallback_credit_token",
+      "output_config",
+      "output_format",
+    ),
     ...documented("stop_sequences", "temperature", "thread", "tool_choice", "top_k", "top_p", "user_profile_id", "workspace_id", "betas"),
   },
   others: UNKNOWN,
@@ -114,7 +135,19 @@ const STORED_BY_OPENAI = ["previous_response_id", "conversation", "prompt", "cac
 const OPENAI: Place = {
   isRoot: true,
   values: [
-    ...["model", "stream", "user", "max_tokens", "max_completion_tokens", "n", "best_of", "service_tier", "speed", "inference_geo", "tools"],
+    ...[
+      "model",
+      "stream",
+      "user",
+      "max_tokens",
+      "max_completion_tokens",
+      "n",
+      "best_of",
+      "service_tier",
+      "speed",
+      "inference_geo",
+      "tools",
+    ],
     ...["reasoning_effort", "stream_options", "web_search_options", "prediction", "fallbacks", "models", "plugins", ...STORED_BY_OPENAI],
   ],
   judgedWith: ["model"],
@@ -127,9 +160,37 @@ const OPENAI: Place = {
     models: FALLBACKS,
     moderation: MODERATION,
     modalities: MODALITIES,
-    ...documented("model", "stream", "user", "max_tokens", "max_completion_tokens", "n", "best_of", "service_tier", "speed", "inference_geo"),
-    ...documented("audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "metadata", "parallel_tool_calls", "prediction"),
-    ...documented("presence_penalty", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "response_format"),
+    ...documented(
+      "model",
+      "stream",
+      "user",
+      "max_tokens",
+      "max_completion_tokens",
+      "n",
+      "best_of",
+      "service_tier",
+      "speed",
+      "inference_geo",
+    ),
+    ...documented(
+      "audio",
+      "frequency_penalty",
+      "function_call",
+      "functions",
+      "logit_bias",
+      "logprobs",
+      "metadata",
+      "parallel_tool_calls",
+      "prediction",
+    ),
+    ...documented(
+      "presence_penalty",
+      "prompt_cache_key",
+      "prompt_cache_options",
+      "prompt_cache_retention",
+      "reasoning_effort",
+      "response_format",
+    ),
     ...documented("safety_identifier", "seed", "stop", "store", "temperature", "tool_choice", "top_logprobs", "top_p", "verbosity"),
     ...documented("web_search_options", "plugins", ...STORED_BY_OPENAI),
   },
@@ -167,7 +228,13 @@ function judgeAnthropic(root: SeenObject, facts: FactCollector): void {
   if (root.has("compaction")) facts.extraPass({ path: "compaction", type: "compaction" });
   // A thread that is created holds what the body says; one that goes on holds what was said before.
   if (root.has("thread")) facts.unmeasured({ path: "thread", kind: "stored" });
-  judgeCommon(root, facts, { endUser: facts.endUser, reasoning: facts.reasoning, choices: 1, maxOutputTokens: root.limit("max_tokens"), predictedOutputTokens: 0 });
+  judgeCommon(root, facts, {
+    endUser: facts.endUser,
+    reasoning: facts.reasoning,
+    choices: 1,
+    maxOutputTokens: root.limit("max_tokens"),
+    predictedOutputTokens: 0,
+  });
 }
 
 function judgeOpenAI(root: SeenObject, facts: FactCollector): void {
@@ -189,7 +256,8 @@ function judgeOpenAI(root: SeenObject, facts: FactCollector): void {
 /** A lenient provider reads "5" as 5. */
 function choicesOf(root: SeenObject): number {
   for (const name of ["n", "best_of"]) {
-    if (root.has(name) && root.value(name).kind !== Kind.number) throw new AppError("invalid_request", `${name} must be a number.`, { param: name });
+    if (root.has(name) && root.value(name).kind !== Kind.number)
+      throw new AppError("invalid_request", `${name} must be a number.`, { param: name });
   }
   return Math.max(1, largerLimit(root, "n", "best_of") ?? 1);
 }
@@ -209,7 +277,8 @@ function judgeCommon(root: SeenObject, facts: FactCollector, ofDialect: OfDialec
   if (stream !== Kind.absent && stream !== Kind.null && stream !== Kind.true && stream !== Kind.false) {
     throw new AppError("invalid_request", "stream must be true or false.", { param: "stream" });
   }
-  if (root.has("fallbacks") && root.value("fallbacks").kind !== Kind.list) facts.unjudged({ path: "fallbacks", why: "provider_chooses_model" });
+  if (root.has("fallbacks") && root.value("fallbacks").kind !== Kind.list)
+    facts.unjudged({ path: "fallbacks", why: "provider_chooses_model" });
   if (root.has("tools")) facts.added(TOOL_PROMPT_TOKENS);
   facts.positions.model = root.value("model");
   facts.root({

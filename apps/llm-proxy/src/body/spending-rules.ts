@@ -45,7 +45,10 @@ function nameModel(object: SeenObject, facts: FactCollector, role: "advisor" | "
   facts.namedModel({ path, model, role, maxOutputTokens: role === "moderation" ? undefined : object.limit("max_tokens"), speed });
 }
 
-export const MODERATION: Place = { values: ["model"], judge: (moderation, facts) => nameModel(moderation, facts, "moderation", moderation.text("model")) };
+export const MODERATION: Place = {
+  values: ["model"],
+  judge: (moderation, facts) => nameModel(moderation, facts, "moderation", moderation.text("model")),
+};
 
 /** The properties of a JSON schema: their names are the caller's words, whatever they say. */
 const SCHEMA_NAMES: Place = {
@@ -167,7 +170,8 @@ export const MODALITIES: Place = {
 
 /** `file_id` of a block: a file that goes into a container. What a tool has put out is only a name in the history. */
 export function judgeBlock(block: SeenObject, facts: FactCollector): void {
-  if (block.has("file_id") && !(block.text("type") ?? "").endsWith("_output")) facts.unmeasured({ path: block.pathOf("file_id"), kind: "file" });
+  if (block.has("file_id") && !(block.text("type") ?? "").endsWith("_output"))
+    facts.unmeasured({ path: block.pathOf("file_id"), kind: "file" });
 }
 
 /** Media that stand in a chat part as a plain string. */

@@ -7,7 +7,9 @@ import type { RequestFacts } from "../data-plane/request-facts.ts";
  */
 
 type Json = Readonly<Record<string, unknown>>;
-type Lists = { -readonly [Name in "unmeasuredInputs" | "namedModels" | "serverTools" | "extraPasses" | "unjudged"]: RequestFacts[Name][number][] };
+type Lists = {
+  -readonly [Name in "unmeasuredInputs" | "namedModels" | "serverTools" | "extraPasses" | "unjudged"]: RequestFacts[Name][number][];
+};
 
 class Walk {
   readonly found: Lists = { unmeasuredInputs: [], namedModels: [], serverTools: [], extraPasses: [], unjudged: [] };
@@ -44,12 +46,19 @@ class Walk {
     if (type === "function" || type === "custom") return;
     this.added += 2_000;
     if (/^(bash|text_editor|computer|memory|browser_toolset|computer_toolset)_\d{8}$/.test(type)) return;
-    const isKnown = /^(web_search|web_fetch|code_execution|advisor|tool_search_tool_regex|tool_search_tool_bm25|mcp_toolset)(_\d{8})?$/.test(type);
+    const isKnown =
+      /^(web_search|web_fetch|code_execution|advisor|tool_search_tool_regex|tool_search_tool_bm25|mcp_toolset)(_\d{8})?$/.test(type);
     if (isKnown) this.found.serverTools.push({ path, type, maxUses: limit(tool["max_uses"]) });
     else this.found.unjudged.push({ path, why: "unknown_server_tool" });
   }
 
-  named(object: Json, path: string, role: "advisor" | "fallback" | "moderation", maxOutputTokens: number | undefined, speed?: string): void {
+  named(
+    object: Json,
+    path: string,
+    role: "advisor" | "fallback" | "moderation",
+    maxOutputTokens: number | undefined,
+    speed?: string,
+  ): void {
     const model = textOf(object["model"]);
     if (model === undefined) this.found.unjudged.push({ path, why: "unknown_value" });
     else this.found.namedModels.push({ path, model, role, maxOutputTokens, speed });
@@ -59,7 +68,8 @@ class Walk {
     for (const [index, entry] of list.entries()) {
       const at = `${path}[${index}]`;
       if (isObject(entry)) {
-        if ("model" in entry || "max_tokens" in entry || "speed" in entry) this.named(entry, `${at}.model`, "fallback", limit(entry["max_tokens"]), textOf(entry["speed"]));
+        if ("model" in entry || "max_tokens" in entry || "speed" in entry)
+          this.named(entry, `${at}.model`, "fallback", limit(entry["max_tokens"]), textOf(entry["speed"]));
       } else if (typeof entry === "string" && entry !== "") {
         this.found.namedModels.push({ path: at, model: entry, role: "fallback", maxOutputTokens: undefined, speed: undefined });
       } else if (!Array.isArray(entry)) this.found.unjudged.push({ path: at, why: "unknown_value" });
@@ -71,7 +81,8 @@ class Walk {
     if (!isObject(value)) return;
     const names = ["model", "models", "model_id", "model_name", "fallback_model", "fallback_models"];
     if (!isSchemaNames && names.some((name) => name in value)) this.found.unjudged.push({ path, why: "unknown_field_names_model" });
-    for (const [name, inner] of Object.entries(value)) this.unknown(inner, `${path}.${name}`, !isSchemaNames && ["properties", "$defs", "definitions"].includes(name));
+    for (const [name, inner] of Object.entries(value))
+      this.unknown(inner, `${path}.${name}`, !isSchemaNames && ["properties", "$defs", "definitions"].includes(name));
   }
 
   content(value: unknown, path: string): void {
@@ -165,7 +176,9 @@ export function referenceFacts(json: Json, bodyBytes: number, dialect: Dialect, 
     estimatedInputTokens: Math.ceil((textBytes(json) - walk.sentMedia) / 4 + walk.likelyMedia),
     maxInputTokens: bodyBytes - walk.sentMedia + walk.mostMedia + walk.added,
     audio: walk.audio,
-    unknownFields: Object.keys(json).filter((field) => !documented.includes(field)).slice(0, 16),
+    unknownFields: Object.keys(json)
+      .filter((field) => !documented.includes(field))
+      .slice(0, 16),
     ...walk.found,
     ...ofDialect,
   };
@@ -191,7 +204,8 @@ function anthropic(json: Json, walk: Walk): OfDialect {
   const { metadata, thinking } = json;
   return {
     endUser: isObject(metadata) ? textOf(metadata["user_id"]) : undefined,
-    reasoning: isObject(thinking) && "type" in thinking ? (["disabled", "none"].includes(textOf(thinking["type"]) ?? "") ? "off" : "on") : undefined,
+    reasoning:
+      isObject(thinking) && "type" in thinking ? (["disabled", "none"].includes(textOf(thinking["type"]) ?? "") ? "off" : "on") : undefined,
     choices: 1,
     maxOutputTokens: limit(json["max_tokens"]),
     predictedOutputTokens: 0,
@@ -199,8 +213,10 @@ function anthropic(json: Json, walk: Walk): OfDialect {
 }
 
 function openai(json: Json, walk: Walk): OfDialect {
-  for (const name of ["previous_response_id", "conversation", "prompt", "cached_content"]) if (isGiven(json[name])) walk.unmeasured(name, "stored");
-  if (isGiven(json["web_search_options"])) walk.found.serverTools.push({ path: "web_search_options", type: "web_search_options", maxUses: undefined });
+  for (const name of ["previous_response_id", "conversation", "prompt", "cached_content"])
+    if (isGiven(json[name])) walk.unmeasured(name, "stored");
+  if (isGiven(json["web_search_options"]))
+    walk.found.serverTools.push({ path: "web_search_options", type: "web_search_options", maxUses: undefined });
   if (isGiven(json["plugins"])) walk.found.unjudged.push({ path: "plugins", why: "unknown_server_tool" });
   if (Array.isArray(json["models"])) walk.fallbacks(json["models"], "models");
   if (typeof json["models"] === "string") walk.found.unjudged.push({ path: "models", why: "unknown_value" });
@@ -211,7 +227,11 @@ function openai(json: Json, walk: Walk): OfDialect {
   const limits = given.map(limit).includes(undefined) ? [] : given.map((value) => limit(value) ?? 0);
   return {
     endUser: textOf(json["user"]),
-    reasoning: isGiven(json["reasoning_effort"]) ? (["disabled", "none"].includes(textOf(json["reasoning_effort"]) ?? "") ? "off" : "on") : undefined,
+    reasoning: isGiven(json["reasoning_effort"])
+      ? ["disabled", "none"].includes(textOf(json["reasoning_effort"]) ?? "")
+        ? "off"
+        : "on"
+      : undefined,
     choices: Math.max(1, limit(json["n"]) ?? 1, limit(json["best_of"]) ?? 1),
     maxOutputTokens: limits.length === 0 ? undefined : Math.max(...limits),
     predictedOutputTokens: isGiven(prediction) ? sizeOf(prediction) : 0,

@@ -12,7 +12,11 @@ export interface ScanOptions {
 }
 
 /** Scans a body in one go, or in slices; `slices` says how many it took. */
-export function scanBody(body: string | Buffer, dialect: Dialect, { limits = SCAN_LIMITS, slice }: ScanOptions = {}): RequestBody & { readonly slices: number } {
+export function scanBody(
+  body: string | Buffer,
+  dialect: Dialect,
+  { limits = SCAN_LIMITS, slice }: ScanOptions = {},
+): RequestBody & { readonly slices: number } {
   const bytes = Buffer.from(body);
   const collector = new FactCollector(bytes.length);
   const scanner = new JsonScanner(bytes, rootPlace(dialect), collector, limits);

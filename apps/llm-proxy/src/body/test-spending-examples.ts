@@ -11,13 +11,25 @@ export interface SpendingExample {
   readonly facts: Partial<RequestFacts>;
 }
 
-const anthropic = (field: string, body: SpendingExample["body"], facts: Partial<RequestFacts>): SpendingExample => ({ dialect: "anthropic", field, body, facts });
-const openai = (field: string, body: SpendingExample["body"], facts: Partial<RequestFacts>): SpendingExample => ({ dialect: "openai", field, body, facts });
+const anthropic = (field: string, body: SpendingExample["body"], facts: Partial<RequestFacts>): SpendingExample => ({
+  dialect: "anthropic",
+  field,
+  body,
+  facts,
+});
+const openai = (field: string, body: SpendingExample["body"], facts: Partial<RequestFacts>): SpendingExample => ({
+  dialect: "openai",
+  field,
+  body,
+  facts,
+});
 
 const user = (...content: readonly unknown[]) => ({ messages: [{ role: "user", content }] });
-const named = (path: string, role: "advisor" | "fallback" | "moderation", limits: { readonly maxOutputTokens?: number; readonly speed?: string } = {}) => ({
-  namedModels: [{ path, model: "claude-fable-5-1", role, maxOutputTokens: limits.maxOutputTokens, speed: limits.speed }],
-});
+const named = (
+  path: string,
+  role: "advisor" | "fallback" | "moderation",
+  limits: { readonly maxOutputTokens?: number; readonly speed?: string } = {},
+) => ({ namedModels: [{ path, model: "claude-fable-5-1", role, maxOutputTokens: limits.maxOutputTokens, speed: limits.speed }] });
 const input = (path: string, kind: RequestFacts["unmeasuredInputs"][number]["kind"]) => ({ unmeasuredInputs: [{ path, kind }] });
 const serverTool = (type: string, maxUses?: number, path = "tools[0]") => ({ serverTools: [{ path, type, maxUses }] });
 const unjudged = (path: string, why: RequestFacts["unjudged"][number]["why"]) => ({ unjudged: [{ path, why }] });
@@ -31,44 +43,108 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
   anthropic("service_tier", { service_tier: "auto" }, { serviceTier: "auto" }),
   anthropic("speed", { speed: "fast" }, { speed: "fast" }),
   anthropic("inference_geo", { inference_geo: "us" }, { geography: "us" }),
-  anthropic("fallbacks[].model", { fallbacks: [{ model: MODEL, max_tokens: 9, speed: "fast" }] }, named("fallbacks[0].model", "fallback", { maxOutputTokens: 9, speed: "fast" })),
+  anthropic(
+    "fallbacks[].model",
+    { fallbacks: [{ model: MODEL, max_tokens: 9, speed: "fast" }] },
+    named("fallbacks[0].model", "fallback", { maxOutputTokens: 9, speed: "fast" }),
+  ),
   anthropic("fallbacks", { fallbacks: "default" }, unjudged("fallbacks", "provider_chooses_model")),
   anthropic(
     "tools[].model",
     { tools: [{ type: "advisor_20260301", name: "advisor", model: MODEL, max_uses: 3, max_tokens: 2048 }] },
     { ...named("tools[0].model", "advisor", { maxOutputTokens: 2048 }), ...serverTool("advisor_20260301", 3) },
   ),
-  anthropic("tools[].type", { tools: [{ type: "web_search_20260318", name: "web_search", max_uses: 8 }] }, serverTool("web_search_20260318", 8)),
+  anthropic(
+    "tools[].type",
+    { tools: [{ type: "web_search_20260318", name: "web_search", max_uses: 8 }] },
+    serverTool("web_search_20260318", 8),
+  ),
   anthropic("tools[].type", { tools: [{ type: "web_fetch_20260318", name: "web_fetch" }] }, serverTool("web_fetch_20260318")),
-  anthropic("tools[].type", { tools: [{ type: "code_execution_20260521", name: "code_execution" }] }, serverTool("code_execution_20260521")),
-  anthropic("tools[].type", { tools: [{ type: "tool_search_tool_bm25_20251119", name: "tool_search_tool_bm25" }] }, serverTool("tool_search_tool_bm25_20251119")),
+  anthropic(
+    "tools[].type",
+    { tools: [{ type: "code_execution_20260521", name: "code_execution" }] },
+    serverTool("code_execution_20260521"),
+  ),
+  anthropic(
+    "tools[].type",
+    { tools: [{ type: "tool_search_tool_bm25_20251119", name: "tool_search_tool_bm25" }] },
+    serverTool("tool_search_tool_bm25_20251119"),
+  ),
   anthropic("tools[].type", { tools: [{ type: "mcp_toolset", mcp_server_name: "s" }] }, serverTool("mcp_toolset")),
-  anthropic("tools[].type", { tools: [{ type: "bash_20250124", name: "bash" }, { type: "computer_toolset_20260801" }, { name: "own" }] }, { serverTools: [], unjudged: [] }),
+  anthropic(
+    "tools[].type",
+    { tools: [{ type: "bash_20250124", name: "bash" }, { type: "computer_toolset_20260801" }, { name: "own" }] },
+    { serverTools: [], unjudged: [] },
+  ),
   anthropic("tools[].type", { tools: [{ type: "image_maker_20270101", name: "x" }] }, unjudged("tools[0]", "unknown_server_tool")),
   anthropic(
     "messages[].content[].tool.definition",
-    { messages: [{ role: "system", content: [{ type: "tool_addition", tool: { type: "tool_definition", definition: { type: "advisor_20260301", name: "advisor", model: MODEL } } }] }] },
-    { ...named("messages[0].content[0].tool.definition.model", "advisor"), ...serverTool("advisor_20260301", undefined, "messages[0].content[0].tool.definition") },
+    {
+      messages: [
+        {
+          role: "system",
+          content: [
+            {
+              type: "tool_addition",
+              tool: { type: "tool_definition", definition: { type: "advisor_20260301", name: "advisor", model: MODEL } },
+            },
+          ],
+        },
+      ],
+    },
+    {
+      ...named("messages[0].content[0].tool.definition.model", "advisor"),
+      ...serverTool("advisor_20260301", undefined, "messages[0].content[0].tool.definition"),
+    },
   ),
   anthropic("mcp_servers[]", { mcp_servers: [{ type: "url", url: "https://e/mcp", name: "s" }] }, input("mcp_servers[0]", "mcp")),
   anthropic("container", { container: "container_x" }, input("container", "stored")),
   anthropic("container", { container: { skills: [{ type: "anthropic", skill_id: "pptx" }] } }, input("container", "stored")),
   anthropic("thread", { thread: { type: "continue", previous_message_id: "msg_x" } }, input("thread", "stored")),
-  anthropic("context_management.edits[]", { context_management: { edits: [{ type: "compact_20260112" }] } }, { extraPasses: [{ path: "context_management.edits[0]", type: "compact_20260112" }] }),
-  anthropic("context_management.edits[]", { context_management: { edits: [{ type: "clear_tool_uses_20250919" }] } }, { extraPasses: [], unjudged: [] }),
-  anthropic("context_management.edits[]", { context_management: { edits: [{ type: "summon_20270101" }] } }, unjudged("context_management.edits[0]", "unknown_value")),
+  anthropic(
+    "context_management.edits[]",
+    { context_management: { edits: [{ type: "compact_20260112" }] } },
+    { extraPasses: [{ path: "context_management.edits[0]", type: "compact_20260112" }] },
+  ),
+  anthropic(
+    "context_management.edits[]",
+    { context_management: { edits: [{ type: "clear_tool_uses_20250919" }] } },
+    { extraPasses: [], unjudged: [] },
+  ),
+  anthropic(
+    "context_management.edits[]",
+    { context_management: { edits: [{ type: "summon_20270101" }] } },
+    unjudged("context_management.edits[0]", "unknown_value"),
+  ),
   anthropic("compaction", { compaction: { type: "summarize" } }, { extraPasses: [{ path: "compaction", type: "compaction" }] }),
   anthropic("source.url", user({ type: "document", source: { type: "url", url: "https://e/x.pdf" } }), input(`${SOURCE}.url`, "url")),
   anthropic("source.file_id", user({ type: "image", source: { type: "file", file_id: "file_x" } }), input(`${SOURCE}.file_id`, "file")),
-  anthropic("source.data", user({ type: "document", source: { type: "base64", media_type: "application/pdf", data: "JVBERi0=" } }), input(`${SOURCE}.data`, "document")),
+  anthropic(
+    "source.data",
+    user({ type: "document", source: { type: "base64", media_type: "application/pdf", data: "JVBERi0=" } }),
+    input(`${SOURCE}.data`, "document"),
+  ),
   anthropic(
     "source.content",
-    user({ type: "tool_result", content: [{ type: "document", source: { type: "content", content: [{ type: "image", source: { type: "url", url: "https://e/x.png" } }] } }] }),
+    user({
+      type: "tool_result",
+      content: [
+        { type: "document", source: { type: "content", content: [{ type: "image", source: { type: "url", url: "https://e/x.png" } }] } },
+      ],
+    }),
     input("messages[0].content[0].content[0].source.content[0].source.url", "url"),
   ),
   anthropic("content[].file_id", user({ type: "container_upload", file_id: "file_x" }), input("messages[0].content[0].file_id", "file")),
-  anthropic("content[].file_id", user({ type: "code_execution_tool_result", content: { content: [{ type: "code_execution_output", file_id: "file_x" }] } }), { unmeasuredInputs: [] }),
-  anthropic("any other field", { next_year: { model: MODEL } }, { ...unjudged("next_year", "unknown_field_names_model"), unknownFields: ["next_year"] }),
+  anthropic(
+    "content[].file_id",
+    user({ type: "code_execution_tool_result", content: { content: [{ type: "code_execution_output", file_id: "file_x" }] } }),
+    { unmeasuredInputs: [] },
+  ),
+  anthropic(
+    "any other field",
+    { next_year: { model: MODEL } },
+    { ...unjudged("next_year", "unknown_field_names_model"), unknownFields: ["next_year"] },
+  ),
 
   openai("max_tokens, max_completion_tokens", { max_completion_tokens: 1, max_tokens: 100_000 }, { maxOutputTokens: 100_000 }),
   openai("n, best_of", { n: 128 }, { choices: 128, maxOutputTokens: undefined }),
@@ -76,22 +152,66 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
   openai("reasoning_effort", { reasoning_effort: "none" }, { reasoning: "off" }),
   openai("service_tier", { service_tier: "priority" }, { serviceTier: "priority" }),
   openai("prediction", { prediction: { type: "content", content: "x".repeat(100) } }, { predictedOutputTokens: 131 }),
-  openai("modalities", { modalities: ["text", "audio"], audio: { voice: "alloy", format: "wav" } }, { audio: { input: false, output: true } }),
+  openai(
+    "modalities",
+    { modalities: ["text", "audio"], audio: { voice: "alloy", format: "wav" } },
+    { audio: { input: false, output: true } },
+  ),
   openai("web_search_options", { web_search_options: {} }, serverTool("web_search_options", undefined, "web_search_options")),
-  openai("tools[].type", { tools: [{ type: "function", function: { name: "f" } }, { type: "custom", custom: { name: "c" } }] }, { serverTools: [], unjudged: [] }),
+  openai(
+    "tools[].type",
+    {
+      tools: [
+        { type: "function", function: { name: "f" } },
+        { type: "custom", custom: { name: "c" } },
+      ],
+    },
+    { serverTools: [], unjudged: [] },
+  ),
   openai("tools[].type", { tools: [{ type: "web_search" }] }, serverTool("web_search")),
-  openai("tools[].type", { tools: [{ type: "image_generation", model: MODEL }] }, { ...unjudged("tools[0]", "unknown_server_tool"), ...named("tools[0].model", "advisor") }),
+  openai(
+    "tools[].type",
+    { tools: [{ type: "image_generation", model: MODEL }] },
+    { ...unjudged("tools[0]", "unknown_server_tool"), ...named("tools[0].model", "advisor") },
+  ),
   openai("models[]", { models: [MODEL] }, named("models[0]", "fallback")),
   openai("fallbacks[]", { fallbacks: [MODEL] }, named("fallbacks[0]", "fallback")),
   openai("fallbacks[]", { fallbacks: [{ model: MODEL }] }, named("fallbacks[0].model", "fallback")),
   openai("plugins", { plugins: [{ id: "web" }] }, unjudged("plugins", "unknown_server_tool")),
   openai("moderation.model", { moderation: { model: MODEL } }, named("moderation.model", "moderation")),
-  openai("image_url.url", user({ type: "image_url", image_url: { url: "https://e/x.png" } }), input("messages[0].content[0].image_url.url", "url")),
-  openai("image_url.url", user({ type: "image_url", image_url: { url: "data:application/pdf;base64,JVBERi0=" } }), input("messages[0].content[0].image_url.url", "document")),
+  openai(
+    "image_url.url",
+    user({ type: "image_url", image_url: { url: "https://e/x.png" } }),
+    input("messages[0].content[0].image_url.url", "url"),
+  ),
+  openai(
+    "image_url.url",
+    user({ type: "image_url", image_url: { url: "data:application/pdf;base64,JVBERi0=" } }),
+    input("messages[0].content[0].image_url.url", "document"),
+  ),
   openai("file.file_id", user({ type: "file", file: { file_id: "file-x" } }), input("messages[0].content[0].file.file_id", "file")),
-  openai("file.file_data", user({ type: "file", file: { filename: "x.pdf", file_data: "data:application/pdf;base64,JVBERi0=" } }), input("messages[0].content[0].file.file_data", "document")),
-  openai("input_audio.data", user({ type: "input_audio", input_audio: { data: "UklGRg==", format: "wav" } }), { audio: { input: true, output: false }, unmeasuredInputs: [] }),
-  openai("messages[].audio.id", { messages: [{ role: "assistant", audio: { id: "audio_x" } }] }, { ...input("messages[0].audio.id", "stored"), audio: { input: true, output: false } }),
-  openai("previous_response_id, conversation, prompt, cached_content", { previous_response_id: "resp_x" }, input("previous_response_id", "stored")),
-  openai("any other field", { judge_model: MODEL }, { ...unjudged("judge_model", "unknown_field_names_model"), unknownFields: ["judge_model"] }),
+  openai(
+    "file.file_data",
+    user({ type: "file", file: { filename: "x.pdf", file_data: "data:application/pdf;base64,JVBERi0=" } }),
+    input("messages[0].content[0].file.file_data", "document"),
+  ),
+  openai("input_audio.data", user({ type: "input_audio", input_audio: { data: "UklGRg==", format: "wav" } }), {
+    audio: { input: true, output: false },
+    unmeasuredInputs: [],
+  }),
+  openai(
+    "messages[].audio.id",
+    { messages: [{ role: "assistant", audio: { id: "audio_x" } }] },
+    { ...input("messages[0].audio.id", "stored"), audio: { input: true, output: false } },
+  ),
+  openai(
+    "previous_response_id, conversation, prompt, cached_content",
+    { previous_response_id: "resp_x" },
+    input("previous_response_id", "stored"),
+  ),
+  openai(
+    "any other field",
+    { judge_model: MODEL },
+    { ...unjudged("judge_model", "unknown_field_names_model"), unknownFields: ["judge_model"] },
+  ),
 ];

@@ -15,7 +15,8 @@ const PROVIDERS: Readonly<Record<Provider, { readonly apiBase: string; readonly 
 export function readDeployment(entry: YamlCursor, environment: EnvironmentSource): Deployment {
   const modelName = entry.get("model_name").text();
   if (!modelName) throw entry.error("has no model_name; add `model_name: NAME`, the name that callers use");
-  if (modelName.includes("*")) throw entry.get("model_name").error(`"${modelName}" is a pattern; name each model, as only a named one has a price`);
+  if (modelName.includes("*"))
+    throw entry.get("model_name").error(`"${modelName}" is a pattern; name each model, as only a named one has a price`);
   const params = entry.get("litellm_params");
   if (!params.exists) throw entry.error("has no litellm_params; add it with `model: anthropic/NAME` or `model: openai/NAME`");
   const { provider, model, upstreamModel } = readModel(params);
@@ -46,7 +47,8 @@ function readModel(params: YamlCursor): Pick<Deployment, "provider" | "model" | 
   const model = cursor.text();
   if (!model) throw params.error("has no model; add `model: anthropic/NAME` or `model: openai/NAME`");
   const [, provider, upstreamModel] = /^([^/]+)\/(.+)$/.exec(model) ?? [];
-  if (provider === undefined || upstreamModel === undefined) throw cursor.error(`"${model}" does not name its provider; write anthropic/${model} or openai/${model}`);
+  if (provider === undefined || upstreamModel === undefined)
+    throw cursor.error(`"${model}" does not name its provider; write anthropic/${model} or openai/${model}`);
   if (!isProvider(provider)) throw cursor.error(`"${model}" is of the provider "${provider}"; only anthropic/ and openai/ are served`);
   return { provider, model, upstreamModel };
 }
@@ -60,7 +62,9 @@ function readApiBase(cursor: YamlCursor, provider: Provider, environment: Enviro
   const reference = readReference(cursor, environment);
   const apiBase = reference?.value ?? PROVIDERS[provider].apiBase;
   const url = URL.canParse(apiBase) ? new URL(apiBase) : undefined;
-  if (!url || !/^https?:$/.test(url.protocol)) throw cursor.error(`${reference?.variable ? `(${reference.variable}) ` : ""}is not an http:// or https:// URL`);
-  if (url.search || url.hash || url.username) throw cursor.error("has a query, a fragment or a user in its URL; write only scheme, host and path");
+  if (!url || !/^https?:$/.test(url.protocol))
+    throw cursor.error(`${reference?.variable ? `(${reference.variable}) ` : ""}is not an http:// or https:// URL`);
+  if (url.search || url.hash || url.username)
+    throw cursor.error("has a query, a fragment or a user in its URL; write only scheme, host and path");
   return `${url.origin}${url.pathname}`.replace(/\/+$/, "").replace(/\/v1$/, "");
 }

@@ -68,7 +68,10 @@ function readDeployments(root: YamlCursor, environment: EnvironmentSource): read
     const deployment = readDeployment(entry, environment);
     const earlier = places.get(deployment.modelName);
     const name = entry.get("model_name");
-    if (earlier) throw name.error(`"${deployment.modelName}" is already defined at ${earlier}; several deployments of one name are not supported, remove one`);
+    if (earlier)
+      throw name.error(
+        `"${deployment.modelName}" is already defined at ${earlier}; several deployments of one name are not supported, remove one`,
+      );
     places.set(deployment.modelName, name.place());
     return deployment;
   });
@@ -77,7 +80,11 @@ function readDeployments(root: YamlCursor, environment: EnvironmentSource): read
 function findIgnoredSettings(root: YamlCursor): readonly string[] {
   const sections = Object.entries(KNOWN_SETTINGS).filter(([section]) => section !== "model_list");
   const entries = root.get("model_list").items().flatMap(unknownModelSettings);
-  const ignored = [...unknownSettings(root, Object.keys(KNOWN_SETTINGS)), ...sections.flatMap(([section, known]) => unknownSettings(root.get(section), known)), ...entries];
+  const ignored = [
+    ...unknownSettings(root, Object.keys(KNOWN_SETTINGS)),
+    ...sections.flatMap(([section, known]) => unknownSettings(root.get(section), known)),
+    ...entries,
+  ];
   return ignored.map((cursor) => `${cursor.place()}: ${cursor.path}`);
 }
 
@@ -90,5 +97,8 @@ function unknownModelSettings(entry: YamlCursor): readonly YamlCursor[] {
 }
 
 function unknownSettings(cursor: YamlCursor, known: readonly string[]): readonly YamlCursor[] {
-  return cursor.keys().filter((key) => !known.includes(key)).map((key) => cursor.get(key));
+  return cursor
+    .keys()
+    .filter((key) => !known.includes(key))
+    .map((key) => cursor.get(key));
 }

@@ -25,7 +25,10 @@ export function refuseLimits(entry: YamlCursor): void {
   for (const section of SECTIONS) {
     const cursor = entry.get(section);
     const limit = cursor.keys().find((key) => LIMITS.includes(key));
-    if (limit !== undefined) throw cursor.get(limit).error("is a limit of a deployment, which this engine does not keep; remove it, and limit keys or teams instead");
+    if (limit !== undefined)
+      throw cursor
+        .get(limit)
+        .error("is a limit of a deployment, which this engine does not keep; remove it, and limit keys or teams instead");
   }
 }
 
@@ -40,7 +43,10 @@ export function isMoneySetting(name: string): boolean {
  */
 export function readPrices(entry: YamlCursor, modelName: string, listed: ListedModel | undefined, host: string): PriceSchedule | undefined {
   const settings = settingsOf(entry);
-  const override = settings.reduce((done, setting) => readSetting(done, setting, host), { ...NO_OVERRIDE, hostMultiplier: listed?.hosts.get(host) });
+  const override = settings.reduce((done, setting) => readSetting(done, setting, host), {
+    ...NO_OVERRIDE,
+    hostMultiplier: listed?.hosts.get(host),
+  });
   const prices = overridePrices(modelName, listed, override);
   if (prices || settings.length === 0) return prices;
   const missing = "the price table does not have it; set input_cost_per_token and output_cost_per_token (USD, as decimals), too";
@@ -82,7 +88,8 @@ function readSetting(done: PriceOverride, { name, cursor }: Setting, host: strin
   if (name === FILE_SEARCH_FEE) return { ...done, fees: { ...done.fees, fileSearch: readAmount(cursor, `${cursor.text() ?? ""}e-3`) } };
   if (name === SPECIFIC) return readSpecific(done, cursor);
   const region = HOST_UPLIFT.exec(name)?.[1];
-  if (region === undefined) throw cursor.error("is a price that this engine does not know how to apply; remove it, or ask for it to be built");
+  if (region === undefined)
+    throw cursor.error("is a price that this engine does not know how to apply; remove it, or ask for it to be built");
   const multiplier = readMultiplier(cursor);
   return host.startsWith(`${region}.`) ? { ...done, hostMultiplier: multiplier } : done;
 }
@@ -93,7 +100,8 @@ function readSearchFee(cursor: YamlCursor): string {
   if (unknown !== undefined) throw cursor.get(unknown).error("is no size of search context");
   const amounts = new Set(cursor.keys().map((key) => cursor.get(key).text()));
   const [amount] = amounts;
-  if (amounts.size !== 1 || amount === undefined) throw cursor.error("has different prices by size of context, which no usage reports; write one price");
+  if (amounts.size !== 1 || amount === undefined)
+    throw cursor.error("has different prices by size of context, which no usage reports; write one price");
   return readAmount(cursor, amount);
 }
 
@@ -102,7 +110,10 @@ function readSpecific(done: PriceOverride, cursor: YamlCursor): PriceOverride {
     const kind = Object.hasOwn(SPECIFIC_KINDS, key) ? SPECIFIC_KINDS[key as keyof typeof SPECIFIC_KINDS] : undefined;
     if (!kind) throw cursor.get(key).error("is no multiplier that this engine knows; it knows fast and us");
     const [name, value] = kind;
-    return { ...override, multipliers: { ...override.multipliers, [name]: { ...override.multipliers[name], [value]: readMultiplier(cursor.get(key)) } } };
+    return {
+      ...override,
+      multipliers: { ...override.multipliers, [name]: { ...override.multipliers[name], [value]: readMultiplier(cursor.get(key)) } },
+    };
   }, done);
 }
 
@@ -115,7 +126,15 @@ function readMultiplier(cursor: YamlCursor): string {
 /** Text stays text: no float is made of a rate. */
 function readAmount(cursor: YamlCursor, usd: string): string {
   try {
-    overridePrices("", undefined, { ...NO_OVERRIDE, rates: ["inputTokens", "outputTokens"].map((name) => ({ class: name as "inputTokens", aboveTokens: undefined, serviceTier: undefined, usd })) });
+    overridePrices("", undefined, {
+      ...NO_OVERRIDE,
+      rates: ["inputTokens", "outputTokens"].map((name) => ({
+        class: name as "inputTokens",
+        aboveTokens: undefined,
+        serviceTier: undefined,
+        usd,
+      })),
+    });
     return usd;
   } catch {
     throw cursor.error(`"${cursor.text() ?? ""}" is not a price; write USD as a decimal of at most 12 places, such as 0.000003`);

@@ -49,7 +49,11 @@ export interface PricedAttempt {
 export function priceAt(deployment: Deployment, startedAt: Date): Price {
   if (deployment.prices) return deployment.prices.at(startedAt);
   const where = `model_info of "${deployment.modelName}" in litellm/config.yaml`;
-  throw new AppError("model_unpriced", `Model "${deployment.modelName}" has no price; set input_cost_per_token and output_cost_per_token in ${where}.`, { param: "model" });
+  throw new AppError(
+    "model_unpriced",
+    `Model "${deployment.modelName}" has no price; set input_cost_per_token and output_cost_per_token in ${where}.`,
+    { param: "model" },
+  );
 }
 
 /** The models that this proxy serves. Immutable. */
@@ -100,7 +104,13 @@ export class ModelTable {
     const prices = this.#schedules.get(id) ?? findPricesById(id) ?? this.#byUpstream.get(model)?.prices;
     return (
       prices &&
-      requestPrices({ provider, model: model.slice(provider.length + 1), prices, startedAt: attempt.started_at, findPrices: (name) => this.#byUpstream.get(`${provider}/${name}`)?.prices })
+      requestPrices({
+        provider,
+        model: model.slice(provider.length + 1),
+        prices,
+        startedAt: attempt.started_at,
+        findPrices: (name) => this.#byUpstream.get(`${provider}/${name}`)?.prices,
+      })
     );
   }
 

@@ -1,5 +1,17 @@
 import { AppError } from "@proliferate/shared/errors";
-import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from "yaml";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLMap,
+} from "yaml";
 
 /** A node of a YAML file that knows where it stands, so that what is wrong with it can be said with line and column. */
 export class YamlCursor {
@@ -67,11 +79,13 @@ export class YamlCursor {
   /** Its own pairs, then those that merge keys (`<<`) bring in; the first of a name counts. */
   #pairs(map: YAMLMap): readonly Pair[] {
     const own = map.items.filter((pair) => keyOf(pair) !== MERGE_KEY);
-    const merged = map.items.filter((pair) => keyOf(pair) === MERGE_KEY).flatMap((pair) => {
-      const source = isAlias(pair.value) ? pair.value.resolve(this.#file.document) : pair.value;
-      const sources = isSeq(source) ? source.items.map((item) => (isAlias(item) ? item.resolve(this.#file.document) : item)) : [source];
-      return sources.flatMap((item) => (isMap(item) ? this.#pairs(item) : []));
-    });
+    const merged = map.items
+      .filter((pair) => keyOf(pair) === MERGE_KEY)
+      .flatMap((pair) => {
+        const source = isAlias(pair.value) ? pair.value.resolve(this.#file.document) : pair.value;
+        const sources = isSeq(source) ? source.items.map((item) => (isAlias(item) ? item.resolve(this.#file.document) : item)) : [source];
+        return sources.flatMap((item) => (isMap(item) ? this.#pairs(item) : []));
+      });
     return [...own, ...merged];
   }
 

@@ -26,7 +26,10 @@ function setUp(limits: Partial<AdmissionWaitLimits> = {}) {
   const budgets = new Budgets();
   const admitted: string[] = [];
   const ask = (name: string, keyHash = "k", options: { readonly gone?: AbortSignal; readonly bytes?: number } = {}): Promise<string> =>
-    queue.admit({ caller: { keyHash, teamId: "t" }, bytes: options.bytes ?? 10, gone: options.gone ?? new AbortController().signal }, budgets.attempt(name, keyHash, admitted));
+    queue.admit(
+      { caller: { keyHash, teamId: "t" }, bytes: options.bytes ?? 10, gone: options.gone ?? new AbortController().signal },
+      budgets.attempt(name, keyHash, admitted),
+    );
   const settle = (keyHash = "k"): void => queue.settled({ key_hash: keyHash, team_id: "t" });
   return { queue, budgets, admitted, ask, settle };
 }
@@ -131,7 +134,9 @@ test("another refusal, found while waiting, is told at once", async () => {
   const queue = new AdmissionQueue(LIMITS);
   let isRevoked = false;
   const waiting = queue.admit({ caller: { keyHash: "k", teamId: null }, bytes: 1, gone: new AbortController().signal }, async () => {
-    throw isRevoked ? new AppError("invalid_api_key", "revoked") : new AppError("budget_reserved", "reserved", { details: { scope: "key" } });
+    throw isRevoked
+      ? new AppError("invalid_api_key", "revoked")
+      : new AppError("budget_reserved", "reserved", { details: { scope: "key" } });
   });
   await expect.poll(() => queue.waiting).toBe(1);
 

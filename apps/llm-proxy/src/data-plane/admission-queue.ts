@@ -104,7 +104,16 @@ export class AdmissionQueue {
           }
           return undefined;
         };
-        this.#roomFor(request.caller).add({ ...request, attempt: tryOnce, refuse: reject, deadline: Date.now() + mostMs, blockedBy, reason, isTrying: false, isDone: false });
+        this.#roomFor(request.caller).add({
+          ...request,
+          attempt: tryOnce,
+          refuse: reject,
+          deadline: Date.now() + mostMs,
+          blockedBy,
+          reason,
+          isTrying: false,
+          isDone: false,
+        });
       });
     } finally {
       this.#count(request, -1);
@@ -162,7 +171,7 @@ class Room {
   async #run(): Promise<void> {
     this.#isRunning = true;
     let pauseMs: number = POLL_MS.first;
-    for (let lookAt = Date.now() + pauseMs; this.#waiters.length > 0; ) {
+    for (let lookAt = Date.now() + pauseMs; this.#waiters.length > 0;) {
       const isWoken = await this.#pause(lookAt);
       // However often others settle, everybody is looked at in time: their budgets may have been opened elsewhere.
       const isLook = !isWoken || Date.now() >= lookAt;

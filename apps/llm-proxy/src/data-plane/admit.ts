@@ -32,12 +32,15 @@ export interface Admittable {
 export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable): Promise<AdmittedAttempt> {
   const admission = admissionOf(deps, call, request);
   const gone = new AbortController();
-  const leave = (): void => gone.abort(new AppError("budget_reserved", "The caller left while it waited for what other requests have reserved."));
+  const leave = (): void =>
+    gone.abort(new AppError("budget_reserved", "The caller left while it waited for what other requests have reserved."));
   const stayed = deps.shutdown.onEnd((reason) => gone.abort(reason));
   call.response.once("close", leave);
   if (call.response.destroyed) leave();
   try {
-    return await deps.queue.admit({ caller: request.caller, bytes: request.bytes, gone: gone.signal }, async () => admitAttempt(deps.db, admission));
+    return await deps.queue.admit({ caller: request.caller, bytes: request.bytes, gone: gone.signal }, async () =>
+      admitAttempt(deps.db, admission),
+    );
   } finally {
     call.response.removeListener("close", leave);
     stayed();

@@ -10,12 +10,18 @@ import { credentialOf, isSameSecret } from "../http/credential.ts";
  * Who is calling, before the body is read. Throws `missing_api_key`, `invalid_api_key`, `blocked_api_key`,
  * `expired_api_key`, `team_not_found`. Nothing is cached: a key that was revoked is refused at once.
  */
-export async function authenticate(deps: { readonly db: DatabaseClient; readonly masterKey: string }, headers: IncomingHttpHeaders): Promise<CallerRow> {
+export async function authenticate(
+  deps: { readonly db: DatabaseClient; readonly masterKey: string },
+  headers: IncomingHttpHeaders,
+): Promise<CallerRow> {
   const credential = credentialOf(headers);
   if (credential === undefined) throw new AppError("missing_api_key", "The request shows no API key.");
   if (isSameSecret(credential, deps.masterKey)) {
     // It has no budget and no owner, so nothing it did could be billed.
-    throw new AppError("invalid_api_key", "The master key cannot call models; mint a virtual key with POST /key/generate on the management port.");
+    throw new AppError(
+      "invalid_api_key",
+      "The master key cannot call models; mint a virtual key with POST /key/generate on the management port.",
+    );
   }
   return requireUsable(await findCaller(deps.db, hashKey(credential)));
 }

@@ -41,7 +41,8 @@ async function forwardCount(deps: DataPlaneDeps, call: Call, { routed, upstream 
       head = answer;
       return (chunk) => {
         bytes += chunk.length;
-        if (bytes > ANSWER_LIMIT_BYTES) gone.abort(new AppError("provider_answer_too_large", `The provider's count is larger than ${ANSWER_LIMIT_BYTES / 1024} KB.`));
+        if (bytes > ANSWER_LIMIT_BYTES)
+          gone.abort(new AppError("provider_answer_too_large", `The provider's count is larger than ${ANSWER_LIMIT_BYTES / 1024} KB.`));
         else chunks.push(chunk);
       };
     },
@@ -52,7 +53,13 @@ async function forwardCount(deps: DataPlaneDeps, call: Call, { routed, upstream 
   if (!head) throw providerError(new Error("no answer"), wasSent);
   if (isKeyRejection(head)) throw keyRejected(routed.deployment);
   const isError = head.status >= 400;
-  const answer = isError ? Buffer.from(errorTextForCaller(Buffer.concat(chunks).toString("utf8"), { apiKey: routed.apiKey, requestId: call.requestId })) : Buffer.concat(chunks);
-  call.response.writeHead(head.status, { ...headersForCaller(head.headers), ...identityHeaders(call.requestId), "content-length": answer.length });
+  const answer = isError
+    ? Buffer.from(errorTextForCaller(Buffer.concat(chunks).toString("utf8"), { apiKey: routed.apiKey, requestId: call.requestId }))
+    : Buffer.concat(chunks);
+  call.response.writeHead(head.status, {
+    ...headersForCaller(head.headers),
+    ...identityHeaders(call.requestId),
+    "content-length": answer.length,
+  });
   call.response.end(answer);
 }

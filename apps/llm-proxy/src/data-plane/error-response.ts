@@ -32,7 +32,13 @@ export function identityHeaders(requestId: string): Record<string, string> {
 }
 
 /** The one place where the data plane turns an error into an answer. Nothing of the answer may have been sent. */
-export function sendError(response: ServerResponse, dialect: Dialect, requestId: string, error: AppError, extra: Readonly<Record<string, string>> = {}): void {
+export function sendError(
+  response: ServerResponse,
+  dialect: Dialect,
+  requestId: string,
+  error: AppError,
+  extra: Readonly<Record<string, string>> = {},
+): void {
   if (response.destroyed) return;
   const bytes = Buffer.from(JSON.stringify(errorBody(error, dialect, requestId)));
   const status = error.status === 0 ? 500 : error.status;

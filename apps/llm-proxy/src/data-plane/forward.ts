@@ -95,7 +95,8 @@ class Relay {
     if (reply.kind === "error") this.#logFailure(reply.error, failure);
     const costUsd = await this.settle(ending);
     this.#tell(reply, costUsd);
-    if (this.#stream?.terminal) await Promise.race([providerEnd.catch(() => undefined), setTimeout(END_GRACE_MS, undefined, { ref: false })]);
+    if (this.#stream?.terminal)
+      await Promise.race([providerEnd.catch(() => undefined), setTimeout(END_GRACE_MS, undefined, { ref: false })]);
     if (!(reply.kind === "error" && this.#whole?.isPassing)) this.#caller.end();
   }
 
@@ -115,7 +116,9 @@ class Relay {
   #exchange(failure: unknown): Exchange {
     const { deployment, asksForStream } = this.#request;
     return {
-      deployment, asksForStream, failure,
+      deployment,
+      asksForStream,
+      failure,
       wasSent: this.#sentAt !== undefined,
       runMs: this.#runMs(),
       head: this.#head,
@@ -202,7 +205,9 @@ class Relay {
     this.#detached?.count(chunk.length);
     const limit = isSuccess(head) ? ANSWER_LIMIT_BYTES : REFUSAL_LIMIT_BYTES;
     if (this.#bytes > limit) {
-      return this.#provider.abort(new AppError("provider_answer_too_large", `The provider's answer is larger than ${limit / 1024 / 1024} MB.`));
+      return this.#provider.abort(
+        new AppError("provider_answer_too_large", `The provider's answer is larger than ${limit / 1024 / 1024} MB.`),
+      );
     }
     this.#firstByteAt ??= new Date();
     if (this.#stream) {
@@ -244,9 +249,13 @@ class Relay {
     if (!this.#head || this.#caller.isGone) return;
     const { deployment, call } = this.#request;
     const { apiKey } = deployment;
-    const bytes = reply.kind === "held" ? rest : Buffer.from(errorTextForCaller(Buffer.from(rest).toString("utf8"), { apiKey, requestId: call.requestId }));
+    const bytes =
+      reply.kind === "held"
+        ? rest
+        : Buffer.from(errorTextForCaller(Buffer.from(rest).toString("utf8"), { apiKey, requestId: call.requestId }));
     const costHeader = reply.kind === "held" ? { "x-litellm-response-cost": costUsd } : {};
-    if (!this.#caller.hasBegun) this.#caller.begin(reply.status, { ...this.#headers(this.#head), "content-length": bytes.length, ...costHeader });
+    if (!this.#caller.hasBegun)
+      this.#caller.begin(reply.status, { ...this.#headers(this.#head), "content-length": bytes.length, ...costHeader });
     this.#caller.sendRest(bytes);
   }
 
@@ -264,7 +273,10 @@ class Relay {
     const { attempt, deployment } = this.#request;
     const wasLeft = this.#caller.isGone && ending.kind !== "free";
     const prices = this.#deps.models.requestPrices(attempt) ?? { own: priceAt(deployment, attempt.started_at), ofModel: () => undefined };
-    const outcome = outcomeOf(attempt, prices, wasLeft ? { ...ending, error: CALLER_GONE } : ending, { firstByteAt: this.#firstByteAt, endedAt: new Date() });
+    const outcome = outcomeOf(attempt, prices, wasLeft ? { ...ending, error: CALLER_GONE } : ending, {
+      firstByteAt: this.#firstByteAt,
+      endedAt: new Date(),
+    });
     await this.#deps.settler.settle(attempt, outcome);
     this.#log(outcome);
     return outcome.cost.totalUsd;
@@ -274,8 +286,15 @@ class Relay {
     if (failure instanceof CallerGone) return;
     const { attempt, deployment } = this.#request;
     const cause = isAppError(failure) ? undefined : failure;
-    const facts = { attempt: attempt.attempt_id, provider: deployment.provider, status: this.#head?.status, code: error.code, error: String(cause ?? error) };
-    if (error.code === "provider_key_rejected") this.#deps.logger.error({ ...facts, variable: deployment.apiKeyVariable }, "provider.key_rejected");
+    const facts = {
+      attempt: attempt.attempt_id,
+      provider: deployment.provider,
+      status: this.#head?.status,
+      code: error.code,
+      error: String(cause ?? error),
+    };
+    if (error.code === "provider_key_rejected")
+      this.#deps.logger.error({ ...facts, variable: deployment.apiKeyVariable }, "provider.key_rejected");
     else this.#deps.logger.warn(facts, "provider.failed");
   }
 
@@ -283,7 +302,16 @@ class Relay {
   #log({ report, cost, status, estimated, endedAt, error }: AttemptOutcome): void {
     const { attempt } = this.#request;
     const durationMs = endedAt.getTime() - attempt.started_at.getTime();
-    const facts = { request: attempt.attempt_id, team: attempt.team_id, model: attempt.model_group, status, estimated, usage: totals(report), spendUsd: cost.totalUsd, durationMs };
+    const facts = {
+      request: attempt.attempt_id,
+      team: attempt.team_id,
+      model: attempt.model_group,
+      status,
+      estimated,
+      usage: totals(report),
+      spendUsd: cost.totalUsd,
+      durationMs,
+    };
     this.#deps.logger.info(error ? { ...facts, code: error.code } : facts, "request.settled");
   }
 

@@ -4,9 +4,27 @@ import { headersForCaller, headersForProvider } from "./headers.ts";
 test("no credential, no hop-by-hop header and nothing about the caller's connection goes upstream", () => {
   const sent = headersForProvider(
     {
-      host: "gateway", connection: "keep-alive, x-hop", "x-hop": "1", "keep-alive": "5", te: "trailers", "transfer-encoding": "chunked", "content-length": "5", expect: "100-continue",
-      authorization: "Bearer sk-a", "x-api-key": "sk-b", "api-key": "sk-c", "x-litellm-api-key": "sk-d", cookie: "s=1", "proxy-authorization": "Basic x", "x-goog-api-key": "k",
-      "x-forwarded-for": "10.0.0.1", forwarded: "for=10.0.0.1", "x-litellm-tags": "t", "openai-organization": "org-x", "accept-encoding": "gzip", upgrade: "h2c",
+      "host": "gateway",
+      "connection": "keep-alive, x-hop",
+      "x-hop": "1",
+      "keep-alive": "5",
+      "te": "trailers",
+      "transfer-encoding": "chunked",
+      "content-length": "5",
+      "expect": "100-continue",
+      "authorization": "Bearer sk-a",
+      "x-api-key": "sk-b",
+      "api-key": "sk-c",
+      "x-litellm-api-key": "sk-d",
+      "cookie": "s=1",
+      "proxy-authorization": "Basic x",
+      "x-goog-api-key": "k",
+      "x-forwarded-for": "10.0.0.1",
+      "forwarded": "for=10.0.0.1",
+      "x-litellm-tags": "t",
+      "openai-organization": "org-x",
+      "accept-encoding": "gzip",
+      "upgrade": "h2c",
     },
     "anthropic",
     "provider-key",
@@ -16,28 +34,60 @@ test("no credential, no hop-by-hop header and nothing about the caller's connect
 });
 
 test("open lists pass: anthropic-* and headers nobody knows", () => {
-  const sent = headersForProvider({ "anthropic-beta": "a,b", "anthropic-version": "2026-10-21", "x-new": ["1", "2"], "user-agent": "opencode/1" }, "openai", "provider-key");
+  const sent = headersForProvider(
+    { "anthropic-beta": "a,b", "anthropic-version": "2026-10-21", "x-new": ["1", "2"], "user-agent": "opencode/1" },
+    "openai",
+    "provider-key",
+  );
 
   expect(sent).toEqual({
-    "anthropic-beta": "a,b", "anthropic-version": "2026-10-21", "x-new": "1, 2", "user-agent": "opencode/1", "accept-encoding": "identity", authorization: "Bearer provider-key",
+    "anthropic-beta": "a,b",
+    "anthropic-version": "2026-10-21",
+    "x-new": "1, 2",
+    "user-agent": "opencode/1",
+    "accept-encoding": "identity",
+    "authorization": "Bearer provider-key",
   });
 });
 
 test("the provider's request id comes back under another name, its cookies do not", () => {
-  const sent = headersForCaller({ "request-id": "req_1", "set-cookie": ["a=1"], "content-length": "5", connection: "close", "retry-after": "3", "content-type": "application/json" });
+  const sent = headersForCaller({
+    "request-id": "req_1",
+    "set-cookie": ["a=1"],
+    "content-length": "5",
+    "connection": "close",
+    "retry-after": "3",
+    "content-type": "application/json",
+  });
 
   expect(sent).toEqual({ "llm_provider-request-id": "req_1", "retry-after": "3", "content-type": "application/json" });
 });
 
 test("hostile 15: what a provider says of our account, or to the caller's program, does not come back; what it says of the answer does", () => {
   const sent = headersForCaller({
-    "openai-organization": "org-secret", "openai-project": "proj_secret", "anthropic-organization-id": "00000000-0000-4000-8000-000000000000",
-    authorization: "Bearer sk-provider", "x-api-key": "sk-provider", "www-authenticate": "Bearer", "clear-site-data": "*", refresh: "0;url=//evil", location: "//evil",
-    via: "1.1 cloud", server: "cloudflare", "cf-ray": "1", "x-new-tomorrow": "org-secret",
-    "anthropic-ratelimit-tokens-remaining": "9", "x-ratelimit-remaining-tokens": "8", "openai-processing-ms": "5", "content-type": "text/event-stream; charset=utf-8",
+    "openai-organization": "org-secret",
+    "openai-project": "proj_secret",
+    "anthropic-organization-id": "00000000-0000-4000-8000-000000000000",
+    "authorization": "Bearer sk-provider",
+    "x-api-key": "sk-provider",
+    "www-authenticate": "Bearer",
+    "clear-site-data": "*",
+    "refresh": "0;url=//evil",
+    "location": "//evil",
+    "via": "1.1 cloud",
+    "server": "cloudflare",
+    "cf-ray": "1",
+    "x-new-tomorrow": "org-secret",
+    "anthropic-ratelimit-tokens-remaining": "9",
+    "x-ratelimit-remaining-tokens": "8",
+    "openai-processing-ms": "5",
+    "content-type": "text/event-stream; charset=utf-8",
   });
 
   expect(sent).toEqual({
-    "anthropic-ratelimit-tokens-remaining": "9", "x-ratelimit-remaining-tokens": "8", "openai-processing-ms": "5", "content-type": "text/event-stream; charset=utf-8",
+    "anthropic-ratelimit-tokens-remaining": "9",
+    "x-ratelimit-remaining-tokens": "8",
+    "openai-processing-ms": "5",
+    "content-type": "text/event-stream; charset=utf-8",
   });
 });

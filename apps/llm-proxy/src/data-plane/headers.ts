@@ -3,12 +3,28 @@ import { CREDENTIAL_HEADER_NAMES } from "../http/credential.ts";
 
 /** Of one connection only (RFC 9110 7.6.1). */
 const HOP_BY_HOP = new Set([
-  "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
 ]);
 
 /** What a caller sends about its connection to us, or about an account that is not ours. */
 const NOT_FOR_PROVIDERS = new Set([
-  "host", "content-length", "expect", "accept-encoding", "forwarded", "via", "x-real-ip", "openai-organization", "openai-project",
+  "host",
+  "content-length",
+  "expect",
+  "accept-encoding",
+  "forwarded",
+  "via",
+  "x-real-ip",
+  "openai-organization",
+  "openai-project",
 ]);
 
 /**
@@ -16,8 +32,20 @@ const NOT_FOR_PROVIDERS = new Set([
  * name our organization, our project, or tell the caller's program what to do (`location`, `refresh`, `www-authenticate`).
  */
 const FOR_CALLERS = new Set([
-  "content-type", "content-encoding", "content-language", "cache-control", "date", "retry-after", "retry-after-ms", "x-should-retry", "warning", "deprecation", "sunset",
-  "openai-model", "openai-processing-ms", "openai-version",
+  "content-type",
+  "content-encoding",
+  "content-language",
+  "cache-control",
+  "date",
+  "retry-after",
+  "retry-after-ms",
+  "x-should-retry",
+  "warning",
+  "deprecation",
+  "sunset",
+  "openai-model",
+  "openai-processing-ms",
+  "openai-version",
 ]);
 const FOR_CALLERS_BEGIN = ["anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-", "x-ratelimit-"];
 
@@ -26,7 +54,14 @@ const DEFAULT_ANTHROPIC_VERSION = "2023-06-01";
 
 function namedByConnection(headers: IncomingHttpHeaders): ReadonlySet<string> {
   const connection = headers.connection;
-  return new Set(connection ? connection.toLowerCase().split(",").map((name) => name.trim()) : []);
+  return new Set(
+    connection
+      ? connection
+          .toLowerCase()
+          .split(",")
+          .map((name) => name.trim())
+      : [],
+  );
 }
 
 /**
@@ -38,7 +73,8 @@ export function headersForProvider(headers: IncomingHttpHeaders, provider: strin
   const listed = namedByConnection(headers);
   const result: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || HOP_BY_HOP.has(name) || NOT_FOR_PROVIDERS.has(name) || CREDENTIAL_HEADER_NAMES.has(name) || listed.has(name)) continue;
+    if (value === undefined || HOP_BY_HOP.has(name) || NOT_FOR_PROVIDERS.has(name) || CREDENTIAL_HEADER_NAMES.has(name) || listed.has(name))
+      continue;
     if (name.startsWith("x-litellm-") || name.startsWith("x-forwarded-")) continue;
     result[name] = Array.isArray(value) ? value.join(", ") : value;
   }

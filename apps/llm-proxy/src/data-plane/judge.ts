@@ -7,7 +7,16 @@ import { type ModelTable, type NamedModel as ListedModel, priceAt, type Provider
 import type { Call } from "./call.ts";
 import { type NamedDeployment, requireNamedModels } from "./named-models.ts";
 import type { RequestFacts } from "./request-facts.ts";
-import { beyondJudgement, type BeyondJudgement, type Bounds, MOST_CONTEXT_TOKENS, MOST_OUTPUT_TOKENS, type NamedBounds, type Reservation, reservationOf } from "./reservation.ts";
+import {
+  beyondJudgement,
+  type BeyondJudgement,
+  type Bounds,
+  MOST_CONTEXT_TOKENS,
+  MOST_OUTPUT_TOKENS,
+  type NamedBounds,
+  type Reservation,
+  reservationOf,
+} from "./reservation.ts";
 import type { Deployment } from "./route.ts";
 
 /**
@@ -26,14 +35,25 @@ export interface Judged extends Reservation {
  * Whether the key may spend on all that the body names, and what that can cost. Throws `model_not_allowed` and
  * `model_not_found` for any model that it names, `model_unpriced`, and `unjudged_request` with the field.
  */
-export function judge(deps: { readonly models: ModelTable; readonly unjudged: UnjudgedPolicy }, call: Pick<Call, "dialect" | "startedAt">, caller: CallerRow, facts: RequestFacts, deployment: Deployment): Judged {
+export function judge(
+  deps: { readonly models: ModelTable; readonly unjudged: UnjudgedPolicy },
+  call: Pick<Call, "dialect" | "startedAt">,
+  caller: CallerRow,
+  facts: RequestFacts,
+  deployment: Deployment,
+): Judged {
   const { models, unjudged } = deps;
   requireModelAllowed(caller, deployment.modelName);
-  const named = requireNamedModels(models, caller, call.dialect, facts, unjudged === "reserve").map((model) => boundsOfNamed(models, model, call));
+  const named = requireNamedModels(models, caller, call.dialect, facts, unjudged === "reserve").map((model) =>
+    boundsOfNamed(models, model, call),
+  );
   const called: Bounds = { ...boundsOf(deployment), price: priceAt(deployment, call.startedAt) };
   const beyond = beyondJudgement(facts, called, named);
   if (unjudged === "refuse") requireJudged(beyond);
-  const instead = beyond.map(({ path }): NamedBounds => ({ ...dearestOf(models, call), named: { path, model: "", role: "fallback", maxOutputTokens: undefined, speed: undefined } }));
+  const instead = beyond.map(({ path }): NamedBounds => ({
+    ...dearestOf(models, call),
+    named: { path, model: "", role: "fallback", maxOutputTokens: undefined, speed: undefined },
+  }));
   return { ...reservationOf(facts, called, [...named, ...instead]), price: called.price };
 }
 
@@ -47,7 +67,11 @@ function boundsOf({ contextTokens, maxOutputTokens }: Pick<ListedModel, "context
   return { contextTokens, maxOutputTokens };
 }
 
-function boundsOfNamed(models: ModelTable, { named, deployment }: NamedDeployment, { dialect, startedAt }: Pick<Call, "dialect" | "startedAt">): NamedBounds {
+function boundsOfNamed(
+  models: ModelTable,
+  { named, deployment }: NamedDeployment,
+  { dialect, startedAt }: Pick<Call, "dialect" | "startedAt">,
+): NamedBounds {
   if (deployment) return { named, ...boundsOf(deployment), price: priceAt(deployment, startedAt) };
   const listed = models.findNamed(dialect, named.model);
   const price = listed?.prices?.at(startedAt);
@@ -56,10 +80,16 @@ function boundsOfNamed(models: ModelTable, { named, deployment }: NamedDeploymen
 
 /** As if one model were the dearest, the largest and the longest of all that the provider serves here. */
 function dearestOf(models: ModelTable, { dialect, startedAt }: { readonly dialect: Provider; readonly startedAt: Date }): Bounds {
-  const prices = models.list().flatMap(({ provider, prices: schedule }) => (provider === dialect && schedule ? [schedule.at(startedAt)] : []));
+  const prices = models
+    .list()
+    .flatMap(({ provider, prices: schedule }) => (provider === dialect && schedule ? [schedule.at(startedAt)] : []));
   const [first, ...others] = prices;
   if (!first) throw new AppError("model_unpriced", "No model of this provider has a price here.", { param: "model" });
-  return { price: others.reduce((dearest, price) => (mostOf(price) > mostOf(dearest) ? price : dearest), first), contextTokens: undefined, maxOutputTokens: undefined };
+  return {
+    price: others.reduce((dearest, price) => (mostOf(price) > mostOf(dearest) ? price : dearest), first),
+    contextTokens: undefined,
+    maxOutputTokens: undefined,
+  };
 }
 
 function mostOf(price: Price): bigint {

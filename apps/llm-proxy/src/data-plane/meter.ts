@@ -16,7 +16,10 @@ export function readAnswer(dialect: Dialect, body: Buffer, bytes = body.length):
   const reading = dialect === "anthropic" ? readAnthropicAnswer(body) : readOpenAIAnswer(body);
   if (reading.isFinal) return reading;
   const floor = estimateOutputTokens(bytes);
-  return { ...reading, report: withLastUsage(reading.report, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) })) };
+  return {
+    ...reading,
+    report: withLastUsage(reading.report, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) })),
+  };
 }
 
 /** What is known of an answer when the provider's own count never came: our estimate of the input stands in for it. */

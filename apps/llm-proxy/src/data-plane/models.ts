@@ -8,7 +8,10 @@ const CREATED = 1_677_610_602;
 
 /** `GET /v1/models`: what the key may use, in a shape that both OpenAI's and Anthropic's clients read. */
 export function listModels(models: ModelTable, caller: CallerRow): unknown {
-  const data = models.list().filter(({ modelName }) => isModelAllowed(caller, modelName)).map(modelView);
+  const data = models
+    .list()
+    .filter(({ modelName }) => isModelAllowed(caller, modelName))
+    .map(modelView);
   return { object: "list", data, has_more: false, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
 }
 

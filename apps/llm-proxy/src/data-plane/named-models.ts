@@ -18,15 +18,23 @@ export interface NamedDeployment {
  *
  * Throws `model_not_allowed`, whatever the operator allows, and `model_not_found` unless `allowUnserved`, both with the field.
  */
-export function requireNamedModels(models: ModelTable, caller: CallerRow, dialect: Dialect, facts: Pick<RequestFacts, "namedModels">, allowUnserved: boolean): readonly NamedDeployment[] {
+export function requireNamedModels(
+  models: ModelTable,
+  caller: CallerRow,
+  dialect: Dialect,
+  facts: Pick<RequestFacts, "namedModels">,
+  allowUnserved: boolean,
+): readonly NamedDeployment[] {
   return facts.namedModels.map((named) => {
     const serving = models.list().filter(({ provider, upstreamModel }) => provider === dialect && sameModel(upstreamModel, named.model));
     const allowed = serving.find(({ modelName }) => isModelAllowed(caller, modelName));
     if (allowed) return { named, deployment: allowed };
     const model = named.model.slice(0, 128);
-    if (serving.length > 0) throw new AppError("model_not_allowed", `${named.path} names "${model}", which the API key may not use.`, { param: named.path });
+    if (serving.length > 0)
+      throw new AppError("model_not_allowed", `${named.path} names "${model}", which the API key may not use.`, { param: named.path });
     const isLimited = caller.models.length > 0 || caller.teamModels.length > 0;
-    if (isLimited || !allowUnserved) throw new AppError("model_not_found", `${named.path} names "${model}", and there is no such model here.`, { param: named.path });
+    if (isLimited || !allowUnserved)
+      throw new AppError("model_not_found", `${named.path} names "${model}", and there is no such model here.`, { param: named.path });
     return { named, deployment: undefined };
   });
 }

@@ -32,7 +32,10 @@ export interface EndingError {
   readonly message: string;
 }
 
-type Bill = Pick<AttemptOutcome, "report" | "cost" | "estimated"> & { readonly unpriced: readonly string[]; readonly flags: readonly string[] };
+type Bill = Pick<AttemptOutcome, "report" | "cost" | "estimated"> & {
+  readonly unpriced: readonly string[];
+  readonly flags: readonly string[];
+};
 
 /** What the attempt cost, and the rest of what its spend row says. */
 export function outcomeOf(
@@ -59,7 +62,13 @@ export function outcomeOfOrphan(attempt: AttemptRow, prices: RequestPrices | und
   const ending: Ending = { kind: "unfinished", reading, runMs: endedAt.getTime() - attempt.started_at.getTime() };
   const bill = prices
     ? billOf(attempt, prices, ending)
-    : { report: reportSoFar(reading, attempt.estimated_input_tokens), cost: NO_COST, estimated: true, unpriced: [`price=${attempt.price_id}`], flags: [] };
+    : {
+        report: reportSoFar(reading, attempt.estimated_input_tokens),
+        cost: NO_COST,
+        estimated: true,
+        unpriced: [`price=${attempt.price_id}`],
+        flags: [],
+      };
   return {
     ...bill,
     status: "failure",
@@ -89,7 +98,11 @@ function billOf(attempt: AdmittedAttempt, prices: RequestPrices, ending: Ending)
   const report = estimateOf(attempt, ending);
   const priced = priceReport(prices, report);
   const { cost, isCapped } = capped(priced, larger(reservedPicoUsd, countedPicoUsd(prices, reading)));
-  const flags = [...(isCapped ? ["estimate_capped"] : []), ...(ending.kind === "nothing" ? ["unreadable_answer"] : []), ...(priced.isFree ? ["free"] : [])];
+  const flags = [
+    ...(isCapped ? ["estimate_capped"] : []),
+    ...(ending.kind === "nothing" ? ["unreadable_answer"] : []),
+    ...(priced.isFree ? ["free"] : []),
+  ];
   return { report, cost, estimated: true, unpriced: priced.unpriced, flags };
 }
 
@@ -105,7 +118,10 @@ function estimateOf(attempt: AdmittedAttempt, ending: Ending): UsageReport {
 /** The part that the provider itself counted: no bound of ours is below it. */
 function countedPicoUsd(prices: RequestPrices, reading: UsageReading | undefined): bigint {
   if (!reading?.isInputReported) return 0n;
-  return priceReport(prices, withLastUsage(reading.report, (usage) => ({ ...usage, outputTokens: 0, reasoningTokens: 0 }))).totalPicoUsd;
+  return priceReport(
+    prices,
+    withLastUsage(reading.report, (usage) => ({ ...usage, outputTokens: 0, reasoningTokens: 0 })),
+  ).totalPicoUsd;
 }
 
 function capped(priced: PricedReport, mostPicoUsd: bigint): { readonly cost: Cost; readonly isCapped: boolean } {

@@ -1,9 +1,12 @@
 import { expect, test } from "vitest";
 import { queryOf, routeOfPath } from "./paths.ts";
 
-test.each(["/v1/messages", "/messages", "/v1/v1/messages", "/v1/messages/", "/v1/messages?beta=true", "/messages#x"])("%s is the route of messages", (target) => {
-  expect(routeOfPath(target)).toEqual({ kind: "answer", dialect: "anthropic", upstreamPath: "/v1/messages" });
-});
+test.each(["/v1/messages", "/messages", "/v1/v1/messages", "/v1/messages/", "/v1/messages?beta=true", "/messages#x"])(
+  "%s is the route of messages",
+  (target) => {
+    expect(routeOfPath(target)).toEqual({ kind: "answer", dialect: "anthropic", upstreamPath: "/v1/messages" });
+  },
+);
 
 test.each([
   ["/", "root"],

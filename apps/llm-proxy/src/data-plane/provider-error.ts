@@ -17,7 +17,10 @@ export function isKeyRejection(head: UpstreamHead): boolean {
 }
 
 export function keyRejected(deployment: Deployment): AppError {
-  return new AppError("provider_key_rejected", `The provider refused the gateway's own key (${deployment.apiKeyVariable ?? "litellm_params.api_key"}).`);
+  return new AppError(
+    "provider_key_rejected",
+    `The provider refused the gateway's own key (${deployment.apiKeyVariable ?? "litellm_params.api_key"}).`,
+  );
 }
 
 /** Refusals that come before any work: the same request, a little later, may be served, and was not charged. */
@@ -42,7 +45,10 @@ const ORGANIZATION_UUID = /(organi[sz]ation[^\n"]{0,40}?)[0-9a-f]{8}-[0-9a-f]{4}
  * A provider's error text as a caller may read it: without our key, without the ids of our account, and with the request id
  * by which we know the request (the provider's own is in the header `llm_provider-request-id`).
  */
-export function errorTextForCaller(text: string, { apiKey, requestId }: { readonly apiKey: string | undefined; readonly requestId: string }): string {
+export function errorTextForCaller(
+  text: string,
+  { apiKey, requestId }: { readonly apiKey: string | undefined; readonly requestId: string },
+): string {
   const withoutKey = apiKey ? text.replaceAll(apiKey, "[redacted]") : text;
   return redactSecrets(withoutKey)
     .replace(ACCOUNT_PATTERN, "[redacted]")

@@ -14,9 +14,25 @@ const NOW = new Date("2026-11-27T12:00:00Z");
 const { models } = loadModelConfig(readFileSync(new URL("../../litellm/config.yaml", import.meta.url), "utf8"), {});
 
 const FACTS: RequestFacts = {
-  model: "m", stream: false, endUser: undefined, maxOutputTokens: undefined, choices: 1, reasoning: undefined, serviceTier: undefined, speed: undefined,
-  geography: undefined, estimatedInputTokens: 10, maxInputTokens: 100, unmeasuredInputs: [], namedModels: [], serverTools: [], extraPasses: [], unjudged: [],
-  predictedOutputTokens: 0, audio: { input: false, output: false }, unknownFields: [],
+  model: "m",
+  stream: false,
+  endUser: undefined,
+  maxOutputTokens: undefined,
+  choices: 1,
+  reasoning: undefined,
+  serviceTier: undefined,
+  speed: undefined,
+  geography: undefined,
+  estimatedInputTokens: 10,
+  maxInputTokens: 100,
+  unmeasuredInputs: [],
+  namedModels: [],
+  serverTools: [],
+  extraPasses: [],
+  unjudged: [],
+  predictedOutputTokens: 0,
+  audio: { input: false, output: false },
+  unknownFields: [],
 };
 
 function served(name: string): Deployment {
@@ -30,12 +46,17 @@ function bounds(name: string): Bounds {
   return { price: priceAt({ ...deployment, contextTokens, maxOutputTokens }, NOW), contextTokens, maxOutputTokens };
 }
 
-const reserve = (name: string, facts: Partial<RequestFacts>, named: readonly NamedBounds[] = []): Reservation => reservationOf({ ...FACTS, ...facts }, bounds(name), named);
+const reserve = (name: string, facts: Partial<RequestFacts>, named: readonly NamedBounds[] = []): Reservation =>
+  reservationOf({ ...FACTS, ...facts }, bounds(name), named);
 
-const search = (maxUses?: number): Partial<RequestFacts> => ({ serverTools: [{ path: "tools[0]", type: "web_search_20260318", maxUses }], maxOutputTokens: 1 });
+const search = (maxUses?: number): Partial<RequestFacts> => ({
+  serverTools: [{ path: "tools[0]", type: "web_search_20260318", maxUses }],
+  maxOutputTokens: 1,
+});
 
 /** In pico-USD, from USD per million tokens. */
-const usd = (...terms: readonly (readonly [tokens: number, perMillion: number])[]): bigint => terms.reduce((sum, [tokens, perMillion]) => sum + BigInt(tokens) * BigInt(perMillion * 1_000_000), 0n);
+const usd = (...terms: readonly (readonly [tokens: number, perMillion: number])[]): bigint =>
+  terms.reduce((sum, [tokens, perMillion]) => sum + BigInt(tokens) * BigInt(perMillion * 1_000_000), 0n);
 
 describe("what is reserved", () => {
   test("public bug 35a, hostile 11c: a request without a limit reserves the model's own", () => {
@@ -58,7 +79,9 @@ describe("what is reserved", () => {
   });
 
   test("and bytes never are more than the context window", () => {
-    expect(reserve("claude-haiku-4-5", { maxInputTokens: 30_000_000, maxOutputTokens: 1 }).worstCasePicoUsd).toBe(usd([200_000, 2], [1, 5]));
+    expect(reserve("claude-haiku-4-5", { maxInputTokens: 30_000_000, maxOutputTokens: 1 }).worstCasePicoUsd).toBe(
+      usd([200_000, 2], [1, 5]),
+    );
   });
 
   test("public bug 35c: a tool of the provider costs a window and a fee a use: as many as the caller allows, or ten", () => {
@@ -67,30 +90,46 @@ describe("what is reserved", () => {
   });
 
   test("a tool that only finds other tools brings in nothing that the bytes do not show", () => {
-    const find = { serverTools: [{ path: "tools[0]", type: "tool_search_tool_bm25_20251119", maxUses: undefined }], maxOutputTokens: 50, maxInputTokens: 1_000 };
+    const find = {
+      serverTools: [{ path: "tools[0]", type: "tool_search_tool_bm25_20251119", maxUses: undefined }],
+      maxOutputTokens: 50,
+      maxInputTokens: 1_000,
+    };
 
     expect(reserve("claude-haiku-4-5", find).worstCasePicoUsd).toBe(usd([1_000 + 10 * 1_050, 2], [50, 5]));
   });
 
   test("public bug 35d, hostile 2: speed and place are reserved as they stack, a cheaper tier not at all", () => {
-    expect(reserve("claude-opus-5-5", { speed: "fast", geography: "us", maxOutputTokens: 100 }).worstCasePicoUsd).toBe((usd([100, 8], [100, 20]) * 22n) / 10n);
+    expect(reserve("claude-opus-5-5", { speed: "fast", geography: "us", maxOutputTokens: 100 }).worstCasePicoUsd).toBe(
+      (usd([100, 8], [100, 20]) * 22n) / 10n,
+    );
     expect(reserve("gpt-5.4", { serviceTier: "priority", maxOutputTokens: 100 }).worstCasePicoUsd).toBe(2n * usd([100, 2.5], [100, 15]));
     expect(reserve("gpt-5.4", { serviceTier: "flex", maxOutputTokens: 100 })).toEqual(reserve("gpt-5.4", { maxOutputTokens: 100 }));
   });
 
   test("public bug 9: an advisor costs its own window and answer with every use", () => {
-    const named: NamedBounds = { ...bounds("claude-opus-5-5"), named: { path: "tools[0].model", model: "claude-opus-5-5", role: "advisor", maxOutputTokens: 2_048, speed: undefined } };
+    const named: NamedBounds = {
+      ...bounds("claude-opus-5-5"),
+      named: { path: "tools[0].model", model: "claude-opus-5-5", role: "advisor", maxOutputTokens: 2_048, speed: undefined },
+    };
     const facts = { serverTools: [{ path: "tools[0]", type: "advisor_20260301", maxUses: 3 }], maxOutputTokens: 1 };
 
-    expect(reserve("claude-haiku-4-5", facts, [named]).worstCasePicoUsd).toBe(usd([4 * 200_000, 2], [1, 5]) + 3n * usd([1_000_000, 8], [2_048, 20]));
+    expect(reserve("claude-haiku-4-5", facts, [named]).worstCasePicoUsd).toBe(
+      usd([4 * 200_000, 2], [1, 5]) + 3n * usd([1_000_000, 8], [2_048, 20]),
+    );
   });
 });
 
 test("breaker 8: a fallback that is asked for at the standard speed is judged, and reserved at the request's speed all the same", () => {
-  const fallback = (speed: string | undefined): NamedBounds => ({ ...bounds("claude-opus-5"), named: { path: "fallbacks[0].model", model: "claude-opus-5", role: "fallback", maxOutputTokens: undefined, speed } });
+  const fallback = (speed: string | undefined): NamedBounds => ({
+    ...bounds("claude-opus-5"),
+    named: { path: "fallbacks[0].model", model: "claude-opus-5", role: "fallback", maxOutputTokens: undefined, speed },
+  });
 
   expect(beyondJudgement({ ...FACTS, speed: "fast" }, bounds("claude-opus-5-5"), [fallback("standard")])).toEqual([]);
-  expect(reserve("claude-opus-5-5", { speed: "fast" }, [fallback("standard")])).toEqual(reserve("claude-opus-5-5", { speed: "fast" }, [fallback(undefined)]));
+  expect(reserve("claude-opus-5-5", { speed: "fast" }, [fallback("standard")])).toEqual(
+    reserve("claude-opus-5-5", { speed: "fast" }, [fallback(undefined)]),
+  );
   expect(beyondJudgement(FACTS, bounds("claude-opus-5-5"), [fallback("warp")])).toHaveLength(1);
 });
 
@@ -119,37 +158,55 @@ const adversary: fc.Arbitrary<Adversary> = fc
     geography: fc.constantFrom(undefined, "us"),
     share: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 64, maxLength: 64 }),
   })
-  .map(({ model, limit, bytes, isUnmeasured, uses, hasSearch, hasAdvisor, compactions, speed: asked, geography: askedGeography, share }) => {
-    const speed = model === "claude-opus-5-5" ? asked : undefined;
-    const geography = model === "claude-haiku-4-5" ? undefined : askedGeography;
-    const { contextTokens: window = 0, maxOutputTokens: most = 0 } = served(model);
-    let drawn = 0;
-    const draw = (upTo: number): number => Math.round(upTo * (share[drawn++ % share.length] ?? 0));
-    const modifiers = (): UsageModifiers => ({ ...(speed && draw(1) && { speed }), ...(geography && draw(1) && { geography }) });
-    const part = (upTo: number, output: number, of?: string): UsagePart => ({ model: of, usage: { ...NO_USAGE, [CLASSES[drawn % 4] ?? "inputTokens"]: draw(upTo), outputTokens: draw(output) }, modifiers: modifiers() });
-    const advisor = bounds("claude-opus-5-5");
-    const facts: RequestFacts = {
-      ...FACTS, model, maxOutputTokens: limit, maxInputTokens: bytes, speed, geography,
-      unmeasuredInputs: isUnmeasured ? [{ path: "x", kind: "url" }] : [],
-      serverTools: [
-        ...(hasSearch ? [{ path: "tools[0]", type: "web_search_20260318", maxUses: uses }] : []),
-        ...(hasAdvisor ? [{ path: "tools[1]", type: "advisor_20260301", maxUses: uses }] : []),
-      ],
-      extraPasses: Array.from({ length: compactions }, () => ({ path: "e", type: "compact_20260112" })),
-    };
-    const calls = uses ?? 10;
-    const loops = (hasSearch ? calls : 0) + (hasAdvisor ? calls : 0);
-    const firstInput = isUnmeasured || loops > 0 ? window : Math.min(bytes, window);
-    const answer = Math.min(limit ?? most, most);
-    const parts = [
-      part(firstInput, answer),
-      ...Array.from({ length: loops }, () => part(window, 0)),
-      ...Array.from({ length: compactions * (loops + 1) }, () => part(firstInput, most)),
-      ...(hasAdvisor ? Array.from({ length: calls }, () => part(1_000_000, 128_000, "claude-opus-5-5")) : []),
-    ];
-    const named: readonly NamedBounds[] = hasAdvisor ? [{ ...advisor, named: { path: "tools[1].model", model: "claude-opus-5-5", role: "advisor", maxOutputTokens: undefined, speed: undefined } }] : [];
-    return { model, facts, named, parts, webSearches: hasSearch ? draw(calls) : 0 };
-  });
+  .map(
+    ({ model, limit, bytes, isUnmeasured, uses, hasSearch, hasAdvisor, compactions, speed: asked, geography: askedGeography, share }) => {
+      const speed = model === "claude-opus-5-5" ? asked : undefined;
+      const geography = model === "claude-haiku-4-5" ? undefined : askedGeography;
+      const { contextTokens: window = 0, maxOutputTokens: most = 0 } = served(model);
+      let drawn = 0;
+      const draw = (upTo: number): number => Math.round(upTo * (share[drawn++ % share.length] ?? 0));
+      const modifiers = (): UsageModifiers => ({ ...(speed && draw(1) && { speed }), ...(geography && draw(1) && { geography }) });
+      const part = (upTo: number, output: number, of?: string): UsagePart => ({
+        model: of,
+        usage: { ...NO_USAGE, [CLASSES[drawn % 4] ?? "inputTokens"]: draw(upTo), outputTokens: draw(output) },
+        modifiers: modifiers(),
+      });
+      const advisor = bounds("claude-opus-5-5");
+      const facts: RequestFacts = {
+        ...FACTS,
+        model,
+        maxOutputTokens: limit,
+        maxInputTokens: bytes,
+        speed,
+        geography,
+        unmeasuredInputs: isUnmeasured ? [{ path: "x", kind: "url" }] : [],
+        serverTools: [
+          ...(hasSearch ? [{ path: "tools[0]", type: "web_search_20260318", maxUses: uses }] : []),
+          ...(hasAdvisor ? [{ path: "tools[1]", type: "advisor_20260301", maxUses: uses }] : []),
+        ],
+        extraPasses: Array.from({ length: compactions }, () => ({ path: "e", type: "compact_20260112" })),
+      };
+      const calls = uses ?? 10;
+      const loops = (hasSearch ? calls : 0) + (hasAdvisor ? calls : 0);
+      const firstInput = isUnmeasured || loops > 0 ? window : Math.min(bytes, window);
+      const answer = Math.min(limit ?? most, most);
+      const parts = [
+        part(firstInput, answer),
+        ...Array.from({ length: loops }, () => part(window, 0)),
+        ...Array.from({ length: compactions * (loops + 1) }, () => part(firstInput, most)),
+        ...(hasAdvisor ? Array.from({ length: calls }, () => part(1_000_000, 128_000, "claude-opus-5-5")) : []),
+      ];
+      const named: readonly NamedBounds[] = hasAdvisor
+        ? [
+            {
+              ...advisor,
+              named: { path: "tools[1].model", model: "claude-opus-5-5", role: "advisor", maxOutputTokens: undefined, speed: undefined },
+            },
+          ]
+        : [];
+      return { model, facts, named, parts, webSearches: hasSearch ? draw(calls) : 0 };
+    },
+  );
 
 function billed({ model, parts, webSearches }: Adversary): PricedReport {
   const ofModel = (name: string) => bounds(name).price;

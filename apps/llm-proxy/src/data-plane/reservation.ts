@@ -68,7 +68,9 @@ export function reservationOf(facts: RequestFacts, called: Bounds, named: readon
     const first = cost({ inputTokens: firstInput, outputTokens: choices * outputTokens });
     const again = BigInt(choices * loops) * cost({ inputTokens: laterInput, outputTokens: 0 });
     const passes = BigInt(choices * facts.extraPasses.length * (loops + 1));
-    return first + again + (passes > 0n ? passes * cost({ inputTokens: laterInput, outputTokens: outputOf(bounds, undefined, undefined) }) : 0n);
+    return (
+      first + again + (passes > 0n ? passes * cost({ inputTokens: laterInput, outputTokens: outputOf(bounds, undefined, undefined) }) : 0n)
+    );
   };
   const fees = worstCasePicoUsd(called.price, { inputTokens: 0, outputTokens: 0, uses: feesOf(uses, choices) });
   const beside = named.map((model) => besideCost(facts, model, uses, choices, serve, modifiers));
@@ -80,12 +82,23 @@ export function reservationOf(facts: RequestFacts, called: Bounds, named: readon
 
 type Serve = (bounds: Bounds, limit: number | undefined, speeds: readonly UsageModifiers[]) => bigint;
 
-function besideCost(facts: RequestFacts, model: NamedBounds, uses: readonly Uses[], choices: number, serve: Serve, modifiers: readonly UsageModifiers[]): bigint {
+function besideCost(
+  facts: RequestFacts,
+  model: NamedBounds,
+  uses: readonly Uses[],
+  choices: number,
+  serve: Serve,
+  modifiers: readonly UsageModifiers[],
+): bigint {
   const { named } = model;
   const own = named.speed === undefined ? modifiers : [...modifiers, ...combinations(askedOfNamed(facts, named))];
   if (named.role === "fallback") return serve(model, named.maxOutputTokens ?? facts.maxOutputTokens, own);
   const context = model.contextTokens ?? MOST_CONTEXT_TOKENS;
-  const once = worstCasePicoUsd(model.price, { inputTokens: context, outputTokens: outputOf(model, named.maxOutputTokens, undefined), modifiers: own });
+  const once = worstCasePicoUsd(model.price, {
+    inputTokens: context,
+    outputTokens: outputOf(model, named.maxOutputTokens, undefined),
+    modifiers: own,
+  });
   const times = uses.find(({ tool }) => named.path.startsWith(`${tool.path}.`))?.count ?? DEFAULT_USES;
   return BigInt(choices * times) * once;
 }
@@ -167,13 +180,21 @@ export function beyondJudgement(facts: RequestFacts, called: Bounds, named: read
   return [
     ...facts.unjudged.map(({ path, why }) => ({ path, why: WHY_UNJUDGED[why] })),
     ...unpricedModifiers(price, asked, facts.estimatedInputTokens).map(unpriced),
-    ...named.flatMap((model) => unpricedModifiers(model.price, askedOfNamed(facts, model.named), 0).map((text) => unpricedAt(model.named.path, text))),
+    ...named.flatMap((model) =>
+      unpricedModifiers(model.price, askedOfNamed(facts, model.named), 0).map((text) => unpricedAt(model.named.path, text)),
+    ),
     ...facts.serverTools.flatMap((tool) => {
       const fee = feeOf(tool.type);
-      return fee !== undefined && price.fees[fee] === undefined ? [{ path: tool.path, why: `a use of ${tool.type.slice(0, 64)} has no price for this model` }] : [];
+      return fee !== undefined && price.fees[fee] === undefined
+        ? [{ path: tool.path, why: `a use of ${tool.type.slice(0, 64)} has no price for this model` }]
+        : [];
     }),
-    ...(facts.audio.input && price.unlisted.includes("audioInputTokens") ? [{ path: "input_audio", why: "sound has no price for this model" }] : []),
-    ...(facts.audio.output && price.unlisted.includes("audioOutputTokens") ? [{ path: "modalities", why: "sound has no price for this model" }] : []),
+    ...(facts.audio.input && price.unlisted.includes("audioInputTokens")
+      ? [{ path: "input_audio", why: "sound has no price for this model" }]
+      : []),
+    ...(facts.audio.output && price.unlisted.includes("audioOutputTokens")
+      ? [{ path: "modalities", why: "sound has no price for this model" }]
+      : []),
   ];
 }
 

@@ -22,7 +22,9 @@ export function routeModel(models: ModelTable, model: string, dialect: Dialect):
   if (!deployment) throw new AppError("model_not_found", `There is no model "${model.slice(0, 128)}".`, { param: "model" });
   if (deployment.provider !== dialect) {
     const route = ROUTE_OF_DIALECT[deployment.provider];
-    throw new AppError("model_dialect_mismatch", `Model "${model}" is served on ${route}, not on ${ROUTE_OF_DIALECT[dialect]}.`, { param: "model" });
+    throw new AppError("model_dialect_mismatch", `Model "${model}" is served on ${route}, not on ${ROUTE_OF_DIALECT[dialect]}.`, {
+      param: "model",
+    });
   }
   if (deployment.apiKey !== undefined) return { deployment, apiKey: deployment.apiKey };
   const variable = deployment.apiKeyVariable ?? "litellm_params.api_key";

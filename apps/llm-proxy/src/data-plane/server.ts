@@ -27,7 +27,14 @@ const BUFFER_BYTES = 16 * 1024;
  * A connection that says nothing, or does not end its head, is closed; so is one that is idle between two requests. How a
  * body has to come is `read-body.ts`'; Node's own limit only lies behind it.
  */
-const CONNECTION_LIMITS = { noDelay: true, highWaterMark: BUFFER_BYTES, headersTimeout: 20_000, connectionsCheckingInterval: 5_000, keepAliveTimeout: 75_000, requestTimeout: 3_600_000 } as const;
+const CONNECTION_LIMITS = {
+  noDelay: true,
+  highWaterMark: BUFFER_BYTES,
+  headersTimeout: 20_000,
+  connectionsCheckingInterval: 5_000,
+  keepAliveTimeout: 75_000,
+  requestTimeout: 3_600_000,
+} as const;
 
 /** The data plane: the two LLM dialects, the model list and health. Everything but health and `/` asks for a virtual key. */
 export function createDataPlane(deps: DataPlaneDeps): DataPlane {
@@ -37,7 +44,10 @@ export function createDataPlane(deps: DataPlaneDeps): DataPlane {
     running.add(handled);
     await handled.finally(() => running.delete(handled));
   };
-  const server = createServer(CONNECTION_LIMITS, safeListener(track, (error) => deps.logger.error({ error: String(error) }, "request.unhandled")));
+  const server = createServer(
+    CONNECTION_LIMITS,
+    safeListener(track, (error) => deps.logger.error({ error: String(error) }, "request.unhandled")),
+  );
   return {
     server,
     idle: async () => {
@@ -56,7 +66,10 @@ async function handle(deps: DataPlaneDeps, request: IncomingMessage, response: S
   try {
     const allowed = ROUTE_METHODS[route.kind];
     if (allowed.length > 0 && !allowed.includes(request.method ?? "")) {
-      const error = new AppError("method_not_allowed", `${target.replace(/\?.*$/s, "").slice(0, 128)} does not take ${request.method ?? "this method"}.`);
+      const error = new AppError(
+        "method_not_allowed",
+        `${target.replace(/\?.*$/s, "").slice(0, 128)} does not take ${request.method ?? "this method"}.`,
+      );
       sendError(response, dialect, requestId, error, { allow: allowed.join(", ") });
       return discardRest(request);
     }
@@ -88,7 +101,10 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
     case "management":
       if (deps.manage) return deps.manage(call.request, call.response);
       // Where that port is, is no stranger's business.
-      throw new AppError("not_found", "Management routes are not served here, but on the management port (LLM_PROXY_ADMIN_PORT), with the master key.");
+      throw new AppError(
+        "not_found",
+        "Management routes are not served here, but on the management port (LLM_PROXY_ADMIN_PORT), with the master key.",
+      );
     default:
       throw new AppError("not_found", "There is no such route on the data plane.");
   }

@@ -11,11 +11,38 @@ afterEach(() => void vi.restoreAllMocks());
 
 const logger = createLogger("test", "silent");
 const attempt: AdmittedAttempt = {
-  attempt_id: "01a21cc9-16da-73e3-b3a4-7705dd830287", instance_id: 1, key_hash: "k", team_id: null, user_id: null, key_alias: null, dialect: "openai", call_type: "acompletion", model_group: "m",
-  model: "openai/m", provider: "openai", api_base: "", price_id: "p", end_user: null, client_session_id: null, requester_ip_address: null, reserved_usd: "1", estimated_input_tokens: 1,
-  max_output_tokens: 1, hidden_tokens_per_second: 0, started_at: new Date(0),
+  attempt_id: "01a21cc9-16da-73e3-b3a4-7705dd830287",
+  instance_id: 1,
+  key_hash: "k",
+  team_id: null,
+  user_id: null,
+  key_alias: null,
+  dialect: "openai",
+  call_type: "acompletion",
+  model_group: "m",
+  model: "openai/m",
+  provider: "openai",
+  api_base: "",
+  price_id: "p",
+  end_user: null,
+  client_session_id: null,
+  requester_ip_address: null,
+  reserved_usd: "1",
+  estimated_input_tokens: 1,
+  max_output_tokens: 1,
+  hidden_tokens_per_second: 0,
+  started_at: new Date(0),
 };
-const outcome = { report: NO_REPORT, cost: NO_COST, status: "success", estimated: false, recovered: false, providerResponseId: null, firstByteAt: null, endedAt: new Date(0) } as const;
+const outcome = {
+  report: NO_REPORT,
+  cost: NO_COST,
+  status: "success",
+  estimated: false,
+  recovered: false,
+  providerResponseId: null,
+  firstByteAt: null,
+  endedAt: new Date(0),
+} as const;
 
 /** A store that is away: no statement gets through. */
 function awayStore(): { readonly db: DatabaseClient; readonly tries: () => number } {
@@ -39,11 +66,17 @@ test("code 21: a settlement that is tried again and again leaves no listener on 
   const { db, tries } = awayStore();
   let listeners = 0;
   const { addEventListener, removeEventListener } = EventTarget.prototype;
-  vi.spyOn(EventTarget.prototype, "addEventListener").mockImplementation(function (this: EventTarget, ...args: Parameters<EventTarget["addEventListener"]>) {
+  vi.spyOn(EventTarget.prototype, "addEventListener").mockImplementation(function (
+    this: EventTarget,
+    ...args: Parameters<EventTarget["addEventListener"]>
+  ) {
     if (args[0] === "abort") listeners += 1;
     return addEventListener.apply(this, args);
   });
-  vi.spyOn(EventTarget.prototype, "removeEventListener").mockImplementation(function (this: EventTarget, ...args: Parameters<EventTarget["removeEventListener"]>) {
+  vi.spyOn(EventTarget.prototype, "removeEventListener").mockImplementation(function (
+    this: EventTarget,
+    ...args: Parameters<EventTarget["removeEventListener"]>
+  ) {
     if (args[0] === "abort") listeners -= 1;
     return removeEventListener.apply(this, args);
   });

@@ -22,9 +22,21 @@ test("a small object is read as it is, however its bytes are cut", () => {
 });
 
 test("hostile 7: a large member costs no memory, and what stands around it is read", () => {
-  const large = JSON.stringify({ id: "m", content: [{ text: '"usage":{"input_tokens":1}\\'.repeat(100_000) }], meta: { a: "x".repeat(50_000) }, note: "y".repeat(40_000), usage: { input_tokens: 7 } });
+  const large = JSON.stringify({
+    id: "m",
+    content: [{ text: '"usage":{"input_tokens":1}\\'.repeat(100_000) }],
+    meta: { a: "x".repeat(50_000) },
+    note: "y".repeat(40_000),
+    usage: { input_tokens: 7 },
+  });
 
-  expect(read(large, [3, 1_000, 900_000, 2_000_000])).toEqual({ id: "m", content: [null], meta: { _: 0 }, note: "…", usage: { input_tokens: 7 } });
+  expect(read(large, [3, 1_000, 900_000, 2_000_000])).toEqual({
+    id: "m",
+    content: [null],
+    meta: { _: 0 },
+    note: "…",
+    usage: { input_tokens: 7 },
+  });
 });
 
 test.each(["", "   ", "[1]", '"text"', "<html>", '{"a":1', '{"a":{"b":1}', "7"])("%j is no whole object", (text) => {

@@ -75,7 +75,12 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
     }
     const { "content-encoding": _encoding, ...decodedHeaders } = headers;
     // A paused decoder fills up, and then stops the wire: a little that expands to much is held as little.
-    this.#consume = this.#listener.onHead({ status, headers: decodedHeaders, pause: () => void decoder.pause(), resume: () => void decoder.resume() });
+    this.#consume = this.#listener.onHead({
+      status,
+      headers: decodedHeaders,
+      pause: () => void decoder.pause(),
+      resume: () => void decoder.resume(),
+    });
     decoder.on("data", this.#consume).once("end", () => this.#end.resolve());
     decoder.on("drain", () => controller.resume());
     decoder.once("error", (error) => {
@@ -159,7 +164,11 @@ export class Upstreams implements Stoppable {
 
 /** We ask for identity; a provider that compresses all the same would hide what its answer cost. */
 function decoderOf(headers: IncomingHttpHeaders): Transform | undefined {
-  switch (String(headers["content-encoding"] ?? "").trim().toLowerCase()) {
+  switch (
+    String(headers["content-encoding"] ?? "")
+      .trim()
+      .toLowerCase()
+  ) {
     case "gzip":
       return createGunzip({ flush: constants.Z_SYNC_FLUSH });
     case "br":

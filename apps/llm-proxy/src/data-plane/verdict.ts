@@ -60,8 +60,15 @@ function judgeStream(exchange: Exchange, stream: StreamUsageReader, head: Upstre
   const { runMs } = exchange;
   if (reading.isWhole) return { ending: { kind: "whole", reading, runMs }, reply: { kind: "held", status: head.status } };
   if (stream.terminal === "error") {
-    const error = { code: "provider_error_event", kind: stream.error?.type ?? "error", message: "The provider ended the answer with an error event." };
-    return { ending: { kind: reading.hasOutput ? "unfinished" : "free", reading, runMs, error }, reply: { kind: "held_error", status: head.status } };
+    const error = {
+      code: "provider_error_event",
+      kind: stream.error?.type ?? "error",
+      message: "The provider ended the answer with an error event.",
+    };
+    return {
+      ending: { kind: reading.hasOutput ? "unfinished" : "free", reading, runMs, error },
+      reply: { kind: "held_error", status: head.status },
+    };
   }
   return failed(exchange, reading);
 }
@@ -88,7 +95,8 @@ const ERROR_IN_SUCCESS_STATUS = 502;
 function judgeRefusal({ deployment, runMs }: Exchange, head: UpstreamHead): Verdict {
   const { status } = head;
   if (isKeyRejection(head)) return refused(runMs, keyRejected(deployment));
-  if (status < 400) return refused(runMs, new AppError("provider_unreachable", `The provider answered with status ${status}, which is not followed.`));
+  if (status < 400)
+    return refused(runMs, new AppError("provider_unreachable", `The provider answered with status ${status}, which is not followed.`));
   const error = { code: String(status), kind: "provider_error", message: "The provider refused the request." };
   return { ending: { kind: "free", runMs, error }, reply: { kind: "held_error", status } };
 }
@@ -111,4 +119,8 @@ function endingError(error: AppError, failure?: unknown): EndingError {
 }
 
 /** In the row of every answer that its caller did not wait for, even where it was read to its end. */
-export const CALLER_GONE: EndingError = { code: "499", kind: "CallerGone", message: "The caller closed the connection before the end of the answer." };
+export const CALLER_GONE: EndingError = {
+  code: "499",
+  kind: "CallerGone",
+  message: "The caller closed the connection before the end of the answer.",
+};

@@ -69,7 +69,8 @@ export class WholeAnswer {
     const json = parseJsonObject(text);
     const isAnswer = usage.isInputReported || usage.hasOutput;
     if (json !== undefined && isAnswer) return { kind: "answer", usage };
-    const hasError = json !== undefined && (objectOf(json["error"]) !== undefined || typeof json["error"] === "string" || json["type"] === "error");
+    const hasError =
+      json !== undefined && (objectOf(json["error"]) !== undefined || typeof json["error"] === "string" || json["type"] === "error");
     return { kind: hasError ? "error" : "nothing", usage };
   }
 }

@@ -6,7 +6,13 @@ import { hashKey } from "@proliferate/services/keys/virtual-key";
 const CREDENTIAL_HEADERS = ["x-litellm-api-key", "authorization", "api-key", "x-api-key"] as const;
 
 /** Headers that carry a caller's credential; none of them ever goes upstream. */
-export const CREDENTIAL_HEADER_NAMES: ReadonlySet<string> = new Set<string>([...CREDENTIAL_HEADERS, "proxy-authorization", "cookie", "x-goog-api-key", "ocp-apim-subscription-key"]);
+export const CREDENTIAL_HEADER_NAMES: ReadonlySet<string> = new Set<string>([
+  ...CREDENTIAL_HEADERS,
+  "proxy-authorization",
+  "cookie",
+  "x-goog-api-key",
+  "ocp-apim-subscription-key",
+]);
 
 /** The key of a request, without `Bearer`; undefined when it shows none. */
 export function credentialOf(headers: IncomingHttpHeaders): string | undefined {

@@ -17,7 +17,10 @@ async function serve(most: number): Promise<{ open(): Promise<Client>; readonly 
   const open = async (): Promise<Client> => {
     const accepted = new Promise((done) => server.once("connection", done));
     const client = { socket: connect((server.address() as AddressInfo).port, "127.0.0.1"), isClosed: false };
-    client.socket.on("error", () => undefined).on("close", () => (client.isClosed = true)).resume();
+    client.socket
+      .on("error", () => undefined)
+      .on("close", () => (client.isClosed = true))
+      .resume();
     onTestFinished(() => void client.socket.destroy());
     await accepted;
     return client;

@@ -15,8 +15,10 @@ export class InFlight {
   /** Runs it, or throws `too_many_at_once` (429, the key has its share) or `gateway_busy` (503, all together have). */
   async run<Result>(key: string, task: () => Promise<Result>): Promise<Result> {
     const ofKey = this.#ofKey.get(key) ?? 0;
-    if (ofKey >= this.#perKey) throw new AppError("too_many_at_once", `${this.#perKey} such requests of this key run already.`, { retryAfterSeconds: 1 });
-    if (this.#running >= this.#total) throw new AppError("gateway_busy", `${this.#total} such requests run already.`, { retryAfterSeconds: 1 });
+    if (ofKey >= this.#perKey)
+      throw new AppError("too_many_at_once", `${this.#perKey} such requests of this key run already.`, { retryAfterSeconds: 1 });
+    if (this.#running >= this.#total)
+      throw new AppError("gateway_busy", `${this.#total} such requests run already.`, { retryAfterSeconds: 1 });
     this.#ofKey.set(key, ofKey + 1);
     this.#running += 1;
     try {

@@ -55,7 +55,13 @@ test("a body that grows beyond what is free keeps what it had until it is releas
 });
 
 test("whatever is held, grown and released: no limit is passed, and at the end nothing is held", () => {
-  const step = fc.record({ key: fc.constantFrom("a", "b", "c"), connection: fc.nat(2), what: fc.constantFrom("hold", "grow", "release"), bytes: fc.integer({ min: 1, max: 5 * MB }), which: fc.nat(20) });
+  const step = fc.record({
+    key: fc.constantFrom("a", "b", "c"),
+    connection: fc.nat(2),
+    what: fc.constantFrom("hold", "grow", "release"),
+    bytes: fc.integer({ min: 1, max: 5 * MB }),
+    which: fc.nat(20),
+  });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const memory = new UploadMemory(LIMITS);
@@ -63,14 +69,23 @@ test("whatever is held, grown and released: no limit is passed, and at the end n
       const held: { readonly key: string; bytes: number; readonly memory: ReturnType<UploadMemory["hold"]> }[] = [];
       for (const { key, connection, what, bytes, which } of steps) {
         const chosen = held[which % (held.length || 1)];
-        if (what === "hold" && codeOf(() => held.push({ key, bytes, memory: memory.hold(key, connections[connection] ?? {}, bytes) })) !== undefined) continue;
-        if (what === "grow" && chosen && codeOf(() => chosen.memory.grow(bytes)) === undefined) chosen.bytes = Math.max(chosen.bytes, bytes);
+        if (
+          what === "hold" &&
+          codeOf(() => held.push({ key, bytes, memory: memory.hold(key, connections[connection] ?? {}, bytes) })) !== undefined
+        )
+          continue;
+        if (what === "grow" && chosen && codeOf(() => chosen.memory.grow(bytes)) === undefined)
+          chosen.bytes = Math.max(chosen.bytes, bytes);
         if (what === "release" && chosen) held.splice(held.indexOf(chosen), 1)[0]?.memory.release();
-        const sum = (isSmall: boolean, ofKey?: string): number => held.filter((entry) => entry.bytes <= SMALL_BODY_BYTES === isSmall && (ofKey ?? entry.key) === entry.key).reduce((total, entry) => total + entry.bytes, 0);
+        const sum = (isSmall: boolean, ofKey?: string): number =>
+          held
+            .filter((entry) => entry.bytes <= SMALL_BODY_BYTES === isSmall && (ofKey ?? entry.key) === entry.key)
+            .reduce((total, entry) => total + entry.bytes, 0);
         expect(memory.held).toBe(sum(true) + sum(false));
         expect(sum(false)).toBeLessThanOrEqual(LIMITS.largeBytes);
         expect(sum(true)).toBeLessThanOrEqual(LIMITS.smallBytes);
-        for (const owner of ["a", "b", "c"]) expect([sum(false, owner) <= LIMITS.largeBytesPerKey, sum(true, owner) <= LIMITS.smallBytesPerKey]).toEqual([true, true]);
+        for (const owner of ["a", "b", "c"])
+          expect([sum(false, owner) <= LIMITS.largeBytesPerKey, sum(true, owner) <= LIMITS.smallBytesPerKey]).toEqual([true, true]);
       }
       for (const entry of held) entry.memory.release();
       expect(memory.held).toBe(0);

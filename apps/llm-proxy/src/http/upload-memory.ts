@@ -16,7 +16,12 @@ export interface UploadMemoryLimits {
 /** What almost every request of an agent is smaller than. */
 export const SMALL_BODY_BYTES = 512 * 1024;
 
-export const UPLOAD_MEMORY_LIMITS: UploadMemoryLimits = { largeBytes: 48 * MB, largeBytesPerKey: 33 * MB, smallBytes: 32 * MB, smallBytesPerKey: 13 * MB };
+export const UPLOAD_MEMORY_LIMITS: UploadMemoryLimits = {
+  largeBytes: 48 * MB,
+  largeBytesPerKey: 33 * MB,
+  smallBytes: 32 * MB,
+  smallBytesPerKey: 13 * MB,
+};
 
 /** Memory of one upload. Released once, whoever ends it and however often. */
 export interface HeldMemory {
@@ -73,14 +78,21 @@ export class UploadMemory {
 
   #require(key: string, connection: object, bytes: number): void {
     const size = sizeOf(bytes);
-    const [total, perKey] = size === "small" ? [this.#limits.smallBytes, this.#limits.smallBytesPerKey] : [this.#limits.largeBytes, this.#limits.largeBytesPerKey];
+    const [total, perKey] =
+      size === "small"
+        ? [this.#limits.smallBytes, this.#limits.smallBytesPerKey]
+        : [this.#limits.largeBytes, this.#limits.largeBytesPerKey];
     const ofConnection = (this.#usedByConnection.get(connection) ?? 0) + bytes;
     const ofKey = (this.#usedByKey[size].get(key) ?? 0) + bytes;
     if (ofKey > perKey || ofConnection > Math.max(perKey, this.#limits.largeBytesPerKey)) {
-      throw new AppError("too_many_at_once", `Requests of this key that are being sent hold ${megabytes(perKey)} already.`, { retryAfterSeconds: 1 });
+      throw new AppError("too_many_at_once", `Requests of this key that are being sent hold ${megabytes(perKey)} already.`, {
+        retryAfterSeconds: 1,
+      });
     }
     if (this.#used[size] + bytes > total) {
-      throw new AppError("gateway_busy", `Requests that are being sent hold ${megabytes(total)}, which is all that they may.`, { retryAfterSeconds: 1 });
+      throw new AppError("gateway_busy", `Requests that are being sent hold ${megabytes(total)}, which is all that they may.`, {
+        retryAfterSeconds: 1,
+      });
     }
   }
 

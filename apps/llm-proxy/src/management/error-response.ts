@@ -33,7 +33,8 @@ const LITELLM_TYPES: Partial<Record<ErrorCode, string>> = {
 /** What went wrong, as an {@link AppError}: an unreachable store is 503 and never looks like a wrong key. */
 export function asAppError(error: unknown): AppError {
   if (isAppError(error)) return error;
-  if (isDatabaseUnavailable(error)) return new AppError("store_unavailable", "The database of the proxy cannot be reached.", { cause: error });
+  if (isDatabaseUnavailable(error))
+    return new AppError("store_unavailable", "The database of the proxy cannot be reached.", { cause: error });
   return new AppError("internal_error", "The proxy failed to handle the request.", { cause: error });
 }
 

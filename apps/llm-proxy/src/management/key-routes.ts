@@ -31,7 +31,10 @@ export function keyRoutes(db: DatabaseClient): readonly Route[] {
 type KeyRequest = z.output<typeof generateKeyRequestSchema> | z.output<typeof updateKeyRequestSchema>;
 
 /** A window and its first end; null for none. Throws `invalid_request`. */
-export function budgetWindow(duration: string | null | undefined): { readonly budgetDuration: string | null; readonly budgetResetAt: Date | null } {
+export function budgetWindow(duration: string | null | undefined): {
+  readonly budgetDuration: string | null;
+  readonly budgetResetAt: Date | null;
+} {
   return { budgetDuration: duration ?? null, budgetResetAt: duration ? nextBudgetReset(duration, new Date()) : null };
 }
 

@@ -74,9 +74,13 @@ async function sendMetrics({ metrics }: ManagementDeps, response: ServerResponse
 
 function requireMasterKey(deps: ManagementDeps, request: IncomingMessage): void {
   const credential = credentialOf(request.headers);
-  if (credential === undefined) throw new AppError("missing_api_key", "Authentication Error, No api key passed in. Send the master key as a Bearer token.");
+  if (credential === undefined)
+    throw new AppError("missing_api_key", "Authentication Error, No api key passed in. Send the master key as a Bearer token.");
   if (isSameSecret(credential, deps.masterKey)) return;
-  throw new AppError("invalid_api_key", "Authentication Error, Invalid proxy server token passed. The management API takes the master key only.");
+  throw new AppError(
+    "invalid_api_key",
+    "Authentication Error, Invalid proxy server token passed. The management API takes the master key only.",
+  );
 }
 
 function methodNotAllowed(path: string, routes: readonly Route[]): ManagementAnswer {

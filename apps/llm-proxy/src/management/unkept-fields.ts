@@ -31,13 +31,18 @@ const NOT_KEPT: Readonly<Record<string, string>> = {
 };
 
 /** LiteLLM's own defaults beside those that are empty. */
-const ASKS_FOR_NOTHING: Readonly<Record<string, readonly unknown[]>> = {
-  key_type: ["default", "llm_api"],
-  spend: [0],
-};
+const ASKS_FOR_NOTHING: Readonly<Record<string, readonly unknown[]>> = { key_type: ["default", "llm_api"], spend: [0] };
 
 /** What LiteLLM reads as a limit although it stands among the labels. */
-const LIMITS_IN_METADATA = ["model_rpm_limit", "model_tpm_limit", "rpm_limit", "tpm_limit", "model_max_budget", "tags", "guardrails"] as const;
+const LIMITS_IN_METADATA = [
+  "model_rpm_limit",
+  "model_tpm_limit",
+  "rpm_limit",
+  "tpm_limit",
+  "model_max_budget",
+  "tags",
+  "guardrails",
+] as const;
 
 /** The fields of a request, as its schema names them. */
 export interface KnownFields {
@@ -73,7 +78,11 @@ function asksForNothing(name: string, value: unknown): boolean {
 
 function refusePatterns(models: readonly unknown[]): void {
   const pattern = models.find((model) => typeof model === "string" && model.includes("*"));
-  if (pattern !== undefined) throw refused("models", `"${String(pattern).slice(0, 64)}" is a pattern; name each model as GET /v1/models does, or send no models to allow all`);
+  if (pattern !== undefined)
+    throw refused(
+      "models",
+      `"${String(pattern).slice(0, 64)}" is a pattern; name each model as GET /v1/models does, or send no models to allow all`,
+    );
 }
 
 function refused(name: string, why: string): AppError {

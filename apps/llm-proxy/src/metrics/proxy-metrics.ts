@@ -16,7 +16,10 @@ import { type DataPlaneRoute, routeOfPath } from "../data-plane/paths.ts";
 export class ProxyMetrics {
   readonly registry = new Registry();
   readonly #models: Pick<ModelTable, "find">;
-  readonly #requests = this.#counter("requests_total", "Requests that were answered, by what was asked for and the status", ["route", "status"]);
+  readonly #requests = this.#counter("requests_total", "Requests that were answered, by what was asked for and the status", [
+    "route",
+    "status",
+  ]);
   readonly #refusals = this.#counter("refusals_total", "Errors of our own that callers were told, by code", ["code"]);
   readonly #seconds = this.#histogram("request_seconds", "From the first byte of a request's head to the last of its answer", ["route"]);
   readonly #inFlight = this.#gauge("requests_in_flight", "Requests that are being answered");
@@ -24,8 +27,15 @@ export class ProxyMetrics {
   readonly #answers = this.#counter("answers_total", "Requests that may have reached a provider, by how they ended", ["model", "status"]);
   readonly #tokens = this.#counter("tokens_total", "Tokens that were settled, by class", ["model", "class"]);
   readonly #spend = this.#counter("spend_usd_total", "What was settled, in USD", ["model"]);
-  readonly #providerErrors = this.#counter("provider_errors_total", "Answers that failed at the provider, by its status or our code for it", ["provider", "code"]);
-  readonly #flagged = this.#counter("flagged_answers_total", "Settled otherwise than by the provider's own final count at known prices", ["model", "flag"]);
+  readonly #providerErrors = this.#counter(
+    "provider_errors_total",
+    "Answers that failed at the provider, by its status or our code for it",
+    ["provider", "code"],
+  );
+  readonly #flagged = this.#counter("flagged_answers_total", "Settled otherwise than by the provider's own final count at known prices", [
+    "model",
+    "flag",
+  ]);
   readonly #settleFailures = this.#counter("settle_failures_total", "Tries to settle that the store did not take; each is repeated", []);
 
   constructor(options: { readonly models: Pick<ModelTable, "find">; readonly held?: HeldBytes }) {
@@ -72,8 +82,10 @@ export class ProxyMetrics {
     this.#answers.inc({ model, status: outcome.status });
     for (const name of PRICED_CLASSES) add(this.#tokens, { model, class: name }, usage[name]);
     add(this.#spend, { model }, Number(outcome.cost.totalUsd));
-    if (outcome.firstByteAt) this.#firstToken.observe({ model }, Math.max(0, outcome.firstByteAt.getTime() - attempt.started_at.getTime()) / 1_000);
-    if (outcome.error && outcome.error.code !== CALLER_GONE) this.#providerErrors.inc({ provider: providerLabel(attempt.provider), code: errorLabel(outcome.error.code) });
+    if (outcome.firstByteAt)
+      this.#firstToken.observe({ model }, Math.max(0, outcome.firstByteAt.getTime() - attempt.started_at.getTime()) / 1_000);
+    if (outcome.error && outcome.error.code !== CALLER_GONE)
+      this.#providerErrors.inc({ provider: providerLabel(attempt.provider), code: errorLabel(outcome.error.code) });
     for (const flag of flagsOf(attempt, outcome)) this.#flagged.inc({ model, flag });
   }
 
@@ -90,7 +102,12 @@ export class ProxyMetrics {
     return new Counter({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry] });
   }
 
-  #gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[] = [], collect: () => void = () => undefined): Gauge<Label> {
+  #gauge<Label extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly Label[] = [],
+    collect: () => void = () => undefined,
+  ): Gauge<Label> {
     return new Gauge({ name: `${PREFIX}${name}`, help, labelNames, registers: [this.registry], collect });
   }
 
@@ -111,7 +128,9 @@ const OTHER = "other";
 const CALLER_GONE = "499";
 /** Seconds; agents' answers take minutes. */
 const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
-const STATUSES: ReadonlySet<number> = new Set([200, 201, 206, 400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503, 504, 529]);
+const STATUSES: ReadonlySet<number> = new Set([
+  200, 201, 206, 400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503, 504, 529,
+]);
 const PROVIDERS: ReadonlySet<string> = new Set(["anthropic", "openai"]);
 
 const providerLabel = (provider: string): string => (PROVIDERS.has(provider) ? provider : OTHER);
@@ -128,7 +147,10 @@ function errorLabel(code: string): string {
   return Object.hasOwn(ERROR_CODES, code) || code === "provider_error_event" ? code : OTHER;
 }
 
-function flagsOf(attempt: AdmittedAttempt, { estimated, report, unpriced, cost, recovered, flags: own = [] }: AttemptOutcome): readonly string[] {
+function flagsOf(
+  attempt: AdmittedAttempt,
+  { estimated, report, unpriced, cost, recovered, flags: own = [] }: AttemptOutcome,
+): readonly string[] {
   const flags = {
     ...Object.fromEntries(own.map((flag) => [flag, true])),
     estimated,
@@ -137,7 +159,9 @@ function flagsOf(attempt: AdmittedAttempt, { estimated, report, unpriced, cost, 
     unpriced: (unpriced?.length ?? 0) > 0,
     over_reservation: Number(cost.totalUsd) > Number(attempt.reserved_usd),
   };
-  return Object.entries(flags).filter(([, isSet]) => isSet).map(([flag]) => flag);
+  return Object.entries(flags)
+    .filter(([, isSet]) => isSet)
+    .map(([flag]) => flag);
 }
 
 function add<Label extends string>(counter: Counter<Label>, labels: Record<Label, string>, amount: number): void {

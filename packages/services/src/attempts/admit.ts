@@ -3,7 +3,15 @@ import { AppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type CallerRow, findCaller } from "../keys/db.ts";
 import { type Budget, checkBudgets } from "./budget.ts";
-import { adoptForeignSpend, type AdmittedAttempt, type CounterRow, insertAttempt, insertAttemptIfFits, insertMissingCounters, lockCounters } from "./db.ts";
+import {
+  adoptForeignSpend,
+  type AdmittedAttempt,
+  type CounterRow,
+  insertAttempt,
+  insertAttemptIfFits,
+  insertMissingCounters,
+  lockCounters,
+} from "./db.ts";
 
 export interface AdmissionRequest {
   /** All of the attempt but what admission decides. */
@@ -62,7 +70,14 @@ async function currentCounters(tx: DatabaseExecutor, { keyHash, teamId }: Caller
 }
 
 function attemptOf(caller: CallerRow, { attempt, worstCaseUsd }: AdmissionRequest): AdmittedAttempt {
-  return { ...attempt, key_hash: caller.keyHash, team_id: caller.teamId, user_id: caller.userId, key_alias: caller.keyAlias, reserved_usd: worstCaseUsd };
+  return {
+    ...attempt,
+    key_hash: caller.keyHash,
+    team_id: caller.teamId,
+    user_id: caller.userId,
+    key_alias: caller.keyAlias,
+    reserved_usd: worstCaseUsd,
+  };
 }
 
 /** The key, if it may be used at all. Throws the 401s, and `team_not_found` for a key whose team was never made. */
@@ -70,16 +85,21 @@ export function requireUsable(caller: CallerRow | undefined): CallerRow {
   if (!caller) throw new AppError("invalid_api_key", "The API key is not known here; it was never minted, or it was revoked.");
   if (caller.blocked) throw new AppError("blocked_api_key", "The API key is blocked.");
   if (caller.teamBlocked) throw new AppError("blocked_api_key", "The team of the API key is blocked.");
-  if (caller.expired) throw new AppError("expired_api_key", `The API key expired at ${caller.expires?.toISOString() ?? "an unknown time"}.`);
+  if (caller.expired)
+    throw new AppError("expired_api_key", `The API key expired at ${caller.expires?.toISOString() ?? "an unknown time"}.`);
   if (caller.teamId !== null && !caller.teamExists) {
-    throw new AppError("team_not_found", `Team doesn't exist in db. Team=${caller.teamId}. The API key was minted for it; create it with POST /team/new.`);
+    throw new AppError(
+      "team_not_found",
+      `Team doesn't exist in db. Team=${caller.teamId}. The API key was minted for it; create it with POST /team/new.`,
+    );
   }
   return caller;
 }
 
 /** LiteLLM's allow lists: an empty one allows all, and so do its two words for that. */
 export function isModelAllowed(caller: CallerRow, model: string): boolean {
-  const allows = (models: readonly string[]): boolean => models.length === 0 || models.includes(model) || models.includes("all-proxy-models");
+  const allows = (models: readonly string[]): boolean =>
+    models.length === 0 || models.includes(model) || models.includes("all-proxy-models");
   const keyAllows = allows(caller.models) || caller.models.includes("all-team-models");
   return keyAllows && allows(caller.teamModels);
 }
@@ -101,9 +121,14 @@ export function budgetError(kind: "exceeded" | "reserved", budget: Budget): AppE
   const whose = budget.scope === "key" ? "API key" : "team";
   const details = { scope: budget.scope, maxUsd: budget.maxUsd, spendUsd: budget.spendUsd, reservedUsd: budget.reservedUsd };
   if (kind === "reserved") {
-    return new AppError("budget_reserved", `What is left of the budget of the ${whose} is reserved by requests in flight.`, { details, retryAfterSeconds: 1 });
+    return new AppError("budget_reserved", `What is left of the budget of the ${whose} is reserved by requests in flight.`, {
+      details,
+      retryAfterSeconds: 1,
+    });
   }
   // A team's amounts are not for everyone who holds one of its keys.
   const amounts = budget.scope === "key" ? ` (${budget.spendUsd} of ${budget.maxUsd} USD spent)` : "";
-  return new AppError("budget_exceeded", `The budget of the ${whose} is spent, or too little is left for this request${amounts}.`, { details });
+  return new AppError("budget_exceeded", `The budget of the ${whose} is spent, or too little is left for this request${amounts}.`, {
+    details,
+  });
 }

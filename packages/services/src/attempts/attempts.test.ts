@@ -104,8 +104,18 @@ describe("admission", () => {
     expect(await counter("key", row.token)).toEqual({ spend: "0.000123", reserved: "0" });
     expect(await counter("team", teamId)).toEqual({ spend: "0.000123", reserved: "0" });
     expect(await findSpendLog(database.db, attempt.attempt_id)).toMatchObject({
-      spend: "0.000123", api_key: row.token, user: "session-1", team_id: teamId, prompt_tokens: 10, completion_tokens: 5, total_tokens: 15,
-      startTime: attempt.started_at, call_type: "anthropic_messages", status: "success", cache_hit: "False", organization_id: "",
+      spend: "0.000123",
+      api_key: row.token,
+      user: "session-1",
+      team_id: teamId,
+      prompt_tokens: 10,
+      completion_tokens: 5,
+      total_tokens: 15,
+      startTime: attempt.started_at,
+      call_type: "anthropic_messages",
+      status: "success",
+      cache_hit: "False",
+      organization_id: "",
     });
   });
 
@@ -198,7 +208,8 @@ async function admitAfter(change: (keyHash: string, teamId: string) => Promise<u
   await change(row.token, teamId);
   return admitAttempt(database.db, request(caller));
 }
-const changeKey = (fields: Parameters<typeof updateKeyRow>[3]) => async (keyHash: string) => updateKeyRow(database.db, keyHash, "admin", fields);
+const changeKey = (fields: Parameters<typeof updateKeyRow>[3]) => async (keyHash: string) =>
+  updateKeyRow(database.db, keyHash, "admin", fields);
 
 describe("a caller that was read before something changed", () => {
   test.each([
@@ -206,11 +217,34 @@ describe("a caller that was read before something changed", () => {
     ["the key expired", changeKey({ life: "-1 second" }), "expired_api_key"],
     ["the key lost the model", changeKey({ models: ["gpt-4o"] }), "model_not_allowed"],
     ["the key's budget was lowered", changeKey({ maxBudgetUsd: "0.0005" }), "budget_exceeded"],
-    ["the key was deleted", async (keyHash: string) => sql`delete from "LiteLLM_VerificationToken" where token = ${keyHash}`.execute(database.db), "invalid_api_key"],
-    ["the team was blocked", async (_: string, teamId: string) => sql`update "LiteLLM_TeamTable" set blocked = true where team_id = ${teamId}`.execute(database.db), "blocked_api_key"],
-    ["the team lost the model", async (_: string, teamId: string) => sql`update "LiteLLM_TeamTable" set models = '{gpt-4o}' where team_id = ${teamId}`.execute(database.db), "model_not_allowed"],
-    ["the team's budget was lowered", async (_: string, teamId: string) => sql`update "LiteLLM_TeamTable" set max_budget = 0.0005 where team_id = ${teamId}`.execute(database.db), "budget_exceeded"],
-    ["the team was deleted", async (_: string, teamId: string) => sql`delete from "LiteLLM_TeamTable" where team_id = ${teamId}`.execute(database.db), "team_not_found"],
+    [
+      "the key was deleted",
+      async (keyHash: string) => sql`delete from "LiteLLM_VerificationToken" where token = ${keyHash}`.execute(database.db),
+      "invalid_api_key",
+    ],
+    [
+      "the team was blocked",
+      async (_: string, teamId: string) =>
+        sql`update "LiteLLM_TeamTable" set blocked = true where team_id = ${teamId}`.execute(database.db),
+      "blocked_api_key",
+    ],
+    [
+      "the team lost the model",
+      async (_: string, teamId: string) =>
+        sql`update "LiteLLM_TeamTable" set models = '{gpt-4o}' where team_id = ${teamId}`.execute(database.db),
+      "model_not_allowed",
+    ],
+    [
+      "the team's budget was lowered",
+      async (_: string, teamId: string) =>
+        sql`update "LiteLLM_TeamTable" set max_budget = 0.0005 where team_id = ${teamId}`.execute(database.db),
+      "budget_exceeded",
+    ],
+    [
+      "the team was deleted",
+      async (_: string, teamId: string) => sql`delete from "LiteLLM_TeamTable" where team_id = ${teamId}`.execute(database.db),
+      "team_not_found",
+    ],
   ])("is judged by what is there now: %s", async (_, changeIt, code) => {
     await expect(admitAfter(changeIt)).rejects.toMatchObject({ code });
   });
@@ -221,11 +255,15 @@ describe("a caller that was read before something changed", () => {
     const caller = requireUsable(await findCaller(database.db, row.token));
     await changeKey({ models: ["claude-haiku-4-5"] })(row.token);
 
-    await expect(admitAttempt(database.db, request(caller, { requireNamedAllowed: (now) => requireModelAllowed(now, "claude-fable-5-2") }))).rejects.toMatchObject({ code: "model_not_allowed" });
+    await expect(
+      admitAttempt(database.db, request(caller, { requireNamedAllowed: (now) => requireModelAllowed(now, "claude-fable-5-2") })),
+    ).rejects.toMatchObject({ code: "model_not_allowed" });
   });
 
   test("is admitted where the change allows more", async () => {
-    await expect(admitAfter(changeKey({ models: ["claude-haiku-4-5"], maxBudgetUsd: "2" }))).resolves.toMatchObject({ reserved_usd: "0.01" });
+    await expect(admitAfter(changeKey({ models: ["claude-haiku-4-5"], maxBudgetUsd: "2" }))).resolves.toMatchObject({
+      reserved_usd: "0.01",
+    });
   });
 });
 
@@ -239,19 +277,41 @@ test("the one statement admits exactly what the rule of budgets lets through", a
   const budget = fc.record({ maxUsd: fc.option(amount, { nil: null }), spendUsd: amount, reservedUsd: amount });
   await fc.assert(
     fc.asyncProperty(budget, budget, amount, async (keyBudget, teamBudget, minimumUsd) => {
-      for (const [scope, id, { spendUsd, reservedUsd }] of [["key", row.token, keyBudget], ["team", teamId, teamBudget]] as const) {
-        await sql`update budget_counters set spend_usd = ${spendUsd}, reserved_usd = ${reservedUsd} where scope = ${scope} and scope_id = ${id}`.execute(database.db);
+      for (const [scope, id, { spendUsd, reservedUsd }] of [
+        ["key", row.token, keyBudget],
+        ["team", teamId, teamBudget],
+      ] as const) {
+        await sql`update budget_counters set spend_usd = ${spendUsd}, reserved_usd = ${reservedUsd} where scope = ${scope} and scope_id = ${id}`.execute(
+          database.db,
+        );
       }
-      await sql`update "LiteLLM_VerificationToken" set max_budget = ${keyBudget.maxUsd}::float8 where token = ${row.token}`.execute(database.db);
+      await sql`update "LiteLLM_VerificationToken" set max_budget = ${keyBudget.maxUsd}::float8 where token = ${row.token}`.execute(
+        database.db,
+      );
       await sql`update "LiteLLM_TeamTable" set max_budget = ${teamBudget.maxUsd}::float8 where team_id = ${teamId}`.execute(database.db);
-      const verdict = checkBudgets([{ scope: "key", ...keyBudget }, { scope: "team", ...teamBudget }], minimumUsd);
+      const verdict = checkBudgets(
+        [
+          { scope: "key", ...keyBudget },
+          { scope: "team", ...teamBudget },
+        ],
+        minimumUsd,
+      );
 
-      const attempt = { ...request(caller).attempt, key_hash: row.token, team_id: teamId, user_id: null, key_alias: null, reserved_usd: "0.000000000002" };
+      const attempt = {
+        ...request(caller).attempt,
+        key_hash: row.token,
+        team_id: teamId,
+        user_id: null,
+        key_alias: null,
+        reserved_usd: "0.000000000002",
+      };
       const admitted = await insertAttemptIfFits(database.db, attempt, caller, minimumUsd);
 
       expect(admitted).toBe(verdict.kind === "fits");
       const { rows } = await sql<{ reserved: string }>`
-        select trim_scale(reserved_usd - ${keyBudget.reservedUsd}::numeric)::text as reserved from budget_counters where scope = 'key' and scope_id = ${row.token}`.execute(database.db);
+        select trim_scale(reserved_usd - ${keyBudget.reservedUsd}::numeric)::text as reserved from budget_counters where scope = 'key' and scope_id = ${row.token}`.execute(
+        database.db,
+      );
       expect(rows[0]?.reserved).toBe(admitted ? attempt.reserved_usd : "0");
     }),
     { numRuns: 150 },

@@ -41,7 +41,12 @@ function spend(maxUsd: readonly DecimalText[], requests: readonly (Running & { r
   };
   for (const request of requests) {
     if (request.endsFirst) end(running.shift());
-    const budgets = request.scopes.map((scope) => ({ scope: "key" as const, maxUsd: maxUsd[scope] ?? null, spendUsd: spent[scope] ?? "0", reservedUsd: reserved[scope] ?? "0" }));
+    const budgets = request.scopes.map((scope) => ({
+      scope: "key" as const,
+      maxUsd: maxUsd[scope] ?? null,
+      spendUsd: spent[scope] ?? "0",
+      reservedUsd: reserved[scope] ?? "0",
+    }));
     if (checkBudgets(budgets, "0.000001").kind !== "fits") continue;
     for (const scope of request.scopes) reserved[scope] = addDecimals(reserved[scope] ?? "0", request.worstUsd);
     running.push(request);
@@ -53,8 +58,18 @@ function spend(maxUsd: readonly DecimalText[], requests: readonly (Running & { r
 test("whatever starts and ends in whatever order, no budget is overshot by more than the dearest request", () => {
   const worst = 1_000_000_000_000n;
   const request = fc
-    .record({ scopes: fc.subarray([0, 1, 2], { minLength: 1 }), worst: fc.bigInt(1n, worst), part: fc.bigInt(0n, 100n), endsFirst: fc.boolean() })
-    .map(({ scopes, worst: most, part, endsFirst }) => ({ scopes, worstUsd: decimalFromPicoUsd(most), costUsd: decimalFromPicoUsd((most * part) / 100n), endsFirst }));
+    .record({
+      scopes: fc.subarray([0, 1, 2], { minLength: 1 }),
+      worst: fc.bigInt(1n, worst),
+      part: fc.bigInt(0n, 100n),
+      endsFirst: fc.boolean(),
+    })
+    .map(({ scopes, worst: most, part, endsFirst }) => ({
+      scopes,
+      worstUsd: decimalFromPicoUsd(most),
+      costUsd: decimalFromPicoUsd((most * part) / 100n),
+      endsFirst,
+    }));
   fc.assert(
     fc.property(fc.tuple(amount, amount, amount), fc.array(request, { maxLength: 60 }), (maxUsd, requests) => {
       const spent = spend(maxUsd, requests);

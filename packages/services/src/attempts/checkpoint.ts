@@ -23,7 +23,13 @@ export function readCheckpoint(stored: unknown): (AttemptCheckpoint & { readonly
   const known = reportFrom(report) ?? reportFromTotals(usage);
   if (!known) return undefined;
   const firstByte = typeof firstByteAt === "string" && !Number.isNaN(Date.parse(firstByteAt)) ? firstByteAt : null;
-  return { usage: {}, report: known, isFinal: isFinal === true, providerResponseId: typeof providerResponseId === "string" ? providerResponseId : null, firstByteAt: firstByte };
+  return {
+    usage: {},
+    report: known,
+    isFinal: isFinal === true,
+    providerResponseId: typeof providerResponseId === "string" ? providerResponseId : null,
+    firstByteAt: firstByte,
+  };
 }
 
 function reportFrom(stored: unknown): UsageReport | undefined {

@@ -115,7 +115,12 @@ export async function insertAttempt(tx: DatabaseExecutor, attempt: AdmittedAttem
  * their counters, as `checkBudgets` does, reserves, and records the attempt. False, and nothing changed, when the key or
  * team may not be used any more, a counter is missing, or a budget does not fit; it does not say which.
  */
-export async function insertAttemptIfFits(db: DatabaseExecutor, attempt: AdmittedAttempt, caller: CallerRow, minimumUsd: DecimalText): Promise<boolean> {
+export async function insertAttemptIfFits(
+  db: DatabaseExecutor,
+  attempt: AdmittedAttempt,
+  caller: CallerRow,
+  minimumUsd: DecimalText,
+): Promise<boolean> {
   // In one order, whoever made the object: a prepared statement has one text.
   const columns = (Object.keys(attempt) as (keyof AdmittedAttempt)[]).toSorted();
   const { rows } = await sql<{ admitted: boolean }>`${prepared("insert_attempt_if_fits")}
@@ -228,7 +233,12 @@ export async function listInstancesWithAttempts(db: DatabaseExecutor, exceptInst
 }
 
 /** Attempts of an instance whose id is after `afterId`, in the order of their ids, `limit` at most. */
-export async function listAttempts(db: DatabaseExecutor, instanceId: number, afterId: string | undefined, limit: number): Promise<readonly AttemptRow[]> {
+export async function listAttempts(
+  db: DatabaseExecutor,
+  instanceId: number,
+  afterId: string | undefined,
+  limit: number,
+): Promise<readonly AttemptRow[]> {
   const rows = await db
     .selectFrom("request_attempts")
     .selectAll()

@@ -14,12 +14,26 @@ import { resetDueBudgets } from "./budget-reset.ts";
 import { insertAttemptIfFits } from "./db.ts";
 import { settleAttempt } from "./settle.ts";
 
-const TEAM = { teamAlias: null, maxBudgetUsd: null, budgetDuration: null, budgetResetAt: null, models: [], metadata: {}, blocked: false, createdBy: "admin" };
+const TEAM = {
+  teamAlias: null,
+  maxBudgetUsd: null,
+  budgetDuration: null,
+  budgetResetAt: null,
+  models: [],
+  metadata: {},
+  blocked: false,
+  createdBy: "admin",
+};
 
 const outcome = (totalUsd: string): AttemptOutcome => ({
   report: reportOf({ ...NO_USAGE, inputTokens: 7, outputTokens: 5 }),
   cost: { inputUsd: totalUsd, outputUsd: "0", toolUsd: "0", totalUsd },
-  status: "success", estimated: false, recovered: false, providerResponseId: "msg_1", firstByteAt: new Date(), endedAt: new Date(),
+  status: "success",
+  estimated: false,
+  recovered: false,
+  providerResponseId: "msg_1",
+  firstByteAt: new Date(),
+  endedAt: new Date(),
 });
 
 describe.each([
@@ -39,10 +53,22 @@ describe.each([
       minimumUsd: "0.0001",
       worstCaseUsd,
       attempt: {
-        attempt_id: randomUUID(), instance_id: 1, dialect: "anthropic", call_type: "anthropic_messages", model_group: "claude-haiku-4-5",
-        model: "anthropic/claude-haiku-4-5", provider: "anthropic", api_base: "https://provider.test", price_id: "anthropic/claude-haiku-4-5",
-        end_user: null, client_session_id: null, requester_ip_address: null, estimated_input_tokens: 10, max_output_tokens: null,
-        hidden_tokens_per_second: 0, started_at: new Date(),
+        attempt_id: randomUUID(),
+        instance_id: 1,
+        dialect: "anthropic",
+        call_type: "anthropic_messages",
+        model_group: "claude-haiku-4-5",
+        model: "anthropic/claude-haiku-4-5",
+        provider: "anthropic",
+        api_base: "https://provider.test",
+        price_id: "anthropic/claude-haiku-4-5",
+        end_user: null,
+        client_session_id: null,
+        requester_ip_address: null,
+        estimated_input_tokens: 10,
+        max_output_tokens: null,
+        hidden_tokens_per_second: 0,
+        started_at: new Date(),
       },
     };
   }
@@ -63,30 +89,54 @@ describe.each([
 
     const second = await request(row.token);
 
-    expect((await sql<{ models: unknown }>`select models from "LiteLLM_VerificationToken" where token = ${row.token}`.execute(database.db)).rows).toEqual([{ models: [] }]);
-    expect(await insertAttemptIfFits(database.db, { ...second.attempt, key_hash: row.token, team_id: null, user_id: "s", key_alias: null, reserved_usd: "0.01" }, second.caller, "0.0001")).toBe(true);
+    expect(
+      (await sql<{ models: unknown }>`select models from "LiteLLM_VerificationToken" where token = ${row.token}`.execute(database.db)).rows,
+    ).toEqual([{ models: [] }]);
+    expect(
+      await insertAttemptIfFits(
+        database.db,
+        { ...second.attempt, key_hash: row.token, team_id: null, user_id: "s", key_alias: null, reserved_usd: "0.01" },
+        second.caller,
+        "0.0001",
+      ),
+    ).toBe(true);
     expect(await findSpendLog(database.db, second.attempt.attempt_id)).toBeUndefined();
   });
 
-  test.runIf(create === createLiteLLMTestDatabase)("litellm 1: a key and a team of LiteLLM, whose lists are NULL, are used, read and listed as empty", async () => {
-    await sql`insert into "LiteLLM_TeamTable" (team_id) values ('theirs')`.execute(database.db);
-    await sql`insert into "LiteLLM_VerificationToken" (token, team_id, max_budget) values ('their-key', 'theirs', 1)`.execute(database.db);
-    await spend("their-key", "0.002");
+  test.runIf(create === createLiteLLMTestDatabase)(
+    "litellm 1: a key and a team of LiteLLM, whose lists are NULL, are used, read and listed as empty",
+    async () => {
+      await sql`insert into "LiteLLM_TeamTable" (team_id) values ('theirs')`.execute(database.db);
+      await sql`insert into "LiteLLM_VerificationToken" (token, team_id, max_budget) values ('their-key', 'theirs', 1)`.execute(
+        database.db,
+      );
+      await spend("their-key", "0.002");
 
-    const again = await request("their-key");
+      const again = await request("their-key");
 
-    expect(await insertAttemptIfFits(database.db, { ...again.attempt, key_hash: "their-key", team_id: "theirs", user_id: null, key_alias: null, reserved_usd: "0.01" }, again.caller, "0.0001")).toBe(true);
-    expect(await requireKey(database.db, "their-key")).toMatchObject({ models: [], allowed_routes: [], spend: "0.002" });
-    expect(await findTeam(database.db, "theirs")).toMatchObject({ models: [], admins: [], members: [], spend: "0.002" });
-    expect((await listKeys(database.db, { teamId: "theirs" }, 1, 10)).rows[0]?.models).toEqual([]);
-    expect((await listTeams(database.db, 10)).find((team) => team.team_id === "theirs")?.members).toEqual([]);
-    expect(await changeKey(database.db, "their-key", { maxBudgetUsd: "2" })).toMatchObject({ models: [] });
-  });
+      expect(
+        await insertAttemptIfFits(
+          database.db,
+          { ...again.attempt, key_hash: "their-key", team_id: "theirs", user_id: null, key_alias: null, reserved_usd: "0.01" },
+          again.caller,
+          "0.0001",
+        ),
+      ).toBe(true);
+      expect(await requireKey(database.db, "their-key")).toMatchObject({ models: [], allowed_routes: [], spend: "0.002" });
+      expect(await findTeam(database.db, "theirs")).toMatchObject({ models: [], admins: [], members: [], spend: "0.002" });
+      expect((await listKeys(database.db, { teamId: "theirs" }, 1, 10)).rows[0]?.models).toEqual([]);
+      expect((await listTeams(database.db, 10)).find((team) => team.team_id === "theirs")?.members).toEqual([]);
+      expect(await changeKey(database.db, "their-key", { maxBudgetUsd: "2" })).toMatchObject({ models: [] });
+    },
+  );
 
   test("litellm 1: a team of ours has lists that LiteLLM's clients can read", async () => {
     await insertTeam(database.db, { ...TEAM, teamId: "ours" });
 
-    const { rows } = await sql`select admins, members, models, team_member_permissions from "LiteLLM_TeamTable" where team_id = 'ours'`.execute(database.db);
+    const { rows } =
+      await sql`select admins, members, models, team_member_permissions from "LiteLLM_TeamTable" where team_id = 'ours'`.execute(
+        database.db,
+      );
 
     expect(rows).toEqual([{ admins: [], members: [], models: [], team_member_permissions: [] }]);
   });

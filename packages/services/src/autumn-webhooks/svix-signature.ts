@@ -26,10 +26,17 @@ const MOST_SIGNATURES = 8;
  * True when one of the secrets signed these bytes a moment ago (Svix's scheme: HMAC-SHA256 of `<id>.<timestamp>.<body>`,
  * https://docs.svix.com/receiving/verifying-payloads/how-manual). Compares in constant time. Never throws.
  */
-export function isSignedBySvix(body: Uint8Array, { id, timestamp, signature }: SvixHeaders, { secrets, nowSeconds, toleranceSeconds = 300 }: SvixVerification): boolean {
+export function isSignedBySvix(
+  body: Uint8Array,
+  { id, timestamp, signature }: SvixHeaders,
+  { secrets, nowSeconds, toleranceSeconds = 300 }: SvixVerification,
+): boolean {
   if (id === undefined || timestamp === undefined || signature === undefined || !/^\d{1,12}$/.test(timestamp)) return false;
   if (Math.abs(nowSeconds - Number(timestamp)) > toleranceSeconds) return false;
-  const sent = signature.split(" ", MOST_SIGNATURES).flatMap((one) => SIGNATURE.exec(one)?.[1] ?? []).map((text) => Buffer.from(text, "base64"));
+  const sent = signature
+    .split(" ", MOST_SIGNATURES)
+    .flatMap((one) => SIGNATURE.exec(one)?.[1] ?? [])
+    .map((text) => Buffer.from(text, "base64"));
   const right = secrets.map((secret) => createHmac("sha256", keyOf(secret)).update(`${id}.${timestamp}.`).update(body).digest());
   return sent.filter((mac) => right.some((own) => timingSafeEqual(mac, own))).length > 0;
 }

@@ -12,15 +12,30 @@ beforeAll(async () => {
 });
 afterAll(() => autumn.stop());
 
-const settings = (change: object = {}) => ({ secretKey: "am_sk_test", serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits", timeoutMs: 1_000, ...change });
+const settings = (change: object = {}) => ({
+  secretKey: "am_sk_test",
+  serverUrl: autumn.url,
+  apiVersion: "2.3.0",
+  featureId: "credits",
+  timeoutMs: 1_000,
+  ...change,
+});
 const read = (orgId: string, change: object = {}) => createAutumnBalances(settings(change)).readBalance(orgId);
 let batches = 0;
-const deduct = (orgId: string, credits: string) => createAutumnSink(settings()).deliver({ batchId: `b${(batches += 1)}`, idempotencyKey: `pb:b${batches}`, orgId, credits, eventCount: 1 });
+const deduct = (orgId: string, credits: string) =>
+  createAutumnSink(settings()).deliver({ batchId: `b${(batches += 1)}`, idempotencyKey: `pb:b${batches}`, orgId, credits, eventCount: 1 });
 
 test("a balance is read exactly, under the org's name in Autumn's alphabet", async () => {
   autumn.grant("enc:acme_2Eio", "1000.5");
   await deduct("acme.io", "0.123456789");
-  expect(await read("acme.io")).toEqual({ kind: "known", grantedCredits: "1000.5", remainingCredits: "1000.376543211", forgivenCredits: "0", nextResetAt: null, subscription: null });
+  expect(await read("acme.io")).toEqual({
+    kind: "known",
+    grantedCredits: "1000.5",
+    remainingCredits: "1000.376543211",
+    forgivenCredits: "0",
+    nextResetAt: null,
+    subscription: null,
+  });
 });
 
 test("an overdrawn balance is negative, although Autumn says that nothing is left", async () => {
@@ -37,7 +52,10 @@ test("an unknown customer, and one without the feature, are no balance of zero",
 });
 
 test("a wrong key and a server that is not there are told apart, and no key is in the message", async () => {
-  await expect(read("org_over", { secretKey: "am_sk_wrong" })).rejects.toMatchObject({ code: "autumn_rejected", message: expect.not.stringContaining("am_sk") });
+  await expect(read("org_over", { secretKey: "am_sk_wrong" })).rejects.toMatchObject({
+    code: "autumn_rejected",
+    message: expect.not.stringContaining("am_sk"),
+  });
   await expect(read("org_over", { serverUrl: "http://127.0.0.1:1" })).rejects.toMatchObject({ code: "autumn_unavailable" });
 });
 
@@ -65,27 +83,64 @@ test("the plan that counts runs and is no add-on; of several, one that is paid f
   expect(await subscribedTo({ planId: "later", status: "scheduled" }, { planId: "extra", isAddOn: true })).toBeNull();
 });
 
-const BALANCE = { feature_id: "credits", granted: 100, remaining: 70, usage: 30, unlimited: false, overage_allowed: false, max_purchase: null, next_reset_at: null };
-const SUBSCRIPTION = { id: "sub_1", plan_id: "pro", auto_enable: false, add_on: false, status: "active", past_due: false, canceled_at: null, expires_at: null, trial_ends_at: null, started_at: 1, current_period_start: null, current_period_end: null, quantity: 1 };
+const BALANCE = {
+  feature_id: "credits",
+  granted: 100,
+  remaining: 70,
+  usage: 30,
+  unlimited: false,
+  overage_allowed: false,
+  max_purchase: null,
+  next_reset_at: null,
+};
+const SUBSCRIPTION = {
+  id: "sub_1",
+  plan_id: "pro",
+  auto_enable: false,
+  add_on: false,
+  status: "active",
+  past_due: false,
+  canceled_at: null,
+  expires_at: null,
+  trial_ends_at: null,
+  started_at: 1,
+  current_period_start: null,
+  current_period_end: null,
+  quantity: 1,
+};
 
 /** What is read of a customer whom Autumn describes like this, as JSON. */
 async function readFrom(client: "autumn-js" | "http", balance: string, subscription: string): Promise<unknown> {
   const customer = `{"id":"org_a","name":null,"email":null,"created_at":1,"fingerprint":null,"stripe_id":null,"env":"sandbox","metadata":{},"send_email_receipts":false,"billing_controls":{},"subscriptions":[${subscription}],"purchases":[],"licenses":[],"balances":{"credits":${balance}},"flags":{}}`;
-  const server = createServer((_, response) => response.writeHead(200, { "content-type": "application/json" }).end(customer)).listen(0, "127.0.0.1");
+  const server = createServer((_, response) => response.writeHead(200, { "content-type": "application/json" }).end(customer)).listen(
+    0,
+    "127.0.0.1",
+  );
   await once(server, "listening");
   onTestFinished(() => void server.close());
-  return read("org_a", { serverUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, client }).catch((error: { readonly code?: unknown }) => error.code);
+  return read("org_a", { serverUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, client }).catch(
+    (error: { readonly code?: unknown }) => error.code,
+  );
 }
 
 test.each(
-  (["autumn-js", "http"] as const).flatMap((client) => [
-    [client, "a moment beyond every calendar", { next_reset_at: 1e20 }, {}],
-    [client, "a moment before PostgreSQL's calendar", { next_reset_at: -8e15 }, {}],
-    [client, "a trial that ends beyond every calendar", {}, { trial_ends_at: 1e20 }],
-    [client, "a plan that no row can hold", {}, { plan_id: "pro\u0000" }],
-  ] as const),
+  (["autumn-js", "http"] as const).flatMap(
+    (client) =>
+      [
+        [client, "a moment beyond every calendar", { next_reset_at: 1e20 }, {}],
+        [client, "a moment before PostgreSQL's calendar", { next_reset_at: -8e15 }, {}],
+        [client, "a trial that ends beyond every calendar", {}, { trial_ends_at: 1e20 }],
+        [client, "a plan that no row can hold", {}, { plan_id: "pro\u0000" }],
+      ] as const,
+  ),
 )("autumn B3: %s: %s is no reading, so that it stops nobody else's", async (client, _what, balance, subscription) => {
-  expect(await readFrom(client, JSON.stringify(BALANCE), JSON.stringify(SUBSCRIPTION))).toMatchObject({ kind: "known", remainingCredits: "70", subscription: { planId: "pro" } });
+  expect(await readFrom(client, JSON.stringify(BALANCE), JSON.stringify(SUBSCRIPTION))).toMatchObject({
+    kind: "known",
+    remainingCredits: "70",
+    subscription: { planId: "pro" },
+  });
 
-  expect(await readFrom(client, JSON.stringify({ ...BALANCE, ...balance }), JSON.stringify({ ...SUBSCRIPTION, ...subscription }))).toBe("autumn_unavailable");
+  expect(await readFrom(client, JSON.stringify({ ...BALANCE, ...balance }), JSON.stringify({ ...SUBSCRIPTION, ...subscription }))).toBe(
+    "autumn_unavailable",
+  );
 });

@@ -20,7 +20,8 @@ export function createAutumnBalances(options: AutumnSinkOptions): RemoteBalances
       const customerId = customerIdForOrg(orgId);
       try {
         const customer = await autumn.customers.get({ customerId });
-        if (customer.id !== customerId) throw new AppError("autumn_unavailable", "Autumn answered for another customer than the one that was asked for.");
+        if (customer.id !== customerId)
+          throw new AppError("autumn_unavailable", "Autumn answered for another customer than the one that was asked for.");
         return judgeBalance(customer.balances?.[options.featureId], options.featureId, subscriptionOf(customer.subscriptions ?? []));
       } catch (error) {
         return explainFailure(error);
@@ -60,7 +61,15 @@ const unreadable = (what: string): AppError => new AppError("autumn_unavailable"
 function judgeBalance(balance: WireBalance | undefined, featureId: string, subscription: RemoteSubscription | null): RemoteBalance {
   if (!balance) return { kind: "unknown", problem: `Autumn has no balance of ${featureId} for it; attach a plan that grants some` };
   const nextResetAt = momentOf(balance.nextResetAt);
-  if (balance.unlimited) return { kind: "known", remainingCredits: UNLIMITED_CREDITS, grantedCredits: UNLIMITED_CREDITS, forgivenCredits: "0", nextResetAt, subscription };
+  if (balance.unlimited)
+    return {
+      kind: "known",
+      remainingCredits: UNLIMITED_CREDITS,
+      grantedCredits: UNLIMITED_CREDITS,
+      forgivenCredits: "0",
+      nextResetAt,
+      subscription,
+    };
   const grantedCredits = decimalFromJsonNumber(balance.granted);
   const remaining = decimalFromJsonNumber(balance.remaining);
   const unspent = subtractDecimals(grantedCredits, decimalFromJsonNumber(balance.usage));
@@ -75,7 +84,8 @@ function judgeBalance(balance: WireBalance | undefined, featureId: string, subsc
 function explainFailure(error: unknown): RemoteBalance {
   if (error instanceof AppError) throw error;
   const outcome = classifyAutumnError(error);
-  if (outcome.code === "customer_not_found") return { kind: "unknown", problem: "Autumn does not know this customer; create it with a plan that grants credits" };
+  if (outcome.code === "customer_not_found")
+    return { kind: "unknown", problem: "Autumn does not know this customer; create it with a plan that grants credits" };
   const code = outcome.kind === "parked" || outcome.kind === "dead" ? "autumn_rejected" : "autumn_unavailable";
   throw new AppError(code, `Autumn did not tell the balance (${outcome.code ?? "no code"}): ${outcome.message ?? ""}`, { cause: error });
 }

@@ -76,7 +76,9 @@ export async function writeReading(
 
 /** Whether a reading that began after `readAt` is booked already; exact to the microsecond, which a Date is not. */
 export async function hasNewerReading(tx: DatabaseExecutor, orgId: string, readAt: string): Promise<boolean> {
-  const result = await sql<{ newer: boolean | null }>`select reconciled_at > ${readAt}::timestamptz as newer from org_gates where org_id = ${orgId}`.execute(tx);
+  const result = await sql<{
+    newer: boolean | null;
+  }>`select reconciled_at > ${readAt}::timestamptz as newer from org_gates where org_id = ${orgId}`.execute(tx);
   return result.rows[0]?.newer ?? false;
 }
 
@@ -198,7 +200,10 @@ export async function listOrgsToReconcile(
   return result.rows;
 }
 
-export async function insertReconciliation(tx: DatabaseExecutor, row: Omit<Insertable<BalanceReconciliationTable>, "reconciled_at">): Promise<void> {
+export async function insertReconciliation(
+  tx: DatabaseExecutor,
+  row: Omit<Insertable<BalanceReconciliationTable>, "reconciled_at">,
+): Promise<void> {
   await tx
     .insertInto("balance_reconciliations")
     .values({ ...row, reconciled_at: sql<Date>`billing_now()` })
@@ -206,19 +211,31 @@ export async function insertReconciliation(tx: DatabaseExecutor, row: Omit<Inser
 }
 
 /** The audit rows of an org, or of all, newest first. */
-export async function readReconciliations(db: DatabaseExecutor, orgId: string | null, limit: number): Promise<readonly Selectable<BalanceReconciliationTable>[]> {
+export async function readReconciliations(
+  db: DatabaseExecutor,
+  orgId: string | null,
+  limit: number,
+): Promise<readonly Selectable<BalanceReconciliationTable>[]> {
   const query = db.selectFrom("balance_reconciliations").selectAll().orderBy("reconciliation_id", "desc").limit(limit);
   return (orgId === null ? query : query.where("org_id", "=", orgId)).execute();
 }
 
 /** Some orgs whose balance was read, by id. */
 export async function listReadOrgs(db: DatabaseExecutor, limit: number): Promise<readonly string[]> {
-  const rows = await db.selectFrom("org_gates").select("org_id").where("reconciled_at", "is not", null).orderBy("org_id").limit(limit).execute();
+  const rows = await db
+    .selectFrom("org_gates")
+    .select("org_id")
+    .where("reconciled_at", "is not", null)
+    .orderBy("org_id")
+    .limit(limit)
+    .execute();
   return rows.map((row) => row.org_id);
 }
 
 /** Every org that spent, or that the gate was asked about. */
 export async function listKnownOrgs(db: DatabaseExecutor): Promise<readonly string[]> {
-  const result = await sql<{ org_id: string }>`select org_id from org_gates union select org_id from billing_accounts order by org_id`.execute(db);
+  const result = await sql<{
+    org_id: string;
+  }>`select org_id from org_gates union select org_id from billing_accounts order by org_id`.execute(db);
   return result.rows.map((row) => row.org_id);
 }

@@ -58,7 +58,9 @@ export function findDrift(facts: BalanceFacts, tiers: DriftTiers = {}): BalanceF
     const after = nearest(local, low, high);
     return { ...none, afterCredits: after, grantCredits: subtractDecimals(after, local), cause: "period_reset" };
   }
-  const explained = explanationsOf(facts).find(({ grantCredits, forgivenCredits }) => liesBetween(addDecimals(local, grantCredits, forgivenCredits), low, high, noise));
+  const explained = explanationsOf(facts).find(({ grantCredits, forgivenCredits }) =>
+    liesBetween(addDecimals(local, grantCredits, forgivenCredits), low, high, noise),
+  );
   if (explained) return { ...none, ...explained, afterCredits: addDecimals(local, explained.grantCredits, explained.forgivenCredits) };
   return unexplained(facts, local, { low, high }, tiers);
 }
@@ -78,18 +80,41 @@ function explanationsOf({ grantedMoreCredits, forgivenMoreCredits }: BalanceFact
   return explanations;
 }
 
-function unexplained(facts: BalanceFacts, local: DecimalText, { low, high }: { readonly low: DecimalText; readonly high: DecimalText }, tiers: DriftTiers): BalanceFinding {
+function unexplained(
+  facts: BalanceFacts,
+  local: DecimalText,
+  { low, high }: { readonly low: DecimalText; readonly high: DecimalText },
+  tiers: DriftTiers,
+): BalanceFinding {
   const grantCredits = facts.grantedMoreCredits ?? "0";
   const expected = addDecimals(local, grantCredits, facts.forgivenMoreCredits);
   const afterCredits = nearest(expected, low, high);
   const driftCredits = subtractDecimals(expected, afterCredits);
   const comesBackCredits = subtractDecimals("0", driftCredits);
-  if (compareDecimals(comesBackCredits, "0") > 0 && compareDecimals(comesBackCredits, addDecimals(facts.firstSightDoubtCredits, NOISE_CREDITS)) <= 0 && isNotZero(facts.firstSightDoubtCredits)) {
+  if (
+    compareDecimals(comesBackCredits, "0") > 0 &&
+    compareDecimals(comesBackCredits, addDecimals(facts.firstSightDoubtCredits, NOISE_CREDITS)) <= 0 &&
+    isNotZero(facts.firstSightDoubtCredits)
+  ) {
     // The first reading had it already: what was taken off to be sure comes back.
-    return { afterCredits, grantCredits: addDecimals(grantCredits, comesBackCredits), forgivenCredits: facts.forgivenMoreCredits, driftCredits: "0", cause: "first_sight", severity: "none" };
+    return {
+      afterCredits,
+      grantCredits: addDecimals(grantCredits, comesBackCredits),
+      forgivenCredits: facts.forgivenMoreCredits,
+      driftCredits: "0",
+      cause: "first_sight",
+      severity: "none",
+    };
   }
   const cause = compareDecimals(driftCredits, "0") > 0 ? "sink_took_more" : "sink_took_less";
-  return { afterCredits, grantCredits, forgivenCredits: facts.forgivenMoreCredits, driftCredits, cause, severity: severityOf(driftCredits, tiers) };
+  return {
+    afterCredits,
+    grantCredits,
+    forgivenCredits: facts.forgivenMoreCredits,
+    driftCredits,
+    cause,
+    severity: severityOf(driftCredits, tiers),
+  };
 }
 
 function isNotZero(amount: DecimalText): boolean {

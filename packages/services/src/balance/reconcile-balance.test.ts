@@ -47,11 +47,17 @@ const reconcileOptions = () => ({ remote, rate: RATE });
 test("an org's first balance is what the sink says, and it is on record", async () => {
   remote.grant(orgId, "1000");
 
-  expect(await remote.reconcile(database.db, orgId, "first_sight")).toMatchObject({ outcome: "reconciled", cause: "first_sight", afterCredits: "1000" });
+  expect(await remote.reconcile(database.db, orgId, "first_sight")).toMatchObject({
+    outcome: "reconciled",
+    cause: "first_sight",
+    afterCredits: "1000",
+  });
 
   expect(await balanceOf(database.db, orgId)).toBe("1000");
   expect((await readGate(database.db, orgId))?.state).toBe("active");
-  expect(await readReconciliations(database.db, orgId, 10)).toMatchObject([{ trigger: "first_sight", cause: "first_sight", after_credits: "1000" }]);
+  expect(await readReconciliations(database.db, orgId, 10)).toMatchObject([
+    { trigger: "first_sight", cause: "first_sight", after_credits: "1000" },
+  ]);
 });
 
 test("usage is taken from the balance in the transaction that puts it on the ledger", async () => {
@@ -82,7 +88,12 @@ test("defect 09 reconcile erases pending usage: what was not delivered yet stays
   await sealOpenEvents(database.db);
   await spend(database.db, { orgId, usd: "0.3" });
 
-  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees", driftCredits: "0", remoteCredits: "1000", unpostedCredits: "180" });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({
+    cause: "agrees",
+    driftCredits: "0",
+    remoteCredits: "1000",
+    unpostedCredits: "180",
+  });
 
   expect(await balanceOf(database.db, orgId)).toBe("820");
 });
@@ -95,7 +106,12 @@ test("defect 09 reconcile erases pending usage: it moves the state as well, so b
   expect((await readGate(database.db, orgId))?.state).toBe("exhausted");
 
   remote.grant(orgId, "1000");
-  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "grant", grantCredits: "1000", driftCredits: "0", afterCredits: "430" });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({
+    cause: "grant",
+    grantCredits: "1000",
+    driftCredits: "0",
+    afterCredits: "430",
+  });
 
   expect((await readGate(database.db, orgId))?.state).toBe("active");
 });
@@ -130,10 +146,20 @@ test("a planted drift is found to its exact size, named, put right once and told
   await remote.reconcile(database.db, orgId);
   remote.take(orgId, "12.5");
 
-  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "sink_took_more", driftCredits: "12.5", severity: "warn", afterCredits: "987.5" });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({
+    cause: "sink_took_more",
+    driftCredits: "12.5",
+    severity: "warn",
+    afterCredits: "987.5",
+  });
   expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees" });
 
-  const events = await database.db.selectFrom("webhook_events").select(["type", "payload"]).where("org_id", "=", orgId).where("type", "=", "balance.drift").execute();
+  const events = await database.db
+    .selectFrom("webhook_events")
+    .select(["type", "payload"])
+    .where("org_id", "=", orgId)
+    .where("type", "=", "balance.drift")
+    .execute();
   expect(events).toMatchObject([{ payload: { drift_credits: "12.5", severity: "warn", cause: "sink_took_more" } }]);
 });
 
@@ -152,7 +178,11 @@ test("a dry run says the same and writes nothing", async () => {
 test("an org that the sink does not know stays unconfigured, with the reason", async () => {
   expect(await remote.reconcile(database.db, orgId)).toMatchObject({ outcome: "unknown" });
 
-  expect(await readGate(database.db, orgId)).toMatchObject({ state: "unconfigured", balance_credits: null, reconcile_problem: "Autumn does not know this customer" });
+  expect(await readGate(database.db, orgId)).toMatchObject({
+    state: "unconfigured",
+    balance_credits: null,
+    reconcile_problem: "Autumn does not know this customer",
+  });
 });
 
 test("defect 19 fast reconcile jams: a request whose reading fails is served later, again and again, and holds up no other org", async () => {
@@ -162,7 +192,9 @@ test("defect 19 fast reconcile jams: a request whose reading fails is served lat
   await remote.reconcile(database.db, orgId);
   await remote.reconcile(database.db, other);
   const due = async (): Promise<readonly string[]> =>
-    (await listOrgsToReconcile(database.db, { limit: 100, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).map((row) => row.org_id).filter((id) => id.startsWith(orgId));
+    (await listOrgsToReconcile(database.db, { limit: 100, everyMs: 86_400_000, outOfCreditsMs: 60_000 }))
+      .map((row) => row.org_id)
+      .filter((id) => id.startsWith(orgId));
   for (let round = 0; round < 3; round += 1) {
     await requestReconcile(database.db, orgId);
     remote.failure = new AppError("autumn_unavailable", "down");
@@ -185,7 +217,10 @@ test("an org out of credits is asked about every minute, another once a day", as
   remote.grant(orgId, "10");
   await remote.reconcile(database.db, orgId);
   await sql`update org_gates set reconciled_at = billing_now() - interval '2 minutes' where org_id = ${orgId}`.execute(database.db);
-  const isDue = async (): Promise<boolean> => (await listOrgsToReconcile(database.db, { limit: 100, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).some((row) => row.org_id === orgId);
+  const isDue = async (): Promise<boolean> =>
+    (await listOrgsToReconcile(database.db, { limit: 100, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).some(
+      (row) => row.org_id === orgId,
+    );
   expect(await isDue()).toBe(false);
 
   await insertSpend(database.db, { orgId, usd: "0.1" });
@@ -213,7 +248,9 @@ test("code 04: a slow reading that ends after a later one was booked does not ta
   expect(await balanceOf(database.db, orgId)).toBe("1100");
   expect((await readGate(database.db, orgId))?.remote_granted_credits).toBe("1100");
   // What the dropped reading may have seen is not lost: another one is due at once.
-  expect((await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).map((row) => row.org_id)).toContain(orgId);
+  expect(
+    (await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).map((row) => row.org_id),
+  ).toContain(orgId);
   expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees" });
 });
 
@@ -226,22 +263,44 @@ test("autumn M3: credits that come after an overdraft are a grant and a forgiven
   remote.grant(orgId, "100");
   remote.forgive(orgId, "34");
 
-  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "debt_forgiven", grantCredits: "100", forgivenCredits: "34", driftCredits: "0", severity: "none", afterCredits: "100" });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({
+    cause: "debt_forgiven",
+    grantCredits: "100",
+    forgivenCredits: "34",
+    driftCredits: "0",
+    severity: "none",
+    afterCredits: "100",
+  });
   expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees" });
 
   expect((await readReconciliations(database.db, orgId, 1))[0]).toMatchObject({ cause: "debt_forgiven", forgiven_credits: "34" });
-  expect(await database.db.selectFrom("webhook_events").select("type").where("org_id", "=", orgId).where("type", "=", "balance.drift").execute()).toEqual([]);
+  expect(
+    await database.db.selectFrom("webhook_events").select("type").where("org_id", "=", orgId).where("type", "=", "balance.drift").execute(),
+  ).toEqual([]);
 });
 
 test("autumn L: a first reading with a batch under way is looked at again a minute later, and what was taken off to be sure comes back without drift", async () => {
   remote.grant(orgId, "100");
   await spend(database.db, { orgId, usd: "0.01" });
   await settle(database.db, { sink: sinkOf(remote, "lost") });
-  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "first_sight", remoteCredits: "97", uncertainCredits: "3", afterCredits: "94" });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({
+    cause: "first_sight",
+    remoteCredits: "97",
+    uncertainCredits: "3",
+    afterCredits: "94",
+  });
   expect(await readGate(database.db, orgId)).toMatchObject({ reconcile_wanted_at: expect.any(Date), reconcile_retry_at: expect.any(Date) });
-  await sql`update settlement_batches set state = 'delivered', delivered_at = billing_now() - interval '1 hour', deducted_credits = credits where org_id = ${orgId}`.execute(database.db);
+  await sql`update settlement_batches set state = 'delivered', delivered_at = billing_now() - interval '1 hour', deducted_credits = credits where org_id = ${orgId}`.execute(
+    database.db,
+  );
 
-  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "first_sight", grantCredits: "3", driftCredits: "0", severity: "none", afterCredits: "97" });
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({
+    cause: "first_sight",
+    grantCredits: "3",
+    driftCredits: "0",
+    severity: "none",
+    afterCredits: "97",
+  });
 
   expect(await readGate(database.db, orgId)).toMatchObject({ reconcile_wanted_at: null });
   expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees" });
@@ -252,12 +311,25 @@ test("autumn fresh eyes 4: the plan comes from the subscription, on trial until 
   const inAnHour = new Date(Date.now() + 3_600_000);
   remote.subscriptions.set(orgId, { planId: "pro", trialEndsAt: inAnHour });
   await remote.reconcile(database.db, orgId);
-  expect(await readGate(database.db, orgId)).toMatchObject({ plan: "trial", state: "trial", remote_plan_id: "pro", remote_trial_ends_at: inAnHour });
-  await expect(changeOrgSettings(database.db, orgId, { plan: "paid" })).rejects.toMatchObject({ code: "invalid_request", param: "plan", message: expect.stringContaining('subscription to "pro"') });
+  expect(await readGate(database.db, orgId)).toMatchObject({
+    plan: "trial",
+    state: "trial",
+    remote_plan_id: "pro",
+    remote_trial_ends_at: inAnHour,
+  });
+  await expect(changeOrgSettings(database.db, orgId, { plan: "paid" })).rejects.toMatchObject({
+    code: "invalid_request",
+    param: "plan",
+    message: expect.stringContaining('subscription to "pro"'),
+  });
 
   // The trial's end passes: the org is due at once, and Autumn says that it pays.
-  await sql`update org_gates set reconciled_at = billing_now() - interval '2 hours', remote_trial_ends_at = billing_now() - interval '1 hour' where org_id = ${orgId}`.execute(database.db);
-  expect((await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).map((row) => row.org_id)).toContain(orgId);
+  await sql`update org_gates set reconciled_at = billing_now() - interval '2 hours', remote_trial_ends_at = billing_now() - interval '1 hour' where org_id = ${orgId}`.execute(
+    database.db,
+  );
+  expect(
+    (await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 60_000 })).map((row) => row.org_id),
+  ).toContain(orgId);
   remote.subscriptions.set(orgId, { planId: "pro", trialEndsAt: null });
   await remote.reconcile(database.db, orgId);
   expect(await readGate(database.db, orgId)).toMatchObject({ plan: "paid", state: "active", remote_trial_ends_at: null });
@@ -282,17 +354,23 @@ test("autumn B3: an org whose reading no row can hold fails alone; the others of
   await reconcileDueOrgs(database.db, { ...reconcileOptions(), onReport: (report) => reports.push(`${report.orgId} ${report.outcome}`) });
 
   expect(reports).toEqual(expect.arrayContaining([`${orgId} failed`, ...others.map((id) => `${id} reconciled`)]));
-  expect((await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 86_400_000 })).map((due) => due.org_id)).not.toContain(orgId);
+  expect(
+    (await listOrgsToReconcile(database.db, { limit: 1_000, everyMs: 86_400_000, outOfCreditsMs: 86_400_000 })).map((due) => due.org_id),
+  ).not.toContain(orgId);
 });
 
 /** Whether an org that waits for this reason, and then is granted this much, waits on after a reading. */
 async function waitsOn(errorCode: string, credits: string): Promise<boolean> {
   orgId = `org_${(org += 1)}`;
   await remote.reconcile(database.db, orgId);
-  await sql`insert into settlement_org_backoff (org_id, failure_count, retry_at, error_code) values (${orgId}, 6, billing_now() + interval '15 minutes', ${errorCode})`.execute(database.db);
+  await sql`insert into settlement_org_backoff (org_id, failure_count, retry_at, error_code) values (${orgId}, 6, billing_now() + interval '15 minutes', ${errorCode})`.execute(
+    database.db,
+  );
   remote.grant(orgId, credits);
   await remote.reconcile(database.db, orgId);
-  const { rows } = await sql<{ waits: boolean }>`select retry_at > billing_now() as waits from settlement_org_backoff where org_id = ${orgId}`.execute(database.db);
+  const { rows } = await sql<{
+    waits: boolean;
+  }>`select retry_at > billing_now() as waits from settlement_org_backoff where org_id = ${orgId}`.execute(database.db);
   return rows[0]?.waits ?? false;
 }
 

@@ -63,7 +63,11 @@ export async function requestReconcile(db: DatabaseClient, orgId: string): Promi
  * one. Never throws for what the sink does or says, a reading that no row can hold included: that is a report, and the balance stays. Repeating it changes nothing. Of readings that
  * overlap only the one that began last is booked: an older one would take back what was granted in between, and asks for a new one instead.
  */
-export async function reconcileBalance(db: DatabaseClient, orgId: string, options: ReconcileOptions & { readonly trigger: ReconcileTrigger }): Promise<ReconcileReport> {
+export async function reconcileBalance(
+  db: DatabaseClient,
+  orgId: string,
+  options: ReconcileOptions & { readonly trigger: ReconcileTrigger },
+): Promise<ReconcileReport> {
   await ensureOrg(db, orgId);
   const readAt = await readBillingNow(db);
   const reading = await readRemote(options.remote, orgId);
@@ -97,8 +101,16 @@ async function bookReading(
     const gate = (await readGate(tx, orgId)) as OrgGateRow;
     const unposted = (await lockUnposted(tx, orgId, readAt)) as UnpostedRow;
     const report = compare(orgId, { gate, unposted, reading, doubtCredits: await readFirstSightDoubt(tx, orgId) }, options.tiers);
-    if (compareDecimals(report.afterCredits, unposted.balance_credits ?? "0") !== 0 || unposted.balance_credits === null) await writeBalance(tx, orgId, report.afterCredits);
-    await writeReading(tx, { orgId, readAt, grantedCredits: reading.grantedCredits, forgivenCredits: reading.forgivenCredits, nextResetAt: reading.nextResetAt, subscription: reading.subscription });
+    if (compareDecimals(report.afterCredits, unposted.balance_credits ?? "0") !== 0 || unposted.balance_credits === null)
+      await writeBalance(tx, orgId, report.afterCredits);
+    await writeReading(tx, {
+      orgId,
+      readAt,
+      grantedCredits: reading.grantedCredits,
+      forgivenCredits: reading.forgivenCredits,
+      nextResetAt: reading.nextResetAt,
+      subscription: reading.subscription,
+    });
     if (report.beforeCredits === null && compareDecimals(report.uncertainCredits, "0") > 0) await writeReadAgain(tx, orgId, RETRY_MS);
     await writeRates(tx, orgId, options.rate);
     if (report.cause !== "agrees") await recordReport(tx, report, options.trigger);
@@ -108,11 +120,19 @@ async function bookReading(
 }
 
 /** What {@link reconcileBalance} would do, and nothing is written. */
-export async function previewReconcile(db: DatabaseClient, orgId: string, options: Pick<ReconcileOptions, "remote" | "tiers">): Promise<ReconcileReport> {
+export async function previewReconcile(
+  db: DatabaseClient,
+  orgId: string,
+  options: Pick<ReconcileOptions, "remote" | "tiers">,
+): Promise<ReconcileReport> {
   const readAt = await readBillingNow(db);
   const reading = await readRemote(options.remote, orgId);
   if (reading.kind !== "known") return { orgId, outcome: reading.kind, problem: reading.problem };
-  const [gate, unposted, doubtCredits] = [await readGate(db, orgId), await readUnposted(db, orgId, readAt), await readFirstSightDoubt(db, orgId)];
+  const [gate, unposted, doubtCredits] = [
+    await readGate(db, orgId),
+    await readUnposted(db, orgId, readAt),
+    await readFirstSightDoubt(db, orgId),
+  ];
   return compare(orgId, { gate, unposted, reading, doubtCredits }, options.tiers);
 }
 
@@ -129,7 +149,11 @@ export interface DueReconcileOptions extends ReconcileOptions {
 /** Reconciles the orgs that are due, one after the other: the sink's general limit is 25 calls a second. Returns how many. */
 export async function reconcileDueOrgs(db: DatabaseClient, options: DueReconcileOptions): Promise<number> {
   await ensureGatesOfSpenders(db);
-  const due = await listOrgsToReconcile(db, { limit: options.limit ?? 100, everyMs: options.everyMs ?? 24 * 60 * 60 * 1_000, outOfCreditsMs: options.outOfCreditsMs ?? 60_000 });
+  const due = await listOrgsToReconcile(db, {
+    limit: options.limit ?? 100,
+    everyMs: options.everyMs ?? 24 * 60 * 60 * 1_000,
+    outOfCreditsMs: options.outOfCreditsMs ?? 60_000,
+  });
   for (const { org_id: orgId, trigger } of due) {
     const report = await reconcileBalance(db, orgId, { ...options, trigger });
     options.onReport?.(report);
@@ -145,12 +169,17 @@ export async function reconcileBalances(
   const orgIds = options.orgId === undefined ? await listKnownOrgs(db) : [options.orgId];
   const reports: ReconcileReport[] = [];
   for (const orgId of orgIds) {
-    reports.push(options.dryRun ? await previewReconcile(db, orgId, options) : await reconcileBalance(db, orgId, { ...options, trigger: "on_demand" }));
+    reports.push(
+      options.dryRun ? await previewReconcile(db, orgId, options) : await reconcileBalance(db, orgId, { ...options, trigger: "on_demand" }),
+    );
   }
   return reports;
 }
 
-async function readRemote(remote: RemoteBalances, orgId: string): Promise<RemoteBalance | { readonly kind: "failed"; readonly problem: string }> {
+async function readRemote(
+  remote: RemoteBalances,
+  orgId: string,
+): Promise<RemoteBalance | { readonly kind: "failed"; readonly problem: string }> {
   try {
     return await remote.readBalance(orgId);
   } catch (error) {
@@ -163,7 +192,17 @@ type KnownBalance = Extract<RemoteBalance, { kind: "known" }>;
 
 function compare(
   orgId: string,
-  { gate, unposted, reading, doubtCredits }: { readonly gate: OrgGateRow | undefined; readonly unposted: UnpostedRow | undefined; readonly reading: KnownBalance; readonly doubtCredits: DecimalText },
+  {
+    gate,
+    unposted,
+    reading,
+    doubtCredits,
+  }: {
+    readonly gate: OrgGateRow | undefined;
+    readonly unposted: UnpostedRow | undefined;
+    readonly reading: KnownBalance;
+    readonly doubtCredits: DecimalText;
+  },
   tiers: DriftTiers | undefined,
 ): Extract<ReconcileReport, { outcome: "reconciled" }> {
   const last = gate?.remote_granted_credits ?? null;
@@ -196,7 +235,11 @@ function forgivenMore(now: DecimalText, before: DecimalText): DecimalText {
   return compareDecimals(more, NOISE_CREDITS) > 0 ? more : "0";
 }
 
-async function recordReport(tx: DatabaseExecutor, report: Extract<ReconcileReport, { outcome: "reconciled" }>, trigger: ReconcileTrigger): Promise<void> {
+async function recordReport(
+  tx: DatabaseExecutor,
+  report: Extract<ReconcileReport, { outcome: "reconciled" }>,
+  trigger: ReconcileTrigger,
+): Promise<void> {
   await insertReconciliation(tx, {
     org_id: report.orgId,
     trigger,
@@ -212,6 +255,11 @@ async function recordReport(tx: DatabaseExecutor, report: Extract<ReconcileRepor
     cause: report.cause,
   });
   if (report.severity !== "warn" && report.severity !== "critical") return;
-  const payload = { drift_credits: report.driftCredits, severity: report.severity, cause: report.cause, balance_credits: report.afterCredits };
+  const payload = {
+    drift_credits: report.driftCredits,
+    severity: report.severity,
+    cause: report.cause,
+    balance_credits: report.afterCredits,
+  };
   await insertWebhookEvent(tx, { type: "balance.drift", orgId: report.orgId, key: undefined, payload });
 }

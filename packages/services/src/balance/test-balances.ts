@@ -45,7 +45,14 @@ export class ScriptedBalances implements RemoteBalances {
     const during = this.during;
     this.during = undefined;
     await during?.();
-    return { kind: "known", remainingCredits, grantedCredits, forgivenCredits, nextResetAt: this.nextResetAt, subscription: this.subscriptions.get(orgId) ?? null };
+    return {
+      kind: "known",
+      remainingCredits,
+      grantedCredits,
+      forgivenCredits,
+      nextResetAt: this.nextResetAt,
+      subscription: this.subscriptions.get(orgId) ?? null,
+    };
   }
 
   reconcile(db: DatabaseClient, orgId: string, trigger: ReconcileTrigger = "on_demand"): Promise<ReconcileReport> {
@@ -54,7 +61,10 @@ export class ScriptedBalances implements RemoteBalances {
 }
 
 /** For tests only: writes one spend row as an engine does. */
-export async function insertSpend(db: DatabaseClient, row: { readonly orgId: string; readonly usd: DecimalText; readonly sessionId?: string; readonly keyHash?: string }): Promise<void> {
+export async function insertSpend(
+  db: DatabaseClient,
+  row: { readonly orgId: string; readonly usd: DecimalText; readonly sessionId?: string; readonly keyHash?: string },
+): Promise<void> {
   await sql`
     insert into "LiteLLM_SpendLogs" (request_id, call_type, api_key, team_id, "user", spend, model, prompt_tokens, completion_tokens, total_tokens, "startTime", "endTime")
     values (${randomUUID()}, 'anthropic_messages', ${row.keyHash ?? "hash"}, ${row.orgId}, ${row.sessionId ?? "session"}, ${row.usd}::float8, 'claude-sonnet-4-5', 10, 5, 15,
@@ -68,6 +78,8 @@ export async function spend(db: DatabaseClient, row: Parameters<typeof insertSpe
 }
 
 export async function balanceOf(db: DatabaseClient, orgId: string): Promise<DecimalText | null | undefined> {
-  const result = await sql<{ credits: string | null }>`select trim_scale(balance_credits) as credits from billing_accounts where org_id = ${orgId}`.execute(db);
+  const result = await sql<{
+    credits: string | null;
+  }>`select trim_scale(balance_credits) as credits from billing_accounts where org_id = ${orgId}`.execute(db);
   return result.rows[0]?.credits;
 }

@@ -60,7 +60,12 @@ export async function readGate(db: DatabaseExecutor, orgId: string): Promise<Org
 /** Puts an org into a state; entering grace sets its end. */
 export async function writeState(
   tx: DatabaseExecutor,
-  change: { readonly orgId: string; readonly state: OrgGateRow["state"]; readonly exhaustedBy: OrgGateRow["exhausted_by"]; readonly suspendedReason?: string },
+  change: {
+    readonly orgId: string;
+    readonly state: OrgGateRow["state"];
+    readonly exhaustedBy: OrgGateRow["exhausted_by"];
+    readonly suspendedReason?: string;
+  },
 ): Promise<void> {
   await sql`
     update org_gates

@@ -29,7 +29,10 @@ async function grant(credits: string): Promise<void> {
 
 /** `pass`, or the code of the refusal. */
 async function ask(operation: BillingOperation = "session_start"): Promise<string> {
-  return checkBillingGate(database.db, orgId, operation).then(() => "pass", (error: unknown) => (isAppError(error) ? error.code : String(error)));
+  return checkBillingGate(database.db, orgId, operation).then(
+    () => "pass",
+    (error: unknown) => (isAppError(error) ? error.code : String(error)),
+  );
 }
 
 async function toldEvents(): Promise<readonly string[]> {
@@ -66,7 +69,12 @@ test("at zero work that runs goes on for the grace period, new work is refused, 
   await grant("30");
   await spend(database.db, { orgId, usd: "0.1" });
 
-  expect([await ask("session_start"), await ask("automation_trigger"), await ask("session_resume"), await ask("cli_connect")]).toEqual(["no_credits", "no_credits", "pass", "pass"]);
+  expect([await ask("session_start"), await ask("automation_trigger"), await ask("session_resume"), await ask("cli_connect")]).toEqual([
+    "no_credits",
+    "no_credits",
+    "pass",
+    "pass",
+  ]);
   await passGrace();
   expect([await ask("session_resume"), await ask("session_start")]).toEqual(["grace_expired", "grace_expired"]);
   expect(await readGate(database.db, orgId)).toMatchObject({ state: "exhausted", exhausted_by: "grace", grace_until: null });
@@ -107,7 +115,12 @@ test("a full house refuses a further session, and one that comes back, but not a
   await grant("1000");
   await changeOrgSettings(database.db, orgId, { maxSessions: 1 });
   await admitSession(database.db, { orgId, sessionId: `${orgId}_a`, keyGeneration: 1, operation: "session_start" });
-  expect([await ask("session_start"), await ask("automation_trigger"), await ask("session_resume"), await ask("cli_connect")]).toEqual(["concurrent_session_limit", "concurrent_session_limit", "concurrent_session_limit", "pass"]);
+  expect([await ask("session_start"), await ask("automation_trigger"), await ask("session_resume"), await ask("cli_connect")]).toEqual([
+    "concurrent_session_limit",
+    "concurrent_session_limit",
+    "concurrent_session_limit",
+    "pass",
+  ]);
 });
 
 test("sessions F7: a limit on live sessions holds for paused ones that come back, however many at once, and not for one that is live already", async () => {
@@ -115,17 +128,32 @@ test("sessions F7: a limit on live sessions holds for paused ones that come back
   await changeOrgSettings(database.db, orgId, { maxSessions: 2 });
   await admitSession(database.db, { orgId, sessionId: "live", keyGeneration: 1, operation: "session_start", limitUsd: "0.01" });
   const resumes = await Promise.allSettled(
-    ["a", "b", "c", "d"].map((name) => admitSession(database.db, { orgId, sessionId: `${orgId}_${name}`, keyGeneration: 2, operation: "session_resume", limitUsd: "0.01" })),
+    ["a", "b", "c", "d"].map((name) =>
+      admitSession(database.db, { orgId, sessionId: `${orgId}_${name}`, keyGeneration: 2, operation: "session_resume", limitUsd: "0.01" }),
+    ),
   );
-  const again = await admitSession(database.db, { orgId, sessionId: "live", keyGeneration: 2, operation: "session_resume", limitUsd: "0.01" });
+  const again = await admitSession(database.db, {
+    orgId,
+    sessionId: "live",
+    keyGeneration: 2,
+    operation: "session_resume",
+    limitUsd: "0.01",
+  });
 
-  expect(resumes.map((resume) => (resume.status === "fulfilled" ? "pass" : isAppError(resume.reason) && resume.reason.code)).sort()).toEqual(["concurrent_session_limit", "concurrent_session_limit", "concurrent_session_limit", "pass"]);
+  expect(
+    resumes.map((resume) => (resume.status === "fulfilled" ? "pass" : isAppError(resume.reason) && resume.reason.code)).sort(),
+  ).toEqual(["concurrent_session_limit", "concurrent_session_limit", "concurrent_session_limit", "pass"]);
   expect(Number(again)).toBe(0.01);
 });
 
 test("the gate fails closed: a database that fails refuses", async () => {
   await grant("1000");
-  const broken = database.db.withPlugin({ transformQuery: () => { throw new Error("the database is down"); }, transformResult: async ({ result }) => result });
+  const broken = database.db.withPlugin({
+    transformQuery: () => {
+      throw new Error("the database is down");
+    },
+    transformResult: async ({ result }) => result,
+  });
   await expect(checkBillingGate(broken, orgId, "session_start")).rejects.toThrow("the database is down");
 });
 
@@ -167,7 +195,10 @@ test.each([
 test("users 16: what an organization must have to begin is bounded, so that one digit too many locks nobody out", async () => {
   await grant("500");
 
-  await expect(changeOrgSettings(database.db, orgId, { minCredits: "1000000.000001" })).rejects.toMatchObject({ code: "invalid_request", param: "min_credits" });
+  await expect(changeOrgSettings(database.db, orgId, { minCredits: "1000000.000001" })).rejects.toMatchObject({
+    code: "invalid_request",
+    param: "min_credits",
+  });
   await expect(changeOrgSettings(database.db, orgId, { minCredits: "1000000" })).resolves.toMatchObject({ org_id: orgId });
 });
 

@@ -3,7 +3,17 @@ import { AppError, type ErrorCode } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
 import { insertWebhookEvent } from "../webhook-events/db.ts";
 import { customerIdForOrg } from "../billing/customer-id.ts";
-import { countLiveSessions, ensureOrg, holdsPlace, listOrgsToMove, lockGate, type OrgGateRow, readGate, writeLowBalanceTold, writeState } from "./db.ts";
+import {
+  countLiveSessions,
+  ensureOrg,
+  holdsPlace,
+  listOrgsToMove,
+  lockGate,
+  type OrgGateRow,
+  readGate,
+  writeLowBalanceTold,
+  writeState,
+} from "./db.ts";
 import { nextOrgState } from "./org-state.ts";
 
 /** What an org is about to do. */
@@ -66,7 +76,10 @@ export async function moveDueOrgs(db: DatabaseClient): Promise<number> {
   return orgIds.length;
 }
 
-const TOLD_STATES: Readonly<Partial<Record<OrgGateRow["state"], string>>> = { grace: "balance.grace_started", exhausted: "balance.exhausted" };
+const TOLD_STATES: Readonly<Partial<Record<OrgGateRow["state"], string>>> = {
+  grace: "balance.grace_started",
+  exhausted: "balance.exhausted",
+};
 
 async function tellTransition(tx: DatabaseExecutor, before: OrgGateRow, state: OrgGateRow["state"]): Promise<void> {
   const wasOut = before.state === "grace" || before.state === "exhausted";
@@ -80,7 +93,10 @@ async function tellLowBalance(tx: DatabaseExecutor, gate: OrgGateRow): Promise<v
   if (gate.is_low === gate.low_balance_told || gate.balance_credits === null) return;
   await writeLowBalanceTold(tx, gate.org_id, gate.is_low);
   if (!gate.is_low) return;
-  const payload = { balance_credits: normalizeDecimal(gate.balance_credits), threshold_credits: normalizeDecimal(gate.low_balance_credits) };
+  const payload = {
+    balance_credits: normalizeDecimal(gate.balance_credits),
+    threshold_credits: normalizeDecimal(gate.low_balance_credits),
+  };
   await insertWebhookEvent(tx, { type: "balance.low", orgId: gate.org_id, key: undefined, payload });
 }
 
@@ -88,14 +104,22 @@ async function tellLowBalance(tx: DatabaseExecutor, gate: OrgGateRow): Promise<v
  * Why the operation is refused, or undefined. Call it under the org's lock where the answer must still hold afterwards.
  * `sessionId` is not counted against the limit: it is the one that asks, and where it is live already it keeps its place.
  */
-export async function findRefusal(db: DatabaseExecutor, gate: OrgGateRow, operation: BillingOperation, sessionId: string | null): Promise<AppError | undefined> {
+export async function findRefusal(
+  db: DatabaseExecutor,
+  gate: OrgGateRow,
+  operation: BillingOperation,
+  sessionId: string | null,
+): Promise<AppError | undefined> {
   const code = refusalByState(gate, operation);
   if (code !== undefined) return refusalOf(code, gate);
   if (!TAKES_PLACE.has(operation) || gate.max_sessions === null) return undefined;
   if (sessionId !== null && (await holdsPlace(db, gate.org_id, sessionId))) return undefined;
   const live = await countLiveSessions(db, gate.org_id, sessionId);
   if (live < gate.max_sessions) return undefined;
-  return new AppError("concurrent_session_limit", `Organization ${gate.org_id} has ${live} live sessions; its limit is ${gate.max_sessions}.`);
+  return new AppError(
+    "concurrent_session_limit",
+    `Organization ${gate.org_id} has ${live} live sessions; its limit is ${gate.max_sessions}.`,
+  );
 }
 
 function refusalByState(gate: OrgGateRow, operation: BillingOperation): ErrorCode | undefined {
@@ -118,8 +142,10 @@ function refusalOf(code: ErrorCode, gate: OrgGateRow): AppError {
   const who = `Organization ${gate.org_id}`;
   const balance = normalizeDecimal(gate.balance_credits ?? "0");
   if (code === "grace_expired") return new AppError(code, `${who} has ${balance} credits, and its grace period is over.`);
-  if (code === "billing_state_blocked") return new AppError(code, `${who} is suspended${gate.suspended_reason === null ? "" : `: ${brief(gate.suspended_reason)}`}.`);
-  if (code === "no_credits") return new AppError(code, `${who} has ${balance} credits; it needs at least ${normalizeDecimal(gate.min_credits)} to begin.`);
+  if (code === "billing_state_blocked")
+    return new AppError(code, `${who} is suspended${gate.suspended_reason === null ? "" : `: ${brief(gate.suspended_reason)}`}.`);
+  if (code === "no_credits")
+    return new AppError(code, `${who} has ${balance} credits; it needs at least ${normalizeDecimal(gate.min_credits)} to begin.`);
   const reason = gate.reconcile_problem === null ? "its balance is being asked for; try again in a few seconds" : gate.reconcile_problem;
   return new AppError("billing_not_configured", `${who} (customer ${customerIdForOrg(gate.org_id)}) has no credits on record: ${reason}.`);
 }

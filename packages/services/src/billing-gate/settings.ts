@@ -15,7 +15,12 @@ const MAX_GRACE_MS = 60 * 60 * 1_000;
  * Changes what is given of an org's settings, and its state where they call for another. With `operator` the change is put on
  * record, if it is one. Idempotent. Throws `invalid_request` naming the setting; nothing is changed then.
  */
-export async function changeOrgSettings(db: DatabaseClient, orgId: string, settings: OrgSettings, operator?: Operator): Promise<OrgGateRow> {
+export async function changeOrgSettings(
+  db: DatabaseClient,
+  orgId: string,
+  settings: OrgSettings,
+  operator?: Operator,
+): Promise<OrgGateRow> {
   if (settings.graceMs !== undefined) checkWhole("grace_ms", settings.graceMs, MAX_GRACE_MS);
   if (settings.maxSessions !== undefined && settings.maxSessions !== null) checkWhole("max_sessions", settings.maxSessions, 1_000_000);
   checkAmount("overdraft_credits", settings.overdraftCredits);
@@ -49,7 +54,14 @@ export async function suspendOrg(db: DatabaseClient, orgId: string, reason: stri
     const before = (await readGate(tx, orgId)) as OrgGateRow;
     if (before.state === "suspended" && before.suspended_reason === reason) return before;
     await writeState(tx, { orgId, state: "suspended", exhaustedBy: null, suspendedReason: reason });
-    if (operator) await recordAction(tx, { action: "org.suspended", subject: orgId, orgId, operator: { ...operator, reason }, facts: { previous_state: before.state } });
+    if (operator)
+      await recordAction(tx, {
+        action: "org.suspended",
+        subject: orgId,
+        orgId,
+        operator: { ...operator, reason },
+        facts: { previous_state: before.state },
+      });
     return (await readGate(tx, orgId)) as OrgGateRow;
   });
 }
@@ -62,7 +74,14 @@ export async function resumeOrg(db: DatabaseClient, orgId: string, operator?: Op
     const before = await readGate(tx, orgId);
     if (before?.state === "suspended") await writeState(tx, { orgId, state: "unconfigured", exhaustedBy: null });
     const gate = await moveOrg(tx, orgId);
-    if (operator && before?.state === "suspended") await recordAction(tx, { action: "org.resumed", subject: orgId, orgId, operator, facts: { state: gate.state, suspended_reason: before.suspended_reason } });
+    if (operator && before?.state === "suspended")
+      await recordAction(tx, {
+        action: "org.resumed",
+        subject: orgId,
+        orgId,
+        operator,
+        facts: { state: gate.state, suspended_reason: before.suspended_reason },
+      });
     return gate;
   });
 }
@@ -82,7 +101,9 @@ function settingsOf(gate: OrgGateRow): Readonly<Record<string, string | number |
 /** What a subscription says would be written over at the next reading of the balance: it is refused instead. */
 function checkPlanIsOurs({ org_id: orgId, plan, remote_plan_id: planId }: OrgGateRow, wanted: OrgSettings["plan"]): void {
   if (wanted === undefined || wanted === plan || planId === null) return;
-  throw new AppError("invalid_request", `The plan of ${orgId} comes from its subscription to "${planId}" at the sink; change it there.`, { param: "plan" });
+  throw new AppError("invalid_request", `The plan of ${orgId} comes from its subscription to "${planId}" at the sink; change it there.`, {
+    param: "plan",
+  });
 }
 
 function checkWhole(param: string, value: number, maximum: number): void {

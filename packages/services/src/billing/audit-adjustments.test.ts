@@ -17,7 +17,10 @@ let database: TestDatabase;
 /** A request that was changed twice and refunded in part, all of it delivered but the last change. */
 beforeEach(async () => {
   database = await createTestDatabase();
-  await insertSpendRows(database.db, [{ requestId: "r", spendUsd: "0.5" }, { requestId: "other", spendUsd: "0.3" }]);
+  await insertSpendRows(database.db, [
+    { requestId: "r", spendUsd: "0.5" },
+    { requestId: "other", spendUsd: "0.3" },
+  ]);
   await sync();
   await setSpend("0.7000001");
   await sync();
@@ -31,8 +34,10 @@ afterEach(() => database.drop());
 
 const sync = () => syncSpend(database.db, { rate: RATE });
 const setSpend = (usd: string) => sql`update "LiteLLM_SpendLogs" set spend = ${usd}::float8 where request_id = 'r'`.execute(database.db);
-const audit = (heal: boolean) => auditCompleteness(database.db, { from: new Date(Date.now() - DAY_MS), to: new Date(Date.now() + DAY_MS), heal, rate: RATE });
-const remove = (...keys: readonly string[]) => tamper(database.db, sql`delete from billing_events where idempotency_key = any(${keys}::text[])`);
+const audit = (heal: boolean) =>
+  auditCompleteness(database.db, { from: new Date(Date.now() - DAY_MS), to: new Date(Date.now() + DAY_MS), heal, rate: RATE });
+const remove = (...keys: readonly string[]) =>
+  tamper(database.db, sql`delete from billing_events where idempotency_key = any(${keys}::text[])`);
 
 it.each([
   ["sealed", ["adj:r:1"], { adjustment_deleted: 1, event_deleted: 0, missing_usd: "0.2000001" }],
@@ -44,7 +49,9 @@ it.each([
   const ledger = await dumpEvents(database.db);
   await remove(...keys);
 
-  expect((await audit(false)).gaps).toMatchObject([{ org_id: "org_a", ...gap, examples: expect.arrayContaining([expect.stringMatching(/^r(:correction)?$/)]) }]);
+  expect((await audit(false)).gaps).toMatchObject([
+    { org_id: "org_a", ...gap, examples: expect.arrayContaining([expect.stringMatching(/^r(:correction)?$/)]) },
+  ]);
   expect(await readOpenAlerts(database.db)).toMatchObject([{ kind: "ledger_gap" }]);
   expect(await audit(true)).toMatchObject({ missingRows: keys.length, healedRows: keys.length });
 

@@ -1,7 +1,16 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, CREDITS_PER_USD, type DecimalText } from "@proliferate/shared/money";
-import { type AuditRange, countSourceRows, type GapRow, readBillingNow, readGaps, recordAudit, restoreDeletedAdjustments, restoreDeletedEvents } from "./audit-db.ts";
+import {
+  type AuditRange,
+  countSourceRows,
+  type GapRow,
+  readBillingNow,
+  readGaps,
+  recordAudit,
+  restoreDeletedAdjustments,
+  restoreDeletedEvents,
+} from "./audit-db.ts";
 import type { RateCard } from "./credits.ts";
 import { lockIngest } from "./db.ts";
 import { clearAlert, raiseAlert, readOpenAlerts } from "./retention-db.ts";
@@ -45,7 +54,12 @@ export async function auditCompleteness(db: DatabaseClient, options: AuditOption
     await healRange(db, range, options.rate ?? FALLBACK_RATE);
     rest = await readGaps(db, range);
   }
-  const found = { comparedRows: await countSourceRows(db, range), missingRows, missingUsd: addDecimals("0", ...gaps.map((gap) => gap.missing_usd)), healedRows: missingRows - countMissing(rest) };
+  const found = {
+    comparedRows: await countSourceRows(db, range),
+    missingRows,
+    missingUsd: addDecimals("0", ...gaps.map((gap) => gap.missing_usd)),
+    healedRows: missingRows - countMissing(rest),
+  };
   const auditId = await recordAudit(db, { ...range, startedAt, ...found, gaps: gaps.length });
   for (const gap of rest) await reportGap(db, gap);
   await clearClosedGaps(db);

@@ -26,7 +26,11 @@ const SPOILED: readonly (readonly [string, TransportFault, { readonly code: stri
 ];
 
 const CALLS: Readonly<Record<string, (client: AutumnClient) => Promise<unknown>>> = {
-  track: (client) => client.track({ customerId: "org_a", featureId: "credits", value: 1, overageBehavior: "overflow", properties: {} }, { headers: { "Idempotency-Key": "k" } }),
+  "track": (client) =>
+    client.track(
+      { customerId: "org_a", featureId: "credits", value: 1, overageBehavior: "overflow", properties: {} },
+      { headers: { "Idempotency-Key": "k" } },
+    ),
   "customers.get": (client) => client.customers.get({ customerId: "org_a" }),
   "events.list": (client) => client.events.list({ customerId: "org_a", featureId: "credits", startCursor: "", limit: 10 }),
 };
@@ -36,14 +40,28 @@ const settle = async (): Promise<void> => new Promise((done) => setImmediate(() 
 
 describe.each(["http", "autumn-js"] as const)("autumn B1, B2: through %s an answer that is", (name) => {
   it.each(SPOILED)("%s ends every call in time with its own code, and the process lives", async (_, how, { code, isSlow }) => {
-    const client = await openAutumn({ secretKey: "am_sk_test_1", serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits", timeoutMs: DEADLINE_MS, client: name });
+    const client = await openAutumn({
+      secretKey: "am_sk_test_1",
+      serverUrl: autumn.url,
+      apiVersion: "2.3.0",
+      featureId: "credits",
+      timeoutMs: DEADLINE_MS,
+      client: name,
+    });
     const unheard: unknown[] = [];
     const hear = (reason: unknown): void => void unheard.push(reason);
     process.on("unhandledRejection", hear);
     autumn.spoil(() => true, how);
 
     const startedAt = performance.now();
-    const outcomes = await Promise.all(Object.values(CALLS).map(async (call) => call(client).then(() => "answered", (error: unknown) => classifyAutumnError(error).code)));
+    const outcomes = await Promise.all(
+      Object.values(CALLS).map(async (call) =>
+        call(client).then(
+          () => "answered",
+          (error: unknown) => classifyAutumnError(error).code,
+        ),
+      ),
+    );
     const tookMs = performance.now() - startedAt;
     await settle();
     process.off("unhandledRejection", hear);
@@ -56,12 +74,29 @@ describe.each(["http", "autumn-js"] as const)("autumn B1, B2: through %s an answ
 });
 
 it("autumn B1: eight silent calls at once all end at their deadline, whichever signal is collected", async () => {
-  const client = await openAutumn({ secretKey: "am_sk_test_1", serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits", timeoutMs: DEADLINE_MS, client: "autumn-js" });
+  const client = await openAutumn({
+    secretKey: "am_sk_test_1",
+    serverUrl: autumn.url,
+    apiVersion: "2.3.0",
+    featureId: "credits",
+    timeoutMs: DEADLINE_MS,
+    client: "autumn-js",
+  });
   autumn.spoil(() => true, { kind: "silent" });
 
-  const codes = await Promise.all(Array.from({ length: 8 }, async (_, index) =>
-    client.track({ customerId: "org_a", featureId: "credits", value: 1, overageBehavior: "overflow", properties: {} }, { headers: { "Idempotency-Key": `k${index}` } })
-      .then(() => "answered", (error: unknown) => classifyAutumnError(error).code)));
+  const codes = await Promise.all(
+    Array.from({ length: 8 }, async (_, index) =>
+      client
+        .track(
+          { customerId: "org_a", featureId: "credits", value: 1, overageBehavior: "overflow", properties: {} },
+          { headers: { "Idempotency-Key": `k${index}` } },
+        )
+        .then(
+          () => "answered",
+          (error: unknown) => classifyAutumnError(error).code,
+        ),
+    ),
+  );
 
   expect(codes).toEqual(Array.from({ length: 8 }, () => "timeout"));
 });

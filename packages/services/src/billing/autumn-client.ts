@@ -9,15 +9,18 @@ export interface AutumnClient {
   };
   readonly events: {
     /** Newest first; `startCursor` is `""` for the first page. At most 5 calls a second for each customer. */
-    list(request: { readonly customerId: string; readonly featureId: string; readonly startCursor: string; readonly limit: number }): Promise<AutumnEventPage>;
+    list(request: {
+      readonly customerId: string;
+      readonly featureId: string;
+      readonly startCursor: string;
+      readonly limit: number;
+    }): Promise<AutumnEventPage>;
   };
   readonly features: {
     /** Every feature of the account; few. */
     list(): Promise<{ readonly list: readonly AutumnFeature[] }>;
   };
-  readonly billing: {
-    attach(request: AutumnAttachRequest, options: AutumnCallOptions): Promise<AutumnAttachAnswer>;
-  };
+  readonly billing: { attach(request: AutumnAttachRequest, options: AutumnCallOptions): Promise<AutumnAttachAnswer> };
 }
 
 export interface AutumnConnection {

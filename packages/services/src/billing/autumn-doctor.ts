@@ -32,14 +32,25 @@ export async function examineAutumn(client: AutumnClient, subject: AutumnExamina
   const features = await listFeatures(client);
   if ("kind" in features) return [checkKey(subject.secretKey), accountProblem(features, subject)];
   const account = { name: "account", outcome: "ok", message: `Autumn answers, with version ${subject.apiVersion} of its API.` } as const;
-  return [checkKey(subject.secretKey), account, checkFeature(features, subject.featureId), await checkEventList(client, subject), await checkTopUps(client, subject)];
+  return [
+    checkKey(subject.secretKey),
+    account,
+    checkFeature(features, subject.featureId),
+    await checkEventList(client, subject),
+    await checkTopUps(client, subject),
+  ];
 }
 
 function checkKey(secretKey: string): SinkCheck {
   const key = cleanAutumnSecretKey(secretKey);
   if (key.startsWith("am_sk_live")) return { name: "key", outcome: "ok", message: "A live key: customers are charged." };
   if (key.startsWith("am_sk_test")) return { name: "key", outcome: "ok", message: "A test key: nobody is charged." };
-  if (key.startsWith("am_")) return { name: "key", outcome: "warning", message: "Neither a live nor a test key of Autumn (am_sk_live_…, am_sk_test_…), but of its form." };
+  if (key.startsWith("am_"))
+    return {
+      name: "key",
+      outcome: "warning",
+      message: "Neither a live nor a test key of Autumn (am_sk_live_…, am_sk_test_…), but of its form.",
+    };
   return { name: "key", outcome: "failed", message: "AUTUMN_API_KEY is no key of Autumn: those begin with am_sk_live_ or am_sk_test_." };
 }
 
@@ -60,12 +71,18 @@ function accountProblem({ status, code, message }: Failure, { apiVersion }: Autu
       : status === 401 || status === 403
         ? "the key is not valid here; set AUTUMN_API_KEY to a secret key of this account and environment"
         : "check AUTUMN_API_URL and the network";
-  return { name: "account", outcome: "failed", message: `Autumn does not let us in (${code ?? "no code"}): ${message ?? ""} Mend: ${fix}.` };
+  return {
+    name: "account",
+    outcome: "failed",
+    message: `Autumn does not let us in (${code ?? "no code"}): ${message ?? ""} Mend: ${fix}.`,
+  };
 }
 
 function checkFeature(features: readonly AutumnFeature[], featureId: string): SinkCheck {
   const problem = problemOfFeature(features, featureId);
-  return problem === undefined ? { name: "feature", outcome: "ok", message: `Credits can be deducted from "${featureId}".` } : { name: "feature", outcome: "failed", message: problem };
+  return problem === undefined
+    ? { name: "feature", outcome: "ok", message: `Credits can be deducted from "${featureId}".` }
+    : { name: "feature", outcome: "failed", message: problem };
 }
 
 async function correctNothing(): Promise<never> {
@@ -78,21 +95,46 @@ async function checkEventList(client: AutumnClient, { orgIds, featureId }: Autum
   for (const orgId of orgIds) {
     try {
       const listed = await ledger.listDeductions(orgId, new Date());
-      if (listed) return { name: "event_list", outcome: "ok", message: "Deductions are listed: each delivery can be compared with Autumn's own record." };
-      return { name: "event_list", outcome: "warning", message: "This Autumn lists no events (its analytics store is not set up): deliveries are compared with each customer's usage only." };
+      if (listed)
+        return {
+          name: "event_list",
+          outcome: "ok",
+          message: "Deductions are listed: each delivery can be compared with Autumn's own record.",
+        };
+      return {
+        name: "event_list",
+        outcome: "warning",
+        message:
+          "This Autumn lists no events (its analytics store is not set up): deliveries are compared with each customer's usage only.",
+      };
     } catch (error) {
       const { code, message } = classifyAutumnError(error);
-      if (code !== "customer_not_found") return { name: "event_list", outcome: "warning", message: `The list of events did not come (${code ?? "no code"}): ${message ?? ""}` };
+      if (code !== "customer_not_found")
+        return {
+          name: "event_list",
+          outcome: "warning",
+          message: `The list of events did not come (${code ?? "no code"}): ${message ?? ""}`,
+        };
     }
   }
-  return { name: "event_list", outcome: "skipped", message: "Autumn knows none of our organizations yet; its list of events is asked for by customer." };
+  return {
+    name: "event_list",
+    outcome: "skipped",
+    message: "Autumn knows none of our organizations yet; its list of events is asked for by customer.",
+  };
 }
 
 async function checkTopUps(client: AutumnClient, { toppedUpOrgIds, featureId }: AutumnExamination): Promise<SinkCheck> {
-  if (toppedUpOrgIds.length === 0) return { name: "top_up", outcome: "ok", message: "We buy packs for nobody, so nobody's packs are bought twice." };
+  if (toppedUpOrgIds.length === 0)
+    return { name: "top_up", outcome: "ok", message: "We buy packs for nobody, so nobody's packs are bought twice." };
   const both: string[] = [];
   for (const orgId of toppedUpOrgIds) if (await hasAutoTopUp(client, orgId, featureId)) both.push(orgId);
-  if (both.length === 0) return { name: "top_up", outcome: "ok", message: `Autumn buys nothing by itself for the ${toppedUpOrgIds.length} organizations that have a top-up policy here.` };
+  if (both.length === 0)
+    return {
+      name: "top_up",
+      outcome: "ok",
+      message: `Autumn buys nothing by itself for the ${toppedUpOrgIds.length} organizations that have a top-up policy here.`,
+    };
   const message = `Autumn's auto top-up and our top-up policy are both on for ${both.slice(0, 10).join(", ")}: a low balance is topped up twice. Switch one off: \`billing top-up remove ORG\`, or the customer's auto top-up at Autumn.`;
   return { name: "top_up", outcome: "failed", message };
 }

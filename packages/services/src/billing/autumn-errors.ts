@@ -1,7 +1,15 @@
 import type { DeliveryOutcome } from "./sink.ts";
 
 /** Errors of a connection that was never made: nothing can have been applied. */
-const NOT_CONNECTED = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "UND_ERR_CONNECT_TIMEOUT", "CERT_HAS_EXPIRED"]);
+const NOT_CONNECTED = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+  "CERT_HAS_EXPIRED",
+]);
 
 interface HttpFailure {
   readonly statusCode: number;
@@ -20,8 +28,10 @@ export function classifyAutumnError(error: unknown): DeliveryOutcome {
   if (cause !== undefined && NOT_CONNECTED.has(cause)) {
     return { kind: "unavailable", code: cause.toLowerCase(), message: "Autumn cannot be reached; check AUTUMN_API_URL and the network." };
   }
-  if (error.name === "RequestTimeoutError" || error.name === "TimeoutError") return { kind: "unknown", code: "timeout", message: "Autumn did not answer in time." };
-  if (error.name === "SDKValidationError") return { kind: "dead", code: "invalid_inputs", message: "autumn-js refused the deduction before sending it." };
+  if (error.name === "RequestTimeoutError" || error.name === "TimeoutError")
+    return { kind: "unknown", code: "timeout", message: "Autumn did not answer in time." };
+  if (error.name === "SDKValidationError")
+    return { kind: "dead", code: "invalid_inputs", message: "autumn-js refused the deduction before sending it." };
   if (cause === "answer_too_large") return { kind: "unknown", code: cause, message: "Autumn's answer is too long to be one." };
   return { kind: "unknown", code: cause?.toLowerCase() ?? "connection_lost", message: "The connection to Autumn broke before its answer." };
 }
@@ -81,15 +91,29 @@ const PARKED_MESSAGES: Readonly<Record<string, string>> = {
 function classifyAnswer(failure: HttpFailure): DeliveryOutcome {
   const status = failure.statusCode;
   const code = codeOf(failure);
-  if (status >= 300 && status < 400) return { kind: "parked", status, code: "redirected", message: "AUTUMN_API_URL leads to a redirect, which is not followed with a secret key; set it to where the redirect leads." };
+  if (status >= 300 && status < 400)
+    return {
+      kind: "parked",
+      status,
+      code: "redirected",
+      message: "AUTUMN_API_URL leads to a redirect, which is not followed with a secret key; set it to where the redirect leads.",
+    };
   // 2xx that was not understood: accepted in some form.
-  if (status < 400) return { kind: "unknown", status, code: "unreadable_answer", message: "Autumn answered in a form that cannot be read." };
+  if (status < 400)
+    return { kind: "unknown", status, code: "unreadable_answer", message: "Autumn answered in a form that cannot be read." };
   if (status === 409) {
     if (code === "duplicate_idempotency_key") return { kind: "duplicate", status, code, message: "Autumn saw this key before." };
     return { kind: "unavailable", status, code, message: "Autumn reports a conflict." };
   }
   if (status === 429) return { kind: "unavailable", status, code, message: "Autumn limits the rate of calls.", ...retryAfterOf(failure) };
-  if (status >= 500 || status === 408) return { kind: "unknown", status, code, message: "Autumn failed while it worked on the deduction.", ...retryAfterOf(failure) };
-  if (code === "invalid_inputs") return { kind: "dead", status, code, message: "Autumn refuses the deduction as malformed; report it, then redrive the batch." };
-  return { kind: "parked", status, code, message: PARKED_MESSAGES[code] ?? `Autumn refused the deduction (${code}); check AUTUMN_API_URL, AUTUMN_API_KEY and the customer.` };
+  if (status >= 500 || status === 408)
+    return { kind: "unknown", status, code, message: "Autumn failed while it worked on the deduction.", ...retryAfterOf(failure) };
+  if (code === "invalid_inputs")
+    return { kind: "dead", status, code, message: "Autumn refuses the deduction as malformed; report it, then redrive the batch." };
+  return {
+    kind: "parked",
+    status,
+    code,
+    message: PARKED_MESSAGES[code] ?? `Autumn refused the deduction (${code}); check AUTUMN_API_URL, AUTUMN_API_KEY and the customer.`,
+  };
 }

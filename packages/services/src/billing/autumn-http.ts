@@ -19,22 +19,43 @@ class AutumnHttpError extends Error {
 }
 
 const balance = z
-  .object({ granted: z.number(), remaining: z.number(), usage: z.number(), unlimited: z.boolean(), next_reset_at: z.number().nullable(), breakdown: z.array(z.object({ id: z.string().default("") })).optional() })
+  .object({
+    granted: z.number(),
+    remaining: z.number(),
+    usage: z.number(),
+    unlimited: z.boolean(),
+    next_reset_at: z.number().nullable(),
+    breakdown: z.array(z.object({ id: z.string().default("") })).optional(),
+  })
   .transform(({ next_reset_at: nextResetAt, ...rest }) => ({ ...rest, nextResetAt }));
 
 const trackAnswer = z
-  .object({ customer_id: z.string(), balance: z.object({ remaining: z.number() }).nullable(), deductions: z.array(z.object({ value: z.number() })).nullish() })
+  .object({
+    customer_id: z.string(),
+    balance: z.object({ remaining: z.number() }).nullable(),
+    deductions: z.array(z.object({ value: z.number() })).nullish(),
+  })
   .transform(({ customer_id: customerId, ...rest }) => ({ ...rest, customerId }));
 
 const subscription = z
   .object({ plan_id: z.string(), status: z.string(), add_on: z.boolean(), trial_ends_at: z.number().nullable() })
   .transform(({ plan_id: planId, add_on: addOn, trial_ends_at: trialEndsAt, status }) => ({ planId, status, addOn, trialEndsAt }));
 
-const autoTopup = z.object({ feature_id: z.string(), enabled: z.boolean() }).transform(({ feature_id: featureId, enabled }) => ({ featureId, enabled }));
-const billingControls = z.object({ auto_topups: z.array(autoTopup).nullish() }).nullish().transform((controls) => ({ autoTopups: controls?.auto_topups ?? undefined }));
+const autoTopup = z
+  .object({ feature_id: z.string(), enabled: z.boolean() })
+  .transform(({ feature_id: featureId, enabled }) => ({ featureId, enabled }));
+const billingControls = z
+  .object({ auto_topups: z.array(autoTopup).nullish() })
+  .nullish()
+  .transform((controls) => ({ autoTopups: controls?.auto_topups ?? undefined }));
 
 const customer = z
-  .object({ id: z.string().nullable(), balances: z.record(z.string(), balance).default({}), subscriptions: z.array(subscription).default([]), billing_controls: billingControls })
+  .object({
+    id: z.string().nullable(),
+    balances: z.record(z.string(), balance).default({}),
+    subscriptions: z.array(subscription).default([]),
+    billing_controls: billingControls,
+  })
   .transform(({ billing_controls: controls, ...rest }) => ({ ...rest, billingControls: controls }));
 
 const feature = z
@@ -45,7 +66,10 @@ const feature = z
     archived: z.boolean().optional(),
     credit_schema: z.array(z.object({ metered_feature_id: z.string() })).nullish(),
   })
-  .transform(({ credit_schema: schema, ...rest }) => ({ ...rest, ...(schema && { creditSchema: schema.map(({ metered_feature_id: meteredFeatureId }) => ({ meteredFeatureId })) }) }));
+  .transform(({ credit_schema: schema, ...rest }) => ({
+    ...rest,
+    ...(schema && { creditSchema: schema.map(({ metered_feature_id: meteredFeatureId }) => ({ meteredFeatureId })) }),
+  }));
 
 const featureList = z.object({ list: z.array(feature) });
 
@@ -56,7 +80,10 @@ const eventPage = z
         id: z.string(),
         timestamp: z.number(),
         value: z.number(),
-        properties: z.record(z.string(), z.unknown()).nullish().transform((map) => map ?? {}),
+        properties: z
+          .record(z.string(), z.unknown())
+          .nullish()
+          .transform((map) => map ?? {}),
         deductions: z.array(z.object({ value: z.number() })).nullish(),
       }),
     ),
@@ -67,11 +94,22 @@ const eventPage = z
 const attachAnswer = z
   .object({
     customer_id: z.string(),
-    invoice: z.object({ status: z.string().nullable() }).nullish().transform((invoice) => invoice ?? undefined),
+    invoice: z
+      .object({ status: z.string().nullable() })
+      .nullish()
+      .transform((invoice) => invoice ?? undefined),
     payment_url: z.string().nullable(),
-    required_action: z.object({ code: z.string() }).nullish().transform((action) => action ?? undefined),
+    required_action: z
+      .object({ code: z.string() })
+      .nullish()
+      .transform((action) => action ?? undefined),
   })
-  .transform(({ customer_id: customerId, payment_url: paymentUrl, required_action: requiredAction, invoice }) => ({ customerId, paymentUrl, requiredAction, invoice }));
+  .transform(({ customer_id: customerId, payment_url: paymentUrl, required_action: requiredAction, invoice }) => ({
+    customerId,
+    paymentUrl,
+    requiredAction,
+    invoice,
+  }));
 
 /**
  * Autumn by plain HTTP: the calls that `autumn-js` makes, byte for byte in path, headers that matter and body
@@ -79,9 +117,18 @@ const attachAnswer = z
  */
 export function openAutumnHttp(connection: AutumnConnection): AutumnClient {
   const base = cleanAutumnUrl(connection.serverUrl);
-  const common = { authorization: `Bearer ${cleanAutumnSecretKey(connection.secretKey)}`, accept: "application/json", "x-api-version": connection.apiVersion };
+  const common = {
+    "authorization": `Bearer ${cleanAutumnSecretKey(connection.secretKey)}`,
+    "accept": "application/json",
+    "x-api-version": connection.apiVersion,
+  };
 
-  async function post<Answer>(operation: string, body: object | undefined, answer: z.ZodType<Answer>, options: { readonly headers?: object } = {}): Promise<Answer & { readonly status: number }> {
+  async function post<Answer>(
+    operation: string,
+    body: object | undefined,
+    answer: z.ZodType<Answer>,
+    options: { readonly headers?: object } = {},
+  ): Promise<Answer & { readonly status: number }> {
     const content = body && { "content-type": "application/json" };
     const sent = { headers: { ...common, ...content, ...options.headers }, body: body === undefined ? "" : JSON.stringify(body) };
     const { status, headers, text } = await postWhole(`${base}/v1/${operation}`, sent, connection.timeoutMs ?? AUTUMN_TIMEOUT_MS);
@@ -92,19 +139,30 @@ export function openAutumnHttp(connection: AutumnConnection): AutumnClient {
 
   return {
     track: async ({ customerId, featureId, value, overageBehavior, properties }, options) =>
-      post("balances.track", { customer_id: customerId, feature_id: featureId, value, properties, overage_behavior: overageBehavior }, trackAnswer, options),
+      post(
+        "balances.track",
+        { customer_id: customerId, feature_id: featureId, value, properties, overage_behavior: overageBehavior },
+        trackAnswer,
+        options,
+      ),
     customers: {
       get: async ({ customerId }) => post("customers.get", { customer_id: customerId }, customer),
       getOrCreate: async ({ customerId }) => post("customers.get_or_create", { customer_id: customerId }, z.object({})),
     },
     events: {
-      list: async ({ customerId, featureId, startCursor, limit }) => post("events.list", { start_cursor: startCursor, limit, customer_id: customerId, feature_id: featureId }, eventPage),
+      list: async ({ customerId, featureId, startCursor, limit }) =>
+        post("events.list", { start_cursor: startCursor, limit, customer_id: customerId, feature_id: featureId }, eventPage),
     },
     features: { list: async () => post("features.list", undefined, featureList) },
     billing: {
       attach: async ({ customerId, planId, featureQuantities, redirectMode }, options) => {
         const quantities = featureQuantities.map(({ featureId, quantity }) => ({ feature_id: featureId, quantity }));
-        return post("billing.attach", { customer_id: customerId, plan_id: planId, feature_quantities: quantities, redirect_mode: redirectMode }, attachAnswer, options);
+        return post(
+          "billing.attach",
+          { customer_id: customerId, plan_id: planId, feature_quantities: quantities, redirect_mode: redirectMode },
+          attachAnswer,
+          options,
+        );
       },
     },
   };

@@ -13,7 +13,15 @@ function ledgerOf(nextCursor: (call: number) => string, maxPages: number) {
     return { list: [event], nextCursor: calls > 8 ? null : nextCursor(calls) };
   };
   const client = { events: { list } } as unknown as AutumnClient;
-  return { ledger: createAutumnLedger(async () => client, "credits", async () => ({ kind: "unavailable" }), maxPages), calls: () => calls };
+  return {
+    ledger: createAutumnLedger(
+      async () => client,
+      "credits",
+      async () => ({ kind: "unavailable" }),
+      maxPages,
+    ),
+    calls: () => calls,
+  };
 }
 
 test("autumn B3: a list of events that leads back to where it was is not followed for ever, nor held in memory", async () => {

@@ -15,7 +15,12 @@ const PAGES_PER_SECOND = 5;
 const MAX_PAGES = 200;
 
 /** What Autumn has on record of our deductions: its events carry the batch's id, its balances the sum. */
-export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId: string, correct: SettlementLedgerView["correct"], maxPages = MAX_PAGES): SettlementLedgerView {
+export function createAutumnLedger(
+  open: () => Promise<AutumnClient>,
+  featureId: string,
+  correct: SettlementLedgerView["correct"],
+  maxPages = MAX_PAGES,
+): SettlementLedgerView {
   return {
     async listDeductions(orgId, since) {
       const client = await open();
@@ -24,7 +29,8 @@ export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId:
       const cursors = new Set<string>();
       let startCursor: string | null = "";
       while (startCursor !== null) {
-        if (cursors.has(startCursor) || cursors.size >= maxPages) throw new AppError("autumn_unavailable", `Autumn's list of events does not end (${cursors.size} pages).`);
+        if (cursors.has(startCursor) || cursors.size >= maxPages)
+          throw new AppError("autumn_unavailable", `Autumn's list of events does not end (${cursors.size} pages).`);
         cursors.add(startCursor);
         await pages.take();
         const page = await listPage(client, { customerId: customerIdForOrg(orgId), featureId, startCursor, limit: PAGE_EVENTS });
@@ -44,7 +50,9 @@ export function createAutumnLedger(open: () => Promise<AutumnClient>, featureId:
       const balance = balances[featureId];
       // A new period, or a balance that is gone or new, changes what the sum is of.
       const balanceIds = balance && [...(balance.breakdown ?? []).map((one) => one.id).toSorted(), String(balance.nextResetAt)].join(" ");
-      return balance && balanceIds !== undefined ? { balanceIds, credits: decimalFromJsonNumber(balance.usage), grantedCredits: decimalFromJsonNumber(balance.granted) } : undefined;
+      return balance && balanceIds !== undefined
+        ? { balanceIds, credits: decimalFromJsonNumber(balance.usage), grantedCredits: decimalFromJsonNumber(balance.granted) }
+        : undefined;
     },
     correct,
   };
@@ -54,7 +62,10 @@ function takenBy({ deductions }: AutumnEvent): DecimalText {
   return addDecimals(...(deductions ?? []).map((deduction) => decimalFromJsonNumber(deduction.value)));
 }
 
-async function listPage(client: AutumnClient, request: Parameters<AutumnClient["events"]["list"]>[0]): Promise<AutumnEventPage | undefined> {
+async function listPage(
+  client: AutumnClient,
+  request: Parameters<AutumnClient["events"]["list"]>[0],
+): Promise<AutumnEventPage | undefined> {
   try {
     return await client.events.list(request);
   } catch (error) {

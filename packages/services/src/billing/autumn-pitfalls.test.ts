@@ -21,7 +21,9 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits, billing_deployment cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits, billing_deployment cascade`.execute(
+    database.db,
+  );
   autumn = await startAutumnEmulator({ secretKey: SECRET_KEY });
   autumn.grant("org_a", "1000");
   autumn.grant("org_b", "1000");
@@ -29,14 +31,21 @@ beforeEach(async () => {
 });
 afterEach(() => autumn.stop());
 
-const sinkOptions = () => ({ secretKey: SECRET_KEY, serverUrl: `${autumn.url}/v1`, apiVersion: "2.3.0", featureId: "credits", timeoutMs: 400 });
+const sinkOptions = () => ({
+  secretKey: SECRET_KEY,
+  serverUrl: `${autumn.url}/v1`,
+  apiVersion: "2.3.0",
+  featureId: "credits",
+  timeoutMs: 400,
+});
 
 async function spend(...rows: readonly SpendRow[]): Promise<void> {
   await insertSpendRows(database.db, rows);
   await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
 }
 
-const pass = (options: Partial<SettlementOptions> = {}) => settle(database.db, { sink, retryDelayMs: () => 0, parkedDelayMs: () => 0, ...options });
+const pass = (options: Partial<SettlementOptions> = {}) =>
+  settle(database.db, { sink, retryDelayMs: () => 0, parkedDelayMs: () => 0, ...options });
 const readBatches = () => database.db.selectFrom("settlement_batches").selectAll().orderBy("org_id").orderBy("sequence").execute();
 const readStates = async () => (await readBatches()).map((batch) => batch.state);
 
@@ -189,7 +198,11 @@ it("a wrong key or API version parks every batch with the setting to correct, an
   await spend({ spendUsd: "0.1" });
   const wrongKey = createAutumnSink({ secretKey: "am_sk_test_wrong", serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits" });
   await pass({ sink: wrongKey });
-  expect((await readBatches())[0]).toMatchObject({ state: "parked", last_error_code: "invalid_secret_key", last_error: expect.stringContaining("AUTUMN_API_KEY") });
+  expect((await readBatches())[0]).toMatchObject({
+    state: "parked",
+    last_error_code: "invalid_secret_key",
+    last_error: expect.stringContaining("AUTUMN_API_KEY"),
+  });
   const wrongVersion = createAutumnSink({ secretKey: SECRET_KEY, serverUrl: autumn.url, apiVersion: "9.0", featureId: "credits" });
   await pass({ sink: wrongVersion });
   expect((await readBatches())[0]).toMatchObject({ state: "parked", last_error: expect.stringContaining("AUTUMN_API_VERSION") });
@@ -205,7 +218,9 @@ it("a wrong key or API version parks every batch with the setting to correct, an
 it("two deployments on one Autumn organization do not take each other's keys", async () => {
   await spend({ spendUsd: "0.1" });
   await pass();
-  await sql`truncate "LiteLLM_SpendLogs", billing_events, billing_accounts, settlement_batches, settlement_circuits, billing_deployment cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", billing_events, billing_accounts, settlement_batches, settlement_circuits, billing_deployment cascade`.execute(
+    database.db,
+  );
   await spend({ spendUsd: "0.2" });
 
   await pass();
@@ -221,7 +236,9 @@ it("pitfall 27 secrets in stored answers: no table holds the secret key, whateve
   await pass();
 
   const { rows } = await sql<{ dump: string }>`
-    select concat((select json_agg(b) from settlement_batches b), (select json_agg(a) from settlement_attempts a)) as dump`.execute(database.db);
+    select concat((select json_agg(b) from settlement_batches b), (select json_agg(a) from settlement_attempts a)) as dump`.execute(
+    database.db,
+  );
   expect(rows[0]?.dump).toContain("delivered");
   expect(rows[0]?.dump).not.toContain("am_sk");
 });
@@ -240,7 +257,9 @@ it("pitfall 11 cap shortfall: 50 on a balance of 30 takes 30 and leaves a shortf
     ["shortfall", "3", "0"],
   ]);
   const { rows } = await sql<{ shortfall: string; delivered: string; difference: string }>`
-    select trim_scale(shortfall) as shortfall, trim_scale(delivered) as delivered, difference from billing_invariant where org_id = 'org_small'`.execute(database.db);
+    select trim_scale(shortfall) as shortfall, trim_scale(delivered) as delivered, difference from billing_invariant where org_id = 'org_small'`.execute(
+    database.db,
+  );
   expect(rows).toMatchObject([{ shortfall: "22.9999999999", delivered: "30" }]);
   expect(Number(rows[0]?.difference)).toBe(0);
 });
@@ -313,20 +332,23 @@ it("pitfall 14 outage: an Autumn that fails for everybody is called five times, 
   expect(await database.db.selectFrom("settlement_circuits").selectAll().execute()).toEqual([]);
 });
 
-it.each([-1, 1])("pitfall 03 clock skew: an Autumn whose clock differs by %i h takes every credit once, and no call names a time", async (hours) => {
-  await autumn.stop();
-  autumn = await startAutumnEmulator({ secretKey: SECRET_KEY, now: () => Date.now() + hours * 3_600_000 });
-  autumn.grant("org_a", "1000");
-  sink = createAutumnSink(sinkOptions());
-  await spend({ spendUsd: "0.1" });
-  autumn.failNext({ kind: "reset_after_apply" });
-  await pass();
-  await pass();
+it.each([-1, 1])(
+  "pitfall 03 clock skew: an Autumn whose clock differs by %i h takes every credit once, and no call names a time",
+  async (hours) => {
+    await autumn.stop();
+    autumn = await startAutumnEmulator({ secretKey: SECRET_KEY, now: () => Date.now() + hours * 3_600_000 });
+    autumn.grant("org_a", "1000");
+    sink = createAutumnSink(sinkOptions());
+    await spend({ spendUsd: "0.1" });
+    autumn.failNext({ kind: "reset_after_apply" });
+    await pass();
+    await pass();
 
-  expect(autumn.deducted("org_a")).toBe("30");
-  expect(await readStates()).toEqual(["delivered"]);
-  expect(autumn.calls.every((call) => call.body["timestamp"] === undefined)).toBe(true);
-});
+    expect(autumn.deducted("org_a")).toBe("30");
+    expect(await readStates()).toEqual(["delivered"]);
+    expect(autumn.calls.every((call) => call.body["timestamp"] === undefined)).toBe(true);
+  },
+);
 
 function crashWhenAnswered(step: string): void {
   if (step === "answered") throw new Error("crash");
@@ -383,7 +405,13 @@ it("pitfall 15 two workers, crash mid-batch: two workers that crash at random st
     seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
     return seed / 2_147_483_648;
   };
-  const faults = [{ kind: "reset_after_apply" }, { kind: "status", status: 500 }, { kind: "status", status: 429 }, { kind: "hang", applied: true }, { kind: "no_content" }] as const;
+  const faults = [
+    { kind: "reset_after_apply" },
+    { kind: "status", status: 500 },
+    { kind: "status", status: 429 },
+    { kind: "hang", applied: true },
+    { kind: "no_content" },
+  ] as const;
   let crashes = 0;
   const onStep = (): void => {
     if (roll() > 0.12) return;

@@ -21,13 +21,24 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, org_gates, settlement_batches, settlement_circuits cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, org_gates, settlement_batches, settlement_circuits cascade`.execute(
+    database.db,
+  );
   autumn = await startAutumnEmulator({ secretKey: SECRET_KEY });
   sink = sinkWith("overflow");
 });
 afterEach(() => autumn.stop());
 
-const sinkWith = (overage: "overflow" | "cap"): SettlementSink => createAutumnSink({ secretKey: SECRET_KEY, serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits", client: "http", overage, timeoutMs: 2_000 });
+const sinkWith = (overage: "overflow" | "cap"): SettlementSink =>
+  createAutumnSink({
+    secretKey: SECRET_KEY,
+    serverUrl: autumn.url,
+    apiVersion: "2.3.0",
+    featureId: "credits",
+    client: "http",
+    overage,
+    timeoutMs: 2_000,
+  });
 
 async function spend(...rows: readonly SpendRow[]): Promise<void> {
   await insertSpendRows(database.db, rows);
@@ -85,7 +96,10 @@ describe("autumn H2: a list and a balance that contradict each other move nothin
     expect(autumn.deducted("org_a")).toBe("30");
 
     const [batch] = await readBatches();
-    expect(await decideBatch(database.db, batch?.batch_id ?? "", { wasTaken: true, operator })).toMatchObject({ decided: true, state: "delivered" });
+    expect(await decideBatch(database.db, batch?.batch_id ?? "", { wasTaken: true, operator })).toMatchObject({
+      decided: true,
+      state: "delivered",
+    });
     expect((await reconcile()).findings).toEqual([]);
   });
 
@@ -124,7 +138,9 @@ describe("autumn H2: a list and a balance that contradict each other move nothin
     autumn.failNext({ kind: "reset_after_apply" });
     await pass();
     autumn.loseEvents("org_a", 1);
-    await sql`update settlement_batches set first_sent_at = first_sent_at - interval '25 hours' where state = 'unknown'`.execute(database.db);
+    await sql`update settlement_batches set first_sent_at = first_sent_at - interval '25 hours' where state = 'unknown'`.execute(
+      database.db,
+    );
     await pass();
 
     expect(await reconcile()).toMatchObject({ redriven: 0, findings: [{ kind: "unresolved" }] });
@@ -133,16 +149,19 @@ describe("autumn H2: a list and a balance that contradict each other move nothin
   });
 });
 
-it.each(["33.3333333333357", "41.1522633744", "333.333333333333", "33.5000000000007", "123.456789012001"])("autumn H3: a spend of $%s is delivered in full, and the rest is carried", async (spendUsd) => {
-  autumn.grant("org_a", "1000000");
-  await spend({ spendUsd });
-  await pass();
+it.each(["33.3333333333357", "41.1522633744", "333.333333333333", "33.5000000000007", "123.456789012001"])(
+  "autumn H3: a spend of $%s is delivered in full, and the rest is carried",
+  async (spendUsd) => {
+    autumn.grant("org_a", "1000000");
+    await spend({ spendUsd });
+    await pass();
 
-  const sums = await readLedgerSums(database.db);
-  expect(await readStates()).toEqual(["delivered"]);
-  expect([sums.delivered, autumn.deducted("org_a")]).toEqual([sums.deducted, sums.delivered]);
-  expect((await reconcile()).findings).toEqual([]);
-});
+    const sums = await readLedgerSums(database.db);
+    expect(await readStates()).toEqual(["delivered"]);
+    expect([sums.delivered, autumn.deducted("org_a")]).toEqual([sums.deducted, sums.delivered]);
+    expect((await reconcile()).findings).toEqual([]);
+  },
+);
 
 describe("autumn M1: a server without its analytics store", () => {
   it.each([
@@ -156,7 +175,9 @@ describe("autumn M1: a server without its analytics store", () => {
     await spend({ spendUsd: "0.1" });
     autumn.failNext({ kind });
     await pass();
-    await sql`update settlement_batches set first_sent_at = first_sent_at - interval '25 hours' where state = 'unknown'`.execute(database.db);
+    await sql`update settlement_batches set first_sent_at = first_sent_at - interval '25 hours' where state = 'unknown'`.execute(
+      database.db,
+    );
     await pass();
 
     expect((await reconcile()).findings).toEqual([]);
@@ -192,7 +213,11 @@ describe("autumn M2: a balance that was used up to exactly nothing is gone", () 
       await pass();
     }
 
-    expect((await readBatches()).map((batch) => [batch.state, batch.deducted_credits, batch.last_error_code])).toEqual([["delivered", "3.99999999", null], ["shortfall", "1.00000001", "shortfall"], ["shortfall", "0", "used_up"]]);
+    expect((await readBatches()).map((batch) => [batch.state, batch.deducted_credits, batch.last_error_code])).toEqual([
+      ["delivered", "3.99999999", null],
+      ["shortfall", "1.00000001", "shortfall"],
+      ["shortfall", "0", "used_up"],
+    ]);
   });
 
   it("autumn M5: a plan that comes after the first batch needs nobody", async () => {
@@ -215,7 +240,9 @@ it("autumn M4: what a cap did not cover leaves the org's own balance and what is
   await pass();
 
   const { rows } = await sql<{ balance: string; certain: string; uncertain: string }>`
-    select trim_scale(balance_credits) as balance, trim_scale(certain_credits) as certain, trim_scale(uncertain_credits) as uncertain from billing_accounts join billing_unposted using (org_id)`.execute(database.db);
+    select trim_scale(balance_credits) as balance, trim_scale(certain_credits) as certain, trim_scale(uncertain_credits) as uncertain from billing_accounts join billing_unposted using (org_id)`.execute(
+    database.db,
+  );
   expect(rows).toEqual([{ balance: "0", certain: "0", uncertain: "0" }]);
 });
 

@@ -14,8 +14,5 @@ export function cleanAutumnSecretKey(text: string): string {
 
 /** The server's root: no comment, no trailing slashes, no `/v1` (the library adds it). */
 export function cleanAutumnUrl(text: string): string {
-  return cleanValue(text)
-    .replace(/\/+$/, "")
-    .replace(/\/v1$/, "")
-    .replace(/\/+$/, "");
+  return cleanValue(text).replace(/\/+$/, "").replace(/\/v1$/, "").replace(/\/+$/, "");
 }

@@ -44,7 +44,8 @@ const json =
   (response: ServerResponse, body: Record<string, unknown>): void =>
     void response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(make(body)));
 
-const refused = (status: number, code: string, headers: Record<string, string> = {}) => json(status, () => ({ message: "no am_sk_test_1", code, env: "sandbox" }), headers);
+const refused = (status: number, code: string, headers: Record<string, string> = {}) =>
+  json(status, () => ({ message: "no am_sk_test_1", code, env: "sandbox" }), headers);
 
 const trackAnswer = (body: Record<string, unknown>, deducted: readonly number[], remaining: number | null = 970) => ({
   customer_id: body["customer_id"],
@@ -52,13 +53,36 @@ const trackAnswer = (body: Record<string, unknown>, deducted: readonly number[],
   balance:
     remaining === null
       ? null
-      : { feature_id: "credits", granted: 1000, remaining, usage: 30, unlimited: false, overage_allowed: false, max_purchase: null, next_reset_at: null },
-  deductions: deducted.map((value, index) => ({ balance_id: `cus_ent_${index}`, feature_id: "credits", plan_id: null, reset: null, value })),
+      : {
+          feature_id: "credits",
+          granted: 1000,
+          remaining,
+          usage: 30,
+          unlimited: false,
+          overage_allowed: false,
+          max_purchase: null,
+          next_reset_at: null,
+        },
+  deductions: deducted.map((value, index) => ({
+    balance_id: `cus_ent_${index}`,
+    feature_id: "credits",
+    plan_id: null,
+    reset: null,
+    value,
+  })),
 });
 
 const url = () => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 const newSink = (overrides: Partial<Parameters<typeof createAutumnSink>[0]> = {}): SettlementSink =>
-  createAutumnSink({ secretKey: "am_sk_test_1", serverUrl: url(), apiVersion: "2.3.0", featureId: "credits", timeoutMs: 2_000, client, ...overrides });
+  createAutumnSink({
+    secretKey: "am_sk_test_1",
+    serverUrl: url(),
+    apiVersion: "2.3.0",
+    featureId: "credits",
+    timeoutMs: 2_000,
+    client,
+    ...overrides,
+  });
 const delivery = (overrides: Partial<Delivery> = {}): Delivery => ({
   batchId: "0545ccd4-753d-8cbd-8f27-54891f82e6b6",
   orgId: "acme.io",
@@ -80,7 +104,7 @@ describe.each(["http", "autumn-js"] as const)("through %s", (name) => {
       expect(received).toHaveLength(1);
       expect(received[0]?.path).toBe("/v1/balances.track");
       expect(received[0]?.headers).toMatchObject({
-        authorization: "Bearer am_sk_test_1",
+        "authorization": "Bearer am_sk_test_1",
         "idempotency-key": "pb:0545ccd4-753d-8cbd-8f27-54891f82e6b6",
         "x-api-version": "2.3.0",
       });
@@ -101,13 +125,21 @@ describe.each(["http", "autumn-js"] as const)("through %s", (name) => {
   });
 
   it("refuses an amount that a JSON number would change, before it is sent", async () => {
-    expect(await newSink().deliver(delivery({ credits: "12345678901.12345678" }))).toMatchObject({ kind: "dead", code: "not_representable" });
+    expect(await newSink().deliver(delivery({ credits: "12345678901.12345678" }))).toMatchObject({
+      kind: "dead",
+      code: "not_representable",
+    });
     expect(received).toHaveLength(0);
   });
 
   describe("an answer of 200", () => {
     it("that deducted exactly what was asked is delivered, with the balance that is left", async () => {
-      expect(await newSink().deliver(delivery())).toEqual({ kind: "delivered", status: 200, deductedCredits: "30.0000000001", balanceAfter: "970" });
+      expect(await newSink().deliver(delivery())).toEqual({
+        kind: "delivered",
+        status: 200,
+        deductedCredits: "30.0000000001",
+        balanceAfter: "970",
+      });
     });
 
     it("is summed exactly over several balances, without the noise of binary sums", async () => {
@@ -128,7 +160,11 @@ describe.each(["http", "autumn-js"] as const)("through %s", (name) => {
     it("pitfall 11, cap shortfall: that deducted less is a shortfall with its amount", async () => {
       answer = json(200, (body) => trackAnswer(body, [12], 0));
 
-      expect(await newSink({ overage: "cap" }).deliver(delivery())).toMatchObject({ kind: "shortfall", status: 200, deductedCredits: "12" });
+      expect(await newSink({ overage: "cap" }).deliver(delivery())).toMatchObject({
+        kind: "shortfall",
+        status: 200,
+        deductedCredits: "12",
+      });
       expect(received[0]?.body).toMatchObject({ overage_behavior: "cap" });
     });
 
@@ -206,7 +242,10 @@ describe.each(["http", "autumn-js"] as const)("through %s", (name) => {
       closed.close();
       await once(closed, "close");
 
-      expect(await newSink({ serverUrl: `http://127.0.0.1:${port}` }).deliver(delivery())).toMatchObject({ kind: "unavailable", code: "econnrefused" });
+      expect(await newSink({ serverUrl: `http://127.0.0.1:${port}` }).deliver(delivery())).toMatchObject({
+        kind: "unavailable",
+        code: "econnrefused",
+      });
     });
   });
 
@@ -217,7 +256,9 @@ describe.each(["http", "autumn-js"] as const)("through %s", (name) => {
     };
     const sink = newSink();
 
-    const outcomes = await Promise.all(["1", "2", "1", "3"].map((credits, index) => sink.deliver(delivery({ credits, idempotencyKey: `pb:${index}` }))));
+    const outcomes = await Promise.all(
+      ["1", "2", "1", "3"].map((credits, index) => sink.deliver(delivery({ credits, idempotencyKey: `pb:${index}` }))),
+    );
 
     expect(outcomes.map((outcome) => outcome.kind)).toEqual(["accepted", "delivered", "accepted", "delivered"]);
   });

@@ -105,7 +105,10 @@ function propertiesOfModels(usage: readonly ModelUsage[]): Record<string, string
   return Object.fromEntries(
     usage.flatMap(({ model, credits, requests }) => {
       const name = model === "" ? "other" : model.replaceAll(/[^A-Za-z0-9._/:-]/g, "_").slice(0, 80);
-      return [[`credits.${name}`, credits], [`requests.${name}`, requests]];
+      return [
+        [`credits.${name}`, credits],
+        [`requests.${name}`, requests],
+      ];
     }),
   );
 }
@@ -126,7 +129,11 @@ async function trackOnce(client: AutumnClient, delivery: Delivery, options: Autu
   const value = Number(delivery.credits);
   // Settled amounts have at most 14 digits, so the number's shortest spelling is the amount's own.
   if (compareDecimals(decimalFromJsonNumber(value), delivery.credits) !== 0) {
-    return { kind: "dead", code: "not_representable", message: `${delivery.credits} credits do not fit a JSON number; a sealed batch must.` };
+    return {
+      kind: "dead",
+      code: "not_representable",
+      message: `${delivery.credits} credits do not fit a JSON number; a sealed batch must.`,
+    };
   }
   const overage = options.overage ?? "overflow";
   try {
@@ -136,7 +143,12 @@ async function trackOnce(client: AutumnClient, delivery: Delivery, options: Autu
         featureId: options.featureId,
         value,
         overageBehavior: overage,
-        properties: { batch_id: delivery.batchId, event_count: delivery.eventCount, source: "llm-gateway", ...propertiesOfModels(delivery.usageByModel ?? []) },
+        properties: {
+          batch_id: delivery.batchId,
+          event_count: delivery.eventCount,
+          source: "llm-gateway",
+          ...propertiesOfModels(delivery.usageByModel ?? []),
+        },
       },
       { headers: { "Idempotency-Key": delivery.idempotencyKey } },
     );
@@ -152,22 +164,40 @@ function judgeAnswer(
 ): DeliveryOutcome {
   const { status } = answer;
   if (answer.customerId !== customerId) {
-    return { kind: "unknown", status, code: "wrong_customer", message: "Autumn answered for another customer than the one that was asked for." };
+    return {
+      kind: "unknown",
+      status,
+      code: "wrong_customer",
+      message: "Autumn answered for another customer than the one that was asked for.",
+    };
   }
-  if (status === 202) return { kind: "accepted", status, code: "accepted_not_applied", message: "Autumn queued the deduction; it is confirmed by a later attempt." };
+  if (status === 202)
+    return {
+      kind: "accepted",
+      status,
+      code: "accepted_not_applied",
+      message: "Autumn queued the deduction; it is confirmed by a later attempt.",
+    };
   const deductions = answer.deductions ?? [];
   const statedCredits = addDecimals(...deductions.map((deduction) => decimalFromJsonNumber(deduction.value)));
   const balance = answer.balance ? { balanceAfter: decimalFromJsonNumber(answer.balance.remaining) } : {};
   // All of it, as far as Autumn's digits tell: then it is what was asked, to the last one.
-  if (isStatedAs(delivery.credits, statedCredits, deductions.length)) return { kind: "delivered", status, deductedCredits: delivery.credits, ...balance };
+  if (isStatedAs(delivery.credits, statedCredits, deductions.length))
+    return { kind: "delivered", status, deductedCredits: delivery.credits, ...balance };
   const facts = { status, deductedCredits: statedCredits, ...balance };
   if (compareDecimals(statedCredits, "0") === 0 && !answer.balance) {
-    const message = "Autumn deducted nothing: the customer has no balance of this feature, or has used it up. What is owed is sent again when it has one.";
+    const message =
+      "Autumn deducted nothing: the customer has no balance of this feature, or has used it up. What is owed is sent again when it has one.";
     return { ...facts, kind: "unapplied", code: NO_BALANCE, message, ...(overage === "cap" && { ifUsedUp: "shortfall" }) };
   }
   const message = `Autumn deducted ${statedCredits} of ${delivery.credits} credits`;
   if (compareDecimals(statedCredits, delivery.credits) > 0) {
-    return { ...facts, kind: "unapplied", code: "over_deducted", message: `${message}: AUTUMN_FEATURE_ID may name a metered feature that a credit system prices; billing reconcile gives back what is too much.` };
+    return {
+      ...facts,
+      kind: "unapplied",
+      code: "over_deducted",
+      message: `${message}: AUTUMN_FEATURE_ID may name a metered feature that a credit system prices; billing reconcile gives back what is too much.`,
+    };
   }
   if (overage === "cap") return { ...facts, kind: "shortfall", code: "shortfall", message: `${message}: the balance ended.` };
   // Overflow goes past a balance, not past a limit that somebody set.

@@ -106,7 +106,9 @@ export async function claimDueBatches(db: DatabaseExecutor, options: ClaimOption
     set state = 'sending', lease_token = b.lease_token + 1, lease_until = (select now from clock) + ${options.leaseMs} * interval '1 millisecond'
     from claimed where b.batch_id = claimed.batch_id
     returning b.batch_id, b.org_id, b.idempotency_key, b.redrive_count, trim_scale(b.credits) as credits, b.event_count, b.lease_token, b.attempt_count,
-      b.first_sent_at is not null as may_be_applied, exists (select 1 from settlement_org_backoff o where o.org_id = b.org_id) as is_org_failing`.execute(db);
+      b.first_sent_at is not null as may_be_applied, exists (select 1 from settlement_org_backoff o where o.org_id = b.org_id) as is_org_failing`.execute(
+    db,
+  );
   return result.rows.map((row) => ({
     batchId: row.batch_id,
     orgId: row.org_id,

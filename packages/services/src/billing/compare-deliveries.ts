@@ -11,7 +11,12 @@ export type Verdict =
   /** Too early to say: the record may lack what is recent. */
   | { readonly kind: "waits" }
   /** The sink holds something else than our books; `correction` would make it agree (negative gives back). */
-  | { readonly kind: "double_charge" | "lost_deduction" | "wrong_amount"; readonly foundCredits: DecimalText; readonly correction: DecimalText; readonly message: string }
+  | {
+      readonly kind: "double_charge" | "lost_deduction" | "wrong_amount";
+      readonly foundCredits: DecimalText;
+      readonly correction: DecimalText;
+      readonly message: string;
+    }
   /** Evidence that does not decide. */
   | { readonly kind: "unresolved"; readonly foundCredits: DecimalText | null; readonly message: string };
 
@@ -29,7 +34,11 @@ function judgeOpen(batch: ComparableBatch, found: DecimalText): Verdict {
   if (compareDecimals(found, batch.credits) > 0) return judgeSettled(batch, batch.credits, found);
   if (!batch.isQuiet) return { kind: "waits" };
   if (isZero(found)) return { kind: "not_taken" };
-  return { kind: "unresolved", foundCredits: found, message: `the sink took ${found} of ${batch.credits} credits; decide by hand what becomes of the rest` };
+  return {
+    kind: "unresolved",
+    foundCredits: found,
+    message: `the sink took ${found} of ${batch.credits} credits; decide by hand what becomes of the rest`,
+  };
 }
 
 function judgeSettled(batch: ComparableBatch, expected: DecimalText, found: DecimalText): Verdict {
@@ -37,8 +46,10 @@ function judgeSettled(batch: ComparableBatch, expected: DecimalText, found: Deci
   if (!batch.isQuiet) return { kind: "waits" };
   const correction = subtractDecimals(expected, found);
   const facts = { foundCredits: found, correction };
-  if (isZero(found)) return { ...facts, kind: "lost_deduction", message: `the sink has no deduction for the ${expected} credits that count as taken` };
-  if (compareDecimals(found, expected) < 0) return { ...facts, kind: "wrong_amount", message: `the sink took ${found} credits where ${expected} count as taken` };
+  if (isZero(found))
+    return { ...facts, kind: "lost_deduction", message: `the sink has no deduction for the ${expected} credits that count as taken` };
+  if (compareDecimals(found, expected) < 0)
+    return { ...facts, kind: "wrong_amount", message: `the sink took ${found} credits where ${expected} count as taken` };
   const excess = subtractDecimals(found, expected);
   return { ...facts, kind: "double_charge", message: `the sink took ${found} credits for a batch of ${expected}: ${excess} too much` };
 }
@@ -63,8 +74,16 @@ export function confirmByWitness(batch: ComparableBatch, found: DecimalText, ver
   if (witness.kind === "agrees" && (compareDecimals(found, batch.credits) > 0 || canTellAbsence(batch, witness.balances))) return verdict;
   if (witness.kind === "moving") return { kind: "waits" };
   const list = `the sink's list shows ${found} credits for the ${batch.expectedCredits ?? batch.credits} of the batch`;
-  if (witness.kind === "agrees") return { kind: "unresolved", foundCredits: found, message: `${list}, and its sum of usage is of other balances than before, or was not noted before: it cannot tell; look at the customer there, then billing decide` };
-  const sum = witness.kind === "missing" ? "it has no balance of the organization to check that by" : `its own sum of the organization's usage does not: it is off by ${witness.offCredits}`;
+  if (witness.kind === "agrees")
+    return {
+      kind: "unresolved",
+      foundCredits: found,
+      message: `${list}, and its sum of usage is of other balances than before, or was not noted before: it cannot tell; look at the customer there, then billing decide`,
+    };
+  const sum =
+    witness.kind === "missing"
+      ? "it has no balance of the organization to check that by"
+      : `its own sum of the organization's usage does not: it is off by ${witness.offCredits}`;
   return { kind: "unresolved", foundCredits: found, message: `${list}, and ${sum}; look at the customer there, then billing decide` };
 }
 

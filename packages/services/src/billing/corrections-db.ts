@@ -3,7 +3,18 @@ import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
 import { MOVE_ACCOUNTS } from "./accounts-db.ts";
 import { isRetired } from "./retired-changes-db.ts";
-import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, IS_CORRECTION, isWithin, JOIN_OWNER, KEY_START, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows-db.ts";
+import {
+  CORRECTED_REQUEST_ID,
+  HAS_NO_EVENT,
+  IS_CORRECTION,
+  isWithin,
+  JOIN_OWNER,
+  KEY_START,
+  REVIEW_REASON,
+  ROW_HASH,
+  ROW_START,
+  type SourceRange,
+} from "./source-rows-db.ts";
 
 export interface SourceDifferences {
   /** Rows that look as if nothing was billed for them; a used id of another time is among them. */
@@ -69,7 +80,10 @@ export interface AdjustmentChunk {
  * under `lockIngest`. Rows that stand twice with one id and one start are left alone: which of them is meant cannot be known.
  * Rows whose event is in a retired partition are, too.
  */
-export async function adjustChangedRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<AdjustmentChunk> {
+export async function adjustChangedRows(
+  db: DatabaseExecutor,
+  options: { readonly range: SourceRange; readonly limit: number },
+): Promise<AdjustmentChunk> {
   return insertAdjustments(db, changedRows(isWithin(ROW_START, options.range), options.limit));
 }
 
@@ -77,7 +91,10 @@ export async function adjustChangedRows(db: DatabaseExecutor, options: { readonl
  * As {@link adjustChangedRows}, for rows of any age that a correction row of the range is about: what a request was charged
  * must be up to date before a refund is measured by it.
  */
-export async function adjustOriginalsOfCorrections(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<AdjustmentChunk> {
+export async function adjustOriginalsOfCorrections(
+  db: DatabaseExecutor,
+  options: { readonly range: SourceRange; readonly limit: number },
+): Promise<AdjustmentChunk> {
   const corrected = sql<boolean>`s.request_id = any(array(
     select ${CORRECTED_REQUEST_ID} from "LiteLLM_SpendLogs" s where ${isWithin(ROW_START, options.range)} and ${IS_CORRECTION} and ${HAS_NO_EVENT}))`;
   return insertAdjustments(db, changedRows(corrected, options.limit));
@@ -108,7 +125,10 @@ function changedRows(which: RawBuilder<boolean>, limit: number): RawBuilder<unkn
  * charged, and what was cut stands in review. One whose original has a change that is not adjusted yet waits for it. Atomic;
  * call it under `lockIngest`.
  */
-export async function adjustByCorrectionRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<AdjustmentChunk> {
+export async function adjustByCorrectionRows(
+  db: DatabaseExecutor,
+  options: { readonly range: SourceRange; readonly limit: number },
+): Promise<AdjustmentChunk> {
   const found = sql`
     select k.idempotency_key as original_key, 'adj:' || e.request_id || ':' || (k.adjustment_count + 1) as idempotency_key, k.adjustment_count + 1 as adjustment,
       'llm:' || s.request_id as row_key, s."startTime" as start_time, s.spend, e.event_id as original_event_id, e.org_id, e.request_id, e.session_id, e.key_hash, e.model,

@@ -16,13 +16,20 @@ describe("an org's customer id (pitfall 28: illegal characters)", () => {
   it("is legal, reverses, and is shared by no two orgs", () => {
     const orgId = fc.string({ minLength: 1, unit: "grapheme" });
     fc.assert(
-      fc.property(orgId, fc.oneof(orgId, fc.constant("x").map((text) => customerIdForOrg(text))), (first, second) => {
-        expect(customerIdForOrg(first)).toMatch(/^[A-Za-z0-9_:-]+$/);
-        expect(orgIdFromCustomerId(customerIdForOrg(first))).toBe(first);
-        const encodedTwice = customerIdForOrg(customerIdForOrg(first));
-        expect(orgIdFromCustomerId(orgIdFromCustomerId(encodedTwice))).toBe(first);
-        expect(customerIdForOrg(first) === customerIdForOrg(second)).toBe(first === second);
-      }),
+      fc.property(
+        orgId,
+        fc.oneof(
+          orgId,
+          fc.constant("x").map((text) => customerIdForOrg(text)),
+        ),
+        (first, second) => {
+          expect(customerIdForOrg(first)).toMatch(/^[A-Za-z0-9_:-]+$/);
+          expect(orgIdFromCustomerId(customerIdForOrg(first))).toBe(first);
+          const encodedTwice = customerIdForOrg(customerIdForOrg(first));
+          expect(orgIdFromCustomerId(orgIdFromCustomerId(encodedTwice))).toBe(first);
+          expect(customerIdForOrg(first) === customerIdForOrg(second)).toBe(first === second);
+        },
+      ),
     );
   });
 });

@@ -20,6 +20,8 @@ function spellByte(byte: number): string {
 /** The org behind a customer id that {@link customerIdForOrg} made. */
 export function orgIdFromCustomerId(customerId: string): string {
   if (!customerId.startsWith(PREFIX)) return customerId;
-  const binary = customerId.slice(PREFIX.length).replaceAll(/_([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  const binary = customerId
+    .slice(PREFIX.length)
+    .replaceAll(/_([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
   return Buffer.from(binary, "latin1").toString("utf8");
 }

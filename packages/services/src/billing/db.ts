@@ -6,7 +6,16 @@ import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
 import { MOVE_ACCOUNTS } from "./accounts-db.ts";
 import type { RateCard } from "./credits.ts";
-import { HAS_NO_EVENT, hasNoEventWithin, IS_CORRECTION, isWithin, JOIN_OWNER, REVIEW_REASON, ROW_START, type SourceRange } from "./source-rows-db.ts";
+import {
+  HAS_NO_EVENT,
+  hasNoEventWithin,
+  IS_CORRECTION,
+  isWithin,
+  JOIN_OWNER,
+  REVIEW_REASON,
+  ROW_START,
+  type SourceRange,
+} from "./source-rows-db.ts";
 
 /** Any constant will do; it only has to be ours and nobody else's. */
 const INGEST_LOCK = 7_031_002;
@@ -32,7 +41,9 @@ export async function findChunkEnd(db: DatabaseExecutor, range: SourceRange, row
 export async function areRequestIdsUnique(db: DatabaseExecutor): Promise<boolean> {
   const result = await sql`
     select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = '"LiteLLM_SpendLogs"'::regclass and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'request_id'`.execute(db);
+    where i.indrelid = '"LiteLLM_SpendLogs"'::regclass and i.indisunique and i.indnkeyatts = 1 and i.indpred is null and a.attname = 'request_id'`.execute(
+    db,
+  );
   return result.rows.length > 0;
 }
 
@@ -123,6 +134,8 @@ export async function readEngineMark(db: DatabaseExecutor): Promise<string> {
 
 /** The source's own spelling of the moment `marginMs` before a mark. */
 export async function spellMark(db: DatabaseExecutor, mark: string, marginMs: number): Promise<string> {
-  const result = await sql<{ start: string }>`select ((${mark}::timestamptz - ${marginMs} * interval '1 millisecond') at time zone 'UTC')::text as start`.execute(db);
+  const result = await sql<{
+    start: string;
+  }>`select ((${mark}::timestamptz - ${marginMs} * interval '1 millisecond') at time zone 'UTC')::text as start`.execute(db);
   return result.rows[0]?.start ?? "-infinity";
 }

@@ -22,7 +22,11 @@ export interface BatchDecision {
  * changes nothing. Throws `billing_not_found`, `invalid_request` without a reason, and `decision_refused` for a batch that decides
  * itself or is certain.
  */
-export async function decideBatch(db: DatabaseClient, batchIdOrKey: string, decision: { readonly wasTaken: boolean; readonly operator: Operator }): Promise<BatchDecision> {
+export async function decideBatch(
+  db: DatabaseClient,
+  batchIdOrKey: string,
+  decision: { readonly wasTaken: boolean; readonly operator: Operator },
+): Promise<BatchDecision> {
   const reason = requireReason(decision.operator);
   const { wasTaken } = decision;
   const named = await readBatch(db, batchIdOrKey.trim().replace(/^batch:/, ""));
@@ -33,10 +37,17 @@ export async function decideBatch(db: DatabaseClient, batchIdOrKey: string, deci
     const settled = settledMessage(batchId, batch, wasTaken);
     if (settled !== undefined) return { batchId, orgId: batch.org_id, decided: false, state: batch.state, message: settled };
     // What counts as taken is never taken back: the sink is brought to it.
-    if (!isUndecided(batch) || (!wasTaken && COUNTS_AS_TAKEN.has(batch.state))) throw new AppError("decision_refused", refusal(batchId, batch));
+    if (!isUndecided(batch) || (!wasTaken && COUNTS_AS_TAKEN.has(batch.state)))
+      throw new AppError("decision_refused", refusal(batchId, batch));
     await (wasTaken ? confirmDelivery(tx, batchId) : redriveForgotten(tx, batchId));
     await closeFindings(tx, batchId, { staysClosed: wasTaken });
-    await recordAction(tx, { action: "batch.decided", subject: batchId, orgId: batch.org_id, operator: { ...decision.operator, reason }, facts: { was_taken: wasTaken, credits: batch.credits, previous_state: batch.state } });
+    await recordAction(tx, {
+      action: "batch.decided",
+      subject: batchId,
+      orgId: batch.org_id,
+      operator: { ...decision.operator, reason },
+      facts: { was_taken: wasTaken, credits: batch.credits, previous_state: batch.state },
+    });
     return { batchId, orgId: batch.org_id, decided: true, state: await stateOf(tx, batchId), message: outcome(batchId, batch, wasTaken) };
   });
 }
@@ -50,13 +61,21 @@ const COUNTS_AS_TAKEN: ReadonlySet<SettlementState> = new Set(["delivered", "sho
  */
 function isUndecided(batch: UndecidedBatchRow): boolean {
   if (!batch.was_sent) return false;
-  return batch.needs_reconcile || batch.open_findings > 0 || batch.state === "dead" || (batch.state === "delivered" && batch.deducted_credits === null) || isTakenTooMuch(batch);
+  return (
+    batch.needs_reconcile ||
+    batch.open_findings > 0 ||
+    batch.state === "dead" ||
+    (batch.state === "delivered" && batch.deducted_credits === null) ||
+    isTakenTooMuch(batch)
+  );
 }
 
-const isTakenTooMuch = (batch: UndecidedBatchRow): boolean => batch.state === "unapplied" && compareDecimals(batch.deducted_credits ?? "0", batch.credits) > 0;
+const isTakenTooMuch = (batch: UndecidedBatchRow): boolean =>
+  batch.state === "unapplied" && compareDecimals(batch.deducted_credits ?? "0", batch.credits) > 0;
 
 function settledMessage(batchId: string, batch: UndecidedBatchRow, wasTaken: boolean): string | undefined {
-  if (wasTaken && batch.state === "delivered" && batch.deducted_credits !== null && batch.open_findings === 0) return `Batch ${batchId} is delivered; nothing was changed.`;
+  if (wasTaken && batch.state === "delivered" && batch.deducted_credits !== null && batch.open_findings === 0)
+    return `Batch ${batchId} is delivered; nothing was changed.`;
   if (wasTaken || batch.was_sent) return undefined;
   if (batch.state === "sealed" || batch.state === "sending") return `Batch ${batchId} is on its way (${batch.state}); nothing was changed.`;
   if (batch.state === "dead") return `Batch ${batchId} is dead and certainly was not taken; nothing was changed. billing redrive sends it.`;
@@ -83,10 +102,13 @@ function refusal(batchId: string, batch: UndecidedBatchRow): string {
 
 function outcome(batchId: string, batch: UndecidedBatchRow, wasTaken: boolean): string {
   const which = `Batch ${batchId} of ${batch.org_id}, ${batch.credits} credits`;
-  if (wasTaken && (batch.state === "shortfall" || (batch.state === "unapplied" && !isTakenTooMuch(batch)))) return `${which}, stays ${batch.state}; what the sink's record says of it is left at that.`;
+  if (wasTaken && (batch.state === "shortfall" || (batch.state === "unapplied" && !isTakenTooMuch(batch))))
+    return `${which}, stays ${batch.state}; what the sink's record says of it is left at that.`;
   if (wasTaken && batch.open_findings > 0) return `${which}, is delivered; what the sink's record says of it is left at that.`;
   if (wasTaken) return `${which}, is delivered.`;
-  return batch.state === "dead" ? `${which}, was not taken; it stays dead until billing redrive.` : `${which}, was not taken; it is due again under its next key.`;
+  return batch.state === "dead"
+    ? `${which}, was not taken; it stays dead until billing redrive.`
+    : `${which}, was not taken; it is due again under its next key.`;
 }
 
 async function stateOf(tx: DatabaseExecutor, batchId: string): Promise<SettlementState> {

@@ -5,7 +5,15 @@ import { withDeadline } from "./deadline.ts";
 import { readUsageByModel } from "./event-batches-db.ts";
 import { NO_BALANCE } from "./no-balance.ts";
 import { closeCircuit, openCircuit } from "./settlement-circuit-db.ts";
-import { type AttemptRecord, beginAttempt, finishAttempt, hadBalance, readWaitingOrgs, recordOutcome, releaseClaims } from "./settlement-db.ts";
+import {
+  type AttemptRecord,
+  beginAttempt,
+  finishAttempt,
+  hadBalance,
+  readWaitingOrgs,
+  recordOutcome,
+  releaseClaims,
+} from "./settlement-db.ts";
 import type { Delivery, DeliveryOutcome, SettlementSink } from "./sink.ts";
 
 /** The places between two durable steps; a test throws there to be a crash. */
@@ -80,7 +88,10 @@ export const DEFAULT_KEY_MEMORY_MS = 22 * 60 * 60 * 1_000;
  * left for a later pass, its claims given back; one that is slow gives its place to another; a sink that fails for everybody
  * opens its circuit. With `isProbe` one batch decides whether the circuit closes. Throws only when the database fails.
  */
-export async function deliverBatches(db: DatabaseClient, options: SettlementOptions & { readonly isOver: () => boolean; readonly isProbe: boolean }): Promise<DeliveryResult> {
+export async function deliverBatches(
+  db: DatabaseClient,
+  options: SettlementOptions & { readonly isOver: () => boolean; readonly isProbe: boolean },
+): Promise<DeliveryResult> {
   const pass = new DeliveryPass(db, options);
   await pass.run();
   return { delivered: pass.delivered, undelivered: pass.undelivered };
@@ -147,7 +158,14 @@ class DeliveryPass implements DeliveryResult {
     lane.done = this.#lane(lane)
       .catch((reason: unknown) => {
         this.#failure ??= { reason };
-        if (this.#isDetached) this.#options.onProblem?.({ batchId: null, orgId: "", outcome: "unrecorded", code: "database_failed", message: "An answer could not be put on record; the batch is sent again under its key." });
+        if (this.#isDetached)
+          this.#options.onProblem?.({
+            batchId: null,
+            orgId: "",
+            outcome: "unrecorded",
+            code: "database_failed",
+            message: "An answer could not be put on record; the batch is sent again under its key.",
+          });
       })
       .then(() => {
         this.#lanes.delete(lane);
@@ -224,7 +242,8 @@ class DeliveryPass implements DeliveryResult {
   async #deliver(claim: ClaimedBatch, others: ClaimedBatch[], lane: Lane): Promise<void> {
     const startedAt = nextMoment();
     const { slowAfterMs = DEFAULT_SLOW_AFTER_MS } = this.#options;
-    const slow = slowAfterMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => this.#giveWay(lane, others.splice(0)), slowAfterMs);
+    const slow =
+      slowAfterMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => this.#giveWay(lane, others.splice(0)), slowAfterMs);
     let answer: Answered | undefined;
     try {
       answer = await deliverOne(this.#db, claim, this.#options);
@@ -282,7 +301,9 @@ const leaseOf = (options: SettlementOptions): number => options.leaseMs ?? DEFAU
 /** Always below the lease. */
 function attemptTimeoutOf(options: SettlementOptions): number {
   const longestMs = leaseOf(options) * ATTEMPT_SHARE;
-  return options.attemptTimeoutMs === Number.POSITIVE_INFINITY ? Number.POSITIVE_INFINITY : Math.min(options.attemptTimeoutMs ?? longestMs, longestMs);
+  return options.attemptTimeoutMs === Number.POSITIVE_INFINITY
+    ? Number.POSITIVE_INFINITY
+    : Math.min(options.attemptTimeoutMs ?? longestMs, longestMs);
 }
 
 interface Answered {
@@ -330,7 +351,8 @@ async function askSink(delivery: Delivery, options: SettlementOptions): Promise<
 
 /** Nothing to take from: where the org had something before, that ended, and the sink says what this means. */
 async function ifUsedUp(db: DatabaseClient, claim: ClaimedBatch, outcome: DeliveryOutcome): Promise<DeliveryOutcome> {
-  if (outcome.kind !== "unapplied" || outcome.ifUsedUp === undefined || claim.mayBeApplied || !(await hadBalance(db, claim.orgId))) return outcome;
+  if (outcome.kind !== "unapplied" || outcome.ifUsedUp === undefined || claim.mayBeApplied || !(await hadBalance(db, claim.orgId)))
+    return outcome;
   const { ifUsedUp: kind, ...facts } = outcome;
   return { ...facts, kind, code: "used_up", message: "The org's balance at the sink is used up, and it is not to go below." };
 }
@@ -338,7 +360,12 @@ async function ifUsedUp(db: DatabaseClient, claim: ClaimedBatch, outcome: Delive
 /** The table of transitions: what the sink answered decides where the batch goes (README.md). */
 function recordOf(
   outcome: DeliveryOutcome,
-  { claim, attempt, retryAfterMs, options }: { readonly claim: ClaimedBatch; readonly attempt: number; readonly retryAfterMs: number; readonly options: SettlementOptions },
+  {
+    claim,
+    attempt,
+    retryAfterMs,
+    options,
+  }: { readonly claim: ClaimedBatch; readonly attempt: number; readonly retryAfterMs: number; readonly options: SettlementOptions },
 ): AttemptRecord {
   const base = {
     attempt,
@@ -359,17 +386,37 @@ function recordOf(
       return { ...base, state: outcome.kind, mayBeApplied: true };
     case "unapplied":
       // True of this attempt. Of an earlier one only the sink's record can tell, and a redrive would be a second key.
-      if (claim.mayBeApplied) return { ...base, state: "unknown", mayBeApplied: true, needsReconcile: true, deductedCredits: null, holdsOrg: outcome.code === NO_BALANCE };
+      if (claim.mayBeApplied)
+        return {
+          ...base,
+          state: "unknown",
+          mayBeApplied: true,
+          needsReconcile: true,
+          deductedCredits: null,
+          holdsOrg: outcome.code === NO_BALANCE,
+        };
       // Without a balance the org's next batch would lose its key in the same way, and leave an event that was nothing. A sink that
       // can be asked is asked whether it has one by now; of another the next batch is tried after a while.
-      return { ...base, state: "unapplied", mayBeApplied: true, retryInMs: options.sink.hasBalance ? base.retryInMs : parkedInMs, holdsOrg: outcome.code === NO_BALANCE };
+      return {
+        ...base,
+        state: "unapplied",
+        mayBeApplied: true,
+        retryInMs: options.sink.hasBalance ? base.retryInMs : parkedInMs,
+        holdsOrg: outcome.code === NO_BALANCE,
+      };
     case "accepted":
       return { ...base, state: "unknown", mayBeApplied: true };
     case "unknown":
       return { ...base, state: "unknown", mayBeApplied: true, holdsOrg: true };
     case "duplicate":
       if (claim.mayBeApplied) return { ...base, state: "delivered", mayBeApplied: true };
-      return { ...base, state: "dead", mayBeApplied: false, errorCode: "key_collision", errorMessage: "The sink knows this key, but no attempt of ours can have reached it: somebody else uses our keys." };
+      return {
+        ...base,
+        state: "dead",
+        mayBeApplied: false,
+        errorCode: "key_collision",
+        errorMessage: "The sink knows this key, but no attempt of ours can have reached it: somebody else uses our keys.",
+      };
     case "unavailable":
       return { ...base, state: claim.mayBeApplied ? "unknown" : "sealed", mayBeApplied: false, holdsOrg: true };
     case "parked":

@@ -112,7 +112,9 @@ export async function readEventById(db: DatabaseExecutor, eventId: string): Prom
 /** The event with this idempotency key. */
 export async function readEventByKey(db: DatabaseExecutor, idempotencyKey: string): Promise<ExplainedEventRow | undefined> {
   const result = await sql<ExplainedEventRow>`
-    with keys as (select org_id, event_id, recorded_at from billing_event_keys where idempotency_key = ${idempotencyKey}) ${SELECT_EVENT}`.execute(db);
+    with keys as (select org_id, event_id, recorded_at from billing_event_keys where idempotency_key = ${idempotencyKey}) ${SELECT_EVENT}`.execute(
+    db,
+  );
   return result.rows[0];
 }
 
@@ -179,7 +181,10 @@ const FOUND_EVENTS = sql`cross join lateral (
 export async function readBatch(db: DatabaseExecutor, batchIdOrKey: string): Promise<ExplainedBatchRow | undefined> {
   const uuid = /^(?:pb:)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.\d+)?$/i.exec(batchIdOrKey)?.[1];
   if (uuid === undefined) return undefined;
-  const result = await sql<ExplainedBatchRow>`select ${BATCH_COLUMNS} from settlement_batches b ${FOUND_EVENTS} where b.batch_id = ${uuid}::uuid`.execute(db);
+  const result =
+    await sql<ExplainedBatchRow>`select ${BATCH_COLUMNS} from settlement_batches b ${FOUND_EVENTS} where b.batch_id = ${uuid}::uuid`.execute(
+      db,
+    );
   return result.rows[0];
 }
 

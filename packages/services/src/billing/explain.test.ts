@@ -45,8 +45,14 @@ test("explains a delivered request from its spend row to the balance, by request
   });
   const [event] = chain.events;
   const [batch] = chain.batches;
-  for (const id of [`event:${event?.event_id}`, "llm:msg_1"]) expect(await explainBilling(database.db, id)).toMatchObject({ kind: "event", source: { request_id: "msg_1" }, batches: [{ batch_id: batch?.batch_id }] });
-  for (const id of [batch?.batch_id, batch?.idempotency_key, ` batch:${batch?.batch_id} `]) expect(await explainBilling(database.db, id ?? "")).toMatchObject({ kind: "batch", batches: [{ batch_id: batch?.batch_id }] });
+  for (const id of [`event:${event?.event_id}`, "llm:msg_1"])
+    expect(await explainBilling(database.db, id)).toMatchObject({
+      kind: "event",
+      source: { request_id: "msg_1" },
+      batches: [{ batch_id: batch?.batch_id }],
+    });
+  for (const id of [batch?.batch_id, batch?.idempotency_key, ` batch:${batch?.batch_id} `])
+    expect(await explainBilling(database.db, id ?? "")).toMatchObject({ kind: "batch", batches: [{ batch_id: batch?.batch_id }] });
 });
 
 test("says at each step how far a request has come", async () => {
@@ -65,7 +71,12 @@ test("says why a spend row is not billed", async () => {
   await insertSpendRows(database.db, [{ requestId: "msg_1", orgId: "" }]);
   await sync();
 
-  expect(await explainBilling(database.db, "msg_1")).toMatchObject({ source: { team_id: "" }, reviews: [{ reason: "no_org" }], events: [], verdict: expect.stringMatching(/needs review \(no_org\)/) });
+  expect(await explainBilling(database.db, "msg_1")).toMatchObject({
+    source: { team_id: "" },
+    reviews: [{ reason: "no_org" }],
+    events: [],
+    verdict: expect.stringMatching(/needs review \(no_org\)/),
+  });
 });
 
 test("a stored amount that does not follow from its parts is shown as such", async () => {
@@ -77,17 +88,26 @@ test("a stored amount that does not follow from its parts is shown as such", asy
   const batchId = (await sql<{ batch_id: string }>`select batch_id from settlement_batches`.execute(database.db)).rows[0]?.batch_id ?? "";
   const chain = await explainBilling(database.db, batchId);
 
-  expect(chain.batches[0]?.arithmetic).toEqual({ text: "3 of 1 events + 0 carried in = 3 to deduct + 0 carried out, but its 0 events on the ledger sum to 0 (-3)", holds: false });
+  expect(chain.batches[0]?.arithmetic).toEqual({
+    text: "3 of 1 events + 0 carried in = 3 to deduct + 0 carried out, but its 0 events on the ledger sum to 0 (-3)",
+    holds: false,
+  });
 });
 
 test("an id that names nothing, two things, or an unfinished request is refused with what to do", async () => {
   await insertSpendRows(database.db, [{ requestId: "1" }]);
   await sync();
 
-  await expect(explainBilling(database.db, "msg_none")).rejects.toMatchObject({ code: "billing_not_found", message: expect.stringContaining('"msg_none"') });
+  await expect(explainBilling(database.db, "msg_none")).rejects.toMatchObject({
+    code: "billing_not_found",
+    message: expect.stringContaining('"msg_none"'),
+  });
   await expect(explainBilling(database.db, "99999999999999999999")).rejects.toMatchObject({ code: "billing_not_found" });
   await expect(explainBilling(database.db, " ")).rejects.toMatchObject({ code: "invalid_request" });
-  await expect(explainBilling(database.db, "1")).rejects.toMatchObject({ code: "invalid_request", message: expect.stringContaining("event:1 or request:1") });
+  await expect(explainBilling(database.db, "1")).rejects.toMatchObject({
+    code: "invalid_request",
+    message: expect.stringContaining("event:1 or request:1"),
+  });
   expect(await explainBilling(database.db, "request:1")).toMatchObject({ kind: "request" });
 });
 
@@ -118,7 +138,10 @@ test("a batch that may have been applied is not redriven, and the refusal says w
   sink.script = () => ({ kind: "unapplied", status: 200, code: "shortfall", deductedCredits: "1" });
   await settleOnce();
 
-  await expect(redrive(database.db, await onlyBatchId())).rejects.toMatchObject({ code: "redrive_refused", message: expect.stringContaining("the sink deducted 1 of its 3 credits") });
+  await expect(redrive(database.db, await onlyBatchId())).rejects.toMatchObject({
+    code: "redrive_refused",
+    message: expect.stringContaining("the sink deducted 1 of its 3 credits"),
+  });
   await expect(redrive(database.db, "msg_1")).rejects.toMatchObject({ code: "billing_not_found" });
 });
 
@@ -128,12 +151,21 @@ test("a row in review is billed to the organization that a person names, once", 
   await expect(redrive(database.db, "msg_1")).rejects.toMatchObject({ code: "invalid_request", param: "org_id" });
 
   await seedRateCard(database.db, RATE);
-  expect(await redrive(database.db, "msg_1", { orgId: "org_b", create: true })).toMatchObject({ kind: "review", id: "id:msg_1", redriven: true, state: "billed" });
+  expect(await redrive(database.db, "msg_1", { orgId: "org_b", create: true })).toMatchObject({
+    kind: "review",
+    id: "id:msg_1",
+    redriven: true,
+    state: "billed",
+  });
   expect(await redrive(database.db, "id:msg_1", { orgId: "org_c" })).toMatchObject({ redriven: false, state: "billed", orgId: "org_b" });
   await settleOnce();
 
   expect(sink.total("org_b")).toBe("3");
-  expect(await explainBilling(database.db, "msg_1")).toMatchObject({ reviews: [{ resolution: "billed" }], events: [{ org_id: "org_b" }], batches: [{ state: "delivered" }] });
+  expect(await explainBilling(database.db, "msg_1")).toMatchObject({
+    reviews: [{ resolution: "billed" }],
+    events: [{ org_id: "org_b" }],
+    batches: [{ state: "delivered" }],
+  });
 });
 
 test("a row that nobody can bill is dismissed, and says so", async () => {

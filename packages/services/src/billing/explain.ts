@@ -1,6 +1,13 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { addDecimals, compareDecimals, type DecimalText, multiplyDecimals, normalizeDecimal, subtractDecimals } from "@proliferate/shared/money";
+import {
+  addDecimals,
+  compareDecimals,
+  type DecimalText,
+  multiplyDecimals,
+  normalizeDecimal,
+  subtractDecimals,
+} from "@proliferate/shared/money";
 import { readActions } from "../operator/db.ts";
 import {
   type ExplainedAttemptRow,
@@ -41,7 +48,12 @@ export interface ExplainedBatch extends ExplainedBatchRow {
   readonly arithmetic: Arithmetic;
   readonly attempts: readonly ExplainedAttemptRow[];
   /** What people did to it, the newest first. */
-  readonly by_hand: readonly { readonly action: string; readonly operator: string; readonly reason: string | null; readonly acted_at: Date }[];
+  readonly by_hand: readonly {
+    readonly action: string;
+    readonly operator: string;
+    readonly reason: string | null;
+    readonly acted_at: Date;
+  }[];
   /** What the sink says it did to the org's balance; null while it said nothing. */
   readonly balance_effect: { readonly before: DecimalText; readonly deducted: DecimalText; readonly after: DecimalText } | null;
   /** One sentence: where the credits are and what happens next. */
@@ -68,19 +80,24 @@ export interface Explanation {
  */
 export async function explainBilling(db: DatabaseExecutor, id: string): Promise<Explanation> {
   const asked = id.trim();
-  if (asked === "" || asked.length > 1_100) throw new AppError("invalid_request", "The id must have 1 to 1100 characters.", { param: "id" });
+  if (asked === "" || asked.length > 1_100)
+    throw new AppError("invalid_request", "The id must have 1 to 1100 characters.", { param: "id" });
   const [, prefix, rest = asked] = /^(request|event|batch):(.+)$/.exec(asked) ?? [];
   const wants = (kind: string): boolean => prefix === undefined || prefix === kind;
-  const found = (await Promise.all([
-    wants("batch") ? explainBatch(db, rest) : undefined,
-    wants("event") ? explainEvent(db, rest) : undefined,
-    wants("request") ? explainRequest(db, rest) : undefined,
-  ])).filter((one) => one !== undefined);
+  const found = (
+    await Promise.all([
+      wants("batch") ? explainBatch(db, rest) : undefined,
+      wants("event") ? explainEvent(db, rest) : undefined,
+      wants("request") ? explainRequest(db, rest) : undefined,
+    ])
+  ).filter((one) => one !== undefined);
   const [only, second] = found;
   if (only === undefined) throw await notFound(db, rest);
   if (second !== undefined) {
     const names = found.map(({ kind }) => `${kind}:${rest}`).join(" or ");
-    throw new AppError("invalid_request", `"${rest}" names a ${found.map(({ kind }) => kind).join(" and a ")}; ask for ${names}.`, { param: "id" });
+    throw new AppError("invalid_request", `"${rest}" names a ${found.map(({ kind }) => kind).join(" and a ")}; ask for ${names}.`, {
+      param: "id",
+    });
   }
   return { ...only, asked };
 }
@@ -88,7 +105,12 @@ export async function explainBilling(db: DatabaseExecutor, id: string): Promise<
 type Found = Omit<Explanation, "asked">;
 
 async function explainRequest(db: DatabaseExecutor, requestId: string): Promise<Found | undefined> {
-  const [source, reviews, events, retiredMonth] = await Promise.all([readSourceRow(db, requestId), readReviews(db, requestId), readEventsOfRequest(db, requestId), readRetiredMonth(db, requestId)]);
+  const [source, reviews, events, retiredMonth] = await Promise.all([
+    readSourceRow(db, requestId),
+    readReviews(db, requestId),
+    readEventsOfRequest(db, requestId),
+    readRetiredMonth(db, requestId),
+  ]);
   if (source === undefined && reviews.length === 0 && events.length === 0 && retiredMonth === undefined) return undefined;
   const kind = source === undefined && events.length === 0 && retiredMonth === undefined ? "review" : "request";
   const found = await follow(db, { kind, source: source ?? null, reviews, events });
@@ -110,7 +132,10 @@ async function explainBatch(db: DatabaseExecutor, name: string): Promise<Found |
   return { kind: "batch", source: null, reviews: [], events: [], batches: [batch], verdict: batch.verdict };
 }
 
-async function follow(db: DatabaseExecutor, chain: Pick<Found, "kind" | "source" | "reviews"> & { readonly events: readonly ExplainedEventRow[] }): Promise<Found> {
+async function follow(
+  db: DatabaseExecutor,
+  chain: Pick<Found, "kind" | "source" | "reviews"> & { readonly events: readonly ExplainedEventRow[] },
+): Promise<Found> {
   const batchIds = [...new Set(chain.events.flatMap((event) => event.batch_id ?? []))];
   const rows = await Promise.all(batchIds.map((batchId) => readBatch(db, batchId)));
   const batches = await Promise.all(rows.filter((row) => row !== undefined).map((row) => batchOf(db, row)));
@@ -118,7 +143,8 @@ async function follow(db: DatabaseExecutor, chain: Pick<Found, "kind" | "source"
 }
 
 async function notFound(db: DatabaseExecutor, id: string): Promise<AppError> {
-  if (await isInFlight(db, id)) return new AppError("billing_not_found", `"${id}" is a request in flight: it has no spend row yet, and gets it when it ends.`);
+  if (await isInFlight(db, id))
+    return new AppError("billing_not_found", `"${id}" is a request in flight: it has no spend row yet, and gets it when it ends.`);
   return new AppError("billing_not_found", `Nothing is billed under "${id}": no spend row, event, batch or review has that name.`);
 }
 
@@ -132,12 +158,16 @@ function eventOf(row: ExplainedEventRow): ExplainedEvent {
 function rateOf(row: ExplainedEventRow): string {
   const factors = `markup ${row.markup}, ${row.credits_per_usd} credits for one USD`;
   if (row.rate_card_id === null) return `${factors}; no rate card was valid, the environment's rate`;
-  const since = row.rate_valid_from === null || row.rate_valid_from.getTime() === 0 ? "for all time" : `since ${row.rate_valid_from.toISOString()}`;
+  const since =
+    row.rate_valid_from === null || row.rate_valid_from.getTime() === 0 ? "for all time" : `since ${row.rate_valid_from.toISOString()}`;
   return `${factors}; rate card ${row.rate_card_id}, ${row.rate_card_org_id === null ? "the default" : `of ${row.rate_card_org_id}`}, valid ${since}`;
 }
 
 async function batchOf(db: DatabaseExecutor, row: ExplainedBatchRow): Promise<ExplainedBatch> {
-  const [attempts, actions] = await Promise.all([readAttempts(db, row.batch_id), readActions(db, { subject: row.batch_id, limit: ACTIONS_SHOWN })]);
+  const [attempts, actions] = await Promise.all([
+    readAttempts(db, row.batch_id),
+    readActions(db, { subject: row.batch_id, limit: ACTIONS_SHOWN }),
+  ]);
   const { balance_after: after, deducted_credits: deducted } = row;
   return {
     ...row,
@@ -145,7 +175,10 @@ async function batchOf(db: DatabaseExecutor, row: ExplainedBatchRow): Promise<Ex
     arithmetic: batchArithmetic(row),
     attempts,
     by_hand: actions.map(({ action, operator, reason, acted_at }) => ({ action, operator, reason, acted_at })),
-    balance_effect: after === null || deducted === null ? null : { before: addDecimals(after, deducted), deducted: normalizeDecimal(deducted), after: normalizeDecimal(after) },
+    balance_effect:
+      after === null || deducted === null
+        ? null
+        : { before: addDecimals(after, deducted), deducted: normalizeDecimal(deducted), after: normalizeDecimal(after) },
     verdict: batchVerdict(row),
   };
 }
@@ -163,7 +196,8 @@ function batchVerdict(row: ExplainedBatchRow): string {
   const error = row.last_error_code === null ? "" : ` (${row.last_error_code}${row.last_error === null ? "" : `: ${row.last_error}`})`;
   switch (row.state) {
     case "delivered": {
-      if (row.deducted_credits === null) return `Delivered: the sink refused a repeat of key ${row.idempotency_key}, so an earlier attempt of ours was applied.`;
+      if (row.deducted_credits === null)
+        return `Delivered: the sink refused a repeat of key ${row.idempotency_key}, so an earlier attempt of ours was applied.`;
       if (compareDecimals(row.credits, "0") === 0) return "Delivered without a call: it rounded to nothing, and the rest is carried.";
       return `Delivered: the sink deducted ${row.deducted_credits} credits.`;
     }
@@ -172,7 +206,8 @@ function batchVerdict(row: ExplainedBatchRow): string {
     case "sending":
       return "Being sent now; if its worker died, another takes it over when the lease ends.";
     case "unknown":
-      if (row.needs_reconcile) return `Unknown, and a repeat of its key would prove nothing${error}: run billing reconcile; it is never sent again blindly.`;
+      if (row.needs_reconcile)
+        return `Unknown, and a repeat of its key would prove nothing${error}: run billing reconcile; it is never sent again blindly.`;
       return `Unknown: the sink may have taken it${error}; the same key is sent again at ${row.next_attempt_at.toISOString()}, which cannot deduct twice.`;
     case "shortfall":
       return `Taken in part: the balance ended after ${row.deducted_credits ?? "0"} of ${row.credits} credits, and this deployment caps.`;
@@ -196,11 +231,16 @@ function retiredVerdict(month: string, found: Found): string {
   return found.events.length === 0 ? billed : `${billed} A later difference: ${found.verdict}`;
 }
 
-function verdictOf(chain: Pick<Found, "source" | "reviews"> & { readonly events: readonly ExplainedEventRow[] }, batches: readonly ExplainedBatch[]): string {
+function verdictOf(
+  chain: Pick<Found, "source" | "reviews"> & { readonly events: readonly ExplainedEventRow[] },
+  batches: readonly ExplainedBatch[],
+): string {
   const open = chain.reviews.find((review) => review.resolved_at === null);
   if (chain.events.length === 0) {
-    if (open !== undefined) return `Not billed: it needs review (${open.reason}). Repair its source row, or give it its org with billing redrive.`;
-    if (chain.reviews.some((review) => review.resolution === "dismissed")) return "Not billed: somebody looked at it and decided that there is nothing to bill.";
+    if (open !== undefined)
+      return `Not billed: it needs review (${open.reason}). Repair its source row, or give it its org with billing redrive.`;
+    if (chain.reviews.some((review) => review.resolution === "dismissed"))
+      return "Not billed: somebody looked at it and decided that there is nothing to bill.";
     if (chain.source === null) return "Not billed any more: its source row is gone; the review tells what it was.";
     return "Not billed yet: the next spend sync makes its event.";
   }

@@ -41,7 +41,11 @@ export async function readNewestEventId(db: DatabaseExecutor): Promise<string> {
 }
 
 /** The next events after one id, up to another, in the order of their ids; at most `limit`, none at the end. */
-export async function readExportPage(db: DatabaseExecutor, filter: ExportFilter, page: { readonly afterId: string; readonly throughId: string; readonly limit: number }): Promise<readonly ExportRow[]> {
+export async function readExportPage(
+  db: DatabaseExecutor,
+  filter: ExportFilter,
+  page: { readonly afterId: string; readonly throughId: string; readonly limit: number },
+): Promise<readonly ExportRow[]> {
   const orgId = filter.orgId ?? null;
   const from = filter.from ?? null;
   const to = filter.to ?? null;

@@ -16,7 +16,10 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-async function exported(filter: ExportFilter, format: ExportFormat): Promise<{ readonly text: string; readonly pages: number; readonly events: number }> {
+async function exported(
+  filter: ExportFilter,
+  format: ExportFormat,
+): Promise<{ readonly text: string; readonly pages: number; readonly events: number }> {
   const pages: string[] = [];
   const events = await exportEvents(database.db, filter, { format, write: async (lines) => void pages.push(lines) });
   return { text: pages.join(""), pages: pages.length, events };
@@ -39,7 +42,10 @@ test("JSON is one object a line, amounts as text that no reader can round", asyn
 
 test("any number of events comes in pages, each once, in order", async () => {
   const { text, pages, events } = await exported({ orgId: "org_many" }, "json");
-  const ids = text.trimEnd().split("\n").map((line) => Number((JSON.parse(line) as { event_id: string }).event_id));
+  const ids = text
+    .trimEnd()
+    .split("\n")
+    .map((line) => Number((JSON.parse(line) as { event_id: string }).event_id));
 
   expect({ pages, events, distinct: new Set(ids).size }).toEqual({ pages: 3, events: 2_500, distinct: 2_500 });
   expect(ids).toEqual(ids.toSorted((a, b) => a - b));

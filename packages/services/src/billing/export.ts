@@ -36,7 +36,11 @@ const PAGE_ROWS = 1_000;
  * memory stays small; while it is, no connection is held. Returns how many events it wrote. Throws `invalid_request` when the
  * range is empty, before anything is written.
  */
-export async function exportEvents(db: DatabaseClient, filter: ExportFilter, options: { readonly format: ExportFormat; readonly write: (lines: string) => Promise<void> }): Promise<number> {
+export async function exportEvents(
+  db: DatabaseClient,
+  filter: ExportFilter,
+  options: { readonly format: ExportFormat; readonly write: (lines: string) => Promise<void> },
+): Promise<number> {
   checkRange(filter);
   const lineOf = options.format === "csv" ? csvLine : jsonLine;
   if (options.format === "csv") await options.write(`${EXPORT_COLUMNS.join(",")}\r\n`);
@@ -55,7 +59,9 @@ export async function exportEvents(db: DatabaseClient, filter: ExportFilter, opt
 /** Throws `invalid_request` unless `from` is before `to`, where both are given. */
 export function checkRange({ from, to }: { readonly from?: Date | undefined; readonly to?: Date | undefined }): void {
   if (from === undefined || to === undefined || from < to) return;
-  throw new AppError("invalid_request", `The range is empty: from (${from.toISOString()}) must be before to (${to.toISOString()}).`, { param: "from" });
+  throw new AppError("invalid_request", `The range is empty: from (${from.toISOString()}) must be before to (${to.toISOString()}).`, {
+    param: "from",
+  });
 }
 
 function csvLine(row: ExportRow): string {
@@ -67,4 +73,5 @@ function csvField(value: string | number | null): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-const jsonLine = (row: ExportRow): string => `${JSON.stringify(Object.fromEntries(EXPORT_COLUMNS.map((column) => [column, row[column]])))}\n`;
+const jsonLine = (row: ExportRow): string =>
+  `${JSON.stringify(Object.fromEntries(EXPORT_COLUMNS.map((column) => [column, row[column]])))}\n`;

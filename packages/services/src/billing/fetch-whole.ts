@@ -39,7 +39,10 @@ async function readWhole(response: Response, signal: AbortSignal): Promise<strin
       bytes += read.value.byteLength;
       if (bytes > MAX_ANSWER_BYTES) {
         giveUp();
-        throw Object.assign(new Error(`the answer is longer than ${MAX_ANSWER_BYTES} bytes`), { name: "AnswerTooLargeError", code: "answer_too_large" });
+        throw Object.assign(new Error(`the answer is longer than ${MAX_ANSWER_BYTES} bytes`), {
+          name: "AnswerTooLargeError",
+          code: "answer_too_large",
+        });
       }
       chunks.push(read.value);
     }

@@ -24,7 +24,9 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate billing_events, settlement_batches, billing_accounts, spend_reviews, pass_marks, spend_source_marks, gateway_sessions, "LiteLLM_SpendLogs", "LiteLLM_VerificationToken", request_attempts cascade`.execute(database.db);
+  await sql`truncate billing_events, settlement_batches, billing_accounts, spend_reviews, pass_marks, spend_source_marks, gateway_sessions, "LiteLLM_SpendLogs", "LiteLLM_VerificationToken", request_attempts cascade`.execute(
+    database.db,
+  );
 });
 
 const recent = () => syncRecentSpend(database.db, { rate: RATE });
@@ -50,7 +52,10 @@ test("code 10: what is in flight at our engine holds the mark back, so its row i
 });
 
 test("code 11: what stands in review is no work for the next pass, and is billed once its row is repaired", async () => {
-  await insertSpendRows(database.db, [{ requestId: "nobody", orgId: null }, { requestId: "infinite", spendUsd: "Infinity" }]);
+  await insertSpendRows(database.db, [
+    { requestId: "nobody", orgId: null },
+    { requestId: "infinite", spendUsd: "Infinity" },
+  ]);
   expect(await countDifferences(database.db, ALL)).toMatchObject({ unbillable: 2 });
   await syncSpend(database.db, { rate: RATE });
 
@@ -63,7 +68,10 @@ test("code 12: of all workers one takes the sweep, and a sweep goes month by mon
   expect([await takePass(database.db, "sweep", HOUR_MS), await takePass(database.db, "sweep", HOUR_MS)]).toEqual([true, false]);
   await sweepSpend(database.db, { rate: RATE });
   const first = await readLowWaterMark(database.db);
-  await insertSpendRows(database.db, [100, 70, 40].map((days) => ({ ageMs: days * 24 * HOUR_MS })));
+  await insertSpendRows(
+    database.db,
+    [100, 70, 40].map((days) => ({ ageMs: days * 24 * HOUR_MS })),
+  );
 
   const passes = [];
   for (let pass = 0; pass < 3; pass += 1) passes.push((await sweepSpend(database.db, { rate: RATE })).events);
@@ -82,14 +90,21 @@ test("code 8: a session of more than two billion tokens has a cost", async () =>
 });
 
 test("code 13: an ended session is looked at for keys until they are gone, and never again; keys that expired long ago are deleted", async () => {
-  await sql`insert into gateway_sessions (session_id, org_id, model, state, ended_at, key_hash) select 's' || n, 'org_a', 'm', 'ended', now() - interval '1 hour', 'k' || n from generate_series(1, 2) n`.execute(database.db);
-  await sql`insert into "LiteLLM_VerificationToken" (token, user_id, team_id, expires) values ('k1', 's1', 'org_a', null), ('old', 's9', 'org_a', now() at time zone 'utc' - interval '40 days'), ('young', 's9', 'org_a', now() at time zone 'utc' - interval '1 day')`.execute(database.db);
+  await sql`insert into gateway_sessions (session_id, org_id, model, state, ended_at, key_hash) select 's' || n, 'org_a', 'm', 'ended', now() - interval '1 hour', 'k' || n from generate_series(1, 2) n`.execute(
+    database.db,
+  );
+  await sql`insert into "LiteLLM_VerificationToken" (token, user_id, team_id, expires) values ('k1', 's1', 'org_a', null), ('old', 's9', 'org_a', now() at time zone 'utc' - interval '40 days'), ('young', 's9', 'org_a', now() at time zone 'utc' - interval '1 day')`.execute(
+    database.db,
+  );
 
   expect(await selectEndedWithKeys(database.db)).toEqual(["s1"]);
   expect(await deleteExpiredKeys(database.db, { olderThanMs: 30 * 24 * HOUR_MS, limit: 10 })).toBe(1);
 
   const { rows } = await sql`select session_id, keys_gone_at is not null as gone from gateway_sessions order by 1`.execute(database.db);
-  expect(rows).toEqual([{ session_id: "s1", gone: false }, { session_id: "s2", gone: true }]);
+  expect(rows).toEqual([
+    { session_id: "s1", gone: false },
+    { session_id: "s2", gone: true },
+  ]);
 });
 
 test("code 15: batches that are settled for good are counted when they are, and no report reads them again", async () => {
@@ -97,10 +112,15 @@ test("code 15: batches that are settled for good are counted when they are, and 
   await insertSpendRows(database.db, [{ orgId: "org_a" }, { orgId: "org_b" }]);
   await syncSpend(database.db, { rate: RATE });
   await sealOpenEvents(database.db);
-  await sql`update settlement_batches set state = 'delivered', delivered_at = now(), deducted_credits = credits where org_id = 'org_a'`.execute(database.db);
+  await sql`update settlement_batches set state = 'delivered', delivered_at = now(), deducted_credits = credits where org_id = 'org_a'`.execute(
+    database.db,
+  );
 
   const states = await readBatchStates(database.db);
-  const { rows } = await sql`select state, count(*) as batches, trim_scale(sum(credits)) as credits from settlement_batches group by state order by state`.execute(database.db);
+  const { rows } =
+    await sql`select state, count(*) as batches, trim_scale(sum(credits)) as credits from settlement_batches group by state order by state`.execute(
+      database.db,
+    );
   expect(states.map(({ state, batches, credits }) => ({ state, batches, credits }))).toEqual(rows);
 });
 
@@ -108,9 +128,15 @@ test("code 17: sealing looks for the open events of an org in the months since t
   await sql`insert into billing_deployment default values on conflict do nothing`.execute(database.db);
   await insertSpendRows(database.db, [{ ageMs: 2_000 }, { ageMs: 1_000 }]);
   await syncSpend(database.db, { rate: RATE });
-  const before = await sql<{ open_since: Date; oldest: Date }>`select open_since, (select min(recorded_at) from billing_events) as oldest from billing_accounts`.execute(database.db);
+  const before = await sql<{
+    open_since: Date;
+    oldest: Date;
+  }>`select open_since, (select min(recorded_at) from billing_events) as oldest from billing_accounts`.execute(database.db);
   await sealOpenEvents(database.db);
-  const { rows: batches } = await sql<{ oldest_event_at: Date; event_count: number }>`select oldest_event_at, event_count from settlement_batches`.execute(database.db);
+  const { rows: batches } = await sql<{
+    oldest_event_at: Date;
+    event_count: number;
+  }>`select oldest_event_at, event_count from settlement_batches`.execute(database.db);
 
   expect(before.rows).toEqual([{ open_since: before.rows[0]?.oldest, oldest: before.rows[0]?.oldest }]);
   expect(batches).toEqual([{ oldest_event_at: before.rows[0]?.oldest, event_count: 2 }]);
@@ -127,7 +153,11 @@ test("code 17: events that came before the account says so are found by nobody, 
 
 test("code 16: an org stands in the index of what moves exactly while its gate has to, and whoever has no copy of the gate gets one", async () => {
   const indexed = async (): Promise<unknown> =>
-    (await sql`select org_id from billing_accounts where may_gate_move(balance_credits, gate_state, gate_plan, gate_low_credits, gate_low_told, gate_overdraft_credits)`.execute(database.db)).rows;
+    (
+      await sql`select org_id from billing_accounts where may_gate_move(balance_credits, gate_state, gate_plan, gate_low_credits, gate_low_told, gate_overdraft_credits)`.execute(
+        database.db,
+      )
+    ).rows;
   await sql`delete from org_gates`.execute(database.db);
   await sql`insert into org_gates (org_id, state) values ('org_a', 'active')`.execute(database.db);
   await sql`insert into billing_accounts (org_id, balance_credits) values ('org_a', 1000), ('org_b', null)`.execute(database.db);
@@ -135,7 +165,11 @@ test("code 16: an org stands in the index of what moves exactly while its gate h
   expect([await indexed(), await listOrgsToMove(database.db)]).toEqual([[], []]);
 
   await sql`update billing_accounts set balance_credits = -1 where org_id = 'org_a'`.execute(database.db);
-  expect([await indexed(), await listOrgsToMove(database.db), await listOrgsNearZero(database.db)]).toEqual([[{ org_id: "org_a" }], ["org_a"], ["org_a"]]);
+  expect([await indexed(), await listOrgsToMove(database.db), await listOrgsNearZero(database.db)]).toEqual([
+    [{ org_id: "org_a" }],
+    ["org_a"],
+    ["org_a"],
+  ]);
 
   await sql`update org_gates set state = 'exhausted', low_balance_told = true where org_id = 'org_a'`.execute(database.db);
   expect([await indexed(), await listOrgsToMove(database.db)]).toEqual([[], []]);
@@ -143,10 +177,15 @@ test("code 16: an org stands in the index of what moves exactly while its gate h
 
 test("code 15: what all accounts carry is moved with each carry, and is their sum", async () => {
   await sql`insert into billing_deployment default values on conflict do nothing`.execute(database.db);
-  await insertSpendRows(database.db, [{ orgId: "org_a", spendUsd: "0.0000000000000000123" }, { orgId: "org_b", spendUsd: "0.0000000000000000321" }]);
+  await insertSpendRows(database.db, [
+    { orgId: "org_a", spendUsd: "0.0000000000000000123" },
+    { orgId: "org_b", spendUsd: "0.0000000000000000321" },
+  ]);
   await syncSpend(database.db, { rate: RATE });
   await sealOpenEvents(database.db);
-  const sum = (await sql<{ carry_credits: string }>`select trim_scale(sum(carry_credits)) as carry_credits from billing_accounts`.execute(database.db)).rows[0];
+  const sum = (
+    await sql<{ carry_credits: string }>`select trim_scale(sum(carry_credits)) as carry_credits from billing_accounts`.execute(database.db)
+  ).rows[0];
 
   expect(sum?.carry_credits).not.toBe("0");
   expect(await readOpenEvents(database.db)).toMatchObject({ carry_credits: sum?.carry_credits });

@@ -15,19 +15,28 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate "LiteLLM_SpendLogs", "LiteLLM_VerificationToken", gateway_sessions, key_owners, rate_cards, billing_events, spend_reviews, billing_accounts, settlement_batches cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", "LiteLLM_VerificationToken", gateway_sessions, key_owners, rate_cards, billing_events, spend_reviews, billing_accounts, settlement_batches cascade`.execute(
+    database.db,
+  );
 });
 
 const sync = (options: Partial<Parameters<typeof syncSpend>[1]> = {}) => syncSpend(database.db, { rate: RATE, ...options });
 const readEvents = () => database.db.selectFrom("billing_events").selectAll().orderBy("event_id").execute();
 const readReviews = () => database.db.selectFrom("spend_reviews").selectAll().orderBy("review_key").execute();
-const setSpend = (requestId: string, spend: string) => sql`update "LiteLLM_SpendLogs" set spend = ${spend}::float8 where request_id = ${requestId}`.execute(database.db);
+const setSpend = (requestId: string, spend: string) =>
+  sql`update "LiteLLM_SpendLogs" set spend = ${spend}::float8 where request_id = ${requestId}`.execute(database.db);
 
 describe("the owner of a row without a team", () => {
   it.each([
     ["LiteLLM's own key row", sql`insert into "LiteLLM_VerificationToken" (token, team_id) values ('hash_of_a_key', 'org_found')`],
-    ["a session of ours with that key", sql`insert into gateway_sessions (session_id, org_id, state, model, key_hash) values ('s', 'org_found', 'active', 'm', 'hash_of_a_key')`],
-    ["the session that the key's user names", sql`insert into gateway_sessions (session_id, org_id, model) values ('session_1', 'org_found', 'm')`],
+    [
+      "a session of ours with that key",
+      sql`insert into gateway_sessions (session_id, org_id, state, model, key_hash) values ('s', 'org_found', 'active', 'm', 'hash_of_a_key')`,
+    ],
+    [
+      "the session that the key's user names",
+      sql`insert into gateway_sessions (session_id, org_id, model) values ('session_1', 'org_found', 'm')`,
+    ],
     ["what a person told of the key", sql`insert into key_owners (key_hash, org_id) values ('hash_of_a_key', 'org_found')`],
   ])("is found through %s", async (_, known) => {
     await known.execute(database.db);
@@ -48,7 +57,9 @@ describe("the owner of a row without a team", () => {
   });
 
   it("defect 15 exhausted orgs drop out: suspended, exhausted and deleted orgs are billed for what they used", async () => {
-    await sql`insert into org_gates (org_id, state) values ('org_exhausted', 'exhausted'), ('org_suspended', 'suspended')`.execute(database.db);
+    await sql`insert into org_gates (org_id, state) values ('org_exhausted', 'exhausted'), ('org_suspended', 'suspended')`.execute(
+      database.db,
+    );
     await insertSpendRows(database.db, [{ orgId: "org_exhausted" }, { orgId: "org_suspended" }, { orgId: "org_that_no_team_row_knows" }]);
 
     expect(await sync()).toMatchObject({ events: 3, reviews: 0 });
@@ -111,7 +122,10 @@ describe("a review", () => {
 
   it("pitfall 18 empty ids: three streams without id are three reviews and no charge, each billed once when mapped", async () => {
     await sql`alter table "LiteLLM_SpendLogs" drop constraint "LiteLLM_SpendLogs_pkey"`.execute(database.db);
-    await insertSpendRows(database.db, [1, 2, 3].map((n) => ({ requestId: "", ageMs: n * 1_000 })));
+    await insertSpendRows(
+      database.db,
+      [1, 2, 3].map((n) => ({ requestId: "", ageMs: n * 1_000 })),
+    );
     expect(await sync()).toMatchObject({ events: 0, reviews: 3 });
 
     for (const review of await readReviews()) expect(await mapReview(database.db, review.review_key, "org_a", { rate: RATE })).toBe(true);
@@ -146,7 +160,14 @@ describe("what the source says later", () => {
     expect(await sync()).toMatchObject({ events: 0 });
 
     const [original, adjustment] = await readEvents();
-    expect(adjustment).toMatchObject({ idempotency_key: "adj:late_price:1", event_type: "adjustment", request_id: "late_price", spend_usd: "0.2", markup: "3", credits: "60.0" });
+    expect(adjustment).toMatchObject({
+      idempotency_key: "adj:late_price:1",
+      event_type: "adjustment",
+      request_id: "late_price",
+      spend_usd: "0.2",
+      markup: "3",
+      credits: "60.0",
+    });
     expect(adjustment?.original_event_id).toBe(original?.event_id);
     await checkInvariant(database.db);
   });
@@ -165,12 +186,22 @@ describe("what the source says later", () => {
   });
 
   it("pitfall 20 negative spend: a correction row gives back at most what was charged, and what was cut is in review", async () => {
-    await insertSpendRows(database.db, [{ requestId: "estimated", spendUsd: "0.5" }, { requestId: "estimated:correction", spendUsd: "-0.2" }, { requestId: "small", spendUsd: "0.1" }, { requestId: "small:correction", spendUsd: "-0.3" }]);
+    await insertSpendRows(database.db, [
+      { requestId: "estimated", spendUsd: "0.5" },
+      { requestId: "estimated:correction", spendUsd: "-0.2" },
+      { requestId: "small", spendUsd: "0.1" },
+      { requestId: "small:correction", spendUsd: "-0.3" },
+    ]);
 
     expect(await sync()).toMatchObject({ events: 4, adjustments: 2 });
     expect(await sync()).toMatchObject({ events: 0, reviews: 0 });
 
-    expect((await readEvents()).map((event) => [event.idempotency_key, event.spend_usd])).toEqual([["llm:estimated", "0.5"], ["llm:small", "0.1"], ["adj:estimated:1", "-0.2"], ["adj:small:1", "-0.1"]]);
+    expect((await readEvents()).map((event) => [event.idempotency_key, event.spend_usd])).toEqual([
+      ["llm:estimated", "0.5"],
+      ["llm:small", "0.1"],
+      ["adj:estimated:1", "-0.2"],
+      ["adj:small:1", "-0.1"],
+    ]);
     expect(await readReviews()).toMatchObject([{ review_key: "cut:small:correction", reason: "excess_refund", spend_usd: "-0.3" }]);
     await checkInvariant(database.db);
   });
@@ -184,13 +215,20 @@ describe("what the source says later", () => {
     await sync();
     await sync({ fullSweep: true });
 
-    expect((await readEvents()).map((event) => [event.idempotency_key, event.spend_usd])).toEqual([["llm:old", "0.1"], ["adj:old:1", "0.3"], ["adj:old:2", "-0.4"]]);
+    expect((await readEvents()).map((event) => [event.idempotency_key, event.spend_usd])).toEqual([
+      ["llm:old", "0.1"],
+      ["adj:old:1", "0.3"],
+      ["adj:old:2", "-0.4"],
+    ]);
     expect(await readReviews()).toEqual([]);
     await checkInvariant(database.db);
   });
 
   it("pitfall 20 negative spend: a refund of no request waits in review for a person", async () => {
-    await insertSpendRows(database.db, [{ requestId: "refund", spendUsd: "-0.02" }, { requestId: "nobody:correction", spendUsd: "-0.01" }]);
+    await insertSpendRows(database.db, [
+      { requestId: "refund", spendUsd: "-0.02" },
+      { requestId: "nobody:correction", spendUsd: "-0.01" },
+    ]);
 
     expect(await sync()).toMatchObject({ events: 0, reviews: 2 });
     await mapReview(database.db, "id:refund", "org_a", { rate: RATE });
@@ -200,7 +238,10 @@ describe("what the source says later", () => {
   });
 
   it("pitfall 20 zero spend: tokens without a price are billed at nothing and seen; failures, cache hits and what is marked free are not", async () => {
-    await insertSpendRows(database.db, ["unpriced", "failed", "cached", "free"].map((requestId) => ({ requestId, spendUsd: "0", model: requestId })));
+    await insertSpendRows(
+      database.db,
+      ["unpriced", "failed", "cached", "free"].map((requestId) => ({ requestId, spendUsd: "0", model: requestId })),
+    );
     await sql`update "LiteLLM_SpendLogs" set status = 'failure' where request_id = 'failed'`.execute(database.db);
     await sql`update "LiteLLM_SpendLogs" set cache_hit = 'True' where request_id = 'cached'`.execute(database.db);
 
@@ -216,8 +257,13 @@ describe("what the source says later", () => {
 
 describe("public bug F2: a row that its writer could not price to the end", () => {
   it("is billed by what is known and stands in review, until its amount is corrected", async () => {
-    await insertSpendRows(database.db, [{ requestId: "odd", spendUsd: "0.4" }, { requestId: "plain", spendUsd: "0.4" }]);
-    await sql`update "LiteLLM_SpendLogs" set metadata = '{"unknown_usage": ["cache_creation.ephemeral_24h_input_tokens"]}' where request_id = 'odd'`.execute(database.db);
+    await insertSpendRows(database.db, [
+      { requestId: "odd", spendUsd: "0.4" },
+      { requestId: "plain", spendUsd: "0.4" },
+    ]);
+    await sql`update "LiteLLM_SpendLogs" set metadata = '{"unknown_usage": ["cache_creation.ephemeral_24h_input_tokens"]}' where request_id = 'odd'`.execute(
+      database.db,
+    );
 
     expect(await sync()).toMatchObject({ events: 2, credits: "240" });
     expect(await readReviews()).toMatchObject([{ review_key: "usage:odd", reason: "unknown_usage", resolved_at: null }]);
@@ -234,12 +280,22 @@ describe("rate cards", () => {
     await seedRateCard(database.db, RATE);
     const later = await addRateCard(database.db, { markup: "2.5", creditsPerUsd: "100", validFrom: changedAt });
     const own = await addRateCard(database.db, { orgId: "org_own", markup: "1", creditsPerUsd: "100", validFrom: new Date(0) });
-    await insertSpendRows(database.db, [{ requestId: "a", ageMs: 20 * 60_000, spendUsd: "1" }, { requestId: "b", spendUsd: "1" }, { requestId: "c", orgId: "org_own", spendUsd: "1" }]);
+    await insertSpendRows(database.db, [
+      { requestId: "a", ageMs: 20 * 60_000, spendUsd: "1" },
+      { requestId: "b", spendUsd: "1" },
+      { requestId: "c", orgId: "org_own", spendUsd: "1" },
+    ]);
 
     await sync({ rate: { markup: "99", creditsPerUsd: "100" } });
 
     const events = await readEvents();
-    expect(events.map((event) => [event.request_id, event.credits])).toEqual([["a", "300"], ["c", "100"], ["b", "250.0"]].sort());
+    expect(events.map((event) => [event.request_id, event.credits])).toEqual(
+      [
+        ["a", "300"],
+        ["c", "100"],
+        ["b", "250.0"],
+      ].sort(),
+    );
     expect(events.find((event) => event.request_id === "b")?.rate_card_id).toBe(later.rate_card_id);
     expect(events.find((event) => event.request_id === "c")?.rate_card_id).toBe(own.rate_card_id);
     await checkInvariant(database.db);
@@ -254,10 +310,17 @@ describe("rate cards", () => {
     ["no date", { validFrom: new Date("yesterday") }, "rate_card_invalid"],
     ["a time that another card covers", { validFrom: new Date("2026-01-15"), validTo: new Date("2026-03-01") }, "rate_card_overlap"],
   ])("with %s are refused, and nothing changes", async (_, wrong, code) => {
-    await addRateCard(database.db, { markup: "3", creditsPerUsd: "100", validFrom: new Date("2026-01-01"), validTo: new Date("2026-02-01") });
+    await addRateCard(database.db, {
+      markup: "3",
+      creditsPerUsd: "100",
+      validFrom: new Date("2026-01-01"),
+      validTo: new Date("2026-02-01"),
+    });
     const before = await listRateCards(database.db);
 
-    await expect(addRateCard(database.db, { markup: "2", creditsPerUsd: "100", validFrom: new Date("2026-05-01"), ...wrong })).rejects.toMatchObject({ code });
+    await expect(
+      addRateCard(database.db, { markup: "2", creditsPerUsd: "100", validFrom: new Date("2026-05-01"), ...wrong }),
+    ).rejects.toMatchObject({ code });
 
     expect(await listRateCards(database.db)).toEqual(before);
   });
@@ -284,6 +347,9 @@ describe("the balance", () => {
 
     const balances = await database.db.selectFrom("billing_accounts").select(["org_id", "balance_credits"]).orderBy("org_id").execute();
 
-    expect(balances.map((row) => [row.org_id, row.balance_credits === null ? null : Number(row.balance_credits)])).toEqual([["org_known", 40], ["org_new", null]]);
+    expect(balances.map((row) => [row.org_id, row.balance_credits === null ? null : Number(row.balance_credits)])).toEqual([
+      ["org_known", 40],
+      ["org_new", null],
+    ]);
   });
 });

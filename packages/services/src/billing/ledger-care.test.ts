@@ -20,7 +20,9 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate "LiteLLM_SpendLogs", retired_event_sums, billing_alerts, spend_source_marks, billing_events, spend_reviews, billing_accounts, settlement_batches cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", retired_event_sums, billing_alerts, spend_source_marks, billing_events, spend_reviews, billing_accounts, settlement_batches cascade`.execute(
+    database.db,
+  );
 });
 
 const sync = (options: Partial<Parameters<typeof syncSpend>[1]> = {}) => syncSpend(database.db, { rate: RATE, ...options });
@@ -30,7 +32,11 @@ const audit = (heal = false) => auditCompleteness(database.db, { ...lastTwoDays(
 
 describe("the completeness audit", () => {
   it("finds a row that was never ingested because it is older than the look-back, names org, day and amount, and heals it", async () => {
-    await insertSpendRows(database.db, [{ requestId: "planted", orgId: "org_gap", spendUsd: "0.07", ageMs: 30 * HOUR_MS }, { orgId: "org_gap", ageMs: 30 * HOUR_MS }, {}]);
+    await insertSpendRows(database.db, [
+      { requestId: "planted", orgId: "org_gap", spendUsd: "0.07", ageMs: 30 * HOUR_MS },
+      { orgId: "org_gap", ageMs: 30 * HOUR_MS },
+      {},
+    ]);
     await sync();
 
     const found = await audit();
@@ -69,12 +75,17 @@ describe("the completeness audit", () => {
     expect(await audit(true)).toMatchObject({ gaps: [], comparedRows: 2 });
 
     expect(await dumpEvents(database.db)).toBe(ledger);
-    expect(await database.db.selectFrom("completeness_audits").select(["gaps", "compared_rows"]).orderBy("audit_id", "desc").executeTakeFirst()).toEqual({ gaps: 0, compared_rows: "2" });
+    expect(
+      await database.db.selectFrom("completeness_audits").select(["gaps", "compared_rows"]).orderBy("audit_id", "desc").executeTakeFirst(),
+    ).toEqual({ gaps: 0, compared_rows: "2" });
     await expect(auditCompleteness(database.db, { from: new Date(), to: new Date(0) })).rejects.toMatchObject({ code: "invalid_request" });
   });
 
   it("defect 14 cut-over loss: a ledger that starts late bills the whole backlog in its first sweep", async () => {
-    await insertSpendRows(database.db, [90, 40, 8, 1].map((days) => ({ ageMs: days * DAY_MS })));
+    await insertSpendRows(
+      database.db,
+      [90, 40, 8, 1].map((days) => ({ ageMs: days * DAY_MS })),
+    );
 
     expect(await sync({ fullSweep: true })).toMatchObject({ events: 4 });
   });
@@ -83,7 +94,9 @@ describe("the completeness audit", () => {
 /** Moves what is recorded to a month that is over, as if time had passed. */
 const age = async (month: string) => {
   const name = `billing_events_${month.replace("-", "_")}`;
-  await sql`create table if not exists ${sql.table(name)} partition of billing_events for values from (${sql.lit(`${month}-01T00:00:00Z`)}) to (${sql.lit(`${month}-28T00:00:00Z`)})`.execute(database.db);
+  await sql`create table if not exists ${sql.table(name)} partition of billing_events for values from (${sql.lit(`${month}-01T00:00:00Z`)}) to (${sql.lit(`${month}-28T00:00:00Z`)})`.execute(
+    database.db,
+  );
   await tamper(database.db, sql`update billing_events set recorded_at = ${`${month}-10T00:00:00Z`}::timestamptz`);
   await sql`update billing_event_keys set recorded_at = ${`${month}-10T00:00:00Z`}::timestamptz`.execute(database.db);
   await sql`update billing_accounts set open_since = ${`${month}-10T00:00:00Z`}::timestamptz`.execute(database.db);
@@ -100,12 +113,17 @@ describe("partitions of the ledger", () => {
     await sync();
     await age("2025-02");
 
-    await expect(retireMonth(database.db, "2025-02")).rejects.toMatchObject({ code: "partition_not_retirable", message: expect.stringContaining("1 of its events are in no batch") });
+    await expect(retireMonth(database.db, "2025-02")).rejects.toMatchObject({
+      code: "partition_not_retirable",
+      message: expect.stringContaining("1 of its events are in no batch"),
+    });
     const sink = new ScriptedSink();
     sink.script = () => ({ kind: "parked" });
     await settle(database.db, { sink });
     await expect(retireMonth(database.db, "2025-02")).rejects.toMatchObject({ message: expect.stringContaining("not delivered") });
-    await expect(retireMonth(database.db, new Date().toISOString().slice(0, 7))).rejects.toMatchObject({ message: expect.stringContaining("not over") });
+    await expect(retireMonth(database.db, new Date().toISOString().slice(0, 7))).rejects.toMatchObject({
+      message: expect.stringContaining("not over"),
+    });
     await expect(retireMonth(database.db, "1999-01")).rejects.toMatchObject({ message: expect.stringContaining("no partition") });
   });
 
@@ -117,7 +135,9 @@ describe("partitions of the ledger", () => {
 
     expect(await retireMonth(database.db, "2025-03")).toEqual({ month: "2025-03", retired: true, events: 1, refusals: [] });
 
-    expect((await sql<{ count: string }>`select count(*) as count from billing_events_2025_03`.execute(database.db)).rows).toEqual([{ count: "1" }]);
+    expect((await sql<{ count: string }>`select count(*) as count from billing_events_2025_03`.execute(database.db)).rows).toEqual([
+      { count: "1" },
+    ]);
     await checkLedger(database.db);
     await checkInvariant(database.db);
     expect(await sync({ fullSweep: true })).toMatchObject({ events: 0 });
@@ -133,7 +153,9 @@ describe("partitions of the ledger", () => {
     expect(await maintainPartitions(database.db)).toEqual({ made: 0, strays: 1 });
 
     expect(await readOpenAlerts(database.db)).toMatchObject([{ kind: "partition_missing" }]);
-    expect((await sql`select tableoid::regclass::text as partition from billing_events`.execute(database.db)).rows).toEqual([{ partition: "billing_events_2031_05" }]);
+    expect((await sql`select tableoid::regclass::text as partition from billing_events`.execute(database.db)).rows).toEqual([
+      { partition: "billing_events_2031_05" },
+    ]);
     expect(await maintainPartitions(database.db)).toEqual({ made: 0, strays: 0 });
     await checkLedger(database.db);
   });
@@ -159,10 +181,14 @@ describe("the low-water mark", () => {
 
 describe("a backlog", () => {
   it("pitfall 17 back-fill flood, defect 13 look-back starvation: live rows are billed before old ones and between them", async () => {
-    await insertSpendRows(database.db, Array.from({ length: 1_000 }, (_, index) => ({ ageMs: 30 * DAY_MS + index * 1_000 })));
+    await insertSpendRows(
+      database.db,
+      Array.from({ length: 1_000 }, (_, index) => ({ ageMs: 30 * DAY_MS + index * 1_000 })),
+    );
     await insertSpendRows(database.db, [{ requestId: "live" }]);
     let chunks = 0;
-    const isBilled = async (requestId: string) => (await database.db.selectFrom("billing_events").select("event_id").where("request_id", "=", requestId).execute()).length === 1;
+    const isBilled = async (requestId: string) =>
+      (await database.db.selectFrom("billing_events").select("event_id").where("request_id", "=", requestId).execute()).length === 1;
     const seen: Promise<boolean>[] = [];
     const onStep = () => {
       chunks += 1;
@@ -176,7 +202,10 @@ describe("a backlog", () => {
   });
 
   it("is billed whole, however many rows one org has (defect 02 only page 1 is read, defect 13)", async () => {
-    await insertSpendRows(database.db, Array.from({ length: 700 }, (_, index) => ({ ageMs: 240_000 + (index % 50) * 1_000 })));
+    await insertSpendRows(
+      database.db,
+      Array.from({ length: 700 }, (_, index) => ({ ageMs: 240_000 + (index % 50) * 1_000 })),
+    );
 
     expect(await sync({ chunkRows: 100 })).toMatchObject({ events: 700 });
   });
@@ -184,7 +213,9 @@ describe("a backlog", () => {
 
 it("pitfall 22 month boundary: 23:59:59.999 and 00:00 UTC are in different months of usage, whenever they are recorded", async () => {
   await insertSpendRows(database.db, [{ requestId: "before" }, { requestId: "after" }]);
-  await sql`update "LiteLLM_SpendLogs" set "startTime" = case request_id when 'before' then timestamp '2026-01-31 23:59:59.999' else timestamp '2026-02-01 00:00:00' end`.execute(database.db);
+  await sql`update "LiteLLM_SpendLogs" set "startTime" = case request_id when 'before' then timestamp '2026-01-31 23:59:59.999' else timestamp '2026-02-01 00:00:00' end`.execute(
+    database.db,
+  );
   await sync({ fullSweep: true });
 
   const result = await sql<{ request_id: string; month: string; is_carried_over: boolean }>`

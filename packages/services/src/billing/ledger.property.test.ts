@@ -14,13 +14,21 @@ beforeAll(async () => {
   database = await createTestDatabase();
 });
 afterAll(() => database.drop());
-const emptyTables = () => sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits cascade`.execute(database.db);
+const emptyTables = () =>
+  sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits cascade`.execute(
+    database.db,
+  );
 beforeEach(emptyTables);
 
 /** The source corrects itself. */
 const changeNewest = (amount: string) =>
-  sql`update "LiteLLM_SpendLogs" set spend = ${amount}::float8 where request_id = (select max(request_id) from "LiteLLM_SpendLogs")`.execute(database.db);
-const endLeases = () => sql`update settlement_batches set lease_until = clock_timestamp(), next_attempt_at = clock_timestamp() where state = 'sending'`.execute(database.db);
+  sql`update "LiteLLM_SpendLogs" set spend = ${amount}::float8 where request_id = (select max(request_id) from "LiteLLM_SpendLogs")`.execute(
+    database.db,
+  );
+const endLeases = () =>
+  sql`update settlement_batches set lease_until = clock_timestamp(), next_attempt_at = clock_timestamp() where state = 'sending'`.execute(
+    database.db,
+  );
 
 /** Amounts of every kind: tiny, ordinary, large, zero, negative, and with all the digits that a DOUBLE has. */
 const spendUsd = fc.oneof(
@@ -56,7 +64,8 @@ it("for any spends, markups and outcomes, events = batches + carry + open at eve
         if (one.kind === "seal") await sealOpenEvents(database.db);
         if (one.kind === "settle") {
           const { answer } = one;
-          sink.script = () => (answer === "take" ? undefined : answer === "lose_answer" ? answer : { kind: answer as "unavailable" | "parked" });
+          sink.script = () =>
+            answer === "take" ? undefined : answer === "lose_answer" ? answer : { kind: answer as "unavailable" | "parked" };
           await settleNow();
         }
         await checkLedger(database.db);
@@ -86,7 +95,8 @@ it("computes credits in the database exactly as the pure function does", async (
       const events = await database.db.selectFrom("billing_events").select(["spend_usd", "credits"]).execute();
 
       expect(events).toHaveLength(spends.filter((row) => isCharge(row.spendUsd)).length);
-      for (const event of events) expect(subtractDecimals(event.credits, creditsForSpend(event.spend_usd, { markup: factor, creditsPerUsd: "100" }))).toBe("0");
+      for (const event of events)
+        expect(subtractDecimals(event.credits, creditsForSpend(event.spend_usd, { markup: factor, creditsPerUsd: "100" }))).toBe("0");
     }),
     { numRuns: 20 },
   );
@@ -94,38 +104,49 @@ it("computes credits in the database exactly as the pure function does", async (
 
 it("a crash at any step of either of two workers loses nothing and takes nothing twice", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })), fc.array(rows, { minLength: 3, maxLength: 5 }), async (dice, rounds) => {
-      await emptyTables();
-      const roll = (): number => dice.next().value as number;
-      const sink = new ScriptedSink();
-      sink.script = () => (roll() < 0.2 ? "lose_answer" : roll() < 0.2 ? { kind: "unavailable" } : undefined);
-      const onStep = (): void => {
-        if (roll() < 0.15) throw new Error("crash");
-      };
-      const crashes: string[] = [];
-      const worker = async (): Promise<void> => {
-        await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" }, chunkRows: 4, onStep }).catch((error: Error) => crashes.push(error.message));
-        await settle(database.db, { sink, onStep, concurrency: 2, retryDelayMs: () => 0 }).catch((error: Error) => crashes.push(error.message));
-      };
-      for (const spends of rounds) {
-        await insertSpendRows(database.db, spends);
-        await Promise.all([worker(), worker()]);
+    fc.asyncProperty(
+      fc.infiniteStream(fc.double({ min: 0, max: 1, noNaN: true })),
+      fc.array(rows, { minLength: 3, maxLength: 5 }),
+      async (dice, rounds) => {
+        await emptyTables();
+        const roll = (): number => dice.next().value as number;
+        const sink = new ScriptedSink();
+        sink.script = () => (roll() < 0.2 ? "lose_answer" : roll() < 0.2 ? { kind: "unavailable" } : undefined);
+        const onStep = (): void => {
+          if (roll() < 0.15) throw new Error("crash");
+        };
+        const crashes: string[] = [];
+        const worker = async (): Promise<void> => {
+          await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" }, chunkRows: 4, onStep }).catch((error: Error) =>
+            crashes.push(error.message),
+          );
+          await settle(database.db, { sink, onStep, concurrency: 2, retryDelayMs: () => 0 }).catch((error: Error) =>
+            crashes.push(error.message),
+          );
+        };
+        for (const spends of rounds) {
+          await insertSpendRows(database.db, spends);
+          await Promise.all([worker(), worker()]);
+          await checkLedger(database.db);
+          await endLeases();
+        }
+        expect(crashes.every((message) => message === "crash")).toBe(true);
+
+        sink.script = () => undefined;
+        await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
+        await settle(database.db, { sink, retryDelayMs: () => 0 });
+
         await checkLedger(database.db);
-        await endLeases();
-      }
-      expect(crashes.every((message) => message === "crash")).toBe(true);
-
-      sink.script = () => undefined;
-      await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
-      await settle(database.db, { sink, retryDelayMs: () => 0 });
-
-      await checkLedger(database.db);
-      const sums = await readLedgerSums(database.db);
-      expect(sums.delivered).toBe(sums.batches);
-      expect(sink.total()).toBe(sums.delivered);
-      const { count } = await database.db.selectFrom("billing_events").select((eb) => eb.fn.countAll().as("count")).executeTakeFirstOrThrow();
-      expect(Number(count)).toBe(rounds.flat().filter((row) => isCharge(row.spendUsd)).length);
-    }),
+        const sums = await readLedgerSums(database.db);
+        expect(sums.delivered).toBe(sums.batches);
+        expect(sink.total()).toBe(sums.delivered);
+        const { count } = await database.db
+          .selectFrom("billing_events")
+          .select((eb) => eb.fn.countAll().as("count"))
+          .executeTakeFirstOrThrow();
+        expect(Number(count)).toBe(rounds.flat().filter((row) => isCharge(row.spendUsd)).length);
+      },
+    ),
     { numRuns: 40 },
   );
 });

@@ -26,7 +26,10 @@ export const TOTAL_CAP = 10_000;
  * One page of `GET /spend/logs/v2`, oldest first. Both bounds are inclusive, on the start of the request, in whole seconds.
  * Throws `llm_proxy_failed` when the proxy cannot be reached, refuses, or answers something else; the key is in no message.
  */
-export async function fetchSpendPage(api: LiteLLMSpendApiOptions, window: { readonly from: Date; readonly to: Date; readonly page: number }): Promise<SpendPage> {
+export async function fetchSpendPage(
+  api: LiteLLMSpendApiOptions,
+  window: { readonly from: Date; readonly to: Date; readonly page: number },
+): Promise<SpendPage> {
   const query = new URLSearchParams({
     start_date: utcSeconds(window.from),
     end_date: utcSeconds(window.to),

@@ -29,7 +29,9 @@ export async function takePass(db: DatabaseExecutor, name: string, everyMs: numb
   const result = await sql`
     insert into pass_marks as m (name, taken_at) values (${name}, billing_now())
     on conflict (name) do update set taken_at = excluded.taken_at
-    where m.taken_at <= excluded.taken_at - ${everyMs} * interval '1 millisecond' or m.taken_at > excluded.taken_at + interval '1 minute'`.execute(db);
+    where m.taken_at <= excluded.taken_at - ${everyMs} * interval '1 millisecond' or m.taken_at > excluded.taken_at + interval '1 minute'`.execute(
+    db,
+  );
   return (result.numAffectedRows ?? 0n) > 0n;
 }
 
@@ -40,7 +42,9 @@ export async function returnPass(db: DatabaseExecutor, name: string): Promise<vo
 
 /** Up to where a pass has done all there was, as text that the database reads back; undefined before the first. */
 export async function readMark(db: DatabaseExecutor, name: string): Promise<string | undefined> {
-  const result = await sql<{ mark: string }>`select mark::text as mark from pass_marks where name = ${name} and mark > '-infinity'`.execute(db);
+  const result = await sql<{ mark: string }>`select mark::text as mark from pass_marks where name = ${name} and mark > '-infinity'`.execute(
+    db,
+  );
   return result.rows[0]?.mark;
 }
 

@@ -56,7 +56,10 @@ export async function endOpenRateCard(tx: DatabaseExecutor, orgId: string | null
  * Makes the default card from the environment's rate: for all time where there is none; from now on where the present one came
  * from the environment, too, and says otherwise. A card of an operator is left alone. Returns whether it made one.
  */
-export async function seedDefaultCard(tx: DatabaseExecutor, rate: { readonly markup: string; readonly creditsPerUsd: string }): Promise<boolean> {
+export async function seedDefaultCard(
+  tx: DatabaseExecutor,
+  rate: { readonly markup: string; readonly creditsPerUsd: string },
+): Promise<boolean> {
   await sql`lock table rate_cards in share row exclusive mode`.execute(tx);
   await sql`
     update rate_cards set valid_to = billing_now()

@@ -33,14 +33,24 @@ export async function addRateCard(db: DatabaseClient, options: RateCardOptions, 
     return await db.transaction().execute(async (tx) => {
       await endOpenRateCard(tx, card.orgId, card.validFrom);
       const added = await insertRateCard(tx, card);
-      const facts = { markup: added.markup, credits_per_usd: added.credits_per_usd, valid_from: added.valid_from, valid_to: added.valid_to };
-      if (operator) await recordAction(tx, { action: "rate_card.added", subject: added.rate_card_id, orgId: added.org_id, operator, facts });
+      const facts = {
+        markup: added.markup,
+        credits_per_usd: added.credits_per_usd,
+        valid_from: added.valid_from,
+        valid_to: added.valid_to,
+      };
+      if (operator)
+        await recordAction(tx, { action: "rate_card.added", subject: added.rate_card_id, orgId: added.org_id, operator, facts });
       return added;
     });
   } catch (error) {
     if ((error as { code?: unknown }).code !== EXCLUSION_VIOLATION) throw error;
     const owner = card.orgId === null ? "The default" : `Organization ${card.orgId}`;
-    throw new AppError("rate_card_overlap", `${owner} has a rate card that is valid at some time between ${card.validFrom.toISOString()} and ${card.validTo?.toISOString() ?? "the end of time"}.`, { cause: error });
+    throw new AppError(
+      "rate_card_overlap",
+      `${owner} has a rate card that is valid at some time between ${card.validFrom.toISOString()} and ${card.validTo?.toISOString() ?? "the end of time"}.`,
+      { cause: error },
+    );
   }
 }
 
@@ -50,8 +60,10 @@ function refuse(message: string): never {
 
 function checkRateCard(options: RateCardOptions) {
   const { orgId, markup, creditsPerUsd, validFrom, validTo } = options;
-  if (!POSITIVE_RATE.test(markup)) refuse(`The markup ${JSON.stringify(markup)} is not a decimal number above zero with at most 6 decimals.`);
-  if (!POSITIVE_RATE.test(creditsPerUsd)) refuse(`The credits per USD ${JSON.stringify(creditsPerUsd)} are not a decimal number above zero with at most 6 decimals.`);
+  if (!POSITIVE_RATE.test(markup))
+    refuse(`The markup ${JSON.stringify(markup)} is not a decimal number above zero with at most 6 decimals.`);
+  if (!POSITIVE_RATE.test(creditsPerUsd))
+    refuse(`The credits per USD ${JSON.stringify(creditsPerUsd)} are not a decimal number above zero with at most 6 decimals.`);
   if (orgId === "") refuse("The organization of a rate card is empty; leave it out for the default.");
   if (Number.isNaN(validFrom.getTime())) refuse("The time from which the rate card is valid is not a date.");
   if (validTo !== undefined && !(validFrom < validTo)) refuse("The rate card ends before it begins.");
@@ -59,7 +71,10 @@ function checkRateCard(options: RateCardOptions) {
 }
 
 /** Of one org together with the defaults, or all of them. */
-export async function listRateCards(db: DatabaseClient, options: { readonly orgId?: string | undefined } = {}): Promise<readonly RateCardRow[]> {
+export async function listRateCards(
+  db: DatabaseClient,
+  options: { readonly orgId?: string | undefined } = {},
+): Promise<readonly RateCardRow[]> {
   return readRateCards(db, options.orgId);
 }
 

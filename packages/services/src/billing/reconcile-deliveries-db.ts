@@ -53,9 +53,16 @@ export interface ComparableOrgs {
  * A page of orgs: `limit` that have something open, by the indexes of what is open; or those of `limit` accounts that have anything to
  * compare, at one look-up or two for each account. So a page costs the same however many orgs there are, and however much is under way.
  */
-export async function listComparableOrgs(db: DatabaseExecutor, range: ComparisonRange, page: { readonly afterOrgId: string; readonly limit: number }): Promise<ComparableOrgs> {
+export async function listComparableOrgs(
+  db: DatabaseExecutor,
+  range: ComparisonRange,
+  page: { readonly afterOrgId: string; readonly limit: number },
+): Promise<ComparableOrgs> {
   const rows = range.openOnly ? await listOpenOrgs(db, range, page) : await listAccountsToCompare(db, range, page);
-  return { orgIds: rows.filter((row) => row.is_comparable).map((row) => row.org_id), lastOrgId: rows.length < page.limit ? undefined : rows.at(-1)?.org_id };
+  return {
+    orgIds: rows.filter((row) => row.is_comparable).map((row) => row.org_id),
+    lastOrgId: rows.length < page.limit ? undefined : rows.at(-1)?.org_id,
+  };
 }
 
 interface PagedOrg {
@@ -63,7 +70,11 @@ interface PagedOrg {
   readonly is_comparable: boolean;
 }
 
-async function listOpenOrgs(db: DatabaseExecutor, range: ComparisonRange, page: { readonly afterOrgId: string; readonly limit: number }): Promise<readonly PagedOrg[]> {
+async function listOpenOrgs(
+  db: DatabaseExecutor,
+  range: ComparisonRange,
+  page: { readonly afterOrgId: string; readonly limit: number },
+): Promise<readonly PagedOrg[]> {
   const open = (condition: RawBuilder<boolean>): RawBuilder<unknown> => sql`(select distinct b.org_id from settlement_batches b
       where ${condition} and b.org_id > ${page.afterOrgId} collate "C" and (${range.orgId ?? null}::text is null or b.org_id = ${range.orgId ?? null}) and ${isComparable(range)}
       order by b.org_id limit ${page.limit})`;
@@ -77,7 +88,11 @@ async function listOpenOrgs(db: DatabaseExecutor, range: ComparisonRange, page: 
   return result.rows;
 }
 
-async function listAccountsToCompare(db: DatabaseExecutor, range: ComparisonRange, page: { readonly afterOrgId: string; readonly limit: number }): Promise<readonly PagedOrg[]> {
+async function listAccountsToCompare(
+  db: DatabaseExecutor,
+  range: ComparisonRange,
+  page: { readonly afterOrgId: string; readonly limit: number },
+): Promise<readonly PagedOrg[]> {
   // Said so that each is one look into an index of the org's batches: those sent lately, and those that have not come to rest well.
   const exists = (condition: RawBuilder<boolean>): RawBuilder<boolean> =>
     sql`(select 1 from settlement_batches b where b.org_id = p.org_id and ${condition} and ${isComparable(range)} limit 1) is not null`;
@@ -93,7 +108,11 @@ async function listAccountsToCompare(db: DatabaseExecutor, range: ComparisonRang
 }
 
 /** The comparable batches of one org, in their order; also when the first attempt at each was. */
-export async function readComparableBatches(db: DatabaseExecutor, orgId: string, range: ComparisonRange): Promise<readonly (ComparableBatch & { readonly firstSentAt: Date })[]> {
+export async function readComparableBatches(
+  db: DatabaseExecutor,
+  orgId: string,
+  range: ComparisonRange,
+): Promise<readonly (ComparableBatch & { readonly firstSentAt: Date })[]> {
   const result = await sql<{
     batch_id: string;
     org_id: string;
@@ -142,9 +161,19 @@ export interface BooksRow {
 }
 
 /** Call it after the sink was asked, with the clock of before. */
-export async function readBooks(db: DatabaseExecutor, orgId: string, options: { readonly comparedIds: readonly string[]; readonly since: string }): Promise<BooksRow> {
+export async function readBooks(
+  db: DatabaseExecutor,
+  orgId: string,
+  options: { readonly comparedIds: readonly string[]; readonly since: string },
+): Promise<BooksRow> {
   const compared = sql`b.batch_id = any(${options.comparedIds as string[]}::uuid[])`;
-  const result = await sql<{ other_credits: string; batch_count: number; usage_offset: string; balance_ids: string | null; is_moving: boolean }>`
+  const result = await sql<{
+    other_credits: string;
+    batch_count: number;
+    usage_offset: string;
+    balance_ids: string | null;
+    is_moving: boolean;
+  }>`
     with base as materialized (
       select coalesce(max(usage_offset), 0) as usage_offset, max(balance_ids) as balance_ids, coalesce(max(through_sequence), 0) as through_sequence, coalesce(max(through_credits), 0) as through_credits
       from delivery_baselines where org_id = ${orgId}
@@ -156,13 +185,25 @@ export async function readBooks(db: DatabaseExecutor, orgId: string, options: { 
       trim_scale((select usage_offset from base)) as usage_offset, nullif((select balance_ids from base), '') as balance_ids,
       exists (select 1 from later l where l.state = 'sending' or (not l.is_compared and l.state <> 'delivered' and l.first_sent_at is not null and l.expected is null)
           or exists (select 1 from settlement_attempts t where t.batch_id = l.batch_id and coalesce(t.finished_at, t.started_at) >= ${options.since}::timestamptz))
-        or exists (select 1 from settlement_corrections c where c.org_id = ${orgId} and (c.state = 'sending' or c.finished_at >= ${options.since}::timestamptz)) as is_moving`.execute(db);
+        or exists (select 1 from settlement_corrections c where c.org_id = ${orgId} and (c.state = 'sending' or c.finished_at >= ${options.since}::timestamptz)) as is_moving`.execute(
+    db,
+  );
   const row = result.rows[0];
-  return { otherCredits: row?.other_credits ?? "0", batchCount: row?.batch_count ?? 0, usageOffset: row?.usage_offset ?? "0", balanceIds: row?.balance_ids ?? null, isMoving: row?.is_moving ?? false };
+  return {
+    otherCredits: row?.other_credits ?? "0",
+    batchCount: row?.batch_count ?? 0,
+    usageOffset: row?.usage_offset ?? "0",
+    balanceIds: row?.balance_ids ?? null,
+    isMoving: row?.is_moving ?? false,
+  };
 }
 
 /** Notes how far the sink's own sum is off while nothing is amiss, and which batches are settled for good: none that was compared just now, none before one that is open. */
-export async function writeBaseline(db: DatabaseExecutor, orgId: string, baseline: { readonly usageOffset: string; readonly balanceIds: string; readonly comparedIds: readonly string[] }): Promise<void> {
+export async function writeBaseline(
+  db: DatabaseExecutor,
+  orgId: string,
+  baseline: { readonly usageOffset: string; readonly balanceIds: string; readonly comparedIds: readonly string[] },
+): Promise<void> {
   await sql`
     with base as materialized (
       select coalesce(max(through_sequence), 0) as through_sequence, coalesce(max(through_credits), 0) as through_credits from delivery_baselines where org_id = ${orgId}
@@ -178,7 +219,9 @@ export async function writeBaseline(db: DatabaseExecutor, orgId: string, baselin
       base.through_credits + coalesce((select sum(expected) from settled), 0), billing_now()
     from base
     on conflict (org_id) do update
-    set usage_offset = excluded.usage_offset, balance_ids = excluded.balance_ids, through_sequence = excluded.through_sequence, through_credits = excluded.through_credits, compared_at = excluded.compared_at`.execute(db);
+    set usage_offset = excluded.usage_offset, balance_ids = excluded.balance_ids, through_sequence = excluded.through_sequence, through_credits = excluded.through_credits, compared_at = excluded.compared_at`.execute(
+    db,
+  );
 }
 
 /** Of batches that a person looked at: what the sink's record said then, and the person left at that. */
@@ -197,7 +240,9 @@ export async function confirmDelivery(db: DatabaseExecutor, batchId: string): Pr
     set state = 'delivered', needs_reconcile = false, deducted_credits = s.credits, delivered_at = coalesce(s.delivered_at, billing_now()),
       last_error_code = null, last_error = null
     from settlement_batches b
-    where b.batch_id = ${batchId} and s.batch_id = b.batch_id and (b.needs_reconcile or b.state = 'dead' or (b.state = 'delivered' and b.deducted_credits is null) or ${IS_TAKEN_TOO_MUCH})`.execute(db);
+    where b.batch_id = ${batchId} and s.batch_id = b.batch_id and (b.needs_reconcile or b.state = 'dead' or (b.state = 'delivered' and b.deducted_credits is null) or ${IS_TAKEN_TOO_MUCH})`.execute(
+    db,
+  );
 }
 
 /** Certainly not taken, as the sink's record shows: due again under its next key; a dead batch stays dead, and may be redriven. */
@@ -231,7 +276,11 @@ export async function lockBatch(tx: DatabaseExecutor, batchId: string): Promise<
 }
 
 /** Closes what comparisons found of the batch, because a person decided it. With `staysClosed` a comparison opens it again only when the sink's record says something else. */
-export async function closeFindings(tx: DatabaseExecutor, batchId: string, { staysClosed }: { readonly staysClosed: boolean }): Promise<void> {
+export async function closeFindings(
+  tx: DatabaseExecutor,
+  batchId: string,
+  { staysClosed }: { readonly staysClosed: boolean },
+): Promise<void> {
   await sql`
     update delivery_findings set resolved_at = billing_now(), decided_at = case when ${staysClosed} then billing_now() end
     where batch_id = ${batchId}::uuid and resolved_at is null`.execute(tx);
@@ -247,7 +296,11 @@ export interface FindingRow {
 }
 
 /** Notes the findings, and closes those of the compared batches that are gone. */
-export async function recordFindings(db: DatabaseExecutor, comparedBatchIds: readonly string[], findings: readonly FindingRow[]): Promise<void> {
+export async function recordFindings(
+  db: DatabaseExecutor,
+  comparedBatchIds: readonly string[],
+  findings: readonly FindingRow[],
+): Promise<void> {
   const rows = findings.map((finding) => ({
     batch_id: finding.batchId,
     org_id: finding.orgId,
@@ -295,7 +348,10 @@ export async function beginCorrection(
     select sequence, idempotency_key, trim_scale(credits) as credits from settlement_corrections
     where batch_id = ${correction.batchId} and state = 'sending'`.execute(tx);
   const [row] = open.rows;
-  if (row) return row.credits === correction.credits ? { sequence: row.sequence, idempotencyKey: row.idempotency_key, mayBeApplied: true } : undefined;
+  if (row)
+    return row.credits === correction.credits
+      ? { sequence: row.sequence, idempotencyKey: row.idempotency_key, mayBeApplied: true }
+      : undefined;
   const begun = await sql<{ sequence: number; idempotency_key: string }>`
     insert into settlement_corrections (batch_id, sequence, org_id, idempotency_key, credits, state, created_at)
     select ${correction.batchId}, n, ${correction.orgId}, 'pc:' || ${correction.batchId} || '.' || n, ${correction.credits}::numeric, 'sending', billing_now()
@@ -305,7 +361,12 @@ export async function beginCorrection(
   return made && { sequence: made.sequence, idempotencyKey: made.idempotency_key, mayBeApplied: false };
 }
 
-export async function finishCorrection(db: DatabaseExecutor, batchId: string, sequence: number, end: { readonly state: "applied" | "refused"; readonly errorCode: string | null }): Promise<void> {
+export async function finishCorrection(
+  db: DatabaseExecutor,
+  batchId: string,
+  sequence: number,
+  end: { readonly state: "applied" | "refused"; readonly errorCode: string | null },
+): Promise<void> {
   await sql`
     update settlement_corrections set state = ${end.state}, finished_at = billing_now(), error_code = ${end.errorCode}
     where batch_id = ${batchId} and sequence = ${sequence} and state = 'sending'`.execute(db);

@@ -19,7 +19,9 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits cascade`.execute(
+    database.db,
+  );
   autumn = await startAutumnEmulator({ secretKey: SECRET_KEY });
   autumn.grant("org_a", "1000");
   autumn.grant("org_b", "1000");
@@ -37,17 +39,22 @@ const ledger = (): SettlementLedgerView => {
   return sink.ledger;
 };
 const pass = () => settle(database.db, { sink, retryDelayMs: () => 0, parkedDelayMs: () => 0 });
-const reconcile = (options: Partial<ReconcileDeliveriesOptions> = {}, view = ledger()) => reconcileDeliveries(database.db, view, { dryRun: false, quietMs: 0, ...options });
+const reconcile = (options: Partial<ReconcileDeliveriesOptions> = {}, view = ledger()) =>
+  reconcileDeliveries(database.db, view, { dryRun: false, quietMs: 0, ...options });
 const readBatches = () => database.db.selectFrom("settlement_batches").selectAll().orderBy("org_id").orderBy("sequence").execute();
 const readFindings = () => database.db.selectFrom("delivery_findings").selectAll().execute();
-const outlast = () => sql`update settlement_batches set first_sent_at = first_sent_at - interval '25 hours' where state = 'unknown'`.execute(database.db);
+const outlast = () =>
+  sql`update settlement_batches set first_sent_at = first_sent_at - interval '25 hours' where state = 'unknown'`.execute(database.db);
 /** A view of the same Autumn without its list of events. */
 const withoutList = (): SettlementLedgerView => ({ ...ledger(), listDeductions: async () => undefined });
 
 describe("pitfall 09, 5xx after apply or key store open: a double deduction", () => {
   beforeEach(async () => {
     await spend({ spendUsd: "0.1" }, { orgId: "org_b", spendUsd: "0.1" });
-    autumn.fail((call) => call.customerId === "org_a" && !autumn.events.some((event) => event.customerId === "org_a"), { kind: "status_after_apply", status: 500 });
+    autumn.fail((call) => call.customerId === "org_a" && !autumn.events.some((event) => event.customerId === "org_a"), {
+      kind: "status_after_apply",
+      status: 500,
+    });
     await pass();
     await pass();
   });
@@ -152,7 +159,10 @@ describe("pitfall 08, key forgotten after a long outage", () => {
     await outlast();
     await pass();
 
-    const { findings } = await reconcile({}, { ...withoutList(), readUsage: async () => ({ balanceIds: "b", credits: "12", grantedCredits: "1000" }) });
+    const { findings } = await reconcile(
+      {},
+      { ...withoutList(), readUsage: async () => ({ balanceIds: "b", credits: "12", grantedCredits: "1000" }) },
+    );
 
     expect(findings).toMatchObject([{ kind: "unresolved", correctionCredits: null, message: expect.stringContaining("12 credits") }]);
     expect(await readBatches()).toMatchObject([{ state: "unknown", needs_reconcile: true }]);
@@ -190,7 +200,9 @@ describe("pitfall 10, queued then dropped", () => {
     expect(await readBatches()).toMatchObject([{ state: "delivered", deducted_credits: null }]);
     expect(autumn.deducted("org_a")).toBe("0");
 
-    expect((await reconcile({ dryRun: true })).findings).toMatchObject([{ kind: "lost_deduction", foundCredits: "0", correctionCredits: "30" }]);
+    expect((await reconcile({ dryRun: true })).findings).toMatchObject([
+      { kind: "lost_deduction", foundCredits: "0", correctionCredits: "30" },
+    ]);
     expect((await reconcile({ corrections: "apply" })).findings).toMatchObject([{ correction: "applied" }]);
     expect(await reconcile()).toMatchObject({ confirmed: 1, findings: [] });
 

@@ -80,8 +80,17 @@ const CLOCK_MARGIN_MS = 2 * 60 * 60 * 1_000;
  * says. Where the two records contradict each other that is `unresolved`: a person decides (`decide-batch.ts`).
  * An org whose record cannot be read is reported as `unresolved`; the others go on. May be repeated at any time.
  */
-export async function reconcileDeliveries(db: DatabaseClient, view: SettlementLedgerView, options: ReconcileDeliveriesOptions): Promise<ReconcileDeliveriesResult> {
-  const range: ComparisonRange = { lookBackMs: options.lookBackMs ?? LOOK_BACK_MS, quietMs: options.quietMs ?? QUIET_MS, orgId: options.orgId, openOnly: options.openOnly ?? false };
+export async function reconcileDeliveries(
+  db: DatabaseClient,
+  view: SettlementLedgerView,
+  options: ReconcileDeliveriesOptions,
+): Promise<ReconcileDeliveriesResult> {
+  const range: ComparisonRange = {
+    lookBackMs: options.lookBackMs ?? LOOK_BACK_MS,
+    quietMs: options.quietMs ?? QUIET_MS,
+    orgId: options.orgId,
+    openOnly: options.openOnly ?? false,
+  };
   const results: ReconcileDeliveriesResult[] = [];
   let afterOrgId = "";
   for (;;) {
@@ -137,7 +146,12 @@ async function compareOrg(
     const finding = findingOf(batch, verdict);
     if (finding) findings.push(options.dryRun || options.corrections !== "apply" ? finding : await correct(db, view, finding, options));
   }
-  if (!options.dryRun) await recordFindings(db, batchIds, findings.filter((finding) => finding.correction !== "applied"));
+  if (!options.dryRun)
+    await recordFindings(
+      db,
+      batchIds,
+      findings.filter((finding) => finding.correction !== "applied"),
+    );
   if (!options.dryRun && baseline) await writeBaseline(db, orgId, { ...baseline, comparedIds: batchIds });
   const count = (kind: Verdict["kind"]): number => verdicts.filter(({ verdict }) => verdict.kind === kind).length;
   return { comparedBatches: batches.length, confirmed: count("confirmed"), redriven: count("not_taken"), findings };
@@ -168,11 +182,22 @@ async function judgeOrg(db: DatabaseClient, view: SettlementLedgerView, org: Org
     const usage = await view.readUsage?.(org.orgId);
     const books = await readBooks(db, org.orgId, { comparedIds: org.batches.map((batch) => batch.batchId), since: startedAt });
     if (deductions === undefined) return compareByUsage(org.batches, usage, books);
-    return compareByList(org.batches, { deductions, usage, books, decided: await readDecided(db, org.batches.map((batch) => batch.batchId)), hasSum: view.readUsage !== undefined });
+    return compareByList(org.batches, {
+      deductions,
+      usage,
+      books,
+      decided: await readDecided(
+        db,
+        org.batches.map((batch) => batch.batchId),
+      ),
+      hasSum: view.readUsage !== undefined,
+    });
   } catch (error) {
     // The message of a foreign error may quote a key.
     const message = `the sink's record cannot be read (${(error as Error).name}); try again`;
-    return { verdicts: org.batches.filter(isUndecided).map((batch) => ({ batch, verdict: { kind: "unresolved", foundCredits: null, message } })) };
+    return {
+      verdicts: org.batches.filter(isUndecided).map((batch) => ({ batch, verdict: { kind: "unresolved", foundCredits: null, message } })),
+    };
   }
 }
 
@@ -202,30 +227,66 @@ function compareByList(batches: readonly ComparableBatch[], { deductions, usage,
   const witness = witnessOf({ hasSum, usage, books, offset, roundings: books.batchCount + deductions.length });
   const verdicts = judged.map(({ batch, found, verdict }) => ({ batch, verdict: confirmByWitness(batch, found, verdict, witness) }));
   const isSound = judged.every(({ verdict }) => verdict.kind === "agrees" || verdict.kind === "confirmed");
-  return { verdicts, ...(isSound && !books.isMoving && usage && offset !== undefined && { baseline: { usageOffset: offset, balanceIds: usage.balanceIds } }) };
+  return {
+    verdicts,
+    ...(isSound && !books.isMoving && usage && offset !== undefined && { baseline: { usageOffset: offset, balanceIds: usage.balanceIds } }),
+  };
 }
 
-function witnessOf({ hasSum, usage, books, offset, roundings }: { readonly hasSum: boolean; readonly usage: RecordedUsage | undefined; readonly books: BooksRow; readonly offset: DecimalText | undefined; readonly roundings: number }): Witness {
+function witnessOf({
+  hasSum,
+  usage,
+  books,
+  offset,
+  roundings,
+}: {
+  readonly hasSum: boolean;
+  readonly usage: RecordedUsage | undefined;
+  readonly books: BooksRow;
+  readonly offset: DecimalText | undefined;
+  readonly roundings: number;
+}): Witness {
   if (!hasSum) return { kind: "none" };
   if (books.isMoving) return { kind: "moving" };
   if (usage === undefined || offset === undefined) return { kind: "missing" };
   const isAgreed = isWithinNoise(offset, books.usageOffset, noiseOfSum(usage.grantedCredits, roundings));
-  return { kind: isAgreed ? "agrees" : "differs", offCredits: subtractDecimals(offset, books.usageOffset), balances: books.balanceIds === null ? "not_noted" : books.balanceIds === usage.balanceIds ? "same" : "others" };
+  return {
+    kind: isAgreed ? "agrees" : "differs",
+    offCredits: subtractDecimals(offset, books.usageOffset),
+    balances: books.balanceIds === null ? "not_noted" : books.balanceIds === usage.balanceIds ? "same" : "others",
+  };
 }
 
 /** Without a list the sum is the only witness: enough to tell whether what is open was taken, not enough to move money by. */
 function compareByUsage(batches: readonly ComparableBatch[], usage: RecordedUsage | undefined, books: BooksRow): OrgComparison {
   const undecided = batches.filter(isUndecided);
-  const certain = addDecimals(books.otherCredits, ...batches.filter((batch) => !isUndecided(batch)).map((batch) => batch.expectedCredits ?? "0"));
+  const certain = addDecimals(
+    books.otherCredits,
+    ...batches.filter((batch) => !isUndecided(batch)).map((batch) => batch.expectedCredits ?? "0"),
+  );
   const offset = subtractDecimals(usage?.credits ?? "0", certain);
-  if (undecided.length === 0) return { verdicts: [], ...(usage && !books.isMoving && { baseline: { usageOffset: offset, balanceIds: usage.balanceIds } }) };
+  if (undecided.length === 0)
+    return { verdicts: [], ...(usage && !books.isMoving && { baseline: { usageOffset: offset, balanceIds: usage.balanceIds } }) };
   if (books.isMoving) return { verdicts: undecided.map((batch) => ({ batch, verdict: { kind: "waits" } })) };
-  const verdict = judgeByUsage(undecided, subtractDecimals(offset, books.usageOffset), noiseOfSum(usage?.grantedCredits ?? "0", books.batchCount));
-  return { verdicts: undecided.map((batch) => ({ batch, verdict: verdict.kind === "not_taken" && batch.isUnconfirmed ? unheard(batch) : verdict })) };
+  const verdict = judgeByUsage(
+    undecided,
+    subtractDecimals(offset, books.usageOffset),
+    noiseOfSum(usage?.grantedCredits ?? "0", books.batchCount),
+  );
+  return {
+    verdicts: undecided.map((batch) => ({
+      batch,
+      verdict: verdict.kind === "not_taken" && batch.isUnconfirmed ? unheard(batch) : verdict,
+    })),
+  };
 }
 
 function unheard(batch: ComparableBatch): Verdict {
-  return { kind: "unresolved", foundCredits: "0", message: `the sink keeps no list of deductions, and its sum of usage lacks the ${batch.credits} credits that count as taken; look at the customer there, then billing decide` };
+  return {
+    kind: "unresolved",
+    foundCredits: "0",
+    message: `the sink keeps no list of deductions, and its sum of usage lacks the ${batch.credits} credits that count as taken; look at the customer there, then billing decide`,
+  };
 }
 
 /** Moves a batch whose fate the record settles. */
@@ -250,14 +311,25 @@ function findingOf(batch: ComparableBatch, verdict: Verdict): DeliveryFinding | 
 }
 
 /** One correction, on record before it is made, with a key of its own. */
-async function correct(db: DatabaseClient, view: SettlementLedgerView, finding: DeliveryFinding, options: ReconcileDeliveriesOptions): Promise<DeliveryFinding> {
+async function correct(
+  db: DatabaseClient,
+  view: SettlementLedgerView,
+  finding: DeliveryFinding,
+  options: ReconcileDeliveriesOptions,
+): Promise<DeliveryFinding> {
   const { batchId, orgId, correctionCredits: credits } = finding;
   if (credits === null) return finding;
-  const begun = await db.transaction().execute(async (tx) => beginCorrection(tx, { batchId, orgId, credits, keyMemoryMs: options.keyMemoryMs ?? KEY_MEMORY_MS }));
+  const begun = await db
+    .transaction()
+    .execute(async (tx) => beginCorrection(tx, { batchId, orgId, credits, keyMemoryMs: options.keyMemoryMs ?? KEY_MEMORY_MS }));
   if (begun === undefined) return { ...finding, correction: "open" };
   const outcome = await view
     .correct({ batchId, orgId, credits, idempotencyKey: begun.idempotencyKey })
-    .catch((error: unknown): DeliveryOutcome => ({ kind: "unknown", code: "sink_failed", message: `The sink threw ${(error as Error).name}.` }));
+    .catch((error: unknown): DeliveryOutcome => ({
+      kind: "unknown",
+      code: "sink_failed",
+      message: `The sink threw ${(error as Error).name}.`,
+    }));
   const end = endOf(outcome, begun.mayBeApplied);
   if (end !== "open") await finishCorrection(db, batchId, begun.sequence, { state: end, errorCode: outcome.code ?? null });
   return { ...finding, correction: end };

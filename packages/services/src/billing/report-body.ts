@@ -11,5 +11,7 @@ export function reportBody(report: unknown): JsonValue {
   if (typeof report === "string" || typeof report === "number" || typeof report === "boolean") return report;
   if (typeof report !== "object" || report === null) return null;
   const entries = Object.entries(report).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries.map(([name, value]) => [name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), reportBody(value)]));
+  return Object.fromEntries(
+    entries.map(([name, value]) => [name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), reportBody(value)]),
+  );
 }

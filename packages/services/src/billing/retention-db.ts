@@ -50,7 +50,10 @@ export async function countEvents(db: DatabaseExecutor, name: string): Promise<n
 }
 
 /** Events of the partition: all of them, those in no batch, and those in no delivered one. Goes from the accounts and batches that are not done to their events, never the other way. */
-export async function countUnsettled(tx: DatabaseExecutor, name: string): Promise<{ readonly events: number; readonly open: number; readonly undelivered: number }> {
+export async function countUnsettled(
+  tx: DatabaseExecutor,
+  name: string,
+): Promise<{ readonly events: number; readonly open: number; readonly undelivered: number }> {
   const table = sql.table(name);
   const result = await sql<{ events: string; open: string; undelivered: string }>`
     select (select count(*) from ${table}) as events,
@@ -129,13 +132,17 @@ export interface SourceMarkRow {
 
 export async function readSourceMark(db: DatabaseExecutor): Promise<SourceMarkRow | undefined> {
   const result = await sql<SourceMarkRow>`
-    select low_water_mark, source_oldest, sweep_position::text as sweep_position, (sweep_mark at time zone 'UTC')::text as sweep_end from spend_source_marks`.execute(db);
+    select low_water_mark, source_oldest, sweep_position::text as sweep_position, (sweep_mark at time zone 'UTC')::text as sweep_end from spend_source_marks`.execute(
+    db,
+  );
   return result.rows[0];
 }
 
 /** Start of the oldest row in the source; null when there is none. */
 export async function readOldestStart(db: DatabaseExecutor): Promise<Date | null> {
-  const result = await sql<{ oldest: Date | null }>`select min("startTime") at time zone 'UTC' as oldest from "LiteLLM_SpendLogs"`.execute(db);
+  const result = await sql<{ oldest: Date | null }>`select min("startTime") at time zone 'UTC' as oldest from "LiteLLM_SpendLogs"`.execute(
+    db,
+  );
   return result.rows[0]?.oldest ?? null;
 }
 
@@ -143,7 +150,9 @@ export async function readOldestStart(db: DatabaseExecutor): Promise<Date | null
 export async function beginSweep(db: DatabaseExecutor, sweep: { readonly end: string; readonly sourceOldest: Date | null }): Promise<void> {
   await sql`
     insert into spend_source_marks (sweep_position, sweep_mark, sweep_oldest) values ('-infinity', ${sweep.end}::timestamp at time zone 'UTC', ${sweep.sourceOldest})
-    on conflict (singleton) do update set sweep_position = excluded.sweep_position, sweep_mark = excluded.sweep_mark, sweep_oldest = excluded.sweep_oldest`.execute(db);
+    on conflict (singleton) do update set sweep_position = excluded.sweep_position, sweep_mark = excluded.sweep_mark, sweep_oldest = excluded.sweep_oldest`.execute(
+    db,
+  );
 }
 
 /** Notes where the sweep stands: what began up to then is billed or in review. */
@@ -192,13 +201,17 @@ export interface AlertRow extends BillingAlert {
 /** Alerts that nobody cleared, oldest first. */
 export async function readOpenAlerts(db: DatabaseExecutor): Promise<readonly AlertRow[]> {
   const result = await sql<AlertRow>`
-    select alert_key as key, kind, message, facts, raised_at as "raisedAt" from billing_alerts where cleared_at is null order by raised_at`.execute(db);
+    select alert_key as key, kind, message, facts, raised_at as "raisedAt" from billing_alerts where cleared_at is null order by raised_at`.execute(
+    db,
+  );
   return result.rows;
 }
 
 /** Returns false when it was cleared or is unknown. */
 export async function clearAlert(db: DatabaseExecutor, key: string): Promise<boolean> {
-  const result = await sql`update billing_alerts set cleared_at = billing_now() where alert_key = ${key} and cleared_at is null`.execute(db);
+  const result = await sql`update billing_alerts set cleared_at = billing_now() where alert_key = ${key} and cleared_at is null`.execute(
+    db,
+  );
   return (result.numAffectedRows ?? 0n) > 0n;
 }
 

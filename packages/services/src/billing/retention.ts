@@ -2,7 +2,22 @@ import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { type Operator, recordAction } from "../operator/operator.ts";
 import { lockIngest } from "./db.ts";
-import { adoptStrayEvents, countEvents, countRetired, countStrayEvents, countUnsettled, detachPartition, ensurePartitions, lockPartition, noteRetiredSums, raiseAlert, readOldestStart, readPartitions, readSourceMark, readUnsettled } from "./retention-db.ts";
+import {
+  adoptStrayEvents,
+  countEvents,
+  countRetired,
+  countStrayEvents,
+  countUnsettled,
+  detachPartition,
+  ensurePartitions,
+  lockPartition,
+  noteRetiredSums,
+  raiseAlert,
+  readOldestStart,
+  readPartitions,
+  readSourceMark,
+  readUnsettled,
+} from "./retention-db.ts";
 
 const NAMED_GROUPS = 100;
 const NAMED = 3;
@@ -75,7 +90,8 @@ export async function retireMonth(db: DatabaseClient, month: string, operator?: 
   const partition = (await readPartitions(db)).find((one) => one.month === month);
   // Looked through while billing goes on: nothing is recorded in a month that is over, and what is delivered stays so.
   const found = await previewRetirement(db, month);
-  if (found.refusals.length > 0) throw new AppError("partition_not_retirable", `The month ${month} of the ledger cannot be retired: ${found.refusals.join("; ")}.`);
+  if (found.refusals.length > 0)
+    throw new AppError("partition_not_retirable", `The month ${month} of the ledger cannot be retired: ${found.refusals.join("; ")}.`);
   if (found.retired || partition === undefined) return found;
   return db.transaction().execute(async (tx) => {
     const events = await noteRetiredSums(tx, partition.name);
@@ -83,7 +99,10 @@ export async function retireMonth(db: DatabaseClient, month: string, operator?: 
     await lockIngest(tx);
     await lockPartition(tx, partition.name);
     if (events !== found.events || (await countEvents(tx, partition.name)) !== events) {
-      throw new AppError("partition_not_retirable", `The month ${month} of the ledger cannot be retired: its events changed meanwhile; look at it again.`);
+      throw new AppError(
+        "partition_not_retirable",
+        `The month ${month} of the ledger cannot be retired: its events changed meanwhile; look at it again.`,
+      );
     }
     await detachPartition(tx, partition.name);
     if (operator) await recordAction(tx, { action: "month.retired", subject: month, operator, facts: { events, table: partition.name } });

@@ -17,7 +17,10 @@ export const RETIRED_REVIEW_KEY: RawBuilder<string> = sql`'retired:' || s.reques
  * was billed, and reviews of amounts that the source no longer says are closed. Rows that stand twice are left alone. Returns how
  * many are new. Idempotent.
  */
-export async function quarantineRetiredChanges(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<number> {
+export async function quarantineRetiredChanges(
+  db: DatabaseExecutor,
+  options: { readonly range: SourceRange; readonly limit: number },
+): Promise<number> {
   const result = await sql<{ reviews: number }>`
     with rows as materialized (
       select ${RETIRED_REVIEW_KEY} as review_key, s.request_id, s.model, s."startTime" at time zone 'UTC' as occurred_at, coalesce(k.org_id, o.org_id) as org_id,

@@ -4,10 +4,25 @@ import { sql } from "kysely";
 import { MOVE_ACCOUNTS } from "./accounts-db.ts";
 import type { RateCard } from "./credits.ts";
 import { isRetired } from "./retired-changes-db.ts";
-import { CORRECTED_REQUEST_ID, HAS_NO_EVENT, hasNoEventWithin, IS_CORRECTION, isWithin, JOIN_OWNER, plainSpend, REVIEW_REASON, ROW_HASH, ROW_START, type SourceRange } from "./source-rows-db.ts";
+import {
+  CORRECTED_REQUEST_ID,
+  HAS_NO_EVENT,
+  hasNoEventWithin,
+  IS_CORRECTION,
+  isWithin,
+  JOIN_OWNER,
+  plainSpend,
+  REVIEW_REASON,
+  ROW_HASH,
+  ROW_START,
+  type SourceRange,
+} from "./source-rows-db.ts";
 
 /** Puts spend rows that cannot be billed on record with the reason, once each. Returns how many are new. Idempotent. */
-export async function quarantineSpendRows(db: DatabaseExecutor, options: { readonly range: SourceRange; readonly limit: number }): Promise<number> {
+export async function quarantineSpendRows(
+  db: DatabaseExecutor,
+  options: { readonly range: SourceRange; readonly limit: number },
+): Promise<number> {
   const result = await sql`
     with rows as (
       select s.*, o.org_id, q.reason,
@@ -44,7 +59,9 @@ export async function resolveReviews(db: DatabaseExecutor): Promise<number> {
     where r.resolved_at is null and (
       (r.review_key like 'id:%' and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || substr(r.review_key, 4)))
       or (r.review_key like 'zero:%' and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || substr(r.review_key, 6) and k.adjustment_count > 0))
-      or (r.review_key like 'usage:%' and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || substr(r.review_key, 7) and k.adjustment_count > 0)))`.execute(db);
+      or (r.review_key like 'usage:%' and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || substr(r.review_key, 7) and k.adjustment_count > 0)))`.execute(
+    db,
+  );
   return Number(result.numAffectedRows ?? 0n);
 }
 
@@ -65,7 +82,9 @@ export async function lockReview(tx: DatabaseExecutor, reviewKey: string): Promi
 /** Open reviews without owner whose row was made with this key. */
 export async function readReviewsOfKey(db: DatabaseExecutor, keyHash: string): Promise<readonly string[]> {
   const result = await sql<{ review_key: string }>`
-    select review_key from spend_reviews where key_hash = ${keyHash} and reason = 'no_org' and resolved_at is null order by occurred_at`.execute(db);
+    select review_key from spend_reviews where key_hash = ${keyHash} and reason = 'no_org' and resolved_at is null order by occurred_at`.execute(
+    db,
+  );
   return result.rows.map((row) => row.review_key);
 }
 
@@ -74,7 +93,10 @@ export async function readReviewsOfKey(db: DatabaseExecutor, keyHash: string): P
  * under its hash; and closes the review. Returns how many events were made: 0 when there was one. Fails on a null where no rate
  * card covers the row and no `rate` is given. Atomic; call it under `lockIngest`.
  */
-export async function billReview(tx: DatabaseExecutor, options: { readonly reviewKey: string; readonly orgId: string; readonly rate: RateCard | undefined }): Promise<number> {
+export async function billReview(
+  tx: DatabaseExecutor,
+  options: { readonly reviewKey: string; readonly orgId: string; readonly rate: RateCard | undefined },
+): Promise<number> {
   const { reviewKey, orgId } = options;
   const rate = options.rate ?? { markup: null, creditsPerUsd: null };
   const result = await sql<{ events: number }>`
@@ -112,7 +134,9 @@ export async function billReview(tx: DatabaseExecutor, options: { readonly revie
 /** Closes an open review without billing. Returns false when it was closed or is unknown. */
 export async function dismissReviewRow(db: DatabaseExecutor, reviewKey: string): Promise<boolean> {
   const result = await sql`
-    update spend_reviews set resolved_at = billing_now(), resolution = 'dismissed' where review_key = ${reviewKey} and resolved_at is null`.execute(db);
+    update spend_reviews set resolved_at = billing_now(), resolution = 'dismissed' where review_key = ${reviewKey} and resolved_at is null`.execute(
+    db,
+  );
   return (result.numAffectedRows ?? 0n) > 0n;
 }
 
@@ -149,7 +173,13 @@ export interface ReviewListRow {
 /** Reviews after the one with `afterKey`, by the time at which they were first seen; at most `limit`. */
 export async function readReviewPage(
   db: DatabaseExecutor,
-  filter: { readonly orgId: string | undefined; readonly reason: SpendReviewReason | undefined; readonly openOnly: boolean; readonly afterKey: string | undefined; readonly limit: number },
+  filter: {
+    readonly orgId: string | undefined;
+    readonly reason: SpendReviewReason | undefined;
+    readonly openOnly: boolean;
+    readonly afterKey: string | undefined;
+    readonly limit: number;
+  },
 ): Promise<readonly ReviewListRow[]> {
   const result = await sql<ReviewListRow>`
     select review_key, request_id, reason, ${plainSpend("r")} as spend_usd, model, occurred_at, org_id, session_id, key_hash, first_seen_at, resolved_at, resolution

@@ -20,10 +20,18 @@ export const NONE_REVIVED: RevivedOrgs = { orgIds: [], batches: 0 };
  * bought), and makes their batches due again where it has. Asking takes nothing and leaves no trace there. Throws only when the
  * database fails.
  */
-export async function reviveOrgs(db: DatabaseClient, { sink, orgIds, askTimeoutMs = PATIENCE_MS }: { readonly sink: SettlementSink; readonly orgIds?: readonly string[]; readonly askTimeoutMs?: number }): Promise<RevivedOrgs> {
+export async function reviveOrgs(
+  db: DatabaseClient,
+  {
+    sink,
+    orgIds,
+    askTimeoutMs = PATIENCE_MS,
+  }: { readonly sink: SettlementSink; readonly orgIds?: readonly string[]; readonly askTimeoutMs?: number },
+): Promise<RevivedOrgs> {
   if (!sink.hasBalance) return NONE_REVIVED;
   const waiting = await takeOrgsWithoutBalance(db, { orgIds, limit: LIMIT });
-  const ask = async (orgId: string): Promise<boolean> => withDeadline(askTimeoutMs, async () => (await sink.hasBalance?.(orgId)) ?? false).catch(() => false);
+  const ask = async (orgId: string): Promise<boolean> =>
+    withDeadline(askTimeoutMs, async () => (await sink.hasBalance?.(orgId)) ?? false).catch(() => false);
   const answers = await Promise.all(waiting.map(async (orgId) => ({ orgId, isServed: await ask(orgId) })));
   const served = answers.filter((answer) => answer.isServed).map((answer) => answer.orgId);
   let batches = 0;

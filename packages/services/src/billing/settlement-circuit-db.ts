@@ -25,13 +25,19 @@ export async function enterCircuit(db: DatabaseExecutor, sink: string): Promise<
 }
 
 /** Opens the circuit, or keeps it open after a failed probe: 30 s, doubled each time up to 5 min, and no less than the sink asked for. */
-export async function openCircuit(db: DatabaseExecutor, sink: string, reason: { readonly code: string | null; readonly retryAfterMs: number }): Promise<void> {
+export async function openCircuit(
+  db: DatabaseExecutor,
+  sink: string,
+  reason: { readonly code: string | null; readonly retryAfterMs: number },
+): Promise<void> {
   await sql`
     insert into settlement_circuits as c (sink, open_count, opened_at, retry_at, error_code)
     select ${sink}, 1, now, now + greatest(${FIRST_OPEN_MS}, ${reason.retryAfterMs}::float8) * interval '1 millisecond', ${reason.code} from (select billing_now() as now) clock
     on conflict (sink) do update
     set open_count = c.open_count + 1, error_code = excluded.error_code,
-      retry_at = billing_now() + greatest(least(${FIRST_OPEN_MS} * power(2, least(c.open_count, 10)), ${LONGEST_OPEN_MS}), ${reason.retryAfterMs}::float8) * interval '1 millisecond'`.execute(db);
+      retry_at = billing_now() + greatest(least(${FIRST_OPEN_MS} * power(2, least(c.open_count, 10)), ${LONGEST_OPEN_MS}), ${reason.retryAfterMs}::float8) * interval '1 millisecond'`.execute(
+    db,
+  );
 }
 
 export async function closeCircuit(db: DatabaseExecutor, sink: string): Promise<void> {

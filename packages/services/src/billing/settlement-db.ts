@@ -28,7 +28,10 @@ function selected(table: string, { orgIds }: OrgSelection): RawBuilder<boolean> 
  * Locks the accounts of orgs with open events, in order of org id after `afterOrgId`, at most `limit`. It waits for whoever
  * writes events of them or seals them; what the other sealed meanwhile is left out. The lock lasts as long as the transaction.
  */
-export async function lockAccountsToSeal(tx: DatabaseExecutor, options: { readonly afterOrgId: string; readonly limit: number } & OrgSelection): Promise<readonly string[]> {
+export async function lockAccountsToSeal(
+  tx: DatabaseExecutor,
+  options: { readonly afterOrgId: string; readonly limit: number } & OrgSelection,
+): Promise<readonly string[]> {
   const result = await sql<{ org_id: string }>`
     select a.org_id from billing_accounts a
     where a.org_id > ${options.afterOrgId} and ${selected("a", options)} and a.last_event_id > a.sealed_event_id
@@ -60,7 +63,14 @@ export interface SealedBatches {
  * carried.
  */
 export async function sealBatches(tx: DatabaseExecutor, orgIds: readonly string[]): Promise<SealedBatches> {
-  const result = await sql<{ batch_id: string | null; org_id: string; event_count: number; credits: string; state: SettlementState; is_refused: boolean }>`
+  const result = await sql<{
+    batch_id: string | null;
+    org_id: string;
+    event_count: number;
+    credits: string;
+    state: SettlementState;
+    is_refused: boolean;
+  }>`
     with clock as materialized (select billing_now() as now), found as materialized (
       select a.*, e.*, e.event_count <> a.open_event_count or e.credits <> a.open_credits as is_refused
       from billing_accounts a
@@ -93,7 +103,9 @@ export async function sealBatches(tx: DatabaseExecutor, orgIds: readonly string[
     select s.batch_id, org_id, s.event_count, s.credits, s.state, f.is_refused from found f left join sealed s using (org_id)
     where s.batch_id is not null or f.is_refused`.execute(tx);
   return {
-    batches: result.rows.flatMap(({ batch_id: batchId, ...row }) => (batchId === null ? [] : [{ batchId, orgId: row.org_id, eventCount: row.event_count, credits: row.credits, state: row.state }])),
+    batches: result.rows.flatMap(({ batch_id: batchId, ...row }) =>
+      batchId === null ? [] : [{ batchId, orgId: row.org_id, eventCount: row.event_count, credits: row.credits, state: row.state }],
+    ),
     refusedOrgIds: result.rows.filter((row) => row.is_refused).map((row) => row.org_id),
   };
 }
@@ -240,7 +252,9 @@ export async function releaseClaims(db: DatabaseExecutor, claims: readonly Claim
  */
 export async function redriveBatch(db: DatabaseExecutor, batchId: string): Promise<boolean> {
   // The back-off before the batch, as `redriveWithoutBalance` takes them: so the two do not deadlock.
-  await sql`select 1 from settlement_org_backoff where org_id = (select org_id from settlement_batches where batch_id = ${batchId}) for update`.execute(db);
+  await sql`select 1 from settlement_org_backoff where org_id = (select org_id from settlement_batches where batch_id = ${batchId}) for update`.execute(
+    db,
+  );
   const result = await sql`
     with redriven as (
       update settlement_batches
@@ -272,7 +286,10 @@ export async function hadBalance(db: DatabaseExecutor, orgId: string): Promise<b
  * turn off: 20 s doubled with each time up to 15 min. So no two workers ask for one org at once. A new batch of
  * the org may be sent in the same pass; it then finds nothing to take from and waits with the others.
  */
-export async function takeOrgsWithoutBalance(db: DatabaseExecutor, options: { readonly limit: number } & OrgSelection): Promise<readonly string[]> {
+export async function takeOrgsWithoutBalance(
+  db: DatabaseExecutor,
+  options: { readonly limit: number } & OrgSelection,
+): Promise<readonly string[]> {
   const result = await sql<{ org_id: string }>`
     with clock as materialized (select billing_now() as now), due as (
       select o.org_id from settlement_org_backoff o

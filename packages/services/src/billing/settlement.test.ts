@@ -19,7 +19,9 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", billing_events, spend_reviews, billing_accounts, settlement_batches, settlement_circuits cascade`.execute(
+    database.db,
+  );
   sink = new ScriptedSink();
 });
 
@@ -30,7 +32,8 @@ async function spend(...rows: readonly SpendRow[]): Promise<void> {
 }
 
 /** A pass whose retries are due at once. */
-const pass = (options: Partial<SettlementOptions> = {}) => settle(database.db, { sink, retryDelayMs: () => 0, parkedDelayMs: () => 0, ...options });
+const pass = (options: Partial<SettlementOptions> = {}) =>
+  settle(database.db, { sink, retryDelayMs: () => 0, parkedDelayMs: () => 0, ...options });
 
 const readBatches = () => database.db.selectFrom("settlement_batches").selectAll().orderBy("org_id").orderBy("sequence").execute();
 const readBatch = async () => {
@@ -39,7 +42,8 @@ const readBatch = async () => {
   return batch;
 };
 const readAttempts = () => database.db.selectFrom("settlement_attempts").selectAll().orderBy("attempt").execute();
-const ageFirstAttempt = (hours: number) => sql`update settlement_batches set first_sent_at = first_sent_at - ${hours} * interval '1 hour'`.execute(database.db);
+const ageFirstAttempt = (hours: number) =>
+  sql`update settlement_batches set first_sent_at = first_sent_at - ${hours} * interval '1 hour'`.execute(database.db);
 
 describe("sealing", () => {
   it("makes one batch of an org's open events, with the exact sum and a key of its own", async () => {
@@ -116,7 +120,10 @@ describe("sealing", () => {
   });
 
   it("while events are written seals each event once, in ranges that adjoin, and nobody waits for ever", async () => {
-    await insertSpendRows(database.db, Array.from({ length: 1_200 }, (_, index) => ({ orgId: `org_${(index * 7) % 40}`, ageMs: 60_000 - index })));
+    await insertSpendRows(
+      database.db,
+      Array.from({ length: 1_200 }, (_, index) => ({ orgId: `org_${(index * 7) % 40}`, ageMs: 60_000 - index })),
+    );
     const written = new AbortController();
     const seal = async (): Promise<void> => {
       while (!written.signal.aborted) await sealOpenEvents(database.db);
@@ -128,7 +135,9 @@ describe("sealing", () => {
     expect(await readLedgerSums(database.db)).toMatchObject({ events: "360", batches: "360", open: "0" });
     const { rows } = await sql<{ events: number; broken: number }>`
       select sum(event_count)::int as events, count(*) filter (where after_event_id <> former)::int as broken
-      from (select *, lag(through_event_id, 1, 0::bigint) over (partition by org_id order by sequence) as former from settlement_batches) b`.execute(database.db);
+      from (select *, lag(through_event_id, 1, 0::bigint) over (partition by org_id order by sequence) as former from settlement_batches) b`.execute(
+      database.db,
+    );
     expect(rows).toEqual([{ events: 1_200, broken: 0 }]);
     await checkLedger(database.db);
   });
@@ -142,7 +151,9 @@ describe("sealing", () => {
 
     expect(problems).toMatchObject([{ batchId: null, orgId: "org_a", outcome: "unsealed", code: "ledger_gap" }]);
     expect((await readBatches()).map((batch) => batch.org_id)).toEqual(["org_b"]);
-    const { rows } = await sql`select org_id, trim_scale(difference) as difference from billing_invariant where difference <> 0`.execute(database.db);
+    const { rows } = await sql`select org_id, trim_scale(difference) as difference from billing_invariant where difference <> 0`.execute(
+      database.db,
+    );
     expect(rows).toEqual([{ org_id: "org_a", difference: "-0.3" }]);
     await auditCompleteness(database.db, { from: new Date(0), to: new Date(Date.now() + 60_000), heal: true, rate: RATE });
     expect(await pass()).toMatchObject({ sealed: 1, refused: 0 });
@@ -234,7 +245,7 @@ describe("delivering", () => {
     expect(await redriveBatch(database.db, batch_id)).toBe(false);
   });
 
-  it("does not take \"nothing was deducted\" for the answer to an earlier attempt that may have been applied: only the sink's record decides", async () => {
+  it('does not take "nothing was deducted" for the answer to an earlier attempt that may have been applied: only the sink\'s record decides', async () => {
     await spend({ spendUsd: "0.1" });
     sink.script = () => ({ kind: "unknown", code: "timeout" });
     await pass();
@@ -281,7 +292,12 @@ describe("delivering", () => {
 
     await pass({ concurrency: 1 });
 
-    expect(sink.calls.slice(0, 2).map((call) => call.orgId).sort()).toEqual(["org_backlog", "org_fresh"]);
+    expect(
+      sink.calls
+        .slice(0, 2)
+        .map((call) => call.orgId)
+        .sort(),
+    ).toEqual(["org_backlog", "org_fresh"]);
   });
 
   it("waits as long as the sink asks, and longer with each attempt", async () => {
@@ -292,7 +308,9 @@ describe("delivering", () => {
     await settle(database.db, { sink });
 
     expect(sink.calls).toHaveLength(1);
-    const { rows } = await sql<{ seconds: string }>`select round(extract(epoch from next_attempt_at - clock_timestamp())) as seconds from settlement_batches`.execute(database.db);
+    const { rows } = await sql<{
+      seconds: string;
+    }>`select round(extract(epoch from next_attempt_at - clock_timestamp())) as seconds from settlement_batches`.execute(database.db);
     expect(Number(rows[0]?.seconds)).toBeGreaterThanOrEqual(118);
     expect([1, 2, 3, 9, 50].map((attempt) => retryDelayMs({ attempt, random: 0 }))).toEqual([20_000, 40_000, 80_000, 900_000, 900_000]);
     expect(retryDelayMs({ attempt: 1, retryAfterMs: 60_000, random: 1 })).toBe(60_000);

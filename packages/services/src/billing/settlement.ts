@@ -2,7 +2,14 @@ import type { DatabaseClient } from "@proliferate/db";
 import { DEFAULT_KEY_MEMORY_MS, deliverBatches, type DeliveryResult, type SettlementOptions } from "./deliver-batches.ts";
 import { NONE_REVIVED, reviveOrgs } from "./revive-orgs.ts";
 import { enterCircuit } from "./settlement-circuit-db.ts";
-import { ensureDeployment, flagForgottenKeys, lockAccountsToSeal, type OrgSelection, sealBatches, type SealedBatches } from "./settlement-db.ts";
+import {
+  ensureDeployment,
+  flagForgottenKeys,
+  lockAccountsToSeal,
+  type OrgSelection,
+  sealBatches,
+  type SealedBatches,
+} from "./settlement-db.ts";
 
 export type { SettlementOptions, SettlementProblem, SettlementStep } from "./deliver-batches.ts";
 
@@ -18,7 +25,8 @@ export interface SettlementResult extends DeliveryResult {
 
 const SEAL_CHUNK_ORGS = 500;
 const PASS_TIMEOUT_MS = 50_000;
-const UNSEALED = "The organization's open events are not what its account says, so nothing of it is sealed; run billing audit to find and heal what is missing.";
+const UNSEALED =
+  "The organization's open events are not what its account says, so nothing of it is sealed; run billing audit to find and heal what is missing.";
 
 /**
  * Seals the open events of every org (or of those given) into batches, each org's atomically. Safe at any time and from
@@ -51,7 +59,8 @@ export async function settle(db: DatabaseClient, options: SettlementOptions): Pr
   const deadline = performance.now() + (options.passTimeoutMs ?? PASS_TIMEOUT_MS);
   const isOver = (): boolean => performance.now() >= deadline || (options.signal?.aborted ?? false);
   const { batches, refusedOrgIds } = await sealOpenEvents(db, { orgIds: options.orgIds });
-  for (const orgId of refusedOrgIds) options.onProblem?.({ batchId: null, orgId, outcome: "unsealed", code: "ledger_gap", message: UNSEALED });
+  for (const orgId of refusedOrgIds)
+    options.onProblem?.({ batchId: null, orgId, outcome: "unsealed", code: "ledger_gap", message: UNSEALED });
   options.onStep?.("sealed");
   const flagged = await flagForgottenKeys(db, options.keyMemoryMs ?? DEFAULT_KEY_MEMORY_MS);
   options.onStep?.("flagged");
@@ -70,7 +79,10 @@ async function allDone<One, Other>(one: Promise<One>, other: Promise<Other>): Pr
 
 /** Orgs are asked about while others are served, so that nobody waits for such an answer; those that it concerns are served afterwards. */
 async function sendDue(db: DatabaseClient, options: Parameters<typeof deliverBatches>[1]): Promise<typeof NOTHING_SENT> {
-  const [first, revived] = await allDone(deliverBatches(db, options), options.isProbe ? Promise.resolve(NONE_REVIVED) : reviveOrgs(db, options));
+  const [first, revived] = await allDone(
+    deliverBatches(db, options),
+    options.isProbe ? Promise.resolve(NONE_REVIVED) : reviveOrgs(db, options),
+  );
   if (revived.batches === 0 || options.isOver()) return { ...first, revived: revived.batches };
   const then = await deliverBatches(db, { ...options, orgIds: revived.orgIds });
   return { delivered: first.delivered + then.delivered, undelivered: first.undelivered + then.undelivered, revived: revived.batches };

@@ -43,7 +43,12 @@ interface Answer {
  */
 export type DeliveryOutcome =
   | (Answer & { readonly kind: "delivered"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText })
-  | (Answer & { readonly kind: "unapplied"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText; /** What it is instead, where the org had a balance before: that one is used up, and not filled by what is owed. */ readonly ifUsedUp?: "shortfall" })
+  | (Answer & {
+      readonly kind: "unapplied";
+      readonly deductedCredits: DecimalText;
+      readonly balanceAfter?: DecimalText;
+      /** What it is instead, where the org had a balance before: that one is used up, and not filled by what is owed. */ readonly ifUsedUp?: "shortfall";
+    })
   | (Answer & { readonly kind: "shortfall"; readonly deductedCredits: DecimalText; readonly balanceAfter?: DecimalText })
   | (Answer & { readonly kind: "accepted" | "duplicate" | "parked" | "dead" })
   | (Answer & { readonly kind: "unknown" | "unavailable"; readonly retryAfterMs?: number });

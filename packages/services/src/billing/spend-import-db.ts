@@ -19,18 +19,25 @@ export async function upsertSpendRows(db: DatabaseExecutor, rows: readonly ApiSp
       team_id text, end_user text, session_id text, status text)
     on conflict (request_id) do update set spend = excluded.spend, team_id = excluded.team_id, total_tokens = excluded.total_tokens,
       prompt_tokens = excluded.prompt_tokens, completion_tokens = excluded.completion_tokens
-    where (stored.spend, stored.team_id, stored.total_tokens) is distinct from (excluded.spend, excluded.team_id, excluded.total_tokens)`.execute(db);
+    where (stored.spend, stored.team_id, stored.total_tokens) is distinct from (excluded.spend, excluded.team_id, excluded.total_tokens)`.execute(
+    db,
+  );
   return Number(result.numAffectedRows ?? 0n);
 }
 
 /** When the newest request of the mirror began; null where it is empty. */
 export async function readMirrorEnd(db: DatabaseExecutor): Promise<Date | null> {
-  const result = await sql<{ newest: Date | null }>`select max("startTime") at time zone 'UTC' as newest from "LiteLLM_SpendLogs"`.execute(db);
+  const result = await sql<{ newest: Date | null }>`select max("startTime") at time zone 'UTC' as newest from "LiteLLM_SpendLogs"`.execute(
+    db,
+  );
   return result.rows[0]?.newest ?? null;
 }
 
 /** Keys of rows without a team, of requests that began at `from` or later, of which the mirror knows no team either; at most `limit`. */
-export async function listKeysWithoutTeam(db: DatabaseExecutor, options: { readonly from: Date; readonly limit: number }): Promise<readonly string[]> {
+export async function listKeysWithoutTeam(
+  db: DatabaseExecutor,
+  options: { readonly from: Date; readonly limit: number },
+): Promise<readonly string[]> {
   const result = await sql<{ api_key: string }>`
     select distinct s.api_key from "LiteLLM_SpendLogs" s
     where s."startTime" >= ${options.from.toISOString()}::timestamptz at time zone 'UTC' and coalesce(s.team_id, '') = '' and s.api_key <> ''

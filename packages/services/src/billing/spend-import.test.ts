@@ -36,7 +36,13 @@ beforeEach(async () => {
 
 const api = () => ({ adminUrl: litellm.url, masterKey: litellm.masterKey });
 const importAll = () => importSpendRows(mirror, api(), LAST_DAYS());
-const countMirrored = async () => (await mirror.selectFrom("LiteLLM_SpendLogs").select((eb) => eb.fn.countAll<string>().as("count")).executeTakeFirstOrThrow()).count;
+const countMirrored = async () =>
+  (
+    await mirror
+      .selectFrom("LiteLLM_SpendLogs")
+      .select((eb) => eb.fn.countAll<string>().as("count"))
+      .executeTakeFirstOrThrow()
+  ).count;
 
 /** Serves what stands in the source's table, as LiteLLM's API would. */
 async function serveSource(): Promise<void> {
@@ -49,7 +55,15 @@ async function serveSource(): Promise<void> {
 describe("spend rows over REST", () => {
   it("make the very ledger, byte for byte, that the same rows make over SQL", async () => {
     const spends = ["0.1", "0.12345678901234566", "1.5e-05", "0", "-0.5", "3.3e-7", "1234.5", "5e-324"];
-    await insertSpendRows(database.db, Array.from({ length: 640 }, (_, index) => ({ requestId: `r${index}`, orgId: [`org_${index % 5}`, "", null][index % 31 === 0 ? 1 + (index % 2) : 0] ?? null, spendUsd: spends[index % spends.length] ?? "1", ageMs: index * 37_000 })));
+    await insertSpendRows(
+      database.db,
+      Array.from({ length: 640 }, (_, index) => ({
+        requestId: `r${index}`,
+        orgId: [`org_${index % 5}`, "", null][index % 31 === 0 ? 1 + (index % 2) : 0] ?? null,
+        spendUsd: spends[index % spends.length] ?? "1",
+        ageMs: index * 37_000,
+      })),
+    );
     await serveSource();
     await syncSpend(database.db, { rate: RATE, fullSweep: true });
     const overSql = await dumpBilling(database.db);
@@ -64,7 +78,10 @@ describe("spend rows over REST", () => {
   });
 
   it("defect 02 only page 1 is read: every page of every window is, also where the API stops counting and within one second", async () => {
-    await insertSpendRows(database.db, [...Array.from({ length: 900 }, (_, index) => ({ ageMs: index * 10_000 })), ...Array.from({ length: 450 }, () => ({ ageMs: 5 * HOUR_MS }))]);
+    await insertSpendRows(database.db, [
+      ...Array.from({ length: 900 }, (_, index) => ({ ageMs: index * 10_000 })),
+      ...Array.from({ length: 450 }, () => ({ ageMs: 5 * HOUR_MS })),
+    ]);
     await serveSource();
 
     expect((await importAll()).written).toBe(1_350);
@@ -91,6 +108,8 @@ describe("spend rows over REST", () => {
 
     await expect(refused).rejects.toMatchObject({ code: "llm_proxy_failed", message: expect.stringContaining("status 401") });
     await expect(refused).rejects.not.toMatchObject({ message: expect.stringContaining("wrong-master") });
-    await expect(importSpendRows(mirror, { adminUrl: "http://127.0.0.1:1", masterKey: "k" }, LAST_DAYS())).rejects.toMatchObject({ code: "llm_proxy_failed" });
+    await expect(importSpendRows(mirror, { adminUrl: "http://127.0.0.1:1", masterKey: "k" }, LAST_DAYS())).rejects.toMatchObject({
+      code: "llm_proxy_failed",
+    });
   });
 });

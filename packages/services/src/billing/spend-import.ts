@@ -21,7 +21,11 @@ const KEYS_PER_IMPORT = 500;
  * Then the teams of keys whose rows name none, as billing looks them up. Idempotent; resumes where it failed. Throws
  * `llm_proxy_failed`.
  */
-export async function importSource(db: DatabaseClient, api: LiteLLMSpendApiOptions, options: { readonly lookBackMs: number; readonly now?: Date }): Promise<SpendImportResult> {
+export async function importSource(
+  db: DatabaseClient,
+  api: LiteLLMSpendApiOptions,
+  options: { readonly lookBackMs: number; readonly now?: Date },
+): Promise<SpendImportResult> {
   const nowMs = (options.now ?? new Date()).getTime();
   const newest = await readMirrorEnd(db);
   const from = newest === null ? BEGINNING : new Date(Math.min(newest.getTime(), nowMs) - options.lookBackMs);
@@ -41,9 +45,15 @@ export async function importSource(db: DatabaseClient, api: LiteLLMSpendApiOptio
  * API loses between pages, because others arrive meanwhile, come with the next window that covers them. `db` is a client
  * whose LiteLLM schema is the mirror's. Throws `llm_proxy_failed`; what was read until then is kept.
  */
-export async function importSpendRows(db: DatabaseClient, api: LiteLLMSpendApiOptions, window: { readonly from: Date; readonly to: Date }): Promise<SpendImportResult> {
+export async function importSpendRows(
+  db: DatabaseClient,
+  api: LiteLLMSpendApiOptions,
+  window: { readonly from: Date; readonly to: Date },
+): Promise<SpendImportResult> {
   // Whole seconds, outward: the API knows no smaller ones.
-  const windows = [{ fromMs: Math.floor(window.from.getTime() / SECOND_MS) * SECOND_MS, toMs: Math.ceil(window.to.getTime() / SECOND_MS) * SECOND_MS }];
+  const windows = [
+    { fromMs: Math.floor(window.from.getTime() / SECOND_MS) * SECOND_MS, toMs: Math.ceil(window.to.getTime() / SECOND_MS) * SECOND_MS },
+  ];
   let read = 0;
   let written = 0;
   for (let next = windows.pop(); next !== undefined; next = windows.pop()) {

@@ -35,7 +35,14 @@ describe("a spend row becomes one event", () => {
 
     expect(result).toMatchObject({ events: 1, credits: "30", reviews: 0 });
     const [event] = await readEvents();
-    expect(event).toMatchObject({ idempotency_key: "llm:msg_1", org_id: "org_a", session_id: "session_9", spend_usd: "0.1", markup: "3", credits_per_usd: "100" });
+    expect(event).toMatchObject({
+      idempotency_key: "llm:msg_1",
+      org_id: "org_a",
+      session_id: "session_9",
+      spend_usd: "0.1",
+      markup: "3",
+      credits_per_usd: "100",
+    });
     expect(event?.credits).toBe("30.0");
   });
 
@@ -97,12 +104,14 @@ describe("a spend row becomes one event", () => {
     expect(await sync()).toMatchObject({ events: 1, credits: "0" });
     expect(await sync()).toMatchObject({ events: 0 });
   });
-
 });
 
 describe("running it again", () => {
   it("pitfall 16 replay: three times leaves a byte-identical ledger", async () => {
-    await insertSpendRows(database.db, Array.from({ length: 300 }, (_, index) => ({ orgId: `org_${index % 7}`, spendUsd: `0.${index + 1}7` })));
+    await insertSpendRows(
+      database.db,
+      Array.from({ length: 300 }, (_, index) => ({ orgId: `org_${index % 7}`, spendUsd: `0.${index + 1}7` })),
+    );
     await sync();
     const ledger = await dumpEvents(database.db);
 
@@ -114,7 +123,10 @@ describe("running it again", () => {
   });
 
   it("at once from four workers makes each event once (pitfall 15 two workers)", async () => {
-    await insertSpendRows(database.db, Array.from({ length: 2_000 }, (_, index) => ({ orgId: `org_${index % 11}` })));
+    await insertSpendRows(
+      database.db,
+      Array.from({ length: 2_000 }, (_, index) => ({ orgId: `org_${index % 11}` })),
+    );
 
     const results = await Promise.all(Array.from({ length: 4 }, () => sync({ chunkRows: 150 })));
 
@@ -123,14 +135,20 @@ describe("running it again", () => {
   });
 
   it("after a crash between two chunks bills the rest", async () => {
-    await insertSpendRows(database.db, Array.from({ length: 25 }, (_, index) => ({ ageMs: 1_000 + index })));
+    await insertSpendRows(
+      database.db,
+      Array.from({ length: 25 }, (_, index) => ({ ageMs: 1_000 + index })),
+    );
     await expect(sync({ chunkRows: 10, onStep: crash })).rejects.toThrow("crash");
 
     expect(await sync({ chunkRows: 10 })).toMatchObject({ events: 15 });
   });
 
   it("bills many rows of one instant in chunks smaller than that instant", async () => {
-    await insertSpendRows(database.db, Array.from({ length: 47 }, () => ({ ageMs: 1_000 })));
+    await insertSpendRows(
+      database.db,
+      Array.from({ length: 47 }, () => ({ ageMs: 1_000 })),
+    );
 
     expect(await sync({ chunkRows: 5 })).toMatchObject({ events: 47 });
   });
@@ -177,7 +195,11 @@ describe("a row that cannot be billed", () => {
 describe("a source that is partitioned, where an id can stand twice", () => {
   it("pitfall 18 empty or duplicate ids: bills each id once; a second request under a used id, and each row without id, is in review", async () => {
     await sql`alter table "LiteLLM_SpendLogs" drop constraint "LiteLLM_SpendLogs_pkey"`.execute(database.db);
-    await insertSpendRows(database.db, [{ requestId: "twice" }, { requestId: "twice", ageMs: 90_000 }, ...[1, 2, 3].map((n) => ({ requestId: "", ageMs: n * 1_000 }))]);
+    await insertSpendRows(database.db, [
+      { requestId: "twice" },
+      { requestId: "twice", ageMs: 90_000 },
+      ...[1, 2, 3].map((n) => ({ requestId: "", ageMs: n * 1_000 })),
+    ]);
 
     const result = await sync();
 

@@ -1,9 +1,24 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
-import { type AdjustmentChunk, adjustByCorrectionRows, adjustChangedRows, adjustOriginalsOfCorrections, countDifferences } from "./corrections-db.ts";
+import {
+  type AdjustmentChunk,
+  adjustByCorrectionRows,
+  adjustChangedRows,
+  adjustOriginalsOfCorrections,
+  countDifferences,
+} from "./corrections-db.ts";
 import type { RateCard } from "./credits.ts";
-import { areRequestIdsUnique, findChunkEnd, type IngestChunk, ingestSpendRows, lockIngest, readEngineMark, readLookBackStart, spellMark } from "./db.ts";
+import {
+  areRequestIdsUnique,
+  findChunkEnd,
+  type IngestChunk,
+  ingestSpendRows,
+  lockIngest,
+  readEngineMark,
+  readLookBackStart,
+  spellMark,
+} from "./db.ts";
 import { readMark, writeMark } from "./passes-db.ts";
 import { quarantineRetiredChanges } from "./retired-changes-db.ts";
 import { quarantineSpendRows, resolveReviews } from "./reviews-db.ts";
@@ -62,7 +77,10 @@ export async function syncSpend(db: DatabaseClient, options: SpendSyncOptions): 
  * As {@link syncSpend}, for the rows that came since the last such pass, on whichever worker: those that began after our engine's
  * mark, and `lateRowMs` (default 15 min) before it. Its cost follows what is new. What comes later still is found by a sweep.
  */
-export async function syncRecentSpend(db: DatabaseClient, options: SpendSyncOptions & { readonly lateRowMs?: number }): Promise<SpendSyncResult> {
+export async function syncRecentSpend(
+  db: DatabaseClient,
+  options: SpendSyncOptions & { readonly lateRowMs?: number },
+): Promise<SpendSyncResult> {
   return named(async () => {
     const next = await readEngineMark(db);
     const result = await new SpendSync(db, options).runRecent(await recentStart(db, options.lateRowMs ?? LATE_ROW_MS, options));
@@ -166,13 +184,14 @@ class SpendSync {
     }
     const { sweep_end: end, low_water_mark: lowWaterMark } = mark ?? {};
     if (!end) return;
-    for (let position = mark?.sweep_position ?? "-infinity"; ; ) {
+    for (let position = mark?.sweep_position ?? "-infinity"; ;) {
       const monthEnd = await findMonthEnd(this.#db, position, end);
       if (monthEnd === undefined) return endSweep(this.#db);
       await this.#billSlices({ from: position, includesFrom: position === "-infinity", to: monthEnd }, () => this.#bill(recent));
       position = monthEnd;
       await writeSweepPosition(this.#db, position);
-      if (howMuch === "a month" && lowWaterMark) return (await findMonthEnd(this.#db, position, end)) === undefined ? endSweep(this.#db) : undefined;
+      if (howMuch === "a month" && lowWaterMark)
+        return (await findMonthEnd(this.#db, position, end)) === undefined ? endSweep(this.#db) : undefined;
     }
   }
 

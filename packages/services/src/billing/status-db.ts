@@ -27,11 +27,17 @@ export interface CompletenessRow {
  * began between them (`to` excluded), and the cost to them. Reads both tables once. An amount that is no number, or beyond reason, counts as zero here and
  * stands in review. A refund is what was taken back by it, which is at most what was charged.
  */
-export async function compareSourceWithLedger(db: DatabaseExecutor, options: { readonly from?: Date | undefined; readonly to?: Date | undefined; readonly graceMs: number }): Promise<CompletenessRow> {
+export async function compareSourceWithLedger(
+  db: DatabaseExecutor,
+  options: { readonly from?: Date | undefined; readonly to?: Date | undefined; readonly graceMs: number },
+): Promise<CompletenessRow> {
   const { from, to } = options;
   // Said of the source and of the keys, so that both are found by their index.
-  const started = (column: RawBuilder<unknown>): RawBuilder<boolean> => (from === undefined ? sql`true` : sql`${column} >= ${from}::timestamptz at time zone 'UTC'
-    and (${to ?? null}::timestamptz is null or ${column} < ${to ?? null}::timestamptz at time zone 'UTC')`);
+  const started = (column: RawBuilder<unknown>): RawBuilder<boolean> =>
+    from === undefined
+      ? sql`true`
+      : sql`${column} >= ${from}::timestamptz at time zone 'UTC'
+    and (${to ?? null}::timestamptz is null or ${column} < ${to ?? null}::timestamptz at time zone 'UTC')`;
   // A part of the events is looked up one by one, all of them are read in one go.
   const eachByIndex = from === undefined ? sql`` : sql`offset 0`;
   const result = await sql<CompletenessRow>`
@@ -52,9 +58,13 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
     ), adjustments as (
       -- A refund has a spend row of its own, and is compared with that.
       select e.original_event_id as event_id, sum(e.spend_usd) as spend_usd from billing_events e
-      where e.event_type = 'adjustment' ${from === undefined ? sql`` : sql`and e.original_event_id in (select k.event_id from keyed k)
+      where e.event_type = 'adjustment' ${
+        from === undefined
+          ? sql``
+          : sql`and e.original_event_id in (select k.event_id from keyed k)
         -- An adjustment is recorded after its event; a day for a clock that was put back. The months before are not looked into.
-        and e.recorded_at >= (select min(k.recorded_at) from keyed k) - interval '1 day'`}
+        and e.recorded_at >= (select min(k.recorded_at) from keyed k) - interval '1 day'`
+      }
         and not exists (select from billing_event_keys refund where refund.idempotency_key = 'llm:' || e.request_id || ':correction' and refund.event_id = e.event_id)
       group by e.original_event_id
     ), compared as (
@@ -96,9 +106,13 @@ export async function compareSourceWithLedger(db: DatabaseExecutor, options: { r
 }
 
 /** Orgs of which the promise of billing does not hold: source = delivered + pending + parked + dead + unapplied + shortfall + carry. */
-export async function readBrokenInvariants(db: DatabaseExecutor): Promise<readonly { readonly org_id: string; readonly difference: string }[]> {
+export async function readBrokenInvariants(
+  db: DatabaseExecutor,
+): Promise<readonly { readonly org_id: string; readonly difference: string }[]> {
   const result = await sql<{ org_id: string; difference: string }>`
-    select org_id, trim_scale(difference) as difference from billing_invariant where difference <> 0 order by abs(difference) desc, org_id`.execute(db);
+    select org_id, trim_scale(difference) as difference from billing_invariant where difference <> 0 order by abs(difference) desc, org_id`.execute(
+    db,
+  );
   return result.rows;
 }
 
@@ -107,7 +121,11 @@ export async function readBrokenInvariants(db: DatabaseExecutor): Promise<readon
  * batch sum to what was sealed, its carry is what the batch before left, the last one's is the account's, and open events are what
  * the account says. What was sealed before is not looked at, nor are orgs that had nothing since; with `to`, open events are not looked at either.
  */
-export async function readRecentlyBroken(db: DatabaseExecutor, from: Date, to?: Date): Promise<readonly { readonly org_id: string; readonly difference: string }[]> {
+export async function readRecentlyBroken(
+  db: DatabaseExecutor,
+  from: Date,
+  to?: Date,
+): Promise<readonly { readonly org_id: string; readonly difference: string }[]> {
   const result = await sql<{ org_id: string; difference: string }>`
     with sealed as materialized (
       select * from settlement_batches where sealed_at >= ${from} and (${to ?? null}::timestamptz is null or sealed_at < ${to ?? null}::timestamptz)
@@ -164,7 +182,19 @@ export async function readBalances(db: DatabaseExecutor): Promise<BalancesRow> {
       (select count(*) from drifts) as drifts, (select trim_scale(coalesce(sum(abs(drift_credits)), 0)) from drifts) as drift_credits,
       (select org_id from worst) as worst_org, (select cause from worst) as worst_cause, (select trim_scale(drift_credits) from worst) as worst_credits,
       (select severity from worst) as worst_severity`.execute(db);
-  return result.rows[0] ?? { orgs: "0", states: {}, late_orgs: "0", drifts: "0", drift_credits: "0", worst_org: null, worst_cause: null, worst_credits: null, worst_severity: null };
+  return (
+    result.rows[0] ?? {
+      orgs: "0",
+      states: {},
+      late_orgs: "0",
+      drifts: "0",
+      drift_credits: "0",
+      worst_org: null,
+      worst_cause: null,
+      worst_credits: null,
+      worst_severity: null,
+    }
+  );
 }
 
 export interface DeliveryRow {
@@ -192,7 +222,16 @@ export async function readDelivery(db: DatabaseExecutor): Promise<DeliveryRow> {
           < billing_now() - interval '5 minutes') as overdue_batches,
       (select max(last_delivered_at) from settled_batch_days) as last_delivered_at
     from settlement_batches b where b.state <> 'delivered' and b.state <> 'shortfall'`.execute(db);
-  return result.rows[0] ?? { unposted_credits: "0", oldest_undelivered_seconds: null, due_batches: "0", oldest_moving_seconds: null, overdue_batches: "0", last_delivered_at: null };
+  return (
+    result.rows[0] ?? {
+      unposted_credits: "0",
+      oldest_undelivered_seconds: null,
+      due_batches: "0",
+      oldest_moving_seconds: null,
+      overdue_batches: "0",
+      last_delivered_at: null,
+    }
+  );
 }
 
 export interface SourceLagRow {
@@ -245,7 +284,10 @@ export interface FindingsRow {
 
 /** Open differences between our books and the sink's, as the last comparisons found them. */
 export async function readOpenFindings(db: DatabaseExecutor): Promise<readonly FindingsRow[]> {
-  const result = await sql<FindingsRow>`select kind, count(*) as findings from delivery_findings where resolved_at is null group by kind order by kind`.execute(db);
+  const result =
+    await sql<FindingsRow>`select kind, count(*) as findings from delivery_findings where resolved_at is null group by kind order by kind`.execute(
+      db,
+    );
   return result.rows;
 }
 
@@ -288,7 +330,9 @@ export async function readAttention(db: DatabaseExecutor): Promise<AttentionRow>
       (select count(*) from sink_shadow_results
         where recorded_at > billing_now() - interval '24 hours'
           and ((primary_outcome in ('delivered', 'duplicate')) <> (shadow_outcome in ('delivered', 'duplicate')) or primary_credits <> shadow_credits)) as shadow_differences,
-      (select coalesce(json_agg(json_build_object('key', alert_key, 'kind', kind, 'message', message) order by raised_at), '[]') from billing_alerts where cleared_at is null) as alerts`.execute(db);
+      (select coalesce(json_agg(json_build_object('key', alert_key, 'kind', kind, 'message', message) order by raised_at), '[]') from billing_alerts where cleared_at is null) as alerts`.execute(
+    db,
+  );
   const row = result.rows[0];
   if (row === undefined) throw new Error("a select without from has one row");
   return row;

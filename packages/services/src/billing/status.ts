@@ -1,7 +1,20 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { readPasses } from "./passes-db.ts";
-import { type AttentionRow, type BalancesRow, compareSourceWithLedger, readAttention, readBalances, readBrokenInvariants, readDelivery, readOpenFindings, readRecentlyBroken, readResting, readSourceLag, type RestingRow } from "./status-db.ts";
+import {
+  type AttentionRow,
+  type BalancesRow,
+  compareSourceWithLedger,
+  readAttention,
+  readBalances,
+  readBrokenInvariants,
+  readDelivery,
+  readOpenFindings,
+  readRecentlyBroken,
+  readResting,
+  readSourceLag,
+  type RestingRow,
+} from "./status-db.ts";
 import { type BillingStatus, getBillingStatus } from "./usage.ts";
 
 /** Rows of LiteLLM arrive up to minutes after their request; younger ones are waiting, older ones are overdue. */
@@ -97,7 +110,23 @@ export interface Attention {
 }
 
 export interface StatusProblem {
-  readonly code: "ledger_unbalanced" | "sink_differs" | "drift" | "overbilled" | "unbilled" | "dead" | "needs_reconcile" | "unapplied" | "parked" | "needs_review" | "alert" | "sink_away" | "top_up_review" | "webhook_dead" | "shadow_differs" | "late";
+  readonly code:
+    | "ledger_unbalanced"
+    | "sink_differs"
+    | "drift"
+    | "overbilled"
+    | "unbilled"
+    | "dead"
+    | "needs_reconcile"
+    | "unapplied"
+    | "parked"
+    | "needs_review"
+    | "alert"
+    | "sink_away"
+    | "top_up_review"
+    | "webhook_dead"
+    | "shadow_differs"
+    | "late";
   readonly message: string;
 }
 
@@ -109,7 +138,10 @@ export interface StatusOptions {
 }
 
 /** Compares source and ledger, sum by sum. What `unbilled` says is checked, not remembered. Read only. */
-export async function checkCompleteness(db: DatabaseExecutor, options: { readonly from?: Date; readonly to?: Date } = {}): Promise<Completeness> {
+export async function checkCompleteness(
+  db: DatabaseExecutor,
+  options: { readonly from?: Date; readonly to?: Date } = {},
+): Promise<Completeness> {
   const row = await compareSourceWithLedger(db, { from: options.from, to: options.to, graceMs: UNBILLED_GRACE_MS });
   return {
     from: options.from ?? null,
@@ -124,7 +156,10 @@ export async function checkCompleteness(db: DatabaseExecutor, options: { readonl
     overdueUsd: row.overdue_usd,
     overbilledUsd: row.overbilled_usd,
     oldestUnbilledSeconds: row.oldest_unbilled_seconds === null ? null : Number(row.oldest_unbilled_seconds),
-    differenceUsd: subtractDecimals(addDecimals(row.source_usd, row.overbilled_usd), addDecimals(row.billed_usd, row.review_usd, row.unbilled_usd)),
+    differenceUsd: subtractDecimals(
+      addDecimals(row.source_usd, row.overbilled_usd),
+      addDecimals(row.billed_usd, row.review_usd, row.unbilled_usd),
+    ),
   };
 }
 
@@ -159,7 +194,13 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     attemptsInFlight: Number(lag.attempts_in_flight),
     oldestAttemptSeconds: secondsOf(lag.oldest_attempt_seconds),
     passes: passes.map((pass) => ({ job: pass.job, ageMs: pass.age_ms })),
-    resting: resting.map((row) => ({ orgId: row.org_id, state: row.state, batches: Number(row.batches), credits: row.credits, errorCode: row.error_code })),
+    resting: resting.map((row) => ({
+      orgId: row.org_id,
+      state: row.state,
+      batches: Number(row.batches),
+      credits: row.credits,
+      errorCode: row.error_code,
+    })),
     unbalancedOrgs: unbalanced.map((row) => ({ orgId: row.org_id, differenceCredits: row.difference })),
     balances: balanceStatusOf(balances),
     attention: attentionOf(attention),
@@ -171,14 +212,24 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
 function balanceStatusOf(row: BalancesRow): BalanceStatus {
   const { worst_org: orgId, worst_cause: cause, worst_credits: credits, worst_severity: severity } = row;
   const worst = orgId === null || cause === null || credits === null || severity === null ? null : { orgId, cause, credits, severity };
-  return { orgs: Number(row.orgs), states: row.states, lateOrgs: Number(row.late_orgs), drifts: Number(row.drifts), driftCredits: row.drift_credits, worst };
+  return {
+    orgs: Number(row.orgs),
+    states: row.states,
+    lateOrgs: Number(row.late_orgs),
+    drifts: Number(row.drifts),
+    driftCredits: row.drift_credits,
+    worst,
+  };
 }
 
 function attentionOf(row: AttentionRow): Attention {
   return {
     waitingOrgs: Number(row.waiting_orgs),
     openCircuits: Number(row.open_circuits),
-    circuit: row.circuit_sink === null ? null : { sink: row.circuit_sink, errorCode: row.circuit_error, openSeconds: Number(row.circuit_seconds ?? 0) },
+    circuit:
+      row.circuit_sink === null
+        ? null
+        : { sink: row.circuit_sink, errorCode: row.circuit_error, openSeconds: Number(row.circuit_seconds ?? 0) },
     unconfirmedBatches: Number(row.unconfirmed_batches),
     webhooksPending: Number(row.webhooks_pending),
     webhooksDead: Number(row.webhooks_dead),
@@ -194,27 +245,72 @@ function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: 
   const { completeness, batches, unbalancedOrgs, balances } = status;
   const problems: StatusProblem[] = [];
   const add = (code: StatusProblem["code"], message: string | false): void => void (message !== false && problems.push({ code, message }));
-  const inState = (state: "dead" | "unapplied" | "parked"): string => `${batches[state].batches} batches, ${batches[state].credits} credits`;
+  const inState = (state: "dead" | "unapplied" | "parked"): string =>
+    `${batches[state].batches} batches, ${batches[state].credits} credits`;
   const named = (state: "dead" | "unapplied" | "parked"): string => nameResting(status.resting, state);
-  add("ledger_unbalanced", unbalancedOrgs.length > 0 && `Spend and ledger of ${unbalancedOrgs.slice(0, 5).map(({ orgId, differenceCredits }) => `${orgId} (${differenceCredits} credits)`).join(", ")}${unbalancedOrgs.length > 5 ? ` and ${unbalancedOrgs.length - 5} more` : ""} do not add up.`);
-  add("overbilled", compareDecimals(completeness.overbilledUsd, "0") > 0 && `The ledger has $${completeness.overbilledUsd} more than the spend rows; the source was corrected downward.`);
-  add("unbilled", completeness.overdueRows > 0 && `${completeness.overdueRows} spend rows, $${completeness.overdueUsd}, have no event after 10 minutes: run billing audit.`);
+  add(
+    "ledger_unbalanced",
+    unbalancedOrgs.length > 0 &&
+      `Spend and ledger of ${unbalancedOrgs
+        .slice(0, 5)
+        .map(({ orgId, differenceCredits }) => `${orgId} (${differenceCredits} credits)`)
+        .join(", ")}${unbalancedOrgs.length > 5 ? ` and ${unbalancedOrgs.length - 5} more` : ""} do not add up.`,
+  );
+  add(
+    "overbilled",
+    compareDecimals(completeness.overbilledUsd, "0") > 0 &&
+      `The ledger has $${completeness.overbilledUsd} more than the spend rows; the source was corrected downward.`,
+  );
+  add(
+    "unbilled",
+    completeness.overdueRows > 0 &&
+      `${completeness.overdueRows} spend rows, $${completeness.overdueUsd}, have no event after 10 minutes: run billing audit.`,
+  );
   const findings = Object.entries(status.findings).map(([kind, count]) => `${count} ${kind}`);
-  add("sink_differs", findings.length > 0 && `The sink's record differs from our books: ${findings.join(", ")}. Run billing reconcile --dry-run.`);
+  add(
+    "sink_differs",
+    findings.length > 0 && `The sink's record differs from our books: ${findings.join(", ")}. Run billing reconcile --dry-run.`,
+  );
   const { worst } = balances;
-  add("drift", worst !== null && `${balances.drifts} balances had to be corrected in the last 24 hours, the worst of ${worst.orgId} by ${worst.credits} credits: ${worst.cause} (${worst.severity}).`);
+  add(
+    "drift",
+    worst !== null &&
+      `${balances.drifts} balances had to be corrected in the last 24 hours, the worst of ${worst.orgId} by ${worst.credits} credits: ${worst.cause} (${worst.severity}).`,
+  );
   add("dead", batches.dead.batches > 0 && `${inState("dead")} are dead: ${named("dead")}. billing explain says why, then billing redrive.`);
-  add("needs_reconcile", status.needsReconcile > 0 && `${status.needsReconcile} batches may have been applied, but the sink has forgotten their keys (${nameResting(status.resting, "unknown")}): run billing reconcile; what its record does not decide, billing decide does.`);
-  add("unapplied", batches.unapplied.batches > 0 && `${inState("unapplied")} were accepted without being deducted in full: ${named("unapplied")}.`);
+  add(
+    "needs_reconcile",
+    status.needsReconcile > 0 &&
+      `${status.needsReconcile} batches may have been applied, but the sink has forgotten their keys (${nameResting(status.resting, "unknown")}): run billing reconcile; what its record does not decide, billing decide does.`,
+  );
+  add(
+    "unapplied",
+    batches.unapplied.batches > 0 && `${inState("unapplied")} were accepted without being deducted in full: ${named("unapplied")}.`,
+  );
   add("parked", batches.parked.batches > 0 && `${inState("parked")} wait until what the sink names is corrected: ${named("parked")}.`);
   const reviews = Object.entries(status.reviews).filter(([, rows]) => rows > 0);
-  add("needs_review", reviews.length > 0 && `Spend rows need review: ${reviews.map(([reason, rows]) => `${rows} ${reason}`).join(", ")}: billing review list.`);
+  add(
+    "needs_review",
+    reviews.length > 0 &&
+      `Spend rows need review: ${reviews.map(([reason, rows]) => `${rows} ${reason}`).join(", ")}: billing review list.`,
+  );
   const { attention } = status;
   for (const { key, message } of attention.alerts) add("alert", `${message} Settled: billing clear-alert ${key}`);
-  add("sink_away", attention.circuit !== null && `Sink ${attention.circuit.sink} has failed for everybody for ${attention.circuit.openSeconds} s (${attention.circuit.errorCode ?? "no code"}); it is probed by itself.`);
-  add("top_up_review", attention.topUpsInReview > 0 && `${attention.topUpsInReview} top-ups may have been paid without an answer: billing top-up list --state needs_review; look at them at the sink, then billing top-up settle.`);
+  add(
+    "sink_away",
+    attention.circuit !== null &&
+      `Sink ${attention.circuit.sink} has failed for everybody for ${attention.circuit.openSeconds} s (${attention.circuit.errorCode ?? "no code"}); it is probed by itself.`,
+  );
+  add(
+    "top_up_review",
+    attention.topUpsInReview > 0 &&
+      `${attention.topUpsInReview} top-ups may have been paid without an answer: billing top-up list --state needs_review; look at them at the sink, then billing top-up settle.`,
+  );
   add("webhook_dead", attention.webhooksDead > 0 && `${attention.webhooksDead} webhook events were given up.`);
-  add("shadow_differs", attention.shadowDifferences > 0 && `${attention.shadowDifferences} batches got another answer from the shadow sink.`);
+  add(
+    "shadow_differs",
+    attention.shadowDifferences > 0 && `${attention.shadowDifferences} batches got another answer from the shadow sink.`,
+  );
   const late = Math.max(status.oldestUnsettledSeconds ?? 0, status.oldestUndeliveredSeconds ?? 0);
   add("late", late > lateAfterSeconds && `The oldest event that is not delivered waits for ${late} s.`);
   return problems;
@@ -223,6 +319,8 @@ function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: 
 /** `org_a 12 customer_not_found, org_b 3`: whose credits rest in a state, the largest first. */
 export function nameResting(resting: readonly RestingOrg[], state: RestingOrg["state"]): string {
   const ofState = resting.filter((one) => one.state === state);
-  const named = ofState.slice(0, NAMED_ORGS).map(({ orgId, credits, errorCode }) => [orgId, credits, errorCode].filter((part) => part !== null).join(" "));
+  const named = ofState
+    .slice(0, NAMED_ORGS)
+    .map(({ orgId, credits, errorCode }) => [orgId, credits, errorCode].filter((part) => part !== null).join(" "));
   return `${named.join(", ")}${ofState.length > NAMED_ORGS ? ` and ${ofState.length - NAMED_ORGS} more` : ""}`;
 }

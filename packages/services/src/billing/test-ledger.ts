@@ -27,7 +27,9 @@ export async function insertSpendRows(db: DatabaseExecutor, rows: readonly Spend
     insert into "LiteLLM_SpendLogs" (request_id, call_type, api_key, team_id, "user", spend, model, prompt_tokens, completion_tokens, total_tokens, "startTime", "endTime")
     select request_id, 'anthropic_messages', 'hash_of_a_key', team_id, "user", spend::float8, model, 10, 5, 15,
       (now() - age_ms * interval '1 millisecond') at time zone 'UTC', now() at time zone 'UTC'
-    from json_to_recordset(${JSON.stringify(full)}::json) as r (request_id text, team_id text, "user" text, spend text, age_ms float8, model text)`.execute(db);
+    from json_to_recordset(${JSON.stringify(full)}::json) as r (request_id text, team_id text, "user" text, spend text, age_ms float8, model text)`.execute(
+    db,
+  );
   return full.map((row) => row.request_id);
 }
 
@@ -69,7 +71,9 @@ export async function dumpEvents(db: DatabaseExecutor): Promise<string> {
 
 /** Throws when the source and the ledger of any org differ: the promise of billing, as the view has it. */
 export async function checkInvariant(db: DatabaseExecutor): Promise<void> {
-  const result = await sql<Record<string, unknown>>`select * from billing_invariant where difference <> 0 or difference is null`.execute(db);
+  const result = await sql<Record<string, unknown>>`select * from billing_invariant where difference <> 0 or difference is null`.execute(
+    db,
+  );
   if (result.rows.length > 0) throw new Error(`The ledger is not what the source says: ${JSON.stringify(result.rows)}`);
 }
 

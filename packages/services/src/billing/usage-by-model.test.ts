@@ -28,13 +28,21 @@ afterAll(async () => {
 });
 
 test("autumn fresh eyes 5: a delivery tells Autumn what its requests used by model, and takes the same credits as without", async () => {
-  await settle(database.db, { sink: createAutumnSink({ secretKey: "am_sk_test_models", serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits", client: "http" }) });
+  await settle(database.db, {
+    sink: createAutumnSink({
+      secretKey: "am_sk_test_models",
+      serverUrl: autumn.url,
+      apiVersion: "2.3.0",
+      featureId: "credits",
+      client: "http",
+    }),
+  });
 
   expect(autumn.events).toHaveLength(1);
   expect(autumn.events[0]).toMatchObject({
     value: "10.8",
     properties: {
-      event_count: 4,
+      "event_count": 4,
       "credits.anthropic/claude-haiku-4-5": "6",
       "requests.anthropic/claude-haiku-4-5": 1,
       "credits.anthropic/claude-opus-5": "4.5",
@@ -49,6 +57,9 @@ test("beyond the models that are named, the others are one, and nothing is left 
 
   const usage = await readUsageByModel(database.db, batchId, 1);
 
-  expect(usage).toEqual([{ model: "anthropic/claude-haiku-4-5", credits: "6", requests: 1 }, { model: "", credits: "4.8", requests: 3 }]);
+  expect(usage).toEqual([
+    { model: "anthropic/claude-haiku-4-5", credits: "6", requests: 1 },
+    { model: "", credits: "4.8", requests: 3 },
+  ]);
   expect(addDecimals(...usage.map(({ credits }) => credits))).toBe("10.8");
 });

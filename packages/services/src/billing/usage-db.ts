@@ -61,7 +61,11 @@ export interface BatchRow {
 }
 
 /** An org's batches below `beforeSequence`, newest first. */
-export async function readBatches(db: DatabaseExecutor, orgId: string, options: { readonly beforeSequence: number; readonly limit: number }): Promise<readonly BatchRow[]> {
+export async function readBatches(
+  db: DatabaseExecutor,
+  orgId: string,
+  options: { readonly beforeSequence: number; readonly limit: number },
+): Promise<readonly BatchRow[]> {
   const result = await sql<BatchRow>`
     select batch_id, sequence, event_count, trim_scale(spend_usd) as spend_usd, trim_scale(credits) as credits, trim_scale(carry_in) as carry_in,
       trim_scale(carry_out) as carry_out, state, needs_reconcile, sealed_at, delivered_at, attempt_count,
@@ -90,7 +94,11 @@ export interface EventRow {
 }
 
 /** An org's events below `beforeEventId`, newest first. */
-export async function readEvents(db: DatabaseExecutor, orgId: string, options: { readonly beforeEventId: string; readonly limit: number }): Promise<readonly EventRow[]> {
+export async function readEvents(
+  db: DatabaseExecutor,
+  orgId: string,
+  options: { readonly beforeEventId: string; readonly limit: number },
+): Promise<readonly EventRow[]> {
   const result = await sql<EventRow>`
     select e.event_id, e.request_id, e.session_id, e.model, e.prompt_tokens, e.completion_tokens, trim_scale(e.spend_usd) as spend_usd,
       trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd, trim_scale(e.credits) as credits, e.occurred_at, e.recorded_at, b.batch_id

@@ -33,8 +33,15 @@ it("sums an org's usage by model and by session, dearest first, exactly", async 
   const usage = await getOrgUsage(database.db, "org_a");
 
   expect(usage).toMatchObject({ orgId: "org_a", requests: 4, promptTokens: 40, completionTokens: 20, spendUsd: "1.81", credits: "543" });
-  expect(usage.byModel.map((group) => [group.model, group.spendUsd, group.requests])).toEqual([["large", "1.5", 1], ["small", "0.31", 3]]);
-  expect(usage.bySession.map((group) => [group.sessionId, group.credits])).toEqual([["s1", "480"], ["s2", "60"], [null, "3"]]);
+  expect(usage.byModel.map((group) => [group.model, group.spendUsd, group.requests])).toEqual([
+    ["large", "1.5", 1],
+    ["small", "0.31", 3],
+  ]);
+  expect(usage.bySession.map((group) => [group.sessionId, group.credits])).toEqual([
+    ["s1", "480"],
+    ["s2", "60"],
+    [null, "3"],
+  ]);
 });
 
 it("restricts usage to a range of time and to a session", async () => {
@@ -87,14 +94,19 @@ it("shows the batch that settles an event, and what was deducted", async () => {
 
   const { batches, events, nextCursor } = await listLedger(database.db, "org_a");
 
-  expect(batches).toMatchObject([{ sequence: 1, state: "delivered", credits: "30", deductedCredits: "30", spendUsd: "0.1", eventCount: 1, attemptCount: 1 }]);
+  expect(batches).toMatchObject([
+    { sequence: 1, state: "delivered", credits: "30", deductedCredits: "30", spendUsd: "0.1", eventCount: 1, attemptCount: 1 },
+  ]);
   expect(events).toMatchObject([{ requestId: "msg_1", credits: "30", markup: "3", creditsPerUsd: "100", batchId: batches[0]?.batchId }]);
   expect(nextCursor).toBeNull();
 });
 
-it.each(["", "x", "1.2.3", "-1.4", "99999999999.1", "1.99999999999999999999", "1; drop table billing_events"])("refuses the cursor %j", async (cursor) => {
-  await expect(listLedger(database.db, "org_a", { cursor })).rejects.toMatchObject({ code: "invalid_request", param: "cursor" });
-});
+it.each(["", "x", "1.2.3", "-1.4", "99999999999.1", "1.99999999999999999999", "1; drop table billing_events"])(
+  "refuses the cursor %j",
+  async (cursor) => {
+    await expect(listLedger(database.db, "org_a", { cursor })).rejects.toMatchObject({ code: "invalid_request", param: "cursor" });
+  },
+);
 
 it("tells where every credit is, and what waits for a person", async () => {
   await spend({ spendUsd: "0.1" }, { spendUsd: "0.5", orgId: "org_parked" }, { requestId: "orphan", orgId: "" });

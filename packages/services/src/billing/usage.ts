@@ -158,7 +158,11 @@ function parseCursor(cursor: string): LedgerCursor {
  * One page of an org's ledger, newest first: at most `limit` batches and `limit` events (default 50, at most 500), paged
  * together. Throws `invalid_request` on a cursor that no former page gave.
  */
-export async function listLedger(db: DatabaseExecutor, orgId: string, options: { readonly cursor?: string; readonly limit?: number } = {}): Promise<LedgerPage> {
+export async function listLedger(
+  db: DatabaseExecutor,
+  orgId: string,
+  options: { readonly cursor?: string; readonly limit?: number } = {},
+): Promise<LedgerPage> {
   const limit = Math.min(Math.max(Math.trunc(options.limit ?? 50), 1), 500);
   const cursor = options.cursor === undefined ? START : parseCursor(options.cursor);
   const [batches, events] = await Promise.all([
@@ -168,7 +172,12 @@ export async function listLedger(db: DatabaseExecutor, orgId: string, options: {
   const ended = batches.length < limit && events.length < limit;
   const nextSequence = batches.length < limit ? 0 : (batches.at(-1)?.sequence ?? 0);
   const nextEventId = events.length < limit ? "0" : (events.at(-1)?.event_id ?? "0");
-  return { orgId, batches: batches.map(ledgerBatchOf), events: events.map(ledgerEventOf), nextCursor: ended ? null : `${nextSequence}.${nextEventId}` };
+  return {
+    orgId,
+    batches: batches.map(ledgerBatchOf),
+    events: events.map(ledgerEventOf),
+    nextCursor: ended ? null : `${nextSequence}.${nextEventId}`,
+  };
 }
 
 export interface BillingStatus {
@@ -186,9 +195,28 @@ export interface BillingStatus {
   readonly reviews: Readonly<Record<SpendReviewReason, number>>;
 }
 
-const STATES = ["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead", "shortfall"] as const satisfies readonly SettlementState[];
+const STATES = [
+  "sealed",
+  "sending",
+  "unknown",
+  "delivered",
+  "unapplied",
+  "parked",
+  "dead",
+  "shortfall",
+] as const satisfies readonly SettlementState[];
 /** Why a spend row can need a person. */
-export const SPEND_REVIEW_REASONS = ["no_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price", "unknown_usage", "retired_month"] as const satisfies readonly SpendReviewReason[];
+export const SPEND_REVIEW_REASONS = [
+  "no_org",
+  "no_request_id",
+  "bad_spend",
+  "recycled_id",
+  "unlinked_refund",
+  "excess_refund",
+  "zero_price",
+  "unknown_usage",
+  "retired_month",
+] as const satisfies readonly SpendReviewReason[];
 
 /** Where every credit of the deployment is now. Read only. */
 export async function getBillingStatus(db: DatabaseExecutor): Promise<BillingStatus> {
@@ -204,6 +232,8 @@ export async function getBillingStatus(db: DatabaseExecutor): Promise<BillingSta
     batches: Object.fromEntries(STATES.map((state) => [state, stateOf(state)])) as BillingStatus["batches"],
     needsReconcile: states.filter((row) => row.needs_reconcile).reduce((sum, row) => sum + Number(row.batches), 0),
     oldestUnsettledSeconds: open.oldest_unsettled_seconds === null ? null : Number(open.oldest_unsettled_seconds),
-    reviews: Object.fromEntries(SPEND_REVIEW_REASONS.map((reason) => [reason, Number(reviews.find((row) => row.reason === reason)?.rows ?? 0)])) as BillingStatus["reviews"],
+    reviews: Object.fromEntries(
+      SPEND_REVIEW_REASONS.map((reason) => [reason, Number(reviews.find((row) => row.reason === reason)?.rows ?? 0)]),
+    ) as BillingStatus["reviews"],
   };
 }

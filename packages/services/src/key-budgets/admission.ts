@@ -32,7 +32,10 @@ export async function admitSession(db: DatabaseClient, request: AdmissionRequest
     const budgetUsd = await insertReservation(tx, request, request.limitUsd ?? null);
     if (budgetUsd !== undefined) return budgetUsd;
     const held = await readReservations(tx, request.orgId);
-    return new AppError("no_credits", `Organization ${request.orgId} can afford ${held?.affordable_usd ?? "0"} USD, of which ${held?.live_sessions ?? 0} live sessions hold ${held?.reserved_usd ?? "0"}.`);
+    return new AppError(
+      "no_credits",
+      `Organization ${request.orgId} can afford ${held?.affordable_usd ?? "0"} USD, of which ${held?.live_sessions ?? 0} live sessions hold ${held?.reserved_usd ?? "0"}.`,
+    );
   });
   // Thrown outside, so that a transition that the question found is kept.
   if (admitted instanceof AppError) throw admitted;
@@ -40,7 +43,10 @@ export async function admitSession(db: DatabaseClient, request: AdmissionRequest
 }
 
 /** Notes the key that was minted, and releases what the session's older keys held. Idempotent. */
-export async function confirmAdmission(db: DatabaseClient, key: { readonly sessionId: string; readonly keyGeneration: number; readonly keyHash: string }): Promise<void> {
+export async function confirmAdmission(
+  db: DatabaseClient,
+  key: { readonly sessionId: string; readonly keyGeneration: number; readonly keyHash: string },
+): Promise<void> {
   await writeKeyHash(db, key.sessionId, key.keyGeneration, key.keyHash);
   await releaseReservations(db, key.sessionId, { belowGeneration: key.keyGeneration, hasSpendLogs: await hasSpendLogs(db) });
 }
@@ -64,7 +70,8 @@ export function createSessionAdmission(db: DatabaseClient, { firstBalanceTimeout
       try {
         return await admitSession(db, request);
       } catch (error) {
-        if (!isAppError(error, "billing_not_configured") || !(await awaitFirstBalance(db, request.orgId, firstBalanceTimeoutMs))) throw error;
+        if (!isAppError(error, "billing_not_configured") || !(await awaitFirstBalance(db, request.orgId, firstBalanceTimeoutMs)))
+          throw error;
         return admitSession(db, request);
       }
     },

@@ -41,7 +41,11 @@ export interface Reservation {
  * Reserves for a key that is about to be minted and returns its budget; undefined when less is left than the org's
  * `min_credits` are worth. Call it under the org's lock, as a later statement. A repeat answers the same reservation.
  */
-export async function insertReservation(tx: DatabaseExecutor, key: Reservation, limitUsd: DecimalText | null): Promise<DecimalText | undefined> {
+export async function insertReservation(
+  tx: DatabaseExecutor,
+  key: Reservation,
+  limitUsd: DecimalText | null,
+): Promise<DecimalText | undefined> {
   const result = await sql<{ budget_usd: DecimalText }>`
     with org as (
       select ${AFFORDABLE} - coalesce((select sum(${RESERVED}) from key_reservations r where r.org_id = g.org_id), 0) as unreserved_usd,
@@ -63,7 +67,9 @@ export async function insertReservation(tx: DatabaseExecutor, key: Reservation, 
 
 /** Names the key that was minted for a reservation. */
 export async function writeKeyHash(db: DatabaseExecutor, sessionId: string, keyGeneration: number, keyHash: string): Promise<void> {
-  await sql`update key_reservations set key_hash = ${keyHash} where session_id = ${sessionId} and key_generation = ${keyGeneration}`.execute(db);
+  await sql`update key_reservations set key_hash = ${keyHash} where session_id = ${sessionId} and key_generation = ${keyGeneration}`.execute(
+    db,
+  );
 }
 
 /** What was spent with the key of `r`, or is being spent, and is not on the ledger: spend rows without an event, requests in flight. */
@@ -101,7 +107,9 @@ export async function writeLimit(db: DatabaseExecutor, sessionId: string, keyGen
 
 /** Takes back a reservation whose key was certainly never made. */
 export async function deleteReservation(db: DatabaseExecutor, sessionId: string, keyGeneration: number): Promise<void> {
-  await sql`delete from key_reservations where session_id = ${sessionId} and key_generation = ${keyGeneration} and key_hash is null`.execute(db);
+  await sql`delete from key_reservations where session_id = ${sessionId} and key_generation = ${keyGeneration} and key_hash is null`.execute(
+    db,
+  );
 }
 
 /**
@@ -109,7 +117,10 @@ export async function deleteReservation(db: DatabaseExecutor, sessionId: string,
  * `mintTimeoutMs`, and one whose session ended or whose key expired, is over; one that was released `holdMs` ago is forgotten.
  * Those that somebody has locked are left for the next time: whoever locks many at once would else wait in a circle.
  */
-export async function reapReservations(db: DatabaseExecutor, options: { readonly mintTimeoutMs: number; readonly holdMs: number }): Promise<void> {
+export async function reapReservations(
+  db: DatabaseExecutor,
+  options: { readonly mintTimeoutMs: number; readonly holdMs: number },
+): Promise<void> {
   await sql`
     with found as materialized (
       select r.session_id, r.key_generation, s.state, s.key_hash as session_key_hash, s.key_generation as session_generation,
@@ -234,7 +245,11 @@ export interface ClaimedKey {
  * then nobody else tells it anything, and what is told counts as in force. Blocks and cuts first; keys of `exceptKeyHashes`
  * are left out. Undefined when there is none.
  */
-export async function claimUntoldKey(db: DatabaseExecutor, orgId: string, options: { readonly leaseMs: number; readonly exceptKeyHashes: readonly string[] }): Promise<ClaimedKey | undefined> {
+export async function claimUntoldKey(
+  db: DatabaseExecutor,
+  orgId: string,
+  options: { readonly leaseMs: number; readonly exceptKeyHashes: readonly string[] },
+): Promise<ClaimedKey | undefined> {
   const result = await sql<ClaimedKey>`
     with next as (
       select r.session_id, r.key_generation, r.telling_usd is not null as is_unsure from key_reservations r
@@ -250,7 +265,9 @@ export async function claimUntoldKey(db: DatabaseExecutor, orgId: string, option
     from next n
     where r.session_id = n.session_id and r.key_generation = n.key_generation
     returning r.session_id, r.key_generation, r.key_hash, trim_scale(r.budget_usd) as budget_usd, r.blocked, r.telling_token,
-      r.budget_usd <> r.applied_usd or n.is_unsure as budget_differs, r.blocked <> r.applied_blocked or n.is_unsure as blocked_differs`.execute(db);
+      r.budget_usd <> r.applied_usd or n.is_unsure as budget_differs, r.blocked <> r.applied_blocked or n.is_unsure as blocked_differs`.execute(
+    db,
+  );
   return result.rows[0];
 }
 
@@ -297,14 +314,18 @@ export async function releaseHeld(db: DatabaseExecutor, options: { readonly hasS
     )
     update key_reservations r set held_usd = least(r.held_usd, s.used_usd)
     from sums s
-    where r.session_id = s.session_id and r.key_hash = s.key_hash and r.released_at is null and r.telling_usd is null and r.budget_usd = r.applied_usd`.execute(db);
+    where r.session_id = s.session_id and r.key_hash = s.key_hash and r.released_at is null and r.telling_usd is null and r.budget_usd = r.applied_usd`.execute(
+    db,
+  );
 }
 
 /** Gives a claim back whose end is not known: the key stays untold, at the larger figure, and is due at once. */
 export async function releaseTelling(db: DatabaseExecutor, key: ClaimedKey): Promise<void> {
   await sql`
     update key_reservations r set telling_until = null
-    where r.session_id = ${key.session_id} and r.key_generation = ${key.key_generation} and r.telling_token = ${key.telling_token}`.execute(db);
+    where r.session_id = ${key.session_id} and r.key_generation = ${key.key_generation} and r.telling_token = ${key.telling_token}`.execute(
+    db,
+  );
 }
 
 export interface OrgReservations {

@@ -21,14 +21,34 @@ const OVERDRAFT_CREDITS = 60;
 const CREDITS_PER_USD = 300;
 
 const STEP = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant("requests" as const), key: fc.nat(5), usd: fc.constantFrom("0.003", "0.02", "0.11"), count: fc.nat(8) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("requests" as const),
+      key: fc.nat(5),
+      usd: fc.constantFrom("0.003", "0.02", "0.11"),
+      count: fc.nat(8),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("drain" as const), key: fc.nat(5) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("start" as const), atOnce: fc.integer({ min: 1, max: 4 }) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("end" as const), key: fc.nat(5) }) },
   { weight: 2, arbitrary: fc.constant({ kind: "ingest" as const }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("refresh" as const), ingestsMeanwhile: fc.boolean() }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("crash" as const), at: fc.constantFrom("decided" as const, "claimed" as const, "told" as const) }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("stall" as const), at: fc.constantFrom("decided" as const, "claimed" as const, "told" as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("crash" as const),
+      at: fc.constantFrom("decided" as const, "claimed" as const, "told" as const),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("stall" as const),
+      at: fc.constantFrom("decided" as const, "claimed" as const, "told" as const),
+    }),
+  },
   { weight: 2, arbitrary: fc.constant({ kind: "go_on" as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: "leases_end" as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: "grant" as const }) },
@@ -59,21 +79,56 @@ interface PlantedDefect {
   readonly overlaps?: boolean;
 }
 const MUTATIONS: Readonly<Record<string, PlantedDefect>> = {
-  "the balance is read before the reservations are brought up to date": { mutate: (statement, balance) => statement.replace(/trunc\(greatest\(a\.balance_credits/g, `trunc(greatest(${balance}::numeric`) },
-  "the markup is left out": { mutate: (statement) => statement.replace(/\/ g\.credits_per_spend_usd, 6\)/g, "/ (g.credits_per_spend_usd / 3), 6)") },
+  "the balance is read before the reservations are brought up to date": {
+    mutate: (statement, balance) => statement.replace(/trunc\(greatest\(a\.balance_credits/g, `trunc(greatest(${balance}::numeric`),
+  },
+  "the markup is left out": {
+    mutate: (statement) => statement.replace(/\/ g\.credits_per_spend_usd, 6\)/g, "/ (g.credits_per_spend_usd / 3), 6)"),
+  },
   "what is reserved is not subtracted at admission": {
-    mutate: (statement) => statement.replace(/- coalesce\(\(select sum\(.*?\) from key_reservations r where r\.org_id = g\.org_id\), 0\) as unreserved_usd/, "as unreserved_usd"),
+    mutate: (statement) =>
+      statement.replace(
+        /- coalesce\(\(select sum\(.*?\) from key_reservations r where r\.org_id = g\.org_id\), 0\) as unreserved_usd/,
+        "as unreserved_usd",
+      ),
   },
   "a refresh raises beyond what nobody has reserved": { mutate: (statement) => statement.replace("least(room.ratio, 1)", "1") },
-  "a cut gives back what may be spent already": { mutate: (statement) => statement.replace(", r.held_usd) - r.spent_usd", ") - r.spent_usd") },
-  "an end frees what is still under way": { mutate: (statement) => statement.replace("budget_usd = r.spent_usd + least(", "budget_usd = r.spent_usd + 0 * least(") },
-  "what ended sessions still hold is not subtracted": {
-    mutate: (statement) => statement.replace("coalesce(sum(reserved_usd), 0) as total_usd", "coalesce(sum(reserved_usd) filter (where released_at is null), 0) as total_usd").replace("affordable_usd - h.released_usd", "affordable_usd"),
-    shownBy: [{ kind: "start", atOnce: 4 }, { kind: "drain", key: 0 }, { kind: "drain", key: 1 }, { kind: "end", key: 0 }, { kind: "end", key: 0 }, { kind: "refresh", ingestsMeanwhile: false }],
+  "a cut gives back what may be spent already": {
+    mutate: (statement) => statement.replace(", r.held_usd) - r.spent_usd", ") - r.spent_usd"),
   },
-  "the org is not locked": { mutate: (statement) => (statement.includes("org_gates") ? statement.replace(/ for update$/, "") : statement), shownBy: [{ kind: "start", atOnce: 9 }], overlaps: true },
-  "what is just being told is not counted": { mutate: (statement) => statement.replace(", r.telling_usd, r.held_usd)", ", r.held_usd)"), shownBy: OLD_RAISE },
-  "a claim keeps nobody out": { mutate: (statement) => statement.replace("and (r.telling_until is null or r.telling_until <= billing_now())", ""), shownBy: OLD_RAISE },
+  "an end frees what is still under way": {
+    mutate: (statement) => statement.replace("budget_usd = r.spent_usd + least(", "budget_usd = r.spent_usd + 0 * least("),
+  },
+  "what ended sessions still hold is not subtracted": {
+    mutate: (statement) =>
+      statement
+        .replace(
+          "coalesce(sum(reserved_usd), 0) as total_usd",
+          "coalesce(sum(reserved_usd) filter (where released_at is null), 0) as total_usd",
+        )
+        .replace("affordable_usd - h.released_usd", "affordable_usd"),
+    shownBy: [
+      { kind: "start", atOnce: 4 },
+      { kind: "drain", key: 0 },
+      { kind: "drain", key: 1 },
+      { kind: "end", key: 0 },
+      { kind: "end", key: 0 },
+      { kind: "refresh", ingestsMeanwhile: false },
+    ],
+  },
+  "the org is not locked": {
+    mutate: (statement) => (statement.includes("org_gates") ? statement.replace(/ for update$/, "") : statement),
+    shownBy: [{ kind: "start", atOnce: 9 }],
+    overlaps: true,
+  },
+  "what is just being told is not counted": {
+    mutate: (statement) => statement.replace(", r.telling_usd, r.held_usd)", ", r.held_usd)"),
+    shownBy: OLD_RAISE,
+  },
+  "a claim keeps nobody out": {
+    mutate: (statement) => statement.replace("and (r.telling_until is null or r.telling_until <= billing_now())", ""),
+    shownBy: OLD_RAISE,
+  },
 };
 
 let database: TestDatabase;
@@ -89,7 +144,8 @@ beforeAll(async () => {
   database = await createTestDatabase();
   db = openInterceptedDatabase(database.connectionString, {
     before: async (statement) => {
-      if (statement.endsWith("from org_gates where org_id = $1 for update")) balanceUnderLock = (await balanceOf(database.db, orgId)) ?? "0";
+      if (statement.endsWith("from org_gates where org_id = $1 for update"))
+        balanceUnderLock = (await balanceOf(database.db, orgId)) ?? "0";
       if (statement === "commit") await meeting?.arrive();
       if (!ingestsMeanwhile || !/^\s*select from key_reservations where org_id/.test(statement)) return;
       ingestsMeanwhile = false;
@@ -153,12 +209,15 @@ class World {
       await this.#refresh();
       ingestsMeanwhile = false;
     }
-    if (step.kind === "crash") await this.#refresh((at) => (at === step.at ? Promise.reject(new Error("crash")) : undefined)).catch(() => undefined);
+    if (step.kind === "crash")
+      await this.#refresh((at) => (at === step.at ? Promise.reject(new Error("crash")) : undefined)).catch(() => undefined);
     if (step.kind === "stall") await this.#stall(step.at);
     if (step.kind === "go_on") await this.#goOn();
-    if (step.kind === "leases_end" && this.#stalled.length === 0) await sql`update key_reservations set telling_until = billing_now() where org_id = ${orgId}`.execute(database.db);
+    if (step.kind === "leases_end" && this.#stalled.length === 0)
+      await sql`update key_reservations set telling_until = billing_now() where org_id = ${orgId}`.execute(database.db);
     if (step.kind === "grant") await this.#grant(40);
-    if (step.kind === "grace_over") await sql`update org_gates set grace_until = billing_now() where org_id = ${orgId} and state = 'grace'`.execute(database.db);
+    if (step.kind === "grace_over")
+      await sql`update org_gates set grace_until = billing_now() where org_id = ${orgId} and state = 'grace'`.execute(database.db);
   }
 
   /** Throws when the keys may spend, with what they have spent, more than the org was granted, or its overdraft once it was in grace. */
@@ -168,7 +227,8 @@ class World {
     const limitCredits = this.#limitCredits + (this.#mayOverdraw ? OVERDRAFT_CREDITS : 0);
     const committedUsd = addDecimals(this.proxy.spentUsd(), this.proxy.leftUsd());
     const isWithin = compareDecimals(committedUsd, (limitCredits / CREDITS_PER_USD).toFixed(6)) <= 0;
-    if (!isWithin) throw new Error(`${committedUsd} USD are spent or may be; ${limitCredits} credits are worth ${limitCredits / CREDITS_PER_USD} USD`);
+    if (!isWithin)
+      throw new Error(`${committedUsd} USD are spent or may be; ${limitCredits} credits are worth ${limitCredits / CREDITS_PER_USD} USD`);
   }
 
   /** Lets everything come to its end; then no key may be left with another budget than is on record. */
@@ -179,8 +239,12 @@ class World {
     for (let pass = 0; pass < 3; pass += 1) await this.#refresh();
     await this.check();
     const rows = await sql<{ key_hash: string; applied_usd: DecimalText }>`
-      select key_hash, trim_scale(applied_usd) as applied_usd from key_reservations where org_id = ${orgId} and released_at is null`.execute(database.db);
-    for (const row of rows.rows) if (compareDecimals(this.proxy.keys.get(row.key_hash)?.maxUsd ?? "0", row.applied_usd) !== 0) throw new Error(`the proxy has another budget for ${row.key_hash} than is on record`);
+      select key_hash, trim_scale(applied_usd) as applied_usd from key_reservations where org_id = ${orgId} and released_at is null`.execute(
+      database.db,
+    );
+    for (const row of rows.rows)
+      if (compareDecimals(this.proxy.keys.get(row.key_hash)?.maxUsd ?? "0", row.applied_usd) !== 0)
+        throw new Error(`the proxy has another budget for ${row.key_hash} than is on record`);
     await sql`delete from key_reservations`.execute(database.db);
   }
 
@@ -200,7 +264,8 @@ class World {
   }
 
   async #request(keyHash: string, usd: DecimalText): Promise<void> {
-    if (this.proxy.admit(keyHash, usd)) await insertSpend(database.db, { orgId, usd, sessionId: this.proxy.keys.get(keyHash)?.sessionId ?? "", keyHash });
+    if (this.proxy.admit(keyHash, usd))
+      await insertSpend(database.db, { orgId, usd, sessionId: this.proxy.keys.get(keyHash)?.sessionId ?? "", keyHash });
   }
 
   async #drain(keyHash: string): Promise<void> {
@@ -252,17 +317,28 @@ async function run(steps: readonly Step[]): Promise<void> {
 
 const property = fc.asyncProperty(fc.array(STEP, { minLength: 10, maxLength: 40 }), run);
 
-test("pitfall 26 gate lag: whatever comes in whatever order, from however many workers, an org spends its balance and its overdraft at most", async () => {
-  const result = await fc.check(property, { numRuns: Number(process.env["KEY_BUDGET_RUNS"] ?? 25), endOnFailure: process.env["KEY_BUDGET_RUNS"] === undefined });
+test(
+  "pitfall 26 gate lag: whatever comes in whatever order, from however many workers, an org spends its balance and its overdraft at most",
+  async () => {
+    const result = await fc.check(property, {
+      numRuns: Number(process.env["KEY_BUDGET_RUNS"] ?? 25),
+      endOnFailure: process.env["KEY_BUDGET_RUNS"] === undefined,
+    });
 
-  expect(fc.defaultReportMessage(result) ?? "it held").toBe("it held");
-}, patience(600_000));
+    expect(fc.defaultReportMessage(result) ?? "it held").toBe("it held");
+  },
+  patience(600_000),
+);
 
 describe("it is found when", () => {
   test.each(Object.entries(MUTATIONS))("%s", async (_name, mutation) => {
     const { shownBy } = mutation;
     const attempt = async (): Promise<unknown> => {
-      if (shownBy) return run(shownBy).then(() => undefined, (error: unknown) => error);
+      if (shownBy)
+        return run(shownBy).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
       return (await fc.check(property, { seed: 7, numRuns: 20, endOnFailure: true })).errorInstance;
     };
     expect(shownBy && (await attempt())).toBeUndefined();

@@ -36,7 +36,9 @@ async function grant(credits: DecimalText): Promise<void> {
 }
 
 /** Starts a session as the gateway does; returns its key, or the code of the refusal. */
-async function start(options: { readonly sessionId?: string; readonly keyGeneration?: number; readonly limitUsd?: DecimalText } = {}): Promise<string> {
+async function start(
+  options: { readonly sessionId?: string; readonly keyGeneration?: number; readonly limitUsd?: DecimalText } = {},
+): Promise<string> {
   const sessionId = options.sessionId ?? randomUUID();
   const keyGeneration = options.keyGeneration ?? 1;
   const operation = keyGeneration === 1 ? "session_start" : "session_resume";
@@ -109,7 +111,9 @@ describe("admission", () => {
     await grant("300");
     await admitSession(database.db, { orgId, sessionId: `${orgId}_lost`, keyGeneration: 1, operation: "session_start" });
     await admitSession(database.db, { orgId, sessionId: `${orgId}_kept`, keyGeneration: 1, operation: "session_start" });
-    await sql`insert into gateway_sessions (session_id, org_id, state, model, key_hash) values (${`${orgId}_kept`}, ${orgId}, 'active', 'm', ${`${orgId}_hash`})`.execute(database.db);
+    await sql`insert into gateway_sessions (session_id, org_id, state, model, key_hash) values (${`${orgId}_kept`}, ${orgId}, 'active', 'm', ${`${orgId}_hash`})`.execute(
+      database.db,
+    );
     proxy.keys.set(`${orgId}_hash`, { sessionId: `${orgId}_kept`, maxUsd: "0.1", spentUsd: "0", blocked: false });
     await sql`update key_reservations set created_at = billing_now() - interval '10 minutes' where org_id = ${orgId}`.execute(database.db);
     await refresh();

@@ -5,7 +5,20 @@ import type { RateCard } from "../billing/credits.ts";
 import { lockGate } from "../billing-gate/db.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "../sessions/db.ts";
-import { type ClaimedKey, claimUntoldKey, decideBudgets, listOrgsToRefresh, lockReservations, reapReservations, releaseHeld, releaseReservations, releaseTelling, updateSpentOfNewKeys, writeSeen, writeTold } from "./db.ts";
+import {
+  type ClaimedKey,
+  claimUntoldKey,
+  decideBudgets,
+  listOrgsToRefresh,
+  lockReservations,
+  reapReservations,
+  releaseHeld,
+  releaseReservations,
+  releaseTelling,
+  updateSpentOfNewKeys,
+  writeSeen,
+  writeTold,
+} from "./db.ts";
 import type { KeyControl } from "./key-control.ts";
 
 export interface RefreshOptions {
@@ -17,7 +30,12 @@ export interface RefreshOptions {
   /** How long an ended session may hold what is under way. Default 5 min. */
   readonly holdMs?: number;
   /** Told of each key that could not be changed; the next tick tries again. */
-  readonly onProblem?: (problem: { readonly orgId: string; readonly sessionId: string; readonly code: string; readonly message: string }) => void;
+  readonly onProblem?: (problem: {
+    readonly orgId: string;
+    readonly sessionId: string;
+    readonly code: string;
+    readonly message: string;
+  }) => void;
   /** For how long a worker has a key to itself while it tells the proxy; more than twice what its calls may take. Default 2 min. */
   readonly tellLeaseMs?: number;
   /** Between deciding and telling the proxy; a test throws here to be a crash, or waits to be a process that stands still. */
@@ -87,7 +105,11 @@ async function tellOrgsKeys(db: DatabaseClient, orgId: string, options: RefreshO
 const LATE = { code: "too_late", message: "This worker stood still before it could tell the LLM proxy; the key is told again." } as const;
 
 /** Undefined when the proxy knows now; what went wrong otherwise. */
-async function tellProxy(db: DatabaseClient, key: ClaimedKey, options: RefreshOptions): Promise<{ readonly code: string; readonly message: string } | undefined> {
+async function tellProxy(
+  db: DatabaseClient,
+  key: ClaimedKey,
+  options: RefreshOptions,
+): Promise<{ readonly code: string; readonly message: string } | undefined> {
   try {
     const answers = [
       key.blocked_differs ? await options.keys.setBlocked(key.key_hash, key.blocked) : "done",
@@ -95,7 +117,8 @@ async function tellProxy(db: DatabaseClient, key: ClaimedKey, options: RefreshOp
     ];
     await options.onStep?.("told");
     // Revoked or expired behind our back; with it, the session's older ones.
-    if (answers.includes("gone")) await releaseReservations(db, key.session_id, { belowGeneration: key.key_generation + 1, hasSpendLogs: await hasSpendLogs(db) });
+    if (answers.includes("gone"))
+      await releaseReservations(db, key.session_id, { belowGeneration: key.key_generation + 1, hasSpendLogs: await hasSpendLogs(db) });
     else await writeTold(db, key);
     return undefined;
   } catch (error) {

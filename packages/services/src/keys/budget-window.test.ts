@@ -18,5 +18,7 @@ test.each([
 });
 
 test("a window that is no duration is refused under its own name", () => {
-  expect(() => nextBudgetReset("daily", new Date())).toThrow(expect.objectContaining({ code: "invalid_request", param: "budget_duration" }));
+  expect(() => nextBudgetReset("daily", new Date())).toThrow(
+    expect.objectContaining({ code: "invalid_request", param: "budget_duration" }),
+  );
 });

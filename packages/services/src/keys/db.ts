@@ -108,7 +108,14 @@ export async function insertKey(
 ): Promise<KeyRow | undefined> {
   const row = await db
     .insertInto("LiteLLM_VerificationToken")
-    .values({ token: key.hash, key_name: key.name, created_by: key.createdBy, updated_by: key.createdBy, ...NO_LISTS, ...columns(key.fields) })
+    .values({
+      token: key.hash,
+      key_name: key.name,
+      created_by: key.createdBy,
+      updated_by: key.createdBy,
+      ...NO_LISTS,
+      ...columns(key.fields),
+    })
     .onConflict((conflict) => conflict.column("token").doNothing())
     .returningAll()
     .executeTakeFirst();
@@ -177,7 +184,11 @@ export async function listKeys(db: DatabaseExecutor, filter: KeyFilter, page: nu
 }
 
 /** Deletes the keys that exist among hashes and aliases, with the counters nothing is reserved in, and tells their hashes. */
-export async function deleteKeyRows(db: DatabaseExecutor, hashes: readonly string[], aliases: readonly string[]): Promise<readonly string[]> {
+export async function deleteKeyRows(
+  db: DatabaseExecutor,
+  hashes: readonly string[],
+  aliases: readonly string[],
+): Promise<readonly string[]> {
   // Counters are locked first, as by every statement that needs both: a settlement under way would wait in a circle.
   const { rows } = await sql<{ token: string }>`
     with doomed as (
@@ -221,7 +232,9 @@ export async function clearKeySpend(tx: DatabaseExecutor, due: DueBudget, nextRe
 /** True where the key table is ours: our engine's migrations made it or were applied to it. Stock LiteLLM looks after its own. */
 export async function areKeysOurs(db: DatabaseExecutor): Promise<boolean> {
   const { rows } = await sql<{ ours: boolean }>`
-    select to_regclass('"LiteLLM_VerificationToken"') is not null and exists (select from schema_migrations where migration like 'litellm/%') as ours`.execute(db);
+    select to_regclass('"LiteLLM_VerificationToken"') is not null and exists (select from schema_migrations where migration like 'litellm/%') as ours`.execute(
+    db,
+  );
   return rows[0]?.ours ?? false;
 }
 
@@ -229,7 +242,10 @@ export async function areKeysOurs(db: DatabaseExecutor): Promise<boolean> {
  * Deletes keys that expired longer ago than `olderThanMs` and have nothing in flight, with their counters; `limit` at most. Returns
  * how many. What they spent stays in the spend rows and on the ledger.
  */
-export async function deleteExpiredKeys(db: DatabaseExecutor, options: { readonly olderThanMs: number; readonly limit: number }): Promise<number> {
+export async function deleteExpiredKeys(
+  db: DatabaseExecutor,
+  options: { readonly olderThanMs: number; readonly limit: number },
+): Promise<number> {
   const { rows } = await sql`
     with expired as materialized (
       select token from "LiteLLM_VerificationToken" where expires < (now() - ${options.olderThanMs} * interval '1 millisecond') at time zone 'utc'

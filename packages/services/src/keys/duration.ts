@@ -21,5 +21,9 @@ export function intervalFromDuration(duration: string, param = "duration"): stri
   const unit = durationPattern.test(duration) ? UNITS[duration.replace(/^\d+/, "")] : undefined;
   const count = Number.parseInt(duration, 10);
   if (unit && count * unit.days <= MAX_DAYS) return `${count} ${unit.interval}`;
-  throw new AppError("invalid_request", `${param} "${duration}" is not a duration such as 30s, 15m, 24h, 7d, 2w or 1mo, of 100 years at most.`, { param });
+  throw new AppError(
+    "invalid_request",
+    `${param} "${duration}" is not a duration such as 30s, 15m, 24h, 7d, 2w or 1mo, of 100 years at most.`,
+    { param },
+  );
 }

@@ -2,7 +2,17 @@ import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { keyAliasPattern, virtualKeyPattern } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { clearCounterSpend, lockCounter } from "../attempts/db.ts";
-import { deleteKeyRows, findAliasHolder, findKey, insertKey, type KeyFields, type KeyRow, lockAlias, restartKeySpend, updateKeyRow } from "./db.ts";
+import {
+  deleteKeyRows,
+  findAliasHolder,
+  findKey,
+  insertKey,
+  type KeyFields,
+  type KeyRow,
+  lockAlias,
+  restartKeySpend,
+  updateKeyRow,
+} from "./db.ts";
 import { abbreviateKey, ADMIN_USER_ID, hashKey, hashOfKeyOrHash, makeKey } from "./virtual-key.ts";
 
 export interface MintedKey {
@@ -57,7 +67,11 @@ async function startFirstWindow(tx: DatabaseExecutor, hash: string): Promise<voi
 }
 
 /** Deletes keys, in force for the next request. Throws `key_not_found` when none of them exists. */
-export async function revokeKeys(db: DatabaseClient, keysOrHashes: readonly string[], aliases: readonly string[]): Promise<readonly string[]> {
+export async function revokeKeys(
+  db: DatabaseClient,
+  keysOrHashes: readonly string[],
+  aliases: readonly string[],
+): Promise<readonly string[]> {
   const deleted = await deleteKeyRows(db, keysOrHashes.map(hashOfKeyOrHash), aliases);
   if (deleted.length === 0) throw keyNotFound();
   return deleted;
@@ -77,9 +91,11 @@ function keyNotFound(): AppError {
 async function claimAlias(tx: DatabaseExecutor, keyAlias: string | null | undefined, hash: string): Promise<void> {
   if (keyAlias === undefined || keyAlias === null) return;
   if (!keyAliasPattern.test(keyAlias)) {
-    throw new AppError("invalid_request", "key_alias must have 2 to 255 characters of a-z A-Z 0-9 _ - / . @ and a letter or digit at both ends.", {
-      param: "key_alias",
-    });
+    throw new AppError(
+      "invalid_request",
+      "key_alias must have 2 to 255 characters of a-z A-Z 0-9 _ - / . @ and a letter or digit at both ends.",
+      { param: "key_alias" },
+    );
   }
   await lockAlias(tx, keyAlias);
   if (!(await findAliasHolder(tx, keyAlias, hash))) return;

@@ -36,11 +36,20 @@ export function readAnthropicReport(answer: AnthropicAnswer): ReadReport {
   const uses = readUses(fields);
   readFallbackCredit(fields, unknown);
   fields.end();
-  const parts = iterationParts(iterations, answer.model, top.usage, modifiers, unknown) ?? [{ model: answer.model, usage: top.usage, modifiers }];
+  const parts = iterationParts(iterations, answer.model, top.usage, modifiers, unknown) ?? [
+    { model: answer.model, usage: top.usage, modifiers },
+  ];
   const isRefused = answer.stopReason === "refusal" && !answer.hasContent && top.isOutputReported;
-  const raw = answer.usage && keptRaw({ model: answer.model, stop_reason: answer.stopReason, has_content: answer.hasContent, usage: answer.usage }, unknown);
+  const raw =
+    answer.usage &&
+    keptRaw({ model: answer.model, stop_reason: answer.stopReason, has_content: answer.hasContent, usage: answer.usage }, unknown);
   return {
-    report: { parts: isRefused ? parts.map((part) => ({ ...part, waived: "refusal" as const })) : parts, uses, unknown: unknown.names(), raw },
+    report: {
+      parts: isRefused ? parts.map((part) => ({ ...part, waived: "refusal" as const })) : parts,
+      uses,
+      unknown: unknown.names(),
+      raw,
+    },
     isInputReported: top.isInputReported,
     isOutputReported: top.isOutputReported,
   };
@@ -65,7 +74,14 @@ function readCounts(fields: UsageFields): Counts {
   const details = fields.object("output_tokens_details");
   const reasoningTokens = Math.min(details?.count("thinking_tokens") ?? 0, outputTokens ?? 0);
   details?.end();
-  const usage = { ...NO_USAGE, inputTokens: inputTokens ?? 0, cacheReadTokens, ...readCacheWrites(fields), outputTokens: outputTokens ?? 0, reasoningTokens };
+  const usage = {
+    ...NO_USAGE,
+    inputTokens: inputTokens ?? 0,
+    cacheReadTokens,
+    ...readCacheWrites(fields),
+    outputTokens: outputTokens ?? 0,
+    reasoningTokens,
+  };
   return { usage, isInputReported: inputTokens !== undefined, isOutputReported: outputTokens !== undefined };
 }
 
@@ -122,11 +138,18 @@ function iterationParts(
   const isFallback = entries.some((entry) => entry["type"] === "fallback_message");
   // With a fallback, the top level names the model that served in the end; an entry without a model is the one that was asked.
   const iterations = entries.map((entry) => readIteration(entry, isFallback ? undefined : servedBy, modifiers, unknown));
-  const parts = iterations.map(({ kind, part }) => (isFallback && kind === "message" && part.usage.outputTokens === 0 ? { ...part, waived: "refusal" as const } : part));
+  const parts = iterations.map(({ kind, part }) =>
+    isFallback && kind === "message" && part.usage.outputTokens === 0 ? { ...part, waived: "refusal" as const } : part,
+  );
   return withRest(withReasoning(parts, top.reasoningTokens), servedBy, top, modifiers, unknown);
 }
 
-function readIteration(wire: Readonly<Record<string, unknown>>, asked: string | undefined, modifiers: UsageModifiers, unknown: UnknownUsage): Iteration {
+function readIteration(
+  wire: Readonly<Record<string, unknown>>,
+  asked: string | undefined,
+  modifiers: UsageModifiers,
+  unknown: UnknownUsage,
+): Iteration {
   const fields = new UsageFields(wire, "iterations[].", unknown);
   const kind = fields.word("type", []) ?? "";
   if (!(ITERATIONS as readonly string[]).includes(kind)) unknown.add(`iterations[].type=${kind}`);
@@ -148,7 +171,13 @@ function withReasoning(parts: readonly UsagePart[], reasoningTokens: number): re
 }
 
 /** Entries that add up to less than the top level have left something out: it is billed as a part of its own, and flagged. */
-function withRest(parts: readonly UsagePart[], model: string | undefined, top: Usage, modifiers: UsageModifiers, unknown: UnknownUsage): readonly UsagePart[] {
+function withRest(
+  parts: readonly UsagePart[],
+  model: string | undefined,
+  top: Usage,
+  modifiers: UsageModifiers,
+  unknown: UnknownUsage,
+): readonly UsagePart[] {
   const sum = parts.reduce((total, part) => addUsage(total, part.usage), NO_USAGE);
   const missingInput = promptTokens(top) - promptTokens(sum);
   const missingOutput = top.outputTokens - sum.outputTokens;

@@ -1,6 +1,15 @@
 import { type AnthropicAnswer, readAnthropicReport } from "./anthropic-report.ts";
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
-import { estimateOutputTokens, type FrameText, frameText, measureJsonStrings, objectOf, parseFrameData, parseJsonObject, textOf } from "./sse-data.ts";
+import {
+  estimateOutputTokens,
+  type FrameText,
+  frameText,
+  measureJsonStrings,
+  objectOf,
+  parseFrameData,
+  parseJsonObject,
+  textOf,
+} from "./sse-data.ts";
 import { isCount } from "./usage-fields.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
 import { type UsageReport, withLastUsage } from "./usage-report.ts";

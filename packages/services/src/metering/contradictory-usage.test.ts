@@ -5,8 +5,10 @@ import { totals } from "./usage-report.ts";
 
 /** Usage that contradicts itself, comes in an odd order, or is what a compatible server adds of its own. */
 
-const openai = (usage: object, beside: object = {}) => readOpenAIAnswer(Buffer.from(JSON.stringify({ id: "c", model: "m", choices: [], usage, ...beside }))).report;
-const chunk = (delta: object): Buffer => Buffer.from(`data: ${JSON.stringify({ id: "c", choices: [{ index: 0, delta, finish_reason: null }] })}\n\n`);
+const openai = (usage: object, beside: object = {}) =>
+  readOpenAIAnswer(Buffer.from(JSON.stringify({ id: "c", model: "m", choices: [], usage, ...beside }))).report;
+const chunk = (delta: object): Buffer =>
+  Buffer.from(`data: ${JSON.stringify({ id: "c", choices: [{ index: 0, delta, finish_reason: null }] })}\n\n`);
 const event = (type: string, fields: object): Buffer => Buffer.from(`event: ${type}\ndata: ${JSON.stringify({ type, ...fields })}\n\n`);
 
 function anthropic(...events: readonly Buffer[]): AnthropicUsageReader {
@@ -31,20 +33,34 @@ test("breaker 1: reasoning that a compatible server counts in its total alone is
 
 test("breaker 2: what compatible servers put into every answer is no unknown usage", () => {
   const counts = { prompt_tokens: 100, completion_tokens: 10, total_tokens: 110 };
-  const groq = openai({ ...counts, queue_time: 0.02, prompt_time: 0.01, completion_time: 0.1, total_time: 0.11 }, { service_tier: "on_demand" });
+  const groq = openai(
+    { ...counts, queue_time: 0.02, prompt_time: 0.01, completion_time: 0.1, total_time: 0.11 },
+    { service_tier: "on_demand" },
+  );
   const openrouter = openai({ ...counts, cost: 0.00014, is_byok: false, cost_details: { upstream_inference_cost: 0.1 } });
   const deepseek = openai({ ...counts, prompt_cache_hit_tokens: 64, prompt_cache_miss_tokens: 36 });
   const moonshot = openai({ ...counts, cached_tokens: 64 });
 
   expect([groq, openrouter, deepseek, moonshot].map(({ unknown }) => unknown)).toEqual([[], [], [], []]);
   expect(groq.parts[0]?.modifiers).toEqual({ serviceTier: undefined });
-  expect([deepseek, moonshot].map((report) => totals(report))).toMatchObject([{ inputTokens: 36, cacheReadTokens: 64 }, { inputTokens: 36, cacheReadTokens: 64 }]);
+  expect([deepseek, moonshot].map((report) => totals(report))).toMatchObject([
+    { inputTokens: 36, cacheReadTokens: 64 },
+    { inputTokens: 36, cacheReadTokens: 64 },
+  ]);
 });
 
 test("breaker 3: cache writes that are split by lifetime are never fewer than the split says", () => {
-  const usage = { input_tokens: 1, output_tokens: 1, cache_creation_input_tokens: 0, cache_creation: { ephemeral_5m_input_tokens: 7, ephemeral_1h_input_tokens: 100_000 } };
+  const usage = {
+    input_tokens: 1,
+    output_tokens: 1,
+    cache_creation_input_tokens: 0,
+    cache_creation: { ephemeral_5m_input_tokens: 7, ephemeral_1h_input_tokens: 100_000 },
+  };
 
-  expect(totals(readAnthropicAnswer(Buffer.from(JSON.stringify({ content: [], usage }))).report)).toMatchObject({ cacheWrite5mTokens: 7, cacheWrite1hTokens: 100_000 });
+  expect(totals(readAnthropicAnswer(Buffer.from(JSON.stringify({ content: [], usage }))).report)).toMatchObject({
+    cacheWrite5mTokens: 7,
+    cacheWrite1hTokens: 100_000,
+  });
 });
 
 test("breaker 4: counts that more content follows are not the answer's", () => {
@@ -57,10 +73,17 @@ test("breaker 4: counts that more content follows are not the answer's", () => {
 });
 
 test("breaker 5: searches that were seen before an answer broke off are in its bill; a tool of the caller that has the name is none", () => {
-  const block = (type: string): Buffer => event("content_block_start", { index: 1, content_block: { type, id: "t", name: "web_search", input: {} } });
+  const block = (type: string): Buffer =>
+    event("content_block_start", { index: 1, content_block: { type, id: "t", name: "web_search", input: {} } });
 
-  expect(anthropic(START, block("server_tool_use"), TEXT, block("server_tool_use"), block("tool_use")).reading().report.uses).toEqual({ webSearch: 2 });
-  const whole = anthropic(START, block("server_tool_use"), event("message_delta", { usage: { input_tokens: 10, output_tokens: 5, server_tool_use: { web_search_requests: 1 } } }));
+  expect(anthropic(START, block("server_tool_use"), TEXT, block("server_tool_use"), block("tool_use")).reading().report.uses).toEqual({
+    webSearch: 2,
+  });
+  const whole = anthropic(
+    START,
+    block("server_tool_use"),
+    event("message_delta", { usage: { input_tokens: 10, output_tokens: 5, server_tool_use: { web_search_requests: 1 } } }),
+  );
   expect(whole.reading().report.uses).toEqual({ webSearch: 1 });
 });
 

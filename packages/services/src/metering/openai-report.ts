@@ -18,7 +18,17 @@ const STANDARD_TIERS = ["default", "standard", "on_demand"];
  * What compatible servers put beside the counts in every answer, and what changes no price of ours: how long it took (Groq),
  * what the server itself charged for it (OpenRouter, xAI), and the part of the prompt that was not cached (DeepSeek).
  */
-const COST_NOTHING = ["queue_time", "prompt_time", "completion_time", "total_time", "cost", "cost_details", "is_byok", "cost_in_usd_ticks", "prompt_cache_miss_tokens"];
+const COST_NOTHING = [
+  "queue_time",
+  "prompt_time",
+  "completion_time",
+  "total_time",
+  "cost",
+  "cost_details",
+  "is_byok",
+  "cost_in_usd_ticks",
+  "prompt_cache_miss_tokens",
+];
 
 /** Where compatible servers say what was cached, besides `prompt_tokens_details`: DeepSeek; Moonshot and Together. */
 const CACHED_ELSEWHERE = ["prompt_cache_hit_tokens", "cached_tokens"];
@@ -47,7 +57,11 @@ export function readOpenAIReport(answer: OpenAIAnswer): ReadReport {
 
 /** The answer back out of what a report kept of it. */
 export function openAIAnswerOf(raw: Readonly<Record<string, unknown>>): OpenAIAnswer {
-  return { model: typeof raw["model"] === "string" ? raw["model"] : undefined, serviceTier: raw["service_tier"], usage: objectOf(raw["usage"]) };
+  return {
+    model: typeof raw["model"] === "string" ? raw["model"] : undefined,
+    serviceTier: raw["service_tier"],
+    usage: objectOf(raw["usage"]),
+  };
 }
 
 /**

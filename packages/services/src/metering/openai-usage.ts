@@ -1,12 +1,24 @@
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
 import { type OpenAIAnswer, readOpenAIReport } from "./openai-report.ts";
-import { estimateOutputTokens, type FrameText, frameText, measureJsonStrings, objectOf, parseFrameData, parseJsonObject, textOf } from "./sse-data.ts";
+import {
+  estimateOutputTokens,
+  type FrameText,
+  frameText,
+  measureJsonStrings,
+  objectOf,
+  parseFrameData,
+  parseJsonObject,
+  textOf,
+} from "./sse-data.ts";
 import { isCount } from "./usage-fields.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
 import { withLastUsage } from "./usage-report.ts";
 
 /** The fields in which text comes, written with a space or without. */
-const DELTA_MARKERS = ["content", "arguments", "reasoning_content", "reasoning", "refusal"].flatMap((name) => [`"${name}":"`, `"${name}": "`]);
+const DELTA_MARKERS = ["content", "arguments", "reasoning_content", "reasoning", "refusal"].flatMap((name) => [
+  `"${name}":"`,
+  `"${name}": "`,
+]);
 
 /** OpenAI's own limit of `n`. */
 const MOST_CHOICES = 128;
@@ -93,7 +105,8 @@ export class OpenAIUsageReader implements StreamUsageReader {
       return "hold";
     }
     this.#outputBytes += measureJsonStrings(text, DELTA_MARKERS);
-    const isWorthParsing = this.#responseId === undefined || hasObject(text, '"usage"') || hasObject(text, '"error"') || CHOICE_EDGE.test(text);
+    const isWorthParsing =
+      this.#responseId === undefined || hasObject(text, '"usage"') || hasObject(text, '"error"') || CHOICE_EDGE.test(text);
     const chunk = isWorthParsing ? parseFrameData(frame) : undefined;
     return chunk ? this.#read(chunk) : "pass";
   }
@@ -129,7 +142,11 @@ export class OpenAIUsageReader implements StreamUsageReader {
 export function readOpenAIAnswer(body: Uint8Array): UsageReading {
   const completion = parseJsonObject(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
   const model = textOf(completion?.["model"]);
-  const { report, isInputReported } = readOpenAIReport({ model, usage: objectOf(completion?.["usage"]), serviceTier: completion?.["service_tier"] });
+  const { report, isInputReported } = readOpenAIReport({
+    model,
+    usage: objectOf(completion?.["usage"]),
+    serviceTier: completion?.["service_tier"],
+  });
   return {
     report,
     isInputReported,

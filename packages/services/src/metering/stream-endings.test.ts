@@ -26,7 +26,10 @@ describe("public bug 22: a stream of OpenAI", () => {
   });
 
   test("without [DONE] is whole when every choice has finished and usage came", () => {
-    const begun = chunk({ id: "c", choices: [choice({ role: "assistant", content: "a" }), choice({ role: "assistant", content: "b" }, null, 1)] });
+    const begun = chunk({
+      id: "c",
+      choices: [choice({ role: "assistant", content: "a" }), choice({ role: "assistant", content: "b" }, null, 1)],
+    });
     const one = chunk({ id: "c", choices: [choice({}, "stop")] });
     const other = chunk({ id: "c", choices: [choice({}, "length", 1)] });
     const counted = chunk({ id: "c", choices: [], usage: usage(7) });
@@ -40,7 +43,8 @@ describe("public bug 22: a stream of OpenAI", () => {
 test("public bug 59: thinking that is not shown counts by the provider's own estimates of it", () => {
   const reader = new AnthropicUsageReader();
   reader.push(event("message_start", { message: { id: "m", usage: { input_tokens: 10, output_tokens: 1 } } }));
-  for (const estimate of [128, null, 256]) reader.push(event("content_block_delta", { index: 0, delta: { type: "thinking_delta", thinking: "", estimated_tokens: estimate } }));
+  for (const estimate of [128, null, 256])
+    reader.push(event("content_block_delta", { index: 0, delta: { type: "thinking_delta", thinking: "", estimated_tokens: estimate } }));
   reader.push(event("content_block_delta", { index: 0, delta: { type: "signature_delta", signature: "x".repeat(4_096) } }));
 
   expect(totals(reader.reading().report).outputTokens).toBe(128 + 256);
@@ -56,12 +60,24 @@ test("clients F11: an error before anything was produced is told from one after 
   late.push(Buffer.concat([start, event("content_block_delta", { index: 0, delta: { type: "text_delta", text: "x" } }), error]));
 
   const searched = new AnthropicUsageReader();
-  searched.push(Buffer.concat([start, event("content_block_start", { index: 0, content_block: { type: "server_tool_use", name: "web_search" } }), error]));
+  searched.push(
+    Buffer.concat([
+      start,
+      event("content_block_start", { index: 0, content_block: { type: "server_tool_use", name: "web_search" } }),
+      error,
+    ]),
+  );
 
   expect([early, late, searched].map((reader) => reader.reading().hasOutput)).toEqual([false, true, true]);
 });
 
 test("public bug 30: a count beyond belief is not reported at all", () => {
-  expect(readAnthropicAnswer(Buffer.from('{"usage":{"input_tokens":1000000000000000,"output_tokens":5}}'))).toMatchObject({ isFinal: false, isInputReported: false });
-  expect(readOpenAIAnswer(Buffer.from('{"usage":{"prompt_tokens":2147483648,"completion_tokens":5}}'))).toMatchObject({ isFinal: false, isInputReported: false });
+  expect(readAnthropicAnswer(Buffer.from('{"usage":{"input_tokens":1000000000000000,"output_tokens":5}}'))).toMatchObject({
+    isFinal: false,
+    isInputReported: false,
+  });
+  expect(readOpenAIAnswer(Buffer.from('{"usage":{"prompt_tokens":2147483648,"completion_tokens":5}}'))).toMatchObject({
+    isFinal: false,
+    isInputReported: false,
+  });
 });

@@ -24,14 +24,70 @@ const anthropic = (): StreamUsageReader => new AnthropicUsageReader();
 const openai = (): StreamUsageReader => new OpenAIUsageReader();
 
 const CORPUS: readonly Corpus[] = [
-  { name: "anthropic-cache-split", create: anthropic, isFinal: true, terminal: "end", restBegins: "event: message_stop", usage: { inputTokens: 12, cacheReadTokens: 4000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 300, outputTokens: 25 } },
-  { name: "anthropic-cache-unsplit", create: anthropic, isFinal: true, terminal: "end", restBegins: "event: message_stop", usage: { inputTokens: 7, cacheWrite5mTokens: 900, outputTokens: 18 } },
-  { name: "anthropic-cumulative-delta", create: anthropic, isFinal: true, terminal: "end", restBegins: "event: message_stop", usage: { inputTokens: 9100, cacheReadTokens: 50, outputTokens: 220, reasoningTokens: 64 } },
-  { name: "anthropic-carriage-returns", create: anthropic, isFinal: true, terminal: "end", restBegins: "event: message_stop", usage: { inputTokens: 12, cacheReadTokens: 4000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 300, outputTokens: 25 } },
-  { name: "anthropic-aborted", create: anthropic, isFinal: false, terminal: undefined, restBegins: "event: content_block_delta", usage: { inputTokens: 12, cacheReadTokens: 4000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 300, outputTokens: 27 } },
-  { name: "anthropic-error-event", create: anthropic, isFinal: false, terminal: "error", restBegins: "event: error", usage: { inputTokens: 12, cacheReadTokens: 4000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 300, outputTokens: 1 } },
-  { name: "openai-usage-chunk", create: openai, isFinal: true, terminal: "end", restBegins: "data: [DONE]", usage: { inputTokens: 86, cacheReadTokens: 1920, outputTokens: 300, reasoningTokens: 192 } },
-  { name: "openai-cache-write", create: openai, isFinal: true, terminal: "end", restBegins: "data: [DONE]", usage: { inputTokens: 500, cacheReadTokens: 1000, cacheWrite5mTokens: 3500, outputTokens: 20 } },
+  {
+    name: "anthropic-cache-split",
+    create: anthropic,
+    isFinal: true,
+    terminal: "end",
+    restBegins: "event: message_stop",
+    usage: { inputTokens: 12, cacheReadTokens: 4000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 300, outputTokens: 25 },
+  },
+  {
+    name: "anthropic-cache-unsplit",
+    create: anthropic,
+    isFinal: true,
+    terminal: "end",
+    restBegins: "event: message_stop",
+    usage: { inputTokens: 7, cacheWrite5mTokens: 900, outputTokens: 18 },
+  },
+  {
+    name: "anthropic-cumulative-delta",
+    create: anthropic,
+    isFinal: true,
+    terminal: "end",
+    restBegins: "event: message_stop",
+    usage: { inputTokens: 9100, cacheReadTokens: 50, outputTokens: 220, reasoningTokens: 64 },
+  },
+  {
+    name: "anthropic-carriage-returns",
+    create: anthropic,
+    isFinal: true,
+    terminal: "end",
+    restBegins: "event: message_stop",
+    usage: { inputTokens: 12, cacheReadTokens: 4000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 300, outputTokens: 25 },
+  },
+  {
+    name: "anthropic-aborted",
+    create: anthropic,
+    isFinal: false,
+    terminal: undefined,
+    restBegins: "event: content_block_delta",
+    usage: { inputTokens: 12, cacheReadTokens: 4000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 300, outputTokens: 27 },
+  },
+  {
+    name: "anthropic-error-event",
+    create: anthropic,
+    isFinal: false,
+    terminal: "error",
+    restBegins: "event: error",
+    usage: { inputTokens: 12, cacheReadTokens: 4000, cacheWrite5mTokens: 200, cacheWrite1hTokens: 300, outputTokens: 1 },
+  },
+  {
+    name: "openai-usage-chunk",
+    create: openai,
+    isFinal: true,
+    terminal: "end",
+    restBegins: "data: [DONE]",
+    usage: { inputTokens: 86, cacheReadTokens: 1920, outputTokens: 300, reasoningTokens: 192 },
+  },
+  {
+    name: "openai-cache-write",
+    create: openai,
+    isFinal: true,
+    terminal: "end",
+    restBegins: "data: [DONE]",
+    usage: { inputTokens: 500, cacheReadTokens: 1000, cacheWrite5mTokens: 3500, outputTokens: 20 },
+  },
   { name: "openai-without-usage", create: openai, isFinal: false, terminal: "end", restBegins: "data: [DONE]", usage: { outputTokens: 7 } },
   { name: "openai-aborted", create: openai, isFinal: false, terminal: undefined, restBegins: "data: {", usage: { outputTokens: 20 } },
   { name: "openai-error-event", create: openai, isFinal: false, terminal: "error", restBegins: 'data: {"error"', usage: {} },
@@ -157,11 +213,20 @@ test("broken JSON in a stream passes and is not counted", () => {
 });
 
 test("whole answers are read like streams", () => {
-  const message = { id: "msg_1", model: "claude-sonnet-5", usage: { input_tokens: 3, cache_read_input_tokens: 4, cache_creation_input_tokens: 5, output_tokens: 6 } };
+  const message = {
+    id: "msg_1",
+    model: "claude-sonnet-5",
+    usage: { input_tokens: 3, cache_read_input_tokens: 4, cache_creation_input_tokens: 5, output_tokens: 6 },
+  };
   const completion = { id: "chatcmpl-1", usage: { prompt_tokens: 10, completion_tokens: 6, prompt_tokens_details: { cached_tokens: 4 } } };
 
   expect(readAnthropicAnswer(bytes(message))).toMatchObject({
-    report: { parts: [{ usage: { ...NO_USAGE, inputTokens: 3, cacheReadTokens: 4, cacheWrite5mTokens: 5, outputTokens: 6 }, model: "claude-sonnet-5" }], unknown: [] },
+    report: {
+      parts: [
+        { usage: { ...NO_USAGE, inputTokens: 3, cacheReadTokens: 4, cacheWrite5mTokens: 5, outputTokens: 6 }, model: "claude-sonnet-5" },
+      ],
+      unknown: [],
+    },
     isInputReported: true,
     isFinal: true,
     hasOutput: false,
@@ -181,7 +246,16 @@ test("answers without usage, or no JSON at all, are not final", () => {
 });
 
 test("cached parts larger than their whole make no class negative", () => {
-  const { report } = readOpenAIAnswer(bytes({ usage: { prompt_tokens: 10, completion_tokens: 1, prompt_tokens_details: { cached_tokens: 50, cache_write_tokens: 9 }, completion_tokens_details: { reasoning_tokens: 9 } } }));
+  const { report } = readOpenAIAnswer(
+    bytes({
+      usage: {
+        prompt_tokens: 10,
+        completion_tokens: 1,
+        prompt_tokens_details: { cached_tokens: 50, cache_write_tokens: 9 },
+        completion_tokens_details: { reasoning_tokens: 9 },
+      },
+    }),
+  );
 
   expect(totals(report)).toEqual({ ...NO_USAGE, cacheReadTokens: 10, outputTokens: 1, reasoningTokens: 1 });
 });

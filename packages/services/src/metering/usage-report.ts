@@ -48,7 +48,12 @@ export interface UsageReport {
   readonly raw: Readonly<Record<string, unknown>> | undefined;
 }
 
-export const NO_REPORT: UsageReport = { parts: [{ model: undefined, usage: NO_USAGE, modifiers: {} }], uses: {}, unknown: [], raw: undefined };
+export const NO_REPORT: UsageReport = {
+  parts: [{ model: undefined, usage: NO_USAGE, modifiers: {} }],
+  uses: {},
+  unknown: [],
+  raw: undefined,
+};
 
 /** A report of one part at standard rates: what an estimate has. */
 export function reportOf(usage: Usage): UsageReport {

@@ -21,7 +21,14 @@ export interface Usage {
 }
 
 /** The classes that a price has a rate for; `reasoningTokens` is a part of one of them. */
-export const INPUT_CLASSES = ["inputTokens", "cacheReadTokens", "cacheWrite5mTokens", "cacheWrite1hTokens", "audioInputTokens", "audioCacheReadTokens"] as const satisfies readonly (keyof Usage)[];
+export const INPUT_CLASSES = [
+  "inputTokens",
+  "cacheReadTokens",
+  "cacheWrite5mTokens",
+  "cacheWrite1hTokens",
+  "audioInputTokens",
+  "audioCacheReadTokens",
+] as const satisfies readonly (keyof Usage)[];
 export const OUTPUT_CLASSES = ["outputTokens", "audioOutputTokens"] as const satisfies readonly (keyof Usage)[];
 export const PRICED_CLASSES = [...INPUT_CLASSES, ...OUTPUT_CLASSES] as const;
 export type PricedClass = (typeof PRICED_CLASSES)[number];

@@ -15,12 +15,27 @@ afterAll(() => database.drop());
 
 /** `name` or `name{label}` → value. */
 const valuesOf = (metrics: readonly BillingMetric[]): Readonly<Record<string, number | string>> =>
-  Object.fromEntries(metrics.flatMap(({ name, samples }) => samples.map(({ labels, value }) => [`${name.replace("llm_gateway_billing_", "")}${labels === undefined ? "" : `{${Object.values(labels).join()}}`}`, value])));
+  Object.fromEntries(
+    metrics.flatMap(({ name, samples }) =>
+      samples.map(({ labels, value }) => [
+        `${name.replace("llm_gateway_billing_", "")}${labels === undefined ? "" : `{${Object.values(labels).join()}}`}`,
+        value,
+      ]),
+    ),
+  );
 
 test("an idle deployment has a zero for every state, so that no alert is blind", async () => {
   const values = valuesOf([...(await collectBillingLags(database.db)), ...(await collectBillingChecks(database.db))]);
 
-  expect(values).toMatchObject({ "batches{parked}": 0, "batches{dead}": 0, "reviews{no_org}": 0, oldest_unsettled_seconds: 0, unbilled_usd: "0", overdue_rows: 0, unbalanced_orgs: 0 });
+  expect(values).toMatchObject({
+    "batches{parked}": 0,
+    "batches{dead}": 0,
+    "reviews{no_org}": 0,
+    "oldest_unsettled_seconds": 0,
+    "unbilled_usd": "0",
+    "overdue_rows": 0,
+    "unbalanced_orgs": 0,
+  });
   expect(values).not.toHaveProperty("newest_spend_row_seconds");
 });
 
@@ -42,15 +57,17 @@ test("every lag and state is measured, amounts exactly", async () => {
     "batch_credits{delivered}": "0.0003",
     "reviews{no_org}": 1,
     "pass_age_seconds{llm-spend-sync}": 0,
-    unposted_credits: "30",
-    unbilled_usd: "0.25",
-    overdue_rows: 0,
-    requests_in_flight: "0",
+    "unposted_credits": "30",
+    "unbilled_usd": "0.25",
+    "overdue_rows": 0,
+    "requests_in_flight": "0",
   });
 });
 
 test("no label names an organization: they may be many, and others read the page", async () => {
-  const labels = (await collectBillingLags(database.db)).flatMap(({ samples }) => samples.flatMap((sample) => Object.keys(sample.labels ?? {})));
+  const labels = (await collectBillingLags(database.db)).flatMap(({ samples }) =>
+    samples.flatMap((sample) => Object.keys(sample.labels ?? {})),
+  );
 
   expect([...new Set(labels)].sort()).toEqual(["job", "reason", "state"]);
 });

@@ -3,7 +3,15 @@ import { addDecimals } from "@proliferate/shared/money";
 import { readPasses } from "../billing/passes-db.ts";
 import { findChunkEnd } from "../billing/db.ts";
 import { checkCompleteness, type Completeness } from "../billing/status.ts";
-import { type AttentionRow, readAttention, readBalances, readDelivery, readOpenFindings, readRecentlyBroken, readSourceLag } from "../billing/status-db.ts";
+import {
+  type AttentionRow,
+  readAttention,
+  readBalances,
+  readDelivery,
+  readOpenFindings,
+  readRecentlyBroken,
+  readSourceLag,
+} from "../billing/status-db.ts";
 import { getBillingStatus } from "../billing/usage.ts";
 
 /** What a metrics page takes: a gauge with its values. Amounts are decimal text. */
@@ -23,7 +31,11 @@ const BATCHES_SLICE_MS = 60 * 1_000;
 
 const ORG_STATES = ["unconfigured", "trial", "active", "grace", "exhausted", "suspended"] as const satisfies readonly OrgState[];
 
-const gauge = (name: string, help: string, value: number | string | null): BillingMetric => ({ name: `llm_gateway_billing_${name}`, help, samples: value === null ? [] : [{ value }] });
+const gauge = (name: string, help: string, value: number | string | null): BillingMetric => ({
+  name: `llm_gateway_billing_${name}`,
+  help,
+  samples: value === null ? [] : [{ value }],
+});
 const gauges = (name: string, help: string, label: string, values: readonly (readonly [string, number | string])[]): BillingMetric => ({
   name: `llm_gateway_billing_${name}`,
   help,
@@ -32,26 +44,51 @@ const gauges = (name: string, help: string, label: string, values: readonly (rea
 
 /** Lags and states: cheap enough for every scrape. No label names an organization. Every age is 0 when nothing waits. */
 export async function collectBillingLags(db: DatabaseExecutor): Promise<readonly BillingMetric[]> {
-  const [status, delivery, lag, passes, attention] = await Promise.all([getBillingStatus(db), readDelivery(db), readSourceLag(db), readPasses(db), readAttention(db)]);
+  const [status, delivery, lag, passes, attention] = await Promise.all([
+    getBillingStatus(db),
+    readDelivery(db),
+    readSourceLag(db),
+    readPasses(db),
+    readAttention(db),
+  ]);
   const states = Object.entries(status.batches);
   return [
     gauge("open_events", "Events in no batch yet.", status.openEvents),
     gauge("open_credits", "Credits of those events.", status.openCredits),
     gauge("carry_credits", "Credits below the precision of a settlement, carried into the next batch.", status.carryCredits),
     gauge("unposted_credits", "Credits on the ledger that the sink has not confirmed.", delivery.unposted_credits),
-    gauges("batches", "Batches by state.", "state", states.map(([state, { batches }]) => [state, batches])),
-    gauges("batch_credits", "Credits of batches by state.", "state", states.map(([state, { credits }]) => [state, credits])),
+    gauges(
+      "batches",
+      "Batches by state.",
+      "state",
+      states.map(([state, { batches }]) => [state, batches]),
+    ),
+    gauges(
+      "batch_credits",
+      "Credits of batches by state.",
+      "state",
+      states.map(([state, { credits }]) => [state, credits]),
+    ),
     gauge("needs_reconcile_batches", "Batches that may have been applied and whose key the sink has forgotten.", status.needsReconcile),
     gauge("overdue_batches", "Batches that could have been sent for 5 minutes and were not claimed.", delivery.overdue_batches),
     gauges("reviews", "Spend rows that cannot be billed as they are, by reason.", "reason", Object.entries(status.reviews)),
     gauge("oldest_unsettled_seconds", "Age of the oldest event that is not delivered.", status.oldestUnsettledSeconds ?? 0),
-    gauge("oldest_moving_seconds", "Time since the oldest batch was sealed that goes to the sink by itself.", delivery.oldest_moving_seconds ?? 0),
+    gauge(
+      "oldest_moving_seconds",
+      "Time since the oldest batch was sealed that goes to the sink by itself.",
+      delivery.oldest_moving_seconds ?? 0,
+    ),
     ...attentionMetrics(attention),
     gauge("newest_spend_row_seconds", "Age of the newest spend row; absent before the first.", lag.newest_row_seconds),
     gauge("future_spend_rows", "Spend rows dated more than 5 minutes ahead: a clock is wrong.", lag.future_rows),
     gauge("requests_in_flight", "Requests that may have reached a provider and have no spend row yet.", lag.attempts_in_flight),
     gauge("oldest_request_in_flight_seconds", "Age of the oldest of them.", lag.oldest_attempt_seconds ?? 0),
-    gauges("pass_age_seconds", "Time since the last success of each job of the worker.", "job", passes.map((pass) => [pass.job, Math.round(pass.age_ms / 1_000)])),
+    gauges(
+      "pass_age_seconds",
+      "Time since the last success of each job of the worker.",
+      "job",
+      passes.map((pass) => [pass.job, Math.round(pass.age_ms / 1_000)]),
+    ),
   ];
 }
 
@@ -59,7 +96,11 @@ function attentionMetrics(attention: AttentionRow): readonly BillingMetric[] {
   return [
     gauge("waiting_orgs", "Organizations that wait after a failed attempt.", attention.waiting_orgs),
     gauge("open_circuits", "Sinks that fail for everybody.", attention.open_circuits),
-    gauge("unconfirmed_batches", "Delivered by proof of a refused duplicate, without an amount from the sink.", attention.unconfirmed_batches),
+    gauge(
+      "unconfirmed_batches",
+      "Delivered by proof of a refused duplicate, without an amount from the sink.",
+      attention.unconfirmed_batches,
+    ),
     gauge("webhooks_pending", "Webhook events that wait, or that nobody is to be told.", attention.webhooks_pending),
     gauge("webhooks_overdue", "Webhook events that have been due for 10 minutes.", attention.webhooks_overdue),
     gauge("webhooks_lost", "Webhook events that were given up in the last 24 hours.", attention.webhooks_lost),
@@ -73,7 +114,7 @@ type LatestRows = Pick<Completeness, "unbilledUsd" | "overdueRows" | "overdueUsd
 
 async function checkLatestRows(db: DatabaseExecutor, now: number): Promise<LatestRows> {
   let sum: LatestRows = { unbilledUsd: "0", overdueRows: 0, overdueUsd: "0", overbilledUsd: "0" };
-  for (let from: Date | undefined = new Date(now - CHECK_WINDOW_MS); from !== undefined; ) {
+  for (let from: Date | undefined = new Date(now - CHECK_WINDOW_MS); from !== undefined;) {
     // The last slice is open: what is dated ahead belongs to it.
     const to: Date | undefined = await findSliceEnd(db, from);
     const found = await checkCompleteness(db, { from, ...(to && { to }) });
@@ -104,17 +145,42 @@ async function findUnbalanced(db: DatabaseExecutor, now: number): Promise<Readon
 }
 
 /** The checks that add up; collect them every few minutes. Source against ledger of the last hour, sums of orgs of the last minutes. */
-export async function collectBillingChecks(db: DatabaseExecutor, options: { readonly now?: () => number } = {}): Promise<readonly BillingMetric[]> {
+export async function collectBillingChecks(
+  db: DatabaseExecutor,
+  options: { readonly now?: () => number } = {},
+): Promise<readonly BillingMetric[]> {
   const now = (options.now ?? Date.now)();
-  const [completeness, unbalanced, balances, findings] = await Promise.all([checkLatestRows(db, now), findUnbalanced(db, now), readBalances(db), readOpenFindings(db)]);
+  const [completeness, unbalanced, balances, findings] = await Promise.all([
+    checkLatestRows(db, now),
+    findUnbalanced(db, now),
+    readBalances(db),
+    readOpenFindings(db),
+  ]);
   return [
-    gauge("unbilled_usd", "Spend without an event, requests of the last hour; older ones are named by the hourly audit (alerts).", completeness.unbilledUsd),
+    gauge(
+      "unbilled_usd",
+      "Spend without an event, requests of the last hour; older ones are named by the hourly audit (alerts).",
+      completeness.unbilledUsd,
+    ),
     gauge("overdue_rows", "Spend rows without an event 10 minutes after their request ended.", completeness.overdueRows),
     gauge("overdue_usd", "Spend of those rows.", completeness.overdueUsd),
     gauge("overbilled_usd", "What the ledger has beyond the spend rows.", completeness.overbilledUsd),
-    gauge("unbalanced_orgs", "Organizations whose spend is not exactly what is delivered, on its way, at rest and carried.", unbalanced.size),
-    gauge("sink_differences", "Batches of which the sink's record differs from our books, open.", findings.reduce((sum, row) => sum + Number(row.findings), 0)),
-    gauges("orgs", "Organizations by state.", "state", ORG_STATES.map((state) => [state, balances.states[state] ?? 0])),
+    gauge(
+      "unbalanced_orgs",
+      "Organizations whose spend is not exactly what is delivered, on its way, at rest and carried.",
+      unbalanced.size,
+    ),
+    gauge(
+      "sink_differences",
+      "Batches of which the sink's record differs from our books, open.",
+      findings.reduce((sum, row) => sum + Number(row.findings), 0),
+    ),
+    gauges(
+      "orgs",
+      "Organizations by state.",
+      "state",
+      ORG_STATES.map((state) => [state, balances.states[state] ?? 0]),
+    ),
     gauge("unreconciled_orgs", "Organizations whose balance was not compared with the sink for 36 hours.", balances.late_orgs),
     gauge("drifts", "Balances that had to be corrected in the last 24 hours, from severity warn on.", balances.drifts),
     gauge("drift_credits", "Sum of the sizes of those corrections.", balances.drift_credits),

@@ -36,7 +36,10 @@ export async function compareWithSink(db: DatabaseClient, options: CompareWithSi
   const { sinks, markup, dryRun, orgId } = options;
   if (orgId !== undefined) await requireKnownOrg(db, orgId);
   const { ledger } = createSinkFromSettings(db, { ...sinks, shadow: undefined });
-  const deliveries = ledger === undefined ? null : await reconcileDeliveries(db, ledger, { dryRun, orgId, corrections: options.applyCorrections ? "apply" : "propose" });
+  const deliveries =
+    ledger === undefined
+      ? null
+      : await reconcileDeliveries(db, ledger, { dryRun, orgId, corrections: options.applyCorrections ? "apply" : "propose" });
   const remote = sinks.autumn && createAutumnBalances(sinks.autumn);
   const rate = { markup, creditsPerUsd: CREDITS_PER_USD };
   const balances = remote ? await reconcileBalances(db, { remote, rate, dryRun, ...(orgId === undefined ? {} : { orgId }) }) : [];

@@ -18,13 +18,20 @@ export interface NewAction {
 export async function insertAction(tx: DatabaseExecutor, action: NewAction): Promise<void> {
   await sql`
     insert into operator_actions (action, subject, org_id, operator, via, reason, facts)
-    values (${action.action}, ${action.subject}, ${action.orgId}, ${action.operator}, ${action.via}, ${action.reason}, ${JSON.stringify(action.facts)}::jsonb)`.execute(tx);
+    values (${action.action}, ${action.subject}, ${action.orgId}, ${action.operator}, ${action.via}, ${action.reason}, ${JSON.stringify(action.facts)}::jsonb)`.execute(
+    tx,
+  );
 }
 
 /** Newest first, below `before` where it is given, of one organization or subject where they are given; at most `limit`. */
 export async function readActions(
   db: DatabaseExecutor,
-  filter: { readonly orgId?: string | undefined; readonly subject?: string | undefined; readonly before?: string | undefined; readonly limit: number },
+  filter: {
+    readonly orgId?: string | undefined;
+    readonly subject?: string | undefined;
+    readonly before?: string | undefined;
+    readonly limit: number;
+  },
 ): Promise<readonly OperatorActionRow[]> {
   const result = await sql<OperatorActionRow>`
     select action_id, action, subject, org_id, operator, via, reason, facts, acted_at from operator_actions

@@ -40,17 +40,32 @@ const MAX_REASON_LENGTH = 1_000;
  */
 export async function recordAction(
   tx: DatabaseExecutor,
-  action: { readonly action: OperatorAction; readonly subject: string; readonly orgId?: string | null; readonly operator: Operator; readonly facts?: Readonly<Record<string, unknown>> },
+  action: {
+    readonly action: OperatorAction;
+    readonly subject: string;
+    readonly orgId?: string | null;
+    readonly operator: Operator;
+    readonly facts?: Readonly<Record<string, unknown>>;
+  },
 ): Promise<void> {
   const { name, via, reason } = action.operator;
   checkText("by", name, MAX_NAME_LENGTH);
   if (reason !== undefined) checkText("reason", reason, MAX_REASON_LENGTH);
-  await insertAction(tx, { action: action.action, subject: action.subject, orgId: action.orgId ?? null, operator: name.trim(), via, reason: reason?.trim() ?? null, facts: action.facts ?? {} });
+  await insertAction(tx, {
+    action: action.action,
+    subject: action.subject,
+    orgId: action.orgId ?? null,
+    operator: name.trim(),
+    via,
+    reason: reason?.trim() ?? null,
+    facts: action.facts ?? {},
+  });
 }
 
 /** What moves money on a person's word alone needs the reason. Throws `invalid_request` without one. */
 export function requireReason({ reason }: Operator): string {
-  if (reason === undefined || reason.trim() === "") throw new AppError("invalid_request", "The reason is missing: what was looked at, and what it showed.", { param: "reason" });
+  if (reason === undefined || reason.trim() === "")
+    throw new AppError("invalid_request", "The reason is missing: what was looked at, and what it showed.", { param: "reason" });
   return reason.trim();
 }
 

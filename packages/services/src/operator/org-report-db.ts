@@ -34,7 +34,12 @@ export interface OrgRow {
  */
 export async function readOrgs(
   db: DatabaseExecutor,
-  options: { readonly orgId?: string | undefined; readonly afterOrgId?: string | undefined; readonly state?: OrgState | undefined; readonly limit: number },
+  options: {
+    readonly orgId?: string | undefined;
+    readonly afterOrgId?: string | undefined;
+    readonly state?: OrgState | undefined;
+    readonly limit: number;
+  },
 ): Promise<readonly OrgRow[]> {
   const result = await sql<OrgRow>`
     with page as materialized (
@@ -91,12 +96,23 @@ export async function readOrgKeys(db: DatabaseExecutor, orgId: string): Promise<
 
 /** Open differences between our books and the sink's, oldest first. */
 export async function readOrgFindings(db: DatabaseExecutor, orgId: string): Promise<readonly Selectable<DeliveryFindingTable>[]> {
-  return db.selectFrom("delivery_findings").selectAll().where("org_id", "=", orgId).where("resolved_at", "is", null).orderBy("first_seen_at").execute();
+  return db
+    .selectFrom("delivery_findings")
+    .selectAll()
+    .where("org_id", "=", orgId)
+    .where("resolved_at", "is", null)
+    .orderBy("first_seen_at")
+    .execute();
 }
 
 /** Open reviews of the org's spend rows, by reason. Rows without an owner are nobody's, and not among them. */
-export async function readOrgReviews(db: DatabaseExecutor, orgId: string): Promise<readonly { readonly reason: SpendReviewReason; readonly rows: number }[]> {
+export async function readOrgReviews(
+  db: DatabaseExecutor,
+  orgId: string,
+): Promise<readonly { readonly reason: SpendReviewReason; readonly rows: number }[]> {
   const result = await sql<{ reason: SpendReviewReason; rows: number }>`
-    select reason, count(*)::int as rows from spend_reviews where org_id = ${orgId} and resolved_at is null group by reason order by reason`.execute(db);
+    select reason, count(*)::int as rows from spend_reviews where org_id = ${orgId} and resolved_at is null group by reason order by reason`.execute(
+    db,
+  );
   return result.rows;
 }

@@ -46,7 +46,10 @@ export interface OrgPage {
 }
 
 /** Organizations that billing knows, by id. Default 100 a page, 500 at most. */
-export async function listOrgs(db: DatabaseExecutor, options: { readonly state?: OrgState | undefined; readonly cursor?: string | undefined; readonly limit?: number | undefined } = {}): Promise<OrgPage> {
+export async function listOrgs(
+  db: DatabaseExecutor,
+  options: { readonly state?: OrgState | undefined; readonly cursor?: string | undefined; readonly limit?: number | undefined } = {},
+): Promise<OrgPage> {
   const limit = Math.min(Math.max(Math.trunc(options.limit ?? 100), 1), 500);
   const rows = await readOrgs(db, { state: options.state, afterOrgId: options.cursor, limit: limit + 1 });
   const orgs = rows.slice(0, limit).map(summaryOf);
@@ -80,7 +83,14 @@ export interface OrgReport extends OrgSummary {
   /** Open reviews by reason. */
   readonly reviews: Readonly<Record<string, number>>;
   /** The last five readings that changed or doubted the balance, newest first. */
-  readonly reconciliations: readonly { readonly reconciledAt: Date; readonly cause: string; readonly severity: string; readonly beforeCredits: DecimalText | null; readonly afterCredits: DecimalText; readonly driftCredits: DecimalText }[];
+  readonly reconciliations: readonly {
+    readonly reconciledAt: Date;
+    readonly cause: string;
+    readonly severity: string;
+    readonly beforeCredits: DecimalText | null;
+    readonly afterCredits: DecimalText;
+    readonly driftCredits: DecimalText;
+  }[];
   readonly customers: readonly { readonly sink: string; readonly customerId: string }[];
   readonly topUpPolicy: PolicyView | null;
   /** Packs that are under way or wait for a person. */
@@ -108,7 +118,12 @@ export async function describeOrg(db: DatabaseExecutor, orgId: string): Promise<
     creditsPerSpendUsd: plain(gate?.credits_per_spend_usd),
     remoteGrantedCredits: plain(gate?.remote_granted_credits),
     keys: keysOf(keys),
-    findings: findings.map((finding) => ({ batchId: finding.batch_id, kind: finding.kind, message: finding.message, firstSeenAt: finding.first_seen_at })),
+    findings: findings.map((finding) => ({
+      batchId: finding.batch_id,
+      kind: finding.kind,
+      message: finding.message,
+      firstSeenAt: finding.first_seen_at,
+    })),
     reviews: Object.fromEntries(reviews.map(({ reason, rows }) => [reason, rows])),
     reconciliations: readings.map((reading) => ({
       reconciledAt: reading.reconciled_at,
@@ -133,7 +148,8 @@ function unknownOrg(orgId: string): AppError {
   return new AppError("org_not_found", `Organization "${orgId}" never spent, has no session, and the gate was never asked about it.`);
 }
 
-const plain = (amount: string | null | undefined): DecimalText | null => (amount === null || amount === undefined ? null : normalizeDecimal(amount));
+const plain = (amount: string | null | undefined): DecimalText | null =>
+  amount === null || amount === undefined ? null : normalizeDecimal(amount);
 
 function summaryOf(row: OrgRow): OrgSummary {
   const { drift_credits: credits, drift_cause: cause, drift_severity: severity, drift_at: reconciledAt } = row;
@@ -153,7 +169,8 @@ function summaryOf(row: OrgRow): OrgSummary {
     deadCredits: row.dead_credits,
     unappliedCredits: row.unapplied_credits,
     shortfallCredits: row.shortfall_credits,
-    drift: credits === null || cause === null || severity === null || reconciledAt === null ? null : { credits, cause, severity, reconciledAt },
+    drift:
+      credits === null || cause === null || severity === null || reconciledAt === null ? null : { credits, cause, severity, reconciledAt },
     reconciledAt: row.reconciled_at,
     reconcileProblem: row.reconcile_problem,
     liveSessions: row.live_sessions,

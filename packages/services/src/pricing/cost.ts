@@ -41,7 +41,14 @@ export function priceReport(prices: RequestPrices, report: UsageReport): PricedR
   const tokensPicoUsd = ceiling(add(input, output));
   const totalPicoUsd = tokensPicoUsd + toolPicoUsd;
   const isFree = totalPicoUsd === 0n && (prices.own.isFree || report.parts.every((part) => part.waived !== undefined));
-  return { inputPicoUsd, outputPicoUsd: tokensPicoUsd - inputPicoUsd, toolPicoUsd, totalPicoUsd, unpriced: [...unpriced].toSorted(), isFree };
+  return {
+    inputPicoUsd,
+    outputPicoUsd: tokensPicoUsd - inputPicoUsd,
+    toolPicoUsd,
+    totalPicoUsd,
+    unpriced: [...unpriced].toSorted(),
+    isFree,
+  };
 }
 
 /** What tokens at standard rates cost, in pico-USD; classes that are not named are 0. */
@@ -61,7 +68,12 @@ export function unpricedModifiers(price: Price, modifiers: UsageModifiers, input
 const WIRE_NAMES = { serviceTier: "service_tier", speed: "speed", geography: "inference_geo" } as const;
 
 /** The card and the multiplier on it that these modifiers lead to; those without a price are named and passed over. */
-export function applyModifiers(price: Price, modifiers: UsageModifiers, inputTokens: number, unpriced: Set<string>): { readonly card: RateCard; readonly multiplier: Fraction } {
+export function applyModifiers(
+  price: Price,
+  modifiers: UsageModifiers,
+  inputTokens: number,
+  unpriced: Set<string>,
+): { readonly card: RateCard; readonly multiplier: Fraction } {
   let card: RateCard = price;
   let { multiplier } = price;
   for (const kind of MODIFIER_KINDS) {

@@ -32,7 +32,8 @@ export function overridePrices(name: string, listed: ListedModel | undefined, ov
   if (!isSet) return listed && onHost(listed.prices, override.hostMultiplier);
   const id = `config:${name}`;
   const isSetFree = isZero(override, "inputTokens") && isZero(override, "outputTokens");
-  if (isSetFree) return onHost(scheduleOf(id, [{ since: undefined, price: overridden(id, freePrice(id), override) }]), override.hostMultiplier);
+  if (isSetFree)
+    return onHost(scheduleOf(id, [{ since: undefined, price: overridden(id, freePrice(id), override) }]), override.hostMultiplier);
   const before = [undefined, ...(listed?.prices.changesOn ?? [])];
   const periods = before.flatMap((since) => {
     const base = listed?.prices.at(new Date(since ?? "1970-01-01")) ?? unlistedPrice(id, override);
@@ -56,16 +57,19 @@ function overriddenCard(base: RateCard, rates: PriceOverride["rates"]): RateCard
     Object.fromEntries(rates.filter(({ aboveTokens }) => aboveTokens === above).map((rate) => [rate.class, rateFromDecimal(rate.usd)]));
   const below = { ...base.rates, ...set(undefined) };
   const starts = new Set([...base.tiers.map((tier) => tier.aboveTokens), ...rates.flatMap(({ aboveTokens }) => aboveTokens ?? [])]);
-  const tiers = [...starts].toSorted((a, b) => a - b).reduce<readonly RateTier[]>((done, aboveTokens) => {
-    const listed = base.tiers.find((tier) => tier.aboveTokens === aboveTokens)?.rates ?? done.at(-1)?.rates ?? below;
-    return [...done, { aboveTokens, rates: { ...listed, ...set(aboveTokens) } }];
-  }, []);
+  const tiers = [...starts]
+    .toSorted((a, b) => a - b)
+    .reduce<readonly RateTier[]>((done, aboveTokens) => {
+      const listed = base.tiers.find((tier) => tier.aboveTokens === aboveTokens)?.rates ?? done.at(-1)?.rates ?? below;
+      return [...done, { aboveTokens, rates: { ...listed, ...set(aboveTokens) } }];
+    }, []);
   return { rates: below, tiers };
 }
 
 function overriddenModifiers(price: Price, override: PriceOverride): Price["modifiers"] {
   const modifiers = new Map(Object.entries(price.modifiers).map(([kind, values]) => [kind, new Map(values)]));
-  const put = (kind: ModifierKind, value: string, modifier: Modifier): void => void modifiers.set(kind, (modifiers.get(kind) ?? new Map<string, Modifier>()).set(value, modifier));
+  const put = (kind: ModifierKind, value: string, modifier: Modifier): void =>
+    void modifiers.set(kind, (modifiers.get(kind) ?? new Map<string, Modifier>()).set(value, modifier));
   for (const [kind, values] of Object.entries(override.multipliers)) {
     for (const [value, times] of Object.entries(values)) put(kind as ModifierKind, value, { multiplier: fractionFromText(times) });
   }
@@ -87,7 +91,9 @@ function multipliedCard(price: RateCard, modifier: Modifier | undefined): RateCa
 /** Undefined unless input and output are set. */
 function unlistedPrice(id: string, override: PriceOverride): Price | undefined {
   const set = (name: PricedClass): bigint | undefined =>
-    rateFromDecimal(override.rates.find((rate) => rate.class === name && rate.aboveTokens === undefined && rate.serviceTier === undefined)?.usd);
+    rateFromDecimal(
+      override.rates.find((rate) => rate.class === name && rate.aboveTokens === undefined && rate.serviceTier === undefined)?.usd,
+    );
   const [input, output] = [set("inputTokens"), set("outputTokens")];
   if (input === undefined || output === undefined) return undefined;
   const write = set("cacheWrite5mTokens") ?? input;
@@ -101,21 +107,44 @@ function unlistedPrice(id: string, override: PriceOverride): Price | undefined {
     outputTokens: output,
     audioOutputTokens: output,
   };
-  return { id, rates, tiers: [], modifiers: {}, fees: {}, multiplier: ONE, unlisted: ["audioInputTokens", "audioCacheReadTokens", "audioOutputTokens"], isFree: false };
+  return {
+    id,
+    rates,
+    tiers: [],
+    modifiers: {},
+    fees: {},
+    multiplier: ONE,
+    unlisted: ["audioInputTokens", "audioCacheReadTokens", "audioOutputTokens"],
+    isFree: false,
+  };
 }
 
 function freePrice(id: string): Price {
-  const rates = { inputTokens: 0n, cacheReadTokens: 0n, cacheWrite5mTokens: 0n, cacheWrite1hTokens: 0n, audioInputTokens: 0n, audioCacheReadTokens: 0n, outputTokens: 0n, audioOutputTokens: 0n };
+  const rates = {
+    inputTokens: 0n,
+    cacheReadTokens: 0n,
+    cacheWrite5mTokens: 0n,
+    cacheWrite1hTokens: 0n,
+    audioInputTokens: 0n,
+    audioCacheReadTokens: 0n,
+    outputTokens: 0n,
+    audioOutputTokens: 0n,
+  };
   const fees = { webSearch: 0n, fileSearch: 0n, codeSession: 0n };
   return { id, rates, tiers: [], modifiers: {}, fees, multiplier: ONE, unlisted: [], isFree: true };
 }
 
 function isFree(price: Price): boolean {
-  return [price.rates, ...price.tiers.map((tier) => tier.rates)].every((rates) => Object.values(rates).every((rate) => rate === 0n)) && Object.values(price.fees).every((fee) => fee === 0n);
+  return (
+    [price.rates, ...price.tiers.map((tier) => tier.rates)].every((rates) => Object.values(rates).every((rate) => rate === 0n)) &&
+    Object.values(price.fees).every((fee) => fee === 0n)
+  );
 }
 
 function isZero(override: PriceOverride, name: PricedClass): boolean {
-  return override.rates.some((rate) => rate.class === name && rate.aboveTokens === undefined && rate.serviceTier === undefined && rateFromDecimal(rate.usd) === 0n);
+  return override.rates.some(
+    (rate) => rate.class === name && rate.aboveTokens === undefined && rate.serviceTier === undefined && rateFromDecimal(rate.usd) === 0n,
+  );
 }
 
 function mapRates(rates: TokenRates, change: (rate: bigint) => bigint): TokenRates {

@@ -90,7 +90,10 @@ export function scheduleOf(id: string, periods: readonly { readonly since: strin
 
 function listedModel(id: string, row: PriceRow): ListedModel {
   return {
-    prices: scheduleOf(id, row.periods.map((period) => ({ since: period.since, price: priceOf(id, row, period) }))),
+    prices: scheduleOf(
+      id,
+      row.periods.map((period) => ({ since: period.since, price: priceOf(id, row, period) })),
+    ),
     contextTokens: row.contextTokens,
     maxOutputTokens: row.maxOutputTokens,
     retiresOn: row.retiresOn,
@@ -114,7 +117,10 @@ function priceOf(id: string, row: PriceRow, period: PeriodRow): Price {
 }
 
 function modifiersOf(rows: Readonly<Record<string, ModifierRow>> = {}): ReadonlyMap<string, Modifier> {
-  const modifier = (row: ModifierRow): Modifier => (typeof row === "string" ? { multiplier: fractionFromText(row) } : { multiplier: fractionFromText(row.times), upToTokens: row.upToTokens });
+  const modifier = (row: ModifierRow): Modifier =>
+    typeof row === "string"
+      ? { multiplier: fractionFromText(row) }
+      : { multiplier: fractionFromText(row.times), upToTokens: row.upToTokens };
   return new Map(Object.entries(rows).map(([value, row]) => [value, modifier(row)]));
 }
 

@@ -20,7 +20,14 @@ const price = (provider: "anthropic" | "openai", model: string): Price => {
 };
 
 test("each class of tokens is priced at its own rate, exactly", () => {
-  const usage = { inputTokens: 3, cacheReadTokens: 10_001, cacheWrite5mTokens: 7, cacheWrite1hTokens: 11, outputTokens: 13, reasoningTokens: 5 };
+  const usage = {
+    inputTokens: 3,
+    cacheReadTokens: 10_001,
+    cacheWrite5mTokens: 7,
+    cacheWrite1hTokens: 11,
+    outputTokens: 13,
+    reasoningTokens: 5,
+  };
 
   const cost = priceUsage(price("anthropic", "claude-sonnet-5"), usage);
 
@@ -58,13 +65,21 @@ test("no usage of a request costs more than its worst case", () => {
   const tokens = fc.nat({ max: 400_000 });
 
   fc.assert(
-    fc.property(fc.constantFrom("claude-sonnet-4-5", "claude-opus-5-5"), tokens, tokens, tokens, tokens, tokens, (model, inputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens, outputTokens) => {
-      const usage = { inputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens, outputTokens, reasoningTokens: 0 };
-      const total = inputTokens + cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens;
-      const spent = priceUsage(price("anthropic", model), usage);
+    fc.property(
+      fc.constantFrom("claude-sonnet-4-5", "claude-opus-5-5"),
+      tokens,
+      tokens,
+      tokens,
+      tokens,
+      tokens,
+      (model, inputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens, outputTokens) => {
+        const usage = { inputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens, outputTokens, reasoningTokens: 0 };
+        const total = inputTokens + cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens;
+        const spent = priceUsage(price("anthropic", model), usage);
 
-      expect(spent <= worstCasePicoUsd(price("anthropic", model), { inputTokens: total, outputTokens })).toBe(true);
-    }),
+        expect(spent <= worstCasePicoUsd(price("anthropic", model), { inputTokens: total, outputTokens })).toBe(true);
+      },
+    ),
   );
 });
 
@@ -81,7 +96,10 @@ test("an override replaces the rates it names and keeps all else that is listed:
   const prices = overridePrices("mine", listed, sets({ input_cost_per_token: "0.0000015", output_cost_per_token: "7.5e-06" }));
   const [before, after] = ["2026-10-06T23:59:59Z", "2026-10-07T00:00:00Z"].map((at) => prices?.at(new Date(at)));
 
-  expect(after).toMatchObject({ id: "config:mine", rates: { inputTokens: 1_500_000n, cacheReadTokens: 100_000n, outputTokens: 7_500_000n } });
+  expect(after).toMatchObject({
+    id: "config:mine",
+    rates: { inputTokens: 1_500_000n, cacheReadTokens: 100_000n, outputTokens: 7_500_000n },
+  });
   expect(before?.rates).toMatchObject({ inputTokens: 1_500_000n, cacheReadTokens: 200_000n });
   expect(after?.modifiers).toEqual(price("anthropic", "claude-sonnet-5-5").modifiers);
   expect(after?.fees).toEqual(price("anthropic", "claude-sonnet-5-5").fees);
@@ -98,7 +116,13 @@ test("an override of an unlisted model needs input and output, and its cache cos
   expect(overridePrices("own", undefined, sets({ input_cost_per_token: "0.000001" }))).toBeUndefined();
   expect(overridePrices("own", undefined, NO_OVERRIDE)).toBeUndefined();
   expect(overridePrices("own", undefined, sets({ input_cost_per_token: "0.000001", output_cost_per_token: "0" }))?.at(NOW)).toMatchObject({
-    rates: { inputTokens: 1_000_000n, cacheReadTokens: 1_000_000n, cacheWrite5mTokens: 1_000_000n, cacheWrite1hTokens: 1_000_000n, outputTokens: 0n },
+    rates: {
+      inputTokens: 1_000_000n,
+      cacheReadTokens: 1_000_000n,
+      cacheWrite5mTokens: 1_000_000n,
+      cacheWrite1hTokens: 1_000_000n,
+      outputTokens: 0n,
+    },
     isFree: false,
   });
 });
@@ -107,8 +131,17 @@ test("input and output of 0 in so many words make a model free, a listed one too
   const free = sets({ input_cost_per_token: "0", output_cost_per_token: "0.0" });
   const listed = findListedModel("anthropic", "claude-sonnet-5");
 
-  expect(overridePrices("own", listed, free)?.at(NOW)).toMatchObject({ isFree: true, rates: { cacheReadTokens: 0n, cacheWrite1hTokens: 0n } });
-  expect(overridePrices("own", listed, sets({ input_cost_per_token: "0", output_cost_per_token: "0", cache_read_input_token_cost: "0.000001" }))?.at(NOW)).toMatchObject({ isFree: false });
+  expect(overridePrices("own", listed, free)?.at(NOW)).toMatchObject({
+    isFree: true,
+    rates: { cacheReadTokens: 0n, cacheWrite1hTokens: 0n },
+  });
+  expect(
+    overridePrices(
+      "own",
+      listed,
+      sets({ input_cost_per_token: "0", output_cost_per_token: "0", cache_read_input_token_cost: "0.000001" }),
+    )?.at(NOW),
+  ).toMatchObject({ isFree: false });
 });
 
 test("an override that is no exact rate is refused", () => {
@@ -118,19 +151,36 @@ test("an override that is no exact rate is refused", () => {
 });
 
 const part = (provider: "anthropic" | "openai", model: string, usage: Partial<Usage>, modifiers: UsageModifiers): PricedReport =>
-  priceReport({ own: price(provider, model), ofModel: () => undefined }, { ...reportOf({ ...NO_USAGE, ...usage }), parts: [{ model: undefined, usage: { ...NO_USAGE, ...usage }, modifiers }] });
+  priceReport(
+    { own: price(provider, model), ofModel: () => undefined },
+    { ...reportOf({ ...NO_USAGE, ...usage }), parts: [{ model: undefined, usage: { ...NO_USAGE, ...usage }, modifiers }] },
+  );
 
 describe("hostile 2, litellm 2, public bugs 4 to 7: modifiers", () => {
   test("stack, cache classes included, and round up once", () => {
-    const priced = part("anthropic", "claude-opus-5-5", { inputTokens: 1_000, cacheReadTokens: 10_000, outputTokens: 500 }, { speed: "fast", geography: "us" });
+    const priced = part(
+      "anthropic",
+      "claude-opus-5-5",
+      { inputTokens: 1_000, cacheReadTokens: 10_000, outputTokens: 500 },
+      { speed: "fast", geography: "us" },
+    );
 
     expect(priced).toMatchObject({ totalPicoUsd: 35_200_000_000n, unpriced: [] });
   });
 
   test("without a known price are billed at the rest, and named", () => {
-    expect(part("anthropic", "claude-sonnet-5", { inputTokens: 1 }, { serviceTier: "priority" })).toMatchObject({ totalPicoUsd: 2_000_000n, unpriced: ["service_tier=priority"] });
-    expect(part("openai", "gpt-5.4", { inputTokens: 272_001 }, { serviceTier: "priority" })).toMatchObject({ totalPicoUsd: 272_001n * 5_000_000n, unpriced: ["service_tier=priority"] });
-    expect(part("openai", "gpt-5.4", { audioInputTokens: 1 }, {})).toMatchObject({ totalPicoUsd: 2_500_000n, unpriced: ["class=audioInputTokens"] });
+    expect(part("anthropic", "claude-sonnet-5", { inputTokens: 1 }, { serviceTier: "priority" })).toMatchObject({
+      totalPicoUsd: 2_000_000n,
+      unpriced: ["service_tier=priority"],
+    });
+    expect(part("openai", "gpt-5.4", { inputTokens: 272_001 }, { serviceTier: "priority" })).toMatchObject({
+      totalPicoUsd: 272_001n * 5_000_000n,
+      unpriced: ["service_tier=priority"],
+    });
+    expect(part("openai", "gpt-5.4", { audioInputTokens: 1 }, {})).toMatchObject({
+      totalPicoUsd: 2_500_000n,
+      unpriced: ["class=audioInputTokens"],
+    });
   });
 
   test("of an exact ratio round up to a whole pico-USD once, for the whole request", () => {
@@ -145,12 +195,21 @@ describe("hostile 2, litellm 2, public bugs 4 to 7: modifiers", () => {
 test("a price is chosen by the day on which the request began, in UTC", () => {
   const days = ["2020-01-01T00:00:00Z", "2026-08-20T23:59:59.999Z", "2026-08-21T00:00:00Z"];
 
-  expect(days.map((day) => findPrice("openai", "gpt-5.6-sol", new Date(day))?.rates.inputTokens)).toEqual([5_000_000n, 5_000_000n, 4_000_000n]);
+  expect(days.map((day) => findPrice("openai", "gpt-5.6-sol", new Date(day))?.rates.inputTokens)).toEqual([
+    5_000_000n,
+    5_000_000n,
+    4_000_000n,
+  ]);
 });
 
 test("a snapshot that the table does not tell apart is the same model; a model that is known otherwise has its own price", () => {
   const listed = findListedModel("anthropic", "claude-sonnet-5");
-  const prices = requestPrices({ provider: "anthropic", model: "claude-sonnet-5", prices: listed?.prices as PriceSchedule, startedAt: NOW });
+  const prices = requestPrices({
+    provider: "anthropic",
+    model: "claude-sonnet-5",
+    prices: listed?.prices as PriceSchedule,
+    startedAt: NOW,
+  });
 
   expect(prices.ofModel("claude-sonnet-5-20260601")).toBe(prices.own);
   expect(prices.ofModel("claude-opus-5")?.id).toBe("anthropic/claude-opus-5");

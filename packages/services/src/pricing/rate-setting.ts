@@ -27,5 +27,9 @@ export function readRateSetting(name: string): RateSetting | undefined {
   const [, rate = "", thousands, variant] = /^(.+?)(?:_above_(\d+)k_tokens)?(?:_(priority|flex|batches))?$/.exec(name) ?? [];
   const priced = Object.hasOwn(CLASSES, rate) ? CLASSES[rate] : undefined;
   if (priced === undefined) return undefined;
-  return { class: priced, aboveTokens: thousands === undefined ? undefined : Number(thousands) * 1_000, serviceTier: variant === undefined ? undefined : SERVICE_TIERS[variant] };
+  return {
+    class: priced,
+    aboveTokens: thousands === undefined ? undefined : Number(thousands) * 1_000,
+    serviceTier: variant === undefined ? undefined : SERVICE_TIERS[variant],
+  };
 }

@@ -43,7 +43,8 @@ function dearestMultiplier(price: Price, modifiers: UsageModifiers, inputTokens:
 
 function dearestOf(card: RateCard, request: WorstCaseRequest): bigint {
   const reachable = [card, ...card.tiers.filter((tier) => request.inputTokens > tier.aboveTokens)];
-  const dearest = (classes: readonly PricedClass[]): bigint => reachable.flatMap(({ rates }) => classes.map((name) => rates[name])).reduce(larger, 0n);
+  const dearest = (classes: readonly PricedClass[]): bigint =>
+    reachable.flatMap(({ rates }) => classes.map((name) => rates[name])).reduce(larger, 0n);
   return BigInt(request.inputTokens) * dearest(INPUT_CLASSES) + BigInt(request.outputTokens) * dearest(OUTPUT_CLASSES);
 }
 

@@ -29,10 +29,20 @@ interface Kept {
 
 /** Rows as a proxy wrote them that knew less than today's. */
 async function insertKept(...rows: readonly Kept[]): Promise<void> {
-  await insertSpendRows(database.db, rows.map(({ requestId, spendUsd }) => ({ requestId, spendUsd, model: "anthropic/claude-opus-5-5" })));
+  await insertSpendRows(
+    database.db,
+    rows.map(({ requestId, spendUsd }) => ({ requestId, spendUsd, model: "anthropic/claude-opus-5-5" })),
+  );
   for (const { requestId, usage, priceId = "anthropic/claude-opus-5-5", estimated = false } of rows) {
-    const metadata = { estimated, model_map_information: { model_map_key: priceId }, unknown_usage: ["speed=fast"], provider_usage: { model: "claude-opus-5-5", stop_reason: "end_turn", has_content: true, usage } };
-    await sql`update "LiteLLM_SpendLogs" set custom_llm_provider = 'anthropic', metadata = ${JSON.stringify(metadata)}::jsonb, request_tags = '[]' where request_id = ${requestId}`.execute(database.db);
+    const metadata = {
+      estimated,
+      model_map_information: { model_map_key: priceId },
+      unknown_usage: ["speed=fast"],
+      provider_usage: { model: "claude-opus-5-5", stop_reason: "end_turn", has_content: true, usage },
+    };
+    await sql`update "LiteLLM_SpendLogs" set custom_llm_provider = 'anthropic', metadata = ${JSON.stringify(metadata)}::jsonb, request_tags = '[]' where request_id = ${requestId}`.execute(
+      database.db,
+    );
   }
 }
 
@@ -44,13 +54,28 @@ test("public bug F2: a row that was priced without its speed is corrected, bille
 
   const result = await applyReprice(database.db, RANGE, ANN);
 
-  expect(result).toMatchObject({ rows: 1, changed: [{ requestId: "fast", beforeUsd: "0.016", afterUsd: "0.032", differenceUsd: "0.016", unknown: [] }], differenceUsd: "0.016" });
+  expect(result).toMatchObject({
+    rows: 1,
+    changed: [{ requestId: "fast", beforeUsd: "0.016", afterUsd: "0.032", differenceUsd: "0.016", unknown: [] }],
+    differenceUsd: "0.016",
+  });
   expect(await findSpendLog(database.db, "fast")).toMatchObject({ spend: "0.016" });
-  expect(await findSpendLog(database.db, "fast:correction")).toMatchObject({ spend: "0.016", prompt_tokens: 10_990, completion_tokens: 495, metadata: { correction_of: "fast", repriced: true } });
+  expect(await findSpendLog(database.db, "fast:correction")).toMatchObject({
+    spend: "0.016",
+    prompt_tokens: 10_990,
+    completion_tokens: 495,
+    metadata: { correction_of: "fast", repriced: true },
+  });
   expect(await syncSpend(database.db, { rate: RATE })).toMatchObject({ adjustments: 1, resolvedReviews: 1 });
   await checkInvariant(database.db);
-  const actions = await database.db.selectFrom("operator_actions").select(["action", "subject", "operator", "reason", "facts"]).where("subject", "=", "fast").execute();
-  expect(actions).toMatchObject([{ action: "row.repriced", operator: "ann", reason: ANN.reason, facts: { before_usd: "0.016", after_usd: "0.032" } }]);
+  const actions = await database.db
+    .selectFrom("operator_actions")
+    .select(["action", "subject", "operator", "reason", "facts"])
+    .where("subject", "=", "fast")
+    .execute();
+  expect(actions).toMatchObject([
+    { action: "row.repriced", operator: "ann", reason: ANN.reason, facts: { before_usd: "0.016", after_usd: "0.032" } },
+  ]);
 });
 
 test("a preview changes nothing, and a second run neither", async () => {
@@ -78,13 +103,17 @@ test("a row that was corrected before and should change again is told, and left"
   await insertKept({ requestId: "again", spendUsd: "0.016", usage: FAST });
   await insertSpendRows(database.db, [{ requestId: "again:correction", spendUsd: "0.001" }]);
 
-  expect(await applyReprice(database.db, RANGE, ANN)).toMatchObject({ changed: [], correctedBefore: [{ requestId: "again", beforeUsd: "0.017", afterUsd: "0.032" }] });
+  expect(await applyReprice(database.db, RANGE, ANN)).toMatchObject({
+    changed: [],
+    correctedBefore: [{ requestId: "again", beforeUsd: "0.017", afterUsd: "0.032" }],
+  });
 });
 
 test("filters by model, request and what had no price; without a reason nothing is written", async () => {
   await insertKept({ requestId: "one", spendUsd: "0.016", usage: FAST }, { requestId: "two", spendUsd: "0.016", usage: FAST });
   await sql`update "LiteLLM_SpendLogs" set metadata = metadata - 'unknown_usage' where request_id = 'two'`.execute(database.db);
-  const found = async (filter: object): Promise<readonly string[]> => (await previewReprice(database.db, { ...RANGE, ...filter })).changed.map((row) => row.requestId);
+  const found = async (filter: object): Promise<readonly string[]> =>
+    (await previewReprice(database.db, { ...RANGE, ...filter })).changed.map((row) => row.requestId);
 
   expect(await found({ requestId: "two" })).toEqual(["two"]);
   expect(await found({ unknownOnly: true })).toEqual(["one"]);

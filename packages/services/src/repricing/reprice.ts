@@ -72,7 +72,8 @@ export async function applyReprice(db: DatabaseClient, filter: RepriceFilter, op
 type Write = (row: RepriceableRow, repriced: RepricedRow, correction: SpendLogRow) => Promise<boolean>;
 
 async function reprice(db: DatabaseClient, filter: RepriceFilter, write: Write): Promise<RepriceResult> {
-  if (filter.from >= filter.to) throw new AppError("invalid_request", "The range is empty: its end is not after its beginning.", { param: "to" });
+  if (filter.from >= filter.to)
+    throw new AppError("invalid_request", "The range is empty: its end is not after its beginning.", { param: "to" });
   const done = { rows: 0, unchanged: 0, configured: 0, correctedBefore: [] as RepricedRow[], changed: [] as RepricedRow[] };
   let after: { startTime: Date; requestId: string } | undefined;
   for (;;) {
@@ -84,13 +85,25 @@ async function reprice(db: DatabaseClient, filter: RepriceFilter, write: Write):
   }
 }
 
-async function repriceOne(row: RepriceableRow, done: { rows: number; unchanged: number; configured: number; correctedBefore: RepricedRow[]; changed: RepricedRow[] }, write: Write): Promise<void> {
+async function repriceOne(
+  row: RepriceableRow,
+  done: { rows: number; unchanged: number; configured: number; correctedBefore: RepricedRow[]; changed: RepricedRow[] },
+  write: Write,
+): Promise<void> {
   done.rows += 1;
   const priced = priceAnew(row);
   if (!priced) return void (done.configured += 1);
   const beforeUsd = addDecimals(row.spend, row.corrected_usd ?? "0");
   const differenceUsd = subtractDecimals(priced.cost.totalUsd, beforeUsd);
-  const repriced = { requestId: row.request_id, model: row.model, orgId: row.team_id || null, beforeUsd, afterUsd: priced.cost.totalUsd, differenceUsd, unknown: priced.unknown };
+  const repriced = {
+    requestId: row.request_id,
+    model: row.model,
+    orgId: row.team_id || null,
+    beforeUsd,
+    afterUsd: priced.cost.totalUsd,
+    differenceUsd,
+    unknown: priced.unknown,
+  };
   if (compareDecimals(differenceUsd, "0") === 0) return void (done.unchanged += 1);
   if (row.corrected_usd !== null) return void done.correctedBefore.push(repriced);
   if (await write(row, repriced, correctionOf(row, priced, differenceUsd))) done.changed.push(repriced);
@@ -138,7 +151,15 @@ function correctionOf(row: RepriceableRow, { report, cost, unknown }: PricedAnew
     completion_tokens: storableCount(completion),
     total_tokens: storableCount(prompt + completion),
     request_tags: JSON.stringify(row.request_tags),
-    metadata: JSON.stringify(storableJson({ ...metadata, cost_breakdown: breakdown, correction_of: row.request_id, repriced: true, ...(unknown.length > 0 && { unknown_usage: unknown }) })),
+    metadata: JSON.stringify(
+      storableJson({
+        ...metadata,
+        cost_breakdown: breakdown,
+        correction_of: row.request_id,
+        repriced: true,
+        ...(unknown.length > 0 && { unknown_usage: unknown }),
+      }),
+    ),
   };
 }
 

@@ -23,12 +23,31 @@ const hashOf = (token: string): string => createHash("sha256").update(token).dig
 /** Makes a token. `requestId` is what the audit names. */
 export async function createServiceToken(
   db: DatabaseClient,
-  options: { readonly name: string; readonly scopes: readonly TokenScope[]; readonly orgId: string | undefined; readonly expiresAt: Date | undefined; readonly requestId: string },
+  options: {
+    readonly name: string;
+    readonly scopes: readonly TokenScope[];
+    readonly orgId: string | undefined;
+    readonly expiresAt: Date | undefined;
+    readonly requestId: string;
+  },
 ): Promise<IssuedToken> {
   const token = newToken();
   const row = await db.transaction().execute(async (tx) => {
-    const values = { token_id: `tok_${randomUUID()}`, name: options.name, token_hash: hashOf(token), scopes: [...new Set(options.scopes)], org_id: options.orgId ?? null, expires_at: options.expiresAt ?? null };
-    const made = await insertToken(tx, { ...values, previous_hash: null, previous_valid_until: null, revoked_at: null, last_used_at: null });
+    const values = {
+      token_id: `tok_${randomUUID()}`,
+      name: options.name,
+      token_hash: hashOf(token),
+      scopes: [...new Set(options.scopes)],
+      org_id: options.orgId ?? null,
+      expires_at: options.expiresAt ?? null,
+    };
+    const made = await insertToken(tx, {
+      ...values,
+      previous_hash: null,
+      previous_valid_until: null,
+      revoked_at: null,
+      last_used_at: null,
+    });
     await insertAudit(tx, made.token_id, "created", options.requestId);
     return made;
   });
@@ -44,7 +63,11 @@ export async function authenticateServiceToken(db: DatabaseExecutor, token: stri
 }
 
 /** A new token with the same rights; the old one works for the overlap, one before it no longer. Throws `token_not_found`. */
-export async function rotateServiceToken(db: DatabaseClient, tokenId: string, options: { readonly overlapSeconds: number; readonly requestId: string }): Promise<IssuedToken> {
+export async function rotateServiceToken(
+  db: DatabaseClient,
+  tokenId: string,
+  options: { readonly overlapSeconds: number; readonly requestId: string },
+): Promise<IssuedToken> {
   const token = newToken();
   const row = await db.transaction().execute(async (tx) => {
     const rotated = await replaceHash(tx, tokenId, hashOf(token), options.overlapSeconds);

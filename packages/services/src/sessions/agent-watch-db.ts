@@ -4,7 +4,12 @@ import { sql } from "kysely";
 import type { Launchers, SessionRow } from "./db.ts";
 
 /** Takes ready sessions whose agents were not asked for `everyMs`, at most `limit`: of all gateways, this one asks them now. */
-export async function takeAgentsToAsk(db: DatabaseExecutor, launchers: Launchers, everyMs: number, limit: number): Promise<readonly SessionRow[]> {
+export async function takeAgentsToAsk(
+  db: DatabaseExecutor,
+  launchers: Launchers,
+  everyMs: number,
+  limit: number,
+): Promise<readonly SessionRow[]> {
   if (launchers.length === 0) return [];
   return db
     .updateTable("gateway_sessions")
@@ -16,7 +21,12 @@ export async function takeAgentsToAsk(db: DatabaseExecutor, launchers: Launchers
         .where("state", "=", "active")
         .where("sandbox_state", "=", "ready")
         .where("launcher", "in", launchers)
-        .where((row) => row.or([row("agent_checked_at", "is", null), row("agent_checked_at", "<=", sql<Date>`now() - ${everyMs} * interval '1 millisecond'`)]))
+        .where((row) =>
+          row.or([
+            row("agent_checked_at", "is", null),
+            row("agent_checked_at", "<=", sql<Date>`now() - ${everyMs} * interval '1 millisecond'`),
+          ]),
+        )
         .orderBy(sql`agent_checked_at nulls first`)
         .limit(limit)
         .forUpdate()
@@ -27,11 +37,17 @@ export async function takeAgentsToAsk(db: DatabaseExecutor, launchers: Launchers
 }
 
 /** A session's stay in one sandbox: what was seen of its agent counts for that alone. */
-const ofStay = (session: SessionRow) => sql<boolean>`session_id = ${session.session_id} and sandbox_id = ${session.sandbox_id} and state = 'active' and sandbox_state = 'ready'`;
+const ofStay = (session: SessionRow) =>
+  sql<boolean>`session_id = ${session.session_id} and sandbox_id = ${session.sandbox_id} and state = 'active' and sandbox_state = 'ready'`;
 
 /** Notes that the agent answers. */
 export async function writeAgentAnswers(db: DatabaseExecutor, session: SessionRow): Promise<void> {
-  await db.updateTable("gateway_sessions").set({ agent_silent_since: null }).where(ofStay(session)).where("agent_silent_since", "is not", null).execute();
+  await db
+    .updateTable("gateway_sessions")
+    .set({ agent_silent_since: null })
+    .where(ofStay(session))
+    .where("agent_silent_since", "is not", null)
+    .execute();
 }
 
 /** Notes that it does not, and returns for how many milliseconds that has been so; undefined when the session is elsewhere by now. */

@@ -23,7 +23,9 @@ export async function endForgottenSessions(db: DatabaseExecutor, { olderThanMs, 
       update gateway_sessions s set state = 'ended', ended_at = now(), changed_at = now(), instance_id = null
       from forgotten f where f.session_id = s.session_id returning s.session_id
     )
-    insert into session_events (session_id, type, facts) select session_id, 'ended', '{"reason":"expired"}' from ended returning 1`.execute(db);
+    insert into session_events (session_id, type, facts) select session_id, 'ended', '{"reason":"expired"}' from ended returning 1`.execute(
+    db,
+  );
   return rows.length;
 }
 

@@ -24,10 +24,14 @@ const CLONE_TIMEOUT_MS = 10 * 60 * 1000;
  * `sandbox_launch_cancelled` at the signal.
  */
 export async function cloneRepo(sandbox: Sandbox, { url, ref, token }: RepoSource, signal?: AbortSignal): Promise<void> {
-  const git = (args: readonly string[], environment: Readonly<Record<string, string>>) => runGit(sandbox, args, { ...QUIET, ...environment }, url, signal);
+  const git = (args: readonly string[], environment: Readonly<Record<string, string>>) =>
+    runGit(sandbox, args, { ...QUIET, ...environment }, url, signal);
   await git(["clone", "--quiet", "--no-checkout", "--", url, WORKSPACE_FOLDER], token === undefined ? {} : authorization(url, token));
   // Of an empty repository, too, where there is nothing to check out.
-  await git(ref === undefined ? ["-C", WORKSPACE_FOLDER, "reset", "--quiet", "--hard"] : ["-C", WORKSPACE_FOLDER, "checkout", "--quiet", ref, "--"], {});
+  await git(
+    ref === undefined ? ["-C", WORKSPACE_FOLDER, "reset", "--quiet", "--hard"] : ["-C", WORKSPACE_FOLDER, "checkout", "--quiet", ref, "--"],
+    {},
+  );
 }
 
 /** No question to a person, no configuration of the machine, and no transport but those that a URL of ours may name. */
@@ -50,17 +54,37 @@ function authorization(url: string, token: string): Record<string, string> {
 
 /** Configuration for one process, which stands above every file. */
 function gitConfig(entries: readonly (readonly [key: string, value: string])[]): Record<string, string> {
-  const pairs = entries.flatMap(([key, value], index) => [[`GIT_CONFIG_KEY_${index}`, key], [`GIT_CONFIG_VALUE_${index}`, value]]);
+  const pairs = entries.flatMap(([key, value], index) => [
+    [`GIT_CONFIG_KEY_${index}`, key],
+    [`GIT_CONFIG_VALUE_${index}`, value],
+  ]);
   return { GIT_CONFIG_COUNT: String(entries.length), ...Object.fromEntries(pairs) };
 }
 
-async function runGit(sandbox: Sandbox, args: readonly string[], environment: Readonly<Record<string, string>>, url: string, signal: AbortSignal | undefined): Promise<void> {
+async function runGit(
+  sandbox: Sandbox,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+  url: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const failed = `The repository ${url} could not be cloned into the sandbox ${sandbox.id}`;
   try {
-    const { status, stderr } = await sandbox.exec(["git", ...args], { environment, timeoutMs: CLONE_TIMEOUT_MS, maxOutputBytes: 4096, signal });
-    if (status !== 0) throw new AppError("repo_unavailable", `${failed}: ${reasonIn(stderr) ?? `git ${args.includes("clone") ? "clone" : "checkout"} ended with status ${status}`}.`, { param: "repo" });
+    const { status, stderr } = await sandbox.exec(["git", ...args], {
+      environment,
+      timeoutMs: CLONE_TIMEOUT_MS,
+      maxOutputBytes: 4096,
+      signal,
+    });
+    if (status !== 0)
+      throw new AppError(
+        "repo_unavailable",
+        `${failed}: ${reasonIn(stderr) ?? `git ${args.includes("clone") ? "clone" : "checkout"} ended with status ${status}`}.`,
+        { param: "repo" },
+      );
   } catch (error) {
-    if (isAppError(error, "sandbox_exec_failed")) throw new AppError("repo_unavailable", `${failed}: git could not be run there.`, { cause: error, param: "repo" });
+    if (isAppError(error, "sandbox_exec_failed"))
+      throw new AppError("repo_unavailable", `${failed}: git could not be run there.`, { cause: error, param: "repo" });
     throw error;
   }
 }
@@ -68,7 +92,10 @@ async function runGit(sandbox: Sandbox, args: readonly string[], environment: Re
 /** What git's words mean, in ours: its own may quote what it was given. */
 const REASONS: readonly (readonly [pattern: RegExp, reason: string])[] = [
   [/returned error: 30\d|redirect/i, "its server redirects, which is not followed with a token; send the URL that it leads to"],
-  [/could not read (Username|Password)|Authentication failed|returned error: 40[13]/i, "its server refuses the token, or asks for one (header x-repo-token)"],
+  [
+    /could not read (Username|Password)|Authentication failed|returned error: 40[13]/i,
+    "its server refuses the token, or asks for one (header x-repo-token)",
+  ],
   [/not found|returned error: 404|does not exist/i, "its server knows no such repository, or shows it only to another token"],
   [/Could not resolve host/i, "its host has no address"],
   [/Connection refused|Failed to connect|timed out/i, "its server cannot be reached"],

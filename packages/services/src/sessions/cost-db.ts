@@ -37,5 +37,10 @@ export async function selectModelCosts(db: DatabaseExecutor, sessionId: string, 
     ) costs
     group by model order by sum(spend_usd) desc, model`.execute(db);
   // Sums of integers are bigint, which is text until here: tokens of one session do not fit into an integer for ever.
-  return rows.map((row) => ({ ...row, requests: Number(row.requests), prompt_tokens: Number(row.prompt_tokens), completion_tokens: Number(row.completion_tokens) }));
+  return rows.map((row) => ({
+    ...row,
+    requests: Number(row.requests),
+    prompt_tokens: Number(row.prompt_tokens),
+    completion_tokens: Number(row.completion_tokens),
+  }));
 }

@@ -33,7 +33,12 @@ export interface SandboxClaim {
  */
 export async function claimSession(
   db: DatabaseExecutor,
-  session: SessionSettings & { readonly sessionId: string; readonly orgId: string; readonly model: string; readonly sandbox?: SandboxClaim | undefined },
+  session: SessionSettings & {
+    readonly sessionId: string;
+    readonly orgId: string;
+    readonly model: string;
+    readonly sandbox?: SandboxClaim | undefined;
+  },
 ): Promise<SessionRow | undefined> {
   const { sandbox } = session;
   return db
@@ -58,13 +63,19 @@ export async function claimSession(
     .onConflict((conflict) =>
       conflict
         .column("session_id")
-        .doUpdateSet((row) => ({ key_generation: row("gateway_sessions.key_generation", "+", 1), password_is_kept: sandbox?.passwordIsKept ?? true }))
+        .doUpdateSet((row) => ({
+          key_generation: row("gateway_sessions.key_generation", "+", 1),
+          password_is_kept: sandbox?.passwordIsKept ?? true,
+        }))
         .whereRef("gateway_sessions.org_id", "=", "excluded.org_id")
         .where("gateway_sessions.state", "in", ["starting", "active"])
         // A key goes into a sandbox when it is launched and at no other time, so no other call may replace it.
         .where((row) =>
           sandbox?.resumes
-            ? row.and([row("gateway_sessions.sandbox_state", "=", "launching"), row("gateway_sessions.instance_id", "=", sandbox.instanceId)])
+            ? row.and([
+                row("gateway_sessions.sandbox_state", "=", "launching"),
+                row("gateway_sessions.instance_id", "=", sandbox.instanceId),
+              ])
             : row.and([row("gateway_sessions.launcher", "=", "none"), sql.lit(sandbox === undefined)]),
         ),
     )
@@ -122,7 +133,12 @@ export type Launchers = readonly Exclude<SessionLauncher, "none">[];
  * From here on no key of the session is recorded, and the gateway `instanceId` ends it. Returns the row as it is now, an ended
  * one included; undefined, and nothing changed, where there is none or its launcher is not among `launchers`.
  */
-export async function markSessionEnding(db: DatabaseExecutor, sessionId: string, instanceId: number | undefined, launchers: Launchers): Promise<SessionRow | undefined> {
+export async function markSessionEnding(
+  db: DatabaseExecutor,
+  sessionId: string,
+  instanceId: number | undefined,
+  launchers: Launchers,
+): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
     .set({
@@ -140,7 +156,13 @@ export async function markSessionEnding(db: DatabaseExecutor, sessionId: string,
 export async function markSessionEnded(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ state: "ended", instance_id: null, ended_at: sql<Date>`coalesce(ended_at, now())`, sandbox_state: sql<"gone" | null>`case when launcher = 'none' then null else 'gone' end`, agent_url: null })
+    .set({
+      state: "ended",
+      instance_id: null,
+      ended_at: sql<Date>`coalesce(ended_at, now())`,
+      sandbox_state: sql<"gone" | null>`case when launcher = 'none' then null else 'gone' end`,
+      agent_url: null,
+    })
     .where("session_id", "=", sessionId)
     .where("state", "in", ["ending", "ended"])
     .returningAll()

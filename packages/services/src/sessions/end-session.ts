@@ -21,7 +21,11 @@ export async function endSession(deps: SessionDependencies, sessionId: string): 
  * As {@link endSession}, but answers after `waitMs` at the latest, with the session as it is then: `ending` where the launcher
  * or the proxy takes longer. The end goes on; where it fails, `onProblem` is told, and the reaper ends the session.
  */
-export async function endSessionWithin(deps: SessionDependencies & Pick<LaunchDependencies, "onProblem">, sessionId: string, waitMs: number): Promise<SessionRow> {
+export async function endSessionWithin(
+  deps: SessionDependencies & Pick<LaunchDependencies, "onProblem">,
+  sessionId: string,
+  waitMs: number,
+): Promise<SessionRow> {
   const ending = endSession(deps, sessionId);
   deps.sandboxes?.track(ending);
   try {
@@ -63,7 +67,13 @@ async function notTaken(db: SessionDependencies["db"], sandboxes: SessionDepende
   return new AppError("session_not_found", `There is no session ${sessionId}.`);
 }
 
-function requireSandboxes(sandboxes: SessionDependencies["sandboxes"], { session_id: sessionId, launcher }: SessionRow): NonNullable<SessionDependencies["sandboxes"]> {
+function requireSandboxes(
+  sandboxes: SessionDependencies["sandboxes"],
+  { session_id: sessionId, launcher }: SessionRow,
+): NonNullable<SessionDependencies["sandboxes"]> {
   if (sandboxes) return sandboxes;
-  throw new AppError("launcher_not_configured", `The sandbox of session ${sessionId} was made by the launcher ${launcher}, which this gateway does not have.`);
+  throw new AppError(
+    "launcher_not_configured",
+    `The sandbox of session ${sessionId} was made by the launcher ${launcher}, which this gateway does not have.`,
+  );
 }

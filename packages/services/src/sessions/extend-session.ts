@@ -23,10 +23,15 @@ export interface SessionExtension {
 export async function extendSession(deps: SessionDependencies, sessionId: string, change: SessionExtension): Promise<SessionRow> {
   const session = await findSession(deps.db, sessionId);
   if (session?.state === "active" && session.sandbox_state === "paused") return extendPaused(deps, session, change);
-  if (session?.state !== "active" || session.key_hash === null || session.expires_at === null) throw await notInState(deps, sessionId, "active");
+  if (session?.state !== "active" || session.key_hash === null || session.expires_at === null)
+    throw await notInState(deps, sessionId, "active");
   const expiresAt = change.duration === undefined ? undefined : new Date(Date.now() + durationMs(change.duration));
   if (expiresAt && session.sandbox_expires_at && expiresAt > session.sandbox_expires_at) {
-    throw new AppError("invalid_request", `The sandbox of session ${sessionId} ends at ${session.sandbox_expires_at.toISOString()}, whatever its key may do; pause and resume the session for a new one.`, { param: "duration" });
+    throw new AppError(
+      "invalid_request",
+      `The sandbox of session ${sessionId} ends at ${session.sandbox_expires_at.toISOString()}, whatever its key may do; pause and resume the session for a new one.`,
+      { param: "duration" },
+    );
   }
   const keyBudgetUsd = change.maxBudgetUsd === undefined ? undefined : await budgetOfKey(deps, session, change.maxBudgetUsd);
   if (keyBudgetUsd !== undefined && deps.admission) await deps.admission.setLimit(sessionId, session.key_generation, keyBudgetUsd);
@@ -34,15 +39,29 @@ export async function extendSession(deps: SessionDependencies, sessionId: string
   const onKey = { duration: change.duration, maxBudgetUsd: deps.admission ? undefined : keyBudgetUsd };
   if (onKey.duration !== undefined || onKey.maxBudgetUsd !== undefined) await deps.keys.extend(session.key_hash, onKey);
   await deps.sandboxes?.reach("key_extended", sessionId);
-  const extended = await writeExtension(deps.db, { sessionId, keyHash: session.key_hash }, { expiresAt, maxBudgetUsd: change.maxBudgetUsd });
+  const extended = await writeExtension(
+    deps.db,
+    { sessionId, keyHash: session.key_hash },
+    { expiresAt, maxBudgetUsd: change.maxBudgetUsd },
+  );
   if (!extended) throw await notInState(deps, sessionId, "active");
-  await insertSessionEvent(deps.db, sessionId, "extended", { expires_at: extended.expires_at?.toISOString() ?? null, max_budget_usd: extended.max_budget_usd });
+  await insertSessionEvent(deps.db, sessionId, "extended", {
+    expires_at: extended.expires_at?.toISOString() ?? null,
+    max_budget_usd: extended.max_budget_usd,
+  });
   return extended;
 }
 
-async function extendPaused(deps: SessionDependencies, session: SessionRow, { duration, maxBudgetUsd }: SessionExtension): Promise<SessionRow> {
+async function extendPaused(
+  deps: SessionDependencies,
+  session: SessionRow,
+  { duration, maxBudgetUsd }: SessionExtension,
+): Promise<SessionRow> {
   const sessionId = session.session_id;
-  if (duration !== undefined) throw new AppError("invalid_request", `Session ${sessionId} is paused, so no time of it runs; name duration when you resume it.`, { param: "duration" });
+  if (duration !== undefined)
+    throw new AppError("invalid_request", `Session ${sessionId} is paused, so no time of it runs; name duration when you resume it.`, {
+      param: "duration",
+    });
   if (maxBudgetUsd === undefined) throw await notInState(deps, sessionId, "active");
   await budgetOfKey(deps, session, maxBudgetUsd);
   const extended = await writePausedBudget(deps.db, sessionId, maxBudgetUsd);
@@ -60,6 +79,7 @@ async function budgetOfKey(deps: SessionDependencies, session: SessionRow, maxBu
 
 function durationMs(duration: string): number {
   const unit = durationPattern.test(duration) ? UNIT_MS[duration.replace(/^\d+/, "")] : undefined;
-  if (unit === undefined) throw new AppError("invalid_request", `"${duration}" is not a duration such as 30m or 24h.`, { param: "duration" });
+  if (unit === undefined)
+    throw new AppError("invalid_request", `"${duration}" is not a duration such as 30m or 24h.`, { param: "duration" });
   return Number.parseInt(duration, 10) * unit;
 }

@@ -42,11 +42,16 @@ const digest = (...parts: readonly string[]): string => createHash("sha256").upd
  * so that it may be tried again. When its gateway died without an answer, the next request runs the work again, and is told
  * what the first one left; work that throws `idempotency_in_progress` may be run once more.
  */
-export async function runOnce(db: DatabaseClient, request: IdempotentRequest, work: (run: OneRun) => Promise<StoredAnswer>): Promise<StoredAnswer> {
+export async function runOnce(
+  db: DatabaseClient,
+  request: IdempotentRequest,
+  work: (run: OneRun) => Promise<StoredAnswer>,
+): Promise<StoredAnswer> {
   const name = { orgId: request.orgId, keyHash: digest("idempotency key", request.orgId, request.idempotencyKey) };
   const bodyHash = digest("body", request.body);
   const { row, isNew } = await claimRequest(db, { ...name, bodyHash, sessionId: request.sessionId, instanceId: request.instanceId });
-  if (row.body_hash !== bodyHash) throw new AppError("idempotency_conflict", "This Idempotency-Key was sent before with another body.", { param: "Idempotency-Key" });
+  if (row.body_hash !== bodyHash)
+    throw new AppError("idempotency_conflict", "This Idempotency-Key was sent before with another body.", { param: "Idempotency-Key" });
   if (row.status !== null && row.sealed_answer !== null) return { status: row.status, body: open(request, row.sealed_answer) };
   if (!isNew) {
     let isOurs = false;
@@ -55,10 +60,15 @@ export async function runOnce(db: DatabaseClient, request: IdempotentRequest, wo
         isOurs = await takeRequestOver(db, name, row.instance_id, request.instanceId);
       });
     }
-    if (!isOurs) throw new AppError("idempotency_in_progress", "The first request with this Idempotency-Key is still at work.", { retryAfterSeconds: 1 });
+    if (!isOurs)
+      throw new AppError("idempotency_in_progress", "The first request with this Idempotency-Key is still at work.", {
+        retryAfterSeconds: 1,
+      });
   }
   try {
-    const former = isNew ? undefined : { sessionId: row.session_id, kept: row.sealed_draft === null ? undefined : open(request, row.sealed_draft) };
+    const former = isNew
+      ? undefined
+      : { sessionId: row.session_id, kept: row.sealed_draft === null ? undefined : open(request, row.sealed_draft) };
     const keep = (kept: unknown): Promise<void> => writeDraft(db, name, request.sessionId, seal(request, kept));
     const answer = await work({ sessionId: request.sessionId, former, isKept: true, keep });
     await writeAnswer(db, name, answer.status, seal(request, answer.body));

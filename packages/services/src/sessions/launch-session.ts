@@ -34,7 +34,13 @@ export interface LaunchUnderWay {
  */
 export async function launchSession(deps: LaunchDependencies, request: LaunchSessionRequest): Promise<LaunchUnderWay> {
   deps.sandboxes.provider(request.launcher);
-  const sandbox = { launcher: request.launcher, instanceId: deps.instanceId, passwordIsKept: request.passwordIsKept, repoUrl: request.repoUrl, resumes: false };
+  const sandbox = {
+    launcher: request.launcher,
+    instanceId: deps.instanceId,
+    passwordIsKept: request.passwordIsKept,
+    repoUrl: request.repoUrl,
+    resumes: false,
+  };
   const started = await startSession(deps, { ...request, sandbox });
   await deps.sandboxes.note(started.session, "key_minted");
   const launched = deps.sandboxes.launch(started.session, request.content(started)).catch(async (error: unknown) => {
@@ -59,16 +65,35 @@ export interface ResumeSessionRequest {
  * a budget that it was given stays. Throws `session_not_found`, `session_not_ready` (not paused, or another call was first), and what a start throws.
  */
 export async function resumeSession(deps: LaunchDependencies, request: ResumeSessionRequest): Promise<LaunchUnderWay> {
-  const paused = await moveSandbox(deps.db, request.sessionId, { from: "paused", to: "launching", step: "claimed", instanceId: deps.instanceId, launchers: deps.sandboxes.launchers });
+  const paused = await moveSandbox(deps.db, request.sessionId, {
+    from: "paused",
+    to: "launching",
+    step: "claimed",
+    instanceId: deps.instanceId,
+    launchers: deps.sandboxes.launchers,
+  });
   if (!paused || paused.launcher === "none") throw await notInState(deps, request.sessionId, "paused");
-  const sandbox = { launcher: paused.launcher, instanceId: deps.instanceId, passwordIsKept: request.passwordIsKept, repoUrl: undefined, resumes: true };
+  const sandbox = {
+    launcher: paused.launcher,
+    instanceId: deps.instanceId,
+    passwordIsKept: request.passwordIsKept,
+    repoUrl: undefined,
+    resumes: true,
+  };
   const rest = async (): Promise<void> => {
     await deps.keys.revokeAll(request.sessionId);
     await deps.admission?.release(request.sessionId);
     await markPaused(deps.db, request.sessionId);
   };
   await deps.sandboxes.note(paused, "resuming");
-  const started = await startSession(deps, { sessionId: request.sessionId, orgId: paused.org_id, defaultModel: paused.model, duration: request.duration, maxBudgetUsd: request.maxBudgetUsd, sandbox }).catch(async (error: unknown) => {
+  const started = await startSession(deps, {
+    sessionId: request.sessionId,
+    orgId: paused.org_id,
+    defaultModel: paused.model,
+    duration: request.duration,
+    maxBudgetUsd: request.maxBudgetUsd,
+    sandbox,
+  }).catch(async (error: unknown) => {
     await rest();
     throw error;
   });
@@ -85,7 +110,9 @@ export async function resumeSession(deps: LaunchDependencies, request: ResumeSes
  * session's state.
  */
 async function failLaunch(deps: LaunchDependencies, session: SessionRow, error: unknown, undo: () => Promise<unknown>): Promise<unknown> {
-  const failure = isAppError(error) ? { code: error.code, message: error.message } : { code: "internal_error", message: "The launch failed unexpectedly." };
+  const failure = isAppError(error)
+    ? { code: error.code, message: error.message }
+    : { code: "internal_error", message: "The launch failed unexpectedly." };
   try {
     const isOurs = await writeLaunchFailure(deps.db, { sessionId: session.session_id, keyGeneration: session.key_generation }, failure);
     // Whoever ended it has taken the launch apart, too; how that looked from here tells nobody anything.

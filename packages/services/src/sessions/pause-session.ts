@@ -22,7 +22,13 @@ export interface PauseFailure {
 }
 
 async function pauseNow(deps: LaunchDependencies, sessionId: string, failure: PauseFailure | undefined): Promise<SessionRow> {
-  const pausing = await moveSandbox(deps.db, sessionId, { from: "ready", to: "pausing", step: "pausing", instanceId: deps.instanceId, launchers: deps.sandboxes.launchers });
+  const pausing = await moveSandbox(deps.db, sessionId, {
+    from: "ready",
+    to: "pausing",
+    step: "pausing",
+    instanceId: deps.instanceId,
+    launchers: deps.sandboxes.launchers,
+  });
   if (!pausing) throw await notInState(deps, sessionId, "ready");
   if (failure) {
     const { facts, ...reason } = failure;
@@ -41,7 +47,13 @@ async function pauseNow(deps: LaunchDependencies, sessionId: string, failure: Pa
     }
   } catch (error) {
     // A sandbox that is gone is found by the reaper, which ends the session.
-    await moveSandbox(deps.db, sessionId, { from: "pausing", to: "ready", step: "ready", instanceId: null, launchers: deps.sandboxes.launchers });
+    await moveSandbox(deps.db, sessionId, {
+      from: "pausing",
+      to: "ready",
+      step: "ready",
+      instanceId: null,
+      launchers: deps.sandboxes.launchers,
+    });
     throw error;
   }
   await deps.sandboxes.reach("snapshot_taken", sessionId);

@@ -8,7 +8,15 @@ import type { LaunchDependencies } from "./launch-session.ts";
 import { finishPause, hasSandbox } from "./pause-session.ts";
 import type { LauncherName } from "./session-launcher.ts";
 import { problemOf, sideBySide } from "./side-by-side.ts";
-import { markPaused, moveSandbox, selectEndedWithKeys, selectExpiredSessions, selectLaunched, selectUnfinished, writeLaunchFailure } from "./sandbox-db.ts";
+import {
+  markPaused,
+  moveSandbox,
+  selectEndedWithKeys,
+  selectExpiredSessions,
+  selectLaunched,
+  selectUnfinished,
+  writeLaunchFailure,
+} from "./sandbox-db.ts";
 
 export interface ReapOptions {
   /** How long a call may take before what it left counts as abandoned, though its gateway lives or nobody knows which it was. Default 60 s. */
@@ -50,7 +58,12 @@ export async function reapSessions(deps: LaunchDependencies, options: ReapOption
   const failed = (sessionId: string, error: unknown): void => options.onProblem?.({ sessionId, ...problemOf(error) });
   const { launchers } = deps.sandboxes;
   const endAll = (sessionIds: readonly string[]): Promise<void> =>
-    sideBySide(sessionIds.filter((sessionId) => !deps.sandboxes.isHandled(sessionId)), SIDE_BY_SIDE, async (sessionId) => void (await endSession(deps, sessionId), (result.ended += 1)), failed);
+    sideBySide(
+      sessionIds.filter((sessionId) => !deps.sandboxes.isHandled(sessionId)),
+      SIDE_BY_SIDE,
+      async (sessionId) => void (await endSession(deps, sessionId), (result.ended += 1)),
+      failed,
+    );
   const compare = async (launcher: LauncherName): Promise<void> => {
     result.sandboxes += await endUnknownSandboxes(deps, launcher);
     await endAll(await selectSessionsWithoutSandbox(deps, launcher));
@@ -60,10 +73,17 @@ export async function reapSessions(deps: LaunchDependencies, options: ReapOption
   await Promise.all([
     repairUnfinished(deps, abandonedMs, (outcome) => (result[outcome] += 1), failed),
     endAll(await selectExpiredSessions(deps.db, launchers)),
-    sideBySide(launchers, { parallel: launchers.length, limitMs: COMPARE_LIMIT_MS }, compare, (launcher, error) => failed(`of the launcher ${launcher}`, error)),
+    sideBySide(launchers, { parallel: launchers.length, limitMs: COMPARE_LIMIT_MS }, compare, (launcher, error) =>
+      failed(`of the launcher ${launcher}`, error),
+    ),
   ]);
   if (await hasSpendLogs(deps.db)) {
-    await sideBySide(await selectEndedWithKeys(deps.db), SIDE_BY_SIDE, async (sessionId) => void (await deps.keys.revokeAll(sessionId), (result.keys += 1)), failed);
+    await sideBySide(
+      await selectEndedWithKeys(deps.db),
+      SIDE_BY_SIDE,
+      async (sessionId) => void (await deps.keys.revokeAll(sessionId), (result.keys += 1)),
+      failed,
+    );
   }
   await deleteOldRequests(deps.db);
   return result;
@@ -78,7 +98,12 @@ type Outcome = "completed" | "ended" | "nothing";
  * What dead gateways left, and what this one has given up. One lock for all sessions of a dead gateway, so that two never repair
  * the same; under it they go side by side.
  */
-async function repairUnfinished(deps: LaunchDependencies, abandonedMs: number, done: (outcome: Exclude<Outcome, "nothing">) => void, failed: (sessionId: string, error: unknown) => void): Promise<void> {
+async function repairUnfinished(
+  deps: LaunchDependencies,
+  abandonedMs: number,
+  done: (outcome: Exclude<Outcome, "nothing">) => void,
+  failed: (sessionId: string, error: unknown) => void,
+): Promise<void> {
   const byOwner = Map.groupBy(await selectUnfinished(deps.db, deps.sandboxes.launchers), (session) => session.instance_id);
   const repairAll = (sessions: readonly SessionRow[]): Promise<void> =>
     sideBySide(
@@ -95,7 +120,9 @@ async function repairUnfinished(deps: LaunchDependencies, abandonedMs: number, d
     if (owner === null || owner === deps.instanceId) await repairAll(sessions.filter((session) => isOlder(session, abandonedMs)));
     else await withDeadInstance(deps.db, owner, () => repairAll(sessions));
   };
-  await sideBySide([...byOwner.keys()], { parallel: PARALLEL_LOCKS, limitMs: UNLIMITED_MS }, ofOwner, (owner, error) => failed(`of the gateway ${owner}`, error));
+  await sideBySide([...byOwner.keys()], { parallel: PARALLEL_LOCKS, limitMs: UNLIMITED_MS }, ofOwner, (owner, error) =>
+    failed(`of the gateway ${owner}`, error),
+  );
 }
 
 const isOlder = (session: SessionRow, ageMs: number): boolean => Date.now() - session.changed_at.getTime() >= ageMs;
@@ -128,7 +155,10 @@ async function repairLaunch(deps: LaunchDependencies, session: SessionRow, aband
   const agent = await completeLaunch(deps, session);
   if (agent === "answers") return "completed";
   if (agent === "silent" && !isOlder(session, abandonedMs)) return "nothing";
-  const failure = { code: "launch_interrupted", message: `The gateway that launched session ${session.session_id} ended at the step ${session.sandbox_step}.` };
+  const failure = {
+    code: "launch_interrupted",
+    message: `The gateway that launched session ${session.session_id} ended at the step ${session.sandbox_step}.`,
+  };
   const isNew = await writeLaunchFailure(deps.db, { sessionId: session.session_id, keyGeneration: session.key_generation }, failure);
   if (isNew) await deps.sandboxes.note(session, "failed", failure);
   return session.snapshot_id === null ? end(deps, session) : restAgain(deps, session);
@@ -140,11 +170,19 @@ async function repairLaunch(deps: LaunchDependencies, session: SessionRow, aband
  * could use it, and its org would pay.
  */
 async function completeLaunch(deps: LaunchDependencies, session: SessionRow): Promise<"answers" | "silent" | "lost"> {
-  if (!session.password_is_kept || session.sandbox_step !== "waiting_for_agent" || (session.repo_url !== null && session.snapshot_id === null)) return "lost";
-  const sandbox = await deps.sandboxes.provider(session.launcher).find(session.session_id).catch((error: unknown) => {
-    if (isAppError(error, "sandbox_not_found")) return undefined;
-    throw error;
-  });
+  if (
+    !session.password_is_kept ||
+    session.sandbox_step !== "waiting_for_agent" ||
+    (session.repo_url !== null && session.snapshot_id === null)
+  )
+    return "lost";
+  const sandbox = await deps.sandboxes
+    .provider(session.launcher)
+    .find(session.session_id)
+    .catch((error: unknown) => {
+      if (isAppError(error, "sandbox_not_found")) return undefined;
+      throw error;
+    });
   if (!sandbox) return "lost";
   try {
     const [port] = sandbox.ports.values();
@@ -174,7 +212,13 @@ async function repairPause(deps: LaunchDependencies, session: SessionRow): Promi
     return "completed";
   }
   if (await hasSandbox(deps, session)) {
-    await moveSandbox(deps.db, session.session_id, { from: "pausing", to: "ready", step: "ready", instanceId: null, launchers: deps.sandboxes.launchers });
+    await moveSandbox(deps.db, session.session_id, {
+      from: "pausing",
+      to: "ready",
+      step: "ready",
+      instanceId: null,
+      launchers: deps.sandboxes.launchers,
+    });
     return "completed";
   }
   return end(deps, session);
@@ -193,10 +237,14 @@ async function endUnknownSandboxes(deps: LaunchDependencies, launcher: LauncherN
 
 /** Sessions first, sandboxes afterwards, and the session once more: one that was paused meanwhile has no sandbox for a good reason. */
 async function selectSessionsWithoutSandbox(deps: LaunchDependencies, launcher: LauncherName): Promise<readonly string[]> {
-  const ready = (await selectLaunched(deps.db, launcher)).filter((session) => session.state === "active" && session.sandbox_state === "ready" && session.sandbox_id !== null);
+  const ready = (await selectLaunched(deps.db, launcher)).filter(
+    (session) => session.state === "active" && session.sandbox_state === "ready" && session.sandbox_id !== null,
+  );
   const states = await deps.sandboxes.provider(launcher).checkSandboxes(ready.map((session) => session.sandbox_id ?? ""));
   const found: string[] = [];
-  for (const { session_id: sessionId, sandbox_id: sandboxId } of ready.filter((session) => states.get(session.sandbox_id ?? "") === "ended")) {
+  for (const { session_id: sessionId, sandbox_id: sandboxId } of ready.filter(
+    (session) => states.get(session.sandbox_id ?? "") === "ended",
+  )) {
     const now = await findSession(deps.db, sessionId);
     if (now?.sandbox_state === "ready" && now.sandbox_id === sandboxId) found.push(sessionId);
   }

@@ -24,20 +24,42 @@ export type SessionEventType =
   | "ended";
 
 /** Adds to what the session went through. `facts` never hold a secret. */
-export async function insertSessionEvent(db: DatabaseExecutor, sessionId: string, type: SessionEventType, facts: Readonly<Record<string, unknown>> = {}): Promise<void> {
-  await db.insertInto("session_events").values({ session_id: sessionId, type, facts: JSON.stringify(facts) }).execute();
+export async function insertSessionEvent(
+  db: DatabaseExecutor,
+  sessionId: string,
+  type: SessionEventType,
+  facts: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
+  await db
+    .insertInto("session_events")
+    .values({ session_id: sessionId, type, facts: JSON.stringify(facts) })
+    .execute();
 }
 
 /** The last event, once. */
 export async function insertEndedEvent(db: DatabaseExecutor, sessionId: string): Promise<void> {
   await sql`
     insert into session_events (session_id, type)
-    select ${sessionId}, 'ended' where not exists (select 1 from session_events where session_id = ${sessionId} and type = 'ended')`.execute(db);
+    select ${sessionId}, 'ended' where not exists (select 1 from session_events where session_id = ${sessionId} and type = 'ended')`.execute(
+    db,
+  );
 }
 
 /** In order; `after` is the last event id that is known. */
-export async function selectSessionEvents(db: DatabaseExecutor, sessionId: string, after: string, limit: number): Promise<readonly SessionEventRow[]> {
-  return db.selectFrom("session_events").selectAll().where("session_id", "=", sessionId).where("event_id", ">", after).orderBy("event_id").limit(limit).execute();
+export async function selectSessionEvents(
+  db: DatabaseExecutor,
+  sessionId: string,
+  after: string,
+  limit: number,
+): Promise<readonly SessionEventRow[]> {
+  return db
+    .selectFrom("session_events")
+    .selectAll()
+    .where("session_id", "=", sessionId)
+    .where("event_id", ">", after)
+    .orderBy("event_id")
+    .limit(limit)
+    .execute();
 }
 
 /** A launch of one key generation: whoever holds another one has been overtaken. */
@@ -47,7 +69,13 @@ export interface LaunchFence {
 }
 
 /** Notes how far a launch came, on its session and as an event of it. False, and nothing noted, when it was overtaken or is over. */
-export async function writeLaunchStep(db: DatabaseExecutor, launch: LaunchFence, step: string, sandboxId: string | null, facts: Readonly<Record<string, unknown>>): Promise<boolean> {
+export async function writeLaunchStep(
+  db: DatabaseExecutor,
+  launch: LaunchFence,
+  step: string,
+  sandboxId: string | null,
+  facts: Readonly<Record<string, unknown>>,
+): Promise<boolean> {
   const { rows } = await sql`
     with launch as (
       update gateway_sessions set sandbox_step = ${step}, sandbox_id = coalesce(${sandboxId}, sandbox_id), changed_at = now()
@@ -67,10 +95,26 @@ export async function writeSandboxExpiry(db: DatabaseExecutor, launch: LaunchFen
 }
 
 /** The sandbox serves. Undefined when the session was ended or resumed meanwhile. */
-export async function markSandboxReady(db: DatabaseExecutor, launch: LaunchFence, sandbox: { readonly sandboxId: string; readonly url: string }): Promise<SessionRow | undefined> {
+export async function markSandboxReady(
+  db: DatabaseExecutor,
+  launch: LaunchFence,
+  sandbox: { readonly sandboxId: string; readonly url: string },
+): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ sandbox_state: "ready", sandbox_step: "ready", sandbox_id: sandbox.sandboxId, agent_url: sandbox.url, agent_checked_at: sql<Date>`now()`, agent_silent_since: null, agent_restarts: 0, instance_id: null, failure_code: null, failure_message: null, changed_at: sql<Date>`now()` })
+    .set({
+      sandbox_state: "ready",
+      sandbox_step: "ready",
+      sandbox_id: sandbox.sandboxId,
+      agent_url: sandbox.url,
+      agent_checked_at: sql<Date>`now()`,
+      agent_silent_since: null,
+      agent_restarts: 0,
+      instance_id: null,
+      failure_code: null,
+      failure_message: null,
+      changed_at: sql<Date>`now()`,
+    })
     .where("session_id", "=", launch.sessionId)
     .where("key_generation", "=", launch.keyGeneration)
     .where("state", "=", "active")
@@ -80,7 +124,11 @@ export async function markSandboxReady(db: DatabaseExecutor, launch: LaunchFence
 }
 
 /** Why a launch failed, for whoever asks later; the first reason stays. False when there is one, or the launch was overtaken, is over or being ended. */
-export async function writeLaunchFailure(db: DatabaseExecutor, launch: LaunchFence, failure: { readonly code: string; readonly message: string }): Promise<boolean> {
+export async function writeLaunchFailure(
+  db: DatabaseExecutor,
+  launch: LaunchFence,
+  failure: { readonly code: string; readonly message: string },
+): Promise<boolean> {
   const { numUpdatedRows } = await db
     .updateTable("gateway_sessions")
     .set({ failure_code: failure.code, failure_message: failure.message })
@@ -94,8 +142,17 @@ export async function writeLaunchFailure(db: DatabaseExecutor, launch: LaunchFen
 }
 
 /** Why a session that had been ready failed. */
-export async function writeSessionFailure(db: DatabaseExecutor, sessionId: string, failure: { readonly code: string; readonly message: string }): Promise<void> {
-  await db.updateTable("gateway_sessions").set({ failure_code: failure.code, failure_message: failure.message }).where("session_id", "=", sessionId).where("state", "=", "active").execute();
+export async function writeSessionFailure(
+  db: DatabaseExecutor,
+  sessionId: string,
+  failure: { readonly code: string; readonly message: string },
+): Promise<void> {
+  await db
+    .updateTable("gateway_sessions")
+    .set({ failure_code: failure.code, failure_message: failure.message })
+    .where("session_id", "=", sessionId)
+    .where("state", "=", "active")
+    .execute();
 }
 
 type SandboxState = NonNullable<SessionRow["sandbox_state"]>;
@@ -107,11 +164,24 @@ type SandboxState = NonNullable<SessionRow["sandbox_state"]>;
 export async function moveSandbox(
   db: DatabaseExecutor,
   sessionId: string,
-  move: { readonly from: SandboxState; readonly to: SandboxState; readonly step: string; readonly instanceId: number | null; readonly launchers: Launchers },
+  move: {
+    readonly from: SandboxState;
+    readonly to: SandboxState;
+    readonly step: string;
+    readonly instanceId: number | null;
+    readonly launchers: Launchers;
+  },
 ): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ sandbox_state: move.to, sandbox_step: move.step, instance_id: move.instanceId, failure_code: null, failure_message: null, changed_at: sql<Date>`now()` })
+    .set({
+      sandbox_state: move.to,
+      sandbox_step: move.step,
+      instance_id: move.instanceId,
+      failure_code: null,
+      failure_message: null,
+      changed_at: sql<Date>`now()`,
+    })
     .where("session_id", "=", sessionId)
     .where("state", "=", "active")
     .where("sandbox_state", "=", move.from)
@@ -136,7 +206,16 @@ export async function writeSnapshot(db: DatabaseExecutor, sessionId: string, sna
 export async function markPaused(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
   return db
     .updateTable("gateway_sessions")
-    .set({ sandbox_state: "paused", sandbox_step: "paused", instance_id: null, sandbox_id: null, agent_url: null, sandbox_expires_at: null, expires_at: null, changed_at: sql<Date>`now()` })
+    .set({
+      sandbox_state: "paused",
+      sandbox_step: "paused",
+      instance_id: null,
+      sandbox_id: null,
+      agent_url: null,
+      sandbox_expires_at: null,
+      expires_at: null,
+      changed_at: sql<Date>`now()`,
+    })
     .where("session_id", "=", sessionId)
     .where("state", "=", "active")
     .where("sandbox_state", "in", ["pausing", "launching"])
@@ -191,7 +270,13 @@ export async function selectUnfinished(db: DatabaseExecutor, launchers: Launcher
 /** Sessions with a sandbox of one of these launchers whose time is over. */
 export async function selectExpiredSessions(db: DatabaseExecutor, launchers: Launchers): Promise<readonly string[]> {
   if (launchers.length === 0) return [];
-  const rows = await db.selectFrom("gateway_sessions").select("session_id").where("launcher", "in", launchers).where("state", "=", "active").where("expires_at", "<=", sql<Date>`now()`).execute();
+  const rows = await db
+    .selectFrom("gateway_sessions")
+    .select("session_id")
+    .where("launcher", "in", launchers)
+    .where("state", "=", "active")
+    .where("expires_at", "<=", sql<Date>`now()`)
+    .execute();
   return rows.map((row) => row.session_id);
 }
 

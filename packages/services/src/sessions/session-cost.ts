@@ -22,8 +22,13 @@ export async function getSessionCost(db: DatabaseClient, sessionId: string): Pro
     requests: costs.reduce((sum, cost) => sum + cost.requests, 0),
     spend_usd: total(costs, "spend_usd"),
     reserved_usd: total(costs, "reserved_usd"),
-    by_model: costs.map((cost) => ({ ...cost, spend_usd: normalizeDecimal(cost.spend_usd), reserved_usd: normalizeDecimal(cost.reserved_usd) })),
+    by_model: costs.map((cost) => ({
+      ...cost,
+      spend_usd: normalizeDecimal(cost.spend_usd),
+      reserved_usd: normalizeDecimal(cost.reserved_usd),
+    })),
   };
 }
 
-const total = (costs: readonly ModelCost[], amount: "spend_usd" | "reserved_usd"): string => costs.reduce((sum, cost) => addDecimals(sum, cost[amount]), "0");
+const total = (costs: readonly ModelCost[], amount: "spend_usd" | "reserved_usd"): string =>
+  costs.reduce((sum, cost) => addDecimals(sum, cost[amount]), "0");

@@ -1,6 +1,13 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { launchAgent, type LaunchedAgent, type LaunchProgress, type SandboxPort, type SandboxProvider, withDeadline } from "@proliferate/shared/sandbox";
+import {
+  launchAgent,
+  type LaunchedAgent,
+  type LaunchProgress,
+  type SandboxPort,
+  type SandboxProvider,
+  withDeadline,
+} from "@proliferate/shared/sandbox";
 import { cloneRepo, type RepoSource } from "./clone-repo.ts";
 import type { SessionRow } from "./db.ts";
 import { insertSessionEvent, markSandboxReady, type SessionEventType, writeLaunchStep, writeSandboxExpiry } from "./sandbox-db.ts";
@@ -112,7 +119,11 @@ export class SessionLauncher implements SessionSandboxes {
     const deadline = AbortSignal.timeout(launchTimeoutMs);
     const launch = this.#launch(session, content, AbortSignal.any([controller.signal, deadline])).catch((error: unknown) => {
       if (!deadline.aborted || controller.signal.aborted) throw error;
-      throw new AppError("sandbox_launch_timeout", `The launch of session ${session.session_id} was not over after ${launchTimeoutMs} ms.`, { cause: error });
+      throw new AppError(
+        "sandbox_launch_timeout",
+        `The launch of session ${session.session_id} was not over after ${launchTimeoutMs} ms.`,
+        { cause: error },
+      );
     });
     const settled = launch.then(
       () => undefined,
@@ -163,7 +174,12 @@ export class SessionLauncher implements SessionSandboxes {
     await this.#noteStep(session, step, sandboxId, { elapsed_ms: elapsedMs, ...(sandboxId !== undefined && { sandbox_id: sandboxId }) });
   }
 
-  async #noteStep(session: SessionRow, step: SessionEventType, sandboxId: string | undefined, facts: Readonly<Record<string, unknown>> = {}): Promise<void> {
+  async #noteStep(
+    session: SessionRow,
+    step: SessionEventType,
+    sandboxId: string | undefined,
+    facts: Readonly<Record<string, unknown>> = {},
+  ): Promise<void> {
     const fence = { sessionId: session.session_id, keyGeneration: session.key_generation };
     if (!(await writeLaunchStep(this.#options.db, fence, step, sandboxId ?? null, facts))) throw launchCancelled(session.session_id);
     await this.reach(step, session.session_id);
@@ -220,4 +236,5 @@ export class SessionLauncher implements SessionSandboxes {
   }
 }
 
-export const launchCancelled = (sessionId: string): AppError => new AppError("sandbox_launch_cancelled", `Session ${sessionId} was ended while its sandbox was launched.`);
+export const launchCancelled = (sessionId: string): AppError =>
+  new AppError("sandbox_launch_cancelled", `Session ${sessionId} was ended while its sandbox was launched.`);

@@ -12,7 +12,12 @@ export interface SideBySideOptions {
  * Works on every item, `parallel` at a time, and returns when each is done or has had its time: one that hangs holds nobody up
  * for longer than its limit. `failed` is told of each that threw, or was not done in time; it hides no other.
  */
-export async function sideBySide<T>(items: readonly T[], { parallel, limitMs }: SideBySideOptions, work: (item: T) => Promise<void>, failed: (item: T, error: unknown) => void): Promise<void> {
+export async function sideBySide<T>(
+  items: readonly T[],
+  { parallel, limitMs }: SideBySideOptions,
+  work: (item: T) => Promise<void>,
+  failed: (item: T, error: unknown) => void,
+): Promise<void> {
   const waiting = [...items];
   const workOff = async (): Promise<void> => {
     for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) {

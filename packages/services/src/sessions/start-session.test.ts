@@ -58,7 +58,11 @@ class HeldUpKeys implements SessionKeys {
 }
 
 const request = { sessionId: "s1", orgId: "org_a", defaultModel: "claude-sonnet-4-5" };
-const outcome = (call: Promise<unknown>): Promise<string> => call.then(() => "started", (error: unknown) => (error as AppError).code);
+const outcome = (call: Promise<unknown>): Promise<string> =>
+  call.then(
+    () => "started",
+    (error: unknown) => (error as AppError).code,
+  );
 
 for (const step of ["list", "mint", "revoke"] as const) {
   test(`a resume that another overtakes during its ${step} leaves the newer key alone alive`, async () => {

@@ -2,7 +2,16 @@ import type { DatabaseClient } from "@proliferate/db";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import type { SandboxProvider } from "@proliferate/shared/sandbox";
-import { claimSession, discardSession, findSession, type Launchers, recordSessionKey, type SandboxClaim, type SessionRow, type SessionSettings } from "./db.ts";
+import {
+  claimSession,
+  discardSession,
+  findSession,
+  type Launchers,
+  recordSessionKey,
+  type SandboxClaim,
+  type SessionRow,
+  type SessionSettings,
+} from "./db.ts";
 import { allowsModel, modelSpellings } from "./model-name.ts";
 import type { SessionAdmission } from "./session-admission.ts";
 import type { MintedKey, SessionKeys } from "./session-keys.ts";
@@ -93,11 +102,18 @@ export async function startSession(deps: SessionDependencies, request: StartSess
     throw error;
   });
   await deps.sandboxes?.reach("minted", claimed.session_id);
-  const session = await recordSessionKey(deps.db, { ...minted, spentBeforeUsd, sessionId: claimed.session_id, keyGeneration: claimed.key_generation }, request);
+  const session = await recordSessionKey(
+    deps.db,
+    { ...minted, spentBeforeUsd, sessionId: claimed.session_id, keyGeneration: claimed.key_generation },
+    request,
+  );
   if (!session) {
     await deps.keys.revoke([minted.keyHash]);
     await deps.admission?.cancel(claimed.session_id, claimed.key_generation);
-    throw new AppError("session_conflict", `Session ${request.sessionId} was started or ended by another call at the same time; that call stands.`);
+    throw new AppError(
+      "session_conflict",
+      `Session ${request.sessionId} was started or ended by another call at the same time; that call stands.`,
+    );
   }
   await deps.sandboxes?.reach("recorded", claimed.session_id);
   if (olderKeys.length > 0) await deps.keys.revoke(olderKeys);
@@ -109,7 +125,9 @@ async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: 
   const model = request.model ?? claimed.model;
   const models = request.models ?? claimed.models;
   if (!allowsModel(models, model)) {
-    throw new AppError("invalid_request", `The session's model "${model}" is not among the models that its key allows.`, { param: "model" });
+    throw new AppError("invalid_request", `The session's model "${model}" is not among the models that its key allows.`, {
+      param: "model",
+    });
   }
   const limitUsd = remainingBudget(claimed, request.maxBudgetUsd ?? claimed.max_budget_usd ?? undefined, spentUsd);
   const maxBudgetUsd = await admit(deps, claimed, limitUsd);
@@ -130,7 +148,13 @@ async function mintKey(deps: SessionDependencies, claimed: SessionRow, request: 
 async function admit({ admission }: SessionDependencies, claimed: SessionRow, limitUsd: string | undefined): Promise<string | undefined> {
   if (admission === undefined) return limitUsd;
   const operation = claimed.key_hash === null ? "session_start" : "session_resume";
-  return admission.admit({ orgId: claimed.org_id, sessionId: claimed.session_id, keyGeneration: claimed.key_generation, operation, limitUsd });
+  return admission.admit({
+    orgId: claimed.org_id,
+    sessionId: claimed.session_id,
+    keyGeneration: claimed.key_generation,
+    operation,
+    limitUsd,
+  });
 }
 
 function remainingBudget(claimed: SessionRow, maxBudgetUsd: string | undefined, spentUsd: string): string | undefined {
@@ -143,7 +167,12 @@ function remainingBudget(claimed: SessionRow, maxBudgetUsd: string | undefined, 
 
 async function explainConflict(db: DatabaseClient, request: StartSessionRequest): Promise<AppError> {
   const session = await findSession(db, request.sessionId);
-  if (session && session.org_id !== request.orgId) return new AppError("session_conflict", `Session ${request.sessionId} belongs to another organization.`);
-  if (session?.state === "starting" || session?.state === "active") return new AppError("session_conflict", `Session ${request.sessionId} exists; its sandbox was launched by the gateway, so it is paused, resumed and ended by its own routes.`);
+  if (session && session.org_id !== request.orgId)
+    return new AppError("session_conflict", `Session ${request.sessionId} belongs to another organization.`);
+  if (session?.state === "starting" || session?.state === "active")
+    return new AppError(
+      "session_conflict",
+      `Session ${request.sessionId} exists; its sandbox was launched by the gateway, so it is paused, resumed and ended by its own routes.`,
+    );
   return new AppError("session_conflict", `Session ${request.sessionId} has ended.`);
 }

@@ -48,13 +48,20 @@ export function describeSession(row: SessionRow): SessionListResponse["sessions"
 /** Null where the gateway launches none. */
 export function describeSandbox(row: SessionRow): SessionListResponse["sessions"][number]["sandbox"] {
   if (row.sandbox_state === null) return null;
-  return { state: row.sandbox_state, step: row.sandbox_step, sandbox_id: row.sandbox_id, url: row.agent_url, expires_at: row.sandbox_expires_at?.toISOString() ?? null };
+  return {
+    state: row.sandbox_state,
+    step: row.sandbox_step,
+    sandbox_id: row.sandbox_id,
+    url: row.agent_url,
+    expires_at: row.sandbox_expires_at?.toISOString() ?? null,
+  };
 }
 
 const writeCursor = (sessionNumber: string): string => Buffer.from(`s:${sessionNumber}`).toString("base64url");
 
 function readCursor(cursor: string): string {
   const sessionNumber = /^s:(\d{1,18})$/.exec(Buffer.from(cursor, "base64url").toString("latin1"))?.[1];
-  if (sessionNumber === undefined) throw new AppError("invalid_request", "The cursor is not a next_cursor of this listing.", { param: "cursor" });
+  if (sessionNumber === undefined)
+    throw new AppError("invalid_request", "The cursor is not a next_cursor of this listing.", { param: "cursor" });
   return sessionNumber;
 }

@@ -89,7 +89,11 @@ async function take(deps: LaunchDependencies, session: SessionRow): Promise<bool
   return isTaken;
 }
 
-function patienceFor(sign: AgentSign, session: SessionRow, { refusedMs = 5_000, silentMs = 120_000, readyTimeoutMs = 60_000 }: WatchOptions): number {
+function patienceFor(
+  sign: AgentSign,
+  session: SessionRow,
+  { refusedMs = 5_000, silentMs = 120_000, readyTimeoutMs = 60_000 }: WatchOptions,
+): number {
   const patienceMs = sign === "refused" ? refusedMs : silentMs;
   return session.agent_restarts === 0 ? patienceMs : Math.max(patienceMs, readyTimeoutMs);
 }
@@ -118,7 +122,10 @@ async function restart(deps: LaunchDependencies, session: SessionRow, sign: Agen
 /** Its files are somebody's work: they are kept where they can be. */
 async function giveUp(deps: LaunchDependencies, session: SessionRow, silentMs: number): Promise<Outcome> {
   const { session_id: sessionId } = session;
-  const failure = { code: "agent_unreachable", message: `The agent of session ${sessionId} did not answer for ${Math.round(silentMs / 1000)} s, also after it was started again.` };
+  const failure = {
+    code: "agent_unreachable",
+    message: `The agent of session ${sessionId} did not answer for ${Math.round(silentMs / 1000)} s, also after it was started again.`,
+  };
   const agentLog = await lastWordsOf(deps, session);
   await deps.sandboxes.reach("giving_up", sessionId);
   try {

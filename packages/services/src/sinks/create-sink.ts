@@ -9,7 +9,11 @@ import type { SinkName, SinkSettings } from "./sink-settings.ts";
 import { createStripeSink } from "./stripe.ts";
 
 /** The sink that the settings choose, its shadow beside it where there is one. Makes no call. */
-export function createSinkFromSettings(db: DatabaseExecutor, settings: SinkSettings, onShadowError?: (error: unknown) => void): SettlementSink {
+export function createSinkFromSettings(
+  db: DatabaseExecutor,
+  settings: SinkSettings,
+  onShadowError?: (error: unknown) => void,
+): SettlementSink {
   const primary = createNamedSink(db, settings, settings.sink);
   if (settings.shadow === undefined) return primary;
   return createShadowedSink({
@@ -22,7 +26,8 @@ export function createSinkFromSettings(db: DatabaseExecutor, settings: SinkSetti
 
 function createNamedSink(db: DatabaseExecutor, settings: SinkSettings, name: SinkName): SettlementSink {
   if (name === "autumn" && settings.autumn) return createAutumnSink(settings.autumn);
-  if (name === "stripe" && settings.stripe) return createStripeSink({ ...settings.stripe, findCustomerId: async (orgId) => findSinkCustomer(db, "stripe", orgId) });
+  if (name === "stripe" && settings.stripe)
+    return createStripeSink({ ...settings.stripe, findCustomerId: async (orgId) => findSinkCustomer(db, "stripe", orgId) });
   if (name === "jsonl" && settings.file !== undefined) return createJsonLinesSink(settings.file);
   throw new AppError("env_invalid", `The environment is not usable: the sink ${name} is chosen, but not set up.`);
 }

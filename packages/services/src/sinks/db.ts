@@ -5,12 +5,20 @@ import { sql } from "kysely";
 
 /** What the sink calls the org; undefined where nobody said. */
 export async function findSinkCustomer(db: DatabaseExecutor, sink: string, orgId: string): Promise<string | undefined> {
-  const row = await db.selectFrom("sink_customers").select("customer_id").where("sink", "=", sink).where("org_id", "=", orgId).executeTakeFirst();
+  const row = await db
+    .selectFrom("sink_customers")
+    .select("customer_id")
+    .where("sink", "=", sink)
+    .where("org_id", "=", orgId)
+    .executeTakeFirst();
   return row?.customer_id;
 }
 
 /** Says what the sink calls the org. Idempotent; a customer belongs to one org, and the database refuses a second (unique_violation, 23505). */
-export async function mapSinkCustomer(db: DatabaseExecutor, customer: { readonly sink: string; readonly orgId: string; readonly customerId: string }): Promise<void> {
+export async function mapSinkCustomer(
+  db: DatabaseExecutor,
+  customer: { readonly sink: string; readonly orgId: string; readonly customerId: string },
+): Promise<void> {
   await sql`
     insert into sink_customers (sink, org_id, customer_id) values (${customer.sink}, ${customer.orgId}, ${customer.customerId})
     on conflict (sink, org_id) do update set customer_id = excluded.customer_id`.execute(db);
@@ -74,7 +82,10 @@ export interface ShadowDifference extends ShadowResult {
 }
 
 /** Batches that one sink took and the other did not, or of which they took different amounts; newest first, at most `limit`. */
-export async function listShadowDifferences(db: DatabaseExecutor, options: { readonly limit: number }): Promise<readonly ShadowDifference[]> {
+export async function listShadowDifferences(
+  db: DatabaseExecutor,
+  options: { readonly limit: number },
+): Promise<readonly ShadowDifference[]> {
   const result = await sql<{
     batch_id: string;
     org_id: string;

@@ -18,7 +18,8 @@ export function createJsonLinesSink(path: string): SettlementSink {
     name: "jsonl",
     deliver: async (delivery) => file.append(delivery, delivery.eventCount),
     ledger: {
-      listDeductions: async (orgId) => (await file.read()).filter((entry) => entry.org_id === orgId).map((entry) => ({ batchId: entry.batch_id, credits: entry.credits })),
+      listDeductions: async (orgId) =>
+        (await file.read()).filter((entry) => entry.org_id === orgId).map((entry) => ({ batchId: entry.batch_id, credits: entry.credits })),
       correct: async (correction) => file.append(correction, 0),
     },
   };
@@ -50,7 +51,11 @@ class JsonLinesFile {
         await this.#catchUp(file);
       } catch (error) {
         this.#file = undefined;
-        return { kind: "parked", code: codeOf(error), message: "The settlement file cannot be read; set SETTLEMENT_FILE to one that the worker may read and write." };
+        return {
+          kind: "parked",
+          code: codeOf(error),
+          message: "The settlement file cannot be read; set SETTLEMENT_FILE to one that the worker may read and write.",
+        };
       }
       const known = this.#lines.get(delivery.idempotencyKey);
       if (known) return judgeKnown(known, delivery);
@@ -59,7 +64,13 @@ class JsonLinesFile {
   }
 
   async #write(file: FileHandle, delivery: Delivery | Correction, eventCount: number): Promise<DeliveryOutcome> {
-    const entry = { key: delivery.idempotencyKey, batch_id: delivery.batchId, org_id: delivery.orgId, credits: delivery.credits, event_count: eventCount };
+    const entry = {
+      key: delivery.idempotencyKey,
+      batch_id: delivery.batchId,
+      org_id: delivery.orgId,
+      credits: delivery.credits,
+      event_count: eventCount,
+    };
     try {
       await file.appendFile(`${JSON.stringify(entry)}\n`);
       await file.datasync();
@@ -99,7 +110,8 @@ class JsonLinesFile {
 }
 
 function judgeKnown(known: Line, delivery: { readonly batchId: string; readonly credits: DecimalText }): DeliveryOutcome {
-  if (known.batch_id === delivery.batchId && compareDecimals(known.credits, delivery.credits) === 0) return { kind: "delivered", deductedCredits: known.credits };
+  if (known.batch_id === delivery.batchId && compareDecimals(known.credits, delivery.credits) === 0)
+    return { kind: "delivered", deductedCredits: known.credits };
   return { kind: "dead", code: "key_collision", message: "The settlement file has this key for another batch or amount." };
 }
 

@@ -24,22 +24,39 @@ export interface MappedCustomer {
  * Throws `invalid_request` for an id that is none of the sink's, and `customer_mapping_conflict` where the customer is another
  * org's; nothing is changed then.
  */
-export async function mapCustomer(db: DatabaseClient, mapping: { readonly sink: MappedSink; readonly orgId: string; readonly customerId: string }, operator: Operator): Promise<MappedCustomer> {
+export async function mapCustomer(
+  db: DatabaseClient,
+  mapping: { readonly sink: MappedSink; readonly orgId: string; readonly customerId: string },
+  operator: Operator,
+): Promise<MappedCustomer> {
   const { sink, orgId, customerId } = mapping;
-  if (!CUSTOMER_PATTERN[sink].test(customerId)) throw new AppError("invalid_request", `"${customerId}" is no customer of ${sink}: its ids look like cus_NffrFeUfNV2Hib.`, { param: "customer_id" });
+  if (!CUSTOMER_PATTERN[sink].test(customerId))
+    throw new AppError("invalid_request", `"${customerId}" is no customer of ${sink}: its ids look like cus_NffrFeUfNV2Hib.`, {
+      param: "customer_id",
+    });
   try {
     return await db.transaction().execute(async (tx) => {
       const previousCustomerId = (await findSinkCustomer(tx, sink, orgId)) ?? null;
       if (previousCustomerId === customerId) return { sink, orgId, customerId, previousCustomerId, releasedBatches: 0 };
       await mapSinkCustomer(tx, { sink, orgId, customerId });
       const releasedBatches = await releaseUnmappedBatches(tx, orgId);
-      await recordAction(tx, { action: "org.customer_mapped", subject: orgId, orgId, operator, facts: { sink, customer_id: customerId, previous_customer_id: previousCustomerId } });
+      await recordAction(tx, {
+        action: "org.customer_mapped",
+        subject: orgId,
+        orgId,
+        operator,
+        facts: { sink, customer_id: customerId, previous_customer_id: previousCustomerId },
+      });
       return { sink, orgId, customerId, previousCustomerId, releasedBatches };
     });
   } catch (error) {
     if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
     const [owner] = await readSinkCustomers(db, { sink, customerId });
-    throw new AppError("customer_mapping_conflict", `Customer ${customerId} of ${sink} is organization ${owner?.orgId ?? "of another mapping"} already.`, { cause: error });
+    throw new AppError(
+      "customer_mapping_conflict",
+      `Customer ${customerId} of ${sink} is organization ${owner?.orgId ?? "of another mapping"} already.`,
+      { cause: error },
+    );
   }
 }
 

@@ -16,9 +16,12 @@ export interface ShadowOptions {
  * Sends every attempt to two sinks and keeps both answers for a report of differences, as before a move from one to the
  * other. The primary's answer is returned as soon as it is there; the shadow's failures, slowness and throws stay its own.
  */
-export function createShadowedSink({ primary, shadow, record, onError }: ShadowOptions): SettlementSink & { /** Resolves when every answer so far was kept. */
-  readonly settled: () => Promise<void>;
-} {
+export function createShadowedSink({
+  primary,
+  shadow,
+  record,
+  onError,
+}: ShadowOptions): SettlementSink & { /** Resolves when every answer so far was kept. */ readonly settled: () => Promise<void> } {
   const running = new Set<Promise<void>>();
   return {
     ...primary,

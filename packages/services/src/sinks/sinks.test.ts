@@ -27,7 +27,9 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 beforeEach(async () => {
-  await sql`truncate "LiteLLM_SpendLogs", billing_events, billing_accounts, settlement_batches, settlement_circuits, sink_customers cascade`.execute(database.db);
+  await sql`truncate "LiteLLM_SpendLogs", billing_events, billing_accounts, settlement_batches, settlement_circuits, sink_customers cascade`.execute(
+    database.db,
+  );
   folder = await mkdtemp(join(tmpdir(), "sinks-"));
 });
 afterEach(() => rm(folder, { recursive: true }));
@@ -39,7 +41,14 @@ async function spend(...rows: readonly SpendRow[]): Promise<void> {
 
 const pass = (sink: SettlementSink) => settle(database.db, { sink, retryDelayMs: () => 0, parkedDelayMs: () => 0 });
 const readBatches = () => database.db.selectFrom("settlement_batches").selectAll().orderBy("org_id").orderBy("sequence").execute();
-const delivery = (overrides: Partial<Delivery> = {}): Delivery => ({ batchId: "0545ccd4-753d-8cbd-8f27-54891f82e6b6", orgId: "org_a", idempotencyKey: "pb:1", credits: "30.0000000001", eventCount: 2, ...overrides });
+const delivery = (overrides: Partial<Delivery> = {}): Delivery => ({
+  batchId: "0545ccd4-753d-8cbd-8f27-54891f82e6b6",
+  orgId: "org_a",
+  idempotencyKey: "pb:1",
+  credits: "30.0000000001",
+  eventCount: 2,
+  ...overrides,
+});
 
 const file = () => join(folder, "settled.jsonl");
 
@@ -49,8 +58,14 @@ describe("the file of JSON lines", () => {
 
     expect(await pass(createJsonLinesSink(file()))).toMatchObject({ delivered: 2 });
 
-    const lines = (await readFile(file(), "utf8")).trim().split("\n").map((line) => JSON.parse(line) as { credits: string; org_id: string });
-    expect(lines.map((line) => [line.org_id, line.credits]).sort()).toEqual([["org_a", "30"], ["org_b", "0.000037035"]]);
+    const lines = (await readFile(file(), "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { credits: string; org_id: string });
+    expect(lines.map((line) => [line.org_id, line.credits]).sort()).toEqual([
+      ["org_a", "30"],
+      ["org_b", "0.000037035"],
+    ]);
     expect(addDecimals(...lines.map((line) => line.credits))).toBe((await readLedgerSums(database.db)).delivered);
     expect((await stat(file())).mode & 0o777).toBe(0o600);
   });
@@ -58,7 +73,11 @@ describe("the file of JSON lines", () => {
   it("is not written twice under one key, after a restart and in another process, too", async () => {
     const [first, second] = [createJsonLinesSink(file()), createJsonLinesSink(file())];
 
-    const outcomes = [await first.deliver(delivery()), await second.deliver(delivery()), await createJsonLinesSink(file()).deliver(delivery())];
+    const outcomes = [
+      await first.deliver(delivery()),
+      await second.deliver(delivery()),
+      await createJsonLinesSink(file()).deliver(delivery()),
+    ];
 
     expect(outcomes).toEqual(Array.from({ length: 3 }, () => ({ kind: "delivered", deductedCredits: "30.0000000001" })));
     expect((await readFile(file(), "utf8")).match(/\n/g)).toHaveLength(1);
@@ -75,7 +94,11 @@ describe("the file of JSON lines", () => {
   });
 
   it("that cannot be opened parks the batch with the setting to correct", async () => {
-    expect(await createJsonLinesSink(join(folder, "missing", "file")).deliver(delivery())).toMatchObject({ kind: "parked", code: "enoent", message: expect.stringContaining("SETTLEMENT_FILE") });
+    expect(await createJsonLinesSink(join(folder, "missing", "file")).deliver(delivery())).toMatchObject({
+      kind: "parked",
+      code: "enoent",
+      message: expect.stringContaining("SETTLEMENT_FILE"),
+    });
   });
 
   it("is a record that deliveries are compared with: a line added by hand is a double charge", async () => {
@@ -97,7 +120,13 @@ describe("Stripe meter events", () => {
   let sink: SettlementSink;
   beforeEach(async () => {
     stripe = await startStripeStandIn({ secretKey: "sk_test_1" });
-    sink = createStripeSink({ secretKey: "sk_test_1", serverUrl: stripe.url, eventName: "credits", findCustomerId: async (orgId) => findSinkCustomer(database.db, "stripe", orgId), timeoutMs: 400 });
+    sink = createStripeSink({
+      secretKey: "sk_test_1",
+      serverUrl: stripe.url,
+      eventName: "credits",
+      findCustomerId: async (orgId) => findSinkCustomer(database.db, "stripe", orgId),
+      timeoutMs: 400,
+    });
     await mapSinkCustomer(database.db, { sink: "stripe", orgId: "org_a", customerId: "cus_a" });
   });
   afterEach(() => stripe.stop());
@@ -137,8 +166,14 @@ describe("Stripe meter events", () => {
 
   it.each([
     [{ kind: "status", status: 500 }, { kind: "unknown" }],
-    [{ kind: "status", status: 429, retryAfterSeconds: 9 }, { kind: "unavailable", retryAfterMs: 9_000 }],
-    [{ kind: "status", status: 401 }, { kind: "parked", message: expect.stringContaining("STRIPE_API_KEY") }],
+    [
+      { kind: "status", status: 429, retryAfterSeconds: 9 },
+      { kind: "unavailable", retryAfterMs: 9_000 },
+    ],
+    [
+      { kind: "status", status: 401 },
+      { kind: "parked", message: expect.stringContaining("STRIPE_API_KEY") },
+    ],
   ] as const)("after %j are judged for what they are", async (fault, expected) => {
     stripe.failNext(fault);
 
@@ -147,7 +182,13 @@ describe("Stripe meter events", () => {
   });
 
   it("are never rounded: an amount that is not whole in the meter's unit is refused before it is sent", async () => {
-    const coarse = createStripeSink({ secretKey: "sk_test_1", serverUrl: stripe.url, eventName: "credits", decimals: 2, findCustomerId: async () => "cus_a" });
+    const coarse = createStripeSink({
+      secretKey: "sk_test_1",
+      serverUrl: stripe.url,
+      eventName: "credits",
+      decimals: 2,
+      findCustomerId: async () => "cus_a",
+    });
 
     expect(await coarse.deliver(delivery())).toMatchObject({ kind: "dead", code: "not_representable" });
     expect(await coarse.deliver(delivery({ credits: "30.01" }))).toMatchObject({ kind: "delivered" });
@@ -190,7 +231,9 @@ describe("a shadow sink", () => {
     await sink.settled();
 
     const differences = await listShadowDifferences(database.db, { limit: 10 });
-    expect(differences.map(({ orgId, shadowOutcome, shadowCredits, shadowCode }) => [orgId, shadowOutcome, shadowCredits, shadowCode]).sort()).toEqual([
+    expect(
+      differences.map(({ orgId, shadowOutcome, shadowCredits, shadowCode }) => [orgId, shadowOutcome, shadowCredits, shadowCode]).sort(),
+    ).toEqual([
       ["org_a", "unknown", null, "sink_failed"],
       ["org_b", "delivered", "29", null],
       ["org_c", "parked", null, "customer_not_mapped"],
@@ -204,7 +247,12 @@ const adapt = (sink: ScriptedSink, name: string): SettlementSink => ({ name, del
 describe("the settings", () => {
   it("choose the sink, and name what it lacks", () => {
     expect(createSinkFromSettings(database.db, parseSinkSettings({ AUTUMN_API_KEY: "am_sk_test_1" })).name).toBe("autumn");
-    expect(createSinkFromSettings(database.db, parseSinkSettings({ SETTLEMENT_SINK: "jsonl", SETTLEMENT_FILE: "f", SETTLEMENT_SHADOW_SINK: "stripe", STRIPE_API_KEY: "sk_1" })).name).toBe("jsonl");
+    expect(
+      createSinkFromSettings(
+        database.db,
+        parseSinkSettings({ SETTLEMENT_SINK: "jsonl", SETTLEMENT_FILE: "f", SETTLEMENT_SHADOW_SINK: "stripe", STRIPE_API_KEY: "sk_1" }),
+      ).name,
+    ).toBe("jsonl");
     expect(() => parseSinkSettings({})).toThrow(/AUTUMN_API_KEY/);
     expect(() => parseSinkSettings({ SETTLEMENT_SINK: "stripe" })).toThrow(/STRIPE_API_KEY/);
     expect(() => parseSinkSettings({ SETTLEMENT_SINK: "jsonl" })).toThrow(/SETTLEMENT_FILE/);

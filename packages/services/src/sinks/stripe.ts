@@ -26,7 +26,9 @@ const CALLS_PER_SECOND = 500;
 const SIGNIFICANT_DIGITS = 15;
 
 const meterEvent = z.object({ identifier: z.string(), payload: z.record(z.string(), z.string()) });
-const stripeError = z.object({ error: z.object({ code: z.string().nullish(), type: z.string().nullish(), message: z.string().nullish() }) });
+const stripeError = z.object({
+  error: z.object({ code: z.string().nullish(), type: z.string().nullish(), message: z.string().nullish() }),
+});
 
 /**
  * Reports each batch as one Stripe meter event, the batch's key as `identifier`, which Stripe keeps unique for at least
@@ -42,10 +44,19 @@ export function createStripeSink(options: StripeSinkOptions): SettlementSink {
     async deliver(delivery) {
       const value = wholeUnits(delivery.credits, options.decimals ?? DECIMALS);
       if (value === undefined) {
-        return { kind: "dead", code: "not_representable", message: `${delivery.credits} credits are no whole number of at most ${SIGNIFICANT_DIGITS} digits in units of 10^-${options.decimals ?? DECIMALS}; raise STRIPE_METER_DECIMALS and the meter's price with it.` };
+        return {
+          kind: "dead",
+          code: "not_representable",
+          message: `${delivery.credits} credits are no whole number of at most ${SIGNIFICANT_DIGITS} digits in units of 10^-${options.decimals ?? DECIMALS}; raise STRIPE_METER_DECIMALS and the meter's price with it.`,
+        };
       }
       const customerId = await options.findCustomerId(delivery.orgId);
-      if (customerId === undefined) return { kind: "parked", code: "customer_not_mapped", message: "Nobody said which Stripe customer the org is: billing customer map ORG cus_…." };
+      if (customerId === undefined)
+        return {
+          kind: "parked",
+          code: "customer_not_mapped",
+          message: "Nobody said which Stripe customer the org is: billing customer map ORG cus_….",
+        };
       await calls.take();
       return report(options, { delivery, customerId, value });
     },
@@ -59,10 +70,13 @@ function wholeUnits(credits: DecimalText, decimals: number): string | undefined 
   return units.includes(".") || significant.length > SIGNIFICANT_DIGITS ? undefined : units;
 }
 
-async function report(options: StripeSinkOptions, { delivery, customerId, value }: { readonly delivery: Delivery; readonly customerId: string; readonly value: string }): Promise<DeliveryOutcome> {
+async function report(
+  options: StripeSinkOptions,
+  { delivery, customerId, value }: { readonly delivery: Delivery; readonly customerId: string; readonly value: string },
+): Promise<DeliveryOutcome> {
   const form = new URLSearchParams({
-    event_name: options.eventName,
-    identifier: delivery.idempotencyKey,
+    "event_name": options.eventName,
+    "identifier": delivery.idempotencyKey,
     "payload[stripe_customer_id]": customerId,
     "payload[value]": value,
   });
@@ -79,7 +93,11 @@ async function report(options: StripeSinkOptions, { delivery, customerId, value 
   }
 }
 
-function judge(response: Response, text: string, { delivery, value }: { readonly delivery: Delivery; readonly value: string }): DeliveryOutcome {
+function judge(
+  response: Response,
+  text: string,
+  { delivery, value }: { readonly delivery: Delivery; readonly value: string },
+): DeliveryOutcome {
   const { status } = response;
   if (status === 200) {
     const answer = meterEvent.safeParse(parseJson(text)).data;
@@ -89,16 +107,31 @@ function judge(response: Response, text: string, { delivery, value }: { readonly
   }
   const error = stripeError.safeParse(parseJson(text)).data?.error;
   const code = /^[a-z0-9_]{1,60}$/.test(error?.code ?? "") ? (error?.code ?? "") : `http_${status}`;
-  if (code === "duplicate_meter_event" || /already exists with identifier/i.test(error?.message ?? "")) return { kind: "duplicate", status, code: "duplicate_meter_event", message: "Stripe has an event with this identifier." };
-  if (status === 429 || status === 409) return { kind: "unavailable", status, code, message: "Stripe limits the rate of calls.", ...retryAfterOf(response) };
-  if (status >= 500 || status === 408 || status < 400) return { kind: "unknown", status, code, message: "Stripe failed while it worked on the event.", ...retryAfterOf(response) };
-  if (status === 401 || status === 403) return { kind: "parked", status, code, message: "Stripe refused the secret key; set STRIPE_API_KEY to one that may write meter events." };
-  return { kind: "parked", status, code, message: `Stripe refused the event (${code}); check STRIPE_METER_EVENT and the customer of the org.` };
+  if (code === "duplicate_meter_event" || /already exists with identifier/i.test(error?.message ?? ""))
+    return { kind: "duplicate", status, code: "duplicate_meter_event", message: "Stripe has an event with this identifier." };
+  if (status === 429 || status === 409)
+    return { kind: "unavailable", status, code, message: "Stripe limits the rate of calls.", ...retryAfterOf(response) };
+  if (status >= 500 || status === 408 || status < 400)
+    return { kind: "unknown", status, code, message: "Stripe failed while it worked on the event.", ...retryAfterOf(response) };
+  if (status === 401 || status === 403)
+    return {
+      kind: "parked",
+      status,
+      code,
+      message: "Stripe refused the secret key; set STRIPE_API_KEY to one that may write meter events.",
+    };
+  return {
+    kind: "parked",
+    status,
+    code,
+    message: `Stripe refused the event (${code}); check STRIPE_METER_EVENT and the customer of the org.`,
+  };
 }
 
 function judgeFailure(error: Error): DeliveryOutcome {
   const code = ((error.cause as NodeJS.ErrnoException | undefined)?.code ?? error.name).toLowerCase();
-  if (/^(econnrefused|enotfound|eai_again|ehostunreach|enetunreach)$/.test(code)) return { kind: "unavailable", code, message: "Stripe cannot be reached; check STRIPE_API_URL and the network." };
+  if (/^(econnrefused|enotfound|eai_again|ehostunreach|enetunreach)$/.test(code))
+    return { kind: "unavailable", code, message: "Stripe cannot be reached; check STRIPE_API_URL and the network." };
   if (error.name === "TimeoutError") return { kind: "unknown", code: "timeout", message: "Stripe did not answer in time." };
   return { kind: "unknown", code, message: "The connection to Stripe broke before its answer." };
 }

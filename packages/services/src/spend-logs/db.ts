@@ -20,7 +20,9 @@ export function insertSpendLogFrom(row: SpendLogRow, source: string): RawBuilder
 }
 
 export async function findSpendLog(db: DatabaseExecutor, requestId: string): Promise<StoredSpendLog | undefined> {
-  return db.selectFrom("LiteLLM_SpendLogs").selectAll().where("request_id", "=", requestId).executeTakeFirst() as Promise<StoredSpendLog | undefined>;
+  return db.selectFrom("LiteLLM_SpendLogs").selectAll().where("request_id", "=", requestId).executeTakeFirst() as Promise<
+    StoredSpendLog | undefined
+  >;
 }
 
 export interface SpendLogFilter {
@@ -90,7 +92,12 @@ export type RepriceableRow = StoredSpendLog & { readonly corrected_usd: string |
  * Rows that keep what their provider reported of the whole answer, in order of start and id, after the given one: a page of
  * an operator's command, which reads no more of the table than its range.
  */
-export async function listRepriceable(db: DatabaseExecutor, filter: RepriceFilter, after: { readonly startTime: Date; readonly requestId: string } | undefined, limit: number): Promise<readonly RepriceableRow[]> {
+export async function listRepriceable(
+  db: DatabaseExecutor,
+  filter: RepriceFilter,
+  after: { readonly startTime: Date; readonly requestId: string } | undefined,
+  limit: number,
+): Promise<readonly RepriceableRow[]> {
   let rows = db
     .selectFrom("LiteLLM_SpendLogs as s")
     .leftJoin("LiteLLM_SpendLogs as c", (join) => join.on("c.request_id", "=", sql<string>`s.request_id || ':correction'`))
@@ -103,6 +110,11 @@ export async function listRepriceable(db: DatabaseExecutor, filter: RepriceFilte
   if (filter.model !== undefined) rows = rows.where("s.model", "=", filter.model);
   if (filter.requestId !== undefined) rows = rows.where("s.request_id", "=", filter.requestId);
   if (filter.unknownOnly) rows = rows.where(sql<boolean>`s.metadata->'unknown_usage' is not null`);
-  if (after) rows = rows.where(sql<boolean>`(s."startTime", s.request_id) > (${after.startTime.toISOString()}::timestamp, ${after.requestId})`);
-  return (await rows.orderBy("s.startTime").orderBy("s.request_id").limit(limit).execute()) as readonly unknown[] as readonly RepriceableRow[];
+  if (after)
+    rows = rows.where(sql<boolean>`(s."startTime", s.request_id) > (${after.startTime.toISOString()}::timestamp, ${after.requestId})`);
+  return (await rows
+    .orderBy("s.startTime")
+    .orderBy("s.request_id")
+    .limit(limit)
+    .execute()) as readonly unknown[] as readonly RepriceableRow[];
 }

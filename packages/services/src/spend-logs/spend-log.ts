@@ -16,7 +16,12 @@ export interface Cost {
 
 export const NO_COST: Cost = { inputUsd: "0", outputUsd: "0", toolUsd: "0", totalUsd: "0" };
 
-export function costOf({ inputPicoUsd, outputPicoUsd, toolPicoUsd, totalPicoUsd }: Pick<PricedReport, "inputPicoUsd" | "outputPicoUsd" | "toolPicoUsd" | "totalPicoUsd">): Cost {
+export function costOf({
+  inputPicoUsd,
+  outputPicoUsd,
+  toolPicoUsd,
+  totalPicoUsd,
+}: Pick<PricedReport, "inputPicoUsd" | "outputPicoUsd" | "toolPicoUsd" | "totalPicoUsd">): Cost {
   return {
     inputUsd: decimalFromPicoUsd(inputPicoUsd),
     outputUsd: decimalFromPicoUsd(outputPicoUsd),

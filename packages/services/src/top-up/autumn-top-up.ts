@@ -40,13 +40,24 @@ interface Answer {
 
 /** Paid is what Autumn calls paid; a pack is never assumed to be. */
 function judge(answer: Answer, customerId: string): TopUpOutcome {
-  if (answer.customerId !== customerId) return { kind: "unknown", code: "wrong_customer", message: "Autumn answered for another customer than the one that was charged." };
+  if (answer.customerId !== customerId)
+    return { kind: "unknown", code: "wrong_customer", message: "Autumn answered for another customer than the one that was charged." };
   const action = answer.requiredAction?.code;
   if (action === "payment_processing") return { kind: "unknown", code: action, message: "The payment is being processed." };
-  if (action !== undefined) return { kind: "declined", code: action, message: "The card was not charged; the customer has to act (another card, or a confirmation)." };
-  if (answer.paymentUrl !== null) return { kind: "declined", code: "payment_method_required", message: "There is no card on file; the customer has to add one." };
+  if (action !== undefined)
+    return {
+      kind: "declined",
+      code: action,
+      message: "The card was not charged; the customer has to act (another card, or a confirmation).",
+    };
+  if (answer.paymentUrl !== null)
+    return { kind: "declined", code: "payment_method_required", message: "There is no card on file; the customer has to add one." };
   if (answer.invoice?.status === "paid") return { kind: "paid" };
-  return { kind: "unknown", code: "no_paid_invoice", message: "Autumn accepted the plan without a paid invoice; the granted credits decide." };
+  return {
+    kind: "unknown",
+    code: "no_paid_invoice",
+    message: "Autumn accepted the plan without a paid invoice; the granted credits decide.",
+  };
 }
 
 /** Refusals that name the card. */

@@ -45,7 +45,11 @@ export async function closeDueBreaker(tx: DatabaseExecutor, orgId: string): Prom
         and t.month = to_char(billing_now() at time zone 'UTC', 'YYYY-MM')))`.execute(tx);
 }
 
-export async function openBreaker(tx: DatabaseExecutor, orgId: string, options: { readonly forMs: number; readonly reason: string }): Promise<void> {
+export async function openBreaker(
+  tx: DatabaseExecutor,
+  orgId: string,
+  options: { readonly forMs: number; readonly reason: string },
+): Promise<void> {
   await sql`
     update top_up_policies set breaker_until = billing_now() + ${options.forMs} * interval '1 millisecond', breaker_reason = ${options.reason}
     where org_id = ${orgId}`.execute(tx);
@@ -106,7 +110,9 @@ export async function insertTopUp(tx: DatabaseExecutor, orgId: string): Promise<
       from allowed cross join billing_deployment d
     )
     insert into top_ups (top_up_id, org_id, month, pack_number, idempotency_key, plan_id, credits, granted_before, next_attempt_at, started_at)
-    select top_up_id, org_id, month, next_number, 'tu:' || top_up_id, plan_id, pack_credits, remote_granted_credits, now, now from named`.execute(tx);
+    select top_up_id, org_id, month, next_number, 'tu:' || top_up_id, plan_id, pack_credits, remote_granted_credits, now, now from named`.execute(
+    tx,
+  );
   return (result.numAffectedRows ?? 0n) > 0n;
 }
 
@@ -132,7 +138,11 @@ export interface TopUpRecord {
 }
 
 /** Records an answer; of an older attempt than the row's, nothing. Returns whether it was recorded. */
-export async function recordTopUp(tx: DatabaseExecutor, topUp: Pick<TopUpRow, "top_up_id" | "attempt_count">, record: TopUpRecord): Promise<boolean> {
+export async function recordTopUp(
+  tx: DatabaseExecutor,
+  topUp: Pick<TopUpRow, "top_up_id" | "attempt_count">,
+  record: TopUpRecord,
+): Promise<boolean> {
   const result = await sql`
     update top_ups
     set state = ${record.state}, lease_until = null, error_code = ${record.errorCode}, error_message = ${record.errorMessage},
@@ -154,7 +164,9 @@ export async function flagForgottenTopUps(db: DatabaseExecutor, keyMemoryMs: num
 
 /** What the sink granted at the last reading. */
 export async function readGranted(db: DatabaseExecutor, orgId: string): Promise<DecimalText | null> {
-  const result = await sql<{ granted: DecimalText | null }>`select remote_granted_credits as granted from org_gates where org_id = ${orgId}`.execute(db);
+  const result = await sql<{
+    granted: DecimalText | null;
+  }>`select remote_granted_credits as granted from org_gates where org_id = ${orgId}`.execute(db);
   return result.rows[0]?.granted ?? null;
 }
 
@@ -206,5 +218,11 @@ export async function writeSettledPack(tx: DatabaseExecutor, topUpId: string, st
 
 /** An org's packs, newest first. */
 export async function readTopUps(db: DatabaseExecutor, orgId: string): Promise<readonly TopUpRow[]> {
-  return db.selectFrom("top_ups").selectAll().where("org_id", "=", orgId).orderBy("started_at", "desc").orderBy("pack_number", "desc").execute();
+  return db
+    .selectFrom("top_ups")
+    .selectAll()
+    .where("org_id", "=", orgId)
+    .orderBy("started_at", "desc")
+    .orderBy("pack_number", "desc")
+    .execute();
 }

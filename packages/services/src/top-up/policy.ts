@@ -3,7 +3,17 @@ import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, isAmount, normalizeDecimal } from "@proliferate/shared/money";
 import { ensureOrg } from "../billing-gate/db.ts";
 import { type Operator, recordAction } from "../operator/operator.ts";
-import { closeBreaker, deletePolicy, lockPolicy, readPacks, readPolicy, type TopUpPolicy, type TopUpPolicyRow, type TopUpRow, writePolicy } from "./db.ts";
+import {
+  closeBreaker,
+  deletePolicy,
+  lockPolicy,
+  readPacks,
+  readPolicy,
+  type TopUpPolicy,
+  type TopUpPolicyRow,
+  type TopUpRow,
+  writePolicy,
+} from "./db.ts";
 
 /** Of a column that holds whole numbers. */
 const MAX_WHOLE = 2_147_483_647;
@@ -53,7 +63,8 @@ export async function setTopUpPolicy(db: DatabaseClient, orgId: string, policy: 
     await writePolicy(tx, orgId, policy);
     const after = describePolicy((await readPolicy(tx, orgId)) as TopUpPolicyRow);
     const facts = { before: before === undefined ? null : factsOf(describePolicy(before)), after: factsOf(after) };
-    if (operator && JSON.stringify(facts.before) !== JSON.stringify(facts.after)) await recordAction(tx, { action: "top_up.policy_set", subject: orgId, orgId, operator, facts });
+    if (operator && JSON.stringify(facts.before) !== JSON.stringify(facts.after))
+      await recordAction(tx, { action: "top_up.policy_set", subject: orgId, orgId, operator, facts });
     return after;
   });
 }
@@ -68,9 +79,19 @@ export async function removeTopUpPolicy(db: DatabaseClient, orgId: string, opera
     const before = await readPolicy(tx, orgId);
     if (before === undefined) return false;
     const [open] = await readPacks(tx, { orgId, states: ["charging", "unknown", "needs_review"], limit: 1 });
-    if (open) throw new AppError("decision_refused", `The policy of ${orgId} cannot be removed: its pack ${open.top_up_id} is ${open.state}. ${open.state === "needs_review" ? "Settle the pack first: billing top-up settle." : "Wait until it has ended; --disabled buys no more meanwhile."}`);
+    if (open)
+      throw new AppError(
+        "decision_refused",
+        `The policy of ${orgId} cannot be removed: its pack ${open.top_up_id} is ${open.state}. ${open.state === "needs_review" ? "Settle the pack first: billing top-up settle." : "Wait until it has ended; --disabled buys no more meanwhile."}`,
+      );
     await deletePolicy(tx, orgId);
-    await recordAction(tx, { action: "top_up.policy_removed", subject: orgId, orgId, operator, facts: { before: factsOf(describePolicy(before)) } });
+    await recordAction(tx, {
+      action: "top_up.policy_removed",
+      subject: orgId,
+      orgId,
+      operator,
+      facts: { before: factsOf(describePolicy(before)) },
+    });
     return true;
   });
 }
@@ -82,7 +103,14 @@ export async function resetTopUpBreaker(db: DatabaseClient, orgId: string, opera
     const before = await readPolicy(tx, orgId);
     if (before === undefined || before.breaker_until === null) return false;
     await closeBreaker(tx, orgId);
-    if (operator) await recordAction(tx, { action: "top_up.breaker_reset", subject: orgId, orgId, operator, facts: { breaker_until: before.breaker_until, breaker_reason: before.breaker_reason } });
+    if (operator)
+      await recordAction(tx, {
+        action: "top_up.breaker_reset",
+        subject: orgId,
+        orgId,
+        operator,
+        facts: { breaker_until: before.breaker_until, breaker_reason: before.breaker_reason },
+      });
     return true;
   });
 }
@@ -121,8 +149,22 @@ export function describePack(row: TopUpRow): PackView {
 }
 
 /** What a person sets, without what happened since. */
-function factsOf({ enabled, planId, packCredits, thresholdCredits, maxPacksPerMonth, minIntervalMs }: PolicyView): Readonly<Record<string, unknown>> {
-  return { enabled, plan_id: planId, pack_credits: packCredits, threshold_credits: thresholdCredits, max_packs_per_month: maxPacksPerMonth, min_interval_ms: minIntervalMs };
+function factsOf({
+  enabled,
+  planId,
+  packCredits,
+  thresholdCredits,
+  maxPacksPerMonth,
+  minIntervalMs,
+}: PolicyView): Readonly<Record<string, unknown>> {
+  return {
+    enabled,
+    plan_id: planId,
+    pack_credits: packCredits,
+    threshold_credits: thresholdCredits,
+    max_packs_per_month: maxPacksPerMonth,
+    min_interval_ms: minIntervalMs,
+  };
 }
 
 function refuse(param: string, rule: string): never {
@@ -132,9 +174,12 @@ function refuse(param: string, rule: string): never {
 function checkPolicy(policy: TopUpPolicy): void {
   if (!/^\S{1,200}$/.test(policy.planId)) refuse("plan_id", "the id of the plan that sells the pack, 1 to 200 characters without blanks");
   if (!isAmount(policy.packCredits) || compareDecimals(policy.packCredits, "0") === 0) refuse("pack_credits", "a decimal number above 0");
-  if (policy.thresholdCredits !== undefined && !isAmount(policy.thresholdCredits.replace(/^-/, ""))) refuse("threshold_credits", "a decimal number");
-  if (policy.maxPacksPerMonth !== undefined && !isWhole(policy.maxPacksPerMonth)) refuse("max_packs_per_month", `a whole number from 0 to ${MAX_WHOLE}`);
-  if (policy.minIntervalMs !== undefined && !isWhole(policy.minIntervalMs)) refuse("min_interval_ms", `a whole number of milliseconds from 0 to ${MAX_WHOLE}`);
+  if (policy.thresholdCredits !== undefined && !isAmount(policy.thresholdCredits.replace(/^-/, "")))
+    refuse("threshold_credits", "a decimal number");
+  if (policy.maxPacksPerMonth !== undefined && !isWhole(policy.maxPacksPerMonth))
+    refuse("max_packs_per_month", `a whole number from 0 to ${MAX_WHOLE}`);
+  if (policy.minIntervalMs !== undefined && !isWhole(policy.minIntervalMs))
+    refuse("min_interval_ms", `a whole number of milliseconds from 0 to ${MAX_WHOLE}`);
 }
 
 const isWhole = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= MAX_WHOLE;

@@ -57,7 +57,9 @@ test("an org at its threshold buys a pack, and its credits come in by a reconcil
   expect(await balanceOf(database.db, orgId)).toBe("470");
   expect((await readGate(database.db, orgId))?.state).toBe("active");
   expect(await pass()).toEqual({ paid: 0, declined: 0, unsettled: 0 });
-  expect(charges()).toMatchObject([{ body: { plan_id: "top_up", redirect_mode: "never", feature_quantities: [{ feature_id: "credits", quantity: 500 }] } }]);
+  expect(charges()).toMatchObject([
+    { body: { plan_id: "top_up", redirect_mode: "never", feature_quantities: [{ feature_id: "credits", quantity: 500 }] } },
+  ]);
 });
 
 test("nothing is bought without a policy, above the threshold, or with the policy switched off", async () => {
@@ -76,19 +78,22 @@ test("credits that came in meanwhile are seen before anything is bought", async 
   expect(charges()).toEqual([]);
 });
 
-test.each(["declined", "absent"] as const)("defect 10 declined card, free credits: a card that is %s brings no credits, counts no pack and opens the breaker", async (card) => {
-  await policy({ maxPacksPerMonth: 1 });
-  autumn.setCard(orgId, card);
-  expect(await pass()).toEqual({ paid: 0, declined: 1, unsettled: 0 });
-  expect(await balanceOf(database.db, orgId)).toBe("-30");
-  expect(await pass()).toEqual({ paid: 0, declined: 0, unsettled: 0 });
-  expect(charges()).toHaveLength(1);
+test.each(["declined", "absent"] as const)(
+  "defect 10 declined card, free credits: a card that is %s brings no credits, counts no pack and opens the breaker",
+  async (card) => {
+    await policy({ maxPacksPerMonth: 1 });
+    autumn.setCard(orgId, card);
+    expect(await pass()).toEqual({ paid: 0, declined: 1, unsettled: 0 });
+    expect(await balanceOf(database.db, orgId)).toBe("-30");
+    expect(await pass()).toEqual({ paid: 0, declined: 0, unsettled: 0 });
+    expect(charges()).toHaveLength(1);
 
-  // The only pack of the month is still to be had: the declined one was none.
-  autumn.setCard(orgId, "good");
-  await resetTopUpBreaker(database.db, orgId);
-  expect(await pass()).toEqual({ paid: 1, declined: 0, unsettled: 0 });
-});
+    // The only pack of the month is still to be had: the declined one was none.
+    autumn.setCard(orgId, "good");
+    await resetTopUpBreaker(database.db, orgId);
+    expect(await pass()).toEqual({ paid: 1, declined: 0, unsettled: 0 });
+  },
+);
 
 test("defect 11 breaker never resets: it closes with its time", async () => {
   await policy();
@@ -103,7 +108,9 @@ test("defect 11 breaker never resets: it closes with a new month", async () => {
   await policy();
   await sql`
     insert into top_ups (top_up_id, org_id, month, pack_number, idempotency_key, plan_id, credits, state, next_attempt_at, started_at, finished_at)
-    values (gen_random_uuid(), ${orgId}, '2001-01', 1, ${`declined_${orgId}`}, 'top_up', 500, 'declined', now(), now() - interval '1 hour', now() - interval '1 hour')`.execute(database.db);
+    values (gen_random_uuid(), ${orgId}, '2001-01', 1, ${`declined_${orgId}`}, 'top_up', 500, 'declined', now(), now() - interval '1 hour', now() - interval '1 hour')`.execute(
+    database.db,
+  );
   await sql`update top_up_policies set breaker_until = now() + interval '20 hours' where org_id = ${orgId}`.execute(database.db);
   expect(await pass()).toMatchObject({ paid: 1 });
 });
@@ -146,18 +153,21 @@ test("a refusal for the rate of calls is tried again with the same key and bough
   expect(new Set(charges().map((call) => call.idempotencyKey)).size).toBe(1);
 });
 
-test.each(["planned", "claimed", "answered", "recorded"] as const)("a worker that dies when the pack is %s is followed by one that finishes it, and the pack is bought once", async (at) => {
-  await policy();
-  const crash = (step: string): void => {
-    if (step === at) throw new Error("crash");
-  };
-  await expect(pass({ onStep: crash })).rejects.toThrow("crash");
-  await pass();
-  await reconcile();
-  expect(await states()).toEqual(["paid"]);
-  expect(await balanceOf(database.db, orgId)).toBe("470");
-  expect(autumn.remaining(orgId)).toBe("530");
-});
+test.each(["planned", "claimed", "answered", "recorded"] as const)(
+  "a worker that dies when the pack is %s is followed by one that finishes it, and the pack is bought once",
+  async (at) => {
+    await policy();
+    const crash = (step: string): void => {
+      if (step === at) throw new Error("crash");
+    };
+    await expect(pass({ onStep: crash })).rejects.toThrow("crash");
+    await pass();
+    await reconcile();
+    expect(await states()).toEqual(["paid"]);
+    expect(await balanceOf(database.db, orgId)).toBe("470");
+    expect(autumn.remaining(orgId)).toBe("530");
+  },
+);
 
 test("three workers at once buy one pack", async () => {
   await policy();
@@ -174,9 +184,13 @@ test("defect 24 transaction across the charge: while Autumn is being asked, the 
     provider: {
       charge: async (charge) => {
         const idle = await sql<{ count: string }>`
-          select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'`.execute(database.db);
+          select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'`.execute(
+          database.db,
+        );
         wasFree.push(idle.rows[0]?.count === "0");
-        await sql`select 1 from top_up_policies p join org_gates g using (org_id) join billing_accounts a using (org_id) where org_id = ${orgId} for update of p, g, a nowait`.execute(database.db);
+        await sql`select 1 from top_up_policies p join org_gates g using (org_id) join billing_accounts a using (org_id) where org_id = ${orgId} for update of p, g, a nowait`.execute(
+          database.db,
+        );
         return provider.charge(charge);
       },
     },

@@ -77,7 +77,11 @@ async function topUpOrg(db: DatabaseClient, orgId: string, options: TopUpOptions
   options.onStep?.("claimed");
   const outcome = await options.provider
     .charge({ orgId, planId: topUp.plan_id, credits: topUp.credits, idempotencyKey: topUp.idempotency_key })
-    .catch((error: unknown): TopUpOutcome => ({ kind: "unknown", code: "provider_failed", message: `The provider threw ${(error as Error).name}.` }));
+    .catch((error: unknown): TopUpOutcome => ({
+      kind: "unknown",
+      code: "provider_failed",
+      message: `The provider threw ${(error as Error).name}.`,
+    }));
   options.onStep?.("answered");
   const record = await judge(db, topUp, outcome, options);
   if (!(await recordAnswer(db, topUp, record, options))) return undefined;
@@ -88,7 +92,12 @@ async function topUpOrg(db: DatabaseClient, orgId: string, options: TopUpOptions
 }
 
 async function judge(db: DatabaseClient, topUp: TopUpRow, outcome: TopUpOutcome, options: TopUpOptions): Promise<TopUpRecord> {
-  const base = { errorCode: outcome.code ?? null, errorMessage: outcome.message ?? null, retryInMs: options.retryMs ?? 30_000, certainlyUnpaid: false };
+  const base = {
+    errorCode: outcome.code ?? null,
+    errorMessage: outcome.message ?? null,
+    retryInMs: options.retryMs ?? 30_000,
+    certainlyUnpaid: false,
+  };
   // An earlier attempt without an answer may have been paid, whatever this one says.
   const isFirst = topUp.state === "charging";
   switch (outcome.kind) {
@@ -117,7 +126,8 @@ async function recordAnswer(db: DatabaseClient, topUp: TopUpRow, record: TopUpRe
     const payload = { top_up_id: topUp.top_up_id, credits: addDecimals(topUp.credits), code: record.errorCode };
     // If the reading that follows fails, the worker's next tick does it.
     if (record.state === "paid") await writeReconcileWanted(tx, topUp.org_id);
-    if (record.state === "paid") await insertWebhookEvent(tx, { type: "top_up.paid", orgId: topUp.org_id, key: `top_up.paid:${topUp.top_up_id}`, payload });
+    if (record.state === "paid")
+      await insertWebhookEvent(tx, { type: "top_up.paid", orgId: topUp.org_id, key: `top_up.paid:${topUp.top_up_id}`, payload });
     if (record.state !== "declined") return true;
     await openBreaker(tx, topUp.org_id, { forMs: options.breakerMs ?? 24 * 60 * 60 * 1_000, reason: record.errorMessage ?? "declined" });
     await insertWebhookEvent(tx, { type: "top_up.declined", orgId: topUp.org_id, key: `top_up.declined:${topUp.top_up_id}`, payload });

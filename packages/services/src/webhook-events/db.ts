@@ -23,7 +23,10 @@ export async function insertWebhookEvent(tx: DatabaseExecutor, event: NewWebhook
 export type WebhookEventRow = Selectable<WebhookEventTable>;
 
 /** Claims due events, oldest first. One whose claimer died is due again when the lease ends. */
-export async function claimDueEvents(db: DatabaseExecutor, options: { readonly limit: number; readonly leaseMs: number }): Promise<readonly WebhookEventRow[]> {
+export async function claimDueEvents(
+  db: DatabaseExecutor,
+  options: { readonly limit: number; readonly leaseMs: number },
+): Promise<readonly WebhookEventRow[]> {
   const result = await sql<WebhookEventRow>`
     with due as (
       select event_id from webhook_events

@@ -50,7 +50,11 @@ export async function sendDueWebhooks(db: DatabaseClient, options: WebhookOption
   }
 }
 
-async function sendOne(db: DatabaseClient, event: WebhookEventRow, options: WebhookOptions & { readonly timeoutMs: number }): Promise<boolean> {
+async function sendOne(
+  db: DatabaseClient,
+  event: WebhookEventRow,
+  options: WebhookOptions & { readonly timeoutMs: number },
+): Promise<boolean> {
   const answer = await post(event, options);
   const isDelivered = answer.status !== null && answer.status >= 200 && answer.status < 300;
   await recordWebhookAttempt(db, {
@@ -65,8 +69,17 @@ async function sendOne(db: DatabaseClient, event: WebhookEventRow, options: Webh
   return isDelivered;
 }
 
-async function post(event: WebhookEventRow, options: WebhookOptions & { readonly timeoutMs: number }): Promise<{ readonly status: number | null; readonly error?: string }> {
-  const body = JSON.stringify({ id: event.event_id, type: event.type, org_id: event.org_id, created_at: event.created_at.toISOString(), data: event.payload });
+async function post(
+  event: WebhookEventRow,
+  options: WebhookOptions & { readonly timeoutMs: number },
+): Promise<{ readonly status: number | null; readonly error?: string }> {
+  const body = JSON.stringify({
+    id: event.event_id,
+    type: event.type,
+    org_id: event.org_id,
+    created_at: event.created_at.toISOString(),
+    data: event.payload,
+  });
   const signature = signWebhook(body, { secret: options.secret, timestampSeconds: Math.floor(Date.now() / 1_000) });
   try {
     const answer = await fetch(options.url, {

@@ -12,7 +12,11 @@ export function signWebhook(body: string, options: { readonly secret: string; re
  * For receivers, and a reference for those in other languages: true when the header signs this body and is not older than
  * `toleranceSeconds` (default 5 min). A recorded call that is replayed later is refused.
  */
-export function verifyWebhook(body: string, header: string, options: { readonly secret: string; readonly nowSeconds: number; readonly toleranceSeconds?: number }): boolean {
+export function verifyWebhook(
+  body: string,
+  header: string,
+  options: { readonly secret: string; readonly nowSeconds: number; readonly toleranceSeconds?: number },
+): boolean {
   const [, time, mac] = /^t=(\d{1,12}),v1=([0-9a-f]{64})$/.exec(header) ?? [];
   if (time === undefined || mac === undefined) return false;
   const timestampSeconds = Number(time);
@@ -20,4 +24,5 @@ export function verifyWebhook(body: string, header: string, options: { readonly 
   return timingSafeEqual(Buffer.from(mac, "hex"), Buffer.from(macOf(body, options.secret, timestampSeconds), "hex"));
 }
 
-const macOf = (body: string, secret: string, timestampSeconds: number): string => createHmac("sha256", secret).update(`${timestampSeconds}.${body}`).digest("hex");
+const macOf = (body: string, secret: string, timestampSeconds: number): string =>
+  createHmac("sha256", secret).update(`${timestampSeconds}.${body}`).digest("hex");

@@ -48,8 +48,10 @@ afterAll(async () => {
 });
 
 const url = (): string => `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/events`;
-const send = (options: Partial<WebhookOptions> = {}) => sendDueWebhooks(database.db, { url: url(), secret: SECRET, timeoutMs: 300, retryDelayMs: () => 0, ...options });
-const emit = (key?: string) => insertWebhookEvent(database.db, { type: "balance.low", orgId: "org_a", key, payload: { balance_credits: "12.5" } });
+const send = (options: Partial<WebhookOptions> = {}) =>
+  sendDueWebhooks(database.db, { url: url(), secret: SECRET, timeoutMs: 300, retryDelayMs: () => 0, ...options });
+const emit = (key?: string) =>
+  insertWebhookEvent(database.db, { type: "balance.low", orgId: "org_a", key, payload: { balance_credits: "12.5" } });
 const rows = () => database.db.selectFrom("webhook_events").selectAll().execute();
 
 test("an event is told once, signed, with its id", async () => {
@@ -58,7 +60,13 @@ test("an event is told once, signed, with its id", async () => {
   expect(await send()).toEqual({ delivered: 0, failed: 0 });
   const [call] = received;
   const [row] = await rows();
-  expect(JSON.parse(call?.body ?? "")).toEqual({ id: row?.event_id, type: "balance.low", org_id: "org_a", created_at: row?.created_at.toISOString(), data: { balance_credits: "12.5" } });
+  expect(JSON.parse(call?.body ?? "")).toEqual({
+    id: row?.event_id,
+    type: "balance.low",
+    org_id: "org_a",
+    created_at: row?.created_at.toISOString(),
+    data: { balance_credits: "12.5" },
+  });
   expect(call?.headers["webhook-id"]).toBe(row?.event_id);
   const header = String(call?.headers[SIGNATURE_HEADER]);
   const nowSeconds = Math.floor(Date.now() / 1_000);
@@ -92,10 +100,13 @@ test("two senders at once tell each event once", async () => {
 });
 
 test("an event is told exactly if the transaction of its happening commits, and the same happening once", async () => {
-  await database.db.transaction().execute(async (tx) => {
-    await insertWebhookEvent(tx, { type: "balance.exhausted", orgId: "org_a", key: undefined, payload: {} });
-    throw new Error("rolled back");
-  }).catch(() => undefined);
+  await database.db
+    .transaction()
+    .execute(async (tx) => {
+      await insertWebhookEvent(tx, { type: "balance.exhausted", orgId: "org_a", key: undefined, payload: {} });
+      throw new Error("rolled back");
+    })
+    .catch(() => undefined);
   await emit("once");
   await emit("once");
   expect(await rows()).toHaveLength(1);
@@ -106,5 +117,7 @@ test("tokens that cost nothing are told once per org, model and day", async () =
   await syncSpend(database.db, { rate: RATE });
   await insertAnomalyEvents(database.db, 86_400_000);
   await insertAnomalyEvents(database.db, 86_400_000);
-  expect(await rows()).toMatchObject([{ type: "usage.zero_price", org_id: "org_anomaly", payload: { model: "claude-sonnet-4-5", requests: 3, tokens: 45 } }]);
+  expect(await rows()).toMatchObject([
+    { type: "usage.zero_price", org_id: "org_anomaly", payload: { model: "claude-sonnet-4-5", requests: 3, tokens: 45 } },
+  ]);
 });

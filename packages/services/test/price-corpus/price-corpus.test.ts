@@ -9,7 +9,18 @@ test("the corpus holds every finding on what an answer costs", () => {
   const findings = CASES.flatMap(({ finding }) => finding.split(", "));
   const numbers = [2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 17, 18, 19, 25, 26, 33];
 
-  expect(findings).toEqual(expect.arrayContaining([...numbers.map((number) => `public bug ${number}`), "public bug F2", "public bug F5", "litellm 2", "litellm 7", "litellm 8", "clients F2", "hostile 2"]));
+  expect(findings).toEqual(
+    expect.arrayContaining([
+      ...numbers.map((number) => `public bug ${number}`),
+      "public bug F2",
+      "public bug F5",
+      "litellm 2",
+      "litellm 7",
+      "litellm 8",
+      "clients F2",
+      "hostile 2",
+    ]),
+  );
 });
 
 describe.each(CASES.map((given) => [`${given.finding}: ${given.name}`, given] as const))("%s", (_, given) => {

@@ -49,7 +49,12 @@ export function readPriceCases(): readonly PriceCase[] {
     .toSorted()
     .map((name) => {
       const bytes = (file: string): Buffer => readFileSync(new URL(`${name}/${file}`, CASES));
-      return { ...(JSON.parse(bytes("case.json").toString("utf8")) as Omit<PriceCase, "name" | "whole" | "streamed">), name, whole: bytes("answer.json"), streamed: bytes("answer.sse") };
+      return {
+        ...(JSON.parse(bytes("case.json").toString("utf8")) as Omit<PriceCase, "name" | "whole" | "streamed">),
+        name,
+        whole: bytes("answer.json"),
+        streamed: bytes("answer.sse"),
+      };
     });
 }
 
@@ -73,7 +78,10 @@ export function rowOf(given: PriceCase, reading: UsageReading): Required<Expecte
   const listed = findListedModel(given.provider, given.model);
   if (!listed) throw new Error(`${given.name}: ${given.model} is not in the price table`);
   const prices = onHost(listed.prices, given.host === undefined ? undefined : listed.hosts.get(given.host));
-  const priced = priceReport(requestPrices({ provider: given.provider, model: given.model, prices, startedAt: new Date(given.startedAt) }), reading.report);
+  const priced = priceReport(
+    requestPrices({ provider: given.provider, model: given.model, prices, startedAt: new Date(given.startedAt) }),
+    reading.report,
+  );
   const usage = totals(reading.report);
   const cost = costOf(priced);
   return {

@@ -27,13 +27,19 @@ const rates: fc.Arbitrary<TokenRates> = fc.record({
   audioOutputTokens: rate,
 });
 const ratio: fc.Arbitrary<Ratio> = fc.tuple(fc.bigInt({ min: 1n, max: 40n }), fc.bigInt({ min: 1n, max: 13n }));
-const modifier: fc.Arbitrary<Modifier> = fc.record({ multiplier: ratio.map(([numerator, denominator]) => ({ numerator, denominator })), upToTokens: fc.option(fc.nat({ max: 300_000 }), { nil: undefined }) });
-const modifiers = (values: readonly string[]): fc.Arbitrary<ReadonlyMap<string, Modifier>> => fc.dictionary(fc.constantFrom(...values), modifier).map((entries) => new Map(Object.entries(entries)));
+const modifier: fc.Arbitrary<Modifier> = fc.record({
+  multiplier: ratio.map(([numerator, denominator]) => ({ numerator, denominator })),
+  upToTokens: fc.option(fc.nat({ max: 300_000 }), { nil: undefined }),
+});
+const modifiers = (values: readonly string[]): fc.Arbitrary<ReadonlyMap<string, Modifier>> =>
+  fc.dictionary(fc.constantFrom(...values), modifier).map((entries) => new Map(Object.entries(entries)));
 
 const price: fc.Arbitrary<Price> = fc.record({
   id: fc.constantFrom("anthropic/a", "anthropic/b"),
   rates,
-  tiers: fc.uniqueArray(fc.record({ aboveTokens: fc.nat({ max: 300_000 }), rates }), { maxLength: 3, selector: (tier) => tier.aboveTokens }).map((tiers) => tiers.toSorted((a, b) => a.aboveTokens - b.aboveTokens)),
+  tiers: fc
+    .uniqueArray(fc.record({ aboveTokens: fc.nat({ max: 300_000 }), rates }), { maxLength: 3, selector: (tier) => tier.aboveTokens })
+    .map((tiers) => tiers.toSorted((a, b) => a.aboveTokens - b.aboveTokens)),
   modifiers: fc.record({ serviceTier: modifiers(["priority", "batch"]), speed: modifiers(["fast"]), geography: modifiers(["us"]) }),
   fees: fc.record({ webSearch: fc.bigInt({ min: 0n, max: 10n ** 11n }) }, { requiredKeys: [] }),
   multiplier: ratio.map(([numerator, denominator]) => ({ numerator, denominator })),
@@ -53,9 +59,20 @@ const anthropicCounts = fc.record({
   cache_creation: maybe(fc.record({ ephemeral_5m_input_tokens: count, ephemeral_1h_input_tokens: count })),
 });
 const kinds = ["message", "compaction", "advisor_message", "fallback_message"];
-const iteration = fc.tuple(anthropicCounts, fc.constantFrom(...kinds), maybe(fc.constantFrom("a", "b", "nobody-knows"))).map(([counts, type, model]) => written({ type, model, ...counts }));
+const iteration = fc
+  .tuple(anthropicCounts, fc.constantFrom(...kinds), maybe(fc.constantFrom("a", "b", "nobody-knows")))
+  .map(([counts, type, model]) => written({ type, model, ...counts }));
 const anthropicUsage = fc
-  .tuple(anthropicCounts, fc.record({ service_tier: maybe(fc.constantFrom("standard", "priority", "batch", "new")), speed: maybe(fc.constantFrom("standard", "fast")), inference_geo: maybe(fc.constantFrom("global", "us", "eu")) }), maybe(fc.array(iteration, { maxLength: 5 })), maybe(fc.record({ web_search_requests: fc.nat({ max: 20 }) })))
+  .tuple(
+    anthropicCounts,
+    fc.record({
+      service_tier: maybe(fc.constantFrom("standard", "priority", "batch", "new")),
+      speed: maybe(fc.constantFrom("standard", "fast")),
+      inference_geo: maybe(fc.constantFrom("global", "us", "eu")),
+    }),
+    maybe(fc.array(iteration, { maxLength: 5 })),
+    maybe(fc.record({ web_search_requests: fc.nat({ max: 20 }) })),
+  )
   .map(([counts, words, iterations, tools]) => written({ ...counts, ...words, iterations, server_tool_use: tools }));
 
 const number = (wire: Wire, name: string): number => (typeof wire[name] === "number" ? wire[name] : 0);
@@ -82,7 +99,11 @@ function passPrice(of: Price, tokens: readonly number[], words: Wire): Ratio {
     numerator += BigInt(tokensOfClass) * card[CLASSES[index] as (typeof CLASSES)[number]];
   });
   const factors = [of.multiplier];
-  for (const [kind, word] of [["serviceTier", "service_tier"], ["speed", "speed"], ["geography", "inference_geo"]] as const) {
+  for (const [kind, word] of [
+    ["serviceTier", "service_tier"],
+    ["speed", "speed"],
+    ["geography", "inference_geo"],
+  ] as const) {
     const known = of.modifiers[kind]?.get(String(words[word]));
     if (known?.multiplier && (known.upToTokens === undefined || prompt <= known.upToTokens)) factors.push(known.multiplier);
   }
@@ -104,7 +125,10 @@ function anthropicReference(usage: Wire, own: Price, other: Price): bigint {
     bills.push(passPrice(priceOf(pass["model"]), tokens, pass["type"] === "advisor_message" ? { ...usage, speed: undefined } : usage));
   }
   const whole = anthropicTokens(usage);
-  const [promptLeft, outputLeft] = [whole.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0) - (sums[0] ?? 0), (whole[4] ?? 0) - (sums[1] ?? 0)];
+  const [promptLeft, outputLeft] = [
+    whole.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0) - (sums[0] ?? 0),
+    (whole[4] ?? 0) - (sums[1] ?? 0),
+  ];
   if (passes.length === 0) bills.push(passPrice(own, whole, usage));
   else if (promptLeft > 0 || outputLeft > 0) bills.push(passPrice(own, [Math.max(promptLeft, 0), 0, 0, 0, Math.max(outputLeft, 0)], usage));
   const searches = number((usage["server_tool_use"] ?? {}) as Wire, "web_search_requests");
@@ -135,8 +159,14 @@ describe("for any price, any usage and any cut, what is billed is what an indepe
     fc.assert(
       fc.property(price, price, anthropicUsage, cuts, (own, other, usage, at) => {
         const content = [{ type: "text", text: "x" }];
-        const begin = event("message_start", { message: { id: "m", model: "a", content: [], usage: { ...usage, iterations: null, output_tokens: 1 } } });
-        const text = begin + event("content_block_start", { index: 0, content_block: content[0] }) + event("message_delta", { delta: { stop_reason: "end_turn" }, usage }) + event("message_stop", {});
+        const begin = event("message_start", {
+          message: { id: "m", model: "a", content: [], usage: { ...usage, iterations: null, output_tokens: 1 } },
+        });
+        const text =
+          begin +
+          event("content_block_start", { index: 0, content_block: content[0] }) +
+          event("message_delta", { delta: { stop_reason: "end_turn" }, usage }) +
+          event("message_stop", {});
         const expected = anthropicReference(usage, own, other);
 
         const whole = readAnthropicAnswer(Buffer.from(JSON.stringify({ id: "m", model: "a", content, stop_reason: "end_turn", usage })));
@@ -151,7 +181,9 @@ describe("for any price, any usage and any cut, what is billed is what an indepe
     .record({
       prompt_tokens: count,
       completion_tokens: count,
-      prompt_tokens_details: maybe(fc.record({ cached_tokens: count, cache_write_tokens: count, audio_tokens: count }, { requiredKeys: [] })),
+      prompt_tokens_details: maybe(
+        fc.record({ cached_tokens: count, cache_write_tokens: count, audio_tokens: count }, { requiredKeys: [] }),
+      ),
       completion_tokens_details: maybe(fc.record({ reasoning_tokens: count, audio_tokens: count }, { requiredKeys: [] })),
     })
     .map(written);
@@ -173,7 +205,10 @@ describe("for any price, any usage and any cut, what is billed is what an indepe
         fc.pre(card === textCard);
         const known = own.modifiers.serviceTier?.get(String(tier));
         fc.pre(known?.upToTokens === undefined || prompt <= known.upToTokens || prompt - heard > known.upToTokens);
-        const applies = known?.multiplier && (known.upToTokens === undefined || prompt <= known.upToTokens) ? known.multiplier : { numerator: 1n, denominator: 1n };
+        const applies =
+          known?.multiplier && (known.upToTokens === undefined || prompt <= known.upToTokens)
+            ? known.multiplier
+            : { numerator: 1n, denominator: 1n };
         const audio: Ratio = [
           (BigInt(heard) * card.audioInputTokens + BigInt(spoken) * card.audioOutputTokens) * own.multiplier.numerator * applies.numerator,
           own.multiplier.denominator * applies.denominator,
@@ -183,7 +218,11 @@ describe("for any price, any usage and any cut, what is billed is what an indepe
         const base = { id: "c", model: "a", ...(tier !== undefined && { service_tier: tier }) };
         const whole = readOpenAIAnswer(Buffer.from(JSON.stringify({ ...base, choices: [{ message: { content: "x" } }], usage })));
         const chunk = (fields: object): string => `data: ${JSON.stringify({ ...base, ...fields })}\n\n`;
-        const stream = chunk({ choices: [{ index: 0, delta: { role: "assistant", content: "x" }, finish_reason: null }] }) + chunk({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }) + chunk({ choices: [], usage }) + "data: [DONE]\n\n";
+        const stream =
+          chunk({ choices: [{ index: 0, delta: { role: "assistant", content: "x" }, finish_reason: null }] }) +
+          chunk({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] }) +
+          chunk({ choices: [], usage }) +
+          "data: [DONE]\n\n";
 
         expect(priceReport(pricesOf(own, own), whole.report).totalPicoUsd).toBe(expected);
         expect(priceReport(pricesOf(own, own), streamed(new OpenAIUsageReader(), stream, at).report).totalPicoUsd).toBe(expected);
@@ -195,16 +234,27 @@ describe("for any price, any usage and any cut, what is billed is what an indepe
 
 test("no answer costs more than the worst case of its bounds", () => {
   fc.assert(
-    fc.property(price, anthropicCounts, fc.constantFrom({}, { speed: "fast" }, { speed: "fast", inference_geo: "us" }, { service_tier: "priority" }), fc.nat({ max: 9 }), (own, counts, words, searches) => {
-      const usage = written({ ...counts, ...words, server_tool_use: { web_search_requests: searches } });
-      const { report } = readAnthropicAnswer(Buffer.from(JSON.stringify({ model: "a", content: [], usage })));
-      const tokens = anthropicTokens(usage);
-      const inputTokens = tokens.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0);
-      const alternatives = [{}, { speed: "fast" }, { speed: "fast", geography: "us" }, { serviceTier: "priority" }];
-      const most = worstCasePicoUsd(own, { inputTokens, outputTokens: tokens[4] ?? 0, modifiers: alternatives, uses: { webSearch: searches } });
+    fc.property(
+      price,
+      anthropicCounts,
+      fc.constantFrom({}, { speed: "fast" }, { speed: "fast", inference_geo: "us" }, { service_tier: "priority" }),
+      fc.nat({ max: 9 }),
+      (own, counts, words, searches) => {
+        const usage = written({ ...counts, ...words, server_tool_use: { web_search_requests: searches } });
+        const { report } = readAnthropicAnswer(Buffer.from(JSON.stringify({ model: "a", content: [], usage })));
+        const tokens = anthropicTokens(usage);
+        const inputTokens = tokens.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0);
+        const alternatives = [{}, { speed: "fast" }, { speed: "fast", geography: "us" }, { serviceTier: "priority" }];
+        const most = worstCasePicoUsd(own, {
+          inputTokens,
+          outputTokens: tokens[4] ?? 0,
+          modifiers: alternatives,
+          uses: { webSearch: searches },
+        });
 
-      expect(priceReport(pricesOf(own, own), report).totalPicoUsd <= most).toBe(true);
-    }),
+        expect(priceReport(pricesOf(own, own), report).totalPicoUsd <= most).toBe(true);
+      },
+    ),
     { numRuns: 1_000 },
   );
 });

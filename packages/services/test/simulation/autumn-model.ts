@@ -115,7 +115,8 @@ export class AutumnModel {
 
   /** The call arrives. What it returns is on its way to the caller, who may not live to read it. */
   receive(track: Track): TrackReply {
-    if (stateAmount(track.credits) !== track.credits) this.violations.push(`batch ${track.batchId} asks for ${track.credits}, which Autumn states as ${stateAmount(track.credits)}`);
+    if (stateAmount(track.credits) !== track.credits)
+      this.violations.push(`batch ${track.batchId} asks for ${track.credits}, which Autumn states as ${stateAmount(track.credits)}`);
     const fault = this.isDown ? "refused" : this.#faults.shift();
     if (fault === "refused") return { kind: "refused" };
     if (fault === "reset_before_claim") return { kind: "lost" };
@@ -134,7 +135,14 @@ export class AutumnModel {
     if (fault !== "key_store_down") this.#keys.set(key, this.#now() + this.skewMs);
     if (customer === "no_balance") {
       this.#takenNothing.add(key);
-      this.#events.push({ batchId: track.batchId, orgId: track.orgId, value: track.credits, tookNothing: true, isListed: true, isKept: true });
+      this.#events.push({
+        batchId: track.batchId,
+        orgId: track.orgId,
+        value: track.credits,
+        tookNothing: true,
+        isListed: true,
+        isKept: true,
+      });
       return { kind: "took_nothing" };
     }
     return this.#work(track, { fault, isRepeat });
@@ -217,7 +225,16 @@ export class AutumnModel {
   #booksOf(track: Track): BatchAtAutumn {
     const known = this.batches.get(track.batchId);
     if (known) return known;
-    const books = { orgId: track.orgId, credits: track.credits, applied: 0, injected: 0, queued: 0, lost: 0, isStated: false, isForgotten: false };
+    const books = {
+      orgId: track.orgId,
+      credits: track.credits,
+      applied: 0,
+      injected: 0,
+      queued: 0,
+      lost: 0,
+      isStated: false,
+      isForgotten: false,
+    };
     this.batches.set(track.batchId, books);
     return books;
   }
@@ -236,7 +253,9 @@ export class AutumnModel {
    * Only of a batch that Autumn took once and said so.
    */
   forget(orgId: string, what: "list" | "balance"): void {
-    const event = this.#events.findLast((one) => one.orgId === orgId && !one.tookNothing && one.isListed && one.isKept && this.#isPlain(one));
+    const event = this.#events.findLast(
+      (one) => one.orgId === orgId && !one.tookNothing && one.isListed && one.isKept && this.#isPlain(one),
+    );
     if (!event) return;
     this.#confusing.add(orgId);
     if (what === "list") {
@@ -249,12 +268,23 @@ export class AutumnModel {
 
   #isPlain({ batchId }: ModelEvent): boolean {
     const books = this.batches.get(batchId);
-    return books !== undefined && books.applied === 1 && books.injected === 0 && books.lost === 0 && books.queued === 0 && books.isStated && !books.isForgotten && this.#events.filter((one) => one.batchId === batchId && !one.tookNothing).length === 1;
+    return (
+      books !== undefined &&
+      books.applied === 1 &&
+      books.injected === 0 &&
+      books.lost === 0 &&
+      books.queued === 0 &&
+      books.isStated &&
+      !books.isForgotten &&
+      this.#events.filter((one) => one.batchId === batchId && !one.tookNothing).length === 1
+    );
   }
 
   /** What a person who looks at the balance sees of a batch. */
   keptOf(batchId: string): string {
-    return addDecimals(...this.#events.filter((event) => event.batchId === batchId && event.isKept && !event.tookNothing).map((event) => event.value));
+    return addDecimals(
+      ...this.#events.filter((event) => event.batchId === batchId && event.isKept && !event.tookNothing).map((event) => event.value),
+    );
   }
 
   /** A person brings the balance to what our books say of a batch. */
@@ -292,17 +322,24 @@ export class AutumnModel {
   /** True as long as all that Autumn took of an org is what callers were told: nothing twice, late, lost or forgotten. */
   isHonest(orgId: string): boolean {
     if (this.#everQueued.has(orgId) || this.forgotten(orgId) !== "0") return false;
-    return [...this.batches.values()].every((books) => books.orgId !== orgId || (books.injected === 0 && books.lost === 0 && !books.isForgotten));
+    return [...this.batches.values()].every(
+      (books) => books.orgId !== orgId || (books.injected === 0 && books.lost === 0 && !books.isForgotten),
+    );
   }
 
   /** Everything that balances of an org still show as taken, exactly; less what was given back. */
   kept(orgId: string): string {
-    return addDecimals(...this.#events.filter((event) => event.orgId === orgId && event.isKept && !event.tookNothing).map((event) => event.value));
+    return addDecimals(
+      ...this.#events.filter((event) => event.orgId === orgId && event.isKept && !event.tookNothing).map((event) => event.value),
+    );
   }
 
   /** How often its balance changed, and was rounded. */
   changes(orgId: string): number {
-    return this.#events.filter((event) => event.orgId === orgId).length + this.#events.filter((event) => event.orgId === orgId && !event.isKept).length;
+    return (
+      this.#events.filter((event) => event.orgId === orgId).length +
+      this.#events.filter((event) => event.orgId === orgId && !event.isKept).length
+    );
   }
 
   /** What its balances forgot although it was taken: nobody is charged for it again. */
@@ -312,7 +349,9 @@ export class AutumnModel {
 
   /** Whether a batch of which a record was lost later had another fault, too: then no one knows what is right. */
   isBeyondTelling(orgId: string): boolean {
-    return this.#events.some((event) => event.orgId === orgId && event.isByHand !== true && (!event.isListed || !event.isKept) && !this.#isTaken(event.batchId));
+    return this.#events.some(
+      (event) => event.orgId === orgId && event.isByHand !== true && (!event.isListed || !event.isKept) && !this.#isTaken(event.batchId),
+    );
   }
 
   #isTaken(batchId: string): boolean {

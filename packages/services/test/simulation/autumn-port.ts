@@ -36,7 +36,14 @@ export function openAutumnPort(process: SimulatedProcess, options: AutumnPortOpt
         // Between what was delivered before and the reading, a real clock always moves.
         clock.pass(1);
         const remainingCredits = await process.wait(`balance of ${orgId}`, async () => autumn.remaining(orgId));
-        return process.wait(`answer balance of ${orgId}`, async () => ({ kind: "known" as const, remainingCredits, grantedCredits: GRANTED_CREDITS, forgivenCredits: "0", nextResetAt: null, subscription: null }));
+        return process.wait(`answer balance of ${orgId}`, async () => ({
+          kind: "known" as const,
+          remainingCredits,
+          grantedCredits: GRANTED_CREDITS,
+          forgivenCredits: "0",
+          nextResetAt: null,
+          subscription: null,
+        }));
       },
     },
   };
@@ -49,7 +56,9 @@ function clientOf(process: SimulatedProcess, { autumn, trace }: AutumnPortOption
       const track = readTrack(request, idempotencyKey);
       // Corrections bear keys of their own kind.
       const isCorrection = idempotencyKey.startsWith("pc:");
-      const reply = await process.wait(`${isCorrection ? "correct" : "call"} ${idempotencyKey}`, async () => (isCorrection ? autumn.correct(track) : autumn.receive(track)));
+      const reply = await process.wait(`${isCorrection ? "correct" : "call"} ${idempotencyKey}`, async () =>
+        isCorrection ? autumn.correct(track) : autumn.receive(track),
+      );
       trace.push(`  ${track.orgId} ${track.credits}: ${reply.kind} ${"code" in reply ? reply.code : ""}`);
       if (!isCorrection) await process.wait(`answer ${idempotencyKey}`, async () => undefined);
       return answerOf(reply, request.customerId);
@@ -61,7 +70,19 @@ function clientOf(process: SimulatedProcess, { autumn, trace }: AutumnPortOption
           if (autumn.isDown) throw connectionError("ECONNREFUSED");
           if (autumn.stateOf(orgId) === "missing") throw httpError(404, "customer_not_found");
           if (autumn.stateOf(orgId) === "no_balance") return { id: customerId, balances: {} };
-          return { id: customerId, balances: { [FEATURE]: { granted: Number(GRANTED_CREDITS), remaining: Number(autumn.remaining(orgId)), usage: Number(autumn.usage(orgId)), unlimited: false, nextResetAt: null, breakdown: [{ id: `balance_${autumn.renewals(orgId)}` }] } } };
+          return {
+            id: customerId,
+            balances: {
+              [FEATURE]: {
+                granted: Number(GRANTED_CREDITS),
+                remaining: Number(autumn.remaining(orgId)),
+                usage: Number(autumn.usage(orgId)),
+                unlimited: false,
+                nextResetAt: null,
+                breakdown: [{ id: `balance_${autumn.renewals(orgId)}` }],
+              },
+            },
+          };
         });
       },
       getOrCreate: async () => undefined,
@@ -70,7 +91,13 @@ function clientOf(process: SimulatedProcess, { autumn, trace }: AutumnPortOption
       list: async ({ customerId }) => {
         const orgId = orgIdFromCustomerId(customerId);
         const events = await process.wait(`list ${orgId}`, async () => autumn.listEvents(orgId).map((event) => ({ ...event })));
-        const list = events.map(({ batchId, value, tookNothing }, index) => ({ id: `evt_${index}`, timestamp: 0, value: Number(value), deductions: tookNothing ? null : [{ value: Number(value) }], properties: { batch_id: batchId } }));
+        const list = events.map(({ batchId, value, tookNothing }, index) => ({
+          id: `evt_${index}`,
+          timestamp: 0,
+          value: Number(value),
+          deductions: tookNothing ? null : [{ value: Number(value) }],
+          properties: { batch_id: batchId },
+        }));
         return { list, nextCursor: null };
       },
     },
@@ -85,7 +112,12 @@ function clientOf(process: SimulatedProcess, { autumn, trace }: AutumnPortOption
 
 function readTrack({ customerId, value, properties }: AutumnTrackRequest, idempotencyKey: string): Track {
   // The number's own spelling: what a sealed amount is on its way.
-  return { batchId: String(properties["batch_id"]), orgId: orgIdFromCustomerId(customerId), idempotencyKey, credits: decimalFromNumber(value) };
+  return {
+    batchId: String(properties["batch_id"]),
+    orgId: orgIdFromCustomerId(customerId),
+    idempotencyKey,
+    credits: decimalFromNumber(value),
+  };
 }
 
 function answerOf(reply: TrackReply, customerId: string): Awaited<ReturnType<AutumnClient["track"]>> {

@@ -21,7 +21,10 @@ interface BalanceNow {
 /** What must hold at every moment of every schedule. Returns what does not, or undefined. */
 export async function findViolation(observer: pg.Client, autumn: AutumnModel): Promise<string | undefined> {
   if (autumn.violations.length > 0) return autumn.violations.join("; ");
-  const { rows } = await observer.query<{ violations: string[] | null; batches: BatchNow[] | null; balances: BalanceNow[] | null }>({ name: "invariants", text: INVARIANTS });
+  const { rows } = await observer.query<{ violations: string[] | null; batches: BatchNow[] | null; balances: BalanceNow[] | null }>({
+    name: "invariants",
+    text: INVARIANTS,
+  });
   const { violations, batches, balances } = rows[0] ?? { violations: null, batches: null, balances: null };
   if (violations) return violations.join("; ");
   for (const batch of batches ?? []) {
@@ -103,7 +106,10 @@ function compareBatch(batch: BatchNow, books: BatchAtAutumn | undefined): string
 
 /** What must hold when all faults are over and everybody has finished: nothing is left, and all sums are the same. */
 export async function findUnfinished(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
-  const { rows } = await observer.query<{ unfinished: string | null; findings: string | null; reviews: string; requests: string }>({ name: "unfinished", text: UNFINISHED });
+  const { rows } = await observer.query<{ unfinished: string | null; findings: string | null; reviews: string; requests: string }>({
+    name: "unfinished",
+    text: UNFINISHED,
+  });
   const { unfinished, findings, reviews, requests } = rows[0] ?? { unfinished: null, findings: null, reviews: "", requests: "" };
   if (unfinished !== null) return `left at the end: ${unfinished}`;
   if (findings !== null) return `found at the end: ${findings}`;
@@ -128,24 +134,31 @@ const UNFINISHED = `
     (select count(*) from billing_events where event_type = 'llm') as requests`;
 
 async function compareSums(observer: pg.Client, autumn: AutumnModel, expected: ExpectedBilling): Promise<string | undefined> {
-  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string; short: string; balance: string | null }>({ name: "sums", text: SUMS });
+  const { rows } = await observer.query<{ org_id: string; rest: string; delivered: string; short: string; balance: string | null }>({
+    name: "sums",
+    text: SUMS,
+  });
   const known = new Map(rows.map((row) => [row.org_id, row]));
   for (const [orgId, credits] of expected.creditsByOrg) {
     const { rest = "0", delivered = "0", short = "0" } = known.get(orgId) ?? {};
     const difference = subtractDecimals(credits, addDecimals(rest, delivered, short));
-    if (difference !== "0") return `${orgId} used ${credits} credits: ${delivered} are delivered, ${rest} are carried or open, ${short} were short, ${difference} are missing`;
+    if (difference !== "0")
+      return `${orgId} used ${credits} credits: ${delivered} are delivered, ${rest} are carried or open, ${short} were short, ${difference} are missing`;
     if (autumn.isBeyondTelling(orgId)) continue;
     const [atAutumn, forgotten] = [autumn.kept(orgId), autumn.forgotten(orgId)];
-    if (addDecimals(atAutumn, forgotten) !== delivered) return `${orgId}: ${delivered} credits are delivered, Autumn took ${atAutumn} and forgot ${forgotten}`;
+    if (addDecimals(atAutumn, forgotten) !== delivered)
+      return `${orgId}: ${delivered} credits are delivered, Autumn took ${atAutumn} and forgot ${forgotten}`;
     const { balance = null } = known.get(orgId) ?? {};
     const left = subtractDecimals(addDecimals(GRANTED_CREDITS, short, forgotten), credits);
-    if (balance !== null && !isNoise(subtractDecimals(balance, left), autumn.changes(orgId))) return `${orgId} used ${credits} of ${GRANTED_CREDITS} credits, ${short} were short and ${forgotten} forgotten, and ${balance} are left by our balance`;
+    if (balance !== null && !isNoise(subtractDecimals(balance, left), autumn.changes(orgId)))
+      return `${orgId} used ${credits} of ${GRANTED_CREDITS} credits, ${short} were short and ${forgotten} forgotten, and ${balance} are left by our balance`;
   }
   return undefined;
 }
 
 /** A difference that the reconciliation of balances leaves alone: Autumn's own sums are no exacter. An honest Autumn leaves none, which every step has shown. */
-const isNoise = (difference: string, changes: number): boolean => Math.abs(Number(difference)) <= 0.000_001 + changes * Number(GRANTED_CREDITS) * 1e-14;
+const isNoise = (difference: string, changes: number): boolean =>
+  Math.abs(Number(difference)) <= 0.000_001 + changes * Number(GRANTED_CREDITS) * 1e-14;
 
 const SUMS = `
   select a.org_id, trim_scale(a.carry_credits + coalesce((select sum(credits) from billing_events e where e.org_id = a.org_id and e.event_id > a.sealed_event_id), 0))::text as rest,

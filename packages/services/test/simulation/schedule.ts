@@ -86,7 +86,11 @@ export const HOUR = 60 * MINUTE;
 /** The schedule of a seed: the same one, always. */
 export function createSchedule(seed: number): Schedule {
   const random = new Random(seed);
-  const workers = random.weighted([[1, 1], [6, 2], [3, 3]]);
+  const workers = random.weighted([
+    [1, 1],
+    [6, 2],
+    [3, 3],
+  ]);
   const writer = new RowWriter(random, seed);
   const moves: Move[] = [{ kind: "write", transaction: undefined, rows: writer.rows() }];
   const faultiness = random.pick([0, 0.5, 1, 2]);
@@ -96,10 +100,18 @@ export function createSchedule(seed: number): Schedule {
   const length = random.whole(25, 90);
   const setAt = random.whole(0, length);
   for (let at = 0; at < length; at += 1) {
-    if (at === setAt && skew.endsWith("_set")) moves.push({ kind: "clock", whose: skew === "autumn_set" ? "autumn" : "database", byMs: hourOrLess() });
+    if (at === setAt && skew.endsWith("_set"))
+      moves.push({ kind: "clock", whose: skew === "autumn_set" ? "autumn" : "database", byMs: hourOrLess() });
     moves.push(...nextMoves({ random, workers, writer, faultiness }));
   }
-  return { seed, hasBalances: seed % 3 !== 0, overage: seed % 4 === 1 ? "cap" : "overflow", markup: random.pick(["3", "2.5", "1.000001", "0.37"]), autumnSkewMs: skew === "autumn_apart" ? hourOrLess() : 0, moves };
+  return {
+    seed,
+    hasBalances: seed % 3 !== 0,
+    overage: seed % 4 === 1 ? "cap" : "overflow",
+    markup: random.pick(["3", "2.5", "1.000001", "0.37"]),
+    autumnSkewMs: skew === "autumn_apart" ? hourOrLess() : 0,
+    moves,
+  };
 }
 
 interface Chance {
@@ -133,7 +145,19 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
   ] as const);
   switch (kind) {
     case "work":
-      return [{ kind, worker, steps: random.weighted([[3, 1], [3, 3], [3, 8], [1, 40]]), roll: random.next() }];
+      return [
+        {
+          kind,
+          worker,
+          steps: random.weighted([
+            [3, 1],
+            [3, 3],
+            [3, 8],
+            [1, 40],
+          ]),
+          roll: random.next(),
+        },
+      ];
     case "stall":
       return stall(random, worker, (worker + 1) % workers);
     case "crash":
@@ -149,11 +173,27 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
     case "end_write":
       return [{ kind, transaction: random.whole(0, 2), isCommitted: random.isLucky(0.85) }];
     case "time":
-      return [{ kind, passMs: random.weighted([[4, random.whole(1, 30) * SECOND], [4, 61 * SECOND], [3, 20 * MINUTE], [1, 6 * HOUR], [1, 25 * HOUR]]) }];
+      return [
+        {
+          kind,
+          passMs: random.weighted([
+            [4, random.whole(1, 30) * SECOND],
+            [4, 61 * SECOND],
+            [3, 20 * MINUTE],
+            [1, 6 * HOUR],
+            [1, 25 * HOUR],
+          ]),
+        },
+      ];
     case "faults":
       return [{ kind, faults: Array.from({ length: random.whole(1, 3) }, () => random.pick(FAULTS)) }];
     case "outage":
-      return random.isLucky(0.3) ? [{ kind, isDown: true }, { kind: "time", passMs: 25 * HOUR }] : [{ kind, isDown: random.isLucky(0.4) }];
+      return random.isLucky(0.3)
+        ? [
+            { kind, isDown: true },
+            { kind: "time", passMs: 25 * HOUR },
+          ]
+        : [{ kind, isDown: random.isLucky(0.4) }];
     case "queue":
       return [{ kind, isApplied: random.isLucky(0.6) }];
     case "customer":
@@ -184,8 +224,18 @@ function stall(random: Random, worker: number, other: number): readonly Move[] {
 }
 
 const FAULTS = [
-  "refused", "too_many_requests", "server_error", "error_after_apply", "reset_before_claim", "reset_before_apply",
-  "reset_after_apply", "reset_after_apply", "hang", "accepted", "duplicate_apply", "key_store_down",
+  "refused",
+  "too_many_requests",
+  "server_error",
+  "error_after_apply",
+  "reset_before_claim",
+  "reset_before_apply",
+  "reset_after_apply",
+  "reset_after_apply",
+  "hang",
+  "accepted",
+  "duplicate_apply",
+  "key_store_down",
 ] as const satisfies readonly Fault[];
 
 /** Plans spend rows of every kind that engines write. */
@@ -211,7 +261,12 @@ class RowWriter {
       requestId: random.isLucky(0.02) ? "" : `${this.#prefix}_${this.#count}`,
       org: random.isLucky(0.06) ? random.pick([null, ""]) : random.pick(ORGS),
       spendUsd: this.#spendUsd(),
-      ageMs: random.weighted([[6, random.whole(0, 60) * SECOND], [2, random.whole(1, 23) * HOUR], [1, 30 * HOUR], [1, -random.whole(1, 60) * MINUTE]]),
+      ageMs: random.weighted([
+        [6, random.whole(0, 60) * SECOND],
+        [2, random.whole(1, 23) * HOUR],
+        [1, 30 * HOUR],
+        [1, -random.whole(1, 60) * MINUTE],
+      ]),
     };
   }
 

@@ -18,7 +18,7 @@ export async function shrink(schedule: Schedule, fails: (schedule: Schedule) => 
   for (const worker of [2, 1, 0]) await tryMoves(best.moves.filter((move) => !("worker" in move) || move.worker !== worker));
   for (const kind of new Set(best.moves.map((move) => move.kind))) await tryMoves(best.moves.filter((move) => move.kind !== kind));
   for (let size = Math.ceil(best.moves.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
-    for (let at = 0; at < best.moves.length; ) {
+    for (let at = 0; at < best.moves.length;) {
       const isShorter = await tryMoves([...best.moves.slice(0, at), ...best.moves.slice(at + size)]);
       if (!isShorter) at += size;
     }

@@ -1,5 +1,15 @@
 import type { Database, DatabaseClient } from "@proliferate/db";
-import { type CompiledQuery, type DatabaseConnection, type Dialect, type Driver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, type QueryResult } from "kysely";
+import {
+  type CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  Kysely,
+  PostgresAdapter,
+  PostgresIntrospector,
+  PostgresQueryCompiler,
+  type QueryResult,
+} from "kysely";
 import type pg from "pg";
 import type { VirtualClock } from "./virtual-clock.ts";
 
@@ -72,8 +82,16 @@ export class SimulatedProcess {
         kind: connection ? "statement" : "call",
         sinceMs: this.#clock.nowMs,
         connection,
-        perform: () => act().then((result) => settle(() => resolve(result)), (error: unknown) => settle(() => reject(error as Error))),
-        execute: () => act().then(() => undefined, () => undefined),
+        perform: () =>
+          act().then(
+            (result) => settle(() => resolve(result)),
+            (error: unknown) => settle(() => reject(error as Error)),
+          ),
+        execute: () =>
+          act().then(
+            () => undefined,
+            () => undefined,
+          ),
         fail: async (error) => {
           await connection?.breakOff();
           await settle(() => reject(error));
@@ -134,13 +152,14 @@ export class SimulatedConnection implements DatabaseConnection {
     const text = this.#rewrite(query.sql);
     const result = await this.#process.wait(
       labelOf(text),
-      () => this.#run(async () => {
-        if (this.#transaction === "asked_for") {
-          await this.client.query("begin");
-          this.#transaction = "open";
-        }
-        return this.client.query<Row & pg.QueryResultRow>({ name: nameOf(text), text, values: query.parameters as unknown[] });
-      }),
+      () =>
+        this.#run(async () => {
+          if (this.#transaction === "asked_for") {
+            await this.client.query("begin");
+            this.#transaction = "open";
+          }
+          return this.client.query<Row & pg.QueryResultRow>({ name: nameOf(text), text, values: query.parameters as unknown[] });
+        }),
       this,
     );
     // Where a statement states no order, PostgreSQL's is an accident of its pages: here it is always the same.
@@ -154,11 +173,12 @@ export class SimulatedConnection implements DatabaseConnection {
     if (!wasOpen) return;
     await this.#process.wait(
       statement,
-      () => this.#run(async () => {
-        this.#transaction = "none";
-        if (statement === "rollback") this.#clockMs = undefined;
-        return this.client.query(statement);
-      }),
+      () =>
+        this.#run(async () => {
+          this.#transaction = "none";
+          if (statement === "rollback") this.#clockMs = undefined;
+          return this.client.query(statement);
+        }),
       this,
     );
   }
@@ -185,7 +205,11 @@ export class SimulatedConnection implements DatabaseConnection {
     try {
       if (this.#clockMs !== this.#clock.nowMs) {
         const nowMs = this.#clock.nowMs;
-        await this.client.query({ name: "clock", text: "select set_config('llm_gateway.virtual_now', $1, false)", values: [this.#clock.timestamp()] });
+        await this.client.query({
+          name: "clock",
+          text: "select set_config('llm_gateway.virtual_now', $1, false)",
+          values: [this.#clock.timestamp()],
+        });
         this.#clockMs = nowMs;
       }
       return await act();

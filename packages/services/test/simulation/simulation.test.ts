@@ -28,7 +28,10 @@ afterAll(async () => {
 });
 
 /** The first seed that fails, run on all databases at once; undefined when all pass. */
-async function findFailure(seeds: number, mutation = NO_MUTATION): Promise<{ readonly seed: number; readonly violation: string } | undefined> {
+async function findFailure(
+  seeds: number,
+  mutation = NO_MUTATION,
+): Promise<{ readonly seed: number; readonly violation: string } | undefined> {
   let next = 1;
   const failures: { readonly seed: number; readonly violation: string }[] = [];
   const lane = async (database: SimulationDatabase): Promise<void> => {
@@ -43,11 +46,15 @@ async function findFailure(seeds: number, mutation = NO_MUTATION): Promise<{ rea
   return failures.toSorted((a, b) => a.seed - b.seed)[0];
 }
 
-it(`${SEEDS} seeds of crashes, faults, clocks and late rows leave every sum right after every step`, { timeout: patience(240_000) }, async () => {
-  const failure = await findFailure(SEEDS);
+it(
+  `${SEEDS} seeds of crashes, faults, clocks and late rows leave every sum right after every step`,
+  { timeout: patience(240_000) },
+  async () => {
+    const failure = await findFailure(SEEDS);
 
-  expect(failure, `./scripts/simulate-billing.sh --seed ${failure?.seed} shrinks and shows it`).toBeUndefined();
-});
+    expect(failure, `./scripts/simulate-billing.sh --seed ${failure?.seed} shrinks and shows it`).toBeUndefined();
+  },
+);
 
 it("the same seed makes the same steps, so a failure can be replayed", async () => {
   const [first, second] = databases as [SimulationDatabase, SimulationDatabase];

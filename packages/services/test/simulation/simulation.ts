@@ -37,7 +37,11 @@ const LONGEST_QUEUE_MS = 9 * 60 * 1_000;
 const CLOSING_ROUNDS = 8;
 
 /** Runs a schedule on an empty database and looks for violations after every step. */
-export async function simulate(database: SimulationDatabase, schedule: Schedule, mutation: Mutation = NO_MUTATION): Promise<SimulationResult> {
+export async function simulate(
+  database: SimulationDatabase,
+  schedule: Schedule,
+  mutation: Mutation = NO_MUTATION,
+): Promise<SimulationResult> {
   await database.empty();
   const simulation = new Simulation(database, schedule, mutation);
   try {
@@ -142,7 +146,10 @@ class Simulation {
   async #work(move: Move & { readonly kind: "work" }): Promise<string | undefined> {
     const process = this.#workerAt(move.worker);
     for (let step = 0; step < move.steps; step += 1) {
-      if (!process.job) await process.begin(this.#taskOf(move.worker, process) ?? this.#jobOf(process, (move.roll + step * 0.37) % 1), (error) => this.#noteFailure(error));
+      if (!process.job)
+        await process.begin(this.#taskOf(move.worker, process) ?? this.#jobOf(process, (move.roll + step * 0.37) % 1), (error) =>
+          this.#noteFailure(error),
+        );
       if (move.until !== undefined && process.waiting.some((waiting) => waiting.label.startsWith(move.until ?? ""))) return undefined;
       const next = process.waiting.splice(Math.floor(move.roll * process.waiting.length), 1)[0];
       if (!next) return undefined;
@@ -183,7 +190,8 @@ class Simulation {
 
   #jobOf(process: SimulatedProcess, roll: number): () => Promise<unknown> {
     const rate = this.#rate();
-    if (roll >= 0.95 && this.#schedule.hasBalances) return () => reconcileDueOrgs(process.db, { remote: this.#portOf(process).balances, rate, everyMs: 0 });
+    if (roll >= 0.95 && this.#schedule.hasBalances)
+      return () => reconcileDueOrgs(process.db, { remote: this.#portOf(process).balances, rate, everyMs: 0 });
     if (roll < 0.06) return () => reconcileDeliveries(process.db, this.#ledgerOf(process), { dryRun: false });
     if (roll < 0.5) return () => syncSpend(process.db, { rate, chunkRows: 3, fullSweep: roll < 0.12 });
     return () =>
@@ -205,7 +213,13 @@ class Simulation {
   }
 
   #portOf(process: SimulatedProcess): AutumnPort {
-    return openAutumnPort(process, { autumn: this.#autumn, clock: this.#clock, trace: this.#trace, overage: this.#schedule.overage, mutation: this.#mutation });
+    return openAutumnPort(process, {
+      autumn: this.#autumn,
+      clock: this.#clock,
+      trace: this.#trace,
+      overage: this.#schedule.overage,
+      mutation: this.#mutation,
+    });
   }
 
   #ledgerOf(process: SimulatedProcess): SettlementLedgerView {
@@ -228,7 +242,9 @@ class Simulation {
     this.#clock.pass(ms);
     if (ms > LONGEST_QUEUE_MS) this.#autumn.finishQueue(true);
     for (const [index, process] of this.#workers) {
-      for (const step of process.waiting.filter((waiting) => waiting.label.startsWith("call ") && this.#clock.nowMs - waiting.sinceMs > LONGEST_STALL_MS)) {
+      for (const step of process.waiting.filter(
+        (waiting) => waiting.label.startsWith("call ") && this.#clock.nowMs - waiting.sinceMs > LONGEST_STALL_MS,
+      )) {
         process.waiting.splice(process.waiting.indexOf(step), 1);
         this.#trace.push(`${index} ${step.label} [timed out before it was sent]`);
         await step.fail(new Error("timed out"));
@@ -244,7 +260,9 @@ class Simulation {
   }
 
   async #redrive(roll: number): Promise<string | undefined> {
-    const { rows } = await this.#database.observer.query<{ batch_id: string }>("select batch_id from settlement_batches where state in ('parked', 'dead') or (state = 'unapplied' and last_error_code <> 'no_balance') order by org_id, sequence");
+    const { rows } = await this.#database.observer.query<{ batch_id: string }>(
+      "select batch_id from settlement_batches where state in ('parked', 'dead') or (state = 'unapplied' and last_error_code <> 'no_balance') order by org_id, sequence",
+    );
     const batch = rows[Math.floor(roll * rows.length)];
     if (!batch) return undefined;
     return this.#doByHand((person) => redriveBatch(person.db, batch.batch_id));
@@ -253,7 +271,10 @@ class Simulation {
   /** At one go: nobody else holds a lock that it needs. */
   async #doByHand(act: (person: SimulatedProcess) => Promise<unknown>): Promise<string | undefined> {
     const person = new SimulatedProcess({ clients: [this.#database.observer], clock: this.#clock, rewrite: this.#mutation.rewrite });
-    await person.begin(() => act(person), (error) => this.#noteFailure(error));
+    await person.begin(
+      () => act(person),
+      (error) => this.#noteFailure(error),
+    );
     for (let step = person.waiting.shift(); step; step = person.waiting.shift()) await this.#runner.perform(step);
     return this.#failure ?? this.#check();
   }
@@ -265,7 +286,9 @@ class Simulation {
   }
 
   async #planMapping(worker: number, roll: number, org: string): Promise<string | undefined> {
-    const { rows } = await this.#database.observer.query<{ request_id: string }>("select request_id from spend_reviews where reason = 'no_org' and resolved_at is null order by review_key");
+    const { rows } = await this.#database.observer.query<{ request_id: string }>(
+      "select request_id from spend_reviews where reason = 'no_org' and resolved_at is null order by review_key",
+    );
     const open = rows.filter((row) => !this.#decisions.owners.has(row.request_id));
     const requestId = open[Math.floor(roll * open.length)]?.request_id;
     if (requestId === undefined) return undefined;
@@ -292,10 +315,18 @@ class Simulation {
     this.#autumn.finishQueue(true);
     const sync = (process: SimulatedProcess) => this.#jobOf(process, 0.1)();
     const settleAll = (process: SimulatedProcess) => this.#jobOf(process, 0.9)();
-    const reconcile = (process: SimulatedProcess) => reconcileDeliveries(process.db, this.#ledgerOf(process), { dryRun: false, corrections: "apply", quietMs: 0 });
+    const reconcile = (process: SimulatedProcess) =>
+      reconcileDeliveries(process.db, this.#ledgerOf(process), { dryRun: false, corrections: "apply", quietMs: 0 });
     const readBalances = (process: SimulatedProcess) => this.#jobOf(process, 0.99)();
     for (let round = 0; round < CLOSING_ROUNDS; round += 1) {
-      const violation = (await this.#redriveAll()) ?? (await this.#mapAll()) ?? (await this.#closingPass(sync)) ?? (await this.#closingPass(settleAll)) ?? (await this.#closingPass(reconcile)) ?? (await this.#decideAll()) ?? (await this.#closingPass(readBalances));
+      const violation =
+        (await this.#redriveAll()) ??
+        (await this.#mapAll()) ??
+        (await this.#closingPass(sync)) ??
+        (await this.#closingPass(settleAll)) ??
+        (await this.#closingPass(reconcile)) ??
+        (await this.#decideAll()) ??
+        (await this.#closingPass(readBalances));
       if (violation !== undefined) return violation;
       this.#clock.pass(HOUR / 3);
       if ((await this.#unfinished()) === undefined) return this.#loseAndHeal();
@@ -326,7 +357,9 @@ class Simulation {
       const eventId = rows[Math.floor(move.roll * rows.length)]?.event_id;
       if (eventId === undefined) continue;
       this.#trace.push(`  event ${eventId} is lost`);
-      await observer.query(`set session_replication_role = replica; delete from billing_events where event_id = ${eventId}; set session_replication_role = default`);
+      await observer.query(
+        `set session_replication_role = replica; delete from billing_events where event_id = ${eventId}; set session_replication_role = default`,
+      );
       lost += 1;
     }
     if (lost === 0) return undefined;
@@ -341,7 +374,10 @@ class Simulation {
     let found = 0;
     const range = { from: new Date(this.#clock.nowMs - 400 * 24 * HOUR), to: new Date(this.#clock.nowMs + 24 * HOUR) };
     const process = this.#workerAt(0);
-    await process.begin(async () => ({ missingRows: found } = await auditCompleteness(process.db, { ...range, heal: true, rate: this.#rate() })), (error) => this.#noteFailure(error));
+    await process.begin(
+      async () => ({ missingRows: found } = await auditCompleteness(process.db, { ...range, heal: true, rate: this.#rate() })),
+      (error) => this.#noteFailure(error),
+    );
     // Not looked at in between: until it is healed, it is broken.
     for (let step = process.waiting.shift(); step; step = process.waiting.shift()) await this.#runner.perform(step);
     return { found };
@@ -362,7 +398,9 @@ class Simulation {
       if (!this.#autumn.isConfusing(orgId)) continue;
       if (countsAsTaken) this.#autumn.makeGood(batchId, orgId, expected);
       const wasTaken = countsAsTaken || this.#autumn.keptOf(batchId) !== "0";
-      const violation = await this.#doByHand((person) => decideBatch(person.db, batchId, { wasTaken, operator: { name: "a person", via: "simulation", reason: "looked at the balance" } }));
+      const violation = await this.#doByHand((person) =>
+        decideBatch(person.db, batchId, { wasTaken, operator: { name: "a person", via: "simulation", reason: "looked at the balance" } }),
+      );
       if (violation !== undefined) return violation;
     }
     return undefined;
@@ -371,7 +409,10 @@ class Simulation {
   /** One whole pass of a worker of its own. */
   async #closingPass(job: (process: SimulatedProcess) => Promise<unknown>): Promise<string | undefined> {
     const process = this.#workerAt(0);
-    await process.begin(() => job(process), (error) => this.#noteFailure(error));
+    await process.begin(
+      () => job(process),
+      (error) => this.#noteFailure(error),
+    );
     for (let step = process.waiting.shift(); step; step = process.waiting.shift()) {
       const violation = await this.#step(0, step);
       if (violation !== undefined) return violation;

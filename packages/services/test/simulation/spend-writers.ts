@@ -49,7 +49,11 @@ export class SpendWriters {
   async reprice(roll: number, spendUsd: string): Promise<void> {
     const row = this.#correctable(roll);
     if (!row) return;
-    await this.#plain().query({ name: "reprice", text: `update "LiteLLM_SpendLogs" set spend = $2::float8 where request_id = $1`, values: [row.requestId, spendUsd] });
+    await this.#plain().query({
+      name: "reprice",
+      text: `update "LiteLLM_SpendLogs" set spend = $2::float8 where request_id = $1`,
+      values: [row.requestId, spendUsd],
+    });
     this.committed.set(row.requestId, { ...row, spendUsd });
   }
 

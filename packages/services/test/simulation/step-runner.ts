@@ -77,7 +77,11 @@ export class StepRunner {
 
   async #isBlocked(step: Step): Promise<boolean> {
     if (!step.connection) return false;
-    const { rows } = await this.#observer.query<{ is_blocked: boolean }>({ name: "blocked", text: "select cardinality(pg_blocking_pids($1)) > 0 as is_blocked", values: [processIdOf(step)] });
+    const { rows } = await this.#observer.query<{ is_blocked: boolean }>({
+      name: "blocked",
+      text: "select cardinality(pg_blocking_pids($1)) > 0 as is_blocked",
+      values: [processIdOf(step)],
+    });
     return rows[0]?.is_blocked ?? false;
   }
 }

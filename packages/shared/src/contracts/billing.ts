@@ -41,9 +41,19 @@ export const operatorStatusSchema = billingStatusSchema.extend({
   oldest_attempt_seconds: ageSeconds,
   passes: z.array(z.object({ job: z.string(), age_ms: z.number() })),
   resting: z
-    .array(z.object({ org_id: z.string(), state: settlementStateSchema, batches: z.number().int(), credits: credits.describe("not taken by the sink; of a shortfall: never collected"), error_code: z.string().nullable() }))
+    .array(
+      z.object({
+        org_id: z.string(),
+        state: settlementStateSchema,
+        batches: z.number().int(),
+        credits: credits.describe("not taken by the sink; of a shortfall: never collected"),
+        error_code: z.string().nullable(),
+      }),
+    )
     .describe("whose batches rest and why, the largest first, at most 100"),
-  unbalanced_orgs: z.array(z.object({ org_id: z.string(), difference_credits: credits })).describe("spend that is not exactly what is delivered, on its way, at rest and carried"),
+  unbalanced_orgs: z
+    .array(z.object({ org_id: z.string(), difference_credits: credits }))
+    .describe("spend that is not exactly what is delivered, on its way, at rest and carried"),
   balances: z.object({
     orgs: z.number().int(),
     states: z.record(z.string(), z.number().int()),
@@ -148,7 +158,9 @@ const batch = z.object({
       error_code: z.string().nullable(),
     }),
   ),
-  by_hand: z.array(z.object({ action: z.string(), operator: z.string(), reason: z.string().nullable(), acted_at: instant })).describe("what people did to it, the newest first"),
+  by_hand: z
+    .array(z.object({ action: z.string(), operator: z.string(), reason: z.string().nullable(), acted_at: instant }))
+    .describe("what people did to it, the newest first"),
   balance_effect: z.object({ before: credits, deducted: credits, after: credits }).nullable(),
   verdict: z.string(),
 });
@@ -180,13 +192,13 @@ export const redriveReviewRequestSchema = z.strictObject({
   create: z.boolean().default(false).describe("also where billing does not know the organization yet; a typing error is refused otherwise"),
 });
 
-const rate = z.string().regex(/^\d{1,9}(\.\d{1,6})?$/, "must be a decimal number above zero with at most 6 decimals, such as \"2.5\"");
+const rate = z.string().regex(/^\d{1,9}(\.\d{1,6})?$/, 'must be a decimal number above zero with at most 6 decimals, such as "2.5"');
 
 /** `POST /v1/billing/rate-cards`: from `valid_from` on, what spend costs in credits. */
 export const createRateCardRequestSchema = z.strictObject({
   org_id: resourceIdSchema.optional().describe("the default of every org when absent"),
   markup: rate.describe("factor on the provider's price"),
-  credits_per_usd: rate.default("100").describe("\"100\": 1 credit = $0.01"),
+  credits_per_usd: rate.default("100").describe('"100": 1 credit = $0.01'),
   valid_from: instant.describe("by the start of a request; inclusive"),
   valid_to: instant.optional().describe("exclusive; without end when absent"),
 });

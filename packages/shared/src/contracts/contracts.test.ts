@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { deleteKeysRequestSchema, durationPattern, generateKeyRequestSchema, keyAliasPattern, keyListQuerySchema, managementErrorSchema } from "./key-management.ts";
+import {
+  deleteKeysRequestSchema,
+  durationPattern,
+  generateKeyRequestSchema,
+  keyAliasPattern,
+  keyListQuerySchema,
+  managementErrorSchema,
+} from "./key-management.ts";
 import { createSessionRequestSchema } from "./session.ts";
 
 describe("key management", () => {
@@ -12,9 +19,12 @@ describe("key management", () => {
     expect(generateKeyRequestSchema.parse({ max_budget: null }).max_budget).toBeNull();
   });
 
-  it.each([{ max_budget: -1 }, { max_budget: "1e3" }, { models: "all" }, { duration: 24 }, { metadata: [] }])("refuses wrong types: %j", (body) => {
-    expect(generateKeyRequestSchema.safeParse(body).success).toBe(false);
-  });
+  it.each([{ max_budget: -1 }, { max_budget: "1e3" }, { models: "all" }, { duration: 24 }, { metadata: [] }])(
+    "refuses wrong types: %j",
+    (body) => {
+      expect(generateKeyRequestSchema.safeParse(body).success).toBe(false);
+    },
+  );
 
   it("wants keys or aliases to delete", () => {
     expect(deleteKeysRequestSchema.safeParse({}).success).toBe(false);
@@ -24,7 +34,11 @@ describe("key management", () => {
 
   it("reads paging from text", () => {
     expect(keyListQuerySchema.parse({})).toEqual({ page: 1, size: 10, return_full_object: false });
-    expect(keyListQuerySchema.parse({ page: "2", size: "100", return_full_object: "true" })).toEqual({ page: 2, size: 100, return_full_object: true });
+    expect(keyListQuerySchema.parse({ page: "2", size: "100", return_full_object: "true" })).toEqual({
+      page: 2,
+      size: 100,
+      return_full_object: true,
+    });
     expect(keyListQuerySchema.safeParse({ size: "101" }).success).toBe(false);
   });
 
@@ -46,7 +60,13 @@ describe("a session request", () => {
   it("reads a budget as exact text and refuses unknown fields and ids that cannot stand in a path", () => {
     expect(createSessionRequestSchema.parse({ org_id: "org-1", max_budget_usd: "2.50" }).max_budget_usd).toBe("2.5");
     expect(createSessionRequestSchema.parse({ org_id: "org-1", max_budget_usd: 0.1 }).max_budget_usd).toBe("0.1");
-    for (const body of [{}, { org_id: "a/b" }, { org_id: "org-1", max_budget: 1 }, { org_id: "org-1", duration: "30min" }, { org_id: "org-1", max_budget_usd: -1 }]) {
+    for (const body of [
+      {},
+      { org_id: "a/b" },
+      { org_id: "org-1", max_budget: 1 },
+      { org_id: "org-1", duration: "30min" },
+      { org_id: "org-1", max_budget_usd: -1 },
+    ]) {
       expect(createSessionRequestSchema.safeParse(body).success).toBe(false);
     }
   });

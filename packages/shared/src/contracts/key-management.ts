@@ -82,10 +82,7 @@ export const keyObjectSchema = z.looseObject({
 export type KeyObject = z.infer<typeof keyObjectSchema>;
 
 /** Answer of `POST /key/generate`: the key's row, flat, plus the key itself, which is never told again. */
-export const generateKeyResponseSchema = keyObjectSchema.extend({
-  key: z.string().min(1),
-  token_id: z.string().nullish(),
-});
+export const generateKeyResponseSchema = keyObjectSchema.extend({ key: z.string().min(1), token_id: z.string().nullish() });
 export type GenerateKeyResponse = z.infer<typeof generateKeyResponseSchema>;
 
 /** `GET /key/info?key=`: the key or its hash; absent = the caller's key. */
@@ -145,11 +142,7 @@ export const blockKeyRequestSchema = z.looseObject({ key: z.string().min(1) });
 export type BlockKeyRequest = z.input<typeof blockKeyRequestSchema>;
 
 /** `POST /team/new`. `team_id` is made by the proxy when absent; an id that exists is refused with 400. */
-export const newTeamRequestSchema = z.looseObject({
-  ...limits,
-  team_id: z.string().nullish(),
-  team_alias: z.string().nullish(),
-});
+export const newTeamRequestSchema = z.looseObject({ ...limits, team_id: z.string().nullish(), team_alias: z.string().nullish() });
 export type NewTeamRequest = z.input<typeof newTeamRequestSchema>;
 
 /** A row of the team table: the answer of `POST /team/new`, an entry of `GET /team/list`. */

@@ -6,13 +6,16 @@ import { resourceIdSchema, settlementStateSchema } from "./session.ts";
 const credits = z.string().describe("credits, exact decimal text");
 const usd = z.string().describe("USD, exact decimal text");
 const instant = z.iso.datetime({ offset: true });
-const amount = z.string().regex(/^\d{1,15}(\.\d{1,12})?$/, "must be a decimal number of zero or more, such as \"500\"");
+const amount = z.string().regex(/^\d{1,15}(\.\d{1,12})?$/, 'must be a decimal number of zero or more, such as "500"');
 
 export const orgStateSchema = z.enum(["unconfigured", "trial", "active", "grace", "exhausted", "suspended"]);
 
 const by = z.string().min(1).max(200).optional().describe("who acts; the token's own name when absent");
 const reason = z.string().min(1).max(1_000).describe("why, for the record: what was looked at, and what it showed");
-const create = z.boolean().default(false).describe("also where billing does not know the organization yet; a typing error is refused otherwise");
+const create = z
+  .boolean()
+  .default(false)
+  .describe("also where billing does not know the organization yet; a typing error is refused otherwise");
 
 const orgSummary = z.object({
   org_id: z.string(),
@@ -30,14 +33,21 @@ const orgSummary = z.object({
   dead_credits: credits,
   unapplied_credits: credits,
   shortfall_credits: credits.describe("used beyond a capped balance: on record, never collected"),
-  drift: z.object({ credits, cause: z.string(), severity: z.string(), reconciled_at: instant }).nullable().describe("the last that a reading of the sink found; positive where we had too much"),
+  drift: z
+    .object({ credits, cause: z.string(), severity: z.string(), reconciled_at: instant })
+    .nullable()
+    .describe("the last that a reading of the sink found; positive where we had too much"),
   reconciled_at: instant.nullable(),
   reconcile_problem: z.string().nullable(),
   live_sessions: z.number().int(),
 });
 
 /** `GET /v1/billing/orgs`. */
-export const orgListQuerySchema = z.object({ state: orgStateSchema.optional(), cursor: z.string().max(500).optional(), limit: z.coerce.number().int().min(1).max(500).default(100) });
+export const orgListQuerySchema = z.object({
+  state: orgStateSchema.optional(),
+  cursor: z.string().max(500).optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+});
 export const orgListSchema = z.object({ orgs: z.array(orgSummary), next_cursor: z.string().nullable() });
 
 export const topUpPolicySchema = z.object({
@@ -75,7 +85,10 @@ export const orgReportSchema = orgSummary.extend({
   settings: z
     .object({
       plan: z.enum(["paid", "trial"]),
-      subscribed_plan_id: z.string().nullable().describe("the plan that the organization subscribes to at the sink, which `plan` follows; null: it was set by hand"),
+      subscribed_plan_id: z
+        .string()
+        .nullable()
+        .describe("the plan that the organization subscribes to at the sink, which `plan` follows; null: it was set by hand"),
       trial_ends_at: instant.nullable(),
       grace_ms: z.number().int(),
       overdraft_credits: credits,
@@ -88,9 +101,20 @@ export const orgReportSchema = orgSummary.extend({
   credits_per_spend_usd: z.string().nullable(),
   remote_granted_credits: credits.nullable(),
   keys: z.object({ live: z.number().int(), blocked: z.number().int(), reserved_usd: usd }),
-  findings: z.array(z.object({ batch_id: z.string(), kind: z.string(), message: z.string(), first_seen_at: instant })).describe("open differences between our books and the sink's"),
+  findings: z
+    .array(z.object({ batch_id: z.string(), kind: z.string(), message: z.string(), first_seen_at: instant }))
+    .describe("open differences between our books and the sink's"),
   reviews: z.record(z.string(), z.number().int()).describe("open, by reason"),
-  reconciliations: z.array(z.object({ reconciled_at: instant, cause: z.string(), severity: z.string(), before_credits: credits.nullable(), after_credits: credits, drift_credits: credits })),
+  reconciliations: z.array(
+    z.object({
+      reconciled_at: instant,
+      cause: z.string(),
+      severity: z.string(),
+      before_credits: credits.nullable(),
+      after_credits: credits,
+      drift_credits: credits,
+    }),
+  ),
   customers: z.array(z.object({ sink: z.string(), customer_id: z.string() })),
   top_up_policy: topUpPolicySchema.nullable(),
   open_top_ups: z.array(topUpSchema),
@@ -119,7 +143,11 @@ export const topUpPolicyRequestSchema = z.strictObject({
   enabled: z.boolean().default(true),
   plan_id: z.string().min(1).max(200).describe("the sink's plan that sells the pack"),
   pack_credits: amount,
-  threshold_credits: z.string().regex(/^-?\d{1,15}(\.\d{1,12})?$/, "must be a decimal number").default("0").describe("bought when the balance is at or below"),
+  threshold_credits: z
+    .string()
+    .regex(/^-?\d{1,15}(\.\d{1,12})?$/, "must be a decimal number")
+    .default("0")
+    .describe("bought when the balance is at or below"),
   max_packs_per_month: z.number().int().min(0).max(1_000_000).default(20),
   min_interval_ms: z.number().int().min(0).max(2_147_483_647).default(60_000),
   create,
@@ -128,14 +156,32 @@ export const topUpPolicyRequestSchema = z.strictObject({
 });
 export const topUpPolicyRemovedSchema = z.object({ org_id: z.string(), removed: z.boolean().describe("false where it had none") });
 export const breakerResetSchema = z.object({ org_id: z.string(), reset: z.boolean().describe("false where it was closed") });
-export const topUpListQuerySchema = z.object({ org_id: resourceIdSchema.optional(), state: topUpStateSchema.optional(), limit: z.coerce.number().int().min(1).max(1_000).default(50) });
+export const topUpListQuerySchema = z.object({
+  org_id: resourceIdSchema.optional(),
+  state: topUpStateSchema.optional(),
+  limit: z.coerce.number().int().min(1).max(1_000).default(50),
+});
 export const topUpListSchema = z.object({ top_ups: z.array(topUpSchema).describe("newest first") });
 export const settleTopUpRequestSchema = z.strictObject({ bought: z.boolean(), reason, by });
-export const settledTopUpSchema = z.object({ settled: z.boolean().describe("false where it was so already"), pack: topUpSchema, message: z.string() });
+export const settledTopUpSchema = z.object({
+  settled: z.boolean().describe("false where it was so already"),
+  pack: topUpSchema,
+  message: z.string(),
+});
 
 /** `POST /v1/billing/batches/{batch_id}/decide`. */
-export const decideBatchRequestSchema = z.strictObject({ delivered: z.boolean().describe("whether the sink took all of it, or none"), reason, by });
-export const batchDecisionSchema = z.object({ batch_id: z.string(), org_id: z.string(), decided: z.boolean().describe("false where it was so already"), state: settlementStateSchema, message: z.string() });
+export const decideBatchRequestSchema = z.strictObject({
+  delivered: z.boolean().describe("whether the sink took all of it, or none"),
+  reason,
+  by,
+});
+export const batchDecisionSchema = z.object({
+  batch_id: z.string(),
+  org_id: z.string(),
+  decided: z.boolean().describe("false where it was so already"),
+  state: settlementStateSchema,
+  message: z.string(),
+});
 
 /** `PUT /v1/billing/orgs/{org_id}/customers/{sink}`. */
 export const mappedSinkSchema = z.enum(["stripe"]);
@@ -148,12 +194,26 @@ export const mappedCustomerSchema = z.object({
   released_batches: z.number().int().describe("had waited for the mapping, and are due now"),
 });
 export const customerListQuerySchema = z.object({ org_id: resourceIdSchema.optional(), sink: mappedSinkSchema.optional() });
-export const customerListSchema = z.object({ customers: z.array(z.object({ sink: z.string(), org_id: z.string(), customer_id: z.string() })) });
+export const customerListSchema = z.object({
+  customers: z.array(z.object({ sink: z.string(), org_id: z.string(), customer_id: z.string() })),
+});
 
 /** `GET /v1/billing/reviews`. */
 export const reviewListQuerySchema = z.object({
   org_id: resourceIdSchema.optional(),
-  reason: z.enum(["no_org", "no_request_id", "bad_spend", "recycled_id", "unlinked_refund", "excess_refund", "zero_price", "unknown_usage", "retired_month"]).optional(),
+  reason: z
+    .enum([
+      "no_org",
+      "no_request_id",
+      "bad_spend",
+      "recycled_id",
+      "unlinked_refund",
+      "excess_refund",
+      "zero_price",
+      "unknown_usage",
+      "retired_month",
+    ])
+    .optional(),
   all: z.enum(["true", "false"]).default("false").describe("settled ones, too"),
   cursor: z.string().max(1_100).optional(),
   limit: z.coerce.number().int().min(1).max(1_000).default(100),
@@ -178,7 +238,12 @@ export const reviewListSchema = z.object({
   next_cursor: z.string().nullable(),
 });
 /** `POST /v1/billing/keys/{key_hash}/map`. */
-export const mapKeyRequestSchema = z.strictObject({ org_id: resourceIdSchema.describe("who pays for the key's rows"), create, by, reason: reason.optional() });
+export const mapKeyRequestSchema = z.strictObject({
+  org_id: resourceIdSchema.describe("who pays for the key's rows"),
+  create,
+  by,
+  reason: reason.optional(),
+});
 export const mappedKeySchema = z.object({ key_hash: z.string(), org_id: z.string(), billed_reviews: z.number().int() });
 
 /** `POST /v1/billing/alerts/{alert_key}/clear`. */
@@ -198,7 +263,10 @@ export const retirementSchema = z.object({
 export const compareRequestSchema = z.strictObject({
   org_id: resourceIdSchema.optional().describe("all of them when absent"),
   dry_run: z.boolean().default(true),
-  apply_corrections: z.boolean().default(false).describe("deduct or give back at the sink what it took too little or too much; not in a dry run"),
+  apply_corrections: z
+    .boolean()
+    .default(false)
+    .describe("deduct or give back at the sink what it took too little or too much; not in a dry run"),
 });
 export const sinkComparisonSchema = z.object({
   dry_run: z.boolean(),
@@ -247,7 +315,10 @@ export const sinkComparisonSchema = z.object({
 export const actionListQuerySchema = z.object({
   org_id: resourceIdSchema.optional(),
   subject: z.string().max(1_100).optional().describe("what it was done to: a batch, a pack, a review, a key's hash, a month"),
-  cursor: z.string().regex(/^\d{1,18}$/).optional(),
+  cursor: z
+    .string()
+    .regex(/^\d{1,18}$/)
+    .optional(),
   limit: z.coerce.number().int().min(1).max(500).default(50),
 });
 export const actionListSchema = z.object({

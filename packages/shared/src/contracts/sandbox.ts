@@ -21,8 +21,11 @@ const repoUrl = z
 
 function problemOfRepoUrl(text: string): string | undefined {
   const scp = /^(?:[^\s@/:]+@)([A-Za-z0-9.-]+):([\w./~-]+)$/.exec(text);
-  if (scp) return `must be an https:// URL, here https://${scp[1]}/${scp[2]?.replace(/^\/+/, "")}: a sandbox has no SSH key; a token is sent as the header x-repo-token`;
-  const { protocol, hostname, username, password } = URL.canParse(text) ? new URL(text) : { protocol: "", hostname: "", username: "", password: "" };
+  if (scp)
+    return `must be an https:// URL, here https://${scp[1]}/${scp[2]?.replace(/^\/+/, "")}: a sandbox has no SSH key; a token is sent as the header x-repo-token`;
+  const { protocol, hostname, username, password } = URL.canParse(text)
+    ? new URL(text)
+    : { protocol: "", hostname: "", username: "", password: "" };
   const isOpen = protocol === "http:" && ["127.0.0.1", "localhost"].includes(hostname);
   // Git reads the text, not what became of it here: what a URL parser forgives (blanks, a missing "//") it may not.
   const isPlain = /^https?:\/\/[\x21-\x7e]+$/.test(text);
@@ -30,16 +33,24 @@ function problemOfRepoUrl(text: string): string | undefined {
   return "must be an https:// URL without user and password; a token is sent as the header x-repo-token";
 }
 
-const organizationSecrets = z.record(z.string().max(200), z.string().max(100_000)).describe("variables of the sandbox; reserved names are refused; stored nowhere");
+const organizationSecrets = z
+  .record(z.string().max(200), z.string().max(100_000))
+  .describe("variables of the sandbox; reserved names are refused; stored nowhere");
 
 /** Fields of `POST /v1/sessions` for a sandbox that the gateway launches. */
 export const launchRequestFields = {
   launcher: launcherSchema.default("none").describe("who starts the sandbox; none: the caller, with what the answer holds"),
-  files: z.record(z.string().min(1).max(500), z.string()).optional().describe("path below the home directory and content, written before the agent starts"),
+  files: z
+    .record(z.string().min(1).max(500), z.string())
+    .optional()
+    .describe("path below the home directory and content, written before the agent starts"),
   repo: z
     .strictObject({
       url: repoUrl,
-      ref: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$/, "must be a branch, a tag or a commit").optional(),
+      ref: z
+        .string()
+        .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$/, "must be a branch, a tag or a commit")
+        .optional(),
     })
     .optional()
     .describe("cloned into workspace/; a token is sent as the header x-repo-token and never written down"),
@@ -57,7 +68,11 @@ export const sandboxSchema = z.object({
 export const sessionFailureSchema = z.object({ code: z.string(), message: z.string() });
 
 /** How to talk to the agent's server: HTTP basic authentication. */
-const agentSchema = z.object({ username: z.string(), password: z.string().describe("shown once"), url: z.string().nullable().describe("null until it is ready") });
+const agentSchema = z.object({
+  username: z.string(),
+  password: z.string().describe("shown once"),
+  url: z.string().nullable().describe("null until it is ready"),
+});
 
 /** 202 of `POST /v1/sessions` with a launcher, and of resume; 201 with `?wait=true`. */
 export const launchedSessionSchema = z.object({
@@ -76,7 +91,11 @@ export type LaunchedSession = z.infer<typeof launchedSessionSchema>;
 
 /** `POST /v1/sessions/{id}/resume`: secrets are not stored, so they are sent again. */
 export const resumeSessionRequestSchema = z.strictObject({
-  duration: z.string().regex(durationPattern, 'must be a number and one of s m h d w mo, such as "24h"').optional().describe("life of the new key, from now; the proxy's default when absent"),
+  duration: z
+    .string()
+    .regex(durationPattern, 'must be a number and one of s m h d w mo, such as "24h"')
+    .optional()
+    .describe("life of the new key, from now; the proxy's default when absent"),
   max_budget_usd: sentAmount.optional().describe("of the whole session, what it has spent included; as before when absent"),
   secrets: organizationSecrets.optional(),
 });
@@ -99,6 +118,15 @@ export const sessionCostSchema = z.object({
   requests: z.number().int(),
   spend_usd: amount.describe("USD, exact decimal text; on the ledger or not"),
   reserved_usd: amount.describe("USD that requests in flight may cost at most"),
-  by_model: z.array(z.object({ model: z.string(), requests: z.number().int(), prompt_tokens: z.number().int(), completion_tokens: z.number().int(), spend_usd: amount, reserved_usd: amount })),
+  by_model: z.array(
+    z.object({
+      model: z.string(),
+      requests: z.number().int(),
+      prompt_tokens: z.number().int(),
+      completion_tokens: z.number().int(),
+      spend_usd: amount,
+      reserved_usd: amount,
+    }),
+  ),
 });
 export type SessionCost = z.infer<typeof sessionCostSchema>;

@@ -42,5 +42,7 @@ export const serviceTokenListSchema = z.object({ tokens: z.array(serviceTokenSch
 
 /** `GET /v1/tokens/{id}`. */
 export const serviceTokenDetailSchema = serviceTokenSchema.extend({
-  audit: z.array(z.object({ action: z.enum(["created", "rotated", "revoked"]), request_id: z.string(), occurred_at: instant })).describe("oldest first"),
+  audit: z
+    .array(z.object({ action: z.enum(["created", "rotated", "revoked"]), request_id: z.string(), occurred_at: instant }))
+    .describe("oldest first"),
 });

@@ -7,7 +7,9 @@ import { callersObject } from "./storable.ts";
 /** The gateway's HTTP API: sessions, usage, ledger. Amounts are decimal text everywhere, instants ISO 8601 in UTC. */
 
 /** Ids that stand in a path: 1..200 characters of `A-Za-z0-9._:@-`, a letter or digit first. */
-export const resourceIdSchema = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}$/, "must be 1 to 200 characters of A-Za-z0-9._:@- and begin with a letter or digit");
+export const resourceIdSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}$/, "must be 1 to 200 characters of A-Za-z0-9._:@- and begin with a letter or digit");
 
 const amount = (unit: string) => z.string().describe(`${unit}, exact decimal text`);
 const instant = z.iso.datetime({ offset: true });
@@ -19,7 +21,7 @@ export const createSessionRequestSchema = z.strictObject({
   user_id: resourceIdSchema.optional().describe("for the caller's own records"),
   model: z.string().min(1).max(200).optional().describe("the agent's model; the gateway's default when absent"),
   max_budget_usd: sentAmount.optional().describe("raw provider cost that the key may cause; no limit when absent"),
-  duration: z.string().regex(durationPattern, "must be a number and one of s m h d w mo, such as \"24h\"").optional(),
+  duration: z.string().regex(durationPattern, 'must be a number and one of s m h d w mo, such as "24h"').optional(),
   models: z.array(z.string().min(1).max(200)).min(1).max(100).optional().describe("models that the key allows; all when absent"),
   metadata: callersObject(16_384).optional().describe("the caller's own, at most 16 KiB as JSON; answered with the session"),
   ...launchRequestFields,
@@ -29,7 +31,11 @@ export type CreateSessionRequest = z.input<typeof createSessionRequestSchema>;
 /** `POST /v1/sessions/{id}/extend`. */
 export const extendSessionRequestSchema = z
   .strictObject({
-    duration: z.string().regex(durationPattern, "must be a number and one of s m h d w mo, such as \"24h\"").optional().describe("from now; no longer than the sandbox lives"),
+    duration: z
+      .string()
+      .regex(durationPattern, 'must be a number and one of s m h d w mo, such as "24h"')
+      .optional()
+      .describe("from now; no longer than the sandbox lives"),
     max_budget_usd: sentAmount.optional().describe("of the whole session, what it has spent included"),
   })
   .refine((body) => body.duration !== undefined || body.max_budget_usd !== undefined, "must name duration, max_budget_usd or both");
@@ -174,12 +180,6 @@ export type BillingStatusResponse = z.infer<typeof billingStatusSchema>;
 
 /** Every error of the gateway, whatever the route. `code` is a row of docs/errors.md. */
 export const gatewayErrorSchema = z.object({
-  error: z.object({
-    code: z.string(),
-    message: z.string(),
-    fix: z.string(),
-    request_id: z.string(),
-    param: z.string().optional(),
-  }),
+  error: z.object({ code: z.string(), message: z.string(), fix: z.string(), request_id: z.string(), param: z.string().optional() }),
 });
 export type GatewayError = z.infer<typeof gatewayErrorSchema>;

@@ -24,12 +24,17 @@ export interface UnstorableValue {
 export function findUnstorable(value: unknown): UnstorableValue | undefined {
   const waiting: { readonly value: unknown; readonly path: readonly (string | number)[] }[] = [{ value, path: [] }];
   for (let place = waiting.pop(); place !== undefined; place = waiting.pop()) {
-    if (typeof place.value === "string" && !isStorableText(place.value)) return { path: place.path, problem: "must have no NUL character and no half of a surrogate pair" };
+    if (typeof place.value === "string" && !isStorableText(place.value))
+      return { path: place.path, problem: "must have no NUL character and no half of a surrogate pair" };
     if (typeof place.value !== "object" || place.value === null) continue;
-    if (place.path.length >= MAX_JSON_DEPTH) return { path: place.path.slice(0, 1), problem: `must be nested at most ${MAX_JSON_DEPTH} deep` };
-    const entries: readonly (readonly [string | number, unknown])[] = Array.isArray(place.value) ? place.value.map((item, index) => [index, item] as const) : Object.entries(place.value);
+    if (place.path.length >= MAX_JSON_DEPTH)
+      return { path: place.path.slice(0, 1), problem: `must be nested at most ${MAX_JSON_DEPTH} deep` };
+    const entries: readonly (readonly [string | number, unknown])[] = Array.isArray(place.value)
+      ? place.value.map((item, index) => [index, item] as const)
+      : Object.entries(place.value);
     for (const [key, item] of entries) {
-      if (typeof key === "string" && !isStorableText(key)) return { path: place.path, problem: "must have no NUL character and no half of a surrogate pair in a name" };
+      if (typeof key === "string" && !isStorableText(key))
+        return { path: place.path, problem: "must have no NUL character and no half of a surrogate pair in a name" };
       waiting.push({ value: item, path: [...place.path, key] });
     }
   }
@@ -41,5 +46,6 @@ export const callersObject = (maxBytes: number) =>
   z.record(storableText, z.unknown()).superRefine((value, context) => {
     const found = findUnstorable(value);
     if (found !== undefined) context.addIssue({ code: "custom", message: found.problem, path: [...found.path] });
-    else if (Buffer.byteLength(JSON.stringify(value)) > maxBytes) context.addIssue({ code: "custom", message: `must take at most ${maxBytes} bytes as JSON` });
+    else if (Buffer.byteLength(JSON.stringify(value)) > maxBytes)
+      context.addIssue({ code: "custom", message: `must take at most ${maxBytes} bytes as JSON` });
   });

@@ -68,7 +68,11 @@ export function createLLMProxyClient(options: LLMProxyClientOptions): LLMProxyCl
     throw new AppError("proxy_not_configured", `The LLM proxy is not configured: ${missing} not set.`);
   }
   const knownTeams = new KnownTeams(knownTeamCapacity);
-  const begin = (signal: AbortSignal | undefined): ManagementContext => ({ target: { adminUrl, masterKey }, knownTeams, deadline: startDeadline(timeoutMs, signal) });
+  const begin = (signal: AbortSignal | undefined): ManagementContext => ({
+    target: { adminUrl, masterKey },
+    knownTeams,
+    deadline: startDeadline(timeoutMs, signal),
+  });
 
   return {
     async generateSessionAPIKey(sessionId, orgId, keyOptions = {}) {
@@ -95,7 +99,10 @@ export function createLLMProxyClient(options: LLMProxyClientOptions): LLMProxyCl
     async revokeVirtualKey(sessionId, { signal } = {}) {
       checkId("sessionId", sessionId);
       const context = begin(signal);
-      await deleteKeys(context, (await listKeys(context, sessionId)).flatMap((row) => row.token ?? []));
+      await deleteKeys(
+        context,
+        (await listKeys(context, sessionId)).flatMap((row) => row.token ?? []),
+      );
     },
     async listSessionKeys(sessionId, { signal } = {}) {
       checkId("sessionId", sessionId);

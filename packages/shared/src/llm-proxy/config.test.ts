@@ -25,7 +25,13 @@ describe("parseLLMProxyConfig", () => {
       LLM_PROXY_KEY_DURATION: "168h",
     });
 
-    expect(config).toEqual({ url: "http://llm-proxy:4000", adminUrl: "http://llm-proxy:4001", baseUrl: "https://tunnel.example.com/v1", masterKey: "sk-master", keyDuration: "168h" });
+    expect(config).toEqual({
+      url: "http://llm-proxy:4000",
+      adminUrl: "http://llm-proxy:4001",
+      baseUrl: "https://tunnel.example.com/v1",
+      masterKey: "sk-master",
+      keyDuration: "168h",
+    });
   });
 
   it("is off when nothing is set, and an empty value is not set", () => {
@@ -35,7 +41,9 @@ describe("parseLLMProxyConfig", () => {
   it("lets a key live as long as a sandbox where no duration is set", () => {
     expect(parseLLMProxyConfig({ SANDBOX_TIMEOUT_SECONDS: "5400" }).keyDuration).toBe("5400s");
     expect(parseLLMProxyConfig({ SANDBOX_TIMEOUT_SECONDS: "5400", LLM_PROXY_KEY_DURATION: "2h" }).keyDuration).toBe("2h");
-    expect(() => parseLLMProxyConfig({ SANDBOX_TIMEOUT_SECONDS: "0" })).toThrow(expect.objectContaining({ code: "env_invalid", message: expect.stringContaining("SANDBOX_TIMEOUT_SECONDS") }));
+    expect(() => parseLLMProxyConfig({ SANDBOX_TIMEOUT_SECONDS: "0" })).toThrow(
+      expect.objectContaining({ code: "env_invalid", message: expect.stringContaining("SANDBOX_TIMEOUT_SECONDS") }),
+    );
   });
 
   it.each(["30min", "24", "h", "1.5h", "-1", "0s", " 24h", "24H"])("refuses %j as a duration", (duration) => {
@@ -46,19 +54,26 @@ describe("parseLLMProxyConfig", () => {
     expect(parseLLMProxyConfig({ LLM_PROXY_KEY_DURATION: duration }).keyDuration).toBe(duration);
   });
 
-  it.each(["llm.example.com", "ftp://llm.example.com", "https://user:secret@llm.example.com", "https://llm.example.com?key=secret", "https://llm.example.com/v1#secret"])(
-    "refuses %s as a URL by the name of the variable, without its value",
-    (url) => {
-      for (const name of ["LLM_PROXY_URL", "LLM_PROXY_ADMIN_URL", "LLM_PROXY_PUBLIC_URL"]) {
-        expect(() => parseLLMProxyConfig({ [name]: url })).toThrow(expect.objectContaining({ code: "env_invalid", message: expect.stringContaining(name) }));
-        expect(() => parseLLMProxyConfig({ [name]: url })).not.toThrow(/secret|llm\.example\.com/);
-      }
-    },
-  );
+  it.each([
+    "llm.example.com",
+    "ftp://llm.example.com",
+    "https://user:secret@llm.example.com",
+    "https://llm.example.com?key=secret",
+    "https://llm.example.com/v1#secret",
+  ])("refuses %s as a URL by the name of the variable, without its value", (url) => {
+    for (const name of ["LLM_PROXY_URL", "LLM_PROXY_ADMIN_URL", "LLM_PROXY_PUBLIC_URL"]) {
+      expect(() => parseLLMProxyConfig({ [name]: url })).toThrow(
+        expect.objectContaining({ code: "env_invalid", message: expect.stringContaining(name) }),
+      );
+      expect(() => parseLLMProxyConfig({ [name]: url })).not.toThrow(/secret|llm\.example\.com/);
+    }
+  });
 
   it("refuses a master key that could not stand in a header, without repeating it", () => {
     for (const key of ["sk-master\nkey", "sk master", "sk-mästér"]) {
-      expect(() => parseLLMProxyConfig({ LLM_PROXY_MASTER_KEY: key })).toThrow(/^The environment is not usable: LLM_PROXY_MASTER_KEY: must be printable ASCII without spaces\.$/);
+      expect(() => parseLLMProxyConfig({ LLM_PROXY_MASTER_KEY: key })).toThrow(
+        /^The environment is not usable: LLM_PROXY_MASTER_KEY: must be printable ASCII without spaces\.$/,
+      );
     }
   });
 

@@ -23,8 +23,18 @@ export const LLM_PROXY_ENVIRONMENT = {
   LLM_PROXY_ADMIN_URL: proxyUrl.optional().describe("Management API of the proxy; LLM_PROXY_URL when unset"),
   LLM_PROXY_PUBLIC_URL: proxyUrl.optional().describe("The proxy as seen from a sandbox; LLM_PROXY_URL when unset"),
   LLM_PROXY_MASTER_KEY: masterKey.optional().describe("The proxy's LITELLM_MASTER_KEY; needed to mint keys"),
-  LLM_PROXY_KEY_DURATION: keyDuration.optional().describe(`Life of a key: a number and one of s m h d w mo; unset: as long as a sandbox (SANDBOX_TIMEOUT_SECONDS), else ${DEFAULT_KEY_DURATION}`),
-  SANDBOX_TIMEOUT_SECONDS: z.coerce.number().int().min(1).max(31_536_000).optional().describe("Life of the sandboxes that the keys are for; a key lives as long where LLM_PROXY_KEY_DURATION is not set"),
+  LLM_PROXY_KEY_DURATION: keyDuration
+    .optional()
+    .describe(
+      `Life of a key: a number and one of s m h d w mo; unset: as long as a sandbox (SANDBOX_TIMEOUT_SECONDS), else ${DEFAULT_KEY_DURATION}`,
+    ),
+  SANDBOX_TIMEOUT_SECONDS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(31_536_000)
+    .optional()
+    .describe("Life of the sandboxes that the keys are for; a key lives as long where LLM_PROXY_KEY_DURATION is not set"),
   LLM_PROXY_REQUIRED: booleanFlag.default(false).describe("Refuse to work without LLM_PROXY_URL instead of going on without a proxy"),
 } as const;
 
@@ -62,6 +72,8 @@ export function parseLLMProxyConfig(source: EnvironmentSource): LLMProxyConfig {
     ...(adminUrl !== undefined && { adminUrl: withoutVersion(adminUrl) }),
     ...(publicUrl !== undefined && { baseUrl: `${withoutVersion(publicUrl)}/v1` }),
     ...(variables.LLM_PROXY_MASTER_KEY !== undefined && { masterKey: variables.LLM_PROXY_MASTER_KEY }),
-    keyDuration: variables.LLM_PROXY_KEY_DURATION ?? (variables.SANDBOX_TIMEOUT_SECONDS === undefined ? DEFAULT_KEY_DURATION : `${variables.SANDBOX_TIMEOUT_SECONDS}s`),
+    keyDuration:
+      variables.LLM_PROXY_KEY_DURATION ??
+      (variables.SANDBOX_TIMEOUT_SECONDS === undefined ? DEFAULT_KEY_DURATION : `${variables.SANDBOX_TIMEOUT_SECONDS}s`),
   };
 }

@@ -30,7 +30,11 @@ export interface ManagementContext {
 /** Makes the org's team unless it is known. The second time it exists, which is what was wanted; so when another process was faster. */
 export async function createTeam({ target, knownTeams, deadline }: ManagementContext, orgId: string): Promise<void> {
   if (knownTeams.has(orgId)) return;
-  const answer = await sendManagementRequest(target, { method: "POST", path: "/team/new", body: { team_id: orgId, team_alias: orgId } }, deadline);
+  const answer = await sendManagementRequest(
+    target,
+    { method: "POST", path: "/team/new", body: { team_id: orgId, team_alias: orgId } },
+    deadline,
+  );
   // LiteLLM has no code for it, only words; a race shows as the database's unique violation.
   const exists = !answer.accepted && /already exists|duplicate|unique constraint/i.test(answer.message);
   if (!exists) acceptAnswer("create the team", answer, teamObjectSchema);
@@ -46,7 +50,8 @@ export async function createTeam({ target, knownTeams, deadline }: ManagementCon
 export async function mintKeyOnce(context: ManagementContext, request: GenerateKeyRequest): Promise<VirtualKey | undefined> {
   const { target, knownTeams, deadline } = context;
   const key = randomVirtualKey();
-  const send = () => sendManagementRequest(target, { method: "POST", path: "/key/generate", body: { ...request, key }, credentials: [key] }, deadline);
+  const send = () =>
+    sendManagementRequest(target, { method: "POST", path: "/key/generate", body: { ...request, key }, credentials: [key] }, deadline);
   let answer = await send();
   if (!answer.accepted && request.team_id && /unable to find team|team\b.*(?:not found|(?:doesn't|does not) exist)/i.test(answer.message)) {
     // The team was deleted since, or this proxy looks for it at mint, which LiteLLM 1.92 does not.
@@ -59,7 +64,11 @@ export async function mintKeyOnce(context: ManagementContext, request: GenerateK
     return virtualKey(mintedKey, expires, request);
   }
   if (answer.tries > 1) {
-    const info = await sendManagementRequest(target, { method: "GET", path: `/key/info?key=${hashVirtualKey(key)}`, credentials: [key] }, deadline);
+    const info = await sendManagementRequest(
+      target,
+      { method: "GET", path: `/key/info?key=${hashVirtualKey(key)}`, credentials: [key] },
+      deadline,
+    );
     if (info.accepted) return virtualKey(key, acceptAnswer("describe a key", info, keyInfoResponseSchema).info.expires, request);
   }
   if (/alias .*already exists/i.test(answer.message)) return undefined;
@@ -85,7 +94,11 @@ export async function listKeys({ target, deadline }: ManagementContext, sessionI
   for (let page = 1; page <= maximumListPages; page += 1) {
     const query = new URLSearchParams({ user_id: sessionId, return_full_object: "true", size: String(listPageSize), page: String(page) });
     const answer = await sendManagementRequest(target, { method: "GET", path: `/key/list?${query}` }, deadline);
-    const { keys, total_pages: totalPages } = acceptAnswer("list keys", answer, keyListResponseSchema.extend({ keys: z.array(keyObjectSchema) }));
+    const { keys, total_pages: totalPages } = acceptAnswer(
+      "list keys",
+      answer,
+      keyListResponseSchema.extend({ keys: z.array(keyObjectSchema) }),
+    );
     found.push(...keys.filter((row) => row.user_id === sessionId));
     if (page >= (totalPages ?? 1)) return found;
   }
@@ -95,7 +108,11 @@ export async function listKeys({ target, deadline }: ManagementContext, sessionI
 /** Deletes these keys; one that is gone already is a success. LiteLLM may refuse a list for one of its keys: then each alone. */
 export async function deleteKeys(context: ManagementContext, tokenHashes: readonly string[]): Promise<void> {
   if (tokenHashes.length === 0) return;
-  const answer = await sendManagementRequest(context.target, { method: "POST", path: "/key/delete", body: { keys: tokenHashes } }, context.deadline);
+  const answer = await sendManagementRequest(
+    context.target,
+    { method: "POST", path: "/key/delete", body: { keys: tokenHashes } },
+    context.deadline,
+  );
   if (!answer.accepted && tokenHashes.length > 1) {
     for (const tokenHash of tokenHashes) await deleteKeys(context, [tokenHash]);
     return;
@@ -105,7 +122,11 @@ export async function deleteKeys(context: ManagementContext, tokenHashes: readon
 
 /** Gives a key another alias. False when it was refused: the key is gone, or another holds the alias. */
 export async function renameKey({ target, deadline }: ManagementContext, tokenHash: string, keyAlias: string): Promise<boolean> {
-  const answer = await sendManagementRequest(target, { method: "POST", path: "/key/update", body: { key: tokenHash, key_alias: keyAlias } }, deadline);
+  const answer = await sendManagementRequest(
+    target,
+    { method: "POST", path: "/key/update", body: { key: tokenHash, key_alias: keyAlias } },
+    deadline,
+  );
   if (!answer.accepted && answer.status !== 400 && answer.status !== 404) throw rejection("rename a key", answer);
   return answer.accepted;
 }
@@ -113,9 +134,17 @@ export async function renameKey({ target, deadline }: ManagementContext, tokenHa
 /** Changes a key, named by its hash. False when there is no such key. */
 export async function changeKey(
   { target, deadline }: ManagementContext,
-  change: { readonly path: "/key/update" | "/key/block" | "/key/unblock"; readonly tokenHash: string; readonly fields?: { readonly max_budget: number } | { readonly duration: string } },
+  change: {
+    readonly path: "/key/update" | "/key/block" | "/key/unblock";
+    readonly tokenHash: string;
+    readonly fields?: { readonly max_budget: number } | { readonly duration: string };
+  },
 ): Promise<boolean> {
-  const answer = await sendManagementRequest(target, { method: "POST", path: change.path, body: { key: change.tokenHash, ...change.fields } }, deadline);
+  const answer = await sendManagementRequest(
+    target,
+    { method: "POST", path: change.path, body: { key: change.tokenHash, ...change.fields } },
+    deadline,
+  );
   // LiteLLM says 404 in the body's code, also inside other statuses.
   if (!answer.accepted && (answer.code === "404" || /not found in (?:db|database)|does not exist/i.test(answer.message))) return false;
   acceptAnswer("change a key", answer, z.looseObject({}));

@@ -13,7 +13,10 @@ const credentialPattern = /\bsk-[\w-]{6,}|\bBearer\s+[^\s"'\\]+|\b[0-9a-f]{64}\b
 export function safeServerText(text: string, credentials: readonly string[]): string {
   const spellings = credentials.flatMap((secret) => [secret, encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)]);
   const withoutKnown = spellings.reduce((remaining, spelling) => remaining.replaceAll(spelling, redacted), text);
-  const flat = withoutKnown.replace(credentialPattern, redacted).replace(/[\p{Cc}\s]+/gu, " ").trim();
+  const flat = withoutKnown
+    .replace(credentialPattern, redacted)
+    .replace(/[\p{Cc}\s]+/gu, " ")
+    .trim();
   return flat.length > maximumMessageLength ? `${flat.slice(0, maximumMessageLength)}…` : flat;
 }
 

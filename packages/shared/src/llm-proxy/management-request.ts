@@ -43,7 +43,13 @@ export function startDeadline(timeoutMs: number, caller: AbortSignal | undefined
 /** A 2xx with its JSON, or a refusal that the caller may know how to read. `tries` > 1: an earlier one may have taken effect. */
 export type ManagementAnswer =
   | { readonly accepted: true; readonly body: unknown; readonly tries: number }
-  | { readonly accepted: false; readonly status: number; readonly code: string | undefined; readonly message: string; readonly tries: number };
+  | {
+      readonly accepted: false;
+      readonly status: number;
+      readonly code: string | undefined;
+      readonly message: string;
+      readonly tries: number;
+    };
 
 interface RawAnswer {
   readonly status: number;
@@ -57,7 +63,8 @@ async function readBounded(response: Response): Promise<string> {
   let size = 0;
   for await (const chunk of response.body ?? []) {
     size += chunk.byteLength;
-    if (size > maximumAnswerBytes) throw new AppError("proxy_bad_response", `The LLM proxy answered with more than ${maximumAnswerBytes} bytes.`);
+    if (size > maximumAnswerBytes)
+      throw new AppError("proxy_bad_response", `The LLM proxy answered with more than ${maximumAnswerBytes} bytes.`);
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();
@@ -77,7 +84,11 @@ async function exchange(target: ManagementTarget, request: ManagementRequest, si
     signal,
   });
   const retryAfterSeconds = Number(response.headers.get("retry-after") ?? "0");
-  return { status: response.status, text: await readBounded(response), retryAfterMs: Number.isFinite(retryAfterSeconds) ? retryAfterSeconds * 1_000 : 0 };
+  return {
+    status: response.status,
+    text: await readBounded(response),
+    retryAfterMs: Number.isFinite(retryAfterSeconds) ? retryAfterSeconds * 1_000 : 0,
+  };
 }
 
 function networkErrorName(error: unknown): string {
@@ -101,7 +112,11 @@ const isTransient = (status: number): boolean => status >= 500 || status === 429
  * are tried again, at most 3 times in all, with jitter, within the deadline. Throws `proxy_unreachable`, `proxy_timeout`,
  * `proxy_unauthorized` (401, 403) or `proxy_bad_response` (not JSON, not LiteLLM's envelope), or the caller's abort reason.
  */
-export async function sendManagementRequest(target: ManagementTarget, request: ManagementRequest, deadline: Deadline): Promise<ManagementAnswer> {
+export async function sendManagementRequest(
+  target: ManagementTarget,
+  request: ManagementRequest,
+  deadline: Deadline,
+): Promise<ManagementAnswer> {
   const what = `${request.method} ${request.path.replace(/\?.*/, "")}`;
   for (let tries = 1; ; tries += 1) {
     let outcome: RawAnswer | AppError;
@@ -111,7 +126,10 @@ export async function sendManagementRequest(target: ManagementTarget, request: M
       deadline.caller?.throwIfAborted();
       if (deadline.expiry.aborted) throw timeoutError(what, deadline);
       if (error instanceof AppError) throw error;
-      outcome = new AppError("proxy_unreachable", `The LLM proxy could not be reached for ${what}: ${networkErrorName(error)} (try ${tries}).`);
+      outcome = new AppError(
+        "proxy_unreachable",
+        `The LLM proxy could not be reached for ${what}: ${networkErrorName(error)} (try ${tries}).`,
+      );
     }
     const verdict = outcome instanceof AppError ? outcome : judge(target, request, outcome, what, tries);
     if (!(verdict instanceof AppError)) return verdict;
@@ -123,10 +141,19 @@ export async function sendManagementRequest(target: ManagementTarget, request: M
 /** A path that is not there, where a key or team that is not there would have had the code 404: most often the data plane's port. */
 function noManagementHere({ adminUrl }: ManagementTarget, what: string, told: string): AppError {
   const fix = "Set LLM_PROXY_ADMIN_URL to the address of the proxy's management port, or LLM_PROXY_MANAGEMENT=shared at the proxy";
-  return new AppError("proxy_bad_response", `There is no management API at ${new URL(adminUrl).origin}: it answered ${what} with 404${told} ${fix}.`);
+  return new AppError(
+    "proxy_bad_response",
+    `There is no management API at ${new URL(adminUrl).origin}: it answered ${what} with 404${told} ${fix}.`,
+  );
 }
 
-function judge(target: ManagementTarget, request: ManagementRequest, answer: RawAnswer, what: string, tries: number): ManagementAnswer | AppError {
+function judge(
+  target: ManagementTarget,
+  request: ManagementRequest,
+  answer: RawAnswer,
+  what: string,
+  tries: number,
+): ManagementAnswer | AppError {
   const body = parseJson(answer.text);
   if (answer.status >= 200 && answer.status < 300) {
     if (body !== undefined) return { accepted: true, body, tries };
@@ -136,7 +163,8 @@ function judge(target: ManagementTarget, request: ManagementRequest, answer: Raw
   const status = failure?.status ?? answer.status;
   const message = safeServerText(failure?.text ?? "", [target.masterKey, ...(request.credentials ?? [])]);
   const told = message === "" ? "" : `: ${message}`;
-  if (status === 401 || status === 403) return new AppError("proxy_unauthorized", `The LLM proxy refused the master key for ${what} with ${status}${told}`);
+  if (status === 401 || status === 403)
+    return new AppError("proxy_unauthorized", `The LLM proxy refused the master key for ${what} with ${status}${told}`);
   if (isTransient(status)) return new AppError("proxy_unreachable", `The LLM proxy failed at ${what} with ${status} (try ${tries})${told}`);
   if (answer.status === 404 && failure?.code !== "404") return noManagementHere(target, what, told);
   if (!failure) return new AppError("proxy_bad_response", `The LLM proxy answered ${what} with ${status}, but not as LiteLLM does.`);
@@ -169,5 +197,7 @@ export function acceptAnswer<Schema extends z.ZodType>(what: string, answer: Man
 
 /** The error for a refusal. The text is the server's, already without credentials. */
 export function rejection(what: string, refusal: { readonly status: number; readonly message: string }): AppError {
-  return new AppError("proxy_rejected", `The LLM proxy refused to ${what} (${refusal.status}): ${refusal.message}`, { details: { status: refusal.status } });
+  return new AppError("proxy_rejected", `The LLM proxy refused to ${what} (${refusal.status}): ${refusal.message}`, {
+    details: { status: refusal.status },
+  });
 }

@@ -20,7 +20,10 @@ export async function mintSessionKey(context: ManagementContext, sessionId: stri
   for (let tries = 0; tries < TRIES_OF_ONE_INSTANT; tries += 1) {
     const key = await mintUnderTemporaryAlias(context, sessionId, request);
     const rows = await listKeys(context, sessionId);
-    await deleteKeys(context, rowsBefore(key.token_hash, rows).flatMap((row) => row.token ?? []));
+    await deleteKeys(
+      context,
+      rowsBefore(key.token_hash, rows).flatMap((row) => row.token ?? []),
+    );
     if (await renameKey(context, key.token_hash, keyAlias)) return { ...key, key_alias: keyAlias };
     await deleteKeys(context, [key.token_hash]);
     if (!isTied(key.token_hash, rows)) break;
@@ -29,7 +32,11 @@ export async function mintSessionKey(context: ManagementContext, sessionId: stri
 }
 
 /** Mints a key that no other call for the session takes notice of. */
-export async function mintUnderTemporaryAlias(context: ManagementContext, sessionId: string, request: GenerateKeyRequest): Promise<VirtualKey> {
+export async function mintUnderTemporaryAlias(
+  context: ManagementContext,
+  sessionId: string,
+  request: GenerateKeyRequest,
+): Promise<VirtualKey> {
   const key = await mintKeyOnce(context, { ...request, key_alias: temporaryKeyAlias(sessionId) });
   if (!key) throw new AppError("proxy_bad_response", "The LLM proxy says that an alias of 64 random bits is taken.");
   return key;

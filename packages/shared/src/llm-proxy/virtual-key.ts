@@ -59,7 +59,8 @@ export function keyRequest(sessionId: string, orgId: string, defaultDuration: st
   checkId("orgId", orgId);
   const duration = options.duration ?? defaultDuration;
   checkDuration(duration);
-  if (options.models?.length === 0) throw invalid("models", "must not be empty, as that would allow every model; leave it out to allow all");
+  if (options.models?.length === 0)
+    throw invalid("models", "must not be empty, as that would allow every model; leave it out to allow all");
   return {
     team_id: orgId,
     user_id: sessionId,

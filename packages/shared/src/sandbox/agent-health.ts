@@ -5,7 +5,8 @@ import { AppError } from "../errors/index.ts";
 export const OPENCODE_SERVER_USERNAME = "opencode";
 
 /** The `authorization` header for the agent's server. */
-export const agentAuthorization = (password: string): string => `Basic ${Buffer.from(`${OPENCODE_SERVER_USERNAME}:${password}`).toString("base64")}`;
+export const agentAuthorization = (password: string): string =>
+  `Basic ${Buffer.from(`${OPENCODE_SERVER_USERNAME}:${password}`).toString("base64")}`;
 
 export interface AgentHealthOptions {
   /** Of the agent's server, without a trailing slash. */
@@ -32,9 +33,14 @@ export async function waitForAgent({ url, password, timeoutMs, signal }: AgentHe
     const remainingMs = Math.max(1, deadline - Date.now());
     last = await tryHealth(url, agentAuthorization(password), Math.min(tryTimeoutMs, remainingMs), signal);
     if (last === "status 200") return checkThatItIsClosed(url, signal);
-    if (last === "status 401") throw new AppError("sandbox_not_ready", "The agent's server refuses its own password; another program holds its port, or OPENCODE_SERVER_USERNAME is set.");
+    if (last === "status 401")
+      throw new AppError(
+        "sandbox_not_ready",
+        "The agent's server refuses its own password; another program holds its port, or OPENCODE_SERVER_USERNAME is set.",
+      );
     signal?.throwIfAborted();
-    if (Date.now() + pauseMs >= deadline) throw new AppError("sandbox_not_ready", `The agent's server was not ready within ${timeoutMs} ms; the last try gave ${last}.`);
+    if (Date.now() + pauseMs >= deadline)
+      throw new AppError("sandbox_not_ready", `The agent's server was not ready within ${timeoutMs} ms; the last try gave ${last}.`);
     await sleep(pauseMs, undefined, signal && { signal });
   }
 }
@@ -56,10 +62,19 @@ export async function probeAgent(url: string, timeoutMs = tryTimeoutMs): Promise
 
 async function checkThatItIsClosed(url: string, signal: AbortSignal | undefined): Promise<void> {
   const answer = await tryHealth(url, undefined, tryTimeoutMs, signal);
-  if (answer === "status 200") throw new AppError("sandbox_not_ready", "The agent's server answers without a password: whoever reaches its port could run commands in the sandbox.");
+  if (answer === "status 200")
+    throw new AppError(
+      "sandbox_not_ready",
+      "The agent's server answers without a password: whoever reaches its port could run commands in the sandbox.",
+    );
 }
 
-async function tryHealth(url: string, authorization: string | undefined, timeoutMs: number, signal: AbortSignal | undefined): Promise<string> {
+async function tryHealth(
+  url: string,
+  authorization: string | undefined,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<string> {
   const deadline = AbortSignal.timeout(timeoutMs);
   try {
     const response = await fetch(`${url}/global/health`, {

@@ -9,7 +9,10 @@ const lastWordsBytes = 2000;
 
 /** The end of what the agent has written, `maxBytes` of it at most; empty where it wrote nothing. Throws what the launcher throws. */
 export async function readAgentLog(sandbox: Sandbox, maxBytes: number): Promise<string> {
-  const { stdout } = await sandbox.exec(["tail", "-c", String(maxBytes), AGENT_LOG_PATH], { maxOutputBytes: maxBytes, timeoutMs: readTimeoutMs });
+  const { stdout } = await sandbox.exec(["tail", "-c", String(maxBytes), AGENT_LOG_PATH], {
+    maxOutputBytes: maxBytes,
+    timeoutMs: readTimeoutMs,
+  });
   return stdout;
 }
 
@@ -27,7 +30,8 @@ export async function readLastWords(sandbox: Sandbox): Promise<string> {
 /** Short values ("true", "1") are no secrets, and would tear the text apart; longer ones first, as one may hold another. */
 function withoutValues(text: string, values: readonly string[]): string {
   let cleaned = text;
-  for (const value of values.filter(({ length }) => length >= 8).toSorted((a, b) => b.length - a.length)) cleaned = cleaned.replaceAll(value, "…");
+  for (const value of values.filter(({ length }) => length >= 8).toSorted((a, b) => b.length - a.length))
+    cleaned = cleaned.replaceAll(value, "…");
   return cleaned.trim();
 }
 

@@ -5,7 +5,9 @@ const access = { sessionId: "session-1", orgId: "org-1", apiKey: "sk-virtual", b
 
 describe("buildSandboxEnv", () => {
   it("gives the virtual key and the base URL to every client that an agent may use", () => {
-    expect(buildSandboxEnv({ ...access, opencodeServerPassword: "password", organizationSecrets: { DATABASE_PASSWORD: "secret" } })).toEqual({
+    expect(
+      buildSandboxEnv({ ...access, opencodeServerPassword: "password", organizationSecrets: { DATABASE_PASSWORD: "secret" } }),
+    ).toEqual({
       SESSION_ID: "session-1",
       ORG_ID: "org-1",
       LLM_PROXY_API_KEY: "sk-virtual",
@@ -27,35 +29,58 @@ describe("buildSandboxEnv", () => {
     expect(passwords[0]).not.toBe(passwords[1]);
   });
 
-  it.each(["sk-ant-api03-secret", "sk-proj-secret", "sk-svcacct-secret"])("refuses the provider key %s in place of the virtual key, without repeating it", (apiKey) => {
-    expect(() => buildSandboxEnv({ ...access, apiKey })).toThrow(expect.objectContaining({ code: "provider_key_exposure" }));
-    expect(() => buildSandboxEnv({ ...access, apiKey })).not.toThrow(/secret/);
-  });
+  it.each(["sk-ant-api03-secret", "sk-proj-secret", "sk-svcacct-secret"])(
+    "refuses the provider key %s in place of the virtual key, without repeating it",
+    (apiKey) => {
+      expect(() => buildSandboxEnv({ ...access, apiKey })).toThrow(expect.objectContaining({ code: "provider_key_exposure" }));
+      expect(() => buildSandboxEnv({ ...access, apiKey })).not.toThrow(/secret/);
+    },
+  );
 
   it("lets provider keys in only when the unsafe option is set", () => {
     const direct = { sessionId: "session-1", orgId: "org-1", unsafeDirectProviderKeys: { ANTHROPIC_API_KEY: "sk-ant-key" } };
 
     expect(() => buildSandboxEnv(direct)).toThrow(expect.objectContaining({ code: "provider_key_exposure" }));
     expect(() => buildSandboxEnv({ ...access, ...direct })).toThrow(expect.objectContaining({ code: "provider_key_exposure" }));
-    expect(() => buildSandboxEnv({ sessionId: "session-1", orgId: "org-1" })).toThrow(expect.objectContaining({ code: "provider_key_exposure" }));
+    expect(() => buildSandboxEnv({ sessionId: "session-1", orgId: "org-1" })).toThrow(
+      expect.objectContaining({ code: "provider_key_exposure" }),
+    );
     const environment = buildSandboxEnv({ ...direct, unsafeAllowProviderKeys: true });
     expect(environment).toMatchObject({ ANTHROPIC_API_KEY: "sk-ant-key" });
     expect(environment).not.toHaveProperty("ANTHROPIC_BASE_URL");
   });
 
-  it.each(["LLM_PROXY_API_KEY", "LLM_PROXY_MASTER_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "OPENAI_BASE_URL", "OPENCODE_SERVER_PASSWORD", "OPENCODE_CONFIG_CONTENT", "SESSION_ID"])(
-    "refuses an organization secret named %s",
-    (name) => {
-      expect(() => buildSandboxEnv({ ...access, organizationSecrets: { [name]: "value" } })).toThrow(expect.objectContaining({ code: "reserved_variable", message: expect.stringContaining(name) }));
-    },
-  );
-
-  it("says so when a secret with a reserved name is a provider key", () => {
-    expect(() => buildSandboxEnv({ ...access, organizationSecrets: { ANTHROPIC_API_KEY: "sk-ant-secret" } })).toThrow(expect.objectContaining({ code: "provider_key_exposure", param: "ANTHROPIC_API_KEY" }));
+  it.each([
+    "LLM_PROXY_API_KEY",
+    "LLM_PROXY_MASTER_KEY",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "OPENAI_BASE_URL",
+    "OPENCODE_SERVER_PASSWORD",
+    "OPENCODE_CONFIG_CONTENT",
+    "SESSION_ID",
+  ])("refuses an organization secret named %s", (name) => {
+    expect(() => buildSandboxEnv({ ...access, organizationSecrets: { [name]: "value" } })).toThrow(
+      expect.objectContaining({ code: "reserved_variable", message: expect.stringContaining(name) }),
+    );
   });
 
-  it.each([["1NAME", "value"], ["A=B", "value"], ["", "value"], ["NAME", "a\0b"]])("refuses what cannot be a variable: %j", (name, value) => {
-    expect(() => buildSandboxEnv({ ...access, organizationSecrets: { [name]: value } })).toThrow(expect.objectContaining({ code: "invalid_request" }));
+  it("says so when a secret with a reserved name is a provider key", () => {
+    expect(() => buildSandboxEnv({ ...access, organizationSecrets: { ANTHROPIC_API_KEY: "sk-ant-secret" } })).toThrow(
+      expect.objectContaining({ code: "provider_key_exposure", param: "ANTHROPIC_API_KEY" }),
+    );
+  });
+
+  it.each([
+    ["1NAME", "value"],
+    ["A=B", "value"],
+    ["", "value"],
+    ["NAME", "a\0b"],
+  ])("refuses what cannot be a variable: %j", (name, value) => {
+    expect(() => buildSandboxEnv({ ...access, organizationSecrets: { [name]: value } })).toThrow(
+      expect.objectContaining({ code: "invalid_request" }),
+    );
   });
 
   it("refuses a virtual key without a base URL, as the agent would send it to the provider", () => {

@@ -117,7 +117,11 @@ function checkedSecrets(secrets: Readonly<Record<string, string>>): Record<strin
     }
     if (!isReserved(name)) continue;
     if (providerKeyPattern.test(value)) {
-      throw new AppError("provider_key_exposure", `The organization secret ${name} is the key of a provider; the sandbox is given a virtual key instead.`, { param: name });
+      throw new AppError(
+        "provider_key_exposure",
+        `The organization secret ${name} is the key of a provider; the sandbox is given a virtual key instead.`,
+        { param: name },
+      );
     }
     throw new AppError("reserved_variable", `The organization secret ${name} has a reserved name.`, { param: name });
   }

@@ -27,7 +27,13 @@ clear_way() {
 `;
 
 /** Clears the way for every argument. */
-export const clearWayCommand = (paths: readonly string[]): readonly string[] => ["/bin/sh", "-c", `umask 077${CLEAR_WAY}for path in "$@"; do clear_way "$path" || exit 1; done`, "sh", ...paths];
+export const clearWayCommand = (paths: readonly string[]): readonly string[] => [
+  "/bin/sh",
+  "-c",
+  `umask 077${CLEAR_WAY}for path in "$@"; do clear_way "$path" || exit 1; done`,
+  "sh",
+  ...paths,
+];
 
 /** Writes stdin to the path, readable by the sandbox's user only: the new file takes the old one's place in one step. */
 export const writeFileCommand = (path: string): readonly string[] => [

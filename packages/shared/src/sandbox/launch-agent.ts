@@ -51,7 +51,10 @@ export interface LaunchedAgent {
 }
 
 /** The agent where no other is named. */
-export const opencodeServe = ({ listenPort, listenHostname }: SandboxPort): readonly string[] => ["opencode", ...opencodeServeArguments({ port: listenPort, hostname: listenHostname })];
+export const opencodeServe = ({ listenPort, listenHostname }: SandboxPort): readonly string[] => [
+  "opencode",
+  ...opencodeServeArguments({ port: listenPort, hostname: listenHostname }),
+];
 
 /**
  * From nothing to an agent that answers: sandbox, files, server, readiness. When it throws, nothing is left of what it
@@ -61,7 +64,12 @@ export const opencodeServe = ({ listenPort, listenHostname }: SandboxPort): read
 export async function launchAgent(provider: SandboxProvider, options: LaunchAgentOptions): Promise<LaunchedAgent> {
   const { sessionId, environment, config, files, timeoutMs, snapshotId, agentPort = 4096, ports = [], signal } = options;
   const password = environment[OPENCODE_SERVER_PASSWORD_VARIABLE];
-  if (!password) throw new AppError("invalid_request", `The agent of session ${sessionId} would be open to all: ${OPENCODE_SERVER_PASSWORD_VARIABLE} is not set.`, { param: "environment" });
+  if (!password)
+    throw new AppError(
+      "invalid_request",
+      `The agent of session ${sessionId} would be open to all: ${OPENCODE_SERVER_PASSWORD_VARIABLE} is not set.`,
+      { param: "environment" },
+    );
   const began = Date.now();
   let sandbox: Sandbox | undefined;
   const report = async (step: LaunchStep): Promise<void> => {
@@ -94,7 +102,12 @@ export async function launchAgent(provider: SandboxProvider, options: LaunchAgen
   }
 }
 
-async function startAgent(sandbox: Sandbox, agentPort: number, options: LaunchAgentOptions, report: (step: LaunchStep) => Promise<void>): Promise<{ url: string; exited: Promise<number | undefined> }> {
+async function startAgent(
+  sandbox: Sandbox,
+  agentPort: number,
+  options: LaunchAgentOptions,
+  report: (step: LaunchStep) => Promise<void>,
+): Promise<{ url: string; exited: Promise<number | undefined> }> {
   const { command = opencodeServe, environment, readyTimeoutMs = 30_000, signal } = options;
   const address = sandbox.ports.get(agentPort);
   if (!address) throw new AppError("sandbox_create_failed", `The sandbox ${sandbox.id} came without its port ${agentPort}.`);
@@ -123,7 +136,10 @@ async function startAgent(sandbox: Sandbox, agentPort: number, options: LaunchAg
 function endedEarly(agent: SandboxProcess, sandbox: Sandbox): Promise<never> {
   return new Promise((_resolve, reject) => {
     void agent.exited.then((status) => {
-      if (status !== undefined) reject(new AppError("sandbox_not_ready", `The agent in the sandbox ${sandbox.id} ended with status ${status} before it was ready.`));
+      if (status !== undefined)
+        reject(
+          new AppError("sandbox_not_ready", `The agent in the sandbox ${sandbox.id} ended with status ${status} before it was ready.`),
+        );
     });
   });
 }
@@ -133,11 +149,17 @@ async function endAfter(error: unknown, sandbox: Sandbox | undefined): Promise<v
   try {
     await sandbox?.terminate();
   } catch (left) {
-    if (isAppError(left)) throw new AppError("sandbox_terminate_failed", `${left.message} It was to be ended because of this: ${isAppError(error) ? error.message : "the launch failed"}`, { cause: error });
+    if (isAppError(left))
+      throw new AppError(
+        "sandbox_terminate_failed",
+        `${left.message} It was to be ended because of this: ${isAppError(error) ? error.message : "the launch failed"}`,
+        { cause: error },
+      );
     throw left;
   } finally {
     sandbox?.release();
   }
 }
 
-const cancelled = (sessionId: string): AppError => new AppError("sandbox_launch_cancelled", `The launch of session ${sessionId} was cancelled.`);
+const cancelled = (sessionId: string): AppError =>
+  new AppError("sandbox_launch_cancelled", `The launch of session ${sessionId} was cancelled.`);

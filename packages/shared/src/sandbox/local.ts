@@ -2,7 +2,20 @@ import { randomBytes } from "node:crypto";
 import { chown, mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, isAppError } from "../errors/index.ts";
-import { endLocalSandbox, isRunning, type LocalSandboxRecord, makeRoot, nameInId, publishRecord, readRecord, recordedNames, snapshotFolder, snapshotIds, stagedIds, stagingFolder } from "./local/folders.ts";
+import {
+  endLocalSandbox,
+  isRunning,
+  type LocalSandboxRecord,
+  makeRoot,
+  nameInId,
+  publishRecord,
+  readRecord,
+  recordedNames,
+  snapshotFolder,
+  snapshotIds,
+  stagedIds,
+  stagingFolder,
+} from "./local/folders.ts";
 import { takePort } from "./local/free-ports.ts";
 import { restoreHome } from "./local/home-archive.ts";
 import { LocalSandbox } from "./local/local-sandbox.ts";
@@ -61,7 +74,13 @@ class LocalProvider implements LocalSandboxProvider {
   /** What this object created: the timers of their time-outs. */
   readonly #own = new Map<string, NodeJS.Timeout>();
 
-  constructor({ rootFolder, path = "/usr/local/bin:/usr/bin:/bin", detached = false, user = "auto", command = [] }: LocalSandboxProviderOptions) {
+  constructor({
+    rootFolder,
+    path = "/usr/local/bin:/usr/bin:/bin",
+    detached = false,
+    user = "auto",
+    command = [],
+  }: LocalSandboxProviderOptions) {
     this.#root = rootFolder;
     this.#path = path;
     this.#detached = detached;
@@ -70,7 +89,10 @@ class LocalProvider implements LocalSandboxProvider {
   }
 
   sandboxUser(): Promise<SandboxUser> {
-    this.#sandboxUser ??= this.#user === "same" ? Promise.resolve({ isOwn: false, why: "it is set so" }) : findSandboxUser(this.#root, this.#path, this.#command);
+    this.#sandboxUser ??=
+      this.#user === "same"
+        ? Promise.resolve({ isOwn: false, why: "it is set so" })
+        : findSandboxUser(this.#root, this.#path, this.#command);
     return this.#sandboxUser;
   }
 
@@ -80,7 +102,8 @@ class LocalProvider implements LocalSandboxProvider {
     const id = `${name}~${randomBytes(8).toString("hex")}`;
     try {
       const user = await this.sandboxUser();
-      if (!user.isOwn && this.#user === "own") throw new AppError("sandbox_refused", `Local sandboxes cannot have users of their own: ${user.why}.`);
+      if (!user.isOwn && this.#user === "own")
+        throw new AppError("sandbox_refused", `Local sandboxes cannot have users of their own: ${user.why}.`);
       await makeRoot(this.#root, user.isOwn);
       const record = await this.#make(id, name, options, user.isOwn);
       checkNotCancelled(options);
@@ -93,7 +116,11 @@ class LocalProvider implements LocalSandboxProvider {
     } catch (error) {
       await this.terminate(id);
       if (isAppError(error)) throw error;
-      throw new AppError("sandbox_create_failed", `A local sandbox for session ${options.sessionId} could not be created (${(error as NodeJS.ErrnoException).code ?? "unexpected"}).`, { cause: error });
+      throw new AppError(
+        "sandbox_create_failed",
+        `A local sandbox for session ${options.sessionId} could not be created (${(error as NodeJS.ErrnoException).code ?? "unexpected"}).`,
+        { cause: error },
+      );
     }
   }
 
@@ -177,10 +204,16 @@ class LocalProvider implements LocalSandboxProvider {
   async #restore(snapshotId: string, { id, user }: { readonly id: string; readonly user?: UserId }): Promise<void> {
     const archive = snapshotFolder(this.#root, snapshotId);
     if (nameInSnapshotId(snapshotId) === undefined || !(await stat(archive).catch(() => undefined))) {
-      throw new AppError("sandbox_snapshot_not_found", `There is no local snapshot ${JSON.stringify(snapshotId)}.`, { param: "snapshotId" });
+      throw new AppError("sandbox_snapshot_not_found", `There is no local snapshot ${JSON.stringify(snapshotId)}.`, {
+        param: "snapshotId",
+      });
     }
     const env = { PATH: this.#path, [SANDBOX_MARKER]: id };
-    await restoreHome(archive, { cwd: join(stagingFolder(this.#root, id), "home"), env, ...(user !== undefined && { uid: user, gid: user }) });
+    await restoreHome(archive, {
+      cwd: join(stagingFolder(this.#root, id), "home"),
+      env,
+      ...(user !== undefined && { uid: user, gid: user }),
+    });
   }
 
   /** Takes the name, once also from a sandbox that no longer runs. */

@@ -3,7 +3,14 @@ import { AppError, isAppError } from "../errors/index.ts";
 import { withDeadline } from "./deadline.ts";
 import { modalError, modalStatus } from "./modal/errors.ts";
 import { ModalSandboxHandle } from "./modal/modal-sandbox.ts";
-import { createModalClient, type ModalApp, type ModalClient, type ModalCredentials, type ModalImage, type ModalSandbox } from "./modal/sdk.ts";
+import {
+  createModalClient,
+  type ModalApp,
+  type ModalClient,
+  type ModalCredentials,
+  type ModalImage,
+  type ModalSandbox,
+} from "./modal/sdk.ts";
 import type { Sandbox, SandboxOptions, SandboxPort, SandboxProvider, SandboxState, SandboxSummary } from "./provider.ts";
 import { sandboxName } from "./sandbox-name.ts";
 import { checkSandboxOptions } from "./sandbox-options.ts";
@@ -87,7 +94,8 @@ class ModalProvider implements SandboxProvider {
     try {
       const handle = await this.#handle(sandbox, sandboxName(options.sessionId), secrets);
       const missing = (options.ports ?? []).filter((port) => !handle.ports.has(port));
-      if (missing.length > 0) throw new AppError("sandbox_create_failed", `${failed}: Modal opened no tunnel for port ${missing.join(", ")}.`);
+      if (missing.length > 0)
+        throw new AppError("sandbox_create_failed", `${failed}: Modal opened no tunnel for port ${missing.join(", ")}.`);
       // What an agent has laid where a file of ours belongs must not keep its session from being launched again.
       if (options.snapshotId !== undefined) await handle.clearWay(Object.keys(options.files ?? {}), options.signal);
       await handle.writeFiles(options.files ?? {}, options.signal);
@@ -100,7 +108,9 @@ class ModalProvider implements SandboxProvider {
   async find(sessionId: string): Promise<Sandbox> {
     const name = sandboxName(sessionId);
     const { client } = await this.#connect();
-    return this.#call(`The sandbox of session ${sessionId} could not be found`, async () => this.#handle(await client.sandboxes.fromName(this.#appName, name), name));
+    return this.#call(`The sandbox of session ${sessionId} could not be found`, async () =>
+      this.#handle(await client.sandboxes.fromName(this.#appName, name), name),
+    );
   }
 
   async list(): Promise<readonly SandboxSummary[]> {
@@ -131,7 +141,9 @@ class ModalProvider implements SandboxProvider {
     const states = await inParallel([...new Set(ids)], async (id): Promise<[string, SandboxState]> => {
       if (running.has(id)) return [id, "running"];
       try {
-        const status = await this.#call(`The state of the sandbox ${id} could not be read`, async () => (await client.sandboxes.fromId(id)).poll());
+        const status = await this.#call(`The state of the sandbox ${id} could not be read`, async () =>
+          (await client.sandboxes.fromId(id)).poll(),
+        );
         return [id, status === null ? "running" : "ended"];
       } catch (error) {
         if (isAppError(error, "sandbox_not_found")) return [id, "ended"];
@@ -198,7 +210,11 @@ class ModalProvider implements SandboxProvider {
     try {
       return await withDeadline(client.images.fromId(imageId), this.#callTimeoutMs);
     } catch (error) {
-      throw modalError(error, { failed, otherwise: "sandbox_create_failed", notFound: snapshotId === undefined ? "sandbox_refused" : "sandbox_snapshot_not_found" });
+      throw modalError(error, {
+        failed,
+        otherwise: "sandbox_create_failed",
+        notFound: snapshotId === undefined ? "sandbox_refused" : "sandbox_snapshot_not_found",
+      });
     }
   }
 
@@ -226,7 +242,15 @@ class ModalProvider implements SandboxProvider {
       // Modal's tunnels speak TLS. Only a stand-in is on loopback, where the SDK drops TLS as well.
       { listenPort: Number(port), listenHostname: "0.0.0.0", url: host === "127.0.0.1" ? url.replace("https:", "http:") : url },
     ]);
-    return new ModalSandboxHandle(sandbox, { name, homeFolder: this.#homeFolder, ports: new Map(ports), secrets, callTimeoutMs: this.#callTimeoutMs, deleteSnapshot: (id) => this.deleteSnapshot(id), terminate: (id) => this.terminate(id) });
+    return new ModalSandboxHandle(sandbox, {
+      name,
+      homeFolder: this.#homeFolder,
+      ports: new Map(ports),
+      secrets,
+      callTimeoutMs: this.#callTimeoutMs,
+      deleteSnapshot: (id) => this.deleteSnapshot(id),
+      terminate: (id) => this.terminate(id),
+    });
   }
 
   async #running(client: ModalClient, app: ModalApp): Promise<ModalSandbox[]> {
@@ -246,7 +270,11 @@ class ModalProvider implements SandboxProvider {
       if (tags[launchTag] === launchId) await this.terminate(sandbox.sandboxId);
     } catch (error) {
       if (modalStatus(error) === "NOT_FOUND") return;
-      throw new AppError("sandbox_terminate_failed", `${reason.message} Whether it left a sandbox could not be found out (${modalStatus(error)}).`, { cause: reason });
+      throw new AppError(
+        "sandbox_terminate_failed",
+        `${reason.message} Whether it left a sandbox could not be found out (${modalStatus(error)}).`,
+        { cause: reason },
+      );
     }
   }
 
@@ -255,7 +283,11 @@ class ModalProvider implements SandboxProvider {
       await this.terminate(sandbox.sandboxId);
       return reason;
     } catch (error) {
-      return new AppError("sandbox_terminate_failed", `${reason.message} Its sandbox ${sandbox.sandboxId} could not be ended (${modalStatus(error)}).`, { cause: reason, details: { sandboxId: sandbox.sandboxId } });
+      return new AppError(
+        "sandbox_terminate_failed",
+        `${reason.message} Its sandbox ${sandbox.sandboxId} could not be ended (${modalStatus(error)}).`,
+        { cause: reason, details: { sandboxId: sandbox.sandboxId } },
+      );
     } finally {
       sandbox.detach();
     }
@@ -270,7 +302,8 @@ class ModalProvider implements SandboxProvider {
   }
 }
 
-const cancelled = (sessionId: string): AppError => new AppError("sandbox_launch_cancelled", `The launch of session ${sessionId} was cancelled.`);
+const cancelled = (sessionId: string): AppError =>
+  new AppError("sandbox_launch_cancelled", `The launch of session ${sessionId} was cancelled.`);
 
 /** As `Promise.all` over `work`, at most {@link parallelCalls} at once. */
 async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {

@@ -2,7 +2,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { getOpencodeConfig, opencodeServeArguments } from "./opencode.ts";
 
-const anyText = fc.string({ unit: fc.oneof(fc.constantFrom('"', "\\", "\n", "\u2028", "\ud800", "${", "{env:X}", "é", "</script>"), fc.string({ minLength: 1, maxLength: 1 })) });
+const anyText = fc.string({
+  unit: fc.oneof(
+    fc.constantFrom('"', "\\", "\n", "\u2028", "\ud800", "${", "{env:X}", "é", "</script>"),
+    fc.string({ minLength: 1, maxLength: 1 }),
+  ),
+});
 
 describe("the forms of the guide", () => {
   it("are the proxy form to the letter", () => {
@@ -32,7 +37,9 @@ describe("the forms of the guide", () => {
   });
 
   it("hold a key only when it is handed to them", () => {
-    expect(JSON.parse(getOpencodeConfig("anthropic/claude-sonnet-4-5", undefined, "sk-explicit")).provider).toEqual({ anthropic: { options: { apiKey: "sk-explicit" } } });
+    expect(JSON.parse(getOpencodeConfig("anthropic/claude-sonnet-4-5", undefined, "sk-explicit")).provider).toEqual({
+      anthropic: { options: { apiKey: "sk-explicit" } },
+    });
     expect(getOpencodeConfig("anthropic/claude-sonnet-4-5", "https://llm.example.com/v1")).not.toContain("apiKey");
   });
 
@@ -50,27 +57,50 @@ describe("the forms of the guide", () => {
 
 describe("the full form", () => {
   const models = [
-    { id: "anthropic/claude-sonnet-4-5", name: "Claude Sonnet 4.5", limit: { context: 200_000, output: 64_000 }, cost: { input: "3", output: "15", cacheRead: "0.30", cacheWrite: "3.75" } },
+    {
+      id: "anthropic/claude-sonnet-4-5",
+      name: "Claude Sonnet 4.5",
+      limit: { context: 200_000, output: 64_000 },
+      cost: { input: "3", output: "15", cacheRead: "0.30", cacheWrite: "3.75" },
+    },
     { id: "anthropic/claude-haiku-4-5" },
     { id: "openai/gpt-4o-mini", name: "GPT-4o mini" },
   ];
 
   it("lists the catalogue under the two providers that it enables, with prices as numbers", () => {
-    const config = JSON.parse(getOpencodeConfig({ model: "anthropic/claude-sonnet-4-5", smallModel: "anthropic/claude-haiku-4-5", baseUrl: "https://llm.example.com/v1", models }));
+    const config = JSON.parse(
+      getOpencodeConfig({
+        model: "anthropic/claude-sonnet-4-5",
+        smallModel: "anthropic/claude-haiku-4-5",
+        baseUrl: "https://llm.example.com/v1",
+        models,
+      }),
+    );
 
     expect(config.enabled_providers).toEqual(["anthropic", "openai-proxy"]);
     expect(config.provider.anthropic.models).toEqual({
-      "claude-sonnet-4-5": { name: "Claude Sonnet 4.5", limit: { context: 200_000, output: 64_000 }, cost: { input: 3, output: 15, cache_read: 0.3, cache_write: 3.75 } },
+      "claude-sonnet-4-5": {
+        name: "Claude Sonnet 4.5",
+        limit: { context: 200_000, output: 64_000 },
+        cost: { input: 3, output: 15, cache_read: 0.3, cache_write: 3.75 },
+      },
       "claude-haiku-4-5": { name: "anthropic/claude-haiku-4-5" },
     });
-    expect(config.provider["openai-proxy"]).toMatchObject({ npm: "@ai-sdk/openai-compatible", options: { baseURL: "https://llm.example.com/v1", apiKey: "{env:OPENAI_API_KEY}" }, models: { "gpt-4o-mini": { name: "GPT-4o mini" } } });
+    expect(config.provider["openai-proxy"]).toMatchObject({
+      npm: "@ai-sdk/openai-compatible",
+      options: { baseURL: "https://llm.example.com/v1", apiKey: "{env:OPENAI_API_KEY}" },
+      models: { "gpt-4o-mini": { name: "GPT-4o mini" } },
+    });
   });
 
   it("turns off updates and sharing, and serves on all addresses unless told otherwise", () => {
     const config = JSON.parse(getOpencodeConfig({ model: "anthropic/claude-sonnet-4-5" }));
 
     expect(config).toMatchObject({ autoupdate: false, share: "disabled", server: { port: 4096, hostname: "0.0.0.0" } });
-    expect(JSON.parse(getOpencodeConfig({ model: "anthropic/m", server: { port: 5000 } })).server).toEqual({ port: 5000, hostname: "0.0.0.0" });
+    expect(JSON.parse(getOpencodeConfig({ model: "anthropic/m", server: { port: 5000 } })).server).toEqual({
+      port: 5000,
+      hostname: "0.0.0.0",
+    });
     expect(JSON.parse(getOpencodeConfig({ model: "anthropic/m", server: false }))).not.toHaveProperty("server");
   });
 
@@ -90,7 +120,12 @@ describe("the full form", () => {
   });
 
   it("takes further keys, which cannot undo its own", () => {
-    const config = JSON.parse(getOpencodeConfig({ model: "anthropic/m", additional: { permission: { "*": "allow" }, share: "auto", enabled_providers: ["opencode"] } }));
+    const config = JSON.parse(
+      getOpencodeConfig({
+        model: "anthropic/m",
+        additional: { permission: { "*": "allow" }, share: "auto", enabled_providers: ["opencode"] },
+      }),
+    );
 
     expect(config).toMatchObject({ permission: { "*": "allow" }, share: "disabled", enabled_providers: ["anthropic"] });
   });

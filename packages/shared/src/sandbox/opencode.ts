@@ -29,7 +29,12 @@ export interface OpencodeModel {
   /** Tokens. */
   readonly limit?: { readonly context: number; readonly output: number };
   /** USD per million tokens, for the agent's own display; nothing is billed by it. */
-  readonly cost?: { readonly input: DecimalText; readonly output: DecimalText; readonly cacheRead?: DecimalText; readonly cacheWrite?: DecimalText };
+  readonly cost?: {
+    readonly input: DecimalText;
+    readonly output: DecimalText;
+    readonly cacheRead?: DecimalText;
+    readonly cacheWrite?: DecimalText;
+  };
 }
 
 export interface OpencodeConfigOptions {
@@ -73,8 +78,13 @@ export interface OpencodeConfigOptions {
  */
 export function getOpencodeConfig(opencodeModelId: string, anthropicBaseUrl?: string, anthropicApiKey?: string): string;
 export function getOpencodeConfig(options: OpencodeConfigOptions): string;
-export function getOpencodeConfig(modelOrOptions: string | OpencodeConfigOptions, anthropicBaseUrl?: string, anthropicApiKey?: string): string {
-  const config = typeof modelOrOptions === "string" ? guideConfig(modelOrOptions, anthropicBaseUrl, anthropicApiKey) : fullConfig(modelOrOptions);
+export function getOpencodeConfig(
+  modelOrOptions: string | OpencodeConfigOptions,
+  anthropicBaseUrl?: string,
+  anthropicApiKey?: string,
+): string {
+  const config =
+    typeof modelOrOptions === "string" ? guideConfig(modelOrOptions, anthropicBaseUrl, anthropicApiKey) : fullConfig(modelOrOptions);
   return JSON.stringify(config, undefined, 2);
 }
 
@@ -144,7 +154,12 @@ function providerOptions({ apiKey, baseUrl }: OpencodeConfigOptions, apiKeyByDef
 }
 
 function modelEntries(models: readonly OpencodeModel[]): object {
-  return Object.fromEntries(models.map(({ id, name, limit, cost }) => [wireModel(id), { name: name ?? id, ...(limit && { limit }), ...(cost && { cost: displayedCost(cost) }) }]));
+  return Object.fromEntries(
+    models.map(({ id, name, limit, cost }) => [
+      wireModel(id),
+      { name: name ?? id, ...(limit && { limit }), ...(cost && { cost: displayedCost(cost) }) },
+    ]),
+  );
 }
 
 /** OpenCode reads JSON numbers; here they are for display only. */

@@ -74,7 +74,10 @@ export interface Sandbox {
   /** Runs a program without a shell and returns when it has exited; a status other than 0 is a result, not an error. */
   exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** Starts a program without a shell and returns at once; its output is appended to `logPath`. */
-  start(command: readonly string[], options: { readonly logPath: string; readonly environment?: Readonly<Record<string, string>> }): Promise<SandboxProcess>;
+  start(
+    command: readonly string[],
+    options: { readonly logPath: string; readonly environment?: Readonly<Record<string, string>> },
+  ): Promise<SandboxProcess>;
   /** Creates folders as needed and replaces what is there. Files are readable by the sandbox's user only. Not atomic over several. */
   writeFiles(files: SandboxFiles): Promise<void>;
   /** Throws `sandbox_file_not_found`. */

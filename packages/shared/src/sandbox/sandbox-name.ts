@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
  * or digit, else `session-` and 40 hex digits of its SHA-256. Fits Modal's object names and one path segment. Pure.
  */
 export function sandboxName(sessionId: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$/.test(sessionId) && !/^(ap-[A-Za-z0-9]{22}|session-[0-9a-f]{40})$/.test(sessionId)) return sessionId;
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$/.test(sessionId) && !/^(ap-[A-Za-z0-9]{22}|session-[0-9a-f]{40})$/.test(sessionId))
+    return sessionId;
   return `session-${createHash("sha256").update(sessionId).digest("hex").slice(0, 40)}`;
 }

@@ -20,7 +20,8 @@ export function checkSandboxOptions({ sessionId, environment, timeoutMs, ports =
 /** Throws `invalid_request` naming the variable, never its value. */
 export function checkEnvironment(environment: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(environment)) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw wrong("environment", `has ${JSON.stringify(name)}, which is not the name of a variable`);
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+      throw wrong("environment", `has ${JSON.stringify(name)}, which is not the name of a variable`);
     if (value.includes("\0")) throw wrong("environment", `has a NUL byte in the value of ${name}`);
   }
 }
@@ -35,7 +36,8 @@ export function checkSandboxPath(path: string): void {
 
 /** Throws `invalid_request` for a command without a program. */
 export function checkCommand(command: readonly string[]): void {
-  if (!command[0] || command.some((argument) => argument.includes("\0"))) throw wrong("command", "must be a program and its arguments, without NUL bytes");
+  if (!command[0] || command.some((argument) => argument.includes("\0")))
+    throw wrong("command", "must be a program and its arguments, without NUL bytes");
 }
 
 const wrong = (param: string, problem: string): AppError => new AppError("invalid_request", `The option ${param} ${problem}.`, { param });

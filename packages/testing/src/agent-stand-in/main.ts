@@ -11,7 +11,15 @@ import { askModel } from "./ask.ts";
  */
 const { values } = parseArgs({
   allowPositionals: true,
-  options: { port: { type: "string" }, hostname: { type: "string" }, delay: { type: "string" }, exit: { type: "string" }, open: { type: "boolean" }, ask: { type: "string" }, say: { type: "string" } },
+  options: {
+    port: { type: "string" },
+    hostname: { type: "string" },
+    delay: { type: "string" },
+    exit: { type: "string" },
+    open: { type: "boolean" },
+    ask: { type: "string" },
+    say: { type: "string" },
+  },
 });
 const expected = `Basic ${Buffer.from(`opencode:${process.env["OPENCODE_SERVER_PASSWORD"]}`).toString("base64")}`;
 

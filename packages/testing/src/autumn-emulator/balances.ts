@@ -65,8 +65,11 @@ function refund(balances: readonly Balance[], value: DecimalText, overage: Overa
 /** One for each balance. */
 function pieces(taken: readonly (readonly [Balance, DecimalText])[]): readonly Piece[] {
   const byBalance = new Map<Balance, DecimalText>();
-  for (const [balance, value] of taken) byBalance.set(balance, subtractDecimals(value, subtractDecimals("0", byBalance.get(balance) ?? "0")));
-  return [...byBalance].filter(([, value]) => compareDecimals(value, "0") !== 0).map(([balance, value]) => ({ balanceId: balance.id, planId: balance.planId, value: stateAmount(value) }));
+  for (const [balance, value] of taken)
+    byBalance.set(balance, subtractDecimals(value, subtractDecimals("0", byBalance.get(balance) ?? "0")));
+  return [...byBalance]
+    .filter(([, value]) => compareDecimals(value, "0") !== 0)
+    .map(([balance, value]) => ({ balanceId: balance.id, planId: balance.planId, value: stateAmount(value) }));
 }
 
 /** After a deduction: what is smaller than Autumn keeps vanishes, and so does a balance without a plan of which nothing is left. */
@@ -76,7 +79,10 @@ export function applyPieces(balances: readonly Balance[], taken: readonly Piece[
       const piece = taken.find((one) => one.balanceId === balance.id);
       return piece ? { ...balance, left: keepAmount(subtractDecimals(balance.left, piece.value)) } : balance;
     })
-    .filter((balance) => balance.planId !== null || balance.isUnlimited || balance.left !== "0" || !taken.some((one) => one.balanceId === balance.id));
+    .filter(
+      (balance) =>
+        balance.planId !== null || balance.isUnlimited || balance.left !== "0" || !taken.some((one) => one.balanceId === balance.id),
+    );
 }
 
 /** A balance whose period is over is full again: an overdraft is forgotten with it. */

@@ -30,20 +30,31 @@ interface Answer {
   readonly body: Record<string, unknown>;
 }
 
-async function post(operation: string, body: object, { key = KEY, version = "2.3.0", idempotencyKey = undefined as string | undefined } = {}): Promise<Answer> {
+async function post(
+  operation: string,
+  body: object,
+  { key = KEY, version = "2.3.0", idempotencyKey = undefined as string | undefined } = {},
+): Promise<Answer> {
   const response = await fetch(`${url}/v1/${operation}`, {
     method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json", "x-api-version": version, ...(idempotencyKey !== undefined && { "idempotency-key": idempotencyKey }) },
+    headers: {
+      "authorization": `Bearer ${key}`,
+      "content-type": "application/json",
+      "x-api-version": version,
+      ...(idempotencyKey !== undefined && { "idempotency-key": idempotencyKey }),
+    },
     body: JSON.stringify(body),
   });
   return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 }
 
-const grant = async (credits: number): Promise<Answer> => post("balances.create", { customer_id: customer, feature_id: FEATURE, included_grant: credits });
+const grant = async (credits: number): Promise<Answer> =>
+  post("balances.create", { customer_id: customer, feature_id: FEATURE, included_grant: credits });
 const track = async (value: unknown, more: object = {}, options: { idempotencyKey?: string } = {}): Promise<Answer> =>
   post("balances.track", { customer_id: customer, feature_id: FEATURE, value, overage_behavior: "overflow", ...more }, options);
 const deductions = ({ body }: Answer): unknown => (body["deductions"] as { value: number }[] | null)?.map((one) => one.value);
-const balance = async (): Promise<Record<string, unknown> | undefined> => ((await post("customers.get", { customer_id: customer })).body["balances"] as Record<string, Record<string, unknown>>)[FEATURE];
+const balance = async (): Promise<Record<string, unknown> | undefined> =>
+  ((await post("customers.get", { customer_id: customer })).body["balances"] as Record<string, Record<string, unknown>>)[FEATURE];
 
 /** Events are written a moment after their answer. */
 async function events(count: number): Promise<readonly { value: number; deductions: unknown }[]> {
@@ -112,7 +123,11 @@ describe("nothing to take from", () => {
 
   it("under a cap comes after the last part of it", async () => {
     await grant(5);
-    const answers = [await track(3.99999999, { overage_behavior: "cap" }), await track(3.99999999, { overage_behavior: "cap" }), await track(3.99999999, { overage_behavior: "cap" })];
+    const answers = [
+      await track(3.99999999, { overage_behavior: "cap" }),
+      await track(3.99999999, { overage_behavior: "cap" }),
+      await track(3.99999999, { overage_behavior: "cap" }),
+    ];
 
     expect(answers.map(deductions)).toEqual([[3.99999999], [1.00000001], []]);
     expect(answers[2]?.body["balance"]).toBeNull();
@@ -165,8 +180,20 @@ describe("a key", () => {
 
 describe("a refusal", () => {
   it.each([
-    ["of a track for an id with a dot", "balances.track", { customer_id: "acme.io", feature_id: FEATURE, value: 1 }, 404, "customer_not_found"],
-    ["of a track for an id with a blank", "balances.track", { customer_id: "a b", feature_id: FEATURE, value: 1 }, 404, "customer_not_found"],
+    [
+      "of a track for an id with a dot",
+      "balances.track",
+      { customer_id: "acme.io", feature_id: FEATURE, value: 1 },
+      404,
+      "customer_not_found",
+    ],
+    [
+      "of a track for an id with a blank",
+      "balances.track",
+      { customer_id: "a b", feature_id: FEATURE, value: 1 },
+      404,
+      "customer_not_found",
+    ],
     ["of a customer whose id has a dot", "customers.get", { customer_id: "acme.io" }, 400, "invalid_inputs"],
     ["of a customer that is not there", "customers.get", { customer_id: "nobody_is_called_so" }, 404, "customer_not_found"],
     ["of a list from a cursor that is none", "events.list", { customer_id: "any", start_cursor: "x!", limit: 10 }, 400, "invalid_cursor"],
@@ -177,16 +204,28 @@ describe("a refusal", () => {
 
   it("of an unknown feature and of an unknown event differ", async () => {
     expect(await track(1, { feature_id: "nothing_such" })).toMatchObject({ status: 404, body: { code: "feature_not_found" } });
-    expect(await track(1, { feature_id: undefined, event_name: "nothing_such" })).toMatchObject({ status: 404, body: { code: "invalid_request" } });
+    expect(await track(1, { feature_id: undefined, event_name: "nothing_such" })).toMatchObject({
+      status: 404,
+      body: { code: "invalid_request" },
+    });
   });
 
   it("of a key that does not begin with am_, and of one that is not known, differ", async () => {
-    expect(await post("customers.get", { customer_id: customer }, { key: "sk_1" })).toMatchObject({ status: 401, body: { code: "invalid_request" } });
-    expect(await post("customers.get", { customer_id: customer }, { key: "am_sk_test_nobody" })).toMatchObject({ status: 401, body: { code: "invalid_secret_key" } });
+    expect(await post("customers.get", { customer_id: customer }, { key: "sk_1" })).toMatchObject({
+      status: 401,
+      body: { code: "invalid_request" },
+    });
+    expect(await post("customers.get", { customer_id: customer }, { key: "am_sk_test_nobody" })).toMatchObject({
+      status: 401,
+      body: { code: "invalid_secret_key" },
+    });
   });
 
   it.each([["2.4.1"], ["9.0"], ["junk"]])("of the API version %s names it", async (version) => {
-    expect(await post("customers.get", { customer_id: customer }, { version })).toMatchObject({ status: 400, body: { code: "invalid_api_version" } });
+    expect(await post("customers.get", { customer_id: customer }, { version })).toMatchObject({
+      status: 400,
+      body: { code: "invalid_api_version" },
+    });
   });
 });
 

@@ -11,7 +11,8 @@ const NOTHING: WireAnswer = { status: 200, body: {} };
 
 /** What a fault makes of a call before anything is done for it; undefined: that is done. */
 export function beforeWork(fault: AutumnFault | undefined): Sending | undefined {
-  if (fault?.kind === "status") throw new AutumnError(fault.status, fault.code ?? "internal_error", fault.message ?? "Scripted failure.", fault.retryAfterSeconds);
+  if (fault?.kind === "status")
+    throw new AutumnError(fault.status, fault.code ?? "internal_error", fault.message ?? "Scripted failure.", fault.retryAfterSeconds);
   if (fault?.kind === "page") return { answer: NOTHING, how: fault };
   if (fault?.kind === "reset_before_apply") return { answer: NOTHING, how: { kind: "reset" } };
   if (fault?.kind === "hang" && !fault.applied) return { answer: NOTHING, how: { kind: "silent" } };

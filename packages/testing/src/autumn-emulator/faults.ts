@@ -23,7 +23,13 @@ export type TransportFault =
  */
 export type AutumnFault =
   /** Refused before anything happens; released. */
-  | { readonly kind: "status"; readonly status: number; readonly code?: string; readonly message?: string; readonly retryAfterSeconds?: number }
+  | {
+      readonly kind: "status";
+      readonly status: number;
+      readonly code?: string;
+      readonly message?: string;
+      readonly retryAfterSeconds?: number;
+    }
   /** Applied, then answered with an error; released, so that a repeat deducts again. */
   | { readonly kind: "status_after_apply"; readonly status: number }
   /** The server dies after its claim: nothing applied, kept. */

@@ -17,6 +17,7 @@ export function listFeatures(ids: Iterable<string>, kinds: Readonly<Record<strin
 }
 
 function wireFeature(id: string, { type = "metered", consumable = true, archived = false, creditCosts }: EmulatedFeature): unknown {
-  const schema = creditCosts && Object.entries(creditCosts).map(([featureId, cost]) => ({ metered_feature_id: featureId, credit_cost: cost }));
+  const schema =
+    creditCosts && Object.entries(creditCosts).map(([featureId, cost]) => ({ metered_feature_id: featureId, credit_cost: cost }));
   return { id, name: id, type, consumable, archived, event_names: [], ...(schema && { credit_schema: schema }) };
 }

@@ -1,4 +1,6 @@
-export type KeyChange = { readonly type: "claim"; readonly key: string; readonly atMs: number } | { readonly type: "release"; readonly key: string };
+export type KeyChange =
+  | { readonly type: "claim"; readonly key: string; readonly atMs: number }
+  | { readonly type: "release"; readonly key: string };
 
 /** How long Autumn remembers a key. */
 export const KEY_LIFETIME_MS = 24 * 60 * 60 * 1_000;

@@ -58,7 +58,15 @@ export class Ledger {
   /** Another balance, beside those that are there: what was overdrawn of them is not taken from it. */
   addBalance(customerId: string, featureId: string, grant: Partial<Balance> & { readonly granted: DecimalText }): void {
     const balances = this.balancesOf(customerId, featureId);
-    const balance: Balance = { id: `bal_${randomUUID()}`, planId: null, left: keepAmount(grant.granted), isUnlimited: false, resetsAtMs: null, periodMs: null, ...grant };
+    const balance: Balance = {
+      id: `bal_${randomUUID()}`,
+      planId: null,
+      left: keepAmount(grant.granted),
+      isUnlimited: false,
+      resetsAtMs: null,
+      periodMs: null,
+      ...grant,
+    };
     this.setBalances(customerId, featureId, [...balances, balance]);
   }
 

@@ -17,10 +17,16 @@ const {
 } = process.env;
 
 try {
-  const emulator = await startAutumnEmulator({ port: Number(port), ...(secretKey && { secretKey }), ...(stateFile && { stateFile }), ...(newCustomerCredits && { newCustomerCredits }) });
+  const emulator = await startAutumnEmulator({
+    port: Number(port),
+    ...(secretKey && { secretKey }),
+    ...(stateFile && { stateFile }),
+    ...(newCustomerCredits && { newCustomerCredits }),
+  });
   for (const entry of customers.split(",").filter(Boolean)) {
     const [customerId = "", credits = ""] = entry.split("=").map((part) => part.trim());
-    if (emulator.remaining(customerId) === undefined) emulator.grantPlan(customerId, { planId: "default", granted: normalizeDecimal(credits) });
+    if (emulator.remaining(customerId) === undefined)
+      emulator.grantPlan(customerId, { planId: "default", granted: normalizeDecimal(credits) });
   }
   const exit = (): void => void emulator.stop().then(() => process.exit(0));
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, exit);

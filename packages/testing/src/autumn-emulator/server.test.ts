@@ -34,12 +34,18 @@ async function track(value: number, key?: string, more: Partial<TrackParams> = {
   return autumn.track(params, { timeoutMs, ...(key === undefined ? {} : { headers: { "Idempotency-Key": key } }) });
 }
 
-const refusal = (statusCode: number, code: string): unknown => expect.objectContaining({ statusCode, body: expect.stringContaining(`"code":"${code}"`) });
+const refusal = (statusCode: number, code: string): unknown =>
+  expect.objectContaining({ statusCode, body: expect.stringContaining(`"code":"${code}"`) });
 
 test("a track states what it took and what is left", async () => {
   const answer = await track(9.5, "k1", { properties: { batch_id: "b1" } });
 
-  expect(answer).toMatchObject({ customerId: "org_a", value: 9.5, balance: { granted: 1_000, remaining: 990.5, usage: 9.5 }, deductions: [{ featureId: "credits", value: 9.5 }] });
+  expect(answer).toMatchObject({
+    customerId: "org_a",
+    value: 9.5,
+    balance: { granted: 1_000, remaining: 990.5, usage: 9.5 },
+    deductions: [{ featureId: "credits", value: 9.5 }],
+  });
   expect(emulator.deducted("org_a")).toBe("9.5");
   expect(emulator.events[0]).toMatchObject({ idempotencyKey: "k1", properties: { batch_id: "b1" } });
 });
@@ -64,7 +70,9 @@ test("a key belongs to the whole organization: another customer or another route
   await track(1, "k1");
 
   await expect(track(1, "k1", { customerId: "org_b" })).rejects.toEqual(refusal(409, "duplicate_idempotency_key"));
-  await expect(autumn.check({ customerId: "org_a", featureId: "credits" }, { headers: { "Idempotency-Key": "k1" } })).rejects.toEqual(refusal(409, "duplicate_idempotency_key"));
+  await expect(autumn.check({ customerId: "org_a", featureId: "credits" }, { headers: { "Idempotency-Key": "k1" } })).rejects.toEqual(
+    refusal(409, "duplicate_idempotency_key"),
+  );
 });
 
 test("a key is forgotten after 24 hours, and a repeat does not prolong it", async () => {
@@ -88,10 +96,20 @@ test("a refused call gives its key back", async () => {
 
 test("a key in the body is another key than the same one in the header", async () => {
   const post = async (headers: Record<string, string>, body: unknown): Promise<number> =>
-    (await fetch(`${emulator.url}/v1/balances.track`, { method: "POST", headers: { authorization: `Bearer ${KEY}`, "x-api-version": "2.3.0", ...headers }, body: JSON.stringify(body) })).status;
+    (
+      await fetch(`${emulator.url}/v1/balances.track`, {
+        method: "POST",
+        headers: { "authorization": `Bearer ${KEY}`, "x-api-version": "2.3.0", ...headers },
+        body: JSON.stringify(body),
+      })
+    ).status;
   const body = { customer_id: "org_a", feature_id: "credits", value: 1 };
 
-  const statuses = [await post({}, { ...body, idempotency_key: "k" }), await post({ "idempotency-key": "k" }, body), await post({}, { ...body, idempotency_key: "k" })];
+  const statuses = [
+    await post({}, { ...body, idempotency_key: "k" }),
+    await post({ "idempotency-key": "k" }, body),
+    await post({}, { ...body, idempotency_key: "k" }),
+  ];
 
   expect(statuses).toEqual([200, 200, 409]);
   expect(emulator.deducted("org_a")).toBe("2");
@@ -100,7 +118,10 @@ test("a key in the body is another key than the same one in the header", async (
 test("by default a track takes only what is left and still answers 200", async () => {
   const answers = [await track(5_000, "k1", { overageBehavior: "cap" }), await track(10, "k2", { overageBehavior: "cap" })];
 
-  expect(answers.map((answer) => [answer.value, answer.deductions?.[0]?.value])).toEqual([[5_000, 1_000], [10, undefined]]);
+  expect(answers.map((answer) => [answer.value, answer.deductions?.[0]?.value])).toEqual([
+    [5_000, 1_000],
+    [10, undefined],
+  ]);
 });
 
 test("an overflow takes all of it and shows nothing left", async () => {
@@ -112,7 +133,11 @@ test("an overflow takes all of it and shows nothing left", async () => {
 
 test("a reject takes nothing when the balance is short", async () => {
   const body = { customer_id: "org_a", feature_id: "credits", value: 1_001, overage_behavior: "reject" };
-  const response = await fetch(`${emulator.url}/v1/balances.track`, { method: "POST", headers: { authorization: `Bearer ${KEY}`, "x-api-version": "2.3.0" }, body: JSON.stringify(body) });
+  const response = await fetch(`${emulator.url}/v1/balances.track`, {
+    method: "POST",
+    headers: { "authorization": `Bearer ${KEY}`, "x-api-version": "2.3.0" },
+    body: JSON.stringify(body),
+  });
 
   expect([response.status, await response.json()]).toEqual([400, expect.objectContaining({ code: "insufficient_balance" })]);
   expect(emulator.deducted("org_a")).toBe("0");
@@ -144,8 +169,18 @@ test("balances are exact decimals to the tenth place; what is smaller vanishes",
 
   expect(before).toBe("999");
   expect(emulator.remaining("org_a")).toBe("999");
-  expect([keepAmount("0.00000000004"), keepAmount("0.00000000005"), keepAmount("-0.00000000005"), keepAmount("12.34")]).toEqual(["0", "0.0000000001", "-0.0000000001", "12.34"]);
-  expect([stateAmount("10000.0000000007"), stateAmount("99999.9999999999"), stateAmount("0.000012345678901234567"), stateAmount("-123456789012345678")]).toEqual(["10000.000000001", "100000", "0.000012345678901235", "-123456789012350000"]);
+  expect([keepAmount("0.00000000004"), keepAmount("0.00000000005"), keepAmount("-0.00000000005"), keepAmount("12.34")]).toEqual([
+    "0",
+    "0.0000000001",
+    "-0.0000000001",
+    "12.34",
+  ]);
+  expect([
+    stateAmount("10000.0000000007"),
+    stateAmount("99999.9999999999"),
+    stateAmount("0.000012345678901234567"),
+    stateAmount("-123456789012345678"),
+  ]).toEqual(["10000.000000001", "100000", "0.000012345678901235", "-123456789012350000"]);
 });
 
 test("illegal input is refused: timestamps in the future", async () => {
@@ -154,7 +189,11 @@ test("illegal input is refused: timestamps in the future", async () => {
 
 test("keys and API versions are checked, and the versions before 2.1 create customers and answer otherwise", async () => {
   const call = async (headers: Record<string, string>): Promise<Response> =>
-    fetch(`${emulator.url}/v1/track`, { method: "POST", headers, body: JSON.stringify({ customer_id: "org_new", feature_id: "credits", value: 1 }) });
+    fetch(`${emulator.url}/v1/track`, {
+      method: "POST",
+      headers,
+      body: JSON.stringify({ customer_id: "org_new", feature_id: "credits", value: 1 }),
+    });
   const authorization = `Bearer ${KEY}`;
 
   expect((await call({})).status).toBe(401);
@@ -181,7 +220,11 @@ test("customers, balances and events can be read and changed as in Autumn", asyn
 });
 
 test("failures before the deduction leave nothing behind but what their kind keeps", async () => {
-  emulator.failNext({ kind: "status", status: 500 }, { kind: "status", status: 429, code: "rate_limit_exceeded", retryAfterSeconds: 3 }, { kind: "reset_before_apply" });
+  emulator.failNext(
+    { kind: "status", status: 500 },
+    { kind: "status", status: 429, code: "rate_limit_exceeded", retryAfterSeconds: 3 },
+    { kind: "reset_before_apply" },
+  );
 
   await expect(track(1, "k1")).rejects.toEqual(refusal(500, "internal_error"));
   const limited = await track(1, "k1").catch((error: unknown) => error as { statusCode: number; headers: Headers });
@@ -209,7 +252,10 @@ test("a hanging call times out, applied or not", async () => {
 
   const results = await Promise.allSettled([track(1, "k1", {}, 400), track(2, "k2", {}, 400)]);
 
-  expect(results.map((result) => result.status === "rejected" && (result.reason as Error).name)).toEqual(["RequestTimeoutError", "RequestTimeoutError"]);
+  expect(results.map((result) => result.status === "rejected" && (result.reason as Error).name)).toEqual([
+    "RequestTimeoutError",
+    "RequestTimeoutError",
+  ]);
   expect(emulator.calls.map((call) => call.status)).toEqual([undefined, undefined]);
   expect(emulator.events.length).toBe(1);
 });
@@ -252,7 +298,10 @@ test("with a state file, balances, events and keys outlive kill -9, and a line c
   const folder = await mkdtemp(join(tmpdir(), "autumn-emulator-"));
   const stateFile = join(folder, "state.jsonl");
   const environment = { AUTUMN_EMULATOR_SECRET_KEY: KEY, AUTUMN_EMULATOR_STATE_FILE: stateFile, AUTUMN_EMULATOR_CUSTOMERS: "org_a=1000" };
-  const child = spawn(process.execPath, [new URL("main.ts", import.meta.url).pathname], { env: environment, stdio: ["ignore", "ignore", "inherit", "ipc"] });
+  const child = spawn(process.execPath, [new URL("main.ts", import.meta.url).pathname], {
+    env: environment,
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
   const [ready] = (await once(child, "message")) as [{ ports: { autumn: number } }];
   await emulator.stop();
   autumn = new Autumn({ secretKey: KEY, serverURL: `http://127.0.0.1:${ready.ports.autumn}`, xApiVersion: "2.3.0", failOpen: false });
@@ -294,7 +343,10 @@ test("autumn H2: its list and its balances can lose what the other has", async (
 test("autumn M1: the open server without its analytics store refuses to list events with a 500", async () => {
   emulator.refuseLists("no_analytics");
 
-  await expect(autumn.events.list({ customerId: "org_a", limit: 10 })).rejects.toMatchObject({ statusCode: 500, body: expect.stringContaining("Tinybird is not configured") });
+  await expect(autumn.events.list({ customerId: "org_a", limit: 10 })).rejects.toMatchObject({
+    statusCode: 500,
+    body: expect.stringContaining("Tinybird is not configured"),
+  });
 });
 
 test("an answer goes wrong on its way in every manner, after the deduction, and its key is kept", async () => {
@@ -302,7 +354,7 @@ test("an answer goes wrong on its way in every manner, after the deduction, and 
     emulator.failNext({ kind: "transport", how });
     const response = await fetch(`${emulator.url}/v1/balances.track`, {
       method: "POST",
-      headers: { authorization: `Bearer ${KEY}`, "x-api-version": "2.3.0", "idempotency-key": how.kind },
+      headers: { "authorization": `Bearer ${KEY}`, "x-api-version": "2.3.0", "idempotency-key": how.kind },
       body: JSON.stringify({ customer_id: "org_a", feature_id: "credits", value: 1 }),
       signal: AbortSignal.timeout(300),
     });
@@ -323,7 +375,14 @@ test("an answer goes wrong on its way in every manner, after the deduction, and 
 
 test("reads are spoiled, too, until that is taken back", async () => {
   const restore = emulator.spoil((call) => call.path === "/v1/customers.get", { kind: "cut_body" });
-  const get = async (): Promise<string> => (await fetch(`${emulator.url}/v1/customers.get`, { method: "POST", headers: { authorization: `Bearer ${KEY}`, "x-api-version": "2.3.0" }, body: JSON.stringify({ customer_id: "org_a" }) })).text();
+  const get = async (): Promise<string> =>
+    (
+      await fetch(`${emulator.url}/v1/customers.get`, {
+        method: "POST",
+        headers: { "authorization": `Bearer ${KEY}`, "x-api-version": "2.3.0" },
+        body: JSON.stringify({ customer_id: "org_a" }),
+      })
+    ).text();
 
   await expect(get()).rejects.toMatchObject({ message: "terminated" });
   restore();
@@ -334,11 +393,19 @@ test("a state file from before a feature had several balances is read", async ()
   await emulator.stop();
   const folder = await mkdtemp(join(tmpdir(), "autumn-emulator-"));
   const stateFile = join(folder, "state.jsonl");
-  await appendFile(stateFile, `${[
-    { type: "customer", customerId: "org_old", atMs: 1 },
-    { type: "balance", customerId: "org_old", featureId: "credits", granted: "10", usage: "1" },
-    { type: "track", event: { id: "e", timestampMs: 1, customerId: "org_old", featureId: "credits", value: "2", deducted: "2", properties: {} } },
-  ].map((line) => JSON.stringify(line)).join("\n")}\n`);
+  await appendFile(
+    stateFile,
+    `${[
+      { type: "customer", customerId: "org_old", atMs: 1 },
+      { type: "balance", customerId: "org_old", featureId: "credits", granted: "10", usage: "1" },
+      {
+        type: "track",
+        event: { id: "e", timestampMs: 1, customerId: "org_old", featureId: "credits", value: "2", deducted: "2", properties: {} },
+      },
+    ]
+      .map((line) => JSON.stringify(line))
+      .join("\n")}\n`,
+  );
 
   await start({ stateFile });
 

@@ -10,7 +10,19 @@ import type { AutumnFault, TransportFault } from "./faults.ts";
 import { listFeatures } from "./features.ts";
 import { KeyStore } from "./key-store.ts";
 import { Ledger, type TrackEvent } from "./ledger.ts";
-import { applyTrack, check, createBalance, getCustomer, getOrCreateCustomer, listEvents, readTrack, type RouteContext, trackAnswer, type TrackCommand, updateBalance } from "./routes.ts";
+import {
+  applyTrack,
+  check,
+  createBalance,
+  getCustomer,
+  getOrCreateCustomer,
+  listEvents,
+  readTrack,
+  type RouteContext,
+  trackAnswer,
+  type TrackCommand,
+  updateBalance,
+} from "./routes.ts";
 import { StateFile } from "./state-file.ts";
 import type { EmulatedSubscription } from "./subscriptions.ts";
 import { sendAnswer } from "./transport.ts";
@@ -100,11 +112,15 @@ class Emulator {
 
   loseDeductions(customerId: string, amount: DecimalText): void {
     const [first, ...others] = this.#ledger.balancesOf(customerId, DEFAULT_FEATURE);
-    if (first) this.#ledger.setBalances(customerId, DEFAULT_FEATURE, [{ ...first, left: keepAmount(addDecimals(first.left, amount)) }, ...others]);
+    if (first)
+      this.#ledger.setBalances(customerId, DEFAULT_FEATURE, [{ ...first, left: keepAmount(addDecimals(first.left, amount)) }, ...others]);
   }
 
   refuseLists(how: "no_analytics" | "forbidden" | undefined): void {
-    const refusals = { no_analytics: new AutumnError(500, "internal_error", "Tinybird is not configured"), forbidden: new AutumnError(403, "forbidden", "Events are not part of this plan.") };
+    const refusals = {
+      no_analytics: new AutumnError(500, "internal_error", "Tinybird is not configured"),
+      forbidden: new AutumnError(403, "forbidden", "Events are not part of this plan."),
+    };
     this.#listRefusal = how && refusals[how];
   }
 
@@ -185,7 +201,8 @@ class Emulator {
     const key = request.headers.authorization?.replace(/^Bearer\s+/i, "");
     if (!key) throw new AutumnError(401, "no_secret_key", "No secret key was given.");
     if (!key.startsWith("am_")) throw new AutumnError(401, "invalid_request", "The secret key is malformed.");
-    if (this.#options.secretKey !== undefined && key !== this.#options.secretKey) throw new AutumnError(401, "invalid_secret_key", "The secret key is not valid.");
+    if (this.#options.secretKey !== undefined && key !== this.#options.secretKey)
+      throw new AutumnError(401, "invalid_secret_key", "The secret key is not valid.");
   }
 
   /** Without the header: the oldest behaviour there is. */
@@ -193,7 +210,8 @@ class Emulator {
     const text = String(request.headers["x-api-version"] ?? "0.2");
     const version = /^\d+(\.\d+){1,2}$/.test(text) ? text.split(".").map(Number) : undefined;
     const newest = (this.#options.maxApiVersion ?? "2.4.0").split(".").map(Number);
-    if (!version || compareVersions(version, newest) > 0) throw new AutumnError(400, "invalid_api_version", `API version ${text} is not served.`);
+    if (!version || compareVersions(version, newest) > 0)
+      throw new AutumnError(400, "invalid_api_version", `API version ${text} is not served.`);
     return version;
   }
 
@@ -221,7 +239,10 @@ class Emulator {
     const isAttach = call.path === "/v1/billing.attach";
     const fault = isTrack || isAttach ? this.#takeFault(call) : undefined;
     const { idempotency_key: bodyKey } = call.body;
-    const keys = [call.method === "POST" ? call.idempotencyKey : undefined, isTrack && typeof bodyKey === "string" ? `track:${bodyKey}` : undefined];
+    const keys = [
+      call.method === "POST" ? call.idempotencyKey : undefined,
+      isTrack && typeof bodyKey === "string" ? `track:${bodyKey}` : undefined,
+    ];
     const claimed: string[] = [];
     this.#welcome(call.customerId);
     try {
@@ -230,7 +251,13 @@ class Emulator {
         if (!this.#keys.claim(key)) throw new AutumnError(409, "duplicate_idempotency_key", "This idempotency key was used before.");
         claimed.push(key);
       }
-      const context = { ledger: this.#ledger, features: this.#features, apiVersion, idempotencyKey: call.idempotencyKey, nowMs: this.#now() };
+      const context = {
+        ledger: this.#ledger,
+        features: this.#features,
+        apiVersion,
+        idempotencyKey: call.idempotencyKey,
+        nowMs: this.#now(),
+      };
       if (isAttach) return this.#attach(call, context, fault);
       if (call.path === "/v1/events.list" && this.#listRefusal) throw this.#listRefusal;
       if (call.path === "/v1/features.list") return { answer: listFeatures(this.#features, this.#options.featureKinds ?? {}) };
@@ -266,7 +293,9 @@ class Emulator {
     if (early) return early;
     if (fault?.kind === "accept") {
       this.#queue.push(command);
-      return { answer: { status: 202, body: { customer_id: command.event.customerId, value: Number(command.event.value), balance: null } } };
+      return {
+        answer: { status: 202, body: { customer_id: command.event.customerId, value: Number(command.event.value), balance: null } },
+      };
     }
     const event = applyTrack(command, this.#ledger);
     call.deducted = event.deducted;

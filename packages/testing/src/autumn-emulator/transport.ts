@@ -11,7 +11,8 @@ const DRIPS = 100_000;
 export async function sendAnswer(response: ServerResponse, answer: WireAnswer, fault?: TransportFault): Promise<void> {
   const text = answer.body === undefined ? "" : JSON.stringify(answer.body);
   const half = Math.max(1, Math.floor(text.length / 2));
-  const writeHead = (length = Buffer.byteLength(text)): void => void response.writeHead(answer.status, { "content-type": "application/json", "content-length": length, ...answer.headers });
+  const writeHead = (length = Buffer.byteLength(text)): void =>
+    void response.writeHead(answer.status, { "content-type": "application/json", "content-length": length, ...answer.headers });
   switch (fault?.kind) {
     case "silent":
       return;

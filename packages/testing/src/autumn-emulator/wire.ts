@@ -97,12 +97,22 @@ export function wireBalance(featureId: string, balances: readonly Balance[]): un
 /** The names that API version 2.0 had. */
 export function wireBalance20(featureId: string, balances: readonly Balance[]): unknown {
   if (balances.length === 0) return null;
-  const [granted, current, usage] = [wireAmount(...balances.map((balance) => balance.granted)), wireAmount(...balances.map(remainingOf)), wireAmount(...balances.map(usageOf))];
+  const [granted, current, usage] = [
+    wireAmount(...balances.map((balance) => balance.granted)),
+    wireAmount(...balances.map(remainingOf)),
+    wireAmount(...balances.map(usageOf)),
+  ];
   return { feature_id: featureId, granted_balance: granted, current_balance: current, purchased_balance: 0, usage };
 }
 
 export function wireDeductions(featureId: string, pieces: readonly Piece[]): readonly unknown[] {
-  return pieces.map(({ balanceId, planId, value }) => ({ balance_id: balanceId, feature_id: featureId, plan_id: planId, reset: null, value: Number(value) }));
+  return pieces.map(({ balanceId, planId, value }) => ({
+    balance_id: balanceId,
+    feature_id: featureId,
+    plan_id: planId,
+    reset: null,
+    value: Number(value),
+  }));
 }
 
 /** In the list of events, an empty list of deductions has become null. */

@@ -61,7 +61,13 @@ export class Container {
     return exec;
   }
 
-  async #run({ command, environment, workdir, timeoutMs, isSilent }: ExecRequest): Promise<{ status: number; stdout: Uint8Array; stderr: Uint8Array }> {
+  async #run({
+    command,
+    environment,
+    workdir,
+    timeoutMs,
+    isSilent,
+  }: ExecRequest): Promise<{ status: number; stdout: Uint8Array; stderr: Uint8Array }> {
     const args = command.map((argument) => this.#translate(argument));
     const none = new Uint8Array();
     try {
@@ -85,7 +91,11 @@ export class Container {
     }
   }
 
-  async #runFileTool(command: string, stdin: readonly Uint8Array[], stdinClosed: Promise<void>): Promise<{ status: number; stdout: Uint8Array; stderr: Uint8Array }> {
+  async #runFileTool(
+    command: string,
+    stdin: readonly Uint8Array[],
+    stdinClosed: Promise<void>,
+  ): Promise<{ status: number; stdout: Uint8Array; stderr: Uint8Array }> {
     const { ReadFile, WriteFile } = JSON.parse(command) as { ReadFile?: { path: string }; WriteFile?: { path: string } };
     const none = new Uint8Array();
     try {
@@ -97,7 +107,11 @@ export class Container {
       return { status: 0, stdout: await this.sandbox.readFile(this.#relative(ReadFile?.path ?? "")), stderr: none };
     } catch (error) {
       const kind = isAppError(error, "sandbox_file_not_found") ? "NotFound" : "Other";
-      return { status: 1, stdout: none, stderr: Buffer.from(JSON.stringify({ error_kind: kind, message: kind === "NotFound" ? "no such file" : "the file tool failed" })) };
+      return {
+        status: 1,
+        stdout: none,
+        stderr: Buffer.from(JSON.stringify({ error_kind: kind, message: kind === "NotFound" ? "no such file" : "the file tool failed" })),
+      };
     }
   }
 

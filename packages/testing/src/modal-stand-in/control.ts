@@ -10,7 +10,10 @@ const terminated = 3;
 const pageSize = 2;
 
 /** `ModalClient`: apps, images, sandboxes. `url` is asked for when it is needed, as it is known only after listening. */
-export function controlHandlers(table: SandboxTable, url: () => string): Record<string, (request: WireMessage, metadata: Metadata) => Promise<WireMessage>> {
+export function controlHandlers(
+  table: SandboxTable,
+  url: () => string,
+): Record<string, (request: WireMessage, metadata: Metadata) => Promise<WireMessage>> {
   const routerAccess = (): WireMessage => ({ jwt: token(), url: url().replace("http:", "https:") });
   const byName = async ({ sandboxName }: WireMessage): Promise<WireMessage> => {
     const entry = await table.findByName(String(sandboxName));
@@ -20,7 +23,10 @@ export function controlHandlers(table: SandboxTable, url: () => string): Record<
   return {
     AuthTokenGet: async () => ({ token: token() }),
     AppGetOrCreate: async ({ appName }) => ({ appId: `ap-${String(appName)}` }),
-    EnvironmentGetOrCreate: async () => ({ environmentId: "en-main", metadata: { name: "main", settings: { imageBuilderVersion: "2025.06" } } }),
+    EnvironmentGetOrCreate: async () => ({
+      environmentId: "en-main",
+      metadata: { name: "main", settings: { imageBuilderVersion: "2025.06" } },
+    }),
     ImageGetOrCreate: async () => ({ imageId: "im-base", result: { status: success } }),
     ImageFromId: async ({ imageId }) => {
       if (!table.hasImage(String(imageId))) throw new RpcFailure(status.NOT_FOUND, `Image ${String(imageId)} not found`);
@@ -38,7 +44,9 @@ export function controlHandlers(table: SandboxTable, url: () => string): Record<
     SandboxGetFromName: byName,
     SandboxGetTaskIdV2: async ({ sandboxId }) => {
       const entry = table.get(String(sandboxId));
-      return (await table.isRunning(entry.id)) ? { taskId: entry.taskId } : { taskResult: { status: terminated, exception: "sandbox has finished" } };
+      return (await table.isRunning(entry.id))
+        ? { taskId: entry.taskId }
+        : { taskResult: { status: terminated, exception: "sandbox has finished" } };
     },
     SandboxGetTunnelsV2: async ({ sandboxId }) => ({ result: { status: success }, tunnels: tunnelsOf(table.get(String(sandboxId))) }),
     SandboxGetCommandRouterAccess: async () => routerAccess(),
@@ -65,7 +73,12 @@ export function controlHandlers(table: SandboxTable, url: () => string): Record<
 }
 
 function newSandbox({ appId, definition, secretSources, tags }: WireMessage): NewSandbox {
-  const { name, timeoutSecs, openPorts, imageId } = definition as { name: string; timeoutSecs: number; openPorts: { ports: { port: number }[] } | null; imageId: string };
+  const { name, timeoutSecs, openPorts, imageId } = definition as {
+    name: string;
+    timeoutSecs: number;
+    openPorts: { ports: { port: number }[] } | null;
+    imageId: string;
+  };
   const sources = secretSources as readonly { readonly env: { readonly contents: Record<string, string> } | null }[];
   const environment: Record<string, string> = Object.assign({}, ...sources.map(({ env }) => env?.contents));
   return {

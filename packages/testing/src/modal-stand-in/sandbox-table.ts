@@ -45,14 +45,27 @@ export class SandboxTable {
   }
 
   async #create(options: NewSandbox): Promise<SandboxEntry> {
-    if (options.name !== "" && (await this.findByName(options.name))) throw new RpcFailure(status.ALREADY_EXISTS, `Sandbox with name ${options.name} already exists`);
+    if (options.name !== "" && (await this.findByName(options.name)))
+      throw new RpcFailure(status.ALREADY_EXISTS, `Sandbox with name ${options.name} already exists`);
     // Neither 22 characters nor letters alone: the SDK tells its older backend by that.
     const id = `sb-${randomBytes(13).toString("hex")}`;
     const snapshotId = this.#snapshots.get(options.imageId);
     const { HOME: _home, ...environment } = options.environment;
-    const sandbox = await this.#local.create({ sessionId: id, environment, timeoutMs: options.timeoutMs, ports: options.ports, ...(snapshotId !== undefined && { snapshotId }) });
+    const sandbox = await this.#local.create({
+      sessionId: id,
+      environment,
+      timeoutMs: options.timeoutMs,
+      ports: options.ports,
+      ...(snapshotId !== undefined && { snapshotId }),
+    });
     this.#created += 1;
-    const entry: SandboxEntry = { ...options, id, taskId: `ta-${id.slice(3)}`, createdAt: this.#created, container: new Container(sandbox, options.home) };
+    const entry: SandboxEntry = {
+      ...options,
+      id,
+      taskId: `ta-${id.slice(3)}`,
+      createdAt: this.#created,
+      container: new Container(sandbox, options.home),
+    };
     this.#entries.set(id, entry);
     return entry;
   }

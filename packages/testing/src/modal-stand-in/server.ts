@@ -2,7 +2,17 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Metadata, Server, ServerCredentials, type ServerReadableStream, type ServerUnaryCall, type ServerWritableStream, type ServiceDefinition, type sendUnaryData, status } from "@grpc/grpc-js";
+import {
+  type Metadata,
+  Server,
+  ServerCredentials,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type sendUnaryData,
+  status,
+} from "@grpc/grpc-js";
 import { createLocalSandboxProvider, type LocalSandboxProvider } from "@proliferate/shared/sandbox";
 import { controlHandlers } from "./control.ts";
 import { type Fault, Faults, RpcFailure } from "./faults.ts";
@@ -52,7 +62,8 @@ export async function startModalStandIn(options: ModalStandInOptions = {}): Prom
   const server = new Server();
   let url = "";
   const authenticate = (metadata: Metadata): void => {
-    if (metadata.get("x-modal-token-id")[0] !== tokenId || metadata.get("x-modal-token-secret")[0] !== tokenSecret) throw new RpcFailure(status.UNAUTHENTICATED, "Token ID not found");
+    if (metadata.get("x-modal-token-id")[0] !== tokenId || metadata.get("x-modal-token-secret")[0] !== tokenSecret)
+      throw new RpcFailure(status.UNAUTHENTICATED, "Token ID not found");
   };
   const control = controlHandlers(table, () => url);
   for (const [name, handle] of Object.entries(control)) {
@@ -87,24 +98,44 @@ function addUnary(server: Server, service: ServiceDefinition, handlers: Readonly
   server.addService(service, Object.fromEntries(Object.entries(handlers).map(([name, handle]) => [name, unary(name, handle, faults)])));
 }
 
-const unary = (name: string, handle: Unary, faults: Faults) => (call: ServerUnaryCall<WireMessage, WireMessage>, answer: sendUnaryData<WireMessage>) => {
-  faults.run(name, async () => handle(call.request, call.metadata)).then((response) => answer(null, response), (error: unknown) => answer(failureOf(error)));
-};
+const unary =
+  (name: string, handle: Unary, faults: Faults) =>
+  (call: ServerUnaryCall<WireMessage, WireMessage>, answer: sendUnaryData<WireMessage>) => {
+    faults
+      .run(name, async () => handle(call.request, call.metadata))
+      .then(
+        (response) => answer(null, response),
+        (error: unknown) => answer(failureOf(error)),
+      );
+  };
 
 function addRouter(server: Server, handlers: Readonly<Record<string, Unary>>, table: SandboxTable, faults: Faults): void {
   const unaries = Object.entries(handlers).map(([name, handle]) => [name, unary(name, handle, faults)] as const);
   server.addService(routerService, {
     ...Object.fromEntries(unaries),
     TaskExecStdioRead: (call: ServerWritableStream<WireMessage, WireMessage>) => {
-      faults.run("TaskExecStdioRead", () => readOutput(table, call)).then(() => call.end(), (error: unknown) => call.emit("error", failureOf(error)));
+      faults
+        .run("TaskExecStdioRead", () => readOutput(table, call))
+        .then(
+          () => call.end(),
+          (error: unknown) => call.emit("error", failureOf(error)),
+        );
     },
     TaskExecStdinWriteStream: (call: ServerReadableStream<WireMessage, WireMessage>, answer: sendUnaryData<WireMessage>) => {
-      faults.run("TaskExecStdinWriteStream", () => collectStdin(table, call)).then(() => answer(null, {}), (error: unknown) => answer(failureOf(error)));
+      faults
+        .run("TaskExecStdinWriteStream", () => collectStdin(table, call))
+        .then(
+          () => answer(null, {}),
+          (error: unknown) => answer(failureOf(error)),
+        );
     },
   });
 }
 
-const failureOf = (error: unknown): RpcFailure => (error instanceof RpcFailure ? error : new RpcFailure(status.UNKNOWN, `the stand-in failed (${randomUUID()}): ${error instanceof Error ? error.message : "unknown"}`));
+const failureOf = (error: unknown): RpcFailure =>
+  error instanceof RpcFailure
+    ? error
+    : new RpcFailure(status.UNKNOWN, `the stand-in failed (${randomUUID()}): ${error instanceof Error ? error.message : "unknown"}`);
 
 function listen(server: Server): Promise<number> {
   return new Promise((resolve, reject) => {

@@ -58,7 +58,10 @@ export function chooseAnswer(conversation: Conversation): Answer {
 /** One text block, cut where the caller's token limit ends it, as a real provider does. */
 export function fitAnswer(text: string, maxOutputTokens: number | undefined): Answer {
   if (maxOutputTokens === undefined || countTokens(text) <= maxOutputTokens) return { blocks: [{ type: "text", text }], stop: "end" };
-  const cut = Buffer.from(text).subarray(0, maxOutputTokens * BYTES_PER_TOKEN).toString().replace(/\uFFFD$/u, "");
+  const cut = Buffer.from(text)
+    .subarray(0, maxOutputTokens * BYTES_PER_TOKEN)
+    .toString()
+    .replace(/\uFFFD$/u, "");
   return { blocks: [{ type: "text", text: cut }], stop: "max_tokens" };
 }
 
@@ -71,7 +74,8 @@ export function countAnswerTokens(answer: Answer): number {
 function chooseText(conversation: Conversation): string {
   const said = conversation.lastUserText.trim().replace(/\s+/g, " ");
   if (conversation.tools.length === 0 && /\btitle\b/i.test(conversation.systemText)) return shorten(said, 40) || "New session";
-  if (conversation.toolResult !== undefined) return `The tool answered: ${shorten(conversation.toolResult.trim().replace(/\s+/g, " "), 80)}`;
+  if (conversation.toolResult !== undefined)
+    return `The tool answered: ${shorten(conversation.toolResult.trim().replace(/\s+/g, " "), 80)}`;
   return `This is the local stand-in for the provider; no model was called. You said: ${shorten(said, 80) || "nothing"}`;
 }
 
@@ -86,7 +90,9 @@ function chooseTool(conversation: Conversation): ToolUseBlock | undefined {
   const preferred = [match.groups?.["name"] ?? "", ...HARMLESS_TOOLS];
   const name = preferred.find((candidate) => conversation.tools.some((tool) => tool.name === candidate));
   const tool = conversation.tools.find((candidate) => candidate.name === name) ?? conversation.tools[0];
-  return tool && { type: "tool_use", name: tool.name, input: exampleInput(tool.inputSchema, /`([^`]+)`/.exec(conversation.lastUserText)?.[1]) };
+  return (
+    tool && { type: "tool_use", name: tool.name, input: exampleInput(tool.inputSchema, /`([^`]+)`/.exec(conversation.lastUserText)?.[1]) }
+  );
 }
 
 /** An input that the tool's schema accepts: its required properties, with values that do no harm, and the quoted command. */

@@ -22,9 +22,12 @@ const STOP_REASON = { end: "end_turn", tool_use: "tool_use", max_tokens: "max_to
 export const anthropicWire: Dialect = {
   validate(request, { headers, route }) {
     if (headers["anthropic-version"] === undefined) return invalid("anthropic-version: header is required");
-    for (const field of ["model", "messages", ...(route === "messages" ? ["max_tokens"] : [])]) if (request[field] === undefined) return invalid(`${field}: Field required`);
-    if (!Array.isArray(request["messages"]) || request["messages"].length === 0) return invalid("messages: at least one message is required");
-    if (!/^claude-[\w.-]+$/.test(String(request["model"]))) return { status: 404, type: "not_found_error", message: `model: ${String(request["model"])}` };
+    for (const field of ["model", "messages", ...(route === "messages" ? ["max_tokens"] : [])])
+      if (request[field] === undefined) return invalid(`${field}: Field required`);
+    if (!Array.isArray(request["messages"]) || request["messages"].length === 0)
+      return invalid("messages: at least one message is required");
+    if (!/^claude-[\w.-]+$/.test(String(request["model"])))
+      return { status: 404, type: "not_found_error", message: `model: ${String(request["model"])}` };
     return undefined;
   },
 

@@ -77,7 +77,12 @@ export class Delivery {
   }
 
   /** Sends pieces as they are made, with room waited for; `gzip` as scripted, never as asked. */
-  async sendPieces(status: number, headers: Readonly<Record<string, string>>, pieces: Iterable<string | Uint8Array>, end: "clean" | "cut" | "hang"): Promise<void> {
+  async sendPieces(
+    status: number,
+    headers: Readonly<Record<string, string>>,
+    pieces: Iterable<string | Uint8Array>,
+    end: "clean" | "cut" | "hang",
+  ): Promise<void> {
     const gzips = this.#script.gzip ?? false;
     this.#begin(status, { ...headers, ...(gzips && { "content-encoding": "gzip" }) }, false);
     if (gzips) {

@@ -48,7 +48,7 @@ export function newId(prefix: string, length: number): string {
 /** Cuts text into deltas of a few words (large ones for a huge answer), never inside a character. */
 export function* textPieces(text: string): Iterable<string> {
   const size = text.length > 100_000 ? 4_096 : 24;
-  for (let start = 0; start < text.length; ) {
+  for (let start = 0; start < text.length;) {
     const last = text.charCodeAt(start + size - 1);
     const end = start + size + (last >= 0xd800 && last < 0xdc00 ? 1 : 0);
     yield text.slice(start, end);
@@ -59,7 +59,10 @@ export function* textPieces(text: string): Iterable<string> {
 /** The text of a message's content: a string, or the text blocks of a list. */
 export function contentText(content: unknown): string {
   if (typeof content === "string") return content;
-  return listOf(content).map((block) => (typeof block["text"] === "string" ? block["text"] : "")).filter(Boolean).join("\n");
+  return listOf(content)
+    .map((block) => (typeof block["text"] === "string" ? block["text"] : ""))
+    .filter(Boolean)
+    .join("\n");
 }
 
 export function listOf(value: unknown): readonly Readonly<Record<string, unknown>>[] {

@@ -17,7 +17,11 @@ export const openaiWire: Dialect = {
       return invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.");
     }
     if (!/^[\w.:-]+$/.test(request["model"])) {
-      return { status: 404, type: "invalid_request_error", message: `The model \`${request["model"]}\` does not exist or you do not have access to it.` };
+      return {
+        status: 404,
+        type: "invalid_request_error",
+        message: `The model \`${request["model"]}\` does not exist or you do not have access to it.`,
+      };
     }
     return undefined;
   },
@@ -86,12 +90,20 @@ export const openaiWire: Dialect = {
   },
 
   body(answer) {
-    const calls = answer.answer.blocks.filter((block) => block.type === "tool_use").map((block, index) => ({
-      id: toolCallId(answer, index),
-      type: "function",
-      function: { name: block.name, arguments: JSON.stringify(block.input) },
-    }));
-    const message = { role: "assistant", content: visibleText(answer), refusal: null, annotations: [], ...(calls.length > 0 && { tool_calls: calls }) };
+    const calls = answer.answer.blocks
+      .filter((block) => block.type === "tool_use")
+      .map((block, index) => ({
+        id: toolCallId(answer, index),
+        type: "function",
+        function: { name: block.name, arguments: JSON.stringify(block.input) },
+      }));
+    const message = {
+      role: "assistant",
+      content: visibleText(answer),
+      refusal: null,
+      annotations: [],
+      ...(calls.length > 0 && { tool_calls: calls }),
+    };
     const choice = { index: 0, message, logprobs: null, finish_reason: FINISH_REASON[answer.answer.stop] };
     return {
       ...completionShell(answer, "chat.completion"),
@@ -136,7 +148,10 @@ function completionShell(answer: WireAnswer, object: string): Readonly<Record<st
 }
 
 function visibleText(answer: WireAnswer): string | null {
-  const text = answer.answer.blocks.filter((block) => block.type === "text").map((block) => block.text).join("");
+  const text = answer.answer.blocks
+    .filter((block) => block.type === "text")
+    .map((block) => block.text)
+    .join("");
   return text === "" ? null : text;
 }
 

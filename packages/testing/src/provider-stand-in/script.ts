@@ -5,7 +5,13 @@ import type { ServedUsage } from "./served-usage.ts";
 /** Every way in which a real provider was seen to fail. Frame counts are SSE frames sent before it happens. */
 export type Fault =
   /** An error answer in the dialect's own envelope. 529 is Anthropic's "overloaded". */
-  | { readonly kind: "status"; readonly status: number; readonly message?: string; readonly type?: string; readonly retryAfterSeconds?: number }
+  | {
+      readonly kind: "status";
+      readonly status: number;
+      readonly message?: string;
+      readonly type?: string;
+      readonly retryAfterSeconds?: number;
+    }
   /** The request is read, then nothing is ever answered. */
   | { readonly kind: "hang_before_headers" }
   /** The connection is reset before an answer. */

@@ -23,7 +23,11 @@ const helloChat = { model: "gpt-5.4", messages: [{ role: "user" as const, conten
 const readTool = {
   name: "read",
   description: "Reads a file",
-  input_schema: { type: "object" as const, properties: { filePath: { type: "string" }, limit: { type: "integer" } }, required: ["filePath", "limit"] },
+  input_schema: {
+    type: "object" as const,
+    properties: { filePath: { type: "string" }, limit: { type: "integer" } },
+    required: ["filePath", "limit"],
+  },
 };
 
 async function streamedChunks(options: { stream_options?: { include_usage: boolean } }): Promise<OpenAI.ChatCompletionChunk[]> {
@@ -66,7 +70,15 @@ test("Anthropic events come in the API's order", async () => {
 
   const events = [...text.matchAll(/^event: (\w+)$/gm)].map((match) => match[1]);
   const order = events.filter((event, index) => event !== events[index - 1]);
-  expect(order).toEqual(["message_start", "content_block_start", "ping", "content_block_delta", "content_block_stop", "message_delta", "message_stop"]);
+  expect(order).toEqual([
+    "message_start",
+    "content_block_start",
+    "ping",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+  ]);
 });
 
 test("an agent that offers tools and is asked to use one gets a call whose input fits the schema, then a final text", async () => {
@@ -75,7 +87,11 @@ test("an agent that offers tools and is asked to use one gets a call whose input
   const call = first.content.find((block) => block.type === "tool_use");
 
   const result = { type: "tool_result" as const, tool_use_id: call?.id ?? "", content: "done" };
-  const second = await anthropic.messages.create({ ...hello, tools: [readTool], messages: [question, { role: "assistant", content: first.content }, { role: "user", content: [result] }] });
+  const second = await anthropic.messages.create({
+    ...hello,
+    tools: [readTool],
+    messages: [question, { role: "assistant", content: first.content }, { role: "user", content: [result] }],
+  });
 
   expect(first.stop_reason).toBe("tool_use");
   expect(call).toMatchObject({ name: "read", input: { filePath: ".", limit: 1 } });
@@ -83,25 +99,45 @@ test("an agent that offers tools and is asked to use one gets a call whose input
 });
 
 test("a quoted command is what the named tool is asked to run", async () => {
-  const bash = { name: "bash", input_schema: { type: "object" as const, properties: { command: { type: "string" } }, required: ["command"] } };
+  const bash = {
+    name: "bash",
+    input_schema: { type: "object" as const, properties: { command: { type: "string" } }, required: ["command"] },
+  };
 
-  const message = await anthropic.messages.create({ ...hello, tools: [readTool, bash], messages: [{ role: "user", content: "Use the bash tool to run `echo hi`." }] });
+  const message = await anthropic.messages.create({
+    ...hello,
+    tools: [readTool, bash],
+    messages: [{ role: "user", content: "Use the bash tool to run `echo hi`." }],
+  });
 
   expect(message.content[1]).toMatchObject({ type: "tool_use", name: "bash", input: { command: "echo hi" } });
 });
 
 test("a title request gets a short title", async () => {
-  const message = await anthropic.messages.create({ ...hello, system: "You are a title generator.", messages: [{ role: "user", content: `Explain ${"many ".repeat(40)}things` }] });
+  const message = await anthropic.messages.create({
+    ...hello,
+    system: "You are a title generator.",
+    messages: [{ role: "user", content: `Explain ${"many ".repeat(40)}things` }],
+  });
 
   expect(message.content[0]).toMatchObject({ type: "text", text: expect.stringMatching(/^Explain many.{0,40}$/) });
 });
 
 test("what is marked for the cache is written on the first turn and read on the next, by lifetime", async () => {
-  const system = [{ type: "text" as const, text: "Be good. ".repeat(50), cache_control: { type: "ephemeral" as const, ttl: "1h" as const } }];
-  const question = { role: "user" as const, content: [{ type: "text" as const, text: "Why? ".repeat(30), cache_control: { type: "ephemeral" as const } }] };
+  const system = [
+    { type: "text" as const, text: "Be good. ".repeat(50), cache_control: { type: "ephemeral" as const, ttl: "1h" as const } },
+  ];
+  const question = {
+    role: "user" as const,
+    content: [{ type: "text" as const, text: "Why? ".repeat(30), cache_control: { type: "ephemeral" as const } }],
+  };
 
   const first = await anthropic.messages.create({ ...hello, system, messages: [question] });
-  const second = await anthropic.messages.create({ ...hello, system, messages: [question, { role: "assistant", content: "So." }, { role: "user", content: "And?" }] });
+  const second = await anthropic.messages.create({
+    ...hello,
+    system,
+    messages: [question, { role: "assistant", content: "So." }, { role: "user", content: "And?" }],
+  });
 
   expect(first.usage.cache_creation?.ephemeral_1h_input_tokens).toBeGreaterThan(100);
   expect(first.usage.cache_creation?.ephemeral_5m_input_tokens).toBeGreaterThan(30);
@@ -149,18 +185,30 @@ test("the OpenAI SDK reads a tool call off the stream", async () => {
 
   const completion = await stream.finalChatCompletion();
 
-  expect(completion.choices[0]?.message.tool_calls?.[0]).toMatchObject({ function: { name: "read", arguments: '{"filePath":".","limit":1}' } });
+  expect(completion.choices[0]?.message.tool_calls?.[0]).toMatchObject({
+    function: { name: "read", arguments: '{"filePath":".","limit":1}' },
+  });
 });
 
 test("a wrong key is refused in each dialect's own envelope", async () => {
   const wrong = { apiKey: "sk-other", maxRetries: 0 };
 
-  await expect(new Anthropic({ ...wrong, baseURL: provider.url }).messages.create(hello)).rejects.toMatchObject({ status: 401, error: { type: "error", error: { type: "authentication_error" } } });
-  await expect(new OpenAI({ ...wrong, baseURL: `${provider.url}/v1` }).chat.completions.create(helloChat)).rejects.toMatchObject({ status: 401, code: "invalid_api_key" });
+  await expect(new Anthropic({ ...wrong, baseURL: provider.url }).messages.create(hello)).rejects.toMatchObject({
+    status: 401,
+    error: { type: "error", error: { type: "authentication_error" } },
+  });
+  await expect(new OpenAI({ ...wrong, baseURL: `${provider.url}/v1` }).chat.completions.create(helloChat)).rejects.toMatchObject({
+    status: 401,
+    code: "invalid_api_key",
+  });
 });
 
 test("bad requests are refused as the API refuses them", async () => {
-  const noVersion = await fetch(`${provider.url}/v1/messages`, { method: "POST", headers: { "x-api-key": KEY }, body: JSON.stringify(hello) });
+  const noVersion = await fetch(`${provider.url}/v1/messages`, {
+    method: "POST",
+    headers: { "x-api-key": KEY },
+    body: JSON.stringify(hello),
+  });
   const prefixed = await post("/v1/messages", { ...hello, model: "anthropic/claude-sonnet-5" });
   const unlimited = await post("/v1/messages", { ...hello, max_tokens: undefined });
   const broken = await post("/v1/messages", '{"model": ');
@@ -182,7 +230,10 @@ test("queued failures come one a request: status with retry-after, overload, the
 });
 
 test("a rule applies to the requests that match it until it is taken away", async () => {
-  const remove = provider.script((request) => request.model === "claude-opus-5", { usage: { cacheReadTokens: 77 }, responseId: "msg_same" });
+  const remove = provider.script((request) => request.model === "claude-opus-5", {
+    usage: { cacheReadTokens: 77 },
+    responseId: "msg_same",
+  });
 
   const matched = await anthropic.messages.create({ ...hello, model: "claude-opus-5" });
   remove();

@@ -165,7 +165,11 @@ function findRefusal(entry: JournalEntry, dialect: Dialect, options: ProviderSta
   const { authorization, "x-api-key": header } = entry.headers;
   const key = header ?? authorization?.replace(/^Bearer\s+/i, "");
   if (!key || (options.apiKey !== undefined && key !== options.apiKey)) {
-    return { status: 401, type: dialect.errorType(401), message: dialect === anthropicWire ? "invalid x-api-key" : "Incorrect API key provided." };
+    return {
+      status: 401,
+      type: dialect.errorType(401),
+      message: dialect === anthropicWire ? "invalid x-api-key" : "Incorrect API key provided.",
+    };
   }
   if (entry.route === "unknown") return { status: 404, type: dialect.errorType(404), message: `Not found: ${entry.method} ${entry.path}` };
   if (entry.route === "models") return undefined;
@@ -175,7 +179,13 @@ function findRefusal(entry: JournalEntry, dialect: Dialect, options: ProviderSta
   return dialect.validate(entry.json as Readonly<Record<string, unknown>>, entry);
 }
 
-function sendError(delivery: Delivery, dialect: Dialect, requestId: string, error: WireError, headers: Readonly<Record<string, string>> = {}): void {
+function sendError(
+  delivery: Delivery,
+  dialect: Dialect,
+  requestId: string,
+  error: WireError,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   const all = { ...dialect.responseHeaders(requestId), "content-type": "application/json", ...headers };
   delivery.sendWhole(error.status, all, JSON.stringify(dialect.errorBody(error, requestId)));
 }
@@ -204,7 +214,8 @@ function buildAnswer(entry: JournalEntry, dialect: Dialect, request: Readonly<Re
 function scriptedAnswer(dialect: Dialect, request: Readonly<Record<string, unknown>>, script: Script): Answer {
   const conversation = dialect.readConversation(request);
   const text = script.text ?? (script.answerBytes === undefined ? undefined : "x".repeat(script.answerBytes));
-  const chosen = text === undefined ? chooseAnswer(conversation) : fitAnswer(text, script.text === undefined ? undefined : conversation.maxOutputTokens);
+  const chosen =
+    text === undefined ? chooseAnswer(conversation) : fitAnswer(text, script.text === undefined ? undefined : conversation.maxOutputTokens);
   const thinking = script.thinking === undefined ? [] : [{ type: "thinking", text: script.thinking } as const];
   if (!script.toolUse) return { ...chosen, blocks: [...thinking, ...chosen.blocks] };
   return { blocks: [...thinking, ...chosen.blocks, { type: "tool_use", ...script.toolUse }], stop: "tool_use" };
@@ -215,14 +226,22 @@ const HUGE_PIECE_BYTES = 64 * 1024;
 /** The answer as JSON text, with a text of so many bytes in it. */
 function* hugeBody(dialect: Dialect, answer: WireAnswer, bytes: number): Iterable<string> {
   const mark = "huge-text";
-  const [before = "", after = ""] = JSON.stringify(dialect.body({ ...answer, answer: { ...answer.answer, blocks: [{ type: "text", text: mark }] } })).split(mark);
+  const [before = "", after = ""] = JSON.stringify(
+    dialect.body({ ...answer, answer: { ...answer.answer, blocks: [{ type: "text", text: mark }] } }),
+  ).split(mark);
   yield before;
   const piece = "x".repeat(HUGE_PIECE_BYTES);
   for (let sent = 0; sent < bytes; sent += HUGE_PIECE_BYTES) yield piece.slice(0, bytes - sent);
   yield after;
 }
 
-async function sendStream(delivery: Delivery, dialect: Dialect, headers: Readonly<Record<string, string>>, answer: WireAnswer, fault?: Fault): Promise<void> {
+async function sendStream(
+  delivery: Delivery,
+  dialect: Dialect,
+  headers: Readonly<Record<string, string>>,
+  answer: WireAnswer,
+  fault?: Fault,
+): Promise<void> {
   delivery.beginStream(headers);
   const breakAfter = fault && "afterFrames" in fault ? fault.afterFrames : Infinity;
   const requestId = headers["request-id"] ?? "";
@@ -234,7 +253,13 @@ async function sendStream(delivery: Delivery, dialect: Dialect, headers: Readonl
   await delivery.endStream("completed");
 }
 
-async function breakStream(delivery: Delivery, dialect: Dialect, requestId: string, frame: string, fault: Fault | undefined): Promise<void> {
+async function breakStream(
+  delivery: Delivery,
+  dialect: Dialect,
+  requestId: string,
+  frame: string,
+  fault: Fault | undefined,
+): Promise<void> {
   if (fault?.kind === "hang_mid_stream") await delivery.hang();
   if (fault?.kind === "cut_mid_stream") return delivery.cutInsideFrame(frame);
   if (fault?.kind === "error_event") {
@@ -247,7 +272,10 @@ async function breakStream(delivery: Delivery, dialect: Dialect, requestId: stri
 /** A short list; any other model name of the right form is answered as well. */
 function modelList(dialect: Dialect): unknown {
   if (dialect === openaiWire) {
-    return { object: "list", data: ["gpt-5.4", "gpt-5.4-nano"].map((id) => ({ id, object: "model", created: 1_772_668_800, owned_by: "openai" })) };
+    return {
+      object: "list",
+      data: ["gpt-5.4", "gpt-5.4-nano"].map((id) => ({ id, object: "model", created: 1_772_668_800, owned_by: "openai" })),
+    };
   }
   const ids = ["claude-opus-5-5", "claude-sonnet-5", "claude-haiku-4-5"];
   const data = ids.map((id) => ({ type: "model", id, display_name: id, created_at: "2026-01-01T00:00:00Z" }));

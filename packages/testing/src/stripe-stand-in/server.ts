@@ -46,23 +46,40 @@ export async function startStripeStandIn(options: StripeStandInOptions): Promise
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const refuse = (status: number, code: string | undefined, message: string, headers = {}): void =>
-      void response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify({ error: { code, type: "invalid_request_error", message } }));
+      void response
+        .writeHead(status, { "content-type": "application/json", ...headers })
+        .end(JSON.stringify({ error: { code, type: "invalid_request_error", message } }));
     let text = "";
     for await (const chunk of request.setEncoding("utf8")) text += chunk as string;
     if (request.headers.authorization !== `Bearer ${options.secretKey}`) return refuse(401, undefined, "Invalid API Key provided.");
     if (request.method !== "POST" || request.url !== "/v1/billing/meter_events") return refuse(404, undefined, "Unrecognized request URL.");
     const fault = faults.shift();
-    if (fault?.kind === "status") return refuse(fault.status, undefined, "Scripted failure.", fault.retryAfterSeconds === undefined ? {} : { "retry-after": String(fault.retryAfterSeconds) });
+    if (fault?.kind === "status")
+      return refuse(
+        fault.status,
+        undefined,
+        "Scripted failure.",
+        fault.retryAfterSeconds === undefined ? {} : { "retry-after": String(fault.retryAfterSeconds) },
+      );
     const event = readEvent(new URLSearchParams(text), now());
     if (typeof event === "string") return refuse(400, "parameter_invalid", event);
-    if (!(options.meters ?? ["credits"]).includes(event.eventName)) return refuse(400, undefined, `No active meter found for event name ${event.eventName}.`);
+    if (!(options.meters ?? ["credits"]).includes(event.eventName))
+      return refuse(400, undefined, `No active meter found for event name ${event.eventName}.`);
     if (events.some((known) => known.identifier === event.identifier && now() - known.createdMs < IDENTIFIER_MS)) {
       return refuse(400, "duplicate_meter_event", `An event already exists with identifier ${event.identifier}.`);
     }
     events.push(event);
     if (fault?.kind === "reset_after_apply") return void request.socket.resetAndDestroy();
     const payload = { stripe_customer_id: event.customerId, value: String(event.value) };
-    const body = { object: "billing.meter_event", created: Math.floor(event.createdMs / 1_000), event_name: event.eventName, identifier: event.identifier, livemode: false, payload, timestamp: Math.floor(event.createdMs / 1_000) };
+    const body = {
+      object: "billing.meter_event",
+      created: Math.floor(event.createdMs / 1_000),
+      event_name: event.eventName,
+      identifier: event.identifier,
+      livemode: false,
+      payload,
+      timestamp: Math.floor(event.createdMs / 1_000),
+    };
     response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
   }
 
@@ -88,6 +105,7 @@ function readEvent(form: URLSearchParams, createdMs: number): MeterEvent | strin
   const value = form.get("payload[value]") ?? "";
   if (!eventName || !identifier || identifier.length > 100) return "event_name and an identifier of at most 100 characters are needed.";
   if (!customerId?.startsWith("cus_")) return "payload[stripe_customer_id] must be a customer.";
-  if (!/^-?\d+$/.test(value) || value.replace(/^-|0+$/g, "").length > 15) return "payload[value] must be a whole number of at most 15 significant digits.";
+  if (!/^-?\d+$/.test(value) || value.replace(/^-|0+$/g, "").length > 15)
+    return "payload[value] must be a whole number of at most 15 significant digits.";
   return { identifier, eventName, customerId, value: BigInt(value), createdMs };
 }

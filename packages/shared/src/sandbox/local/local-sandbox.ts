@@ -58,9 +58,12 @@ export class LocalSandbox implements Sandbox {
     if (workingFolder !== undefined) checkSandboxPath(workingFolder);
     checkCommand(command);
     // Gone to by the sandbox's own user: it may be a link.
-    const words = workingFolder === undefined ? command : ["/bin/sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", workingFolder, ...command];
+    const words =
+      workingFolder === undefined ? command : ["/bin/sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", workingFolder, ...command];
     const output = (stream: Readable | null) => collectOutput(stream ?? Readable.from([]), maxOutputBytes);
-    const { child, ended } = await this.#spawn(words, { environment, stdio: ["ignore", "pipe", "pipe"] }, (started, exited) => Promise.all([exited, output(started.stdout), output(started.stderr)]));
+    const { child, ended } = await this.#spawn(words, { environment, stdio: ["ignore", "pipe", "pipe"] }, (started, exited) =>
+      Promise.all([exited, output(started.stdout), output(started.stderr)]),
+    );
     const limitMs = Math.ceil(timeoutMs / 1000) * 1000;
     try {
       const [status, stdout, stderr] = await withDeadline(ended, limitMs, { signal });
@@ -68,16 +71,26 @@ export class LocalSandbox implements Sandbox {
     } catch (error) {
       killGroup(child);
       if (signal?.aborted) throw new AppError("sandbox_launch_cancelled", `${command[0]} was given up in the local sandbox ${this.id}.`);
-      if (error instanceof DeadlineExceeded) throw new AppError("sandbox_exec_timeout", `${command[0]} did not end within ${limitMs} ms in the local sandbox ${this.id}.`);
-      throw new AppError("sandbox_exec_failed", `The output of ${command[0]} in the local sandbox ${this.id} could not be read.`, { cause: error });
+      if (error instanceof DeadlineExceeded)
+        throw new AppError("sandbox_exec_timeout", `${command[0]} did not end within ${limitMs} ms in the local sandbox ${this.id}.`);
+      throw new AppError("sandbox_exec_failed", `The output of ${command[0]} in the local sandbox ${this.id} could not be read.`, {
+        cause: error,
+      });
     }
   }
 
-  async start(command: readonly string[], { logPath, environment }: { readonly logPath: string; readonly environment?: Readonly<Record<string, string>> }): Promise<SandboxProcess> {
+  async start(
+    command: readonly string[],
+    { logPath, environment }: { readonly logPath: string; readonly environment?: Readonly<Record<string, string>> },
+  ): Promise<SandboxProcess> {
     checkSandboxPath(logPath);
     checkCommand(command);
     await this.#requireProgram(command[0] ?? "", environment);
-    const { child, ended } = await this.#spawn(startCommand(command, logPath), { environment, stdio: ["ignore", "ignore", "ignore"] }, (_started, exited) => exited);
+    const { child, ended } = await this.#spawn(
+      startCommand(command, logPath),
+      { environment, stdio: ["ignore", "ignore", "ignore"] },
+      (_started, exited) => exited,
+    );
     child.unref();
     return { exited: ended };
   }
@@ -86,7 +99,11 @@ export class LocalSandbox implements Sandbox {
     for (const path of Object.keys(files)) checkSandboxPath(path);
     await this.#checkRunning();
     for (const [path, content] of Object.entries(files)) {
-      const { child, ended } = await this.#spawn(writeFileCommand(path), { stdio: ["pipe", "ignore", "ignore"] }, (_started, exited) => exited);
+      const { child, ended } = await this.#spawn(
+        writeFileCommand(path),
+        { stdio: ["pipe", "ignore", "ignore"] },
+        (_started, exited) => exited,
+      );
       // One that ends early is told by its status.
       child.stdin?.on("error", () => undefined).end(content);
       const status = await ended;
@@ -99,10 +116,13 @@ export class LocalSandbox implements Sandbox {
   async readFile(path: string): Promise<Uint8Array> {
     checkSandboxPath(path);
     await this.#checkRunning();
-    const { ended } = await this.#spawn(readFileCommand(path), { stdio: ["ignore", "pipe", "ignore"] }, (started, exited) => Promise.all([exited, bytesOf(started.stdout)]));
+    const { ended } = await this.#spawn(readFileCommand(path), { stdio: ["ignore", "pipe", "ignore"] }, (started, exited) =>
+      Promise.all([exited, bytesOf(started.stdout)]),
+    );
     const [status, bytes] = await ended;
     if (status === 0) return bytes;
-    if (status === LEADS_OUT_STATUS) throw new AppError("invalid_request", `${path} leads out of the sandbox by a link.`, { param: "path" });
+    if (status === LEADS_OUT_STATUS)
+      throw new AppError("invalid_request", `${path} leads out of the sandbox by a link.`, { param: "path" });
     throw new AppError("sandbox_file_not_found", `${path} cannot be read in the local sandbox ${this.id}.`);
   }
 
@@ -117,7 +137,9 @@ export class LocalSandbox implements Sandbox {
     } catch (error) {
       await rm(archive, { force: true });
       if (isAppError(error)) throw error;
-      throw new AppError("sandbox_snapshot_failed", `The home directory of the local sandbox ${this.id} could not be copied.`, { cause: error });
+      throw new AppError("sandbox_snapshot_failed", `The home directory of the local sandbox ${this.id} could not be copied.`, {
+        cause: error,
+      });
     }
   }
 
@@ -138,11 +160,21 @@ export class LocalSandbox implements Sandbox {
    * In the home directory, as the sandbox's user, in a process group of its own, with only the given variables. `watch` is called before the first await: a short command is over by
    * then, and Node throws away what nobody has begun to read.
    */
-  async #spawn<T>(command: readonly string[], options: SpawnOptions, watch: (child: ChildProcess, exited: Promise<number>) => Promise<T>): Promise<{ child: ChildProcess; ended: Promise<T> }> {
+  async #spawn<T>(
+    command: readonly string[],
+    options: SpawnOptions,
+    watch: (child: ChildProcess, exited: Promise<number>) => Promise<T>,
+  ): Promise<{ child: ChildProcess; ended: Promise<T> }> {
     checkEnvironment(options.environment ?? {});
     await this.#checkRunning();
     const [program = "", ...args] = command;
-    const child = spawn(program, args, { cwd: this.#home, env: this.#environment(options.environment), detached: true, stdio: options.stdio, ...this.#owner() });
+    const child = spawn(program, args, {
+      cwd: this.#home,
+      env: this.#environment(options.environment),
+      detached: true,
+      stdio: options.stdio,
+      ...this.#owner(),
+    });
     const exited = new Promise<number>((resolve) => {
       child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : osConstants.signals[signal])));
     });
@@ -153,7 +185,9 @@ export class LocalSandbox implements Sandbox {
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? "unknown error";
       const reason = code === "ENOENT" ? "there is no such program on this machine" : code;
-      throw new AppError("sandbox_exec_failed", `${program} could not be started in the local sandbox ${this.id} (${reason}).`, { cause: error });
+      throw new AppError("sandbox_exec_failed", `${program} could not be started in the local sandbox ${this.id} (${reason}).`, {
+        cause: error,
+      });
     }
     try {
       // Asked again: a sandbox that ended since then has not seen this process.
@@ -185,8 +219,19 @@ export class LocalSandbox implements Sandbox {
   /** Said here, where it can be told from a program that ends: the shell that starts it has no better words than a status. */
   async #requireProgram(program: string, added: Readonly<Record<string, string>> | undefined): Promise<void> {
     const folders = program.includes("/") ? [""] : (this.#environment(added)["PATH"] ?? "").split(":");
-    const found = await Promise.all(folders.map((folder) => access(resolvePath(this.#home, folder, program), constants.X_OK).then(() => true, () => false)));
-    if (!found.includes(true)) throw new AppError("sandbox_exec_failed", `${program} could not be started in the local sandbox ${this.id} (there is no such program on this machine).`);
+    const found = await Promise.all(
+      folders.map((folder) =>
+        access(resolvePath(this.#home, folder, program), constants.X_OK).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    );
+    if (!found.includes(true))
+      throw new AppError(
+        "sandbox_exec_failed",
+        `${program} could not be started in the local sandbox ${this.id} (there is no such program on this machine).`,
+      );
   }
 }
 

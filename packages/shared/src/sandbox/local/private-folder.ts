@@ -11,7 +11,8 @@ export async function makePrivateFolder(path: string, { passage = false } = {}):
   await mkdir(path, { recursive: true, mode: wanted });
   const { uid, mode } = await lstat(path);
   const isOurs = process.getuid === undefined || uid === process.getuid();
-  if (!isOurs || (mode & constants.S_IFMT) !== constants.S_IFDIR) throw new AppError("sandbox_refused", `${path} is a link or belongs to another user; choose another folder for local sandboxes.`);
+  if (!isOurs || (mode & constants.S_IFMT) !== constants.S_IFDIR)
+    throw new AppError("sandbox_refused", `${path} is a link or belongs to another user; choose another folder for local sandboxes.`);
   // A passage stays: sandboxes with users of their own may run below it.
   await chmod(path, (mode & 0o777) === 0o711 ? 0o711 : wanted);
 }

@@ -44,14 +44,22 @@ function seenInProc(): readonly SeenProcess[] {
   return pids.map((name) => {
     const variables = `\0${readOrEmpty(`/proc/${name}/environ`)}`;
     const user = /^Uid:\s+(\d+)\s/m.exec(readOrEmpty(`/proc/${name}/status`))?.[1];
-    return { pid: Number(name), carries: (marker) => variables.includes(`\0${marker}\0`), user: user === undefined ? undefined : Number(user) };
+    return {
+      pid: Number(name),
+      carries: (marker) => variables.includes(`\0${marker}\0`),
+      user: user === undefined ? undefined : Number(user),
+    };
   });
 }
 
 /** Elsewhere than on Linux: `ps`, which shows variables to their owner. */
 function seenByPs(): readonly SeenProcess[] {
   const lines = execFileSync("ps", ["-axEww", "-o", "pid=,command="], { encoding: "utf8", maxBuffer: 2 ** 26 }).split("\n");
-  return lines.map((line) => ({ pid: Number.parseInt(line, 10), carries: (marker) => ` ${line} `.includes(` ${marker} `), user: undefined }));
+  return lines.map((line) => ({
+    pid: Number.parseInt(line, 10),
+    carries: (marker) => ` ${line} `.includes(` ${marker} `),
+    user: undefined,
+  }));
 }
 
 /** Pids of the living processes that carry this id, or are its own user's: of no other user, whatever a record says. */
@@ -60,7 +68,9 @@ async function sandboxProcesses(id: string, user: UserId | undefined): Promise<n
   const seen = await lookAtProcesses();
   const carriers = seen.filter((one) => one.carries(marker)).map(({ pid }) => pid);
   // One that has ended, and only waits to be taken off the list, has no variables any more, but its user still.
-  const owned = isSandboxUser(user) ? seen.filter((one) => one.user === user && processStartTime(one.pid) !== undefined).map(({ pid }) => pid) : [];
+  const owned = isSandboxUser(user)
+    ? seen.filter((one) => one.user === user && processStartTime(one.pid) !== undefined).map(({ pid }) => pid)
+    : [];
   return [...new Set([...carriers, ...owned])];
 }
 
@@ -87,7 +97,10 @@ export async function killSandboxProcesses(id: string, user?: UserId): Promise<v
   for (;;) {
     const pids = (await sandboxProcesses(id, user)).filter((pid) => pid !== process.pid);
     if (pids.length === 0) return;
-    if (Date.now() > deadline) throw new AppError("sandbox_terminate_failed", `${pids.length} processes of the local sandbox ${id} do not end.`, { details: { pids } });
+    if (Date.now() > deadline)
+      throw new AppError("sandbox_terminate_failed", `${pids.length} processes of the local sandbox ${id} do not end.`, {
+        details: { pids },
+      });
     for (const pid of pids) killQuietly(pid);
     await sleep(10);
   }

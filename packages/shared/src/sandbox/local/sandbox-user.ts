@@ -26,7 +26,8 @@ export type SandboxUser =
 
 /** For whoever starts or watches the launcher: what sandboxes can read of it. */
 export function describeSandboxUser(user: SandboxUser): string {
-  if (user.isOwn) return "each sandbox is a user of its own, who reads neither this machine's secrets of other users nor other sandboxes; they share its network and /tmp";
+  if (user.isOwn)
+    return "each sandbox is a user of its own, who reads neither this machine's secrets of other users nor other sandboxes; they share its network and /tmp";
   return `sandboxes run as this process's own user, as ${user.why}: whatever runs in one can read its variables (master key, provider keys, database), its files and other sandboxes`;
 }
 
@@ -55,7 +56,14 @@ export async function findSandboxUser(root: string, path: string, command: reado
 async function filesOf(command: readonly string[], path: string): Promise<readonly string[]> {
   const [program = "", ...rest] = command;
   const places = program.includes("/") ? [program] : path.split(":").map((folder) => join(folder, program));
-  const there = await Promise.all(places.map((place) => access(place).then(() => true, () => false)));
+  const there = await Promise.all(
+    places.map((place) =>
+      access(place).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  );
   const found = places.find((_place, index) => there[index]);
   return [...(found === undefined ? [] : [found]), ...rest.filter((word) => word.startsWith("/"))];
 }

@@ -3,9 +3,22 @@ import { DeadlineExceeded } from "../deadline.ts";
 
 /** gRPC statuses by number, as the SDK's errors carry them. */
 const statusNames: Readonly<Record<number, string>> = {
-  1: "CANCELLED", 2: "UNKNOWN", 3: "INVALID_ARGUMENT", 4: "DEADLINE_EXCEEDED", 5: "NOT_FOUND", 6: "ALREADY_EXISTS", 7: "PERMISSION_DENIED",
-  8: "RESOURCE_EXHAUSTED", 9: "FAILED_PRECONDITION", 10: "ABORTED", 11: "OUT_OF_RANGE", 12: "UNIMPLEMENTED", 13: "INTERNAL", 14: "UNAVAILABLE",
-  15: "DATA_LOSS", 16: "UNAUTHENTICATED",
+  1: "CANCELLED",
+  2: "UNKNOWN",
+  3: "INVALID_ARGUMENT",
+  4: "DEADLINE_EXCEEDED",
+  5: "NOT_FOUND",
+  6: "ALREADY_EXISTS",
+  7: "PERMISSION_DENIED",
+  8: "RESOURCE_EXHAUSTED",
+  9: "FAILED_PRECONDITION",
+  10: "ABORTED",
+  11: "OUT_OF_RANGE",
+  12: "UNIMPLEMENTED",
+  13: "INTERNAL",
+  14: "UNAVAILABLE",
+  15: "DATA_LOSS",
+  16: "UNAUTHENTICATED",
 };
 
 /** What the SDK turned into classes of its own; told by name, so that this file loads without it. */
@@ -44,11 +57,16 @@ export interface ModalErrorContext {
  * An error of the SDK as ours, with its status and at most 200 characters of its text. The original is not kept as the
  * cause: it may hold the request. An `AppError` is returned as it is.
  */
-export function modalError(error: unknown, { failed, otherwise, notFound = "sandbox_not_found", secrets = [] }: ModalErrorContext): AppError {
+export function modalError(
+  error: unknown,
+  { failed, otherwise, notFound = "sandbox_not_found", secrets = [] }: ModalErrorContext,
+): AppError {
   if (isAppError(error)) return error;
   const status = modalStatus(error);
   const text = detailOf(error, secrets);
-  return new AppError(codeOf(status, otherwise, notFound), `${failed}: Modal answered ${status}${text && ` (${text})`}.`, { details: { status } });
+  return new AppError(codeOf(status, otherwise, notFound), `${failed}: Modal answered ${status}${text && ` (${text})`}.`, {
+    details: { status },
+  });
 }
 
 function codeOf(status: string, otherwise: ErrorCode, notFound: ErrorCode): ErrorCode {

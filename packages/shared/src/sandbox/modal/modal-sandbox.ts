@@ -45,9 +45,14 @@ export class ModalSandboxHandle implements Sandbox {
     if (workingFolder !== undefined) checkSandboxPath(workingFolder);
     const limitMs = Math.ceil(timeoutMs / 1000) * 1000;
     const began = Date.now();
-    const timedOut = (): AppError => new AppError("sandbox_exec_timeout", `${command[0]} did not end within ${limitMs} ms in the sandbox ${this.id}.`);
+    const timedOut = (): AppError =>
+      new AppError("sandbox_exec_timeout", `${command[0]} did not end within ${limitMs} ms in the sandbox ${this.id}.`);
     try {
-      const result = await withDeadline(this.#run([...command], { limitMs, environment, workdir: this.#path(workingFolder), maxOutputBytes }), limitMs + graceMs, { signal });
+      const result = await withDeadline(
+        this.#run([...command], { limitMs, environment, workdir: this.#path(workingFolder), maxOutputBytes }),
+        limitMs + graceMs,
+        { signal },
+      );
       // Modal kills a command at its limit and tells it like any other end.
       if (result.status >= 124 && Date.now() - began >= limitMs) throw timedOut();
       return result;
@@ -58,12 +63,20 @@ export class ModalSandboxHandle implements Sandbox {
     }
   }
 
-  async start(command: readonly string[], { logPath, environment = {} }: { readonly logPath: string; readonly environment?: Readonly<Record<string, string>> }): Promise<SandboxProcess> {
+  async start(
+    command: readonly string[],
+    { logPath, environment = {} }: { readonly logPath: string; readonly environment?: Readonly<Record<string, string>> },
+  ): Promise<SandboxProcess> {
     checkCommand(command);
     checkEnvironment(environment);
     checkSandboxPath(logPath);
     try {
-      const started = this.#sandbox.exec([...startCommand(command, logPath)], { stdout: "ignore", stderr: "ignore", workdir: this.#context.homeFolder, env: { ...environment } });
+      const started = this.#sandbox.exec([...startCommand(command, logPath)], {
+        stdout: "ignore",
+        stderr: "ignore",
+        workdir: this.#context.homeFolder,
+        env: { ...environment },
+      });
       const process = await withDeadline(started, this.#context.callTimeoutMs);
       return { exited: process.wait().catch(() => undefined) };
     } catch (error) {
@@ -105,7 +118,9 @@ export class ModalSandboxHandle implements Sandbox {
       const timeoutMs = 2 * this.#context.callTimeoutMs;
       const taken = this.#sandbox.snapshotFilesystem({ timeoutMs });
       // A snapshot that comes after we gave up is nobody's.
-      const { imageId } = await withDeadline(taken, timeoutMs + graceMs, { late: (late) => void this.#context.deleteSnapshot(late.imageId).catch(() => undefined) });
+      const { imageId } = await withDeadline(taken, timeoutMs + graceMs, {
+        late: (late) => void this.#context.deleteSnapshot(late.imageId).catch(() => undefined),
+      });
       return imageId;
     } catch (error) {
       throw await this.#error(error, `The sandbox ${this.id} could not be kept as a snapshot`, "sandbox_snapshot_failed");
@@ -122,9 +137,21 @@ export class ModalSandboxHandle implements Sandbox {
   }
 
   /** The SDK's `exec` returns when the command has started; its end is asked for. */
-  async #run(command: string[], { limitMs, environment, workdir, maxOutputBytes }: { limitMs: number; environment: Readonly<Record<string, string>>; workdir: string; maxOutputBytes: number }): Promise<ExecResult> {
+  async #run(
+    command: string[],
+    {
+      limitMs,
+      environment,
+      workdir,
+      maxOutputBytes,
+    }: { limitMs: number; environment: Readonly<Record<string, string>>; workdir: string; maxOutputBytes: number },
+  ): Promise<ExecResult> {
     const process = await this.#sandbox.exec(command, { mode: "binary", timeoutMs: limitMs, workdir, env: { ...environment } });
-    const [status, stdout, stderr] = await Promise.all([process.wait(), collectOutput(process.stdout, maxOutputBytes), collectOutput(process.stderr, maxOutputBytes)]);
+    const [status, stdout, stderr] = await Promise.all([
+      process.wait(),
+      collectOutput(process.stdout, maxOutputBytes),
+      collectOutput(process.stderr, maxOutputBytes),
+    ]);
     return { status, stdout: stdout.text, stderr: stderr.text, truncated: stdout.truncated || stderr.truncated };
   }
 
@@ -137,7 +164,8 @@ export class ModalSandboxHandle implements Sandbox {
   }
 
   async #error(error: unknown, failed: string, otherwise: "sandbox_exec_failed" | "sandbox_snapshot_failed"): Promise<AppError> {
-    if (await this.#hasEnded(error)) return new AppError("sandbox_not_found", `The sandbox ${this.id} has ended.`, { details: { status: modalStatus(error) } });
+    if (await this.#hasEnded(error))
+      return new AppError("sandbox_not_found", `The sandbox ${this.id} has ended.`, { details: { status: modalStatus(error) } });
     return modalError(error, { failed, otherwise, ...(this.#context.secrets && { secrets: this.#context.secrets }) });
   }
 

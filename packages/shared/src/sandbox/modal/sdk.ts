@@ -36,12 +36,15 @@ async function loadSdk(): Promise<typeof ModalSdk> {
   try {
     return await import("modal").catch(() => import(createRequire(process.argv[1] ?? "/").resolve("modal")) as Promise<typeof ModalSdk>);
   } catch (error) {
-    throw new AppError("sandbox_refused", "The package modal is not installed: add modal@0.11.1 (not latest, which is another package).", { cause: error });
+    throw new AppError("sandbox_refused", "The package modal is not installed: add modal@0.11.1 (not latest, which is another package).", {
+      cause: error,
+    });
   }
 }
 
 function checkTokenShape({ tokenId, tokenSecret }: ModalCredentials): void {
-  if (tokenId.startsWith("as-") && tokenSecret.startsWith("ak-")) throw unauthorized("MODAL_TOKEN_ID and MODAL_TOKEN_SECRET are swapped: the id is the one that begins with ak-.");
+  if (tokenId.startsWith("as-") && tokenSecret.startsWith("ak-"))
+    throw unauthorized("MODAL_TOKEN_ID and MODAL_TOKEN_SECRET are swapped: the id is the one that begins with ak-.");
   if (!/^ak-\S+$/.test(tokenId)) throw unauthorized("MODAL_TOKEN_ID must begin with ak- and have no blanks.");
   if (!/^as-\S+$/.test(tokenSecret)) throw unauthorized("MODAL_TOKEN_SECRET must begin with as- and have no blanks.");
 }
