@@ -396,8 +396,9 @@ class Simulation {
     const { rows } = await this.#database.observer.query<OpenFinding>(OPEN_FINDINGS);
     for (const { batch_id: batchId, org_id: orgId, counts_as_taken: countsAsTaken, expected } of rows) {
       if (!this.#autumn.isConfusing(orgId)) continue;
-      if (countsAsTaken) this.#autumn.makeGood(batchId, orgId, expected);
       const wasTaken = countsAsTaken || this.#autumn.keptOf(batchId) !== "0";
+      // Also of a batch that nobody counted yet: a balance that holds it twice is brought to once.
+      if (wasTaken) this.#autumn.makeGood(batchId, orgId, expected);
       const violation = await this.#doByHand((person) =>
         decideBatch(person.db, batchId, { wasTaken, operator: { name: "a person", via: "simulation", reason: "looked at the balance" } }),
       );
