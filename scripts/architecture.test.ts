@@ -26,10 +26,13 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "runtime": ["shared"],
   "db": ["shared"],
   "testing": ["shared"],
-  "services": ["shared", "db"],
-  "llm-proxy": ["shared", "runtime", "db", "services"],
-  "gateway": ["shared", "runtime", "db", "services"],
-  "worker": ["shared", "runtime", "db", "services"],
+  "metering": ["shared"],
+  "access": ["shared", "db", "metering"],
+  "services": ["shared", "db", "metering", "access"],
+  // The proxy meters and admits; sessions, the ledger and settlement are no part of a request.
+  "llm-proxy": ["shared", "runtime", "db", "metering", "access"],
+  "gateway": ["shared", "runtime", "db", "metering", "access", "services"],
+  "worker": ["shared", "runtime", "db", "metering", "access", "services"],
   "cli": ["shared", "runtime", "db", "services"],
 };
 
@@ -134,7 +137,7 @@ test.each([
 test("code 1: every HTTP server of the product listens through safeListener, or through the gateway's framework", () => {
   const servers = sources.filter(
     (path) =>
-      /^(apps|packages\/(runtime|services))\//.test(path) &&
+      /^(apps|packages\/(runtime|access|services))\//.test(path) &&
       !isTest(path) &&
       /import \{[^}]*\bcreateServer\b[^}]*\} from "node:https?"/.test(textOf(path)),
   );
@@ -143,10 +146,10 @@ test("code 1: every HTTP server of the product listens through safeListener, or 
   expect(servers.filter((path) => !textOf(path).includes("safeListener("))).toEqual([]);
 });
 
-test("shared and the testing package load without a database, a queue or a server framework", () => {
+test("shared, metering and the testing package load without a database, a queue or a server framework", () => {
   const heavy = /^(pg|kysely|bullmq|ioredis|autumn-js|hono|@hono\/.*)$/;
   const wrong = sources
-    .filter((path) => /^packages\/(shared|testing)\//.test(path) && !isTest(path))
+    .filter((path) => /^packages\/(shared|metering|testing)\//.test(path) && !isTest(path))
     .flatMap((path) =>
       importsOf(path)
         .filter((name) => heavy.test(name))
@@ -176,7 +179,7 @@ test("SQL stands in db.ts, or in a db.ts that was split by noun, and in packages
   const writers = sources.filter((path) => !isTest(path) && !path.startsWith("packages/db/") && statement.test(textOf(path)));
 
   expect(writers.length).toBeGreaterThan(3);
-  expect(writers.filter((path) => !/^packages\/services\/src\/[a-z-]+\/([a-z-]+-)?db\.ts$/.test(path))).toEqual([]);
+  expect(writers.filter((path) => !/^packages\/(access|services)\/src\/[a-z-]+\/([a-z-]+-)?db\.ts$/.test(path))).toEqual([]);
 });
 
 test("users 09: no test sets a limit of its own: limits are bounds against hanging, and grow with `patience`", () => {

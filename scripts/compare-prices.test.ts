@@ -51,7 +51,7 @@ test("tiers are compared at their own step", () => {
 });
 
 test("the committed comparison says of each difference what decides it", () => {
-  const text = readFileSync(new URL("../packages/services/src/pricing/comparison.md", import.meta.url), "utf8");
+  const text = readFileSync(new URL("../packages/metering/src/pricing/comparison.md", import.meta.url), "utf8");
   const rows = text.split("\n").filter((line) => /^\| (anthropic|openai)\//.test(line));
 
   expect(rows.length).toBe(Number(/(\d+) differences/.exec(text)?.[1]));
@@ -66,6 +66,6 @@ test.runIf(folder !== undefined)("the committed comparison is that with the Lite
   >;
 
   expect(reportOf(comparePrices(map, new Date()), "1.104.0")).toBe(
-    readFileSync(new URL("../packages/services/src/pricing/comparison.md", import.meta.url), "utf8"),
+    readFileSync(new URL("../packages/metering/src/pricing/comparison.md", import.meta.url), "utf8"),
   );
 });

@@ -1,20 +1,20 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { multiply, whole } from "@proliferate/services/pricing/fraction";
-import { listedModels } from "@proliferate/services/pricing/price-table";
-import type { Price } from "@proliferate/services/pricing/price";
-import { readRateSetting } from "@proliferate/services/pricing/rate-setting";
+import { multiply, whole } from "@proliferate/metering/pricing/fraction";
+import { listedModels } from "@proliferate/metering/pricing/price-table";
+import type { Price } from "@proliferate/metering/pricing/price";
+import { readRateSetting } from "@proliferate/metering/pricing/rate-setting";
 
 /**
  * Compares the price table with a second source: the map of an installed LiteLLM.
  *
  *   node scripts/compare-prices.ts FOLDER            FOLDER holds model_prices_and_context_window_backup.json; prints the differences
- *   node scripts/compare-prices.ts FOLDER --write    writes them to packages/services/src/pricing/comparison.md, each with what decides it
+ *   node scripts/compare-prices.ts FOLDER --write    writes them to packages/metering/src/pricing/comparison.md, each with what decides it
  *
  * LITELLM_PRICES_FOLDER stands in for FOLDER.
  */
-const REPORT_FILE = new URL("../packages/services/src/pricing/comparison.md", import.meta.url);
+const REPORT_FILE = new URL("../packages/metering/src/pricing/comparison.md", import.meta.url);
 const MAP_FILE = "model_prices_and_context_window_backup.json";
 
 type Entry = Readonly<Record<string, unknown>>;

@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
-import { priceUsage } from "@proliferate/services/pricing/cost";
-import { findListedModel, findPrice, listedModels } from "@proliferate/services/pricing/price-table";
+import { priceUsage } from "@proliferate/metering/pricing/cost";
+import { findListedModel, findPrice, listedModels } from "@proliferate/metering/pricing/price-table";
 import { calcPrice } from "@pydantic/genai-prices";
 import { describe, expect, test } from "vitest";
 import { derivePrices, readCommittedPrices } from "./generate-prices.ts";
 import { readOverlay } from "./price-overlay.ts";
 
-const overlayText = readFileSync(new URL("../packages/services/src/pricing/overlay.yaml", import.meta.url), "utf8");
+const overlayText = readFileSync(new URL("../packages/metering/src/pricing/overlay.yaml", import.meta.url), "utf8");
 
 test("the committed prices are what their sources say", () => {
   expect(derivePrices()).toBe(readCommittedPrices());

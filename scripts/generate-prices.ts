@@ -4,14 +4,14 @@ import { findProvider, type ModelInfo, type ModelPrice } from "@pydantic/genai-p
 import { type OverlayRates, type PriceOverlay, readOverlay } from "./price-overlay.ts";
 
 /**
- * Writes packages/services/src/pricing/prices.json: the prices of Anthropic's and OpenAI's chat and embedding models, from
- * the npm package @pydantic/genai-prices (MIT) with packages/services/src/pricing/overlay.yaml laid over it. Every amount
+ * Writes packages/metering/src/pricing/prices.json: the prices of Anthropic's and OpenAI's chat and embedding models, from
+ * the npm package @pydantic/genai-prices (MIT) with packages/metering/src/pricing/overlay.yaml laid over it. Every amount
  * is whole pico-USD, every date that the sources know is in the file, so what it says does not depend on the day.
  *
  *   node scripts/generate-prices.ts           writes the file
  *   node scripts/generate-prices.ts --check   exits 1 if the file differs from what its sources say
  */
-const PRICES_FILE = new URL("../packages/services/src/pricing/prices.json", import.meta.url);
+const PRICES_FILE = new URL("../packages/metering/src/pricing/prices.json", import.meta.url);
 const SOURCE_FILE = new URL("../node_modules/@pydantic/genai-prices/package.json", import.meta.url);
 
 /** The order of the columns of `rates`, and of `audio`. */
@@ -60,7 +60,7 @@ export function derivePrices(overlay: PriceOverlay = readOverlay()): string {
     rows.set(id, { periods: model.periods.map((period) => overlayPeriod(id, period)), contextTokens: model.contextTokens });
   }
   layOver(rows, overlay);
-  const source = { package: "@pydantic/genai-prices", version, license, overlay: "packages/services/src/pricing/overlay.yaml" };
+  const source = { package: "@pydantic/genai-prices", version, license, overlay: "packages/metering/src/pricing/overlay.yaml" };
   const lines = [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([id, row]) => `    ${JSON.stringify(id)}: ${JSON.stringify(row)}`);
   const head = `"unit": "pico-USD per token, or per use",\n  "columns": ${JSON.stringify(COLUMNS)},\n  "audioColumns": ${JSON.stringify(AUDIO_COLUMNS)},\n  "source": ${JSON.stringify(source)}`;
   return `{\n  ${head},\n  "models": {\n${lines.join(",\n")}\n  }\n}\n`;

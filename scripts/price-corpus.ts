@@ -1,4 +1,4 @@
-import { readPriceCases, readStreamed, readWhole, rowOf } from "@proliferate/services/test/price-corpus/price-corpus";
+import { readPriceCases, readStreamed, readWhole, rowOf } from "@proliferate/metering/test/price-corpus/price-corpus";
 
 /**
  * Prints the price corpus as a table: each answer, what it must cost by the provider's public rule, what it costs here

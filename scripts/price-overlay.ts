@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { z } from "zod";
 
-/** packages/services/src/pricing/overlay.yaml, checked. */
+/** packages/metering/src/pricing/overlay.yaml, checked. */
 
-const OVERLAY_FILE = new URL("../packages/services/src/pricing/overlay.yaml", import.meta.url);
+const OVERLAY_FILE = new URL("../packages/metering/src/pricing/overlay.yaml", import.meta.url);
 
 /** USD, per million tokens or thousand uses. */
 const decimal = z.string().regex(/^\d+(\.\d{1,6})?$/);

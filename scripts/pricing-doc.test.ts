@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { loadModelConfig } from "@proliferate/llm-proxy/config/load-model-config";
-import { readAnthropicAnswer } from "@proliferate/services/metering/anthropic-usage";
-import { readOpenAIAnswer } from "@proliferate/services/metering/openai-usage";
-import type { UsageReport } from "@proliferate/services/metering/usage-report";
-import { priceReport } from "@proliferate/services/pricing/cost";
-import { findListedModel, type PricedProvider } from "@proliferate/services/pricing/price-table";
-import { requestPrices } from "@proliferate/services/pricing/request-prices";
+import { readAnthropicAnswer } from "@proliferate/metering/usage/anthropic-usage";
+import { readOpenAIAnswer } from "@proliferate/metering/usage/openai-usage";
+import type { UsageReport } from "@proliferate/metering/usage/usage-report";
+import { priceReport } from "@proliferate/metering/pricing/cost";
+import { findListedModel, type PricedProvider } from "@proliferate/metering/pricing/price-table";
+import { requestPrices } from "@proliferate/metering/pricing/request-prices";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import { expect, test } from "vitest";
 

@@ -2,7 +2,7 @@ import type { Server } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
 import { checkDatabase, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
-import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
+import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests/db";
 import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
 import type { StepListener } from "@proliferate/services/sessions/session-launcher";
 import type { WatchOptions } from "@proliferate/services/sessions/watch-agents";

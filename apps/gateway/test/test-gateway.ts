@@ -3,7 +3,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import type { DatabaseClient } from "@proliferate/db";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { createLogger, listen } from "@proliferate/runtime";
-import { nextInstanceId } from "@proliferate/services/attempts/db";
+import { nextInstanceId } from "@proliferate/access/requests/db";
 import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
 import { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import type { LLMProxyConfig } from "@proliferate/shared";

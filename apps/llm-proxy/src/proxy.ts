@@ -1,7 +1,7 @@
 import { checkDatabase, type DatabaseClient, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
-import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/services/attempts/db";
+import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests/db";
 import type { ModelConfig } from "./config/load-model-config.ts";
 import type { ModelTable } from "./config/model-table.ts";
 import { ADMISSION_WAIT_LIMITS, AdmissionQueue, type AdmissionWaitLimits } from "./data-plane/admission-queue.ts";

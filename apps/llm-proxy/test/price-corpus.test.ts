@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { readPriceCases } from "@proliferate/services/test/price-corpus/price-corpus";
+import { readPriceCases } from "@proliferate/metering/test/price-corpus/price-corpus";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
 

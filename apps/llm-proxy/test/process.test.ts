@@ -1,5 +1,5 @@
-import { withDeadInstance } from "@proliferate/services/attempts/db";
-import { findSpendLog } from "@proliferate/services/spend-logs/db";
+import { withDeadInstance } from "@proliferate/access/requests/db";
+import { findSpendLog } from "@proliferate/access/spend-logs/db";
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
 import { patience } from "@proliferate/testing/test-patience";
 import { sql } from "kysely";

@@ -1,5 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { findSpendLog, type StoredSpendLog } from "@proliferate/services/spend-logs/db";
+import { findSpendLog, type StoredSpendLog } from "@proliferate/access/spend-logs/db";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { until } from "@proliferate/testing/test-patience";
 import { mintKey, PROVIDER_KEY, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";

@@ -5,7 +5,7 @@ import type { LiteLLMSpendApiOptions } from "@proliferate/services/billing/litel
 import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/billing/retention";
 import { importSource } from "@proliferate/services/billing/spend-import";
 import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/billing/passes-db";
-import { areKeysOurs, deleteExpiredKeys } from "@proliferate/services/keys/db";
+import { areKeysOurs, deleteExpiredKeys } from "@proliferate/access/keys/db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
 import { flushRecentSpend, type SpendSyncResult, sweepSpend, syncRecentSpend } from "@proliferate/services/billing/spend-sync";
 

@@ -1,10 +1,10 @@
 /** What the statements of a request and of a delivery are measured with. */
 import type { DatabaseClient } from "@proliferate/db";
-import { insertAttemptIfFits } from "@proliferate/services/attempts/db";
+import { insertAttemptIfFits } from "@proliferate/access/requests/db";
 import { type ClaimedBatch, claimDueBatches } from "@proliferate/services/billing/claim-batches-db";
 import type { AttemptRecord } from "@proliferate/services/billing/settlement-db";
-import { findCaller } from "@proliferate/services/keys/db";
-import type { SpendLogRow } from "@proliferate/services/spend-logs/db";
+import { findCaller } from "@proliferate/access/keys/db";
+import type { SpendLogRow } from "@proliferate/access/spend-logs/db";
 
 /** Of an attempt, or of nothing. */
 export const NO_ID = "00000000-0000-4000-8000-000000000001";

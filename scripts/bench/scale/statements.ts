@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { checkpointAttempt, listInstancesWithAttempts, lockCounters, replaceAttemptBySpendLog } from "@proliferate/services/attempts/db";
+import { checkpointAttempt, listInstancesWithAttempts, lockCounters, replaceAttemptBySpendLog } from "@proliferate/access/requests/db";
 import {
   hasNewerReading,
   listOrgsToReconcile,
@@ -64,13 +64,13 @@ import {
   updateSpentOfNewKeys,
   writeSeen,
 } from "@proliferate/services/key-budgets/db";
-import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/services/keys/db";
+import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys/db";
 import { takeAgentsToAsk } from "@proliferate/services/sessions/agent-watch-db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
 import { selectModelCosts } from "@proliferate/services/sessions/cost-db";
 import { sumBilledEvents, sumUnbilledSpend } from "@proliferate/services/sessions/db";
 import { selectEndedWithKeys, selectExpiredSessions, selectLaunched, selectUnfinished } from "@proliferate/services/sessions/sandbox-db";
-import { listTeamsDueForReset } from "@proliferate/services/teams/db";
+import { listTeamsDueForReset } from "@proliferate/access/teams/db";
 import { flagForgottenTopUps, isTopUpAllowed, listOrgsToTopUp } from "@proliferate/services/top-up/db";
 import { claimDueEvents, insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
 import { NEW_ROWS } from "./fill.ts";

@@ -1,4 +1,4 @@
-import { findListedModel } from "@proliferate/services/pricing/price-table";
+import { findListedModel } from "@proliferate/metering/pricing/price-table";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { readReference, referenceTo } from "./environment-reference.ts";
 import type { Deployment, Provider } from "./model-table.ts";

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { reportOf } from "@proliferate/services/metering/usage-report";
-import { NO_USAGE, type Usage } from "@proliferate/services/metering/usage";
-import { priceReport, type PricedReport } from "@proliferate/services/pricing/cost";
+import { reportOf } from "@proliferate/metering/usage/usage-report";
+import { NO_USAGE, type Usage } from "@proliferate/metering/usage/usage";
+import { priceReport, type PricedReport } from "@proliferate/metering/pricing/cost";
 import { loadModelConfig } from "./load-model-config.ts";
 import { type Deployment, priceAt } from "./model-table.ts";
 

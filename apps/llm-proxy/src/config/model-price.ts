@@ -1,7 +1,7 @@
-import { NO_OVERRIDE, overridePrices, type PriceOverride } from "@proliferate/services/pricing/price-override";
-import type { ListedModel } from "@proliferate/services/pricing/price-table";
-import type { PriceSchedule } from "@proliferate/services/pricing/price";
-import { readRateSetting } from "@proliferate/services/pricing/rate-setting";
+import { NO_OVERRIDE, overridePrices, type PriceOverride } from "@proliferate/metering/pricing/price-override";
+import type { ListedModel } from "@proliferate/metering/pricing/price-table";
+import type { PriceSchedule } from "@proliferate/metering/pricing/price";
+import { readRateSetting } from "@proliferate/metering/pricing/rate-setting";
 import type { YamlCursor } from "./yaml-cursor.ts";
 
 /** What an entry of `model_list` says of money and limits. Whatever of it is not understood stops the start: it would be lost in silence. */

@@ -1,8 +1,8 @@
-import type { RequestPrices } from "@proliferate/services/pricing/cost";
-import { findPricesById } from "@proliferate/services/pricing/host-price";
-import type { Price, PriceSchedule } from "@proliferate/services/pricing/price";
-import { findListedModel } from "@proliferate/services/pricing/price-table";
-import { requestPrices } from "@proliferate/services/pricing/request-prices";
+import type { RequestPrices } from "@proliferate/metering/pricing/cost";
+import { findPricesById } from "@proliferate/metering/pricing/host-price";
+import type { Price, PriceSchedule } from "@proliferate/metering/pricing/price";
+import { findListedModel } from "@proliferate/metering/pricing/price-table";
+import { requestPrices } from "@proliferate/metering/pricing/request-prices";
 import { AppError } from "@proliferate/shared/errors";
 
 export type Provider = "anthropic" | "openai";

@@ -1,5 +1,5 @@
 import { setTimeout } from "node:timers/promises";
-import type { CallerRow } from "@proliferate/services/keys/db";
+import type { CallerRow } from "@proliferate/access/keys/db";
 import { type AppError, isAppError } from "@proliferate/shared/errors";
 
 /** How long and how many requests wait for what others have reserved. */

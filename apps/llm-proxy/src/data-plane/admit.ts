@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { type AdmissionRequest, admitAttempt } from "@proliferate/services/attempts/admit";
-import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
-import type { CallerRow } from "@proliferate/services/keys/db";
-import { priceUsage } from "@proliferate/services/pricing/cost";
-import { storableCount } from "@proliferate/services/spend-logs/storable";
+import { type AdmissionRequest, admitAttempt } from "@proliferate/access/requests/admit";
+import type { AdmittedAttempt } from "@proliferate/access/requests/db";
+import type { CallerRow } from "@proliferate/access/keys/db";
+import { priceUsage } from "@proliferate/metering/pricing/cost";
+import { storableCount } from "@proliferate/access/spend-logs/storable";
 import { AppError } from "@proliferate/shared/errors";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import type { Call } from "./call.ts";

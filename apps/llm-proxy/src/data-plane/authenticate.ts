@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
-import { requireUsable } from "@proliferate/services/attempts/admit";
-import { type CallerRow, findCaller } from "@proliferate/services/keys/db";
-import { hashKey } from "@proliferate/services/keys/virtual-key";
+import { requireUsable } from "@proliferate/access/requests/admit";
+import { type CallerRow, findCaller } from "@proliferate/access/keys/db";
+import { hashKey } from "@proliferate/access/keys/virtual-key";
 import { AppError } from "@proliferate/shared/errors";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
 

@@ -1,5 +1,5 @@
-import { requireModelAllowed } from "@proliferate/services/attempts/admit";
-import { requireBudgetLeft } from "@proliferate/services/attempts/budget-left";
+import { requireModelAllowed } from "@proliferate/access/requests/admit";
+import { requireBudgetLeft } from "@proliferate/access/requests/budget-left";
 import { AppError } from "@proliferate/shared/errors";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";

@@ -1,8 +1,8 @@
 import { setTimeout } from "node:timers/promises";
-import { type AdmittedAttempt, checkpointAttempt } from "@proliferate/services/attempts/db";
-import { totals } from "@proliferate/services/metering/usage-report";
-import type { StreamUsageReader } from "@proliferate/services/metering/usage-reader";
-import type { AttemptOutcome } from "@proliferate/services/spend-logs/spend-log";
+import { type AdmittedAttempt, checkpointAttempt } from "@proliferate/access/requests/db";
+import { totals } from "@proliferate/metering/usage/usage-report";
+import type { StreamUsageReader } from "@proliferate/metering/usage/usage-reader";
+import type { AttemptOutcome } from "@proliferate/access/spend-logs/spend-log";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { priceAt } from "../config/model-table.ts";
 import type { Call } from "./call.ts";

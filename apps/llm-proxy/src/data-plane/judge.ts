@@ -1,7 +1,7 @@
-import { requireModelAllowed } from "@proliferate/services/attempts/admit";
-import type { CallerRow } from "@proliferate/services/keys/db";
-import type { Price } from "@proliferate/services/pricing/price";
-import { worstCasePicoUsd } from "@proliferate/services/pricing/worst-case";
+import { requireModelAllowed } from "@proliferate/access/requests/admit";
+import type { CallerRow } from "@proliferate/access/keys/db";
+import type { Price } from "@proliferate/metering/pricing/price";
+import { worstCasePicoUsd } from "@proliferate/metering/pricing/worst-case";
 import { AppError } from "@proliferate/shared/errors";
 import { type ModelTable, type NamedModel as ListedModel, priceAt, type Provider } from "../config/model-table.ts";
 import type { Call } from "./call.ts";

@@ -1,9 +1,9 @@
-import type { AttemptCheckpoint } from "@proliferate/services/attempts/checkpoint";
-import { AnthropicUsageReader, readAnthropicAnswer } from "@proliferate/services/metering/anthropic-usage";
-import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/services/metering/openai-usage";
-import { estimateOutputTokens } from "@proliferate/services/metering/sse-data";
-import { NO_REPORT, totals, type UsageReport, withLastUsage } from "@proliferate/services/metering/usage-report";
-import type { StreamUsageReader, UsageReading } from "@proliferate/services/metering/usage-reader";
+import type { AttemptCheckpoint } from "@proliferate/access/requests/checkpoint";
+import { AnthropicUsageReader, readAnthropicAnswer } from "@proliferate/metering/usage/anthropic-usage";
+import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/metering/usage/openai-usage";
+import { estimateOutputTokens } from "@proliferate/metering/usage/sse-data";
+import { NO_REPORT, totals, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
+import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usage/usage-reader";
 import type { Dialect } from "./dialect.ts";
 
 /** The reader of a streamed answer. `dropUsageChunk`: we asked for OpenAI's usage chunk, the caller did not. */

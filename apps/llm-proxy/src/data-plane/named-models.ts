@@ -1,5 +1,5 @@
-import { isModelAllowed } from "@proliferate/services/attempts/admit";
-import type { CallerRow } from "@proliferate/services/keys/db";
+import { isModelAllowed } from "@proliferate/access/requests/admit";
+import type { CallerRow } from "@proliferate/access/keys/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
 import type { Dialect } from "./dialect.ts";

@@ -1,8 +1,8 @@
-import type { AttemptRow } from "@proliferate/services/attempts/db";
-import { NO_USAGE, type Usage } from "@proliferate/services/metering/usage";
-import { reportOf, totals } from "@proliferate/services/metering/usage-report";
-import type { UsageReading } from "@proliferate/services/metering/usage-reader";
-import { findListedModel } from "@proliferate/services/pricing/price-table";
+import type { AttemptRow } from "@proliferate/access/requests/db";
+import { NO_USAGE, type Usage } from "@proliferate/metering/usage/usage";
+import { reportOf, totals } from "@proliferate/metering/usage/usage-report";
+import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
+import { findListedModel } from "@proliferate/metering/pricing/price-table";
 import { picoUsdFromDecimal } from "@proliferate/shared/money";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -1,9 +1,9 @@
-import type { AdmittedAttempt, AttemptRow } from "@proliferate/services/attempts/db";
-import { readCheckpoint } from "@proliferate/services/attempts/checkpoint";
-import { NO_REPORT, type UsageReport, withLastUsage } from "@proliferate/services/metering/usage-report";
-import type { UsageReading } from "@proliferate/services/metering/usage-reader";
-import { type PricedReport, priceReport, type RequestPrices } from "@proliferate/services/pricing/cost";
-import { type AttemptOutcome, type Cost, costOf, NO_COST } from "@proliferate/services/spend-logs/spend-log";
+import type { AdmittedAttempt, AttemptRow } from "@proliferate/access/requests/db";
+import { readCheckpoint } from "@proliferate/access/requests/checkpoint";
+import { NO_REPORT, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
+import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
+import { type Cost, costOf, NO_COST, type PricedReport, priceReport, type RequestPrices } from "@proliferate/metering/pricing/cost";
+import type { AttemptOutcome } from "@proliferate/access/spend-logs/spend-log";
 import { picoUsdFromDecimal } from "@proliferate/shared/money";
 import { reportSoFar } from "./meter.ts";
 

@@ -1,5 +1,5 @@
-import { requireBudgetLeft } from "@proliferate/services/attempts/budget-left";
-import type { CallerRow } from "@proliferate/services/keys/db";
+import { requireBudgetLeft } from "@proliferate/access/requests/budget-left";
+import type { CallerRow } from "@proliferate/access/keys/db";
 import { bodyForProvider, readRequestBody } from "../body/request-body.ts";
 import { readBody } from "../http/read-body.ts";
 import { type HeldMemory, SMALL_BODY_BYTES } from "../http/upload-memory.ts";

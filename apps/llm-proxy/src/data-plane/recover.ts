@@ -1,8 +1,8 @@
 import { type DatabaseClient, isDatabaseUnavailable } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
-import { resetDueBudgets } from "@proliferate/services/attempts/budget-reset";
-import { type AttemptRow, listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/services/attempts/db";
-import { settleAttempt } from "@proliferate/services/attempts/settle";
+import { resetDueBudgets } from "@proliferate/access/requests/budget-reset";
+import { type AttemptRow, listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/access/requests/db";
+import { settleAttempt } from "@proliferate/access/requests/settle";
 import type { ModelTable } from "../config/model-table.ts";
 import { outcomeOfOrphan } from "./outcome.ts";
 

@@ -1,7 +1,7 @@
-import { unpricedModifiers } from "@proliferate/services/pricing/cost";
-import type { Price } from "@proliferate/services/pricing/price";
-import { worstCasePicoUsd, type WorstCaseRequest } from "@proliferate/services/pricing/worst-case";
-import type { Fee, FeeCounts, UsageModifiers } from "@proliferate/services/metering/usage-report";
+import { unpricedModifiers } from "@proliferate/metering/pricing/cost";
+import type { Price } from "@proliferate/metering/pricing/price";
+import { worstCasePicoUsd, type WorstCaseRequest } from "@proliferate/metering/pricing/worst-case";
+import type { Fee, FeeCounts, UsageModifiers } from "@proliferate/metering/usage/usage-report";
 import type { NamedDeployment } from "./named-models.ts";
 import type { RequestFacts, ServerTool } from "./request-facts.ts";
 

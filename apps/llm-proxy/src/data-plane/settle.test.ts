@@ -1,8 +1,9 @@
+import { NO_COST } from "@proliferate/metering/pricing/cost";
 import type { DatabaseClient } from "@proliferate/db";
 import { createLogger } from "@proliferate/runtime";
-import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
-import { NO_REPORT } from "@proliferate/services/metering/usage-report";
-import { NO_COST } from "@proliferate/services/spend-logs/spend-log";
+import type { AdmittedAttempt } from "@proliferate/access/requests/db";
+import { NO_REPORT } from "@proliferate/metering/usage/usage-report";
+
 import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from "kysely";
 import { afterEach, expect, test, vi } from "vitest";
 import { Settler } from "./settle.ts";

@@ -1,9 +1,9 @@
 import { setTimeout } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
-import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
-import { settleAttempt } from "@proliferate/services/attempts/settle";
-import type { AttemptOutcome } from "@proliferate/services/spend-logs/spend-log";
+import type { AdmittedAttempt } from "@proliferate/access/requests/db";
+import { settleAttempt } from "@proliferate/access/requests/settle";
+import type { AttemptOutcome } from "@proliferate/access/spend-logs/spend-log";
 
 export interface SettlerOptions {
   readonly db: DatabaseClient;

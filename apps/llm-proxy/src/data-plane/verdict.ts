@@ -1,4 +1,4 @@
-import type { StreamUsageReader, UsageReading } from "@proliferate/services/metering/usage-reader";
+import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usage/usage-reader";
 import { AppError } from "@proliferate/shared/errors";
 import type { Ending, EndingError } from "./outcome.ts";
 import { isKeyRejection, keyRejected, providerError } from "./provider-error.ts";

@@ -1,5 +1,5 @@
-import { objectOf, parseJsonObject } from "@proliferate/services/metering/sse-data";
-import type { UsageReading } from "@proliferate/services/metering/usage-reader";
+import { objectOf, parseJsonObject } from "@proliferate/metering/usage/sse-data";
+import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
 import type { Dialect } from "./dialect.ts";
 import { readAnswer } from "./meter.ts";
 import { TopLevelFields } from "./top-level-fields.ts";

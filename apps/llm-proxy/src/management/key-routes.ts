@@ -1,8 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { nextBudgetReset } from "@proliferate/services/keys/budget-window";
-import { type KeyFields, type KeyRow, listKeys } from "@proliferate/services/keys/db";
-import { intervalFromDuration } from "@proliferate/services/keys/duration";
-import { changeKey, mintKey, requireKey, revokeKeys } from "@proliferate/services/keys/keys";
+import { nextBudgetReset } from "@proliferate/access/keys/budget-window";
+import { type KeyFields, type KeyRow, listKeys } from "@proliferate/access/keys/db";
+import { intervalFromDuration } from "@proliferate/access/keys/duration";
+import { changeKey, mintKey, requireKey, revokeKeys } from "@proliferate/access/keys/keys";
 import {
   blockKeyRequestSchema,
   deleteKeysRequestSchema,

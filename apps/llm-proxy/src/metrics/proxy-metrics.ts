@@ -1,9 +1,9 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Counter, Gauge, Histogram, Registry } from "@proliferate/runtime";
-import type { AdmittedAttempt } from "@proliferate/services/attempts/db";
-import { PRICED_CLASSES } from "@proliferate/services/metering/usage";
-import { totals } from "@proliferate/services/metering/usage-report";
-import type { AttemptOutcome } from "@proliferate/services/spend-logs/spend-log";
+import type { AdmittedAttempt } from "@proliferate/access/requests/db";
+import { PRICED_CLASSES } from "@proliferate/metering/usage/usage";
+import { totals } from "@proliferate/metering/usage/usage-report";
+import type { AttemptOutcome } from "@proliferate/access/spend-logs/spend-log";
 import { ERROR_CODES } from "@proliferate/shared/errors";
 import type { ModelTable } from "../config/model-table.ts";
 import { type DataPlaneRoute, routeOfPath } from "../data-plane/paths.ts";

@@ -3,7 +3,7 @@ import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { checkInvariant, insertSpendRows } from "../billing/test-ledger.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
-import { findSpendLog } from "../spend-logs/db.ts";
+import { findSpendLog } from "@proliferate/access/spend-logs/db";
 import { applyReprice, previewReprice } from "./reprice.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" };

@@ -1,20 +1,20 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { AppError } from "@proliferate/shared/errors";
-import { insertCorrection } from "../attempts/db.ts";
-import { anthropicAnswerOf, readAnthropicReport } from "../metering/anthropic-report.ts";
-import { openAIAnswerOf, readOpenAIReport } from "../metering/openai-report.ts";
-import { objectOf } from "../metering/sse-data.ts";
-import { totals, type UsageReport } from "../metering/usage-report.ts";
-import { completionTokens, promptTokens } from "../metering/usage.ts";
+import { insertCorrection } from "@proliferate/access/requests/db";
+import { anthropicAnswerOf, readAnthropicReport } from "@proliferate/metering/usage/anthropic-report";
+import { openAIAnswerOf, readOpenAIReport } from "@proliferate/metering/usage/openai-report";
+import { objectOf } from "@proliferate/metering/usage/sse-data";
+import { totals, type UsageReport } from "@proliferate/metering/usage/usage-report";
+import { completionTokens, promptTokens } from "@proliferate/metering/usage/usage";
 import { type Operator, recordAction, requireReason } from "../operator/operator.ts";
-import { priceReport } from "../pricing/cost.ts";
-import { findPricesById } from "../pricing/host-price.ts";
-import type { PricedProvider } from "../pricing/price-table.ts";
-import { requestPrices } from "../pricing/request-prices.ts";
-import { listRepriceable, type RepriceableRow, type RepriceFilter, type SpendLogRow } from "../spend-logs/db.ts";
-import { costOf, type Cost } from "../spend-logs/spend-log.ts";
-import { storableCount, storableJson } from "../spend-logs/storable.ts";
+import { type Cost, costOf, priceReport } from "@proliferate/metering/pricing/cost";
+import { findPricesById } from "@proliferate/metering/pricing/host-price";
+import type { PricedProvider } from "@proliferate/metering/pricing/price-table";
+import { requestPrices } from "@proliferate/metering/pricing/request-prices";
+import { listRepriceable, type RepriceableRow, type RepriceFilter, type SpendLogRow } from "@proliferate/access/spend-logs/db";
+
+import { storableCount, storableJson } from "@proliferate/access/spend-logs/storable";
 
 /**
  * Prices rows anew, by today's table and today's reading of what their providers reported: what changed is written as a

@@ -1,6 +1,6 @@
 import { isAppError } from "@proliferate/shared/errors";
 import { agentIsClosed, sandboxName } from "@proliferate/shared/sandbox";
-import { withDeadInstance } from "../attempts/db.ts";
+import { withDeadInstance } from "@proliferate/access/requests/db";
 import { findSession, hasSpendLogs, type SessionRow } from "./db.ts";
 import { endSession } from "./end-session.ts";
 import { deleteOldRequests } from "./idempotency-db.ts";

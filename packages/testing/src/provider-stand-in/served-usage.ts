@@ -1,5 +1,5 @@
 /**
- * The tokens that an answer of the stand-in claims. Same classes as `services/src/metering/usage.ts` (which this package
+ * The tokens that an answer of the stand-in claims. Same classes as `metering/src/usage/usage.ts` (which this package
  * may not import), so a test prices `entry.usage` as it is and compares.
  */
 export interface ServedUsage {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { NO_USAGE } from "../metering/usage.ts";
-import { reportOf } from "../metering/usage-report.ts";
+import { NO_USAGE } from "@proliferate/metering/usage/usage";
+import { reportOf } from "@proliferate/metering/usage/usage-report";
 import { readCheckpoint } from "./checkpoint.ts";
 
 test("a checkpoint of today and one of an older process are read", () => {

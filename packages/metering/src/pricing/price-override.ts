@@ -1,6 +1,6 @@
 import { type DecimalText, picoUsdFromDecimal } from "@proliferate/shared/money";
-import type { Fee, ModifierKind } from "../metering/usage-report.ts";
-import type { PricedClass } from "../metering/usage.ts";
+import type { Fee, ModifierKind } from "../usage/usage-report.ts";
+import type { PricedClass } from "../usage/usage.ts";
 import { ceiling, fractionFromText, multiply, ONE, whole } from "./fraction.ts";
 import { onHost } from "./host-price.ts";
 import { type ListedModel, scheduleOf } from "./price-table.ts";

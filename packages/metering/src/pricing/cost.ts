@@ -1,7 +1,8 @@
-import { FEES, MODIFIER_KINDS, type UsageModifiers, type UsagePart, type UsageReport } from "../metering/usage-report.ts";
-import { INPUT_CLASSES, NO_USAGE, OUTPUT_CLASSES, type PricedClass, promptTokens, type Usage } from "../metering/usage.ts";
+import { FEES, MODIFIER_KINDS, type UsageModifiers, type UsagePart, type UsageReport } from "../usage/usage-report.ts";
+import { INPUT_CLASSES, NO_USAGE, OUTPUT_CLASSES, type PricedClass, promptTokens, type Usage } from "../usage/usage.ts";
 import { add, ceiling, type Fraction, multiply, whole, ZERO } from "./fraction.ts";
 import { type Price, type RateCard, ratesFor } from "./price.ts";
+import { decimalFromPicoUsd, type DecimalText } from "@proliferate/shared/money";
 
 /** The prices that a request is settled at: chosen by the moment it began. */
 export interface RequestPrices {
@@ -110,4 +111,29 @@ function feesOf(price: Price, report: UsageReport, unpriced: Set<string>): bigin
 
 function sumOf(rates: Readonly<Record<PricedClass, bigint>>, usage: Usage, classes: readonly PricedClass[]): bigint {
   return classes.reduce((sum, name) => sum + BigInt(usage[name]) * rates[name], 0n);
+}
+
+/** USD, exact. `totalUsd` = `inputUsd` (every class of input) + `outputUsd` + `toolUsd` (fees per use). */
+export interface Cost {
+  readonly inputUsd: DecimalText;
+  readonly outputUsd: DecimalText;
+  readonly toolUsd: DecimalText;
+  readonly totalUsd: DecimalText;
+}
+
+export const NO_COST: Cost = { inputUsd: "0", outputUsd: "0", toolUsd: "0", totalUsd: "0" };
+
+/** What `priced` comes to in USD; no digit is lost. */
+export function costOf({
+  inputPicoUsd,
+  outputPicoUsd,
+  toolPicoUsd,
+  totalPicoUsd,
+}: Pick<PricedReport, "inputPicoUsd" | "outputPicoUsd" | "toolPicoUsd" | "totalPicoUsd">): Cost {
+  return {
+    inputUsd: decimalFromPicoUsd(inputPicoUsd),
+    outputUsd: decimalFromPicoUsd(outputPicoUsd),
+    toolUsd: decimalFromPicoUsd(toolPicoUsd),
+    totalUsd: decimalFromPicoUsd(totalPicoUsd),
+  };
 }

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { AnthropicUsageReader, readAnthropicAnswer } from "../../src/metering/anthropic-usage.ts";
-import { OpenAIUsageReader, readOpenAIAnswer } from "../../src/metering/openai-usage.ts";
-import type { StreamUsageReader, UsageReading } from "../../src/metering/usage-reader.ts";
+import { AnthropicUsageReader, readAnthropicAnswer } from "../../src/usage/anthropic-usage.ts";
+import { OpenAIUsageReader, readOpenAIAnswer } from "../../src/usage/openai-usage.ts";
+import type { StreamUsageReader, UsageReading } from "../../src/usage/usage-reader.ts";
 import { priceReport, type RequestPrices } from "../../src/pricing/cost.ts";
 import type { Modifier, Price, TokenRates } from "../../src/pricing/price.ts";
 import { worstCasePicoUsd } from "../../src/pricing/worst-case.ts";

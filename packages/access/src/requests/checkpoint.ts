@@ -1,5 +1,5 @@
-import { NO_REPORT, reportOf, type UsagePart, type UsageReport } from "../metering/usage-report.ts";
-import { NO_USAGE, type Usage } from "../metering/usage.ts";
+import { NO_REPORT, reportOf, type UsagePart, type UsageReport } from "@proliferate/metering/usage/usage-report";
+import { NO_USAGE, type Usage } from "@proliferate/metering/usage/usage";
 
 /** What is known of an answer while it runs; kept on the attempt about once a second, so that a crash forgets no more than that. */
 export interface AttemptCheckpoint {

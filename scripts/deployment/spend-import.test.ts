@@ -5,8 +5,8 @@ import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { dumpBilling, insertSpendRows, type SpendRow } from "@proliferate/services/billing/test-ledger";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { manage, MASTER_KEY, mintKey } from "./proxy-process.ts";
-import { MESSAGE, post, startTestStack, type TestStack } from "./test-stack.ts";
+import { manage, MASTER_KEY, mintKey } from "@proliferate/llm-proxy/test/proxy-process";
+import { MESSAGE, post, startTestStack, type TestStack } from "@proliferate/llm-proxy/test/test-stack";
 
 /** Billing over REST against our own engine: what it serves at /spend/logs/v2 is as good as its table. */
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { anthropicAnswerOf, readAnthropicReport } from "../../src/metering/anthropic-report.ts";
-import { openAIAnswerOf, readOpenAIReport } from "../../src/metering/openai-report.ts";
+import { anthropicAnswerOf, readAnthropicReport } from "../../src/usage/anthropic-report.ts";
+import { openAIAnswerOf, readOpenAIReport } from "../../src/usage/openai-report.ts";
 import { readPriceCases, readStreamed, readWhole, rowOf } from "./price-corpus.ts";
 
 const CASES = readPriceCases();

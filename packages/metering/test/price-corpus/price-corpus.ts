@@ -1,14 +1,13 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { AnthropicUsageReader, readAnthropicAnswer } from "../../src/metering/anthropic-usage.ts";
-import { OpenAIUsageReader, readOpenAIAnswer } from "../../src/metering/openai-usage.ts";
-import type { StreamUsageReader, UsageReading } from "../../src/metering/usage-reader.ts";
-import { totals } from "../../src/metering/usage-report.ts";
-import { completionTokens, promptTokens } from "../../src/metering/usage.ts";
-import { priceReport } from "../../src/pricing/cost.ts";
+import { AnthropicUsageReader, readAnthropicAnswer } from "../../src/usage/anthropic-usage.ts";
+import { OpenAIUsageReader, readOpenAIAnswer } from "../../src/usage/openai-usage.ts";
+import type { StreamUsageReader, UsageReading } from "../../src/usage/usage-reader.ts";
+import { totals } from "../../src/usage/usage-report.ts";
+import { completionTokens, promptTokens } from "../../src/usage/usage.ts";
+import { costOf, priceReport } from "../../src/pricing/cost.ts";
 import { onHost } from "../../src/pricing/host-price.ts";
 import { findListedModel, type PricedProvider } from "../../src/pricing/price-table.ts";
 import { requestPrices } from "../../src/pricing/request-prices.ts";
-import { costOf } from "../../src/spend-logs/spend-log.ts";
 
 /**
  * What providers answer, byte for byte, and what each answer costs: a folder a case, with the answer as it comes whole

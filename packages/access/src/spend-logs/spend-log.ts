@@ -1,34 +1,10 @@
-import type { AdmittedAttempt } from "../attempts/db.ts";
-import { totals, type UsageReport } from "../metering/usage-report.ts";
-import { completionTokens, promptTokens, type Usage } from "../metering/usage.ts";
-import type { PricedReport } from "../pricing/cost.ts";
-import { decimalFromPicoUsd, type DecimalText } from "@proliferate/shared/money";
+import type { AdmittedAttempt } from "../requests/db.ts";
+import { totals, type UsageReport } from "@proliferate/metering/usage/usage-report";
+import { completionTokens, promptTokens, type Usage } from "@proliferate/metering/usage/usage";
+import type { Cost } from "@proliferate/metering/pricing/cost";
+import type { DecimalText } from "@proliferate/shared/money";
 import type { SpendLogRow } from "./db.ts";
 import { storableCount, storableJson } from "./storable.ts";
-
-/** USD, exact. `totalUsd` = `inputUsd` (every class of input) + `outputUsd` + `toolUsd` (fees per use). */
-export interface Cost {
-  readonly inputUsd: DecimalText;
-  readonly outputUsd: DecimalText;
-  readonly toolUsd: DecimalText;
-  readonly totalUsd: DecimalText;
-}
-
-export const NO_COST: Cost = { inputUsd: "0", outputUsd: "0", toolUsd: "0", totalUsd: "0" };
-
-export function costOf({
-  inputPicoUsd,
-  outputPicoUsd,
-  toolPicoUsd,
-  totalPicoUsd,
-}: Pick<PricedReport, "inputPicoUsd" | "outputPicoUsd" | "toolPicoUsd" | "totalPicoUsd">): Cost {
-  return {
-    inputUsd: decimalFromPicoUsd(inputPicoUsd),
-    outputUsd: decimalFromPicoUsd(outputPicoUsd),
-    toolUsd: decimalFromPicoUsd(toolPicoUsd),
-    totalUsd: decimalFromPicoUsd(totalPicoUsd),
-  };
-}
 
 /** How an attempt ended. */
 export interface AttemptOutcome {

@@ -1,5 +1,5 @@
-import type { Fee, ModifierKind } from "../metering/usage-report.ts";
-import type { PricedClass } from "../metering/usage.ts";
+import type { Fee, ModifierKind } from "../usage/usage-report.ts";
+import type { PricedClass } from "../usage/usage.ts";
 import { fractionFromText, ONE } from "./fraction.ts";
 import type { Modifier, Price, PriceSchedule, TokenRates } from "./price.ts";
 import table from "./prices.json" with { type: "json" };

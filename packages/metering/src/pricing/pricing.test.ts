@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { reportOf, type UsageModifiers } from "../metering/usage-report.ts";
-import { NO_USAGE, type Usage } from "../metering/usage.ts";
+import { reportOf, type UsageModifiers } from "../usage/usage-report.ts";
+import { NO_USAGE, type Usage } from "../usage/usage.ts";
 import { NO_OVERRIDE, overridePrices } from "./price-override.ts";
 import { findListedModel, findPrice } from "./price-table.ts";
 import { priceReport, type PricedReport, priceUsage } from "./cost.ts";
