@@ -27,7 +27,10 @@ const OUTCOME: Settled[1] = {
 };
 
 const newMetrics = (): ProxyMetrics =>
-  new ProxyMetrics({ models: { find: (modelName) => (modelName === "claude-sonnet-5" ? ({ modelName } as never) : undefined) } });
+  new ProxyMetrics({
+    models: { find: (modelName) => (modelName === "claude-sonnet-5" ? ({ modelName } as never) : undefined) },
+    held: { bodies: () => 0, answers: () => 0 },
+  });
 const scrape = async (metrics: ProxyMetrics, ageMs: number): Promise<Scrape> => ({
   takenAtMs: Date.now() - ageMs,
   series: parseMetricsPage(await metrics.registry.metrics(), "proxy"),

@@ -6,6 +6,7 @@ import type { ModelConfig } from "./config/load-model-config.ts";
 import type { ModelTable } from "./config/model-table.ts";
 import { ADMISSION_WAIT_LIMITS, AdmissionQueue, type AdmissionWaitLimits } from "./data-plane/admission-queue.ts";
 import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
+import { HeldAnswers } from "./data-plane/held-answers.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane } from "./data-plane/server.ts";
@@ -88,7 +89,9 @@ export async function startProxy(
   // What cannot be recovered now is tried again by the upkeep; it is no reason not to serve.
   await recoverOrphans(recovery).catch((error: unknown) => logger.error({ error: String(error) }, "recover.failed"));
   lifecycle.own("upkeep", startUpkeep(recovery));
-  const metrics = new ProxyMetrics({ models });
+  const uploads = new Uploads(options.uploads ?? UPLOAD_LIMITS);
+  const heldAnswers = new HeldAnswers();
+  const metrics = new ProxyMetrics({ models, held: { bodies: () => uploads.memory.held, answers: () => heldAnswers.bytes } });
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
@@ -112,7 +115,8 @@ export async function startProxy(
     logger,
     models,
     upstreams,
-    uploads: new Uploads(options.uploads ?? UPLOAD_LIMITS),
+    uploads,
+    heldAnswers,
     counts: new InFlight(COUNTS_AT_ONCE),
     retries: { count: config.router.retries, afterMs: config.router.retryAfterMs },
     detachedReads: new DetachedReads(options.detachedReads),

@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { connect } from "node:net";
+import { until } from "@proliferate/testing/test-patience";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { MASTER_KEY } from "./proxy-process.ts";
 import { CHAT, MESSAGE, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
 
@@ -73,4 +75,76 @@ test("hostile 13: the page is for this machine, METRICS_TOKEN and the master key
   expect((await page({ ...foreign, authorization: "Bearer metrics-token-of-the-test" })).status).toBe(200);
   expect((await page({ ...foreign, authorization: `Bearer ${MASTER_KEY}` })).status).toBe(200);
   expect((await fetch(`${stack.proxy.url}/metrics`)).status).toBe(404);
+});
+
+/** How much of which kind is held, as the page says. */
+const heldBytes = async (of: "bodies" | "answers"): Promise<number | undefined> =>
+  valueOf((await page()).text, `llm_gateway_proxy_held_bytes{of="${of}"}`);
+
+test("users 04: bodies that are held are counted until they are gone", async () => {
+  const announced = 1_000_000;
+  const socket = connect(Number(new URL(stack.proxy.url).port), "127.0.0.1");
+  onTestFinished(() => void socket.destroy());
+  socket.on("error", () => undefined);
+  socket.write(`POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: ${stack.key}\r\ncontent-length: ${announced}\r\n\r\n{"model":`);
+
+  expect(await until(() => heldBytes("bodies"), Boolean)).toBe(announced);
+  socket.destroy();
+  expect(
+    await until(
+      () => heldBytes("bodies"),
+      (bytes) => bytes === 0,
+    ),
+  ).toBe(0);
+});
+
+test.each([
+  ["whole", { "content-type": "application/json" }, '{"id":', '{"id":'],
+  ["streamed", { "content-type": "text/event-stream" }, 'event: ping\ndata: {"type": "ping"}\n\nevent: me', "event: me"],
+])("users 04: what is held back of an answer that comes %s is counted until it is gone", async (_, headers, sent, held) => {
+  stack.provider.failNext({ kind: "raw", headers, pieces: [sent], end: "hang" });
+  const gone = new AbortController();
+  const answer = post(
+    stack,
+    "/v1/messages",
+    { ...MESSAGE, stream: headers["content-type"] === "text/event-stream" },
+    { signal: gone.signal },
+  );
+  answer.catch(() => undefined);
+
+  expect(await until(() => heldBytes("answers"), Boolean)).toBe(Buffer.byteLength(held));
+  gone.abort();
+  expect(
+    await until(
+      () => heldBytes("answers"),
+      (bytes) => bytes === 0,
+    ),
+  ).toBe(0);
+});
+
+test("users 04: what a caller does not take is counted until it leaves, and is no more than a moment of the answer", async () => {
+  const megabyte = 1024 * 1024;
+  stack.provider.failNext({ kind: "huge", bytes: 64 * megabyte });
+  const socket = connect(Number(new URL(stack.proxy.url).port), "127.0.0.1");
+  onTestFinished(() => void socket.destroy());
+  socket.on("error", () => undefined);
+  const body = JSON.stringify(MESSAGE);
+  // Nobody listens for data: the socket is never read.
+  socket.write(
+    `POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: ${stack.key}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+
+  const waiting =
+    (await until(
+      () => heldBytes("answers"),
+      (bytes) => Number(bytes) > 0,
+    )) ?? 0;
+  expect(waiting).toBeLessThan(4 * megabyte);
+  socket.destroy();
+  expect(
+    await until(
+      () => heldBytes("answers"),
+      (bytes) => bytes === 0,
+    ),
+  ).toBe(0);
 });

@@ -8,6 +8,8 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
+const sorted = (rows: readonly { readonly session_id: string }[]) => rows.map((row) => row.session_id).toSorted();
+
 const care = () => careForLedger({ db: database.db, rate: { markup: "3", creditsPerUsd: "100" } });
 
 /** Active sessions of one launcher, whose keys expire in so many days; null: never. */
@@ -45,7 +47,7 @@ test("sessions F18: a session without a sandbox ends by itself a week after its 
   expect(await stateOf("forgotten")).toEqual({ state: "ended", events: [{ type: "ended", facts: { reason: "expired" } }] });
   // Its owner may still resume it; gateways look after those that have a sandbox.
   for (const id of ["expired-lately", "running", "for-ever", "in-a-sandbox"])
-    expect(await stateOf(id), id).toEqual({ state: "active", events: [] });
+    expect(await stateOf(id)).toEqual({ state: "active", events: [] });
 });
 
 test("sessions F18: however many were forgotten, one pass ends them, and of several workers at once each session is ended by one", async () => {
@@ -57,7 +59,6 @@ test("sessions F18: however many were forgotten, one pass ends them, and of seve
   const { db } = database;
   const ended = await db.selectFrom("gateway_sessions").select("session_id").where("state", "=", "ended").execute();
   const events = await db.selectFrom("session_events").select("session_id").execute();
-  const sorted = (rows: readonly { readonly session_id: string }[]) => rows.map((row) => row.session_id).toSorted();
   expect(sorted(ended)).toEqual([...groups.flat(), "forgotten"].toSorted());
   expect(sorted(events)).toEqual(sorted(ended));
 });

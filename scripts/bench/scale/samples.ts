@@ -36,9 +36,9 @@ export async function admit(db: DatabaseClient): Promise<boolean> {
     estimated_input_tokens: 1_000,
     max_output_tokens: 500,
     hidden_tokens_per_second: 0,
-    started_at: new Date(),
   } as const;
-  if (!(await insertAttemptIfFits(db, attempt, caller, "0.01"))) throw new Error("a key without a budget is admitted");
+  if (!(await insertAttemptIfFits(db, attempt, caller, { minimumUsd: "0.01", runningMs: 0 })))
+    throw new Error("a key without a budget is admitted");
   return true;
 }
 

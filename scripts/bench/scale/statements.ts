@@ -1,5 +1,11 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { checkpointAttempt, listInstancesWithAttempts, lockCounters, replaceAttemptBySpendLog } from "@proliferate/access/requests/db";
+import {
+  checkpointAttempt,
+  listInstancesWithAttempts,
+  lockCounters,
+  readClock,
+  replaceAttemptBySpendLog,
+} from "@proliferate/access/requests/db";
 import {
   hasNewerReading,
   listOrgsToReconcile,
@@ -184,6 +190,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   ),
   idle("readBalances", "metrics of workers, each 5 minutes", 1, readBalances),
   idle("readOpenFindings", "metrics of workers, each 5 minutes", 1, readOpenFindings),
+  idle("readClock", "proxy, each 10 s", PROCESSES.proxies * 6, readClock),
   idle("listKeysDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listKeysDueForReset(db, new Date())),
   idle("listTeamsDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listTeamsDueForReset(db, new Date())),
   idle("listInstancesWithAttempts", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listInstancesWithAttempts(db, 1)),

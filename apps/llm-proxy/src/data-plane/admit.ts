@@ -52,6 +52,7 @@ function admissionOf(deps: DataPlaneDeps, call: Call, { caller, facts, deploymen
   const { price, worstCasePicoUsd, outputTokens } = judge(deps, call, caller, facts, deployment);
   return {
     caller,
+    runningMs: () => performance.now() - call.startedAtMs,
     requireNamedAllowed: (now) => void requireNamedModels(deps.models, now, call.dialect, facts, deps.unjudged === "reserve"),
     minimumUsd: decimalFromPicoUsd(priceUsage(price, { inputTokens: estimatedInputTokens })),
     worstCaseUsd: decimalFromPicoUsd(worstCasePicoUsd),
@@ -71,7 +72,6 @@ function admissionOf(deps: DataPlaneDeps, call: Call, { caller, facts, deploymen
       estimated_input_tokens: estimatedInputTokens,
       max_output_tokens: storableCount(outputTokens),
       hidden_tokens_per_second: hiddenTokensPerSecond(deployment.upstreamModel, facts),
-      started_at: call.startedAt,
     },
   };
 }

@@ -10,5 +10,8 @@ export interface Call {
   readonly dialect: Dialect;
   /** Path at the provider, with the caller's query. */
   readonly upstreamPath: string;
+  /** By this machine's clock, which may be wrong: decides the price of what is reserved, and stands on no record. */
   readonly startedAt: Date;
+  /** The same moment on the monotonic clock, as `performance.now()`. */
+  readonly startedAtMs: number;
 }

@@ -5,6 +5,7 @@ import type { ModelTable } from "../config/model-table.ts";
 import type { InFlight } from "../http/in-flight.ts";
 import type { AdmissionQueue } from "./admission-queue.ts";
 import type { DetachedReads } from "./detached-reads.ts";
+import type { HeldAnswers } from "./held-answers.ts";
 import type { UnjudgedPolicy } from "./judge.ts";
 import type { Settler } from "./settle.ts";
 import type { Shutdown } from "./shutdown.ts";
@@ -23,6 +24,7 @@ export interface DataPlaneDeps {
   /** How often a request is sent again that the provider cannot have charged, and how long after at least. */
   readonly retries: { readonly count: number; readonly afterMs: number };
   readonly detachedReads: DetachedReads;
+  readonly heldAnswers: HeldAnswers;
   readonly settler: Settler;
   /** Where requests wait for what others have reserved. */
   readonly queue: AdmissionQueue;

@@ -5,6 +5,7 @@ import type { StreamUsageReader } from "@proliferate/metering/usage/usage-reader
 import type { AttemptOutcome } from "@proliferate/access/spend-logs/spend-log";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { priceAt } from "../config/model-table.ts";
+import { AttemptClock } from "./attempt-clock.ts";
 import type { Call } from "./call.ts";
 import { CallerAnswer } from "./caller-answer.ts";
 import type { DataPlaneDeps } from "./deps.ts";
@@ -61,6 +62,7 @@ class Relay {
   readonly #deps: DataPlaneDeps;
   readonly #request: ForwardRequest;
   readonly #caller: CallerAnswer;
+  readonly #clock: AttemptClock;
   /** Aborting it ends the provider's side. */
   readonly #provider = new AbortController();
   readonly #terminal = Promise.withResolvers<void>();
@@ -78,12 +80,14 @@ class Relay {
     this.#deps = deps;
     this.#request = request;
     this.#caller = new CallerAnswer(request.call.response);
+    this.#clock = new AttemptClock(request.attempt, request.call.startedAtMs);
   }
 
   async run(): Promise<void> {
     this.#undo.push(
       this.#deps.shutdown.onEnd((reason) => this.#provider.abort(reason)),
       this.#caller.onGone(() => this.#detach()),
+      this.#deps.heldAnswers.read(() => (this.#stream?.heldBytes ?? 0) + (this.#whole?.heldBytes ?? 0)),
     );
     const providerEnd = this.#askProvider();
     // Whichever comes first: the event that ends a stream, the end of the answer, or its failure.
@@ -209,7 +213,7 @@ class Relay {
         new AppError("provider_answer_too_large", `The provider's answer is larger than ${limit / 1024 / 1024} MB.`),
       );
     }
-    this.#firstByteAt ??= new Date();
+    this.#firstByteAt ??= this.#clock.now();
     if (this.#stream) {
       const wasOver = this.#stream.terminal !== undefined;
       this.#caller.send(this.#stream.push(chunk), head);
@@ -275,7 +279,7 @@ class Relay {
     const prices = this.#deps.models.requestPrices(attempt) ?? { own: priceAt(deployment, attempt.started_at), ofModel: () => undefined };
     const outcome = outcomeOf(attempt, prices, wasLeft ? { ...ending, error: CALLER_GONE } : ending, {
       firstByteAt: this.#firstByteAt,
-      endedAt: new Date(),
+      endedAt: this.#clock.now(),
     });
     await this.#deps.settler.settle(attempt, outcome);
     this.#log(outcome);

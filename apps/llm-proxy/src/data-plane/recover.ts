@@ -73,7 +73,7 @@ export function startUpkeep(deps: RecoverDeps): Stoppable {
   const schedule = (): void => {
     if (isStopped) return;
     timer = setTimeout(() => {
-      pass = Promise.all([recoverOrphans(deps), resetDueBudgets(deps.db, new Date())].map((work) => work.catch(logFailure))).then(schedule);
+      pass = Promise.all([recoverOrphans(deps), resetDueBudgets(deps.db)].map((work) => work.catch(logFailure))).then(schedule);
     }, EVERY_MS);
   };
   schedule();

@@ -73,8 +73,17 @@ async function handle(deps: DataPlaneDeps, request: IncomingMessage, response: S
       sendError(response, dialect, requestId, error, { allow: allowed.join(", ") });
       return discardRest(request);
     }
+    deps.heldAnswers.send(response);
     const upstreamPath = "upstreamPath" in route ? `${route.upstreamPath}${queryOf(target)}` : "";
-    await answer(deps, route, { request, response, requestId, dialect, upstreamPath, startedAt: new Date() });
+    await answer(deps, route, {
+      request,
+      response,
+      requestId,
+      dialect,
+      upstreamPath,
+      startedAt: new Date(),
+      startedAtMs: performance.now(),
+    });
   } catch (error) {
     refuse(deps, { request, response, requestId, dialect }, asAppError(error));
   }
@@ -110,7 +119,7 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
   }
 }
 
-function refuse(deps: DataPlaneDeps, call: Omit<Call, "startedAt" | "upstreamPath">, error: AppError): void {
+function refuse(deps: DataPlaneDeps, call: Omit<Call, "startedAt" | "startedAtMs" | "upstreamPath">, error: AppError): void {
   const { request, response, requestId, dialect } = call;
   if (error.status >= 500) {
     deps.logger.error({ request: requestId, code: error.code, error: String(error.cause ?? error) }, "request.failed");

@@ -40,6 +40,11 @@ export class WholeAnswer {
     return this.#passes && this.#fields !== undefined;
   }
 
+  /** Bytes that are held now. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
   /** Returns what may be sent on now. */
   push(chunk: Buffer): readonly Buffer[] {
     this.#bytes += chunk.length;

@@ -38,15 +38,13 @@ export class ProxyMetrics {
   ]);
   readonly #settleFailures = this.#counter("settle_failures_total", "Tries to settle that the store did not take; each is repeated", []);
 
-  constructor(options: { readonly models: Pick<ModelTable, "find">; readonly held?: HeldBytes }) {
+  constructor(options: { readonly models: Pick<ModelTable, "find">; readonly held: HeldBytes }) {
     this.#models = options.models;
     const { held } = options;
-    if (held) {
-      const bytes = this.#gauge("held_bytes", "Bytes of bodies and answers that are kept in memory", ["of"], () => {
-        bytes.set({ of: "bodies" }, held.bodies());
-        bytes.set({ of: "answers" }, held.answers());
-      });
-    }
+    const bytes = this.#gauge("held_bytes", "Bytes of bodies and answers that are kept in memory", ["of"], () => {
+      bytes.set({ of: "bodies" }, held.bodies());
+      bytes.set({ of: "answers" }, held.answers());
+    });
     // What a rule asks for is there from the start, so that its first event is an increase.
     this.#settleFailures.inc(0);
     for (const status of ["200", "500", "503"]) this.#requests.inc({ route: "answer", status }, 0);

@@ -11,11 +11,14 @@ import {
   insertAttemptIfFits,
   insertMissingCounters,
   lockCounters,
+  type NewAttempt,
 } from "./db.ts";
 
 export interface AdmissionRequest {
   /** All of the attempt but what admission decides. */
-  readonly attempt: Omit<AdmittedAttempt, "key_hash" | "team_id" | "user_id" | "key_alias" | "reserved_usd">;
+  readonly attempt: Omit<NewAttempt, "key_hash" | "team_id" | "user_id" | "key_alias" | "reserved_usd">;
+  /** How long the request has been running, by a clock that only counts; asked at each try. Milliseconds. */
+  readonly runningMs: () => number;
   /** As it was read when the request was authenticated. */
   readonly caller: CallerRow;
   /** Throws where the caller, as it is now, may not use what the request names beside its model. */
@@ -36,7 +39,8 @@ export interface AdmissionRequest {
 export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedAttempt> {
   requireModelAllowed(requireUsable(request.caller), request.attempt.model_group);
   const attempt = attemptOf(request.caller, request);
-  if (await insertAttemptIfFits(db, attempt, request.caller, request.minimumUsd)) return attempt;
+  const fits = await insertAttemptIfFits(db, attempt, request.caller, { minimumUsd: request.minimumUsd, runningMs: request.runningMs() });
+  if (fits) return fits;
   // Seldom: the first request of a key or team, one that does not fit, or a key that was changed a moment ago.
   const admitted = await admitStepByStep(db, request);
   if ("attempt_id" in admitted) return admitted;
@@ -57,9 +61,7 @@ async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest): P
     if (counters.length < (caller.teamId === null ? 1 : 2)) return caller;
     const verdict = checkBudgets(budgetsOf(caller, counters), request.minimumUsd);
     if (verdict.kind !== "fits") throw budgetError(verdict.kind, verdict.budget);
-    const attempt = attemptOf(caller, request);
-    await insertAttempt(tx, attempt);
-    return attempt;
+    return insertAttempt(tx, attemptOf(caller, request), request.runningMs());
   });
 }
 
@@ -69,7 +71,7 @@ async function currentCounters(tx: DatabaseExecutor, { keyHash, teamId }: Caller
   return (await adoptForeignSpend(tx, keyHash, teamId)) > 0 ? lockCounters(tx, keyHash, teamId) : counters;
 }
 
-function attemptOf(caller: CallerRow, { attempt, worstCaseUsd }: AdmissionRequest): AdmittedAttempt {
+function attemptOf(caller: CallerRow, { attempt, worstCaseUsd }: AdmissionRequest): NewAttempt {
   return {
     ...attempt,
     key_hash: caller.keyHash,

@@ -36,6 +36,7 @@ interface Costs {
 function request(caller: CallerRow, costs: Costs = {}): AdmissionRequest {
   return {
     caller,
+    runningMs: () => 0,
     requireNamedAllowed: costs.requireNamedAllowed ?? (() => undefined),
     minimumUsd: costs.minimumUsd ?? "0.001",
     worstCaseUsd: costs.worstCaseUsd ?? "0.01",
@@ -55,7 +56,6 @@ function request(caller: CallerRow, costs: Costs = {}): AdmissionRequest {
       estimated_input_tokens: 10,
       max_output_tokens: null,
       hidden_tokens_per_second: 0,
-      started_at: new Date(),
     },
   };
 }
@@ -305,9 +305,9 @@ test("the one statement admits exactly what the rule of budgets lets through", a
         key_alias: null,
         reserved_usd: "0.000000000002",
       };
-      const admitted = await insertAttemptIfFits(database.db, attempt, caller, minimumUsd);
+      const admitted = await insertAttemptIfFits(database.db, attempt, caller, { minimumUsd, runningMs: 0 });
 
-      expect(admitted).toBe(verdict.kind === "fits");
+      expect(admitted !== undefined).toBe(verdict.kind === "fits");
       const { rows } = await sql<{ reserved: string }>`
         select trim_scale(reserved_usd - ${keyBudget.reservedUsd}::numeric)::text as reserved from budget_counters where scope = 'key' and scope_id = ${row.token}`.execute(
         database.db,
@@ -327,13 +327,13 @@ describe("a budget with a window", () => {
     await settleAttempt(database.db, await admit(row.token), outcome("0.005"));
     await admit(row.token);
 
-    const resets = await Promise.all([1, 2, 3].map(() => resetDueBudgets(database.db, new Date())));
+    const resets = await Promise.all([1, 2, 3].map(() => resetDueBudgets(database.db)));
 
     expect(resets.reduce((sum, count) => sum + count)).toBe(2);
     expect(await counter("key", row.token)).toEqual({ spend: "0", reserved: "0.01" });
     expect(await counter("team", teamId)).toEqual({ spend: "0", reserved: "0.01" });
     expect(await requireKey(database.db, row.token)).toMatchObject({ spend: "0" });
-    expect(await resetDueBudgets(database.db, new Date())).toBe(0);
+    expect(await resetDueBudgets(database.db)).toBe(0);
   });
 });
 

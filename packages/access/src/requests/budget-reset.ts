@@ -3,15 +3,20 @@ import { nextBudgetReset } from "../keys/budget-window.ts";
 import { clearKeySpend, type DueBudget, listKeysDueForReset } from "../keys/db.ts";
 import { clearTeamSpend, listTeamsDueForReset } from "../teams/db.ts";
 import type { BudgetScope } from "./budget.ts";
-import { clearCounterSpend, lockCounter } from "./db.ts";
+import { clearCounterSpend, lockCounter, readClock } from "./db.ts";
 
 const CLEAR = { key: clearKeySpend, team: clearTeamSpend } as const;
 
 /**
  * Starts every budget whose window has ended again at 0, and sets when its next one ends. What is reserved stays reserved.
- * Each budget is one transaction; several processes may run this at once, and each window is ended once.
+ * What time it is says the database, whose clock all processes share. Each budget is one transaction; several processes may run this at once, and each window is ended once.
  */
-export async function resetDueBudgets(db: DatabaseClient, now: Date): Promise<number> {
+export async function resetDueBudgets(db: DatabaseClient): Promise<number> {
+  return resetBudgetsDueAt(db, await readClock(db));
+}
+
+/** As {@link resetDueBudgets}, at a moment that the caller knows. */
+export async function resetBudgetsDueAt(db: DatabaseClient, now: Date): Promise<number> {
   const due = { key: await listKeysDueForReset(db, now), team: await listTeamsDueForReset(db, now) };
   let reset = 0;
   for (const scope of ["key", "team"] as const) {

@@ -15,6 +15,21 @@ import type { AttemptCheckpoint } from "./checkpoint.ts";
 /** An attempt as it was admitted; it never changes. */
 export type AdmittedAttempt = Readonly<Omit<Selectable<RequestAttemptTable>, "checkpoint" | "checkpointed_at">>;
 
+/** An attempt before it is on record: when it started says the clock of the database. */
+export type NewAttempt = Omit<AdmittedAttempt, "started_at">;
+
+/**
+ * What a request spent before its admission is part of it up to here; the clock of a process that stood still, or is wrong, puts no
+ * start further back. Less than what spend sync looks back (15 min), so that no row stands outside of it.
+ */
+export const MOST_BEFORE_ADMISSION_MS = 10 * 60_000;
+
+/** The start of a request that has been running for so long, by the clock of the database; in whole milliseconds, as spend rows have it. */
+function startOf(runningMs: number) {
+  const beforeMs = Math.min(Math.max(0, runningMs), MOST_BEFORE_ADMISSION_MS);
+  return sql<Date>`date_trunc('milliseconds', clock_timestamp() - ${beforeMs}::float8 * interval '1 millisecond')`;
+}
+
 export type AttemptRow = AdmittedAttempt & { readonly checkpoint: AttemptCheckpoint | null; readonly checkpointed_at: Date | null };
 
 export interface CounterRow {
@@ -99,31 +114,45 @@ export async function insertMissingCounters(db: DatabaseExecutor, keyHash: strin
     on conflict do nothing`.execute(db);
 }
 
-/** Records an attempt and reserves its amount in every counter of its scopes, which the caller has locked. */
-export async function insertAttempt(tx: DatabaseExecutor, attempt: AdmittedAttempt): Promise<void> {
-  await tx
-    .with("attempt", (qb) => qb.insertInto("request_attempts").values(attempt).returning(["key_hash", "team_id", "reserved_usd"]))
-    .updateTable("budget_counters as c")
-    .from("attempt as a")
-    .set({ reserved_usd: sql<string>`c.reserved_usd + a.reserved_usd` })
-    .where(sql<boolean>`(c.scope = 'key' and c.scope_id = a.key_hash) or (c.scope = 'team' and c.scope_id = a.team_id)`)
-    .execute();
+/**
+ * Records an attempt that has been running for `runningMs`, and reserves its amount in every counter of its scopes, which the
+ * caller has locked.
+ */
+export async function insertAttempt(tx: DatabaseExecutor, attempt: NewAttempt, runningMs: number): Promise<AdmittedAttempt> {
+  const { started_at: startedAt } = await tx
+    .with("attempt", (qb) =>
+      qb
+        .insertInto("request_attempts")
+        .values({ ...attempt, started_at: startOf(runningMs) })
+        .returning(["key_hash", "team_id", "reserved_usd", "started_at"]),
+    )
+    .with("moved", (qb) =>
+      qb
+        .updateTable("budget_counters as c")
+        .from("attempt as a")
+        .set({ reserved_usd: sql<string>`c.reserved_usd + a.reserved_usd` })
+        .where(sql<boolean>`(c.scope = 'key' and c.scope_id = a.key_hash) or (c.scope = 'team' and c.scope_id = a.team_id)`),
+    )
+    .selectFrom("attempt")
+    .select("started_at")
+    .executeTakeFirstOrThrow();
+  return { ...attempt, started_at: startedAt };
 }
 
 /**
- * All of an admission in one atomic statement, for a caller that still is what was read of it: compares both budgets under the locks of
- * their counters, as `checkBudgets` does, reserves, and records the attempt. False, and nothing changed, when the key or
+ * All of an admission in one atomic statement, of a request that has been running for `runningMs`, for a caller that still is what was read of it: compares both budgets under the locks of
+ * their counters, as `checkBudgets` does, reserves, and records the attempt. Undefined, and nothing changed, when the key or
  * team may not be used any more, a counter is missing, or a budget does not fit; it does not say which.
  */
 export async function insertAttemptIfFits(
   db: DatabaseExecutor,
-  attempt: AdmittedAttempt,
+  attempt: NewAttempt,
   caller: CallerRow,
-  minimumUsd: DecimalText,
-): Promise<boolean> {
+  { minimumUsd, runningMs }: { readonly minimumUsd: DecimalText; readonly runningMs: number },
+): Promise<AdmittedAttempt | undefined> {
   // In one order, whoever made the object: a prepared statement has one text.
-  const columns = (Object.keys(attempt) as (keyof AdmittedAttempt)[]).toSorted();
-  const { rows } = await sql<{ admitted: boolean }>`${prepared("insert_attempt_if_fits")}
+  const columns = (Object.keys(attempt) as (keyof NewAttempt)[]).toSorted();
+  const { rows } = await sql<{ started_at: Date }>`${prepared("insert_attempt_if_fits")}
     with caller as (
       select k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
              k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd
@@ -147,15 +176,15 @@ export async function insertAttemptIfFits(
       having count(*) = ${caller.teamId === null ? 1 : 2}::integer
         and bool_and(max_usd is null or (max_usd > taken_usd and ${minimumUsd}::numeric <= max_usd - taken_usd))
     ), attempt as (
-      insert into request_attempts (${sql.join(columns.map((column) => sql.ref(column)))})
-      select ${sql.join(columns.map((column) => sql`${attempt[column]}`))} from fitting
-      returning reserved_usd
+      insert into request_attempts (started_at, ${sql.join(columns.map((column) => sql.ref(column)))})
+      select ${startOf(runningMs)}, ${sql.join(columns.map((column) => sql`${attempt[column]}`))} from fitting
+      returning reserved_usd, started_at
     ), moved as (
       update budget_counters c set reserved_usd = c.reserved_usd + a.reserved_usd
         from locked l, attempt a where c.scope = l.scope and c.scope_id = l.scope_id
     )
-    select count(*) > 0 as admitted from attempt`.execute(db);
-  return rows[0]?.admitted ?? false;
+    select started_at from attempt`.execute(db);
+  return rows[0] && { ...attempt, started_at: rows[0].started_at };
 }
 
 /** Keeps the usage seen so far; nothing happens when the attempt is settled already. */
@@ -254,6 +283,12 @@ export async function listAttempts(
 export async function nextInstanceId(db: DatabaseExecutor): Promise<number> {
   const { rows } = await sql<{ id: number }>`select nextval('proxy_instance_ids')::integer as id`.execute(db);
   return rows[0]?.id ?? 0;
+}
+
+/** The time by the clock that all processes share, in whole milliseconds. */
+export async function readClock(db: DatabaseExecutor): Promise<Date> {
+  const { rows } = await sql<{ now: Date }>`select clock_timestamp() as now`.execute(db);
+  return rows[0]?.now ?? new Date();
 }
 
 /** The class of the process locks that live instances hold, each on its own id; any constant that is ours. */

@@ -10,7 +10,7 @@ import { findSpendLog } from "../spend-logs/db.ts";
 import type { AttemptOutcome } from "../spend-logs/spend-log.ts";
 import { findTeam, insertTeam, listTeams } from "../teams/db.ts";
 import { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
-import { resetDueBudgets } from "./budget-reset.ts";
+import { resetBudgetsDueAt } from "./budget-reset.ts";
 import { insertAttemptIfFits } from "./db.ts";
 import { settleAttempt } from "./settle.ts";
 
@@ -49,6 +49,7 @@ describe.each([
   async function request(keyHash: string, worstCaseUsd = "0.01"): Promise<AdmissionRequest> {
     return {
       caller: requireUsable(await findCaller(database.db, keyHash)),
+      runningMs: () => 0,
       requireNamedAllowed: () => undefined,
       minimumUsd: "0.0001",
       worstCaseUsd,
@@ -68,7 +69,6 @@ describe.each([
         estimated_input_tokens: 10,
         max_output_tokens: null,
         hidden_tokens_per_second: 0,
-        started_at: new Date(),
       },
     };
   }
@@ -97,9 +97,9 @@ describe.each([
         database.db,
         { ...second.attempt, key_hash: row.token, team_id: null, user_id: "s", key_alias: null, reserved_usd: "0.01" },
         second.caller,
-        "0.0001",
+        { minimumUsd: "0.0001", runningMs: 0 },
       ),
-    ).toBe(true);
+    ).toMatchObject({ key_hash: row.token });
     expect(await findSpendLog(database.db, second.attempt.attempt_id)).toBeUndefined();
   });
 
@@ -119,9 +119,9 @@ describe.each([
           database.db,
           { ...again.attempt, key_hash: "their-key", team_id: "theirs", user_id: null, key_alias: null, reserved_usd: "0.01" },
           again.caller,
-          "0.0001",
+          { minimumUsd: "0.0001", runningMs: 0 },
         ),
-      ).toBe(true);
+      ).toMatchObject({ key_hash: "their-key" });
       expect(await requireKey(database.db, "their-key")).toMatchObject({ models: [], allowed_routes: [], spend: "0.002" });
       expect(await findTeam(database.db, "theirs")).toMatchObject({ models: [], admins: [], members: [], spend: "0.002" });
       expect((await listKeys(database.db, { teamId: "theirs" }, 1, 10)).rows[0]?.models).toEqual([]);
@@ -187,7 +187,7 @@ describe.each([
     await spend(row.token, "1");
     await changeKey(database.db, key, window);
     await expect(admitAttempt(database.db, await request(row.token))).rejects.toMatchObject({ code: "budget_exceeded" });
-    expect(await resetDueBudgets(database.db, new Date(Date.now() + 7_200_000))).toBeGreaterThan(0);
+    expect(await resetBudgetsDueAt(database.db, new Date(Date.now() + 7_200_000))).toBeGreaterThan(0);
     await spend(row.token, "0.1");
   });
 

@@ -53,6 +53,10 @@ export class AnthropicUsageReader implements StreamUsageReader {
     return this.#relay.push(chunk);
   }
 
+  get heldBytes(): number {
+    return this.#relay.heldBytes;
+  }
+
   takeRest(): Uint8Array {
     return this.#relay.takeRest();
   }

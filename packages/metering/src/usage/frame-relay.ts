@@ -40,6 +40,11 @@ export class FrameRelay {
     return this.#relay(bytes);
   }
 
+  /** Bytes that are kept now. */
+  get heldBytes(): number {
+    return this.#keptBytes;
+  }
+
   /** What was not sent on: the held end, or a frame that never ended. Afterwards every byte is passed as it comes. */
   takeRest(): Buffer {
     const rest = Buffer.concat(this.#kept);

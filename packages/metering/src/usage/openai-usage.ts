@@ -68,6 +68,10 @@ export class OpenAIUsageReader implements StreamUsageReader {
     return this.#relay.push(chunk);
   }
 
+  get heldBytes(): number {
+    return this.#relay.heldBytes;
+  }
+
   takeRest(): Uint8Array {
     return this.#relay.takeRest();
   }

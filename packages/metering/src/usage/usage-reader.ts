@@ -40,6 +40,8 @@ export interface StreamUsageReader {
   readonly terminal: "end" | "error" | undefined;
   /** The held end, or a frame that never ended. Once, when settled or when the upstream ended; `push` then only passes. */
   takeRest(): Uint8Array;
+  /** Bytes that {@link takeRest} would return. */
+  readonly heldBytes: number;
   /** At any time, also after an abort. */
   reading(): UsageReading;
   readonly error: ProviderStreamError | undefined;
