@@ -20,6 +20,8 @@ export type Verdict =
   /** Evidence that does not decide. */
   | { readonly kind: "unresolved"; readonly foundCredits: DecimalText | null; readonly message: string };
 
+/** Whether a sum that may be off by `noise` tells an amount from nothing. */
+const isTellable = (amount: DecimalText, noise: DecimalText): boolean => !isWithinNoise(amount, "0", addDecimals(noise, noise));
 const isZero = (amount: DecimalText): boolean => compareDecimals(amount, "0") === 0;
 /** As far as the sink's digits tell. */
 const isSame = (stated: DecimalText, ours: DecimalText): boolean => isStatedAs(ours, stated);
@@ -62,8 +64,13 @@ export type Witness =
   | { readonly kind: "moving" }
   /** The sink has no sum of this org now. */
   | { readonly kind: "missing" }
-  /** `offCredits`: how much more the sink's sum is than the list and our books account for. */
-  | { readonly kind: "agrees" | "differs"; readonly offCredits: DecimalText; readonly balances: "same" | "others" | "not_noted" };
+  /** `offCredits`: how much more the sink's sum is than the list and our books account for. `noiseCredits`: what its digits do not tell. */
+  | {
+      readonly kind: "agrees" | "differs";
+      readonly offCredits: DecimalText;
+      readonly noiseCredits: DecimalText;
+      readonly balances: "same" | "others" | "not_noted";
+    };
 
 /** Conclusions that would move money, or send again what may have been taken: each needs both the list and the sum. */
 const NEEDS_BOTH: ReadonlySet<Verdict["kind"]> = new Set(["double_charge", "lost_deduction", "wrong_amount", "not_taken"]);
@@ -71,9 +78,16 @@ const NEEDS_BOTH: ReadonlySet<Verdict["kind"]> = new Set(["double_charge", "lost
 /** A server that dies loses an event or a balance, not both alike: where list and sum contradict each other a person decides. */
 export function confirmByWitness(batch: ComparableBatch, found: DecimalText, verdict: Verdict, witness: Witness): Verdict {
   if (!NEEDS_BOTH.has(verdict.kind) || witness.kind === "none") return verdict;
-  if (witness.kind === "agrees" && (compareDecimals(found, batch.credits) > 0 || canTellAbsence(batch, witness.balances))) return verdict;
   if (witness.kind === "moving") return { kind: "waits" };
-  const list = `the sink's list shows ${found} credits for the ${batch.expectedCredits ?? batch.credits} of the batch`;
+  const counted = batch.expectedCredits ?? batch.credits;
+  const list = `the sink's list shows ${found} credits for the ${counted} of the batch`;
+  if (witness.kind === "agrees" && !isTellable(subtractDecimals(found, counted), witness.noiseCredits))
+    return {
+      kind: "unresolved",
+      foundCredits: found,
+      message: `${list}, and the difference is too small to show in its sum of usage, whose digits tell ${witness.noiseCredits} and more; look at the customer there, then billing decide`,
+    };
+  if (witness.kind === "agrees" && (compareDecimals(found, batch.credits) > 0 || canTellAbsence(batch, witness.balances))) return verdict;
   if (witness.kind === "agrees")
     return {
       kind: "unresolved",
@@ -103,9 +117,8 @@ function canTellAbsence(batch: ComparableBatch, balances: "same" | "others" | "n
 export function judgeByUsage(undecided: readonly ComparableBatch[], unexplained: DecimalText, noise: DecimalText): Verdict {
   if (!undecided.every((batch) => batch.isQuiet)) return { kind: "waits" };
   const all = addDecimals(...undecided.map((batch) => batch.credits));
-  const isTellable = compareDecimals(all, addDecimals(noise, noise)) > 0;
-  if (isTellable && isWithinNoise(unexplained, all, noise)) return { kind: "confirmed" };
-  if (isTellable && isWithinNoise(unexplained, "0", noise)) return { kind: "not_taken" };
+  if (isTellable(all, noise) && isWithinNoise(unexplained, all, noise)) return { kind: "confirmed" };
+  if (isTellable(all, noise) && isWithinNoise(unexplained, "0", noise)) return { kind: "not_taken" };
   const message = `the sink keeps no list of deductions, and ${unexplained} credits of the org's usage there are not explained by our books; look at the customer there, then billing decide`;
   return { kind: "unresolved", foundCredits: null, message };
 }

@@ -249,10 +249,11 @@ function witnessOf({
   if (!hasSum) return { kind: "none" };
   if (books.isMoving) return { kind: "moving" };
   if (usage === undefined || offset === undefined) return { kind: "missing" };
-  const isAgreed = isWithinNoise(offset, books.usageOffset, noiseOfSum(usage.grantedCredits, roundings));
+  const noiseCredits = noiseOfSum(usage.grantedCredits, roundings);
   return {
-    kind: isAgreed ? "agrees" : "differs",
+    kind: isWithinNoise(offset, books.usageOffset, noiseCredits) ? "agrees" : "differs",
     offCredits: subtractDecimals(offset, books.usageOffset),
+    noiseCredits,
     balances: books.balanceIds === null ? "not_noted" : books.balanceIds === usage.balanceIds ? "same" : "others",
   };
 }

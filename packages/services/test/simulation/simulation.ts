@@ -29,6 +29,9 @@ export interface SimulationResult {
   readonly steps: number;
 }
 
+/** Below what the digits of a balance of so many credits tell, after as many deliveries as the longest schedules make. */
+const isTooSmallToTell = (credits: string): boolean => Number(credits) < Number(GRANTED_CREDITS) * 2e-14 * 200;
+
 /** No process stands still between its decision to call and its call for longer; then the call's own time-out ends it. */
 const LONGEST_STALL_MS = 30 * 60 * 1_000;
 /** Autumn works off what it accepted by then: nothing is concluded from the absence of a deduction before. */
@@ -391,11 +394,11 @@ class Simulation {
     return undefined;
   }
 
-  /** Where Autumn's list and its balance contradict each other, a person looks at the balance and decides. */
+  /** Where Autumn's list and its balance contradict each other, or an amount is too small for its digits, a person looks at the balance and decides. */
   async #decideAll(): Promise<string | undefined> {
     const { rows } = await this.#database.observer.query<OpenFinding>(OPEN_FINDINGS);
     for (const { batch_id: batchId, org_id: orgId, counts_as_taken: countsAsTaken, expected } of rows) {
-      if (!this.#autumn.isConfusing(orgId)) continue;
+      if (!this.#autumn.isConfusing(orgId) && !isTooSmallToTell(expected)) continue;
       const wasTaken = countsAsTaken || this.#autumn.keptOf(batchId) !== "0";
       // Also of a batch that nobody counted yet: a balance that holds it twice is brought to once.
       if (wasTaken) this.#autumn.makeGood(batchId, orgId, expected);
