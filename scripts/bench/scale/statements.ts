@@ -1,11 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
-import {
-  checkpointAttempt,
-  listInstancesWithAttempts,
-  lockCounters,
-  readClock,
-  replaceAttemptBySpendLog,
-} from "@proliferate/access/requests/db";
+import { checkpointAttempt, listInstancesWithAttempts, readClock, replaceAttemptBySpendLog } from "@proliferate/access/requests/db";
+import { lockCounters } from "@proliferate/access/budgets/db";
 import {
   hasNewerReading,
   listOrgsToReconcile,

@@ -2,7 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import { type AdmittedAttempt, checkpointAttempt } from "@proliferate/access/requests/db";
 import { totals } from "@proliferate/metering/usage/usage-report";
 import type { StreamUsageReader } from "@proliferate/metering/usage/usage-reader";
-import type { AttemptOutcome } from "@proliferate/access/spend-logs/spend-log";
+import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { priceAt } from "../config/model-table.ts";
 import { AttemptClock } from "./attempt-clock.ts";

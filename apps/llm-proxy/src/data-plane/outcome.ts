@@ -3,7 +3,7 @@ import { readCheckpoint } from "@proliferate/access/requests/checkpoint";
 import { NO_REPORT, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
 import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
 import { type Cost, costOf, NO_COST, type PricedReport, priceReport, type RequestPrices } from "@proliferate/metering/pricing/cost";
-import type { AttemptOutcome } from "@proliferate/access/spend-logs/spend-log";
+import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
 import { picoUsdFromDecimal } from "@proliferate/shared/money";
 import { reportSoFar } from "./meter.ts";
 

@@ -3,7 +3,7 @@ import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
 import type { AdmittedAttempt } from "@proliferate/access/requests/db";
 import { settleAttempt } from "@proliferate/access/requests/settle";
-import type { AttemptOutcome } from "@proliferate/access/spend-logs/spend-log";
+import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
 
 export interface SettlerOptions {
   readonly db: DatabaseClient;

@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { nextBudgetReset } from "@proliferate/access/keys/budget-window";
+import { nextBudgetReset } from "@proliferate/access/budgets/budget-window";
 import { type KeyFields, type KeyRow, listKeys } from "@proliferate/access/keys/db";
-import { intervalFromDuration } from "@proliferate/access/keys/duration";
+import { intervalFromDuration } from "@proliferate/access/budgets/duration";
 import { changeKey, mintKey, requireKey, revokeKeys } from "@proliferate/access/keys/keys";
 import {
   blockKeyRequestSchema,

@@ -3,7 +3,7 @@ import { Counter, Gauge, Histogram, Registry } from "@proliferate/runtime";
 import type { AdmittedAttempt } from "@proliferate/access/requests/db";
 import { PRICED_CLASSES } from "@proliferate/metering/usage/usage";
 import { totals } from "@proliferate/metering/usage/usage-report";
-import type { AttemptOutcome } from "@proliferate/access/spend-logs/spend-log";
+import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
 import { ERROR_CODES } from "@proliferate/shared/errors";
 import type { ModelTable } from "../config/model-table.ts";
 import { type DataPlaneRoute, routeOfPath } from "../data-plane/paths.ts";

@@ -1,18 +1,12 @@
 import { type DatabaseExecutor, prepared, type VerificationTokenTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
+import type { DueBudget } from "../budgets/budget.ts";
 
 /**
  * Every statement on LiteLLM's key table. LiteLLM's own definition of it lets every list be NULL, which it reads as an empty
  * one: so does every read here, and no insert of ours leaves one NULL.
  */
-
-/** A budget whose window has ended. */
-export interface DueBudget {
-  readonly id: string;
-  readonly duration: string;
-  readonly resetAt: Date;
-}
 
 export type KeyRow = Selectable<VerificationTokenTable>;
 

@@ -1,7 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { findCaller, listKeys } from "./db.ts";
-import { intervalFromDuration } from "./duration.ts";
+import { intervalFromDuration } from "../budgets/duration.ts";
 import { changeKey, mintKey, requireKey, revokeKeys } from "./keys.ts";
 import { hashKey } from "./virtual-key.ts";
 

@@ -1,7 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { keyAliasPattern, virtualKeyPattern } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import { clearCounterSpend, lockCounter } from "../requests/db.ts";
+import { clearCounterSpend, lockCounter } from "../budgets/db.ts";
 import {
   deleteKeyRows,
   findAliasHolder,

@@ -2,17 +2,9 @@ import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type CallerRow, findCaller } from "../keys/db.ts";
-import { type Budget, checkBudgets } from "./budget.ts";
-import {
-  adoptForeignSpend,
-  type AdmittedAttempt,
-  type CounterRow,
-  insertAttempt,
-  insertAttemptIfFits,
-  insertMissingCounters,
-  lockCounters,
-  type NewAttempt,
-} from "./db.ts";
+import { type Budget, checkBudgets } from "../budgets/budget.ts";
+import { type AdmittedAttempt, insertAttempt, insertAttemptIfFits, type NewAttempt } from "./db.ts";
+import { adoptForeignSpend, type CounterRow, insertMissingCounters, lockCounters } from "../budgets/db.ts";
 
 export interface AdmissionRequest {
   /** All of the attempt but what admission decides. */

@@ -1,8 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import type { CallerRow } from "../keys/db.ts";
 import { budgetError, budgetsOf } from "./admit.ts";
-import { checkBudgets } from "./budget.ts";
-import { type CounterRow, insertMissingCounters, readCounters } from "./db.ts";
+import { checkBudgets } from "../budgets/budget.ts";
+import { type CounterRow, insertMissingCounters, readCounters } from "../budgets/db.ts";
 
 /**
  * Throws `budget_exceeded` when the budget of the key or of its team is spent. Reserves nothing and promises nothing: for what

@@ -1,9 +1,10 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { nextBudgetReset } from "../keys/budget-window.ts";
-import { clearKeySpend, type DueBudget, listKeysDueForReset } from "../keys/db.ts";
+import { nextBudgetReset } from "../budgets/budget-window.ts";
+import { clearKeySpend, listKeysDueForReset } from "../keys/db.ts";
 import { clearTeamSpend, listTeamsDueForReset } from "../teams/db.ts";
-import type { BudgetScope } from "./budget.ts";
-import { clearCounterSpend, lockCounter, readClock } from "./db.ts";
+import type { BudgetScope, DueBudget } from "../budgets/budget.ts";
+import { readClock } from "./db.ts";
+import { clearCounterSpend, lockCounter } from "../budgets/db.ts";
 
 const CLEAR = { key: clearKeySpend, team: clearTeamSpend } as const;
 

@@ -7,7 +7,7 @@ import { changeKey, mintKey, requireKey } from "../keys/keys.ts";
 import { reportOf } from "@proliferate/metering/usage/usage-report";
 import { NO_USAGE } from "@proliferate/metering/usage/usage";
 import { findSpendLog } from "../spend-logs/db.ts";
-import type { AttemptOutcome } from "../spend-logs/spend-log.ts";
+import type { AttemptOutcome } from "./spend-log.ts";
 import { findTeam, insertTeam, listTeams } from "../teams/db.ts";
 import { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
 import { resetBudgetsDueAt } from "./budget-reset.ts";

@@ -1,7 +1,7 @@
 import { type DatabaseClient, isPermanentError } from "@proliferate/db";
 import { subtractDecimals } from "@proliferate/shared/money";
 import { findSpendLog, type SpendLogRow } from "../spend-logs/db.ts";
-import { type AttemptOutcome, buildCorrection, buildSpendLog } from "../spend-logs/spend-log.ts";
+import { type AttemptOutcome, buildCorrection, buildSpendLog } from "./spend-log.ts";
 import { type AdmittedAttempt, insertCorrection, replaceAttemptBySpendLog } from "./db.ts";
 
 /**

@@ -118,3 +118,9 @@ export async function listRepriceable(
     .limit(limit)
     .execute()) as readonly unknown[] as readonly RepriceableRow[];
 }
+
+/** False until LiteLLM's schema is migrated; stock LiteLLM does that itself when it first starts. */
+export async function hasSpendLogs(db: DatabaseExecutor): Promise<boolean> {
+  const { rows } = await sql<{ present: boolean }>`select to_regclass('"LiteLLM_SpendLogs"') is not null as present`.execute(db);
+  return rows[0]?.present === true;
+}

@@ -4,7 +4,7 @@ import { AppError, isAppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
 import { ensureOrg, readGate } from "../billing-gate/db.ts";
 import { findRefusal, moveOrg } from "../billing-gate/gate.ts";
-import { hasSpendLogs } from "../sessions/db.ts";
+import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 import type { SessionAdmission } from "../sessions/session-admission.ts";
 import { deleteReservation, insertReservation, readReservations, releaseReservations, writeKeyHash, writeLimit } from "./db.ts";
 

@@ -4,7 +4,7 @@ import { writeAllRates } from "../balance/db.ts";
 import type { RateCard } from "../billing/credits.ts";
 import { lockGate } from "../billing-gate/db.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
-import { hasSpendLogs } from "../sessions/db.ts";
+import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 import {
   type ClaimedKey,
   claimUntoldKey,

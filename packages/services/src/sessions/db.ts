@@ -210,12 +210,6 @@ export async function sumBilledEvents(db: DatabaseExecutor, sessionId: string): 
   return rows[0] as SessionSums;
 }
 
-/** False until LiteLLM's schema is migrated; stock LiteLLM does that itself when it first starts. */
-export async function hasSpendLogs(db: DatabaseExecutor): Promise<boolean> {
-  const { rows } = await sql<{ present: boolean }>`select to_regclass('"LiteLLM_SpendLogs"') is not null as present`.execute(db);
-  return rows[0]?.present === true;
-}
-
 /**
  * USD in spend rows that have no event yet. Looks back as far as the worker's spend sync (24 h), as an older row has its
  * event or stands in the reviews, and no further than the session's start, with an hour for clocks that differ. DOUBLE is

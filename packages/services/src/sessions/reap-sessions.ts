@@ -1,7 +1,8 @@
 import { isAppError } from "@proliferate/shared/errors";
 import { agentIsClosed, sandboxName } from "@proliferate/shared/sandbox";
 import { withDeadInstance } from "@proliferate/access/requests/db";
-import { findSession, hasSpendLogs, type SessionRow } from "./db.ts";
+import { findSession, type SessionRow } from "./db.ts";
+import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 import { endSession } from "./end-session.ts";
 import { deleteOldRequests } from "./idempotency-db.ts";
 import type { LaunchDependencies } from "./launch-session.ts";

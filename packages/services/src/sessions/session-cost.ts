@@ -2,7 +2,8 @@ import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import type { SessionCost } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, normalizeDecimal } from "@proliferate/shared/money";
-import { findSession, hasSpendLogs } from "./db.ts";
+import { findSession } from "./db.ts";
+import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 import { type ModelCost, selectModelCosts } from "./cost-db.ts";
 
 /**

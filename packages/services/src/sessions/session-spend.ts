@@ -1,7 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import type { UsageTotals } from "@proliferate/shared/contracts";
 import { addDecimals, type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
-import { hasSpendLogs, sumBilledEvents, sumUnbilledSpend } from "./db.ts";
+import { sumBilledEvents, sumUnbilledSpend } from "./db.ts";
+import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 
 export interface SessionSpend {
   /** On the ledger. */

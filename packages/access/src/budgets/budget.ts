@@ -38,3 +38,10 @@ export function checkBudgets(budgets: readonly Budget[], minimumUsd: DecimalText
 function fits(minimumUsd: DecimalText, leftUsd: DecimalText): boolean {
   return compareDecimals(leftUsd, "0") > 0 && compareDecimals(minimumUsd, leftUsd) <= 0;
 }
+
+/** A budget whose window has ended. */
+export interface DueBudget {
+  readonly id: string;
+  readonly duration: string;
+  readonly resetAt: Date;
+}

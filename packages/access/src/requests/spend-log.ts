@@ -1,10 +1,10 @@
-import type { AdmittedAttempt } from "../requests/db.ts";
+import type { AdmittedAttempt } from "./db.ts";
 import { totals, type UsageReport } from "@proliferate/metering/usage/usage-report";
 import { completionTokens, promptTokens, type Usage } from "@proliferate/metering/usage/usage";
 import type { Cost } from "@proliferate/metering/pricing/cost";
 import type { DecimalText } from "@proliferate/shared/money";
-import type { SpendLogRow } from "./db.ts";
-import { storableCount, storableJson } from "./storable.ts";
+import type { SpendLogRow } from "../spend-logs/db.ts";
+import { storableCount, storableJson } from "../spend-logs/storable.ts";
 
 /** How an attempt ended. */
 export interface AttemptOutcome {
