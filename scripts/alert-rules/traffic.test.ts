@@ -26,11 +26,15 @@ const OUTCOME: Settled[1] = {
   endedAt: new Date(STARTED_AT.getTime() + 1_000),
 };
 
-const newMetrics = (): ProxyMetrics =>
+const newMetrics = (retiring: readonly string[] = []): ProxyMetrics =>
   new ProxyMetrics({
-    models: { find: (modelName) => (modelName === "claude-sonnet-5" ? ({ modelName } as never) : undefined) },
+    models: {
+      find: (modelName) => (modelName === "claude-sonnet-5" ? ({ modelName } as never) : undefined),
+      retiring: (now) => retiring.map((modelName) => ({ modelName, retiresOn: dayAfter(now, 7) }) as never),
+    },
     held: { bodies: () => 0, answers: () => 0 },
   });
+const dayAfter = (now: Date, days: number): string => new Date(now.getTime() + days * 24 * 60 * MINUTE_MS).toISOString().slice(0, 10);
 const scrape = async (metrics: ProxyMetrics, ageMs: number): Promise<Scrape> => ({
   takenAtMs: Date.now() - ageMs,
   series: parseMetricsPage(await metrics.registry.metrics(), "proxy"),
@@ -48,6 +52,7 @@ function serve(metrics: ProxyMetrics, times: number, change: Partial<Settled[1]>
 interface Situation {
   readonly what: string;
   readonly happens: (metrics: ProxyMetrics) => void;
+  readonly retiring?: readonly string[];
   readonly alerts: readonly string[];
 }
 
@@ -76,6 +81,12 @@ const SITUATIONS: readonly Situation[] = [
     happens: (metrics) => (serve(metrics, 100), serve(metrics, 1, { report: { ...OUTCOME.report, unknown: ["new_tokens"] } })),
     alerts: ["ProxyUnknownUsage"],
   },
+  {
+    what: "money 10: usage that has no price",
+    happens: (metrics) => serve(metrics, 1, { unpriced: ["service_tier=new"] }),
+    alerts: ["ProxyUnknownUsage"],
+  },
+  { what: "money 11: a model that goes in a week", happens: () => undefined, retiring: ["claude-sonnet-5"], alerts: ["ProxyModelRetires"] },
   { what: "an estimate in a hundred", happens: (metrics) => (serve(metrics, 99), serve(metrics, 1, { estimated: true })), alerts: [] },
   {
     what: "an estimate in five",
@@ -94,8 +105,8 @@ const SITUATIONS: readonly Situation[] = [
   },
 ];
 
-test.each(SITUATIONS)("users 04: $what", async ({ happens, alerts }) => {
-  const metrics = newMetrics();
+test.each(SITUATIONS)("users 04: $what", async ({ happens, alerts, retiring }) => {
+  const metrics = newMetrics(retiring);
   const before = await scrape(metrics, 10 * MINUTE_MS);
   happens(metrics);
 

@@ -6,7 +6,8 @@ import { post, spendLogOf, startTestStack, type TestStack } from "./test-stack.t
 
 /** The corpus through a proxy process: the provider's bytes in, the spend row out. The rest of it needs another day, host or model list. */
 const CASES = readPriceCases().filter(
-  ({ startedAt, host, model }) => startedAt.startsWith("2026-11-27") && host === undefined && model !== "gpt-audio",
+  ({ startedAt, host, model, search }) =>
+    startedAt.startsWith("2026-11-27") && host === undefined && model !== "gpt-audio" && search !== "certain",
 );
 
 let provider: Server;
@@ -32,7 +33,13 @@ afterAll(async () => {
 describe.each(["whole", "streamed"] as const)("%s", (way) => {
   test.each(CASES.map((given) => [given.name, given] as const))("%s becomes the row that its provider's page says", async (name, given) => {
     const path = given.provider === "anthropic" ? "/v1/messages" : "/v1/chat/completions";
-    const body = { model: given.model, max_tokens: 1_000, stream: way === "streamed", messages: [{ role: "user", content: "hello" }] };
+    const body = {
+      model: given.model,
+      max_tokens: 1_000,
+      stream: way === "streamed",
+      messages: [{ role: "user", content: "hello" }],
+      ...(given.search === "possible" && { web_search_options: {} }),
+    };
     const response = await post(stack, path, body, {
       headers: { "x-price-case": name, "x-price-streamed": way === "streamed" ? "yes" : "no" },
     });

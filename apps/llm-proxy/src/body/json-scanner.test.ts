@@ -29,6 +29,7 @@ const NAMES = [
   ],
   ...[
     "image_url",
+    "document_url",
     "input_audio",
     "audio",
     "id",
@@ -69,6 +70,9 @@ const TEXTS = [
     "clear_thinking_20251015",
     "audio",
     "disabled",
+    "document_url",
+    "input_image",
+    "pdf",
   ],
   ...["code_execution_output", "fast", 'a\u0001b\\"c', "日本", "😀"],
 ];
@@ -104,6 +108,7 @@ const anyBody = (dialect: (typeof DIALECTS)[number]) =>
         typeof fields["stream_options"] === "object" && !Array.isArray(fields["stream_options"]) ? fields["stream_options"] : null;
       return JSON.parse(
         JSON.stringify({ ...fields, ...texts, ...(dialect === "openai" && { ...numbers, stream_options: options }), ...fixed }),
+        (name, inner: unknown) => (name === "max_uses" && typeof inner !== "number" ? null : inner),
       ) as Record<string, unknown>;
     });
 

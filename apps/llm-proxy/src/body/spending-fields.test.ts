@@ -57,6 +57,15 @@ test("breaker 12: where one of two limits cannot be read, none is taken to hold"
   expect(factsOf({ model: "m", max_completion_tokens: 1, max_tokens: null }, "openai").maxOutputTokens).toBe(1);
 });
 
+const searching = (tool: object): object => ({ model: "m", max_tokens: 1, tools: [{ type: "web_search_20260318", name: "s", ...tool }] });
+
+test.each(["50", true, [50], { value: 50 }, "1e9"])("hostile 3: a limit of uses that is no number is refused by name: %j", (max_uses) => {
+  expect(() => factsOf(searching({ max_uses }), "anthropic")).toThrow(
+    expect.objectContaining({ code: "invalid_request", param: "tools[0].max_uses" }),
+  );
+  expect(factsOf(searching({ max_uses: null }), "anthropic").serverTools).toMatchObject([{ maxUses: undefined }]);
+});
+
 test("README.md has a row for each field that has an example, and no other", async () => {
   const readme = await readFile(new URL("README.md", import.meta.url), "utf8");
   const rows = [...readme.matchAll(/^\| (anthropic|openai) \| `([^`]+)` \|/gm)].map(([, dialect, field]) => `${dialect} ${field}`);

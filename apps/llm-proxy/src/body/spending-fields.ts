@@ -17,6 +17,7 @@ import {
   largerOutputLimit,
   MCP_SERVER,
   MEDIA_URL,
+  MEDIA_URL_FIELDS,
   MODALITIES,
   MODERATION,
   sourcePlace,
@@ -108,13 +109,10 @@ const ANTHROPIC: Place = {
 };
 
 const OPENAI_CONTENT: Place = {
-  values: ["type", "file_id", "image_url", "video_url", "audio_url"],
-  judgedWith: ["file_id", "image_url", "video_url", "audio_url"],
+  values: ["type", "file_id", "input_audio", ...MEDIA_URL_FIELDS],
   judge: judgePart,
   inside: {
-    image_url: MEDIA_URL,
-    video_url: MEDIA_URL,
-    audio_url: MEDIA_URL,
+    ...Object.fromEntries(MEDIA_URL_FIELDS.map((name) => [name, MEDIA_URL])),
     file: FILE,
     input_audio: INPUT_AUDIO,
     audio: STORED_AUDIO,

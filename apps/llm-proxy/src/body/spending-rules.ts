@@ -1,3 +1,4 @@
+import { AppError } from "@proliferate/shared/errors";
 import type { FactCollector } from "./fact-collector.ts";
 import { documentTokens, imageTokens, MOST_IMAGE_TOKENS, PROVIDER_TOOL_TOKENS, soundTokens } from "./input-tokens.ts";
 import type { Place } from "./place.ts";
@@ -19,10 +20,17 @@ export const TOOL: Place = {
     const type = tool.text("type") ?? "";
     if (CLIENT_TOOL.test(type)) return facts.added(type.includes("_") ? PROVIDER_TOOL_TOKENS : 0);
     facts.added(PROVIDER_TOOL_TOKENS);
-    if (SERVER_TOOL.test(type)) facts.serverTool({ path: tool.path(), type, maxUses: tool.limit("max_uses") });
+    if (SERVER_TOOL.test(type)) facts.serverTool({ path: tool.path(), type, maxUses: usesOf(tool) });
     else facts.unjudged({ path: tool.path(), why: "unknown_server_tool" });
   },
 };
+
+/** A limit of uses of the wrong type is refused by name: a provider that reads it after all would use the tool as often. */
+function usesOf(tool: SeenObject): number | undefined {
+  if (tool.has("max_uses") && tool.value("max_uses").kind !== Kind.number)
+    throw new AppError("invalid_request", "max_uses must be a number.", { param: tool.pathOf("max_uses").slice(0, 128) });
+  return tool.limit("max_uses");
+}
 
 export const FALLBACK: Place = {
   values: ["model", "max_tokens", "speed"],
@@ -42,8 +50,18 @@ function nameModel(object: SeenObject, facts: FactCollector, role: "advisor" | "
   const path = object.pathOf("model");
   if (model === undefined) return facts.unjudged({ path, why: "unknown_value" });
   const speed = role === "fallback" ? object.text("speed") : undefined;
-  facts.namedModel({ path, model, role, maxOutputTokens: role === "moderation" ? undefined : object.limit("max_tokens"), speed });
+  if (role === "fallback" && object.has("speed") && speed === undefined)
+    facts.unjudged({ path: object.pathOf("speed"), why: "unknown_value" });
+  facts.namedModel({ path, model, role, maxOutputTokens: role === "moderation" ? undefined : ownLimit(object), speed });
 }
+
+/** A limit that is given and cannot be read holds nothing: then the request's own is not in force, either, but the model's. */
+function ownLimit(object: SeenObject): number | undefined {
+  return object.has("max_tokens") ? (object.limit("max_tokens") ?? NO_LIMIT) : undefined;
+}
+
+/** More than any model answers. */
+const NO_LIMIT = 1e9;
 
 export const MODERATION: Place = {
   values: ["model"],
@@ -144,14 +162,23 @@ export const FILE: Place = {
 };
 
 export const INPUT_AUDIO: Place = {
-  values: ["data", "format"],
-  judgedWith: ["data"],
+  values: ["data", "url", "format"],
+  judgedWith: ["data", "url"],
   judge: (sound, facts) => {
+    if (sound.has("url")) linkedSound(sound.pathOf("url"), facts);
+    if (sound.value("data").kind === Kind.absent) return;
+    // Some servers fetch what stands there.
+    if (sound.startsWith("data", "http")) return linkedSound(sound.pathOf("data"), facts);
     const size = sound.sizeOf("data");
     facts.media(size, soundTokens(size.read));
     facts.audio("input");
   },
 };
+
+function linkedSound(path: string, facts: FactCollector): void {
+  facts.unmeasured({ path, kind: "url" });
+  facts.audio("input");
+}
 
 /** An earlier answer in sound, kept by the provider. */
 export const STORED_AUDIO: Place = {
@@ -174,10 +201,23 @@ export function judgeBlock(block: SeenObject, facts: FactCollector): void {
     facts.unmeasured({ path: block.pathOf("file_id"), kind: "file" });
 }
 
-/** Media that stand in a chat part as a plain string. */
+/** Fields of a chat part that lead to media: as a plain string, or as an object with a `url`. Compatible servers add to OpenAI's one. */
+export const MEDIA_URL_FIELDS = ["image_url", "video_url", "audio_url", "document_url", "file_url", "pdf_url"] as const;
+
+/** Parts whose media are measured by their own rules. */
+const MEASURED_PART = /^(?:image_url|video_url|audio_url|document_url|file_url|pdf_url|input_audio|file)$/;
+/** Other parts that are media by their type, as servers call them (`image`, `input_image`, `document`, `pdf`, `input_file`). */
+const MEDIA_PART = /^(?:input_)?(?:image|video|audio|document|file|pdf|media)(?:_|$)|_url$/;
+
+/** Media in a chat part. A part of a type that nobody documents here, and that means media, may fetch them from anywhere. */
 export function judgePart(part: SeenObject, facts: FactCollector): void {
-  for (const name of ["image_url", "video_url", "audio_url"]) judgeUrl(part, name, facts);
+  for (const name of MEDIA_URL_FIELDS) judgeUrl(part, name, facts);
   judgeBlock(part, facts);
+  // A link, or the sound itself: nobody says which at the servers that take a string.
+  if (part.value("input_audio").kind === Kind.string) linkedSound(part.pathOf("input_audio"), facts);
+  const type = part.text("type");
+  if (type !== undefined && MEDIA_PART.test(type) && !MEASURED_PART.test(type))
+    facts.unmeasured({ path: part.pathOf("type"), kind: "url" });
 }
 
 /** What is kept by the provider and comes into the prompt. */

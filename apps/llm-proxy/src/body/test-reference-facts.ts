@@ -11,6 +11,8 @@ type Lists = {
   -readonly [Name in "unmeasuredInputs" | "namedModels" | "serverTools" | "extraPasses" | "unjudged"]: RequestFacts[Name][number][];
 };
 
+const URL_FIELDS = ["image_url", "video_url", "audio_url", "document_url", "file_url", "pdf_url"];
+
 class Walk {
   readonly found: Lists = { unmeasuredInputs: [], namedModels: [], serverTools: [], extraPasses: [], unjudged: [] };
   readonly dialect: Dialect;
@@ -40,7 +42,7 @@ class Walk {
   }
 
   tool(tool: Json, path: string): void {
-    if (isGiven(tool["model"])) this.named(tool, `${path}.model`, "advisor", limit(tool["max_tokens"]));
+    if (isGiven(tool["model"])) this.named(tool, `${path}.model`, "advisor", ownLimit(tool["max_tokens"]));
     if (!isGiven(tool["type"])) return;
     const type = textOf(tool["type"]) ?? "";
     if (type === "function" || type === "custom") return;
@@ -68,12 +70,19 @@ class Walk {
     for (const [index, entry] of list.entries()) {
       const at = `${path}[${index}]`;
       if (isObject(entry)) {
-        if ("model" in entry || "max_tokens" in entry || "speed" in entry)
-          this.named(entry, `${at}.model`, "fallback", limit(entry["max_tokens"]), textOf(entry["speed"]));
+        if ("model" in entry || "max_tokens" in entry || "speed" in entry) this.fallback(entry, at);
       } else if (typeof entry === "string" && entry !== "") {
         this.found.namedModels.push({ path: at, model: entry, role: "fallback", maxOutputTokens: undefined, speed: undefined });
       } else if (!Array.isArray(entry)) this.found.unjudged.push({ path: at, why: "unknown_value" });
     }
+  }
+
+  fallback(entry: Json, at: string): void {
+    const speed = textOf(entry["speed"]);
+    // What cannot be called is not asked for any speed.
+    if (isGiven(entry["speed"]) && speed === undefined && textOf(entry["model"]) !== undefined)
+      this.found.unjudged.push({ path: `${at}.speed`, why: "unknown_value" });
+    this.named(entry, `${at}.model`, "fallback", ownLimit(entry["max_tokens"]), speed);
   }
 
   unknown(value: unknown, path: string, isSchemaNames = false): void {
@@ -90,6 +99,11 @@ class Walk {
     if (!isObject(value)) return;
     const isToolOutput = (textOf(value["type"]) ?? "").endsWith("_output");
     if (isGiven(value["file_id"]) && !isToolOutput) this.unmeasured(`${path}.file_id`, "file");
+    const type = textOf(value["type"]) ?? "";
+    const isMeasured = [...URL_FIELDS, "input_audio", "file"].includes(type);
+    const words = type.replace(/^input_/, "").split("_");
+    const isMedia = ["image", "video", "audio", "document", "file", "pdf", "media"].includes(words[0] ?? "") || type.endsWith("_url");
+    if (this.dialect === "openai" && isMedia && !isMeasured) this.unmeasured(`${path}.type`, "url");
     for (const [name, inner] of Object.entries(value)) {
       if (this.dialect === "anthropic") this.anthropicField(name, inner, `${path}.${name}`);
       else this.openaiField(name, inner, `${path}.${name}`);
@@ -115,12 +129,13 @@ class Walk {
 
   openaiField(name: string, value: unknown, path: string): void {
     if (name === "tool_calls" || name === "function_call") return;
-    if (name === "image_url" || name === "video_url" || name === "audio_url") {
+    if (URL_FIELDS.includes(name)) {
       if (isObject(value)) this.url(value["url"], `${path}.url`);
       return this.url(value, path);
     }
     if (name === "file" && isObject(value)) return this.file(value, path);
-    if (name === "input_audio" && isObject(value)) return "data" in value ? this.sound(value["data"]) : undefined;
+    if (name === "input_audio" && isObject(value)) return this.inputAudio(value, path);
+    if (name === "input_audio" && typeof value === "string") return this.linkedSound(path);
     if (name === "audio" && isObject(value)) {
       if (!("id" in value)) return;
       this.unmeasured(`${path}.id`, "stored");
@@ -131,9 +146,17 @@ class Walk {
     this.content(value, path);
   }
 
-  sound(data: unknown): void {
-    const bytes = typeof data === "string" ? data : "";
-    this.media(bytes, Buffer.byteLength(bytes));
+  inputAudio(sound: Json, path: string): void {
+    if (isGiven(sound["url"])) this.linkedSound(`${path}.url`);
+    if (!("data" in sound)) return;
+    const data = typeof sound["data"] === "string" ? sound["data"] : "";
+    if (data.startsWith("http")) return this.linkedSound(`${path}.data`);
+    this.media(data, Buffer.byteLength(data));
+    this.audio.input = true;
+  }
+
+  linkedSound(path: string): void {
+    this.unmeasured(path, "url");
     this.audio.input = true;
   }
 
@@ -264,6 +287,10 @@ function listOf(value: unknown): readonly unknown[] {
 
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function ownLimit(value: unknown): number | undefined {
+  return isGiven(value) ? (limit(value) ?? 1e9) : undefined;
 }
 
 function limit(value: unknown): number | undefined {

@@ -48,6 +48,12 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
     { fallbacks: [{ model: MODEL, max_tokens: 9, speed: "fast" }] },
     named("fallbacks[0].model", "fallback", { maxOutputTokens: 9, speed: "fast" }),
   ),
+  anthropic(
+    "fallbacks[].model",
+    { max_tokens: 1, fallbacks: [{ model: MODEL, max_tokens: "100000" }] },
+    named("fallbacks[0].model", "fallback", { maxOutputTokens: 1e9 }),
+  ),
+  anthropic("fallbacks[].model", { fallbacks: [{ model: MODEL, speed: ["fast"] }] }, unjudged("fallbacks[0].speed", "unknown_value")),
   anthropic("fallbacks", { fallbacks: "default" }, unjudged("fallbacks", "provider_chooses_model")),
   anthropic(
     "tools[].model",
@@ -189,6 +195,20 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
     user({ type: "image_url", image_url: { url: "data:application/pdf;base64,JVBERi0=" } }),
     input("messages[0].content[0].image_url.url", "document"),
   ),
+  openai(
+    "document_url, file_url, pdf_url, video_url, audio_url",
+    user({ type: "document_url", document_url: "https://e/x.pdf", document_name: "x" }),
+    input("messages[0].content[0].document_url", "url"),
+  ),
+  openai(
+    "document_url, file_url, pdf_url, video_url, audio_url",
+    user({ type: "file_url", file_url: { url: "https://e/x.pdf" } }),
+    input("messages[0].content[0].file_url.url", "url"),
+  ),
+  openai("content[].type", user({ type: "input_image", image: "https://e/x.png" }), input("messages[0].content[0].type", "url")),
+  openai("content[].type", user({ type: "text", text: "x" }, { type: "url_citation", url_citation: { url: "https://e" } }), {
+    unmeasuredInputs: [],
+  }),
   openai("file.file_id", user({ type: "file", file: { file_id: "file-x" } }), input("messages[0].content[0].file.file_id", "file")),
   openai(
     "file.file_data",
@@ -198,6 +218,14 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
   openai("input_audio.data", user({ type: "input_audio", input_audio: { data: "UklGRg==", format: "wav" } }), {
     audio: { input: true, output: false },
     unmeasuredInputs: [],
+  }),
+  openai("input_audio", user({ type: "input_audio", input_audio: "https://e/x.mp3" }), {
+    audio: { input: true, output: false },
+    ...input("messages[0].content[0].input_audio", "url"),
+  }),
+  openai("input_audio", user({ type: "input_audio", input_audio: { data: "https://e/x.mp3" } }), {
+    audio: { input: true, output: false },
+    ...input("messages[0].content[0].input_audio.data", "url"),
   }),
   openai(
     "messages[].audio.id",

@@ -3,6 +3,8 @@ import { expect, test } from "vitest";
 import { reportOf } from "@proliferate/metering/usage/usage-report";
 import { NO_USAGE, type Usage } from "@proliferate/metering/usage/usage";
 import { priceReport, type PricedReport } from "@proliferate/metering/pricing/cost";
+import { showModel } from "../data-plane/models.ts";
+import { daysLeft } from "../metrics/proxy-metrics.ts";
 import { loadModelConfig } from "./load-model-config.ts";
 import { type Deployment, priceAt } from "./model-table.ts";
 
@@ -328,6 +330,22 @@ test("a model that its provider stops to serve is named 30 days ahead", () => {
 
   expect(names("2026-10-30T12:00:00Z")).toEqual([]);
   expect(names("2026-10-31T12:00:00Z")).toContain("claude-sonnet-4-5");
+});
+
+test("money 11, 12: and how many days are left is told until it is taken out, also after its day; it is served all the while", () => {
+  const { models } = loadModelConfig(committed, {});
+  const left = (day: string): readonly number[] =>
+    daysLeft(models, new Date(day)).flatMap(({ model, days }) => (model === "claude-sonnet-4-5" ? [days] : []));
+
+  expect(["2026-10-30T12:00:00Z", "2026-11-27T23:59:59Z", "2026-11-30T00:00:00Z", "2026-12-02T12:00:00Z"].map(left)).toEqual([
+    [],
+    [3],
+    [0],
+    [-2],
+  ]);
+  expect(models.find("claude-sonnet-4-5")?.prices).toBeDefined();
+  expect(showModel(models, { models: [], teamModels: [] } as never, "claude-sonnet-4-5")).toMatchObject({ retires_on: "2026-11-30" });
+  expect(showModel(models, { models: [], teamModels: [] } as never, "claude-sonnet-5")).not.toHaveProperty("retires_on");
 });
 
 test("a repeated name is refused with both places", () => {

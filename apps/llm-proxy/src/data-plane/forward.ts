@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { type AdmittedAttempt, checkpointAttempt } from "@proliferate/access/requests/db";
+import type { AskedOfOpenAI } from "@proliferate/metering/usage/openai-usage";
 import { totals } from "@proliferate/metering/usage/usage-report";
 import type { StreamUsageReader } from "@proliferate/metering/usage/usage-reader";
 import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
@@ -28,6 +29,8 @@ export interface ForwardRequest {
   readonly upstream: UpstreamRequest;
   readonly asksForStream: boolean;
   readonly dropUsageChunk: boolean;
+  /** What of the request the answer's bill depends on. */
+  readonly asked: AskedOfOpenAI;
 }
 
 const CHECKPOINT_MS = 1_000;
@@ -189,17 +192,17 @@ class Relay {
   }
 
   #accept(head: UpstreamHead): (chunk: Buffer) => void {
-    const { call, asksForStream, dropUsageChunk } = this.#request;
+    const { call, asksForStream, dropUsageChunk, asked } = this.#request;
     this.#head = head;
     // It is not asked for again.
     this.#request.upstream.body.release();
     if (this.#caller.isGone) head.resume();
     if (isSuccess(head) && /^text\/event-stream\b/i.test(String(head.headers["content-type"] ?? ""))) {
-      this.#stream = streamReader(call.dialect, dropUsageChunk);
+      this.#stream = streamReader(call.dialect, { dropUsageChunk, ...asked });
       this.#caller.begin(head.status, this.#headers(head));
       this.#checkpointAlways();
     } else {
-      this.#whole = new WholeAnswer(call.dialect, { passes: isSuccess(head) && !asksForStream });
+      this.#whole = new WholeAnswer(call.dialect, { passes: isSuccess(head) && !asksForStream, asked });
     }
     return (chunk) => this.#take(head, chunk);
   }

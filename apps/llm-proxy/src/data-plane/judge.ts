@@ -18,6 +18,7 @@ import {
   reservationOf,
 } from "./reservation.ts";
 import type { Deployment } from "./route.ts";
+import { withCertainSearch } from "./search.ts";
 
 /**
  * What becomes of a request whose cost nobody can say before it is spent: `refuse`, or `reserve` as if the dearest model of
@@ -39,9 +40,10 @@ export function judge(
   deps: { readonly models: ModelTable; readonly unjudged: UnjudgedPolicy },
   call: Pick<Call, "dialect" | "startedAt">,
   caller: CallerRow,
-  facts: RequestFacts,
+  asked: RequestFacts,
   deployment: Deployment,
 ): Judged {
+  const facts = withCertainSearch(call.dialect, deployment.upstreamModel, asked);
   const { models, unjudged } = deps;
   requireModelAllowed(caller, deployment.modelName);
   const named = requireNamedModels(models, caller, call.dialect, facts, unjudged === "reserve").map((model) =>

@@ -1,19 +1,24 @@
 import type { AttemptCheckpoint } from "@proliferate/access/requests/checkpoint";
 import { AnthropicUsageReader, readAnthropicAnswer } from "@proliferate/metering/usage/anthropic-usage";
-import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/metering/usage/openai-usage";
+import {
+  type AskedOfOpenAI,
+  OpenAIUsageReader,
+  type OpenAIUsageReaderOptions,
+  readOpenAIAnswer,
+} from "@proliferate/metering/usage/openai-usage";
 import { estimateOutputTokens } from "@proliferate/metering/usage/sse-data";
 import { NO_REPORT, totals, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
 import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usage/usage-reader";
 import type { Dialect } from "./dialect.ts";
 
 /** The reader of a streamed answer. `dropUsageChunk`: we asked for OpenAI's usage chunk, the caller did not. */
-export function streamReader(dialect: Dialect, dropUsageChunk: boolean): StreamUsageReader {
-  return dialect === "anthropic" ? new AnthropicUsageReader() : new OpenAIUsageReader({ dropUsageChunk });
+export function streamReader(dialect: Dialect, options: OpenAIUsageReaderOptions): StreamUsageReader {
+  return dialect === "anthropic" ? new AnthropicUsageReader() : new OpenAIUsageReader(options);
 }
 
 /** Reads an answer that is no stream. `body` may be without what is large in it; `bytes` is how many there were. */
-export function readAnswer(dialect: Dialect, body: Buffer, bytes = body.length): UsageReading {
-  const reading = dialect === "anthropic" ? readAnthropicAnswer(body) : readOpenAIAnswer(body);
+export function readAnswer(dialect: Dialect, body: Buffer, bytes: number, asked: AskedOfOpenAI): UsageReading {
+  const reading = dialect === "anthropic" ? readAnthropicAnswer(body) : readOpenAIAnswer(body, asked);
   if (reading.isFinal) return reading;
   const floor = estimateOutputTokens(bytes);
   return {
@@ -22,9 +27,15 @@ export function readAnswer(dialect: Dialect, body: Buffer, bytes = body.length):
   };
 }
 
-/** What is known of an answer when the provider's own count never came: our estimate of the input stands in for it. */
+/**
+ * What is known of an answer when the provider's own count never came: our estimate of the input stands in for it, and passes
+ * that were seen to begin stand in front of what was counted.
+ */
 export function reportSoFar(reading: UsageReading | undefined, estimatedInputTokens: number): UsageReport {
-  if (reading?.isInputReported) return reading.report;
+  if (reading?.isInputReported) {
+    const { report, laterPasses = [] } = reading;
+    return laterPasses.length === 0 ? report : { ...report, parts: [...laterPasses, ...report.parts] };
+  }
   return withLastUsage(reading?.report ?? NO_REPORT, (usage) => ({ ...usage, inputTokens: estimatedInputTokens }));
 }
 

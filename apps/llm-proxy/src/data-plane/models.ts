@@ -22,8 +22,8 @@ export function showModel(models: ModelTable, caller: CallerRow, id: string): un
   throw new AppError("model_not_found", `There is no model "${id.slice(0, 128)}" for this key.`, { param: "model" });
 }
 
-/** A model without a price says so: its calls are refused until it has one. */
-function modelView({ modelName, provider, prices }: Deployment): { readonly id: string } & Record<string, unknown> {
+/** A model without a price says so: its calls are refused until it has one. One that its provider stops to serve says when. */
+function modelView({ modelName, provider, prices, retiresOn }: Deployment): { readonly id: string } & Record<string, unknown> {
   return {
     id: modelName,
     object: "model",
@@ -33,5 +33,6 @@ function modelView({ modelName, provider, prices }: Deployment): { readonly id: 
     display_name: modelName,
     created_at: new Date(CREATED * 1_000).toISOString(),
     ...(!prices && { unpriced: true }),
+    ...(retiresOn !== undefined && { retires_on: retiresOn }),
   };
 }

@@ -109,6 +109,18 @@ describe("an answer that does not end", () => {
     expect(outcome).toMatchObject({ cost: { inputUsd: "0.000125", outputUsd: "0.000875", totalUsd: "0.001" }, flags: ["estimate_capped"] });
   });
 
+  test("money 6: has the input of passes that were seen to begin, and they count towards the reservation", () => {
+    const later = reportOf({ ...NO_USAGE, inputTokens: 2_000, cacheReadTokens: 1_000 }).parts;
+    const seen = reading({ inputTokens: 1_000, outputTokens: 40 }, { isInputReported: true, laterPasses: [...later, ...later] });
+
+    const outcome = settle({}, unfinished({ reading: seen }));
+    expect(tokens(outcome)).toMatchObject({ inputTokens: 5_000, cacheReadTokens: 2_000, outputTokens: 40 });
+    expect(outcome.cost.totalUsd).toBe("0.0069");
+
+    const bounded = settle({ reserved_usd: "0.003" }, unfinished({ reading: seen }));
+    expect(bounded).toMatchObject({ cost: { totalUsd: "0.003" }, flags: ["estimate_capped"] });
+  });
+
   test("is at least what the provider itself counted, whatever was reserved", () => {
     const outcome = settle(
       { reserved_usd: "0.001" },
@@ -123,6 +135,26 @@ describe("an answer that does not end", () => {
       settle({}, unfinished({ reading: reading({ inputTokens: 10, outputTokens: 20 }, { isInputReported: true, isFinal: true }) })),
     ).toMatchObject({ cost: { totalUsd: "0.0002125" }, estimated: false });
   });
+});
+
+test("money 4: of two readings that the provider gives the dearer is billed, and stands in the row", () => {
+  const { parts: cheap } = reportOf({ ...NO_USAGE, cacheReadTokens: 1_000 });
+  const { parts: dear } = reportOf({ ...NO_USAGE, inputTokens: 1_000 });
+  const of = (first: typeof cheap, other: typeof cheap) =>
+    settle(
+      {},
+      {
+        kind: "whole",
+        runMs: 0,
+        reading: reading({}, { report: { ...reportOf(NO_USAGE), parts: first, otherwise: other }, isFinal: true }),
+      },
+    );
+
+  for (const outcome of [of(cheap, dear), of(dear, cheap)]) {
+    expect(outcome.cost.totalUsd).toBe("0.00125");
+    expect(tokens(outcome)).toMatchObject({ inputTokens: 1_000, cacheReadTokens: 0 });
+    expect(outcome.report.otherwise).toBeUndefined();
+  }
 });
 
 test("more than was reserved is billed as reported and flagged", () => {

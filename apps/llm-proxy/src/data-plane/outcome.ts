@@ -2,7 +2,15 @@ import type { AdmittedAttempt, AttemptRow } from "@proliferate/access/requests/d
 import { readCheckpoint } from "@proliferate/access/requests/checkpoint";
 import { NO_REPORT, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
 import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
-import { type Cost, costOf, NO_COST, type PricedReport, priceReport, type RequestPrices } from "@proliferate/metering/pricing/cost";
+import {
+  type Cost,
+  costOf,
+  dearerReading,
+  NO_COST,
+  type PricedReport,
+  priceReport,
+  type RequestPrices,
+} from "@proliferate/metering/pricing/cost";
 import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
 import { picoUsdFromDecimal } from "@proliferate/shared/money";
 import { reportSoFar } from "./meter.ts";
@@ -91,11 +99,12 @@ function billOf(attempt: AdmittedAttempt, prices: RequestPrices, ending: Ending)
   const { reading } = ending;
   const reservedPicoUsd = picoUsdFromDecimal(attempt.reserved_usd);
   if (reading?.isFinal && ending.kind !== "nothing") {
-    const priced = priceReport(prices, reading.report);
+    const report = dearerReading(prices, reading.report);
+    const priced = priceReport(prices, report);
     const flags = [...(priced.totalPicoUsd > reservedPicoUsd ? ["over_reservation"] : []), ...(priced.isFree ? ["free"] : [])];
-    return { report: reading.report, cost: costOf(priced), estimated: false, unpriced: priced.unpriced, flags };
+    return { report, cost: costOf(priced), estimated: false, unpriced: priced.unpriced, flags };
   }
-  const report = estimateOf(attempt, ending);
+  const report = dearerReading(prices, estimateOf(attempt, ending));
   const priced = priceReport(prices, report);
   const { cost, isCapped } = capped(priced, larger(reservedPicoUsd, countedPicoUsd(prices, reading)));
   const flags = [

@@ -1,3 +1,4 @@
+import type { AskedOfOpenAI } from "@proliferate/metering/usage/openai-usage";
 import { objectOf, parseJsonObject } from "@proliferate/metering/usage/sse-data";
 import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
 import type { Dialect } from "./dialect.ts";
@@ -24,13 +25,15 @@ export interface WholeReading {
 export class WholeAnswer {
   readonly #dialect: Dialect;
   readonly #passes: boolean;
+  readonly #asked: AskedOfOpenAI;
   #held: Buffer[] = [];
   #heldBytes = 0;
   #bytes = 0;
   #fields: TopLevelFields | undefined;
 
-  /** `passes`: what is not held is the caller's; otherwise it is read and dropped. */
-  constructor(dialect: Dialect, { passes }: { readonly passes: boolean }) {
+  /** `passes`: what is not held is the caller's; otherwise it is read and dropped. `asked`: what the answer's bill depends on beside it. */
+  constructor(dialect: Dialect, { passes, asked }: { readonly passes: boolean; readonly asked: AskedOfOpenAI }) {
+    this.#asked = asked;
     this.#dialect = dialect;
     this.#passes = passes;
   }
@@ -70,7 +73,7 @@ export class WholeAnswer {
   /** What is known of it at its end, or where it broke off. */
   read(): WholeReading {
     const text = this.#fields ? (this.#fields.text() ?? "") : this.rest().toString("utf8");
-    const usage = readAnswer(this.#dialect, Buffer.from(text), this.#bytes);
+    const usage = readAnswer(this.#dialect, Buffer.from(text), this.#bytes, this.#asked);
     const json = parseJsonObject(text);
     const isAnswer = usage.isInputReported || usage.hasOutput;
     if (json !== undefined && isAnswer) return { kind: "answer", usage };

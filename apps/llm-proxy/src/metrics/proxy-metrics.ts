@@ -38,8 +38,13 @@ export class ProxyMetrics {
   ]);
   readonly #settleFailures = this.#counter("settle_failures_total", "Tries to settle that the store did not take; each is repeated", []);
 
-  constructor(options: { readonly models: Pick<ModelTable, "find">; readonly held: HeldBytes }) {
+  constructor(options: { readonly models: Pick<ModelTable, "find" | "retiring">; readonly held: HeldBytes }) {
     this.#models = options.models;
+    const help = "Days until the provider of a configured model stops to serve it, from 30 days ahead; negative once it has";
+    const retires = this.#gauge("model_retires_in_days", help, ["model"], () => {
+      retires.reset();
+      for (const { model, days } of daysLeft(options.models, new Date())) retires.set({ model }, days);
+    });
     const { held } = options;
     const bytes = this.#gauge("held_bytes", "Bytes of bodies and answers that are kept in memory", ["of"], () => {
       bytes.set({ of: "bodies" }, held.bodies());
@@ -114,6 +119,16 @@ export class ProxyMetrics {
   }
 }
 
+/** Of each model that is about to go, in whole days of UTC. */
+export function daysLeft(models: Pick<ModelTable, "retiring">, now: Date): readonly { readonly model: string; readonly days: number }[] {
+  const today = Date.parse(now.toISOString().slice(0, 10));
+  return models
+    .retiring(now)
+    .map(({ modelName, retiresOn = "" }) => ({ model: modelName, days: (Date.parse(retiresOn) - today) / DAY_MS }));
+}
+
+const DAY_MS = 86_400_000;
+
 /** What is kept in memory for callers now. */
 export interface HeldBytes {
   bodies(): number;
@@ -153,7 +168,8 @@ function flagsOf(
     ...Object.fromEntries(own.map((flag) => [flag, true])),
     estimated,
     recovered,
-    unknown_usage: report.unknown.length > 0,
+    // As the row's metadata: what the reader does not know, and what has no price.
+    unknown_usage: report.unknown.length > 0 || (unpriced?.length ?? 0) > 0,
     unpriced: (unpriced?.length ?? 0) > 0,
     over_reservation: Number(cost.totalUsd) > Number(attempt.reserved_usd),
   };

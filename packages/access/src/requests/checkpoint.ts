@@ -35,11 +35,17 @@ export function readCheckpoint(stored: unknown): (AttemptCheckpoint & { readonly
 function reportFrom(stored: unknown): UsageReport | undefined {
   const report = recordOf(stored);
   if (!report || !Array.isArray(report["parts"]) || report["parts"].length === 0) return undefined;
-  const parts = report["parts"].map(partFrom);
-  if (!parts.every((part) => part !== undefined)) return undefined;
+  const parts = partsFrom(report["parts"]);
+  if (!parts) return undefined;
+  const otherwise = Array.isArray(report["otherwise"]) ? partsFrom(report["otherwise"]) : undefined;
   const uses = Object.fromEntries(Object.entries(recordOf(report["uses"]) ?? {}).filter(([, count]) => isCount(count)));
   const unknown = Array.isArray(report["unknown"]) ? report["unknown"].filter((name) => typeof name === "string") : [];
-  return { ...NO_REPORT, parts, uses, unknown, raw: recordOf(report["raw"]) };
+  return { ...NO_REPORT, parts, ...(otherwise && { otherwise }), uses, unknown, raw: recordOf(report["raw"]) };
+}
+
+function partsFrom(stored: readonly unknown[]): readonly UsagePart[] | undefined {
+  const parts = stored.map(partFrom);
+  return parts.every((part) => part !== undefined) ? parts : undefined;
 }
 
 function partFrom(stored: unknown): UsagePart | undefined {

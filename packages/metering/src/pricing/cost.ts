@@ -25,8 +25,19 @@ export interface PricedReport {
   readonly isFree: boolean;
 }
 
-/** What an answer costs. */
+/** What an answer costs; where its provider contradicts itself, by the dearer of its words. */
 export function priceReport(prices: RequestPrices, report: UsageReport): PricedReport {
+  return priceParts(prices, dearerReading(prices, report));
+}
+
+/** The report by the dearer of the provider's words, and without the others. */
+export function dearerReading(prices: RequestPrices, { otherwise, ...report }: UsageReport): UsageReport {
+  if (!otherwise) return report;
+  const other = { ...report, parts: otherwise };
+  return priceParts(prices, other).totalPicoUsd > priceParts(prices, report).totalPicoUsd ? other : report;
+}
+
+function priceParts(prices: RequestPrices, report: UsageReport): PricedReport {
   const unpriced = new Set<string>();
   let input = ZERO;
   let output = ZERO;

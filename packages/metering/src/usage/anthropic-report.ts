@@ -1,7 +1,9 @@
 import { objectOf } from "./sse-data.ts";
 import { keptRaw, saysSomething, UnknownUsage, UsageFields } from "./usage-fields.ts";
 import type { FeeCounts, UsageModifiers, UsagePart, UsageReport } from "./usage-report.ts";
-import { addUsage, NO_USAGE, promptTokens, type Usage } from "./usage.ts";
+import { addUsage, INPUT_CLASSES, NO_USAGE, promptTokens, type Usage } from "./usage.ts";
+
+type InputClass = (typeof INPUT_CLASSES)[number];
 
 /** All of an Anthropic answer that its price depends on; kept on the row, so that it can be read again. */
 export interface AnthropicAnswer {
@@ -26,7 +28,7 @@ export interface ReadReport {
 export function readAnthropicReport(answer: AnthropicAnswer): ReadReport {
   const unknown = new UnknownUsage();
   const fields = new UsageFields(answer.usage ?? {}, "", unknown);
-  const top = readCounts(fields);
+  const top = readCounts(fields, unknown);
   const modifiers = {
     serviceTier: fields.word("service_tier", ["standard"]),
     speed: fields.word("speed", ["standard"]),
@@ -36,9 +38,9 @@ export function readAnthropicReport(answer: AnthropicAnswer): ReadReport {
   const uses = readUses(fields);
   readFallbackCredit(fields, unknown);
   fields.end();
-  const parts = iterationParts(iterations, answer.model, top.usage, modifiers, unknown) ?? [
-    { model: answer.model, usage: top.usage, modifiers },
-  ];
+  const passes = readPasses(iterations, answer.model, top.usage, modifiers, unknown);
+  const parts = passes ? passes.map(({ part }) => part) : [{ model: answer.model, usage: top.usage, modifiers }];
+  const otherwise = passes && partsByTopLevel(passes, top.usage, unknown);
   const isRefused = answer.stopReason === "refusal" && !answer.hasContent && top.isOutputReported;
   const raw =
     answer.usage &&
@@ -46,6 +48,7 @@ export function readAnthropicReport(answer: AnthropicAnswer): ReadReport {
   return {
     report: {
       parts: isRefused ? parts.map((part) => ({ ...part, waived: "refusal" as const })) : parts,
+      ...(otherwise && !isRefused && { otherwise }),
       uses,
       unknown: unknown.names(),
       raw,
@@ -67,7 +70,7 @@ interface Counts {
   readonly isOutputReported: boolean;
 }
 
-function readCounts(fields: UsageFields): Counts {
+function readCounts(fields: UsageFields, unknown: UnknownUsage): Counts {
   const inputTokens = fields.count("input_tokens");
   const outputTokens = fields.count("output_tokens");
   const cacheReadTokens = fields.count("cache_read_input_tokens") ?? 0;
@@ -78,21 +81,27 @@ function readCounts(fields: UsageFields): Counts {
     ...NO_USAGE,
     inputTokens: inputTokens ?? 0,
     cacheReadTokens,
-    ...readCacheWrites(fields),
+    ...readCacheWrites(fields, unknown),
     outputTokens: outputTokens ?? 0,
     reasoningTokens,
   };
   return { usage, isInputReported: inputTokens !== undefined, isOutputReported: outputTokens !== undefined };
 }
 
-/** The total, or the split by lifetime where that is more. What is not split is all 5 minutes, Anthropic's default. */
-function readCacheWrites(fields: UsageFields): Pick<Usage, "cacheWrite5mTokens" | "cacheWrite1hTokens"> {
+/**
+ * The total, or the split by lifetime where that is more. What is not split is all 5 minutes, Anthropic's default. What a
+ * split leaves out (the end of a stream gives the total alone, grown by later passes) lives as long as what it names; where
+ * it names both lifetimes it is the longer one, the dearer, and flagged.
+ */
+function readCacheWrites(fields: UsageFields, unknown: UnknownUsage): Pick<Usage, "cacheWrite5mTokens" | "cacheWrite1hTokens"> {
   const split = fields.object("cache_creation");
   const known1h = split?.count("ephemeral_1h_input_tokens") ?? 0;
   const known5m = split?.count("ephemeral_5m_input_tokens") ?? 0;
   split?.end();
-  const total = Math.max(fields.count("cache_creation_input_tokens") ?? 0, known1h + known5m);
-  return { cacheWrite1hTokens: known1h, cacheWrite5mTokens: total - known1h };
+  const rest = Math.max(0, (fields.count("cache_creation_input_tokens") ?? 0) - known1h - known5m);
+  if (rest === 0 || known1h === 0) return { cacheWrite1hTokens: known1h, cacheWrite5mTokens: known5m + rest };
+  if (known5m > 0) unknown.add("cache_creation=less than the whole");
+  return { cacheWrite1hTokens: known1h + rest, cacheWrite5mTokens: known5m };
 }
 
 /** Web fetches cost nothing beside their tokens. */
@@ -118,13 +127,13 @@ interface Iteration {
   readonly part: UsagePart;
 }
 
-function iterationParts(
+function readPasses(
   value: unknown,
   servedBy: string | undefined,
   top: Usage,
   modifiers: UsageModifiers,
   unknown: UnknownUsage,
-): readonly UsagePart[] | undefined {
+): readonly Iteration[] | undefined {
   if (!Array.isArray(value)) {
     if (saysSomething(value)) unknown.add("iterations");
     return undefined;
@@ -141,7 +150,10 @@ function iterationParts(
   const parts = iterations.map(({ kind, part }) =>
     isFallback && kind === "message" && part.usage.outputTokens === 0 ? { ...part, waived: "refusal" as const } : part,
   );
-  return withRest(withReasoning(parts, top.reasoningTokens), servedBy, top, modifiers, unknown);
+  return withRest(withReasoning(parts, top.reasoningTokens), servedBy, top, modifiers, unknown).map((part, index) => ({
+    kind: iterations[index]?.kind ?? "message",
+    part,
+  }));
 }
 
 function readIteration(
@@ -154,7 +166,7 @@ function readIteration(
   const kind = fields.word("type", []) ?? "";
   if (!(ITERATIONS as readonly string[]).includes(kind)) unknown.add(`iterations[].type=${kind}`);
   const model = fields.word("model", []) ?? asked;
-  const { usage } = readCounts(fields);
+  const { usage } = readCounts(fields, unknown);
   fields.end();
   // An advisor is another model at its own speed; where it runs, and in which tier, is the request's.
   return { kind, part: { model, usage, modifiers: kind === "advisor_message" ? { ...modifiers, speed: undefined } : modifiers } };
@@ -185,4 +197,32 @@ function withRest(
   unknown.add("iterations=less than the whole");
   const usage = { ...NO_USAGE, inputTokens: Math.max(0, missingInput), outputTokens: Math.max(0, missingOutput) };
   return [...parts, { model, usage, modifiers }];
+}
+
+/** What the top level sums up, as far as its passes are known to it. */
+const IN_TOP_LEVEL: readonly string[] = ["message", "fallback_message"];
+
+/**
+ * The same passes, each as large as it says, with the classes of input that the top level says. Undefined unless the top
+ * level has more of a class than all of the passes: that cannot both be true, and classes differ in price.
+ */
+function partsByTopLevel(passes: readonly Iteration[], top: Usage, unknown: UnknownUsage): readonly UsagePart[] | undefined {
+  const sum = passes.reduce((total, { part }) => addUsage(total, part.usage), NO_USAGE);
+  if (INPUT_CLASSES.every((name) => top[name] <= sum[name])) return undefined;
+  unknown.add("iterations=other classes than the whole");
+  const left: Record<InputClass, number> = { ...top };
+  const take = (part: UsagePart): UsagePart => {
+    let room = promptTokens(part.usage);
+    const taken = Object.fromEntries(
+      INPUT_CLASSES.map((name) => {
+        const tokens = Math.min(left[name], room);
+        left[name] -= tokens;
+        room -= tokens;
+        return [name, tokens];
+      }),
+    ) as Record<InputClass, number>;
+    // What the top level does not cover is as the pass says, as far as that can be told: plain.
+    return { ...part, usage: { ...part.usage, ...taken, inputTokens: taken.inputTokens + room } };
+  };
+  return passes.map(({ kind, part }) => (IN_TOP_LEVEL.includes(kind) && !part.waived ? take(part) : part));
 }

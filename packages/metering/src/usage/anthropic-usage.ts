@@ -12,12 +12,19 @@ import {
 } from "./sse-data.ts";
 import { isCount } from "./usage-fields.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
-import { type UsageReport, withLastUsage } from "./usage-report.ts";
+import { type UsagePart, type UsageReport, withLastUsage } from "./usage-report.ts";
+import { NO_USAGE, promptTokens } from "./usage.ts";
 
 const DELTA_MARKERS = ['"text":"', '"partial_json":"', '"thinking":"', '"text": "', '"partial_json": "', '"thinking": "'];
 
 /** A block in which the provider searches; text of the model cannot look like it, because its quotes are escaped. */
 const WEB_SEARCH = /"content_block": ?\{(?=[^{}]*"type": ?"server_tool_use")[^{}]*"name": ?"web_search"/;
+
+/** A block with what a tool of the provider brought in: the model goes on, over all that it had and this. */
+const TOOL_RESULT = /"content_block": ?\{[^{}[\]]*"type": ?"\w+_tool_result"/;
+
+/** More than any loop of a provider; passes beyond it are not estimated apart. */
+const MOST_PASSES = 100;
 
 /**
  * Anthropic Messages. Input counts come with `message_start`, cumulative counts of everything with `message_delta`, which
@@ -34,6 +41,9 @@ export class AnthropicUsageReader implements StreamUsageReader {
   #hasOutput = false;
   /** Searches that were seen to begin; their count comes at the end only. */
   #webSearches = 0;
+  /** Bytes of the results that each pass of the provider's own tools brought in, of those passes that no count holds yet. */
+  #resultBytes: number[] = [];
+  #isInResults = false;
   /** The provider's own running estimate of thinking that it does not show; sent where the client asked for the beta of it. */
   #thinkingTokens = 0;
   #responseId: string | undefined;
@@ -70,6 +80,7 @@ export class AnthropicUsageReader implements StreamUsageReader {
       isFinal: this.#isFinal,
       hasOutput: this.#hasOutput || this.#isFinal,
       ...(this.#thinkingTokens > 0 && { countsThinking: true }),
+      ...(!this.#isFinal && this.#resultBytes.length > 0 && { laterPasses: this.#laterPasses(read.report) }),
       isWhole: this.#terminal === "end",
       responseId: this.#responseId,
       model: this.#model,
@@ -82,17 +93,38 @@ export class AnthropicUsageReader implements StreamUsageReader {
     return withLastUsage({ ...report, uses }, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) }));
   }
 
+  /** Each pass reads once more what the first did, what that read or wrote of a cache from there, and the results so far. */
+  #laterPasses(report: UsageReport): readonly UsagePart[] {
+    const first = report.parts.at(-1);
+    if (!first) return [];
+    let { inputTokens } = first.usage;
+    const cacheReadTokens = promptTokens(first.usage) - inputTokens;
+    return this.#resultBytes.map((bytes) => {
+      inputTokens += estimateOutputTokens(bytes);
+      return { ...first, usage: { ...NO_USAGE, inputTokens, cacheReadTokens } };
+    });
+  }
+
+  /** Results of tools that were called together come together, and lead to one pass. */
+  #countPass(text: FrameText): void {
+    const isResult = TOOL_RESULT.test(text);
+    if (isResult && !this.#isInResults && this.#resultBytes.length < MOST_PASSES) this.#resultBytes.push(0);
+    if (isResult) this.#resultBytes[this.#resultBytes.length - 1] = (this.#resultBytes.at(-1) ?? 0) + text.length;
+    this.#isInResults = isResult;
+  }
+
   #answer(): AnthropicAnswer {
     return { model: this.#model, usage: this.#usage, stopReason: this.#stopReason, hasContent: this.#hasContent };
   }
 
   #inspect(frame: Buffer): FrameVerdict {
     const text = frameText(frame);
-    switch (eventType(text)) {
+    switch (eventType(text, frame)) {
       case "content_block_start":
         this.#hasContent = true;
         this.#isFinal = false;
         if (WEB_SEARCH.test(text)) this.#webSearches += 1;
+        this.#countPass(text);
         // A block of text or of thought is empty yet; a tool that the provider runs has run.
         this.#hasOutput ||= !/"content_block": ?\{"type": ?"(text|thinking)"/.test(text);
         return "pass";
@@ -132,6 +164,8 @@ export class AnthropicUsageReader implements StreamUsageReader {
     if (!usage) return;
     this.#usage = { ...this.#usage, ...Object.fromEntries(Object.entries(usage).filter(([, value]) => value !== null)) };
     this.#isFinal = isCount(this.#usage["input_tokens"]) && isCount(usage["output_tokens"]);
+    // Counts are cumulative: they hold every pass before them.
+    if (isCount(usage["input_tokens"])) this.#resultBytes = [];
   }
 
   #fail(error: Readonly<Record<string, unknown>> | undefined): void {
@@ -162,7 +196,17 @@ export function readAnthropicAnswer(body: Uint8Array): UsageReading {
   };
 }
 
-/** The event line comes first; a comment or the data before it is legal and rare. */
-function eventType(frame: FrameText): string | undefined {
-  return /^event: ?(\w+)/m.exec(frame)?.[1];
+const EVENT_TYPES: ReadonlySet<string> = new Set([
+  ...["message_start", "content_block_start", "content_block_delta", "content_block_stop"],
+  ...["message_delta", "message_stop", "ping", "error"],
+]);
+
+/**
+ * The event line comes first; a comment or the data before it is legal and rare. Compatible servers leave the line out, or
+ * write `message` there: the data says the same under `type`, mostly as its first field.
+ */
+function eventType(text: FrameText, frame: Buffer): string | undefined {
+  const line = /^event: ?(\w+)/m.exec(text)?.[1];
+  if (line !== undefined && EVENT_TYPES.has(line)) return line;
+  return /^data: ?\{ ?"type": ?"(\w+)"/.exec(text)?.[1] ?? textOf(parseFrameData(frame)?.["type"]);
 }

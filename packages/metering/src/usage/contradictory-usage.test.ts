@@ -63,6 +63,45 @@ test("breaker 3: cache writes that are split by lifetime are never fewer than th
   });
 });
 
+const writes = (total: number, short: number, long: number) => {
+  const usage = {
+    input_tokens: 1,
+    output_tokens: 1,
+    cache_creation_input_tokens: total,
+    cache_creation: { ephemeral_5m_input_tokens: short, ephemeral_1h_input_tokens: long },
+  };
+  const { report } = readAnthropicAnswer(Buffer.from(JSON.stringify({ content: [], usage })));
+  const { cacheWrite5mTokens, cacheWrite1hTokens } = totals(report);
+  return [cacheWrite5mTokens, cacheWrite1hTokens, ...report.unknown];
+};
+
+test("money 5: what a split of cache writes leaves out lives as long as what it names; the longer, and flagged, where it names both", () => {
+  expect(writes(3_000, 0, 1_000)).toEqual([0, 3_000]);
+  expect(writes(3_000, 1_000, 0)).toEqual([3_000, 0]);
+  expect(writes(3_000, 0, 0)).toEqual([3_000, 0]);
+  expect(writes(3_000, 500, 1_000)).toEqual([500, 2_500, "cache_creation=less than the whole"]);
+});
+
+test.each([
+  ["no event lines", (type: string, data: object) => `data: ${JSON.stringify({ type, ...data })}\n\n`],
+  ["the type last", (type: string, data: object) => `data: ${JSON.stringify({ ...data, type })}\n\n`],
+  ["spaces", (type: string, data: object) => `data:  { "type" : "${type}", ${JSON.stringify(data).slice(1)}\r\n\r\n`],
+  ["event: message", (type: string, data: object) => `event: message\ndata: ${JSON.stringify({ type, ...data })}\n\n`],
+])("money 8: a stream with %s is read like any other", (_, frame) => {
+  const reader = new AnthropicUsageReader();
+  const push = (type: string, data: object): void => void reader.push(Buffer.from(frame(type, data)));
+  push("message_start", { message: { id: "m", model: "a", usage: { input_tokens: 1_000, output_tokens: 1 } } });
+  push("content_block_start", { index: 0, content_block: { type: "text", text: "" } });
+  push("content_block_delta", { index: 0, delta: { type: "text_delta", text: "x".repeat(400) } });
+  expect(totals(reader.reading().report)).toMatchObject({ inputTokens: 1_000, outputTokens: 100 });
+  push("message_delta", { delta: { stop_reason: "end_turn" }, usage: { input_tokens: 1_000, output_tokens: 500 } });
+  push("message_stop", { stop: true });
+
+  expect(totals(reader.reading().report)).toMatchObject({ inputTokens: 1_000, outputTokens: 500 });
+  expect(reader.reading()).toMatchObject({ isFinal: true, isWhole: true });
+  expect(reader.terminal).toBe("end");
+});
+
 test("breaker 4: counts that more content follows are not the answer's", () => {
   expect(anthropic(START, COUNTED).reading()).toMatchObject({ isFinal: true });
 

@@ -9,7 +9,15 @@ export interface OpenAIAnswer {
   readonly usage: Readonly<Record<string, unknown>> | undefined;
   /** The tier that served, beside the usage. */
   readonly serviceTier: unknown;
+  /** Default: the request leads to none. */
+  readonly search?: Search | undefined;
 }
+
+/**
+ * Whether the provider searched the web for the answer, as far as the request tells: its usage never does. `certain`: a model
+ * that searches before each answer; that is one call. `possible`: the model may have.
+ */
+export type Search = "certain" | "possible";
 
 /** `on_demand` is what Groq calls its standard. */
 const STANDARD_TIERS = ["default", "standard", "on_demand"];
@@ -47,9 +55,18 @@ export function readOpenAIReport(answer: OpenAIAnswer): ReadReport {
   const usage: Usage = { ...NO_USAGE, ...readPrompt(fields, prompt ?? 0), ...readCompletion(fields, completion ?? 0) };
   fields.end();
   const serviceTier = new UsageFields({ service_tier: answer.serviceTier }, "", unknown).word("service_tier", STANDARD_TIERS);
-  const raw = answer.usage && keptRaw({ model: answer.model, service_tier: answer.serviceTier, usage: answer.usage }, unknown);
+  const { search } = answer;
+  if (search === "possible") unknown.add("web_search=not counted");
+  const raw =
+    answer.usage &&
+    keptRaw({ model: answer.model, service_tier: answer.serviceTier, ...(search && { search }), usage: answer.usage }, unknown);
   return {
-    report: { parts: [{ model: answer.model, usage, modifiers: { serviceTier } }], uses: {}, unknown: unknown.names(), raw },
+    report: {
+      parts: [{ model: answer.model, usage, modifiers: { serviceTier } }],
+      uses: search === "certain" ? { webSearch: 1 } : {},
+      unknown: unknown.names(),
+      raw,
+    },
     isInputReported: prompt !== undefined && completion !== undefined,
     isOutputReported: prompt !== undefined && completion !== undefined,
   };
@@ -61,6 +78,7 @@ export function openAIAnswerOf(raw: Readonly<Record<string, unknown>>): OpenAIAn
     model: typeof raw["model"] === "string" ? raw["model"] : undefined,
     serviceTier: raw["service_tier"],
     usage: objectOf(raw["usage"]),
+    search: raw["search"] === "certain" || raw["search"] === "possible" ? raw["search"] : undefined,
   };
 }
 

@@ -1,5 +1,5 @@
 import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
-import { type OpenAIAnswer, readOpenAIReport } from "./openai-report.ts";
+import { type OpenAIAnswer, readOpenAIReport, type Search } from "./openai-report.ts";
 import {
   estimateOutputTokens,
   type FrameText,
@@ -26,7 +26,14 @@ const MOST_CHOICES = 128;
 /** The first chunk of a choice, and its last. Neither can be in the model's text, whose quotes are escaped. */
 const CHOICE_EDGE = /"(role|finish_reason)"\s*:\s*"/;
 
-export interface OpenAIUsageReaderOptions {
+/** What a request says that its answer's bill depends on, and the answer does not repeat. */
+export interface AskedOfOpenAI {
+  readonly search?: Search | undefined;
+  /** How many answers were asked for. Default 1. */
+  readonly choices?: number;
+}
+
+export interface OpenAIUsageReaderOptions extends AskedOfOpenAI {
   /**
    * The proxy asked for the usage chunk and the client did not: the client must not get it. (The other chunks then carry
    * `"usage":null`, which every client ignores; they pass as they came.) Default false.
@@ -41,12 +48,16 @@ export interface OpenAIUsageReaderOptions {
 export class OpenAIUsageReader implements StreamUsageReader {
   readonly #relay = new FrameRelay((frame) => this.#inspect(frame));
   readonly #dropUsageChunk: boolean;
+  readonly #search: Search | undefined;
+  readonly #choices: number;
   #usage: Readonly<Record<string, unknown>> | undefined;
   #serviceTier: unknown;
   #outputBytes = 0;
+  /** Of each choice, where more than one was asked for. */
+  readonly #bytesOfChoice = new Map<number, number>();
   /** Indexes of the choices that began, and of those that came to their end. */
-  readonly #begun = new Set<unknown>();
-  readonly #finished = new Set<unknown>();
+  readonly #begun = new Set<number>();
+  readonly #finished = new Set<number>();
   #responseId: string | undefined;
   #model: string | undefined;
   #terminal: "end" | "error" | undefined;
@@ -54,6 +65,8 @@ export class OpenAIUsageReader implements StreamUsageReader {
 
   constructor(options: OpenAIUsageReaderOptions = {}) {
     this.#dropUsageChunk = options.dropUsageChunk ?? false;
+    this.#search = options.search;
+    this.#choices = Math.min(options.choices ?? 1, MOST_CHOICES);
   }
 
   get terminal(): "end" | "error" | undefined {
@@ -80,7 +93,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
     const { report, isInputReported } = readOpenAIReport(this.#answer());
     const isWhole = this.#isWhole();
     const isFinal = isWhole && isInputReported;
-    const floor = estimateOutputTokens(this.#outputBytes);
+    const floor = estimateOutputTokens(this.#outputBytes + (isWhole ? 0 : this.#unseenBytes()));
     return {
       report: isFinal ? report : withLastUsage(report, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) })),
       isInputReported,
@@ -93,7 +106,13 @@ export class OpenAIUsageReader implements StreamUsageReader {
   }
 
   #answer(): OpenAIAnswer {
-    return { model: this.#model, usage: this.#usage, serviceTier: this.#serviceTier };
+    return { model: this.#model, usage: this.#usage, serviceTier: this.#serviceTier, search: this.#search };
+  }
+
+  /** Choices are made at the same time: one of which nothing came yet is taken to be as long as the longest that was seen. */
+  #unseenBytes(): number {
+    const longest = Math.max(0, ...this.#bytesOfChoice.values());
+    return longest * Math.max(0, this.#choices - this.#bytesOfChoice.size);
   }
 
   /** Some compatible servers leave `[DONE]` out: then every choice has finished, and the usage that was asked for has come. */
@@ -108,14 +127,19 @@ export class OpenAIUsageReader implements StreamUsageReader {
       this.#terminal = "end";
       return "hold";
     }
-    this.#outputBytes += measureJsonStrings(text, DELTA_MARKERS);
+    const outputBytes = measureJsonStrings(text, DELTA_MARKERS);
+    this.#outputBytes += outputBytes;
     const isWorthParsing =
-      this.#responseId === undefined || hasObject(text, '"usage"') || hasObject(text, '"error"') || CHOICE_EDGE.test(text);
+      this.#choices > 1 ||
+      this.#responseId === undefined ||
+      hasObject(text, '"usage"') ||
+      hasObject(text, '"error"') ||
+      CHOICE_EDGE.test(text);
     const chunk = isWorthParsing ? parseFrameData(frame) : undefined;
-    return chunk ? this.#read(chunk) : "pass";
+    return chunk ? this.#read(chunk, outputBytes) : "pass";
   }
 
-  #read(chunk: Readonly<Record<string, unknown>>): FrameVerdict {
+  #read(chunk: Readonly<Record<string, unknown>>, outputBytes: number): FrameVerdict {
     this.#responseId ??= textOf(chunk["id"]);
     this.#model ??= textOf(chunk["model"]);
     const error = objectOf(chunk["error"]);
@@ -124,7 +148,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
       this.#error = { type: textOf(error["type"]), message: textOf(error["message"]) };
       return "hold";
     }
-    this.#readEdges(chunk["choices"]);
+    this.#readChoices(chunk["choices"], outputBytes);
     this.#serviceTier = chunk["service_tier"] ?? this.#serviceTier;
     const usage = objectOf(chunk["usage"]);
     if (!usage) return "pass";
@@ -133,23 +157,27 @@ export class OpenAIUsageReader implements StreamUsageReader {
     return this.#dropUsageChunk && isUsageChunk ? "drop" : "pass";
   }
 
-  #readEdges(choices: unknown): void {
-    for (const choice of Array.isArray(choices) ? choices.slice(0, MOST_CHOICES).map(objectOf) : []) {
-      if (choice === undefined) continue;
-      this.#begun.add(choice["index"]);
-      if (textOf(choice["finish_reason"]) !== undefined) this.#finished.add(choice["index"]);
+  /** A chunk has one choice, as a rule; what several have in common is divided among them. */
+  #readChoices(value: unknown, outputBytes: number): void {
+    const choices = (Array.isArray(value) ? value.slice(0, MOST_CHOICES) : []).map(objectOf).filter((choice) => choice !== undefined);
+    for (const choice of choices) {
+      const index = choiceIndex(choice["index"]);
+      this.#begun.add(index);
+      if (outputBytes > 0) this.#bytesOfChoice.set(index, (this.#bytesOfChoice.get(index) ?? 0) + outputBytes / choices.length);
+      if (textOf(choice["finish_reason"]) !== undefined) this.#finished.add(index);
     }
   }
 }
 
 /** Reads a whole answer. A body that is no JSON, or has no usage, is a reading that is not final. */
-export function readOpenAIAnswer(body: Uint8Array): UsageReading {
+export function readOpenAIAnswer(body: Uint8Array, { search }: AskedOfOpenAI = {}): UsageReading {
   const completion = parseJsonObject(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
   const model = textOf(completion?.["model"]);
   const { report, isInputReported } = readOpenAIReport({
     model,
     usage: objectOf(completion?.["usage"]),
     serviceTier: completion?.["service_tier"],
+    search,
   });
   return {
     report,
@@ -160,6 +188,11 @@ export function readOpenAIAnswer(body: Uint8Array): UsageReading {
     responseId: textOf(completion?.["id"]),
     model,
   };
+}
+
+/** One of as many as there can be; whatever else a provider writes there is one more. */
+function choiceIndex(value: unknown): number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) < MOST_CHOICES ? (value as number) : -1;
 }
 
 function hasCounts(usage: Readonly<Record<string, unknown>>): boolean {

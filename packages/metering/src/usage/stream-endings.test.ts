@@ -40,6 +40,64 @@ describe("public bug 22: a stream of OpenAI", () => {
   });
 });
 
+describe("money 6: an answer that broke off after tools of the provider", () => {
+  const start = event("message_start", {
+    message: {
+      id: "m",
+      usage: { input_tokens: 1_000, cache_read_input_tokens: 4_000, cache_creation_input_tokens: 500, output_tokens: 1 },
+    },
+  });
+  const block = (content: object): Buffer => event("content_block_start", { index: 0, content_block: content });
+  const use = block({ type: "server_tool_use", id: "t", name: "web_search", input: {} });
+  const result = block({
+    type: "web_search_tool_result",
+    tool_use_id: "t",
+    content: [{ type: "web_search_result", text: "x".repeat(4_000) }],
+  });
+  const text = block({ type: "text", text: "" });
+  const passes = (...events: readonly Buffer[]) => {
+    const reader = new AnthropicUsageReader();
+    for (const bytes of [start, ...events]) reader.push(bytes);
+    return reader.reading().laterPasses?.map(({ usage: read }) => read) ?? [];
+  };
+
+  test("has read its input once more for each that brought results in, with the results", () => {
+    const [first, second, ...others] = passes(use, result, text, use, result);
+
+    expect(others).toEqual([]);
+    expect(first).toMatchObject({ cacheReadTokens: 4_500, outputTokens: 0 });
+    expect(first?.inputTokens).toBeGreaterThanOrEqual(2_000);
+    expect(second?.inputTokens).toBeGreaterThanOrEqual((first?.inputTokens ?? 0) + 1_000);
+  });
+
+  test("has read it once more for tools that ran together, and not for tools of the caller or before any result", () => {
+    expect(passes(use, use, result, result, text)).toHaveLength(1);
+    expect(passes(use, text, block({ type: "tool_use", id: "t", name: "web_search_tool_result", input: {} }))).toEqual([]);
+    expect(passes(use, result, event("message_delta", { usage: { input_tokens: 9_000, output_tokens: 5 } }))).toEqual([]);
+  });
+});
+
+const said = (index: number, length: number): Buffer => chunk({ id: "c", choices: [choice({ content: "x".repeat(length) }, null, index)] });
+const output = (choices: number, ...chunks: readonly Buffer[]): number => {
+  const reader = new OpenAIUsageReader({ choices });
+  for (const bytes of chunks) reader.push(bytes);
+  return totals(reader.reading().report).outputTokens;
+};
+
+describe("money 7: an answer of several choices that broke off before one of them began", () => {
+  test("has of it what the longest of the others has", () => {
+    expect(output(1, said(0, 4_000))).toBe(1_000);
+    expect(output(2, said(0, 4_000))).toBe(2_000);
+    expect(output(4, said(0, 4_000), said(1, 400))).toBe(3_100);
+    expect(output(2, said(0, 4_000), said(1, 400))).toBe(1_100);
+    expect(output(2)).toBe(0);
+  });
+
+  test("and has nothing of it where the answer came to its end: then it was not made", () => {
+    expect(output(2, said(0, 4_000), Buffer.from("data: [DONE]\n\n"))).toBe(1_000);
+  });
+});
+
 test("public bug 59: thinking that is not shown counts by the provider's own estimates of it", () => {
   const reader = new AnthropicUsageReader();
   reader.push(event("message_start", { message: { id: "m", usage: { input_tokens: 10, output_tokens: 1 } } }));

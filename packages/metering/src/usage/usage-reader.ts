@@ -1,4 +1,4 @@
-import type { UsageReport } from "./usage-report.ts";
+import type { UsagePart, UsageReport } from "./usage-report.ts";
 
 /** What is known of an answer's cost at this moment. */
 export interface UsageReading {
@@ -15,6 +15,11 @@ export interface UsageReading {
   readonly hasOutput: boolean;
   /** The output has the provider's own estimates of thinking that it does not show. Default false. */
   readonly countsThinking?: boolean;
+  /**
+   * Passes over the input that were seen to begin, after results of the provider's own tools, and that no count holds yet: the
+   * input of each, estimated. Part of what an unfinished answer costs, no part of `report`. Default none.
+   */
+  readonly laterPasses?: readonly UsagePart[];
   /** Every answer of it has come to its end, whether or not the event that ends the stream came, too. */
   readonly isWhole: boolean;
   /** The provider's id of the answer (`msg_…`, `chatcmpl-…`). */

@@ -38,6 +38,11 @@ export interface UsagePart {
 export interface UsageReport {
   /** At least one. The bill is the sum over them. */
   readonly parts: readonly UsagePart[];
+  /**
+   * The same by other words of the provider, where it contradicts itself in a way that leads to another price; named in
+   * `unknown`, too. The dearer of the two is the bill (`dearerReading`). Default: it does not.
+   */
+  readonly otherwise?: readonly UsagePart[] | undefined;
   readonly uses: FeeCounts;
   /** Names of usage fields, or `field=value`, that the reader does not know; sorted, bounded in count and length. */
   readonly unknown: readonly string[];
@@ -67,6 +72,7 @@ export function totals(report: UsageReport): Usage {
 
 /** The report with the usage of its last part changed: how an estimate is put where the provider did not say. */
 export function withLastUsage(report: UsageReport, change: (usage: Usage) => Usage): UsageReport {
-  const last = report.parts.length - 1;
-  return { ...report, parts: report.parts.map((part, index) => (index === last ? { ...part, usage: change(part.usage) } : part)) };
+  const changed = (parts: readonly UsagePart[]): readonly UsagePart[] =>
+    parts.map((part, index) => (index === parts.length - 1 ? { ...part, usage: change(part.usage) } : part));
+  return { ...report, parts: changed(report.parts), ...(report.otherwise && { otherwise: changed(report.otherwise) }) };
 }

@@ -19,6 +19,7 @@ test("the corpus holds every finding on what an answer costs", () => {
       "litellm 8",
       "clients F2",
       "hostile 2",
+      ...["money 1", "money 4", "money 5", "money 8"],
     ]),
   );
 });

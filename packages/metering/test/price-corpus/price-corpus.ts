@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { AnthropicUsageReader, readAnthropicAnswer } from "../../src/usage/anthropic-usage.ts";
+import type { Search } from "../../src/usage/openai-report.ts";
 import { OpenAIUsageReader, readOpenAIAnswer } from "../../src/usage/openai-usage.ts";
 import type { StreamUsageReader, UsageReading } from "../../src/usage/usage-reader.ts";
 import { totals } from "../../src/usage/usage-report.ts";
@@ -27,6 +28,8 @@ export interface PriceCase {
   readonly startedAt: string;
   /** The host that served, where that changes the price. */
   readonly host?: string;
+  /** What the request says of searches that no usage counts. */
+  readonly search?: Search;
   readonly row: ExpectedRow;
   readonly whole: Buffer;
   readonly streamed: Buffer;
@@ -57,13 +60,13 @@ export function readPriceCases(): readonly PriceCase[] {
     });
 }
 
-export function readWhole({ provider, whole }: PriceCase): UsageReading {
-  return provider === "anthropic" ? readAnthropicAnswer(whole) : readOpenAIAnswer(whole);
+export function readWhole({ provider, whole, search }: PriceCase): UsageReading {
+  return provider === "anthropic" ? readAnthropicAnswer(whole) : readOpenAIAnswer(whole, { search });
 }
 
 /** The streamed answer, cut into pieces that end at these offsets. */
-export function readStreamed({ provider, streamed }: PriceCase, cuts: readonly number[]): UsageReading {
-  const reader: StreamUsageReader = provider === "anthropic" ? new AnthropicUsageReader() : new OpenAIUsageReader();
+export function readStreamed({ provider, streamed, search }: PriceCase, cuts: readonly number[]): UsageReading {
+  const reader: StreamUsageReader = provider === "anthropic" ? new AnthropicUsageReader() : new OpenAIUsageReader({ search });
   let from = 0;
   for (const end of [...cuts, streamed.length]) {
     reader.push(streamed.subarray(from, end));

@@ -83,15 +83,16 @@ function anthropicTokens(wire: Wire): readonly number[] {
   const longest = number(split, "ephemeral_1h_input_tokens");
   const parts = longest + number(split, "ephemeral_5m_input_tokens");
   const whole = number(wire, "cache_creation_input_tokens");
-  const all = parts > whole ? parts : whole;
-  return [number(wire, "input_tokens"), number(wire, "cache_read_input_tokens"), all - longest, longest, number(wire, "output_tokens")];
+  const unsplit = Math.max(0, whole - parts);
+  const [short, long] = [parts - longest + (longest > 0 ? 0 : unsplit), longest > 0 ? longest + unsplit : 0];
+  return [number(wire, "input_tokens"), number(wire, "cache_read_input_tokens"), short, long, number(wire, "output_tokens")];
 }
 
 const CLASSES = ["inputTokens", "cacheReadTokens", "cacheWrite5mTokens", "cacheWrite1hTokens", "outputTokens"] as const;
 
-/** The price of one pass as a rational. */
-function passPrice(of: Price, tokens: readonly number[], words: Wire): Ratio {
-  const prompt = tokens.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0);
+/** The price of one pass as a rational; `heard` is the sound in its prompt, which is priced apart. */
+function passPrice(of: Price, tokens: readonly number[], words: Wire, heard = 0): Ratio {
+  const prompt = tokens.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, heard);
   let card: TokenRates = of.rates;
   for (const tier of of.tiers) if (prompt >= tier.aboveTokens + 1) card = tier.rates;
   let [numerator, denominator]: Ratio = [0n, 1n];
@@ -115,24 +116,42 @@ function anthropicReference(usage: Wire, own: Price, other: Price): bigint {
   const passes = (usage["iterations"] as Wire[] | undefined) ?? [];
   const hasFallback = passes.some((pass) => pass["type"] === "fallback_message");
   const priceOf = (model: unknown): Price => (model === "b" ? other : own);
-  const bills: Ratio[] = [];
-  const sums = [0, 0];
-  for (const pass of passes) {
-    const tokens = anthropicTokens(pass);
-    sums[0] = (sums[0] ?? 0) + tokens.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0);
-    sums[1] = (sums[1] ?? 0) + (tokens[4] ?? 0);
-    if (hasFallback && pass["type"] === "message" && tokens[4] === 0) continue;
-    bills.push(passPrice(priceOf(pass["model"]), tokens, pass["type"] === "advisor_message" ? { ...usage, speed: undefined } : usage));
-  }
   const whole = anthropicTokens(usage);
-  const [promptLeft, outputLeft] = [
-    whole.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0) - (sums[0] ?? 0),
-    (whole[4] ?? 0) - (sums[1] ?? 0),
-  ];
-  if (passes.length === 0) bills.push(passPrice(own, whole, usage));
-  else if (promptLeft > 0 || outputLeft > 0) bills.push(passPrice(own, [Math.max(promptLeft, 0), 0, 0, 0, Math.max(outputLeft, 0)], usage));
+  const counted = passes.map((pass) => ({ pass, tokens: anthropicTokens(pass) }));
+  const of = (index: number): number => counted.reduce((sum, { tokens }) => sum + (tokens[index] ?? 0), 0);
+  const promptLeft = promptOf(whole) - counted.reduce((sum, { tokens }) => sum + promptOf(tokens), 0);
+  const outputLeft = (whole[4] ?? 0) - of(4);
+  if (passes.length === 0) counted.push({ pass: {}, tokens: whole });
+  else if (promptLeft > 0 || outputLeft > 0)
+    counted.push({ pass: {}, tokens: [Math.max(promptLeft, 0), 0, 0, 0, Math.max(outputLeft, 0)] });
+  const paid = counted.filter(({ pass, tokens }) => !(hasFallback && pass["type"] === "message" && tokens[4] === 0));
+  const bill = (bySize: readonly (readonly number[])[]): bigint =>
+    roundedUp(
+      paid.map(({ pass }, index) =>
+        passPrice(priceOf(pass["model"]), bySize[index] ?? [], pass["type"] === "advisor_message" ? { ...usage, speed: undefined } : usage),
+      ),
+    );
+  const asPassesSay = bill(paid.map(({ tokens }) => tokens));
+  const asTopSays = bill(laidOver(paid, whole));
+  const isContradicted = passes.length > 0 && [0, 1, 2, 3].some((index) => (whole[index] ?? 0) > of(index));
   const searches = number((usage["server_tool_use"] ?? {}) as Wire, "web_search_requests");
-  return roundedUp(bills) + BigInt(searches) * (own.fees.webSearch ?? 0n);
+  return (isContradicted && asTopSays > asPassesSay ? asTopSays : asPassesSay) + BigInt(searches) * (own.fees.webSearch ?? 0n);
+}
+
+const promptOf = (tokens: readonly number[]): number => tokens.slice(0, 4).reduce((sum, tokensOfClass) => sum + tokensOfClass, 0);
+
+/** The classes of the top level in a row, cut where its passes end; what is beyond it is plain. */
+function laidOver(passes: readonly { readonly pass: Wire; readonly tokens: readonly number[] }[], whole: readonly number[]): number[][] {
+  const ends = whole.slice(0, 4).map((_, index) => promptOf(whole.slice(0, index + 1)));
+  let from = 0;
+  return passes.map(({ pass, tokens }) => {
+    if (["compaction", "advisor_message"].includes(String(pass["type"]))) return [...tokens];
+    const to = from + promptOf(tokens);
+    const row = ends.map((end, index) => Math.max(0, Math.min(end, to) - Math.max(ends[index - 1] ?? 0, from)));
+    const beyond = to - Math.max(from, Math.min(to, ends[3] ?? 0));
+    from = to;
+    return [(row[0] ?? 0) + beyond, ...row.slice(1), tokens[4] ?? 0];
+  });
 }
 
 function roundedUp(bills: readonly Ratio[]): bigint {
@@ -198,13 +217,10 @@ describe("for any price, any usage and any cut, what is billed is what an indepe
         const heard = Math.min(number(inside, "audio_tokens"), prompt - read - write);
         const spoken = Math.min(number(outside, "audio_tokens"), completion);
         const words = { service_tier: tier };
-        const text = passPrice(own, [prompt - read - write - heard, read, write, 0, completion - spoken], words);
-        // Audio beside the text of the same prompt: its tier and factors are those of the whole prompt.
+        // Text and sound of one prompt: the tier and the factors of both are those of the whole prompt.
+        const text = passPrice(own, [prompt - read - write - heard, read, write, 0, completion - spoken], words, heard);
         const card = own.tiers.findLast(({ aboveTokens }) => prompt > aboveTokens)?.rates ?? own.rates;
-        const textCard = own.tiers.findLast(({ aboveTokens }) => prompt - heard > aboveTokens)?.rates ?? own.rates;
-        fc.pre(card === textCard);
         const known = own.modifiers.serviceTier?.get(String(tier));
-        fc.pre(known?.upToTokens === undefined || prompt <= known.upToTokens || prompt - heard > known.upToTokens);
         const applies =
           known?.multiplier && (known.upToTokens === undefined || prompt <= known.upToTokens)
             ? known.multiplier

@@ -168,6 +168,18 @@ describe.each(["http", "autumn-js"] as const)("through %s", (name) => {
       expect(received[0]?.body).toMatchObject({ overage_behavior: "cap" });
     });
 
+    it.each([
+      ["a part", [12], "12"],
+      ["nothing", [], "0"],
+    ])("money 9: that deducted %s although it may go below the balance met a limit that somebody set", async (_, deducted, credits) => {
+      answer = json(200, (body) => trackAnswer(body, deducted as number[], 500));
+
+      const outcome = await newSink({ overage: "overflow" }).deliver(delivery());
+
+      expect(outcome).toMatchObject({ kind: "shortfall", code: "spend_limit", status: 200, deductedCredits: credits, balanceAfter: "500" });
+      expect(received[0]?.body).toMatchObject({ overage_behavior: "overflow" });
+    });
+
     it("for another customer is not believed", async () => {
       answer = json(200, (body) => ({ ...trackAnswer(body, [30]), customer_id: "" }));
 
