@@ -252,3 +252,16 @@ function exists(page: string, reference: string): boolean {
     (file) => file === path || file === fromPage || file.startsWith(`${fromPage.replace(/\/$/, "")}/`) || file.endsWith(`/${path}`),
   );
 }
+
+test("the road knows no dialect, no provider and no family of clients by name: what differs between them stands in their own files", () => {
+  const names = /"(?:anthropic|openai)(?:-[a-z]+)?"/;
+  const own = /^apps\/llm-proxy\/src\/(?:dialects|providers)\//;
+  const wrong = sources
+    .filter((path) => path.startsWith("apps/llm-proxy/src/") && !own.test(path) && !isTest(path))
+    .flatMap((path) =>
+      textOf(path)
+        .split("\n")
+        .flatMap((line, index) => (names.test(line) && !/^\s*(?:\*|\/\/)/.test(line) ? [`${path}:${index + 1}`] : [])),
+    );
+  expect(wrong).toEqual([]);
+});

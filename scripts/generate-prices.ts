@@ -14,6 +14,9 @@ import { type OverlayRates, type PriceOverlay, readOverlay } from "./price-overl
 const PRICES_FILE = new URL("../packages/metering/src/pricing/prices.json", import.meta.url);
 const SOURCE_FILE = new URL("../node_modules/@pydantic/genai-prices/package.json", import.meta.url);
 
+/** The providers whose models have list prices, as @pydantic/genai-prices names them. */
+const PRICED = ["anthropic", "openai"];
+
 /** The order of the columns of `rates`, and of `audio`. */
 const COLUMNS = ["input", "cacheRead", "cacheWrite5m", "cacheWrite1h", "output"] as const;
 const AUDIO_COLUMNS = ["input", "cacheRead", "output"] as const;
@@ -54,7 +57,7 @@ const SNAPSHOT_DATE = /-(?:\d{8}|\d{4}-\d{2}-\d{2})$/;
 
 export function derivePrices(overlay: PriceOverlay = readOverlay()): string {
   const { version, license } = JSON.parse(readFileSync(SOURCE_FILE, "utf8")) as { version: string; license: string };
-  const rows = new Map<string, Row>(["anthropic", "openai"].flatMap((provider) => deriveProvider(provider, overlay)));
+  const rows = new Map<string, Row>(PRICED.flatMap((provider) => deriveProvider(provider, overlay)));
   for (const [id, model] of Object.entries(overlay.models)) {
     if (rows.has(id)) throw new Error(`overlay.yaml: ${id} is in the package by now; compare the two, then remove it here`);
     rows.set(id, { periods: model.periods.map((period) => overlayPeriod(id, period)), contextTokens: model.contextTokens });

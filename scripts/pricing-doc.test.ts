@@ -33,7 +33,7 @@ test("docs/pricing.md has examples, and each block of them is read", () => {
 
 test.each(examples)("$kind $model on $day costs $cost", ({ kind, model, day, usage, cost, flagged }) => {
   const deployment = configs.map((models) => models.find(model)).find(Boolean);
-  const provider = kind === "config" ? deployment?.provider : (kind as PricedProvider);
+  const provider = kind === "config" ? deployment?.provider.name : (kind as PricedProvider);
   const upstream = kind === "config" ? deployment?.upstreamModel : model;
   const prices = kind === "config" ? deployment?.prices : findListedModel(kind as PricedProvider, model)?.prices;
   if (!provider || !upstream || !prices) throw new Error(`${model} has no price`);

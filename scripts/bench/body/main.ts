@@ -1,6 +1,6 @@
 import { FactCollector } from "../../../apps/llm-proxy/src/body/fact-collector.ts";
 import { JsonScanner } from "../../../apps/llm-proxy/src/body/json-scanner.ts";
-import { rootPlace } from "../../../apps/llm-proxy/src/body/spending-fields.ts";
+import { anthropicMessages } from "../../../apps/llm-proxy/src/dialects/anthropic-messages.ts";
 import { runBenchmark } from "../command.ts";
 import { describeMachine, whole } from "../figures.ts";
 import { BODIES } from "./bodies.ts";
@@ -37,7 +37,7 @@ function bestMs(rounds: number, task: () => void): number {
 /** The longest slice. */
 function scan(bytes: Buffer): number {
   const facts = new FactCollector(bytes.length);
-  const scanner = new JsonScanner(bytes, rootPlace("anthropic"), facts);
+  const scanner = new JsonScanner(bytes, anthropicMessages.body, facts);
   let longestMs = 0;
   for (let isOver = false; !isOver;) {
     const startedAt = performance.now();

@@ -2,9 +2,8 @@ import { isUtf8 } from "node:buffer";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { RequestFacts } from "../data-plane/request-facts.ts";
-import { documentedFields } from "./spending-fields.ts";
 import { referenceFacts } from "./test-reference-facts.ts";
-import { factsOf, refusalOf, scanBody } from "./test-scan.ts";
+import { documentedFields, factsOf, refusalOf, scanBody } from "./test-scan.ts";
 
 const DIALECTS = ["anthropic", "openai"] as const;
 

@@ -2,17 +2,26 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { bodyForProvider, readRequestBody } from "./request-body.ts";
 import { ScanTurns } from "./scan-turns.ts";
-import { factsOf, scanBody } from "./test-scan.ts";
+import { DIALECT, factsOf, scanBody } from "./test-scan.ts";
 
 const forProvider = (json: string, dialect: "anthropic" | "openai", model: string) => {
-  const { bytes, dropUsageChunk } = bodyForProvider(scanBody(json, dialect), dialect, model);
+  const { bytes, dropUsageChunk } = bodyForProvider(scanBody(json, dialect), DIALECT[dialect], { upstreamModel: model, provider: {} });
   return { text: bytes.toString(), dropUsageChunk };
 };
+
+test("a provider whose streams count unasked is not asked", () => {
+  const body = scanBody('{"model":"m","stream":true}', "openai");
+
+  expect(bodyForProvider(body, DIALECT.openai, { upstreamModel: "m", provider: { countsUnasked: true } })).toEqual({
+    bytes: body.bytes,
+    dropUsageChunk: false,
+  });
+});
 
 test("a body that needs no change is the same buffer", () => {
   const body = scanBody('{"model":"m"}', "anthropic");
 
-  expect(bodyForProvider(body, "anthropic", "m").bytes).toBe(body.bytes);
+  expect(bodyForProvider(body, DIALECT.anthropic, { upstreamModel: "m", provider: {} }).bytes).toBe(body.bytes);
 });
 
 test.each([
@@ -91,10 +100,15 @@ test("a body is changed in its own memory where there is room behind it, and say
   const memory = Buffer.alloc(2_000);
   const length = memory.write(json);
   const body = scanBody(json, "openai");
-  const inPlace = bodyForProvider({ ...body, bytes: memory.subarray(0, length), room: 2_000 - length }, "openai", "a-longer-name");
+  const inPlace = bodyForProvider({ ...body, bytes: memory.subarray(0, length), room: 2_000 - length }, DIALECT.openai, {
+    upstreamModel: "a-longer-name",
+    provider: {},
+  });
 
   expect(inPlace.bytes.buffer).toBe(memory.buffer);
-  expect(inPlace.bytes.toString()).toBe(bodyForProvider(body, "openai", "a-longer-name").bytes.toString());
+  expect(inPlace.bytes.toString()).toBe(
+    bodyForProvider(body, DIALECT.openai, { upstreamModel: "a-longer-name", provider: {} }).bytes.toString(),
+  );
   expect(body.bytes.toString()).toBe(json);
 });
 
@@ -148,11 +162,13 @@ test("hostile 05: a large body is read in slices, between which everything else 
   const large = Buffer.from(`{"model":"m","messages":[${"[],".repeat(600_000)}[]]}`);
   const order: string[] = [];
   const done = Promise.all(
-    [1, 2].map(async (name) => readRequestBody({ bytes: large, room: 0 }, "anthropic", turns).then(() => order.push(`large ${name}`))),
+    [1, 2].map(async (name) =>
+      readRequestBody({ bytes: large, room: 0 }, DIALECT.anthropic.body, turns).then(() => order.push(`large ${name}`)),
+    ),
   );
   const hardlyLarge = readRequestBody(
     { bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(300_000)}"}`), room: 0 },
-    "anthropic",
+    DIALECT.anthropic.body,
     turns,
   ).then(() => order.push("hardly large"));
   let others = 0;
@@ -170,8 +186,16 @@ test("hostile 05: a large body is read in slices, between which everything else 
 
 test("a large body that is wrong at its end is refused, and the next one is read", async () => {
   const turns = new ScanTurns();
-  const wrong = readRequestBody({ bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(600_000)}"`), room: 0 }, "anthropic", turns);
-  const right = readRequestBody({ bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(600_000)}"}`), room: 0 }, "anthropic", turns);
+  const wrong = readRequestBody(
+    { bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(600_000)}"`), room: 0 },
+    DIALECT.anthropic.body,
+    turns,
+  );
+  const right = readRequestBody(
+    { bytes: Buffer.from(`{"model":"m","system":"${"x".repeat(600_000)}"}`), room: 0 },
+    DIALECT.anthropic.body,
+    turns,
+  );
 
   await expect(wrong).rejects.toMatchObject({ code: "invalid_json" });
   expect((await right).facts.model).toBe("m");

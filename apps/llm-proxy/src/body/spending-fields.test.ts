@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { documentedFields } from "./spending-fields.ts";
-import { factsOf } from "./test-scan.ts";
+import { documentedFields, factsOf } from "./test-scan.ts";
 import { SPENDING_EXAMPLES } from "./test-spending-examples.ts";
 
 test.each(SPENDING_EXAMPLES.map((example) => [example.dialect, JSON.stringify(example.body).slice(0, 90), example] as const))(

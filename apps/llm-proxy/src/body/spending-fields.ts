@@ -1,9 +1,8 @@
 import { AppError } from "@proliferate/shared/errors";
-import type { Dialect } from "../data-plane/dialect.ts";
 import type { RequestFacts } from "../data-plane/request-facts.ts";
 import type { FactCollector } from "./fact-collector.ts";
 import { TOOL_PROMPT_TOKENS } from "./input-tokens.ts";
-import { type CompiledPlace, compilePlace, type Place } from "./place.ts";
+import type { Place } from "./place.ts";
 import { Kind, type SeenObject } from "./seen-object.ts";
 import {
   COMPACTION_EDIT,
@@ -66,7 +65,8 @@ const ANTHROPIC_CONTENT: Place = {
   },
 };
 
-const ANTHROPIC: Place = {
+/** The body of Anthropic Messages. */
+export const ANTHROPIC_FIELDS: Place = {
   isRoot: true,
   values: [
     "model",
@@ -130,7 +130,8 @@ const OPENAI_CONTENT: Place = {
 /** Of the Responses dialect and of compatible servers; refused by OpenAI in a chat, but never guessed at here. */
 const STORED_BY_OPENAI = ["previous_response_id", "conversation", "prompt", "cached_content"] as const;
 
-const OPENAI: Place = {
+/** The body of an OpenAI chat completion. */
+export const OPENAI_FIELDS: Place = {
   isRoot: true,
   values: [
     ...[
@@ -195,16 +196,8 @@ const OPENAI: Place = {
   others: UNKNOWN,
 };
 
-const COMPILED: Readonly<Record<Dialect, CompiledPlace>> = { anthropic: compilePlace(ANTHROPIC), openai: compilePlace(OPENAI) };
-
-/** Where a body of a dialect begins. */
-export function rootPlace(dialect: Dialect): CompiledPlace {
-  return COMPILED[dialect];
-}
-
 /** Names of the body that a dialect documents. */
-export function documentedFields(dialect: Dialect): readonly string[] {
-  const { values = [], inside = {} } = dialect === "anthropic" ? ANTHROPIC : OPENAI;
+export function documentedFields({ values = [], inside = {} }: Place): readonly string[] {
   return [...new Set([...values, ...Object.keys(inside)])].toSorted();
 }
 

@@ -1,4 +1,4 @@
-import type { Dialect } from "../data-plane/dialect.ts";
+import type { TestDialect } from "./test-scan.ts";
 import type { RequestFacts } from "../data-plane/request-facts.ts";
 
 /**
@@ -15,14 +15,14 @@ const URL_FIELDS = ["image_url", "video_url", "audio_url", "document_url", "file
 
 class Walk {
   readonly found: Lists = { unmeasuredInputs: [], namedModels: [], serverTools: [], extraPasses: [], unjudged: [] };
-  readonly dialect: Dialect;
+  readonly dialect: TestDialect;
   sentMedia = 0;
   likelyMedia = 0;
   mostMedia = 0;
   added = 0;
   audio = { input: false, output: false };
 
-  constructor(dialect: Dialect) {
+  constructor(dialect: TestDialect) {
     this.dialect = dialect;
   }
 
@@ -178,7 +178,7 @@ class Walk {
   }
 }
 
-export function referenceFacts(json: Json, bodyBytes: number, dialect: Dialect, documented: readonly string[]): RequestFacts {
+export function referenceFacts(json: Json, bodyBytes: number, dialect: TestDialect, documented: readonly string[]): RequestFacts {
   const walk = new Walk(dialect);
   for (const name of Object.keys(json).filter((field) => !documented.includes(field))) {
     if (/model/i.test(name)) walk.found.unjudged.push({ path: name, why: "unknown_field_names_model" });

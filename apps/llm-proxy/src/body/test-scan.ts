@@ -1,9 +1,19 @@
-import type { Dialect } from "../data-plane/dialect.ts";
+import { anthropicMessages } from "../dialects/anthropic-messages.ts";
+import { openaiChat } from "../dialects/openai-chat.ts";
 import type { RequestFacts } from "../data-plane/request-facts.ts";
 import { FactCollector } from "./fact-collector.ts";
 import { JsonScanner, SCAN_LIMITS, type ScanLimits } from "./json-scanner.ts";
 import type { RequestBody } from "./request-body.ts";
-import { rootPlace } from "./spending-fields.ts";
+import * as fields from "./spending-fields.ts";
+
+/** The dialects by the short names of these tests. */
+export const DIALECT = { anthropic: anthropicMessages, openai: openaiChat } as const;
+export type TestDialect = keyof typeof DIALECT;
+
+/** Names of the body that a dialect documents. */
+export function documentedFields(dialect: TestDialect): readonly string[] {
+  return fields.documentedFields(DIALECT[dialect].body.source);
+}
 
 export interface ScanOptions {
   readonly limits?: ScanLimits;
@@ -14,23 +24,23 @@ export interface ScanOptions {
 /** Scans a body in one go, or in slices; `slices` says how many it took. */
 export function scanBody(
   body: string | Buffer,
-  dialect: Dialect,
+  dialect: TestDialect,
   { limits = SCAN_LIMITS, slice }: ScanOptions = {},
 ): RequestBody & { readonly slices: number } {
   const bytes = Buffer.from(body);
   const collector = new FactCollector(bytes.length);
-  const scanner = new JsonScanner(bytes, rootPlace(dialect), collector, limits);
+  const scanner = new JsonScanner(bytes, DIALECT[dialect].body, collector, limits);
   let slices = 1;
   while (!scanner.advance(slice ?? bytes.length)) slices += 1;
   return { bytes, room: 0, facts: collector.facts(), positions: collector.positions, slices };
 }
 
-export function factsOf(body: string | Buffer | object, dialect: Dialect): RequestFacts {
+export function factsOf(body: string | Buffer | object, dialect: TestDialect): RequestFacts {
   return scanBody(typeof body === "string" || Buffer.isBuffer(body) ? body : JSON.stringify(body), dialect).facts;
 }
 
 /** The code of the error that a body is refused with; undefined when it is taken. */
-export function refusalOf(body: string | Buffer, dialect: Dialect, options: ScanOptions = {}): string | undefined {
+export function refusalOf(body: string | Buffer, dialect: TestDialect, options: ScanOptions = {}): string | undefined {
   try {
     scanBody(body, dialect, options);
     return undefined;

@@ -1,9 +1,9 @@
-import type { Dialect } from "../data-plane/dialect.ts";
+import type { TestDialect } from "./test-scan.ts";
 import type { RequestFacts } from "../data-plane/request-facts.ts";
 
 /** A field that can make a provider spend or that names a model, with the smallest body that uses it and the facts that follow. */
 export interface SpendingExample {
-  readonly dialect: Dialect;
+  readonly dialect: TestDialect;
   /** As README.md writes it. */
   readonly field: string;
   /** What stands in the body beside `model`. */

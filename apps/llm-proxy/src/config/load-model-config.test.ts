@@ -5,6 +5,8 @@ import { NO_USAGE, type Usage } from "@proliferate/metering/usage/usage";
 import { priceReport, type PricedReport } from "@proliferate/metering/pricing/cost";
 import { showModel } from "../data-plane/models.ts";
 import { daysLeft } from "../metrics/proxy-metrics.ts";
+import { anthropicMessages } from "../dialects/anthropic-messages.ts";
+import { anthropic } from "../providers/anthropic.ts";
 import { loadModelConfig } from "./load-model-config.ts";
 import { type Deployment, priceAt } from "./model-table.ts";
 
@@ -24,7 +26,7 @@ test("every committed model has both of its names, and both lead to the same pla
   expect(models.list().length).toBeGreaterThan(40);
   for (const deployment of models.list()) {
     const plain = models.find(withoutPrefix(deployment.modelName));
-    const prefixed = models.find(`${deployment.provider}/${withoutPrefix(deployment.modelName)}`);
+    const prefixed = models.find(`${deployment.provider.name}/${withoutPrefix(deployment.modelName)}`);
     expect({ ...plain, modelName: "" }).toEqual({ ...prefixed, modelName: "" });
   }
 });
@@ -41,8 +43,10 @@ test("every committed model has a list price, and it can be found again by its i
 
   const startedAt = new Date();
   for (const { prices, priceId, provider, model } of models.list()) {
-    expect(priceId.startsWith(`${provider}/`)).toBe(true);
-    expect(models.requestPrices({ price_id: priceId, provider, model, started_at: startedAt })?.own).toEqual(prices?.at(startedAt));
+    expect(priceId.startsWith(`${provider.name}/`)).toBe(true);
+    expect(models.requestPrices({ price_id: priceId, provider: provider.name, model, started_at: startedAt })?.own).toEqual(
+      prices?.at(startedAt),
+    );
   }
 });
 
@@ -72,7 +76,8 @@ test("a deployment takes key and base from the variables that the file names", (
 
   expect(deployment).toMatchObject({
     modelName: "sonnet",
-    provider: "anthropic",
+    provider: anthropic,
+    dialects: [anthropicMessages],
     model: "anthropic/claude-sonnet-5",
     upstreamModel: "claude-sonnet-5",
     apiKey: "sk-ant-1",

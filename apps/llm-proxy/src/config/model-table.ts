@@ -3,15 +3,18 @@ import { findPricesById } from "@proliferate/metering/pricing/host-price";
 import type { Price, PriceSchedule } from "@proliferate/metering/pricing/price";
 import { findListedModel } from "@proliferate/metering/pricing/price-table";
 import { requestPrices } from "@proliferate/metering/pricing/request-prices";
+import type { Dialect } from "../dialects/dialect.ts";
+import type { Provider } from "../providers/provider.ts";
 import { AppError } from "@proliferate/shared/errors";
-
-export type Provider = "anthropic" | "openai";
 
 /** One entry of `model_list`: a name that callers use, and where it leads. */
 export interface Deployment {
   /** `model_name`: what the caller asks for. */
   readonly modelName: string;
+  /** Who serves it. */
   readonly provider: Provider;
+  /** What it is served in: its provider's dialects. Where the caller speaks one of them, bytes pass untouched. */
+  readonly dialects: readonly Dialect[];
   /** `litellm_params.model`, with its provider prefix; the `model` of the spend row. */
   readonly model: string;
   /** The same without the prefix: what the provider is asked for. */
@@ -89,7 +92,7 @@ export class ModelTable {
    * A model by the name that its provider has for it, as bodies and answers name it: at the price of the file where it is
    * served here, else at its list price. Undefined for a model that nobody prices.
    */
-  findNamed(provider: Provider, name: string): NamedModel | undefined {
+  findNamed(provider: string, name: string): NamedModel | undefined {
     return this.#byUpstream.get(`${provider}/${name}`) ?? findListedModel(provider, name);
   }
 
@@ -99,7 +102,6 @@ export class ModelTable {
    */
   requestPrices(attempt: PricedAttempt): RequestPrices | undefined {
     const { price_id: id, provider, model } = attempt;
-    if (provider !== "anthropic" && provider !== "openai") return undefined;
     // An attempt of an older process may name its price as no table does any more; its model it names as its provider does.
     const prices = this.#schedules.get(id) ?? findPricesById(id) ?? this.#byUpstream.get(model)?.prices;
     return (

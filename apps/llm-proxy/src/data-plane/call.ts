@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Dialect } from "./dialect.ts";
+import type { Dialect } from "../dialects/dialect.ts";
 
 /** One request of a caller, and where its answer goes. */
 export interface Call {

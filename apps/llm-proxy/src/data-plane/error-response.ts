@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { isDatabaseUnavailable } from "@proliferate/db";
-import { AppError, ERROR_CODES, isAppError } from "@proliferate/shared/errors";
-import type { Dialect } from "./dialect.ts";
+import { AppError, isAppError } from "@proliferate/shared/errors";
+import type { Dialect } from "../dialects/dialect.ts";
 
 /** Any error as an {@link AppError}; what is not one is ours. An unreachable store is 503, never a refused key. */
 export function asAppError(error: unknown): AppError {
@@ -10,20 +10,6 @@ export function asAppError(error: unknown): AppError {
     return new AppError("store_unavailable", "The gateway's database cannot be reached.", { cause: error, retryAfterSeconds: 1 });
   }
   return new AppError("internal_error", "The gateway failed to handle the request.", { cause: error });
-}
-
-/** The error in the envelope of a dialect. */
-export function errorBody(error: AppError, dialect: Dialect, requestId: string): unknown {
-  const { anthropicType, openaiType, fix } = ERROR_CODES[error.code];
-  const message = `${error.message} ${fix}`;
-  if (dialect === "anthropic") return { type: "error", error: { type: anthropicType, message }, request_id: requestId };
-  return { error: { message, type: openaiType, param: error.param ?? null, code: error.code } };
-}
-
-/** The same as an event of a stream that has begun; real clients raise on it. */
-export function errorEvent(error: AppError, dialect: Dialect, requestId: string): string {
-  const data = JSON.stringify(errorBody(error, dialect, requestId));
-  return dialect === "anthropic" ? `event: error\ndata: ${data}\n\n` : `data: ${data}\n\n`;
 }
 
 /** Both spellings, on every answer: Anthropic's clients read one, OpenAI's the other. */
@@ -40,7 +26,7 @@ export function sendError(
   extra: Readonly<Record<string, string>> = {},
 ): void {
   if (response.destroyed) return;
-  const bytes = Buffer.from(JSON.stringify(errorBody(error, dialect, requestId)));
+  const bytes = Buffer.from(JSON.stringify(dialect.errorBody(error, requestId)));
   const status = error.status === 0 ? 500 : error.status;
   // For whoever counts; nothing hangs on it.
   response.emit("refused", error.code);

@@ -1,19 +1,19 @@
 import { setTimeout } from "node:timers/promises";
 import { type AdmittedAttempt, checkpointAttempt } from "@proliferate/access/requests/db";
-import type { AskedOfOpenAI } from "@proliferate/metering/usage/openai-usage";
 import { totals } from "@proliferate/metering/usage/usage-report";
 import type { StreamUsageReader } from "@proliferate/metering/usage/usage-reader";
 import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
 import { AppError, isAppError } from "@proliferate/shared/errors";
+import type { Asked } from "../dialects/dialect.ts";
 import { priceAt } from "../config/model-table.ts";
 import { AttemptClock } from "./attempt-clock.ts";
 import type { Call } from "./call.ts";
 import { CallerAnswer } from "./caller-answer.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import type { DetachedRead } from "./detached-reads.ts";
-import { errorEvent, identityHeaders, sendError } from "./error-response.ts";
+import { identityHeaders, sendError } from "./error-response.ts";
 import { headersForCaller } from "./headers.ts";
-import { checkpointOf, streamReader } from "./meter.ts";
+import { checkpointOf } from "./meter.ts";
 import { type Ending, outcomeOf } from "./outcome.ts";
 import { errorTextForCaller, pauseBeforeRepeat } from "./provider-error.ts";
 import type { Deployment } from "./route.ts";
@@ -30,7 +30,7 @@ export interface ForwardRequest {
   readonly asksForStream: boolean;
   readonly dropUsageChunk: boolean;
   /** What of the request the answer's bill depends on. */
-  readonly asked: AskedOfOpenAI;
+  readonly asked: Asked;
 }
 
 const CHECKPOINT_MS = 1_000;
@@ -198,7 +198,7 @@ class Relay {
     this.#request.upstream.body.release();
     if (this.#caller.isGone) head.resume();
     if (isSuccess(head) && /^text\/event-stream\b/i.test(String(head.headers["content-type"] ?? ""))) {
-      this.#stream = streamReader(call.dialect, { dropUsageChunk, ...asked });
+      this.#stream = call.dialect.streamReader({ dropUsageChunk, ...asked });
       this.#caller.begin(head.status, this.#headers(head));
       this.#checkpointAlways();
     } else {
@@ -270,7 +270,7 @@ class Relay {
   #tellError(error: AppError): void {
     const { response, dialect, requestId } = this.#request.call;
     if (!this.#caller.hasBegun) return sendError(response, dialect, requestId, error);
-    if (this.#stream) this.#caller.sendRest(errorEvent(error, dialect, requestId));
+    if (this.#stream) this.#caller.sendRest(dialect.errorEvent(error, requestId));
     else this.#caller.cut();
   }
 
@@ -295,7 +295,7 @@ class Relay {
     const cause = isAppError(failure) ? undefined : failure;
     const facts = {
       attempt: attempt.attempt_id,
-      provider: deployment.provider,
+      provider: deployment.provider.name,
       status: this.#head?.status,
       code: error.code,
       error: String(cause ?? error),

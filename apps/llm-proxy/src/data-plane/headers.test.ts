@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { anthropic } from "../providers/anthropic.ts";
+import { openai } from "../providers/openai.ts";
 import { headersForCaller, headersForProvider } from "./headers.ts";
 
 test("no credential, no hop-by-hop header and nothing about the caller's connection goes upstream", () => {
@@ -26,7 +28,7 @@ test("no credential, no hop-by-hop header and nothing about the caller's connect
       "accept-encoding": "gzip",
       "upgrade": "h2c",
     },
-    "anthropic",
+    anthropic,
     "provider-key",
   );
 
@@ -36,7 +38,7 @@ test("no credential, no hop-by-hop header and nothing about the caller's connect
 test("open lists pass: anthropic-* and headers nobody knows", () => {
   const sent = headersForProvider(
     { "anthropic-beta": "a,b", "anthropic-version": "2026-10-21", "x-new": ["1", "2"], "user-agent": "opencode/1" },
-    "openai",
+    openai,
     "provider-key",
   );
 

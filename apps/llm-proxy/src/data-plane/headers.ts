@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { CREDENTIAL_HEADER_NAMES } from "../http/credential.ts";
+import type { Provider } from "../providers/provider.ts";
+import { PROVIDERS } from "../providers/registry.ts";
 
 /** Of one connection only (RFC 9110 7.6.1). */
 const HOP_BY_HOP = new Set([
@@ -23,8 +25,7 @@ const NOT_FOR_PROVIDERS = new Set([
   "forwarded",
   "via",
   "x-real-ip",
-  "openai-organization",
-  "openai-project",
+  ...PROVIDERS.flatMap(({ accountHeaders }) => accountHeaders),
 ]);
 
 /**
@@ -43,14 +44,9 @@ const FOR_CALLERS = new Set([
   "warning",
   "deprecation",
   "sunset",
-  "openai-model",
-  "openai-processing-ms",
-  "openai-version",
+  ...PROVIDERS.flatMap(({ answerHeaders }) => answerHeaders.names),
 ]);
-const FOR_CALLERS_BEGIN = ["anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-", "x-ratelimit-"];
-
-/** The version that a caller is taken to speak when it does not say. */
-const DEFAULT_ANTHROPIC_VERSION = "2023-06-01";
+const FOR_CALLERS_BEGIN = PROVIDERS.flatMap(({ answerHeaders }) => answerHeaders.beginnings);
 
 function namedByConnection(headers: IncomingHttpHeaders): ReadonlySet<string> {
   const connection = headers.connection;
@@ -69,7 +65,7 @@ function namedByConnection(headers: IncomingHttpHeaders): ReadonlySet<string> {
  * `x-litellm-*`; unknown ones pass, because `anthropic-beta` and its kind are open lists. The encoding is identity: usage
  * is read off the passing bytes.
  */
-export function headersForProvider(headers: IncomingHttpHeaders, provider: string, apiKey: string): Record<string, string> {
+export function headersForProvider(headers: IncomingHttpHeaders, provider: Provider, apiKey: string): Record<string, string> {
   const listed = namedByConnection(headers);
   const result: Record<string, string> = {};
   for (const [name, value] of Object.entries(headers)) {
@@ -79,8 +75,7 @@ export function headersForProvider(headers: IncomingHttpHeaders, provider: strin
     result[name] = Array.isArray(value) ? value.join(", ") : value;
   }
   result["accept-encoding"] = "identity";
-  if (provider === "anthropic") return { "anthropic-version": DEFAULT_ANTHROPIC_VERSION, ...result, "x-api-key": apiKey };
-  return { ...result, authorization: `Bearer ${apiKey}` };
+  return { ...provider.defaultHeaders, ...result, ...provider.credentialHeaders(apiKey) };
 }
 
 /** The headers that go back to the caller: those of {@link FOR_CALLERS}; the provider's request id under LiteLLM's name for it. */

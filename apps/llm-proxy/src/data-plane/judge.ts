@@ -3,7 +3,8 @@ import type { CallerRow } from "@proliferate/access/keys/db";
 import type { Price } from "@proliferate/metering/pricing/price";
 import { worstCasePicoUsd } from "@proliferate/metering/pricing/worst-case";
 import { AppError } from "@proliferate/shared/errors";
-import { type ModelTable, type NamedModel as ListedModel, priceAt, type Provider } from "../config/model-table.ts";
+import { type ModelTable, type NamedModel as ListedModel, priceAt } from "../config/model-table.ts";
+import type { Provider } from "../providers/provider.ts";
 import type { Call } from "./call.ts";
 import { type NamedDeployment, requireNamedModels } from "./named-models.ts";
 import type { RequestFacts } from "./request-facts.ts";
@@ -38,22 +39,24 @@ export interface Judged extends Reservation {
  */
 export function judge(
   deps: { readonly models: ModelTable; readonly unjudged: UnjudgedPolicy },
-  call: Pick<Call, "dialect" | "startedAt">,
+  { dialect, startedAt }: Pick<Call, "dialect" | "startedAt">,
   caller: CallerRow,
   asked: RequestFacts,
   deployment: Deployment,
 ): Judged {
-  const facts = withCertainSearch(call.dialect, deployment.upstreamModel, asked);
+  const facts = withCertainSearch(dialect, deployment.upstreamModel, asked);
   const { models, unjudged } = deps;
   requireModelAllowed(caller, deployment.modelName);
-  const named = requireNamedModels(models, caller, call.dialect, facts, unjudged === "reserve").map((model) =>
-    boundsOfNamed(models, model, call),
+  const { provider } = deployment;
+  const serving = { provider, startedAt };
+  const named = requireNamedModels(models, caller, provider, facts, unjudged === "reserve").map((model) =>
+    boundsOfNamed(models, model, serving),
   );
-  const called: Bounds = { ...boundsOf(deployment), price: priceAt(deployment, call.startedAt) };
+  const called: Bounds = { ...boundsOf(deployment), price: priceAt(deployment, startedAt) };
   const beyond = beyondJudgement(facts, called, named);
   if (unjudged === "refuse") requireJudged(beyond);
   const instead = beyond.map(({ path }): NamedBounds => ({
-    ...dearestOf(models, call),
+    ...dearestOf(models, serving),
     named: { path, model: "", role: "fallback", maxOutputTokens: undefined, speed: undefined },
   }));
   return { ...reservationOf(facts, called, [...named, ...instead]), price: called.price };
@@ -69,22 +72,24 @@ function boundsOf({ contextTokens, maxOutputTokens }: Pick<ListedModel, "context
   return { contextTokens, maxOutputTokens };
 }
 
-function boundsOfNamed(
-  models: ModelTable,
-  { named, deployment }: NamedDeployment,
-  { dialect, startedAt }: Pick<Call, "dialect" | "startedAt">,
-): NamedBounds {
+/** Who serves the called model, and since when: a provider reads the names of models as its own. */
+interface Serving {
+  readonly provider: Provider;
+  readonly startedAt: Date;
+}
+
+function boundsOfNamed(models: ModelTable, { named, deployment }: NamedDeployment, { provider, startedAt }: Serving): NamedBounds {
   if (deployment) return { named, ...boundsOf(deployment), price: priceAt(deployment, startedAt) };
-  const listed = models.findNamed(dialect, named.model);
+  const listed = models.findNamed(provider.name, named.model);
   const price = listed?.prices?.at(startedAt);
-  return listed && price ? { named, ...boundsOf(listed), price } : { named, ...dearestOf(models, { dialect, startedAt }) };
+  return listed && price ? { named, ...boundsOf(listed), price } : { named, ...dearestOf(models, { provider, startedAt }) };
 }
 
 /** As if one model were the dearest, the largest and the longest of all that the provider serves here. */
-function dearestOf(models: ModelTable, { dialect, startedAt }: { readonly dialect: Provider; readonly startedAt: Date }): Bounds {
+function dearestOf(models: ModelTable, { provider: serving, startedAt }: Serving): Bounds {
   const prices = models
     .list()
-    .flatMap(({ provider, prices: schedule }) => (provider === dialect && schedule ? [schedule.at(startedAt)] : []));
+    .flatMap(({ provider, prices: schedule }) => (provider === serving && schedule ? [schedule.at(startedAt)] : []));
   const [first, ...others] = prices;
   if (!first) throw new AppError("model_unpriced", "No model of this provider has a price here.", { param: "model" });
   return {

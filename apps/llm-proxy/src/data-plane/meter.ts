@@ -1,24 +1,12 @@
 import type { AttemptCheckpoint } from "@proliferate/access/requests/checkpoint";
-import { AnthropicUsageReader, readAnthropicAnswer } from "@proliferate/metering/usage/anthropic-usage";
-import {
-  type AskedOfOpenAI,
-  OpenAIUsageReader,
-  type OpenAIUsageReaderOptions,
-  readOpenAIAnswer,
-} from "@proliferate/metering/usage/openai-usage";
 import { estimateOutputTokens } from "@proliferate/metering/usage/sse-data";
 import { NO_REPORT, totals, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
-import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usage/usage-reader";
-import type { Dialect } from "./dialect.ts";
-
-/** The reader of a streamed answer. `dropUsageChunk`: we asked for OpenAI's usage chunk, the caller did not. */
-export function streamReader(dialect: Dialect, options: OpenAIUsageReaderOptions): StreamUsageReader {
-  return dialect === "anthropic" ? new AnthropicUsageReader() : new OpenAIUsageReader(options);
-}
+import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
+import type { Asked, Dialect } from "../dialects/dialect.ts";
 
 /** Reads an answer that is no stream. `body` may be without what is large in it; `bytes` is how many there were. */
-export function readAnswer(dialect: Dialect, body: Buffer, bytes: number, asked: AskedOfOpenAI): UsageReading {
-  const reading = dialect === "anthropic" ? readAnthropicAnswer(body) : readOpenAIAnswer(body, asked);
+export function readAnswer(dialect: Dialect, body: Buffer, bytes: number, asked: Asked): UsageReading {
+  const reading = dialect.readAnswer(body, asked);
   if (reading.isFinal) return reading;
   const floor = estimateOutputTokens(bytes);
   return {

@@ -28,7 +28,7 @@ function modelView({ modelName, provider, prices, retiresOn }: Deployment): { re
     id: modelName,
     object: "model",
     created: CREATED,
-    owned_by: provider,
+    owned_by: provider.name,
     type: "model",
     display_name: modelName,
     created_at: new Date(CREATED * 1_000).toISOString(),

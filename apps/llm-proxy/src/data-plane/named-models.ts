@@ -2,7 +2,7 @@ import { isModelAllowed } from "@proliferate/access/requests/admit";
 import type { CallerRow } from "@proliferate/access/keys/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
-import type { Dialect } from "./dialect.ts";
+import type { Provider } from "../providers/provider.ts";
 import type { NamedModel, RequestFacts } from "./request-facts.ts";
 
 /** A model that the body names beside the one that is called, and who it is here. */
@@ -21,16 +21,16 @@ export interface NamedDeployment {
 export function requireNamedModels(
   models: ModelTable,
   caller: CallerRow,
-  dialect: Dialect,
+  serving: Provider,
   facts: Pick<RequestFacts, "namedModels">,
   allowUnserved: boolean,
 ): readonly NamedDeployment[] {
   return facts.namedModels.map((named) => {
-    const serving = models.list().filter(({ provider, upstreamModel }) => provider === dialect && sameModel(upstreamModel, named.model));
-    const allowed = serving.find(({ modelName }) => isModelAllowed(caller, modelName));
+    const served = models.list().filter(({ provider, upstreamModel }) => provider === serving && sameModel(upstreamModel, named.model));
+    const allowed = served.find(({ modelName }) => isModelAllowed(caller, modelName));
     if (allowed) return { named, deployment: allowed };
     const model = named.model.slice(0, 128);
-    if (serving.length > 0)
+    if (served.length > 0)
       throw new AppError("model_not_allowed", `${named.path} names "${model}", which the API key may not use.`, { param: named.path });
     const isLimited = caller.models.length > 0 || caller.teamModels.length > 0;
     if (isLimited || !allowUnserved)

@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
+import { anthropicMessages } from "../dialects/anthropic-messages.ts";
 import { queryOf, routeOfPath } from "./paths.ts";
 
 test.each(["/v1/messages", "/messages", "/v1/v1/messages", "/v1/messages/", "/v1/messages?beta=true", "/messages#x"])(
   "%s is the route of messages",
   (target) => {
-    expect(routeOfPath(target)).toEqual({ kind: "answer", dialect: "anthropic", upstreamPath: "/v1/messages" });
+    expect(routeOfPath(target)).toEqual({ kind: "answer", dialect: anthropicMessages, upstreamPath: "/v1/messages" });
   },
 );
 

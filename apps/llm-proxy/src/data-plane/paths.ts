@@ -1,10 +1,10 @@
 import { withoutTrailingSlashes } from "@proliferate/runtime";
-import type { Dialect } from "./dialect.ts";
+import type { Dialect, DialectRoute } from "../dialects/dialect.ts";
+import { DIALECTS } from "../dialects/registry.ts";
 
 /** What a path on the data plane means. */
 export type DataPlaneRoute =
-  | { readonly kind: "answer"; readonly dialect: Dialect; readonly upstreamPath: string }
-  | { readonly kind: "count_tokens"; readonly dialect: "anthropic"; readonly upstreamPath: string }
+  | (DialectRoute & { readonly dialect: Dialect })
   | { readonly kind: "models" }
   | { readonly kind: "model"; readonly id: string }
   | { readonly kind: "liveness" }
@@ -15,9 +15,9 @@ export type DataPlaneRoute =
 
 const FIXED: Readonly<Record<string, DataPlaneRoute>> = {
   "/": { kind: "root" },
-  "/messages": { kind: "answer", dialect: "anthropic", upstreamPath: "/v1/messages" },
-  "/messages/count_tokens": { kind: "count_tokens", dialect: "anthropic", upstreamPath: "/v1/messages/count_tokens" },
-  "/chat/completions": { kind: "answer", dialect: "openai", upstreamPath: "/v1/chat/completions" },
+  ...Object.fromEntries(
+    DIALECTS.flatMap((dialect) => Object.entries(dialect.routes).map(([path, route]) => [path, { ...route, dialect }] as const)),
+  ),
   "/models": { kind: "models" },
   "/health/liveliness": { kind: "liveness" },
   "/health/liveness": { kind: "liveness" },

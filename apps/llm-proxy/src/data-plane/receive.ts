@@ -34,9 +34,9 @@ export async function receive(deps: DataPlaneDeps, call: Call): Promise<Received
     const { limits, memory: uploads, scanTurns } = deps.uploads;
     const hold = (bytes: number): HeldMemory => (memory = uploads.hold(caller.keyHash, call.request.socket, bytes));
     const read = await readBody(call.request, { limitBytes: limits.bodyBytes, pace: limits.pace, hold });
-    const body = await readRequestBody(read, call.dialect, scanTurns);
+    const body = await readRequestBody(read, call.dialect.body, scanTurns);
     const routed = routeModel(deps.models, body.facts.model, call.dialect);
-    const { bytes, dropUsageChunk } = bodyForProvider(body, call.dialect, routed.deployment.upstreamModel);
+    const { bytes, dropUsageChunk } = bodyForProvider(body, call.dialect, routed.deployment);
     const outgoing = new OutgoingBody(bytes, () => memory?.release());
     return { caller, facts: body.facts, routed, upstream: upstreamRequest(call, routed, outgoing), dropUsageChunk };
   } catch (error) {

@@ -1,6 +1,6 @@
 import { AppError } from "@proliferate/shared/errors";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
-import type { Dialect } from "./dialect.ts";
+import { answerRoute, type Dialect } from "../dialects/dialect.ts";
 
 export type { Deployment };
 
@@ -10,8 +10,6 @@ export interface RoutedModel {
   readonly apiKey: string;
 }
 
-const ROUTE_OF_DIALECT: Readonly<Record<Dialect, string>> = { anthropic: "/v1/messages", openai: "/v1/chat/completions" };
-
 /**
  * The deployment that serves a model in a dialect. Throws `model_not_found`, `model_dialect_mismatch` (it is served, on
  * another route) and `provider_key_missing`.
@@ -20,9 +18,9 @@ export function routeModel(models: ModelTable, model: string, dialect: Dialect):
   const deployment = models.find(model);
   // A name is the caller's text: shortened, so that no body ends up in a log.
   if (!deployment) throw new AppError("model_not_found", `There is no model "${model.slice(0, 128)}".`, { param: "model" });
-  if (deployment.provider !== dialect) {
-    const route = ROUTE_OF_DIALECT[deployment.provider];
-    throw new AppError("model_dialect_mismatch", `Model "${model}" is served on ${route}, not on ${ROUTE_OF_DIALECT[dialect]}.`, {
+  if (!deployment.dialects.includes(dialect)) {
+    const routes = deployment.dialects.map(answerRoute).join(" and ");
+    throw new AppError("model_dialect_mismatch", `Model "${model}" is served on ${routes}, not on ${answerRoute(dialect)}.`, {
       param: "model",
     });
   }

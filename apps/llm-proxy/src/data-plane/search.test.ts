@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { factsOf } from "../body/test-scan.ts";
+import { DIALECT, factsOf } from "../body/test-scan.ts";
 import { searchOf, withCertainSearch } from "./search.ts";
 
 const chat = (body: object = {}) => factsOf({ model: "m", messages: [], ...body }, "openai");
@@ -13,21 +13,21 @@ test.each([
   ["gpt-5", {}, undefined],
   ["research-model", {}, undefined],
 ] as const)("money 1: a search of %s asked with %j is %s", (model, body, expected) => {
-  expect(searchOf("openai", model, chat(body))).toBe(expected);
+  expect(searchOf(DIALECT.openai, model, chat(body))).toBe(expected);
 });
 
 test("money 1: Anthropic counts its searches itself", () => {
   expect(
-    searchOf("anthropic", "claude-search-x", factsOf({ model: "m", tools: [{ type: "web_search_20260318" }] }, "anthropic")),
+    searchOf(DIALECT.anthropic, "claude-search-x", factsOf({ model: "m", tools: [{ type: "web_search_20260318" }] }, "anthropic")),
   ).toBeUndefined();
 });
 
 test("money 1: a model that searches unasked reserves as if it were asked, once", () => {
   const asked = [{ path: "web_search_options", type: "web_search_options" }];
 
-  expect(withCertainSearch("openai", "gpt-4o-search-preview", chat()).serverTools).toMatchObject([
+  expect(withCertainSearch(DIALECT.openai, "gpt-4o-search-preview", chat()).serverTools).toMatchObject([
     { path: "model", type: "web_search_options" },
   ]);
-  expect(withCertainSearch("openai", "gpt-4o-search-preview", chat({ web_search_options: {} })).serverTools).toMatchObject(asked);
-  expect(withCertainSearch("openai", "gpt-5", chat()).serverTools).toEqual([]);
+  expect(withCertainSearch(DIALECT.openai, "gpt-4o-search-preview", chat({ web_search_options: {} })).serverTools).toMatchObject(asked);
+  expect(withCertainSearch(DIALECT.openai, "gpt-5", chat()).serverTools).toEqual([]);
 });

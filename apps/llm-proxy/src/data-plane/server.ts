@@ -4,12 +4,13 @@ import { safeListener } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { ALIVE, checkReadiness } from "../health.ts";
 import { discardRest } from "../http/read-body.ts";
+import type { Dialect } from "../dialects/dialect.ts";
+import { dialectOfCaller } from "../dialects/registry.ts";
 import { answerRequest } from "./answer.ts";
 import { authenticate } from "./authenticate.ts";
 import type { Call } from "./call.ts";
 import { countTokens } from "./count-tokens.ts";
 import type { DataPlaneDeps } from "./deps.ts";
-import type { Dialect } from "./dialect.ts";
 import { asAppError, identityHeaders, sendError } from "./error-response.ts";
 import { listModels, showModel } from "./models.ts";
 import { type DataPlaneRoute, queryOf, ROUTE_METHODS, routeOfPath } from "./paths.ts";
@@ -36,7 +37,7 @@ const CONNECTION_LIMITS = {
   requestTimeout: 3_600_000,
 } as const;
 
-/** The data plane: the two LLM dialects, the model list and health. Everything but health and `/` asks for a virtual key. */
+/** The data plane: the LLM dialects, the model list and health. Everything but health and `/` asks for a virtual key. */
 export function createDataPlane(deps: DataPlaneDeps): DataPlane {
   const running = new Set<Promise<void>>();
   const track = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -136,8 +137,6 @@ function sendJson({ response, requestId }: Call, status: number, body: unknown):
   response.end(bytes);
 }
 
-/** Where the route does not say, Anthropic's clients are known by their version header. */
 function dialectOf(route: DataPlaneRoute, request: IncomingMessage): Dialect {
-  if ("dialect" in route) return route.dialect;
-  return request.headers["anthropic-version"] === undefined ? "openai" : "anthropic";
+  return "dialect" in route ? route.dialect : dialectOfCaller(request.headers);
 }

@@ -1,7 +1,6 @@
-import type { AskedOfOpenAI } from "@proliferate/metering/usage/openai-usage";
 import { objectOf, parseJsonObject } from "@proliferate/metering/usage/sse-data";
 import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
-import type { Dialect } from "./dialect.ts";
+import type { Asked, Dialect } from "../dialects/dialect.ts";
 import { readAnswer } from "./meter.ts";
 import { TopLevelFields } from "./top-level-fields.ts";
 
@@ -25,14 +24,14 @@ export interface WholeReading {
 export class WholeAnswer {
   readonly #dialect: Dialect;
   readonly #passes: boolean;
-  readonly #asked: AskedOfOpenAI;
+  readonly #asked: Asked;
   #held: Buffer[] = [];
   #heldBytes = 0;
   #bytes = 0;
   #fields: TopLevelFields | undefined;
 
   /** `passes`: what is not held is the caller's; otherwise it is read and dropped. `asked`: what the answer's bill depends on beside it. */
-  constructor(dialect: Dialect, { passes, asked }: { readonly passes: boolean; readonly asked: AskedOfOpenAI }) {
+  constructor(dialect: Dialect, { passes, asked }: { readonly passes: boolean; readonly asked: Asked }) {
     this.#asked = asked;
     this.#dialect = dialect;
     this.#passes = passes;

@@ -6,6 +6,7 @@ import { totals } from "@proliferate/metering/usage/usage-report";
 import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
 import { ERROR_CODES } from "@proliferate/shared/errors";
 import type { ModelTable } from "../config/model-table.ts";
+import { findProvider } from "../providers/registry.ts";
 import { type DataPlaneRoute, routeOfPath } from "../data-plane/paths.ts";
 
 /**
@@ -144,9 +145,7 @@ const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
 const STATUSES: ReadonlySet<number> = new Set([
   200, 201, 206, 400, 401, 402, 403, 404, 405, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503, 504, 529,
 ]);
-const PROVIDERS: ReadonlySet<string> = new Set(["anthropic", "openai"]);
-
-const providerLabel = (provider: string): string => (PROVIDERS.has(provider) ? provider : OTHER);
+const providerLabel = (provider: string): string => (findProvider(provider) ? provider : OTHER);
 
 /** A provider may send any number; those that it may mean are kept, the rest goes by its class. */
 function statusLabel(status: number): string {

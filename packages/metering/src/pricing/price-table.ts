@@ -4,8 +4,8 @@ import { fractionFromText, ONE } from "./fraction.ts";
 import type { Modifier, Price, PriceSchedule, TokenRates } from "./price.ts";
 import table from "./prices.json" with { type: "json" };
 
-/** The providers that have prices here. */
-export type PricedProvider = "anthropic" | "openai";
+/** A provider by its name, the prefix of its models in the table. One that the table does not have has no listed prices. */
+export type PricedProvider = string;
 
 /** A model of the table: what it costs over time, and how much it takes and answers. */
 export interface ListedModel {

@@ -2,15 +2,13 @@ import type { DatabaseClient } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { AppError } from "@proliferate/shared/errors";
 import { insertCorrection } from "@proliferate/access/requests/db";
-import { anthropicAnswerOf, readAnthropicReport } from "@proliferate/metering/usage/anthropic-report";
-import { openAIAnswerOf, readOpenAIReport } from "@proliferate/metering/usage/openai-report";
+import { rereadReport } from "@proliferate/metering/usage/reread-report";
 import { objectOf } from "@proliferate/metering/usage/sse-data";
 import { totals, type UsageReport } from "@proliferate/metering/usage/usage-report";
 import { completionTokens, promptTokens } from "@proliferate/metering/usage/usage";
 import { type Operator, recordAction, requireReason } from "../operator/operator.ts";
 import { type Cost, costOf, priceReport } from "@proliferate/metering/pricing/cost";
 import { findPricesById } from "@proliferate/metering/pricing/host-price";
-import type { PricedProvider } from "@proliferate/metering/pricing/price-table";
 import { requestPrices } from "@proliferate/metering/pricing/request-prices";
 import { listRepriceable, type RepriceableRow, type RepriceFilter, type SpendLogRow } from "@proliferate/access/spend-logs/db";
 
@@ -121,15 +119,11 @@ function priceAnew(row: RepriceableRow): PricedAnew | undefined {
   const raw = objectOf(row.metadata["provider_usage"]);
   const priceId = objectOf(row.metadata["model_map_information"])?.["model_map_key"];
   const prices = typeof priceId === "string" ? findPricesById(priceId) : undefined;
-  if (!raw || !prices || (provider !== "anthropic" && provider !== "openai")) return undefined;
-  const { report } = readAgain(provider, raw);
+  const report = raw && rereadReport(row.call_type, raw);
+  if (!report || !prices || provider === null) return undefined;
   const model = row.model.startsWith(`${provider}/`) ? row.model.slice(provider.length + 1) : row.model;
   const priced = priceReport(requestPrices({ provider, model, prices, startedAt: row.startTime as unknown as Date }), report);
   return { report, cost: costOf(priced), unknown: [...report.unknown, ...priced.unpriced] };
-}
-
-function readAgain(provider: PricedProvider, raw: Readonly<Record<string, unknown>>): { readonly report: UsageReport } {
-  return provider === "anthropic" ? readAnthropicReport(anthropicAnswerOf(raw)) : readOpenAIReport(openAIAnswerOf(raw));
 }
 
 /** The difference, as a row: of amount and tokens. */

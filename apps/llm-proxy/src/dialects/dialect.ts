@@ -1,0 +1,69 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { Search } from "@proliferate/metering/usage/openai-report";
+import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usage/usage-reader";
+import type { AppError } from "@proliferate/shared/errors";
+import type { Edit } from "../body/edits.ts";
+import type { CompiledPlace } from "../body/place.ts";
+import type { RequestBody } from "../body/request-body.ts";
+
+/** Whose clients speak a dialect: the envelope of an error, its types, and what a client makes of a status go by it. */
+export type ClientFamily = "anthropic" | "openai";
+
+/** A route of a dialect. `answer` is admitted, metered and billed; `count_tokens` is free. */
+export interface DialectRoute {
+  readonly kind: "answer" | "count_tokens";
+  /** The path at the provider, behind its API base. */
+  readonly upstreamPath: string;
+}
+
+/** What a request says that its answer's bill depends on, and the answer does not repeat. */
+export interface Asked {
+  /** Searches that usage does not count. */
+  readonly search?: Search | undefined;
+  /** How many answers were asked for. Default 1. */
+  readonly choices?: number;
+}
+
+/** What a reader of streams has to know of the request. */
+export interface StreamReaderOptions extends Asked {
+  /** The proxy asked for the event that counts, and the caller did not: the caller must not get it. */
+  readonly dropUsageChunk: boolean;
+}
+
+/**
+ * What a caller speaks: one wire format, everything that is particular to it, and nothing else. The road asks the dialect of
+ * its call and knows no dialect by name (`scripts/architecture.test.ts`). Pure: no clock, no network, no state between calls.
+ */
+export interface Dialect {
+  /** As providers list it and operators read it, such as `anthropic-messages`. */
+  readonly name: string;
+  readonly family: ClientFamily;
+  /** The `call_type` of the spend row, as LiteLLM names it. */
+  readonly callType: string;
+  /** By path without `/v1`. The route that answers stands first: error messages name it. */
+  readonly routes: Readonly<Record<string, DialectRoute>>;
+  /** Whether a caller that asks for no route of a dialect speaks this one, by its headers. The first that says so is taken. */
+  isSpokenBy(headers: IncomingHttpHeaders): boolean;
+
+  /** Where a body has fields that can spend or that name a model, and what is made of them. */
+  readonly body: CompiledPlace;
+  /** The change of the body without which a stream would not say what it cost; undefined where the caller's own does. */
+  askForUsage(body: RequestBody): Edit | undefined;
+
+  /** Whether usage counts the searches of the provider; where it does not, they are counted by what was asked. */
+  readonly countsSearches: boolean;
+  /** A reader of one streamed answer: it says what ends the stream (`terminal`), and whether a stream without an end is whole (`isWhole`). */
+  streamReader(options: StreamReaderOptions): StreamUsageReader;
+  /** Reads an answer that is no stream; large members of it may have been emptied. */
+  readAnswer(body: Uint8Array, asked: Asked): UsageReading;
+
+  /** An error in the envelope of the dialect. */
+  errorBody(error: AppError, requestId: string): unknown;
+  /** The same as the last event of a stream that has begun; real clients raise on it. */
+  errorEvent(error: AppError, requestId: string): string;
+}
+
+/** The route of a dialect that answers, as callers write it: `/v1/messages`. */
+export function answerRoute({ routes }: Dialect): string {
+  return `/v1${Object.keys(routes)[0] ?? ""}`;
+}

@@ -1,0 +1,50 @@
+import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/metering/usage/openai-usage";
+import { type AppError, ERROR_CODES } from "@proliferate/shared/errors";
+import type { Edit } from "../body/edits.ts";
+import { compilePlace } from "../body/place.ts";
+import type { RequestBody } from "../body/request-body.ts";
+import { Kind } from "../body/seen-object.ts";
+import { OPENAI_FIELDS } from "../body/spending-fields.ts";
+import type { Dialect } from "./dialect.ts";
+
+/**
+ * OpenAI chat completions, of OpenAI and of all who are compatible with it. A stream ends with `[DONE]`; one without it is
+ * whole where every choice has finished and the usage has come, because some compatible servers leave it out.
+ */
+export const openaiChat: Dialect = {
+  name: "openai-chat",
+  family: "openai",
+  callType: "acompletion",
+  routes: { "/chat/completions": { kind: "answer", upstreamPath: "/v1/chat/completions" } },
+  isSpokenBy: () => true,
+  body: compilePlace(OPENAI_FIELDS),
+  askForUsage,
+  countsSearches: false,
+  streamReader: (options) => new OpenAIUsageReader(options),
+  readAnswer: readOpenAIAnswer,
+  errorBody,
+  errorEvent: (error, requestId) => `data: ${JSON.stringify(errorBody(error, requestId))}\n\n`,
+};
+
+/** `stream_options.include_usage`, where the caller streams and does not ask for it. */
+function askForUsage({ bytes, facts, positions }: RequestBody): Edit | undefined {
+  const { streamOptions, includeUsage, closingBrace } = positions;
+  if (!facts.stream || includeUsage?.kind === Kind.true) return undefined;
+  if (!streamOptions) return insertField(bytes, closingBrace, '"stream_options":{"include_usage":true}');
+  if (streamOptions.kind !== Kind.object) return { ...streamOptions, text: '{"include_usage":true}' };
+  if (!includeUsage) return insertField(bytes, streamOptions.end - 1, '"include_usage":true');
+  const quote = includeUsage.kind === Kind.string ? 1 : 0;
+  return { start: includeUsage.start - quote, end: includeUsage.end + quote, text: "true" };
+}
+
+/** Before the brace that closes an object. */
+function insertField(bytes: Buffer, closingBrace: number, field: string): Edit {
+  let last = closingBrace - 1;
+  while (bytes[last] === 0x20 || bytes[last] === 0x0a || bytes[last] === 0x0d || bytes[last] === 0x09) last -= 1;
+  return { start: closingBrace, end: closingBrace, text: bytes[last] === 0x7b ? field : `,${field}` };
+}
+
+function errorBody(error: AppError, _requestId: string): unknown {
+  const { openaiType, fix } = ERROR_CODES[error.code];
+  return { error: { message: `${error.message} ${fix}`, type: openaiType, param: error.param ?? null, code: error.code } };
+}

@@ -1,0 +1,18 @@
+import { anthropicMessages } from "../dialects/anthropic-messages.ts";
+import type { Provider } from "./provider.ts";
+
+/** Anthropic's own API. */
+export const anthropic: Provider = {
+  name: "anthropic",
+  title: "Anthropic",
+  apiBase: "https://api.anthropic.com",
+  apiBaseVariable: "ANTHROPIC_API_BASE",
+  apiKeyVariable: "ANTHROPIC_API_KEY",
+  dialects: [anthropicMessages],
+  credentialHeaders: (apiKey) => ({ "x-api-key": apiKey }),
+  // The version that a caller is taken to speak when it does not say.
+  defaultHeaders: { "anthropic-version": "2023-06-01" },
+  accountHeaders: [],
+  answerHeaders: { names: [], beginnings: ["anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-"] },
+  probe: { method: "GET", path: "/v1/models?limit=1" },
+};
