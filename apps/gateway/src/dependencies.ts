@@ -6,6 +6,7 @@ import type { SessionAdmission } from "@proliferate/services/sessions/session-ad
 import type { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import type { SessionKeys } from "@proliferate/services/sessions/session-keys";
 import type { ReportRoom } from "./report-room.ts";
+import type { SessionEventSignal } from "./session-event-signal.ts";
 import type { GatewayVariables } from "./request-id.ts";
 
 /** Everything the gateway talks to. */
@@ -29,6 +30,8 @@ export interface GatewayDependencies {
   readonly sandboxes: SessionLauncher;
   /** The sink, to compare with; absent where this gateway holds no sink's secret. */
   readonly comparison?: { readonly sinks: SinkSettings; readonly markup: string } | undefined;
+  /** Wakes those who read sessions' events. */
+  readonly sessionEvents: SessionEventSignal;
   /** With which Autumn signs its events; none: they are not taken. */
   readonly autumnWebhookSecrets: readonly string[];
   /** Of the process lock that this gateway holds as long as it lives. */

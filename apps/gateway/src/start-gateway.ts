@@ -1,6 +1,6 @@
 import type { Server } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
-import { checkDatabase, openDatabase, ProcessLock } from "@proliferate/db";
+import { ChannelListener, checkDatabase, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests/db";
 import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
@@ -12,6 +12,7 @@ import { openLaunchers } from "./launchers.ts";
 import { connectLLMProxy } from "./llm-proxy.ts";
 import { ReportRoom } from "./report-room.ts";
 import { createServer } from "./server.ts";
+import { SESSION_EVENT_CHANNEL, SessionEventSignal } from "./session-event-signal.ts";
 import { startUpkeep } from "./upkeep.ts";
 
 export interface GatewayOptions {
@@ -74,6 +75,8 @@ export async function startGateway(
       ...agentWatch,
     }),
   );
+  const sessionEvents = new SessionEventSignal();
+  lifecycle.own("notices", listenToSessions(direct, sessionEvents, logger));
   const app = createServer({
     db,
     reports: new ReportRoom({ db: reportsDb }),
@@ -87,9 +90,24 @@ export async function startGateway(
     sandboxes,
     instanceId,
     comparison: config.comparison,
+    sessionEvents,
     autumnWebhookSecrets: config.autumnWebhookSecrets,
   });
   const server = createAdaptorServer({ fetch: app.fetch }) as Server;
   const listener = lifecycle.own("http", await listen(server, { port: config.port, host: config.host, portVariable: "GATEWAY_PORT" }));
   return { gateway: listener.port };
+}
+
+/** One connection for all readers of this process, to an address that keeps its session. */
+function listenToSessions(database: DatabaseOptions, signal: SessionEventSignal, logger: Logger): ChannelListener {
+  return new ChannelListener({
+    ...database,
+    channel: SESSION_EVENT_CHANNEL,
+    onNotice: (sessionId) => signal.told(sessionId),
+    onHearing: () => signal.hears(true),
+    onDeaf: (error) => {
+      signal.hears(false);
+      logger.warn({ error: error.message }, "notices.lost");
+    },
+  });
 }

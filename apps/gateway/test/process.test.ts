@@ -72,6 +72,26 @@ test("the process says when it is ready, mints through the proxy, and stops clea
   expect(stderr()).not.toContain(proxy.masterKey);
 });
 
+const countListening = async (): Promise<number> => {
+  const activity = database.db.withSchema("pg_catalog").selectFrom("pg_stat_activity" as never);
+  const rows = await activity
+    .selectAll()
+    .where("application_name" as never, "=", "llm-gateway notices" as never)
+    .where("datname" as never, "=", new URL(database.connectionString).pathname.slice(1) as never)
+    .execute();
+  return rows.length;
+};
+
+test("code 18: a gateway hears of events on one connection, whoever reads, which it lets go when it stops", async () => {
+  const { child, message } = start(settings());
+  expect((await message).type).toBe("ready");
+
+  expect(await until(countListening, (count) => count > 0)).toBe(1);
+  child.kill("SIGTERM");
+  await once(child, "exit");
+  expect(await until(countListening, (count) => count === 0)).toBe(0);
+});
+
 test("a gateway that is killed between minting a key and recording it leaves a key that the next one revokes by the session", async () => {
   proxy.reset();
   proxy.failNext("/v1/models", { kind: "hang" });

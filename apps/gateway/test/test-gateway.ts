@@ -12,6 +12,7 @@ import type { GatewayApp, GatewayDependencies } from "../src/dependencies.ts";
 import { connectLLMProxy } from "../src/llm-proxy.ts";
 import { ReportRoom } from "../src/report-room.ts";
 import { createServer } from "../src/server.ts";
+import { SessionEventSignal } from "../src/session-event-signal.ts";
 
 export const TOKEN = "test-token-0123456789";
 export const METRICS_TOKEN = "metrics-token-0123456789";
@@ -65,6 +66,7 @@ export async function serveGateway(
   admission?: SessionAdmission,
   sandboxes?: SessionLauncher,
   comparison?: GatewayDependencies["comparison"],
+  sessionEvents = new SessionEventSignal({ heardMs: 25_000, unheardMs: 250 }),
 ): Promise<Pick<TestGateway, "app" | "url" | "call" | "stop">> {
   const app = createServer({
     db,
@@ -78,6 +80,7 @@ export async function serveGateway(
     proxy: connectLLMProxy(proxy),
     admission,
     comparison,
+    sessionEvents,
     sandboxes: sandboxes ?? new SessionLauncher({ db, providers: new Map() }),
     // One test's database cannot be reached.
     instanceId: await nextInstanceId(db).catch(() => 0),

@@ -1,3 +1,4 @@
+export { ChannelListener, type ChannelListenerOptions } from "./channel-listener.ts";
 export { checkDatabase } from "./check-database.ts";
 export {
   connectionConfig,

@@ -4,6 +4,7 @@ import { STATEMENTS } from "./statements.ts";
 
 /** What runs by itself in a process, and what it runs from. */
 const PERIODIC = [
+  "apps/gateway/src/routes/session-events.ts",
   "apps/gateway/src/upkeep.ts",
   "apps/llm-proxy/src/data-plane/recover.ts",
   "apps/worker/src/balance-worker.ts",
@@ -54,7 +55,7 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ),
   ..."takeSilentAgent writeAgentAnswers writeAgentRestart writeAgentSilence writeSessionFailure".split(" "),
   ..."claimTopUp closeDueBreaker insertTopUp lockPolicy openBreaker readGranted recordTopUp".split(" "),
-  ..."releaseTelling writeTold moveOrg hasSpendLogs findSession markPaused moveSandbox writeLaunchFailure deleteOldRequests isDatabaseUnavailable lockIngest readLookBackStart lockIngest".split(
+  ..."releaseTelling writeTold moveOrg hasSpendLogs markPaused moveSandbox writeLaunchFailure deleteOldRequests isDatabaseUnavailable lockIngest readLookBackStart lockIngest".split(
     " ",
   ),
 ]);

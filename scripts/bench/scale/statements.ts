@@ -69,8 +69,14 @@ import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate
 import { takeAgentsToAsk } from "@proliferate/services/sessions/agent-watch-db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
 import { selectModelCosts } from "@proliferate/services/sessions/cost-db";
-import { sumBilledEvents, sumUnbilledSpend } from "@proliferate/services/sessions/db";
-import { selectEndedWithKeys, selectExpiredSessions, selectLaunched, selectUnfinished } from "@proliferate/services/sessions/sandbox-db";
+import { findSession, sumBilledEvents, sumUnbilledSpend } from "@proliferate/services/sessions/db";
+import {
+  selectEndedWithKeys,
+  selectExpiredSessions,
+  selectLaunched,
+  selectSessionEvents,
+  selectUnfinished,
+} from "@proliferate/services/sessions/sandbox-db";
 import { listTeamsDueForReset } from "@proliferate/access/teams/db";
 import { flagForgottenTopUps, isTopUpAllowed, listOrgsToTopUp } from "@proliferate/services/top-up/db";
 import { claimDueEvents, insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
@@ -200,6 +206,10 @@ export const STATEMENTS: readonly ScaleStatement[] = [
     deleteOldSessions(db, { olderThanMs: 90 * DAY_MS, limit: 5_000 }),
   ),
   idle("endForgottenSessions", "one worker, hourly", 1, (db) => endForgottenSessions(db, { olderThanMs: 7 * DAY_MS, limit: 5_000 })),
+  hot("findSession, selectSessionEvents", "gateway, each reader of events: each 25 s and each event", async (db) => {
+    await findSession(db, LIVE.sessionId);
+    await selectSessionEvents(db, LIVE.sessionId, "0", 200);
+  }),
   idle("takeAgentsToAsk", "gateway, each 10 s: agents of ready sandboxes", PROCESSES.gateways * 6, (db) =>
     takeAgentsToAsk(db, ["modal"], 30_000, 50),
   ),

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { redactSecrets } from "@proliferate/runtime";
 import { findSession } from "@proliferate/services/sessions/db";
@@ -6,12 +5,12 @@ import { type SessionEventRow, selectSessionEvents } from "@proliferate/services
 import { readSessionLog } from "@proliferate/services/sessions/session-log";
 import { resourceIdSchema, type SessionEvent } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import { streamSSE } from "hono/streaming";
+import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { LAUNCH_CODES, launchDependencies } from "../launch-request.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import type { EventWatch } from "../session-event-signal.ts";
 
-const POLL_MS = 250;
 const PAGE = 200;
 /** Of silence, then a comment: proxies between here and the reader cut a connection on which nothing moves. */
 const KEEP_ALIVE_MS = 15_000;
@@ -59,7 +58,7 @@ const log = createRoute({
 
 /** `/v1/sessions/{id}/events` and `/log`. Read from the database and the sandbox, so any gateway serves what another one does. */
 export function registerSessionEventsRoute(app: GatewayApp, deps: GatewayDependencies): void {
-  const { db } = deps;
+  const { db, sessionEvents } = deps;
   app.openapi(log, async (context) =>
     context.text(
       redactSecrets(
@@ -84,25 +83,33 @@ export function registerSessionEventsRoute(app: GatewayApp, deps: GatewayDepende
     if ((await isFinal()) && last !== "0" && (await selectSessionEvents(db, sessionId, last, 1)).length === 0)
       return context.body(null, 204);
     return streamSSE(context, async (stream) => {
-      let silentSince = Date.now();
-      while (!stream.aborted) {
-        const final = await isFinal();
-        const page = await selectSessionEvents(db, sessionId, last, PAGE);
-        for (const row of page) {
-          await stream.writeSSE({ id: row.event_id, event: row.type, data: JSON.stringify(describe(row)) });
-          last = row.event_id;
-          silentSince = Date.now();
+      const watch = sessionEvents.watch(sessionId);
+      stream.onAbort(() => watch.wake());
+      try {
+        while (!stream.aborted) {
+          const final = await isFinal();
+          const page = await selectSessionEvents(db, sessionId, last, PAGE);
+          for (const row of page) {
+            await stream.writeSSE({ id: row.event_id, event: row.type, data: JSON.stringify(describe(row)) });
+            last = row.event_id;
+          }
+          if (page.length === PAGE) continue;
+          if (final) return;
+          await untilNews(stream, watch);
         }
-        if (page.length === PAGE) continue;
-        if (final) return;
-        if (Date.now() - silentSince > KEEP_ALIVE_MS) {
-          await stream.write(": still here\n\n");
-          silentSince = Date.now();
-        }
-        await delay(POLL_MS);
+      } finally {
+        watch.close();
       }
     });
   });
+}
+
+/** Keeps the connection open meanwhile; resolves when it is time to look again. */
+async function untilNews(stream: SSEStreamingApi, watch: EventWatch): Promise<void> {
+  for (let restMs = watch.lookAfterMs(); restMs > 0 && !stream.aborted; restMs -= KEEP_ALIVE_MS) {
+    if (await watch.wait(Math.min(restMs, KEEP_ALIVE_MS))) return;
+    if (restMs > KEEP_ALIVE_MS) await stream.write(": still here\n\n");
+  }
 }
 
 const describe = (row: SessionEventRow): SessionEvent => ({
