@@ -28,10 +28,10 @@ const OUTCOME: Settled[1] = {
 
 const newMetrics = (retiring: readonly string[] = []): ProxyMetrics =>
   new ProxyMetrics({
-    models: {
+    models: () => ({
       find: (modelName) => (modelName === "claude-sonnet-5" ? ({ modelName } as never) : undefined),
       retiring: (now) => retiring.map((modelName) => ({ modelName, retiresOn: dayAfter(now, 7) }) as never),
-    },
+    }),
     held: { bodies: () => 0, answers: () => 0 },
   });
 const dayAfter = (now: Date, days: number): string => new Date(now.getTime() + days * 24 * 60 * MINUTE_MS).toISOString().slice(0, 10);

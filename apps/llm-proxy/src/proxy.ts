@@ -2,6 +2,7 @@ import { checkDatabase, type DatabaseClient, type DatabaseOptions, openDatabase,
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests/db";
+import { Catalogue } from "./catalogue/catalogue.ts";
 import type { ModelConfig } from "./config/load-model-config.ts";
 import type { ModelTable } from "./config/model-table.ts";
 import { ADMISSION_WAIT_LIMITS, AdmissionQueue, type AdmissionWaitLimits } from "./data-plane/admission-queue.ts";
@@ -68,9 +69,9 @@ export async function startProxy(
   logger: Logger,
 ): Promise<{ readonly dataPlane: number; readonly management: number }> {
   const { config, masterKey } = options;
-  const { models } = config;
   if (config.ignoredSettings.length > 0) logger.warn({ settings: config.ignoredSettings }, "config.ignored_settings");
-  reportModels(models, logger);
+  const catalogue = new Catalogue([{ name: "litellm/config.yaml", deployments: config.models.list() }]);
+  reportModels(catalogue.current.everybody, logger);
   await checkDatabase(options.database);
   const db = openDatabase({ ...options.database, applicationName: "llm-proxy" });
   lifecycle.own("database", { stop: () => db.destroy() });
@@ -85,13 +86,16 @@ export async function startProxy(
       onHeld: () => logger.info({}, "process_lock.held"),
     }),
   );
-  const recovery = { db, logger, models, instanceId };
+  const recovery = { db, logger, catalogue, instanceId };
   // What cannot be recovered now is tried again by the upkeep; it is no reason not to serve.
   await recoverOrphans(recovery).catch((error: unknown) => logger.error({ error: String(error) }, "recover.failed"));
   lifecycle.own("upkeep", startUpkeep(recovery));
   const uploads = new Uploads(options.uploads ?? UPLOAD_LIMITS);
   const heldAnswers = new HeldAnswers();
-  const metrics = new ProxyMetrics({ models, held: { bodies: () => uploads.memory.held, answers: () => heldAnswers.bytes } });
+  const metrics = new ProxyMetrics({
+    models: () => catalogue.current.everybody,
+    held: { bodies: () => uploads.memory.held, answers: () => heldAnswers.bytes },
+  });
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
@@ -113,7 +117,7 @@ export async function startProxy(
   const dataPlane = createDataPlane({
     db,
     logger,
-    models,
+    catalogue,
     upstreams,
     uploads,
     heldAnswers,

@@ -59,7 +59,7 @@ export function priceAt(deployment: Deployment, startedAt: Date): Price {
   );
 }
 
-/** The models that this proxy serves. Immutable. */
+/** Models that can be called, each by its names. Immutable. Of several deployments of one name the first is found. */
 export class ModelTable {
   readonly #byName: ReadonlyMap<string, Deployment>;
   /** By `anthropic/NAME`, and by the NAME alone; of several deployments of one model the first. */
@@ -68,11 +68,10 @@ export class ModelTable {
   readonly #schedules: ReadonlyMap<string, PriceSchedule>;
 
   constructor(deployments: readonly Deployment[]) {
-    this.#byName = new Map(deployments.map((deployment) => [deployment.modelName, deployment]));
-    const backwards = deployments.toReversed();
-    this.#byUpstream = new Map(backwards.map((deployment) => [deployment.model, deployment]));
-    this.#byBareUpstream = new Map(backwards.map((deployment) => [deployment.upstreamModel, deployment]));
-    this.#schedules = new Map(deployments.flatMap(({ prices }) => (prices ? [[prices.id, prices] as const] : [])));
+    this.#byName = firstOfEach(deployments.map((deployment) => [deployment.modelName, deployment]));
+    this.#byUpstream = firstOfEach(deployments.map((deployment) => [deployment.model, deployment]));
+    this.#byBareUpstream = firstOfEach(deployments.map((deployment) => [deployment.upstreamModel, deployment]));
+    this.#schedules = firstOfEach(deployments.flatMap(({ prices }) => (prices ? [[prices.id, prices] as const] : [])));
   }
 
   /**
@@ -83,7 +82,7 @@ export class ModelTable {
     return this.#byName.get(name) ?? this.#byUpstream.get(name) ?? this.#byBareUpstream.get(name);
   }
 
-  /** In the order of the file. */
+  /** In their order. */
   list(): readonly Deployment[] {
     return [...this.#byName.values()];
   }
@@ -121,4 +120,11 @@ export class ModelTable {
     const until = new Date(now.getTime() + withinDays * 86_400_000).toISOString().slice(0, 10);
     return this.list().filter(({ retiresOn }) => retiresOn !== undefined && retiresOn <= until);
   }
+}
+
+/** By key, in their order; of several entries with one key the first. */
+function firstOfEach<Value>(entries: readonly (readonly [string, Value])[]): ReadonlyMap<string, Value> {
+  const first = new Map<string, Value>();
+  for (const [key, value] of entries) if (!first.has(key)) first.set(key, value);
+  return first;
 }

@@ -12,13 +12,14 @@ import { hiddenTokensPerSecond } from "./hidden-output.ts";
 import { judge } from "./judge.ts";
 import { requireNamedModels } from "./named-models.ts";
 import type { RequestFacts } from "./request-facts.ts";
-import type { Deployment } from "./route.ts";
+import type { Deployment, ModelTable } from "../config/model-table.ts";
 
 const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "x-session-affinity"] as const;
 
 /** What admission needs of a request beside its call. */
 export interface Admittable {
   readonly caller: CallerRow;
+  readonly models: ModelTable;
   readonly facts: RequestFacts;
   readonly deployment: Deployment;
   /** Of the body, which is held while the request waits. */
@@ -47,13 +48,13 @@ export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable
   }
 }
 
-function admissionOf(deps: DataPlaneDeps, call: Call, { caller, facts, deployment }: Admittable): AdmissionRequest {
+function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, deployment }: Admittable): AdmissionRequest {
   const { estimatedInputTokens } = facts;
-  const { price, worstCasePicoUsd, outputTokens } = judge(deps, call, caller, facts, deployment);
+  const { price, worstCasePicoUsd, outputTokens } = judge({ models, unjudged: deps.unjudged }, call, caller, facts, deployment);
   return {
     caller,
     runningMs: () => performance.now() - call.startedAtMs,
-    requireNamedAllowed: (now) => void requireNamedModels(deps.models, now, deployment.provider, facts, deps.unjudged === "reserve"),
+    requireNamedAllowed: (now) => void requireNamedModels(models, now, deployment.provider, facts, deps.unjudged === "reserve"),
     minimumUsd: decimalFromPicoUsd(priceUsage(price, { inputTokens: estimatedInputTokens })),
     worstCaseUsd: decimalFromPicoUsd(worstCasePicoUsd),
     attempt: {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
-import type { ModelTable } from "../config/model-table.ts";
+import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { InFlight } from "../http/in-flight.ts";
 import type { AdmissionQueue } from "./admission-queue.ts";
 import type { DetachedReads } from "./detached-reads.ts";
@@ -16,7 +16,7 @@ import type { Upstreams } from "./upstream.ts";
 export interface DataPlaneDeps {
   readonly db: DatabaseClient;
   readonly logger: Logger;
-  readonly models: ModelTable;
+  readonly catalogue: Catalogue;
   readonly upstreams: Upstreams;
   readonly uploads: Uploads;
   /** Counts of tokens that run now. */

@@ -5,7 +5,7 @@ import type { StreamUsageReader } from "@proliferate/metering/usage/usage-reader
 import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import type { Asked } from "../dialects/dialect.ts";
-import { priceAt } from "../config/model-table.ts";
+import { type Deployment, type ModelTable, priceAt } from "../config/model-table.ts";
 import { AttemptClock } from "./attempt-clock.ts";
 import type { Call } from "./call.ts";
 import { CallerAnswer } from "./caller-answer.ts";
@@ -16,7 +16,6 @@ import { headersForCaller } from "./headers.ts";
 import { checkpointOf } from "./meter.ts";
 import { type Ending, outcomeOf } from "./outcome.ts";
 import { errorTextForCaller, pauseBeforeRepeat } from "./provider-error.ts";
-import type { Deployment } from "./route.ts";
 import type { UpstreamHead, UpstreamRequest } from "./upstream.ts";
 import { CALLER_GONE, CallerGone, type Exchange, isSuccess, judge, type Reply } from "./verdict.ts";
 import { WholeAnswer } from "./whole-answer.ts";
@@ -25,6 +24,7 @@ import { WholeAnswer } from "./whole-answer.ts";
 export interface ForwardRequest {
   readonly call: Call;
   readonly attempt: AdmittedAttempt;
+  readonly models: ModelTable;
   readonly deployment: Deployment;
   readonly upstream: UpstreamRequest;
   readonly asksForStream: boolean;
@@ -277,9 +277,9 @@ class Relay {
   /** Returns what it cost, in USD. */
   async settle(ending: Ending): Promise<string> {
     clearInterval(this.#checkpoints);
-    const { attempt, deployment } = this.#request;
+    const { attempt, models, deployment } = this.#request;
     const wasLeft = this.#caller.isGone && ending.kind !== "free";
-    const prices = this.#deps.models.requestPrices(attempt) ?? { own: priceAt(deployment, attempt.started_at), ofModel: () => undefined };
+    const prices = models.requestPrices(attempt) ?? { own: priceAt(deployment, attempt.started_at), ofModel: () => undefined };
     const outcome = outcomeOf(attempt, prices, wasLeft ? { ...ending, error: CALLER_GONE } : ending, {
       firstByteAt: this.#firstByteAt,
       endedAt: this.#clock.now(),

@@ -3,7 +3,7 @@ import type { CallerRow } from "@proliferate/access/keys/db";
 import type { Price } from "@proliferate/metering/pricing/price";
 import { worstCasePicoUsd } from "@proliferate/metering/pricing/worst-case";
 import { AppError } from "@proliferate/shared/errors";
-import { type ModelTable, type NamedModel as ListedModel, priceAt } from "../config/model-table.ts";
+import { type Deployment, type ModelTable, type NamedModel as ListedModel, priceAt } from "../config/model-table.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Call } from "./call.ts";
 import { type NamedDeployment, requireNamedModels } from "./named-models.ts";
@@ -18,7 +18,6 @@ import {
   type Reservation,
   reservationOf,
 } from "./reservation.ts";
-import type { Deployment } from "./route.ts";
 import { withCertainSearch } from "./search.ts";
 
 /**

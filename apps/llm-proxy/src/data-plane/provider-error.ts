@@ -1,6 +1,6 @@
 import { redactSecrets } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
-import type { Deployment } from "./route.ts";
+import type { Deployment } from "../config/model-table.ts";
 import { isUpstreamTimeout, type UpstreamHead } from "./upstream.ts";
 
 /** The failure of a provider's connection, as the caller is told it. `wasSent`: a connection had been made. */

@@ -9,12 +9,15 @@ import type { DataPlaneDeps } from "./deps.ts";
 import { headersForProvider } from "./headers.ts";
 import { OutgoingBody } from "./outgoing-body.ts";
 import type { RequestFacts } from "./request-facts.ts";
-import { routeModel, type RoutedModel } from "./route.ts";
+import type { RoutedModel } from "../catalogue/snapshot.ts";
+import type { ModelTable } from "../config/model-table.ts";
 import type { UpstreamRequest } from "./upstream.ts";
 
 /** A request that is understood: who sends it, what it says, who serves it, and what the provider gets. */
 export interface Received {
   readonly caller: CallerRow;
+  /** All that the caller can call, as it was when the request came. */
+  readonly models: ModelTable;
   readonly facts: RequestFacts;
   readonly routed: RoutedModel;
   /** Its body holds memory until it is released. */
@@ -29,16 +32,24 @@ export interface Received {
 export async function receive(deps: DataPlaneDeps, call: Call): Promise<Received> {
   const caller = await authenticate(deps, call.request.headers);
   if (mayBeLarge(call)) await requireBudgetLeft(deps.db, caller);
+  const catalogue = deps.catalogue.current;
   let memory: HeldMemory | undefined;
   try {
     const { limits, memory: uploads, scanTurns } = deps.uploads;
     const hold = (bytes: number): HeldMemory => (memory = uploads.hold(caller.keyHash, call.request.socket, bytes));
     const read = await readBody(call.request, { limitBytes: limits.bodyBytes, pace: limits.pace, hold });
     const body = await readRequestBody(read, call.dialect.body, scanTurns);
-    const routed = routeModel(deps.models, body.facts.model, call.dialect);
+    const [routed] = catalogue.resolve(caller, body.facts.model, call.dialect);
     const { bytes, dropUsageChunk } = bodyForProvider(body, call.dialect, routed.deployment);
     const outgoing = new OutgoingBody(bytes, () => memory?.release());
-    return { caller, facts: body.facts, routed, upstream: upstreamRequest(call, routed, outgoing), dropUsageChunk };
+    return {
+      caller,
+      models: catalogue.modelsFor(caller),
+      facts: body.facts,
+      routed,
+      upstream: upstreamRequest(call, routed, outgoing),
+      dropUsageChunk,
+    };
   } catch (error) {
     memory?.release();
     throw error;

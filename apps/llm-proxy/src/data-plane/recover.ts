@@ -3,13 +3,13 @@ import type { Logger, Stoppable } from "@proliferate/runtime";
 import { resetDueBudgets } from "@proliferate/access/requests/budget-reset";
 import { type AttemptRow, listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/access/requests/db";
 import { settleAttempt } from "@proliferate/access/requests/settle";
-import type { ModelTable } from "../config/model-table.ts";
+import type { Catalogue } from "../catalogue/catalogue.ts";
 import { outcomeOfOrphan } from "./outcome.ts";
 
 export interface RecoverDeps {
   readonly db: DatabaseClient;
   readonly logger: Logger;
-  readonly models: Pick<ModelTable, "requestPrices">;
+  readonly catalogue: Pick<Catalogue, "current">;
   readonly instanceId: number;
 }
 
@@ -51,7 +51,7 @@ async function settleAttemptsOf(deps: RecoverDeps, instanceId: number): Promise<
 /** True when this call settled it. Rejects only when the store is away: then the others cannot be settled either. */
 async function settleOrphan(deps: RecoverDeps, attempt: AttemptRow): Promise<boolean> {
   try {
-    const prices = deps.models.requestPrices(attempt);
+    const prices = deps.catalogue.current.modelsFor({ teamId: attempt.team_id }).requestPrices(attempt);
     if (!prices) deps.logger.error({ attempt: attempt.attempt_id, price: attempt.price_id }, "recover.price_unknown");
     return (await settleAttempt(deps.db, attempt, outcomeOfOrphan(attempt, prices))) === "settled";
   } catch (error) {

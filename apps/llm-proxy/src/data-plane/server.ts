@@ -97,9 +97,8 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
     case "count_tokens":
       return countTokens(deps, call);
     case "models":
-      return sendJson(call, 200, listModels(deps.models, await authenticate(deps, call.request.headers)));
     case "model":
-      return sendJson(call, 200, showModel(deps.models, await authenticate(deps, call.request.headers), route.id));
+      return sendJson(call, 200, await readModels(deps, call, route.kind === "model" ? route.id : undefined));
     case "liveness":
       return sendJson(call, 200, ALIVE);
     case "readiness": {
@@ -118,6 +117,13 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
     default:
       throw new AppError("not_found", "There is no such route on the data plane.");
   }
+}
+
+/** What the caller may use: one model, or the list. */
+async function readModels({ db, masterKey, catalogue }: DataPlaneDeps, { request }: Call, id: string | undefined): Promise<unknown> {
+  const caller = await authenticate({ db, masterKey }, request.headers);
+  const models = catalogue.current.modelsFor(caller);
+  return id === undefined ? listModels(models, caller) : showModel(models, caller, id);
 }
 
 function refuse(deps: DataPlaneDeps, call: Omit<Call, "startedAt" | "startedAtMs" | "upstreamPath">, error: AppError): void {

@@ -2,7 +2,7 @@ import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usag
 import { AppError } from "@proliferate/shared/errors";
 import type { Ending, EndingError } from "./outcome.ts";
 import { isKeyRejection, keyRejected, providerError } from "./provider-error.ts";
-import type { Deployment } from "./route.ts";
+import type { Deployment } from "../config/model-table.ts";
 import type { UpstreamHead } from "./upstream.ts";
 import type { WholeAnswer } from "./whole-answer.ts";
 

@@ -16,7 +16,7 @@ import { type DataPlaneRoute, routeOfPath } from "../data-plane/paths.ts";
  */
 export class ProxyMetrics {
   readonly registry = new Registry();
-  readonly #models: Pick<ModelTable, "find">;
+  readonly #models: () => Pick<ModelTable, "find">;
   readonly #requests = this.#counter("requests_total", "Requests that were answered, by what was asked for and the status", [
     "route",
     "status",
@@ -39,12 +39,12 @@ export class ProxyMetrics {
   ]);
   readonly #settleFailures = this.#counter("settle_failures_total", "Tries to settle that the store did not take; each is repeated", []);
 
-  constructor(options: { readonly models: Pick<ModelTable, "find" | "retiring">; readonly held: HeldBytes }) {
+  constructor(options: { readonly models: () => Pick<ModelTable, "find" | "retiring">; readonly held: HeldBytes }) {
     this.#models = options.models;
     const help = "Days until the provider of a configured model stops to serve it, from 30 days ahead; negative once it has";
     const retires = this.#gauge("model_retires_in_days", help, ["model"], () => {
       retires.reset();
-      for (const { model, days } of daysLeft(options.models, new Date())) retires.set({ model }, days);
+      for (const { model, days } of daysLeft(options.models(), new Date())) retires.set({ model }, days);
     });
     const { held } = options;
     const bytes = this.#gauge("held_bytes", "Bytes of bodies and answers that are kept in memory", ["of"], () => {
@@ -99,7 +99,7 @@ export class ProxyMetrics {
   }
 
   #modelLabel(name: string): string {
-    return this.#models.find(name)?.modelName ?? OTHER;
+    return this.#models().find(name)?.modelName ?? OTHER;
   }
 
   #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
