@@ -236,6 +236,14 @@ export class JsonScanner {
     if (this.#values > this.#limits.values) throw tooMuch(`more than ${this.#limits.values} values`);
   }
 
+  /** Some servers read names whatever their case: one that is known but for that may count there, and cannot be judged here. */
+  #takeUnknown(name: string): void {
+    const param = name.slice(0, 64);
+    if (this.#rootPlace.knows(name.toLowerCase()))
+      throw new AppError("invalid_request", `${param} differs from a field of this API in its case only.`, { param });
+    this.#facts.unknownRootField(name);
+  }
+
   #keepValue(kind: Kind, start: number, end: number): void {
     this.#expect = this.#depth === 0 ? Expect.end : Expect.separator;
     if (this.#unplaced > 0) return;
@@ -243,7 +251,7 @@ export class JsonScanner {
     if (!current) throw notJson("The body is not a JSON object.");
     if (current.isObject) {
       if (current.slot >= 0) current.keep(current.slot, kind, start, end, kind === Kind.string ? this.#stringEscapes : 0);
-      if (current.place.source.isRoot && !this.#rule) this.#facts.unknownRootField(this.#rootName);
+      if (current.place.source.isRoot && !this.#rule) this.#takeUnknown(this.#rootName);
       return;
     }
     const { judgeElement } = current.place.source;
@@ -273,7 +281,7 @@ export class JsonScanner {
       return this.#push(this.#rootPlace, true);
     }
     if (parent.isObject && parent.slot >= 0) parent.keep(parent.slot, kind === OBJECT ? Kind.object : Kind.list, start, start, 0);
-    if (parent.isObject && parent.place.source.isRoot && !this.#rule) this.#facts.unknownRootField(this.#rootName);
+    if (parent.isObject && parent.place.source.isRoot && !this.#rule) this.#takeUnknown(this.#rootName);
     const place = parent.isObject ? (this.#rule?.place ?? parent.place.others) : parent.place.elements;
     if (place) this.#push(place, kind === OBJECT);
     else this.#unplaced = 1;

@@ -52,6 +52,11 @@ export class CompiledPlace {
     return undefined;
   }
 
+  knows(name: string): boolean {
+    const bytes = Buffer.from(name);
+    return this.ruleOf(bytes, 0, bytes.length) !== undefined;
+  }
+
   add(name: string, rule: FieldRule): void {
     const bytes = new TextEncoder().encode(name);
     (this.#byLength[bytes.length] ??= []).push({ name: bytes, rule });

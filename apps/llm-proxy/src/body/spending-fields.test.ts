@@ -56,9 +56,20 @@ test("breaker 12: where one of two limits cannot be read, none is taken to hold"
   expect(factsOf({ model: "m", max_completion_tokens: 1, max_tokens: null }, "openai").maxOutputTokens).toBe(1);
 });
 
+test.each([
+  ["openai", { n: 1, N: 128 }, "N"],
+  ["openai", { max_tokens: 1, Max_Tokens: 100_000 }, "Max_Tokens"],
+  ["openai", { Service_tier: "priority" }, "Service_tier"],
+  ["anthropic", { FALLBACKS: [{ model: "claude-fable-5-1" }] }, "FALLBACKS"],
+] as const)("money: a field of an %s body that some servers know in any case is refused by name: %j", (dialect, fields, param) => {
+  expect(() => factsOf({ model: "m", messages: [], ...fields }, dialect)).toThrow(
+    expect.objectContaining({ code: "invalid_request", param }),
+  );
+});
+
 const searching = (tool: object): object => ({ model: "m", max_tokens: 1, tools: [{ type: "web_search_20260318", name: "s", ...tool }] });
 
-test.each(["50", true, [50], { value: 50 }, "1e9"])("hostile 3: a limit of uses that is no number is refused by name: %j", (max_uses) => {
+test.each(["50", true, [50], { value: 50 }, "1e9"])("money 3: a limit of uses that is no number is refused by name: %j", (max_uses) => {
   expect(() => factsOf(searching({ max_uses }), "anthropic")).toThrow(
     expect.objectContaining({ code: "invalid_request", param: "tools[0].max_uses" }),
   );

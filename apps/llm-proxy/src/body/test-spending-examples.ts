@@ -53,7 +53,11 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
     { max_tokens: 1, fallbacks: [{ model: MODEL, max_tokens: "100000" }] },
     named("fallbacks[0].model", "fallback", { maxOutputTokens: 1e9 }),
   ),
-  anthropic("fallbacks[].model", { fallbacks: [{ model: MODEL, speed: ["fast"] }] }, unjudged("fallbacks[0].speed", "unknown_value")),
+  anthropic(
+    "fallbacks[].model",
+    { fallbacks: [{ model: "claude-haiku-4-5", speed: ["fast"] }] },
+    unjudged("fallbacks[0].speed", "unknown_value"),
+  ),
   anthropic("fallbacks", { fallbacks: "default" }, unjudged("fallbacks", "provider_chooses_model")),
   anthropic(
     "tools[].model",

@@ -6,6 +6,9 @@ import type { RequestFacts } from "./request-facts.ts";
  */
 const HIDDEN_TOKENS_PER_SECOND = 200;
 
+/** No server gives more answers at once; the rate stays a number that a column holds. */
+const MOST_CHOICES = 16_384;
+
 /** They reason whatever the request says: OpenAI's reasoning models (unless told `none`), and Claude models that always think. */
 const ALWAYS_REASONS = /^(claude-(opus-5-5|fable)|gpt-([5-9]|\d\d)(?!.*-chat)|o\d)/;
 /** Of those, the ones that no setting stops. */
@@ -15,5 +18,5 @@ const CANNOT_BE_STOPPED = /^claude-/;
 export function hiddenTokensPerSecond(upstreamModel: string, { reasoning, choices }: Pick<RequestFacts, "reasoning" | "choices">): number {
   const always = ALWAYS_REASONS.test(upstreamModel);
   const reasons = always ? CANNOT_BE_STOPPED.test(upstreamModel) || reasoning !== "off" : reasoning === "on";
-  return reasons ? HIDDEN_TOKENS_PER_SECOND * Math.min(choices, 128) : 0;
+  return reasons ? HIDDEN_TOKENS_PER_SECOND * Math.min(choices, MOST_CHOICES) : 0;
 }

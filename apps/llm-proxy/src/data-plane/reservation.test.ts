@@ -68,6 +68,10 @@ describe("what is reserved", () => {
     expect(reserve("gpt-5.4", { choices: 4, maxOutputTokens: 10 }).worstCasePicoUsd).toBe(usd([100, 2.5], [40, 15]));
   });
 
+  test("money: also where they are more than OpenAI would give: other servers give thousands", () => {
+    expect(reserve("gpt-4o-mini", { choices: 10_000, maxOutputTokens: 10 }).outputTokens).toBe(100_000);
+  });
+
   test("public bug 36, F10: no limit, however large, reserves more than the model can answer", () => {
     expect(reserve("claude-haiku-4-5", { maxOutputTokens: 1_000_000_000 })).toEqual(reserve("claude-haiku-4-5", {}));
   });

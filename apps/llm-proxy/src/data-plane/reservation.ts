@@ -23,8 +23,6 @@ export const MOST_CONTEXT_TOKENS = 1_100_000;
 export const MOST_OUTPUT_TOKENS = 128_000;
 /** Uses of a tool of the provider where the caller sets no limit; the providers' own loops stop there. */
 export const DEFAULT_USES = 10;
-/** More answers than any provider gives at once. */
-const MOST_CHOICES = 128;
 /** A caller's `max_uses` beyond this is no limit. */
 const MOST_USES = 100;
 
@@ -53,7 +51,7 @@ export interface NamedBounds extends Bounds {
 
 /** The most that the request can cost; exact integers, and the larger of two bounds wherever one is doubtful. */
 export function reservationOf(facts: RequestFacts, called: Bounds, named: readonly NamedBounds[]): Reservation {
-  const choices = Math.min(facts.choices, MOST_CHOICES);
+  const { choices } = facts;
   const uses = [...facts.serverTools, ...toolsOfServers(facts)].map((tool) => ({ tool, count: usesOf(tool) }));
   const isMeasured = facts.unmeasuredInputs.length === 0 && uses.every(({ tool }) => BRINGS_IN_NOTHING.test(tool.type));
   const loops = uses.reduce((sum, { count }) => sum + count, 0);

@@ -1,5 +1,5 @@
 import { objectOf } from "./sse-data.ts";
-import { keptRaw, saysSomething, UnknownUsage, UsageFields } from "./usage-fields.ts";
+import { FALLEN, keptRaw, saysSomething, UnknownUsage, UsageFields } from "./usage-fields.ts";
 import type { FeeCounts, UsageModifiers, UsagePart, UsageReport } from "./usage-report.ts";
 import { addUsage, INPUT_CLASSES, NO_USAGE, promptTokens, type Usage } from "./usage.ts";
 
@@ -12,6 +12,8 @@ export interface AnthropicAnswer {
   readonly stopReason: string | undefined;
   /** Whether any content block began. */
   readonly hasContent: boolean;
+  /** Counts fell on the way, which cumulative ones cannot; `usage` has the larger. Default false. */
+  readonly hasFallen?: boolean;
 }
 
 export interface ReadReport {
@@ -37,6 +39,7 @@ export function readAnthropicReport(answer: AnthropicAnswer): ReadReport {
   const iterations = fields.value("iterations");
   const uses = readUses(fields);
   readFallbackCredit(fields, unknown);
+  if (answer.hasFallen) unknown.add(FALLEN);
   fields.end();
   const passes = readPasses(iterations, answer.model, top.usage, modifiers, unknown);
   const parts = passes ? passes.map(({ part }) => part) : [{ model: answer.model, usage: top.usage, modifiers }];
@@ -44,7 +47,16 @@ export function readAnthropicReport(answer: AnthropicAnswer): ReadReport {
   const isRefused = answer.stopReason === "refusal" && !answer.hasContent && top.isOutputReported;
   const raw =
     answer.usage &&
-    keptRaw({ model: answer.model, stop_reason: answer.stopReason, has_content: answer.hasContent, usage: answer.usage }, unknown);
+    keptRaw(
+      {
+        model: answer.model,
+        stop_reason: answer.stopReason,
+        has_content: answer.hasContent,
+        ...(answer.hasFallen && { has_fallen: true }),
+        usage: answer.usage,
+      },
+      unknown,
+    );
   return {
     report: {
       parts: isRefused ? parts.map((part) => ({ ...part, waived: "refusal" as const })) : parts,
@@ -61,7 +73,13 @@ export function readAnthropicReport(answer: AnthropicAnswer): ReadReport {
 /** The answer back out of what a report kept of it. */
 export function anthropicAnswerOf(raw: Readonly<Record<string, unknown>>): AnthropicAnswer {
   const text = (name: string): string | undefined => (typeof raw[name] === "string" ? (raw[name] as string) : undefined);
-  return { model: text("model"), stopReason: text("stop_reason"), hasContent: raw["has_content"] === true, usage: objectOf(raw["usage"]) };
+  return {
+    model: text("model"),
+    stopReason: text("stop_reason"),
+    hasContent: raw["has_content"] === true,
+    hasFallen: raw["has_fallen"] === true,
+    usage: objectOf(raw["usage"]),
+  };
 }
 
 interface Counts {

@@ -8,11 +8,12 @@ import {
   objectOf,
   parseFrameData,
   parseJsonObject,
+  textLength,
   textOf,
 } from "./sse-data.ts";
-import { isCount } from "./usage-fields.ts";
+import { isCount, isUncounted, NO_OUTPUT } from "./usage-fields.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
-import { type UsagePart, type UsageReport, withLastUsage } from "./usage-report.ts";
+import { totals, type UsagePart, type UsageReport, withLastUsage, withUnknown } from "./usage-report.ts";
 import { NO_USAGE, promptTokens } from "./usage.ts";
 
 const DELTA_MARKERS = ['"text":"', '"partial_json":"', '"thinking":"', '"text": "', '"partial_json": "', '"thinking": "'];
@@ -33,6 +34,8 @@ const MOST_PASSES = 100;
 export class AnthropicUsageReader implements StreamUsageReader {
   readonly #relay = new FrameRelay((frame) => this.#inspect(frame));
   #usage: Readonly<Record<string, unknown>> | undefined;
+  #hasCounted = false;
+  #hasFallen = false;
   #stopReason: string | undefined;
   #hasContent = false;
   /** Counts of the whole answer have come: they are not, where content follows them. */
@@ -74,10 +77,14 @@ export class AnthropicUsageReader implements StreamUsageReader {
   reading(): UsageReading {
     const read = readAnthropicReport(this.#answer());
     const floor = this.#thinkingTokens + estimateOutputTokens(this.#outputBytes);
+    const hasNoCount = this.#isFinal && isUncounted(this.#usage?.["output_tokens"], this.#outputBytes);
+    const isFinal = this.#isFinal && !hasNoCount;
+    const report = hasNoCount ? withUnknown(read.report, NO_OUTPUT) : read.report;
     return {
-      report: this.#isFinal ? read.report : this.#soFar(read.report, floor),
-      isInputReported: read.isInputReported,
-      isFinal: this.#isFinal,
+      report: isFinal ? report : this.#soFar(report, floor),
+      // Servers that count at the end only begin with zeros; no prompt has none.
+      isInputReported: read.isInputReported && (isFinal || promptTokens(totals(read.report)) > 0),
+      isFinal,
       hasOutput: this.#hasOutput || this.#isFinal,
       ...(this.#thinkingTokens > 0 && { countsThinking: true }),
       ...(!this.#isFinal && this.#resultBytes.length > 0 && { laterPasses: this.#laterPasses(read.report) }),
@@ -114,7 +121,13 @@ export class AnthropicUsageReader implements StreamUsageReader {
   }
 
   #answer(): AnthropicAnswer {
-    return { model: this.#model, usage: this.#usage, stopReason: this.#stopReason, hasContent: this.#hasContent };
+    return {
+      model: this.#model,
+      usage: this.#usage,
+      stopReason: this.#stopReason,
+      hasContent: this.#hasContent,
+      hasFallen: this.#hasFallen,
+    };
   }
 
   #inspect(frame: Buffer): FrameVerdict {
@@ -162,7 +175,13 @@ export class AnthropicUsageReader implements StreamUsageReader {
     this.#stopReason = textOf(objectOf(event?.["delta"])?.["stop_reason"]) ?? this.#stopReason;
     const usage = objectOf(event?.["usage"]);
     if (!usage) return;
-    this.#usage = { ...this.#usage, ...Object.fromEntries(Object.entries(usage).filter(([, value]) => value !== null)) };
+    // The output that a stream begins with stands in for a count.
+    const before = this.#hasCounted ? (this.#usage ?? {}) : { ...this.#usage, output_tokens: undefined };
+    this.#hasCounted ||= isCount(usage["output_tokens"]);
+    const merged = { ...this.#usage, ...Object.fromEntries(Object.entries(usage).filter(([, value]) => value !== null)) };
+    const kept = Array.isArray(merged["iterations"]) ? {} : fallenCounts(before, merged);
+    this.#hasFallen ||= Object.keys(kept).length > 0;
+    this.#usage = { ...merged, ...kept };
     this.#isFinal = isCount(this.#usage["input_tokens"]) && isCount(usage["output_tokens"]);
     // Counts are cumulative: they hold every pass before them.
     if (isCount(usage["input_tokens"])) this.#resultBytes = [];
@@ -179,21 +198,40 @@ export function readAnthropicAnswer(body: Uint8Array): UsageReading {
   const message = parseJsonObject(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
   const content = message?.["content"];
   const model = textOf(message?.["model"]);
+  const usage = objectOf(message?.["usage"]);
+  const hasNoCount = isUncounted(usage?.["output_tokens"], textLength(Array.isArray(content) ? content : [], "text"));
   const { report, isInputReported, isOutputReported } = readAnthropicReport({
     model,
-    usage: objectOf(message?.["usage"]),
+    usage,
     stopReason: textOf(message?.["stop_reason"]),
     hasContent: Array.isArray(content) && content.length > 0,
   });
   return {
-    report,
+    report: hasNoCount ? withUnknown(report, NO_OUTPUT) : report,
     isInputReported,
-    isFinal: isInputReported && isOutputReported,
+    isFinal: isInputReported && isOutputReported && !hasNoCount,
     hasOutput: Array.isArray(content),
     isWhole: message !== undefined,
     responseId: textOf(message?.["id"]),
     model,
   };
+}
+
+const INPUT_COUNTS = ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
+
+/** Of counts that became smaller the earlier: of the input all, where it is less in sum, because tokens may move between its classes. */
+function fallenCounts(
+  before: Readonly<Record<string, unknown>>,
+  after: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const input = (usage: Readonly<Record<string, unknown>>): number => INPUT_COUNTS.reduce((sum, name) => sum + countIn(usage, name), 0);
+  const kept = input(after) < input(before) ? [...INPUT_COUNTS, "cache_creation"] : [];
+  const names = countIn(after, "output_tokens") < countIn(before, "output_tokens") ? [...kept, "output_tokens"] : kept;
+  return Object.fromEntries(names.map((name) => [name, before[name]]));
+}
+
+function countIn(usage: Readonly<Record<string, unknown>>, name: string): number {
+  return isCount(usage[name]) ? usage[name] : 0;
 }
 
 const EVENT_TYPES: ReadonlySet<string> = new Set([

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { AnthropicUsageReader, readAnthropicAnswer } from "./anthropic-usage.ts";
 import { OpenAIUsageReader, readOpenAIAnswer } from "./openai-usage.ts";
-import { totals } from "./usage-report.ts";
+import { NO_REPORT, totals } from "./usage-report.ts";
 
 /** Usage that contradicts itself, comes in an odd order, or is what a compatible server adds of its own. */
 
@@ -99,6 +99,53 @@ test.each([
 
   expect(totals(reader.reading().report)).toMatchObject({ inputTokens: 1_000, outputTokens: 500 });
   expect(reader.reading()).toMatchObject({ isFinal: true, isWhole: true });
+  expect(reader.terminal).toBe("end");
+});
+
+test("money: counts that fall are not believed: the larger are billed, and flagged", () => {
+  const zeros = event("message_delta", { usage: { input_tokens: 0, output_tokens: 50 } });
+  const fewer = event("message_delta", { usage: { output_tokens: 3 } });
+  const moved = event("message_delta", { usage: { input_tokens: 1, cache_read_input_tokens: 9, output_tokens: 50 } });
+  const reports = [[zeros], [zeros, fewer], [moved]].map((events) => anthropic(START, ...events).reading().report);
+
+  expect(reports.map((report) => [totals(report).inputTokens, totals(report).outputTokens, ...report.unknown])).toEqual([
+    [10, 50, "usage=counts that fall"],
+    [10, 50, "usage=counts that fall"],
+    [1, 50],
+  ]);
+
+  const reader = new OpenAIUsageReader();
+  for (const usage of [
+    { prompt_tokens: 1_000, completion_tokens: 50 },
+    { prompt_tokens: 0, completion_tokens: 0 },
+  ])
+    reader.push(Buffer.from(`data: ${JSON.stringify({ id: "c", choices: [], usage })}\n\n`));
+  expect(totals(reader.reading().report)).toMatchObject({ inputTokens: 1_000, outputTokens: 50 });
+  expect(reader.reading().report.unknown).toEqual(["usage=counts that fall"]);
+});
+
+test("money: no count of the output is 0 where text came, and none of the input is 0 on the way: both are estimated", () => {
+  const none = { input_tokens: 10, output_tokens: 0 };
+  const said = "x".repeat(400);
+  const start = event("message_start", { message: { id: "m", usage: { input_tokens: 0, output_tokens: 0 } } });
+  const unknown = ["output_tokens=none, though text came"];
+  const readings = [
+    anthropic(START, TEXT, event("message_delta", { usage: none })).reading(),
+    readAnthropicAnswer(Buffer.from(JSON.stringify({ content: [{ type: "text", text: said }], usage: none }))),
+    readOpenAIAnswer(
+      Buffer.from(JSON.stringify({ choices: [{ message: { content: said } }], usage: { prompt_tokens: 10, completion_tokens: 0 } })),
+    ),
+  ];
+
+  for (const reading of readings) expect(reading).toMatchObject({ isFinal: false, isInputReported: true, report: { unknown } });
+  expect(totals(readings[0]?.report ?? NO_REPORT).outputTokens).toBe(1_000);
+  expect(anthropic(start, TEXT).reading().isInputReported).toBe(false);
+});
+
+test("money: the end of an OpenAI stream is seen behind an event line, too", () => {
+  const reader = new OpenAIUsageReader();
+  reader.push(Buffer.from(`event: message\ndata: ${JSON.stringify({ id: "c", choices: [] })}\n\nevent: done\ndata: [DONE]\n\n`));
+
   expect(reader.terminal).toBe("end");
 });
 

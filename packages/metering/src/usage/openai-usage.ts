@@ -8,11 +8,13 @@ import {
   objectOf,
   parseFrameData,
   parseJsonObject,
+  textLength,
   textOf,
 } from "./sse-data.ts";
-import { isCount } from "./usage-fields.ts";
+import { isCount, isUncounted, NO_OUTPUT } from "./usage-fields.ts";
 import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
-import { withLastUsage } from "./usage-report.ts";
+import { totals, type UsageReport, withLastUsage, withUnknown } from "./usage-report.ts";
+import { completionTokens, promptTokens } from "./usage.ts";
 
 /** The fields in which text comes, written with a space or without. */
 const DELTA_MARKERS = ["content", "arguments", "reasoning_content", "reasoning", "refusal"].flatMap((name) => [
@@ -51,6 +53,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
   readonly #search: Search | undefined;
   readonly #choices: number;
   #usage: Readonly<Record<string, unknown>> | undefined;
+  #hasFallen = false;
   #serviceTier: unknown;
   #outputBytes = 0;
   /** Of each choice, where more than one was asked for. */
@@ -92,11 +95,13 @@ export class OpenAIUsageReader implements StreamUsageReader {
   reading(): UsageReading {
     const { report, isInputReported } = readOpenAIReport(this.#answer());
     const isWhole = this.#isWhole();
-    const isFinal = isWhole && isInputReported;
+    const hasNoCount = isUncounted(this.#usage && completionTokens(totals(report)), this.#outputBytes);
+    const isFinal = isWhole && isInputReported && !hasNoCount;
     const floor = estimateOutputTokens(this.#outputBytes + (isWhole ? 0 : this.#unseenBytes()));
     return {
-      report: isFinal ? report : withLastUsage(report, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, floor) })),
-      isInputReported,
+      report: isFinal ? report : estimated(hasNoCount ? withUnknown(report, NO_OUTPUT) : report, floor),
+      // Servers that count at the end only begin with zeros; no prompt has none.
+      isInputReported: isInputReported && (isFinal || promptTokens(totals(report)) > 0),
       isFinal,
       hasOutput: this.#outputBytes > 0 || this.#finished.size > 0,
       isWhole,
@@ -106,7 +111,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
   }
 
   #answer(): OpenAIAnswer {
-    return { model: this.#model, usage: this.#usage, serviceTier: this.#serviceTier, search: this.#search };
+    return { model: this.#model, usage: this.#usage, serviceTier: this.#serviceTier, search: this.#search, hasFallen: this.#hasFallen };
   }
 
   /** Choices are made at the same time: one of which nothing came yet is taken to be as long as the longest that was seen. */
@@ -152,9 +157,21 @@ export class OpenAIUsageReader implements StreamUsageReader {
     this.#serviceTier = chunk["service_tier"] ?? this.#serviceTier;
     const usage = objectOf(chunk["usage"]);
     if (!usage) return "pass";
-    if (hasCounts(usage) || this.#usage === undefined) this.#usage = usage;
+    this.#takeUsage(usage);
     const isUsageChunk = Array.isArray(chunk["choices"]) && chunk["choices"].length === 0;
     return this.#dropUsageChunk && isUsageChunk ? "drop" : "pass";
+  }
+
+  /** Counts grow on the way. Smaller ones after larger are not believed. */
+  #takeUsage(usage: Readonly<Record<string, unknown>>): void {
+    const before = this.#usage;
+    if (before === undefined || !hasCounts(before)) {
+      if (before === undefined || hasCounts(usage)) this.#usage = usage;
+    } else if (hasCounts(usage)) {
+      const isLess = countsOf(usage) < countsOf(before);
+      this.#hasFallen ||= isLess;
+      if (!isLess) this.#usage = usage;
+    }
   }
 
   /** A chunk has one choice, as a rule; what several have in common is divided among them. */
@@ -173,21 +190,24 @@ export class OpenAIUsageReader implements StreamUsageReader {
 export function readOpenAIAnswer(body: Uint8Array, { search }: AskedOfOpenAI = {}): UsageReading {
   const completion = parseJsonObject(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
   const model = textOf(completion?.["model"]);
-  const { report, isInputReported } = readOpenAIReport({
-    model,
-    usage: objectOf(completion?.["usage"]),
-    serviceTier: completion?.["service_tier"],
-    search,
-  });
+  const choices = completion?.["choices"];
+  const messages = Array.isArray(choices) ? choices.map((choice) => objectOf(choice)?.["message"]) : [];
+  const usage = objectOf(completion?.["usage"]);
+  const { report, isInputReported } = readOpenAIReport({ model, usage, serviceTier: completion?.["service_tier"], search });
+  const hasNoCount = isUncounted(usage && completionTokens(totals(report)), textLength(messages, "content"));
   return {
-    report,
+    report: hasNoCount ? withUnknown(report, NO_OUTPUT) : report,
     isInputReported,
-    isFinal: isInputReported,
-    hasOutput: Array.isArray(completion?.["choices"]),
+    isFinal: isInputReported && !hasNoCount,
+    hasOutput: Array.isArray(choices),
     isWhole: completion !== undefined,
     responseId: textOf(completion?.["id"]),
     model,
   };
+}
+
+function estimated(report: UsageReport, outputTokens: number): UsageReport {
+  return withLastUsage(report, (usage) => ({ ...usage, outputTokens: Math.max(usage.outputTokens, outputTokens) }));
 }
 
 /** One of as many as there can be; whatever else a provider writes there is one more. */
@@ -199,8 +219,12 @@ function hasCounts(usage: Readonly<Record<string, unknown>>): boolean {
   return isCount(usage["prompt_tokens"]) && isCount(usage["completion_tokens"]);
 }
 
+function countsOf(usage: Readonly<Record<string, unknown>>): number {
+  return Number(usage["prompt_tokens"]) + Number(usage["completion_tokens"]);
+}
+
 function isDone(frame: FrameText): boolean {
-  return frame.startsWith("data: [DONE]") || frame.startsWith("data:[DONE]");
+  return /^data: ?\[DONE\]/m.test(frame);
 }
 
 /**

@@ -32,6 +32,11 @@ export function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
+/** Characters under a name in a list of objects; what is no text counts nothing. */
+export function textLength(objects: readonly unknown[], name: string): number {
+  return objects.reduce<number>((sum, object) => sum + (textOf(objectOf(object)?.[name])?.length ?? 0), 0);
+}
+
 const QUOTE = 34;
 const BACKSLASH = 92;
 const LETTER_U = 117;

@@ -8,6 +8,19 @@ export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MOST_TOKENS;
 }
 
+/** In `unknown` where cumulative counts became smaller: the larger are billed. */
+export const FALLEN = "usage=counts that fall";
+/** The same where text came and the count of it is 0: no count is believed, what was seen is estimated. */
+export const NO_OUTPUT = "output_tokens=none, though text came";
+
+/** What is shorter may be a word that a count of 0 leaves out. */
+const MOST_UNCOUNTED_BYTES = 64;
+
+/** Whether so much text came that a count of 0 tokens is none. */
+export function isUncounted(outputTokens: unknown, textBytes: number): boolean {
+  return outputTokens === 0 && textBytes > MOST_UNCOUNTED_BYTES;
+}
+
 const MOST_NAMES = 32;
 const MOST_NAME_LENGTH = 128;
 

@@ -245,7 +245,7 @@ test("answers without usage, or no JSON at all, are not final", () => {
   }
 });
 
-test("cached parts larger than their whole make no class negative", () => {
+test("money: parts larger than their whole were counted beside it; they make no class negative, and are flagged", () => {
   const { report } = readOpenAIAnswer(
     bytes({
       usage: {
@@ -257,5 +257,13 @@ test("cached parts larger than their whole make no class negative", () => {
     }),
   );
 
-  expect(totals(report)).toEqual({ ...NO_USAGE, cacheReadTokens: 10, outputTokens: 1, reasoningTokens: 1 });
+  expect(totals(report)).toEqual({
+    ...NO_USAGE,
+    inputTokens: 10,
+    cacheReadTokens: 50,
+    cacheWrite5mTokens: 9,
+    outputTokens: 10,
+    reasoningTokens: 9,
+  });
+  expect(report.unknown).toEqual(["completion_tokens=less than its parts", "prompt_tokens=less than its parts"]);
 });

@@ -70,6 +70,11 @@ export function totals(report: UsageReport): Usage {
   return report.parts.reduce((sum, part) => addUsage(sum, part.usage), NO_USAGE);
 }
 
+/** The report with one more name of what is not known. */
+export function withUnknown(report: UsageReport, name: string): UsageReport {
+  return { ...report, unknown: [...report.unknown, name].toSorted() };
+}
+
 /** The report with the usage of its last part changed: how an estimate is put where the provider did not say. */
 export function withLastUsage(report: UsageReport, change: (usage: Usage) => Usage): UsageReport {
   const changed = (parts: readonly UsagePart[]): readonly UsagePart[] =>

@@ -210,12 +210,15 @@ describe("for any price, any usage and any cut, what is billed is what an indepe
   test("of OpenAI's answers", () => {
     fc.assert(
       fc.property(price, openaiUsage, maybe(fc.constantFrom("default", "priority", "batch", "scale")), cuts, (own, usage, tier, at) => {
-        const [prompt, completion] = [number(usage, "prompt_tokens"), number(usage, "completion_tokens")];
+        const [said, spelled] = [number(usage, "prompt_tokens"), number(usage, "completion_tokens")];
         const [inside, outside] = [(usage["prompt_tokens_details"] ?? {}) as Wire, (usage["completion_tokens_details"] ?? {}) as Wire];
-        const read = Math.min(number(inside, "cached_tokens"), prompt);
-        const write = Math.min(number(inside, "cache_write_tokens"), prompt - read);
+        // What cannot be in the whole is beside it.
+        const [read, write] = [number(inside, "cached_tokens"), number(inside, "cache_write_tokens")];
+        const prompt = read + write > said ? said + read + write : said;
         const heard = Math.min(number(inside, "audio_tokens"), prompt - read - write);
-        const spoken = Math.min(number(outside, "audio_tokens"), completion);
+        const spoken = number(outside, "audio_tokens");
+        const made = spoken + number(outside, "reasoning_tokens");
+        const completion = made > spelled ? spelled + made : spelled;
         const words = { service_tier: tier };
         // Text and sound of one prompt: the tier and the factors of both are those of the whole prompt.
         const text = passPrice(own, [prompt - read - write - heard, read, write, 0, completion - spoken], words, heard);
