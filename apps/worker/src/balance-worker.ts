@@ -1,6 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { type ReconcileReport, reconcileBalance, reconcileDueOrgs } from "@proliferate/services/balance/reconcile-balance";
 import type { RemoteBalances } from "@proliferate/services/balance/remote-balance";
+import { foldCounts } from "@proliferate/services/billing/counts-db";
 import type { RateCard } from "@proliferate/services/billing/credits";
 import { moveDueOrgs } from "@proliferate/services/billing-gate/gate";
 import type { KeyControl } from "@proliferate/services/key-budgets/key-control";
@@ -29,11 +30,12 @@ const ANOMALY_LOOK_BACK_MS = 24 * 60 * 60 * 1_000;
 /** One pass of what follows from usage: states of orgs, budgets and blocks of keys, anomalies. No call leaves but to the LLM proxy. */
 export async function runGate(deps: GateWorkerDeps): Promise<object> {
   const { db, keys, rate } = deps;
+  const foldedCounts = await foldCounts(db);
   const moved = await moveDueOrgs(db);
   const onProblem = (problem: object): void => deps.onProblem("key_budget.not_applied", { ...problem });
   const budgets = keys === undefined ? { changed: 0, failed: 0 } : await refreshKeyBudgets(db, { keys, rate, onProblem });
   const anomalies = await insertAnomalyEvents(db, ANOMALY_LOOK_BACK_MS);
-  return { moved, ...budgets, anomalies };
+  return { moved, ...budgets, anomalies, foldedCounts };
 }
 
 /** One pass of what is asked of the sink: balances that are due, packs to be bought. */

@@ -167,6 +167,16 @@ export interface BillingAccountTable {
   gate_overdraft_credits: ColumnType<string | null, never, never>;
 }
 
+/** A count is the sum of its rows; see migration 0050. */
+export interface KeptCountTable {
+  subject: "batches" | "gates";
+  state: string;
+  needs_reconcile: Generated<boolean>;
+  count: BigInteger;
+  credits: Generated<string>;
+  unposted_credits: Generated<string>;
+}
+
 /** One row, kept by triggers. */
 export interface BillingTotalsTable {
   singleton: Generated<boolean>;
@@ -354,6 +364,7 @@ export interface Database {
   billing_deployment: BillingDeploymentTable;
   billing_accounts: BillingAccountTable;
   billing_totals: BillingTotalsTable;
+  kept_counts: KeptCountTable;
   settlement_batches: SettlementBatchTable;
   settlement_attempts: SettlementAttemptTable;
   settlement_org_backoff: SettlementOrgBackoffTable;

@@ -1,3 +1,11 @@
+/** What the first run of this benchmark saw, as docs/benchmarks.md had it in commit 0d05e8c: growth by time, or by pages where it took less than 5 ms. */
+export const FIRST_RUN = {
+  label: "first run, 2026-11-27, 1,000,000 rows",
+  idle: "11.9 % of one core",
+  slow: "5 statements, the slowest 363 ms",
+  growing: "16 statements, `readSourceLag` 235 ×",
+} as const;
+
 /**
  * What the statements of commit bcfda44 were whose cost followed history, for the column "before": the same question asked as it was
  * asked then. Names are of the statements that took their place.

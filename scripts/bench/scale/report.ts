@@ -1,5 +1,8 @@
 import { describeMachine, whole } from "../figures.ts";
-import type { Measured } from "./recorder.ts";
+import { BACKLOG_BATCHES } from "./backlog.ts";
+import { FIRST_RUN } from "./before.ts";
+import { ACTIVE_ORGS, HOUR_ROWS, LIVE_SESSIONS, sizeOf } from "./fill.ts";
+import { MEASURED_RUNS, type Measured } from "./recorder.ts";
 import { PROCESSES, type ScaleStatement } from "./statements.ts";
 
 export interface StatementFigures {
@@ -9,27 +12,43 @@ export interface StatementFigures {
   readonly large: Measured;
   /** As it was asked at commit bcfda44, at all rows; where it was replaced. */
   readonly before: Measured | undefined;
+  /** At all rows, with a backlog; of those that look at what is under way. */
+  readonly backlog: Measured | undefined;
 }
 
 export interface ScaleFigures {
   readonly spendRows: number;
   readonly fillSeconds: number;
+  /** Of the database that was filled. */
+  readonly bytes: number;
+  /** Load of the machine for a minute, at the beginning or the end, whichever is higher. */
+  readonly load: number;
   readonly statements: readonly StatementFigures[];
 }
 
-/** Below this a ratio of two times says nothing; the ratio of pages read then counts. */
-const MEASURABLE_MS = 5;
+/** Time counts from here on: what takes less is taken for this much, as a ratio of two short times tells of caches only. */
+const FLOOR_MS = 5;
+const FLOOR_ROWS = 100;
+const FLOOR_PAGES = 20;
 const SLOW_MS = 50;
 const GROWTH_AIM = 1.3;
 
 const ms = (value: number): string => (value < 10 ? value.toFixed(2) : whole(value));
 
-/** How much dearer at ten times the rows: by time, where that can be told, else by pages read. */
-export function growthOf({ small, large }: StatementFigures): number {
-  return large.milliseconds >= MEASURABLE_MS
-    ? large.milliseconds / Math.max(small.milliseconds, 0.1)
-    : large.buffers / Math.max(small.buffers, 20);
+/**
+ * How much dearer at ten times the rows: the worst of time, rows read and pages read, each from its floor on. Of the pages one is left out for
+ * each descent into a B-tree, which is a level deeper when there are ten times as many rows.
+ */
+export function growthOf({ small, large }: Pick<StatementFigures, "small" | "large">): number {
+  return Math.max(
+    large.milliseconds / Math.max(small.milliseconds, FLOOR_MS),
+    large.rows / Math.max(small.rows, FLOOR_ROWS),
+    Math.max(large.buffers - large.searches, 0) / Math.max(small.buffers, FLOOR_PAGES),
+  );
 }
+
+/** Its time at ten times the rows, if it goes on growing as it did. */
+export const extrapolate = (figures: StatementFigures): number => figures.large.milliseconds * Math.max(1, growthOf(figures));
 
 /** The share of one core that the idle deployment takes: calls a minute times their time. */
 export function idleLoad(statements: readonly StatementFigures[]): number {
@@ -39,28 +58,51 @@ export function idleLoad(statements: readonly StatementFigures[]): number {
 const names = (list: readonly StatementFigures[]): string =>
   list.length === 0 ? "none" : list.map((one) => `\`${one.statement.name}\``).join(", ");
 
+const slowest = (list: readonly StatementFigures[]): string => {
+  const [first] = list.toSorted((a, b) => extrapolate(b) - extrapolate(a));
+  return first === undefined ? "none" : `${ms(extrapolate(first))} ms, \`${first.statement.name}\``;
+};
+
+const EXPLANATION = `Each statement runs warm, ${MEASURED_RUNS} times, and the median counts; time is that of planning and of running. Growth is the worst of three ratios: time,
+where less than ${FLOOR_MS} ms is taken for ${FLOOR_MS} ms; rows read, less than ${FLOOR_ROWS} taken for ${FLOOR_ROWS}; pages read, less than ${FLOOR_PAGES} taken for ${FLOOR_PAGES}, and without one page for each descent into a B-tree, which is a
+level deeper when its table does tenfold. Figures at a tenth stand before the arrow.`;
+
 export function describeFigures(figures: ScaleFigures): string {
   const { statements, spendRows } = figures;
+  const size = sizeOf(spendRows);
   const slow = statements.filter((one) => one.large.milliseconds > SLOW_MS);
   const growing = statements.filter((one) => growthOf(one) > GROWTH_AIM);
-  const rows = statements.map((one) => {
-    const { statement, small, large, before } = one;
-    const calls = statement.idleCallsAMinute === null ? "—" : whole(statement.idleCallsAMinute);
-    const was = before === undefined ? "" : `${ms(before.milliseconds)} ms, ${whole(before.rows)} rows`;
-    return `| \`${statement.name}\` | ${statement.caller} | ${calls} | ${was} | ${ms(small.milliseconds)} | ${ms(large.milliseconds)} | ${growthOf(one).toFixed(2)} × | ${whole(large.rows)} | ${whole(large.buffers)} | ${large.plan} |`;
-  });
-  return `${new Date().toISOString().slice(0, 10)}; ${describeMachine()}. ${whole(spendRows)} spend rows (a tenth of them in the last 24 h), ${whole(spendRows / 10)} keys, ${whole(spendRows / 10)} ended sessions,
-${whole(spendRows / 5)} batches, ${whole(spendRows / 200)} organizations, filled in ${whole(figures.fillSeconds)} s; and a tenth of all that. Activity is the same at both: ${whole(1_000)} organizations that spend, 2,000 live keys, 40,000 rows in the
-last hour. Deployment: ${PROCESSES.proxies} proxies, ${PROCESSES.workers} workers, ${PROCESSES.gateways} gateways, each scraped four times a minute. Each statement runs warm; growth is of time, or of pages read where it takes less than ${MEASURABLE_MS} ms.
+  const slowBacklog = statements.filter((one) => (one.backlog?.milliseconds ?? 0) > SLOW_MS);
+  return `${new Date().toISOString().slice(0, 10)}; ${describeMachine()}; load ${figures.load.toFixed(1)}. ${whole(spendRows)} spend rows (a tenth of them in the last 24 h), ${whole(size.keys)} keys,
+${whole(size.endedSessions)} ended sessions, ${whole(size.batches)} batches, ${whole(size.orgs)} organizations: ${(figures.bytes / 2 ** 30).toFixed(1)} GB, filled in ${whole(figures.fillSeconds)} s; and a tenth of all that. Activity is the same at both: ${whole(ACTIVE_ORGS)} organizations
+that spend, ${whole(LIVE_SESSIONS)} live keys, ${whole(HOUR_ROWS)} rows in the last hour. Deployment: ${PROCESSES.proxies} proxies, ${PROCESSES.workers} workers, ${PROCESSES.gateways} gateways, each worker and gateway scraped four times a minute.
+${EXPLANATION}
 
-| measure | result | aim |
-|---|---|---|
-| PostgreSQL while nobody does anything | ${(idleLoad(statements) * 100).toFixed(1)} % of one core | < 5 % |
-| statements over ${SLOW_MS} ms | ${names(slow)} | none |
-| statements that grow by more than ${GROWTH_AIM} × when the history does tenfold | ${names(growing)} | none |
-| the slowest, extrapolated to ${whole(spendRows * 10)} rows | ${ms(Math.max(...statements.map((one) => one.large.milliseconds * growthOf(one))))} ms | |
+| measure | before (${FIRST_RUN.label}) | now | aim |
+|---|---|---|---|
+| PostgreSQL while nobody does anything | ${FIRST_RUN.idle} | ${(idleLoad(statements) * 100).toFixed(1)} % of one core | < 5 % |
+| statements over ${SLOW_MS} ms | ${FIRST_RUN.slow} | ${names(slow)} | none |
+| statements that grow by more than ${GROWTH_AIM} × when the history does tenfold | ${FIRST_RUN.growing} | ${names(growing)} | none |
+| the slowest, extrapolated to ${whole(spendRows * 10)} rows | | ${slowest(statements)} | |
+| over ${SLOW_MS} ms with ${whole(BACKLOG_BATCHES)} batches due | | ${names(slowBacklog)} | none |
 
-| statement | who, when | calls a minute, idle | before (bcfda44) | ms at a tenth | ms | growth | rows read | pages read | by |
+| statement | who, when | calls a minute, idle | before (bcfda44) | ms | rows read | pages read | growth | ms at ${whole(spendRows * 10)} rows | by |
 |---|---|---|---|---|---|---|---|---|---|
-${rows.join("\n")}`;
+${statements.map(describeStatement).join("\n")}
+
+With ${whole(BACKLOG_BATCHES)} batches due, at ${whole(spendRows)} rows:
+
+| statement | ms | rows read | pages read |
+|---|---|---|---|
+${statements.flatMap((one) => (one.backlog === undefined ? [] : [describeBacklog(one.statement.name, one.backlog)])).join("\n")}`;
 }
+
+function describeStatement(figures: StatementFigures): string {
+  const { statement, small, large, before } = figures;
+  const calls = statement.idleCallsAMinute === null ? "—" : whole(statement.idleCallsAMinute);
+  const was = before === undefined ? "" : `${ms(before.milliseconds)} ms, ${whole(before.rows)} rows`;
+  return `| \`${statement.name}\` | ${statement.caller} | ${calls} | ${was} | ${ms(small.milliseconds)} → ${ms(large.milliseconds)} | ${whole(small.rows)} → ${whole(large.rows)} | ${whole(small.buffers)} → ${whole(large.buffers)} | ${growthOf(figures).toFixed(2)} × | ${ms(extrapolate(figures))} | ${large.plan} |`;
+}
+
+const describeBacklog = (name: string, { milliseconds, rows, buffers }: Measured): string =>
+  `| \`${name}\` | ${ms(milliseconds)} | ${whole(rows)} | ${whole(buffers)} |`;

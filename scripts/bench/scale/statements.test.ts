@@ -6,8 +6,11 @@ import { STATEMENTS } from "./statements.ts";
 const PERIODIC = [
   "apps/gateway/src/routes/session-events.ts",
   "apps/gateway/src/upkeep.ts",
+  "apps/llm-proxy/src/data-plane/authenticate.ts",
   "apps/llm-proxy/src/data-plane/recover.ts",
+  "apps/llm-proxy/src/metrics/metrics-page.ts",
   "apps/worker/src/balance-worker.ts",
+  "apps/worker/src/health.ts",
   "apps/worker/src/outbox-worker.ts",
   "apps/worker/src/settlement-jobs.ts",
   "apps/worker/src/worker.ts",
@@ -19,9 +22,11 @@ const PERIODIC = [
   "packages/services/src/autumn-webhooks/autumn-webhook.ts",
   "packages/services/src/balance/reconcile-balance.ts",
   "packages/services/src/billing-gate/gate.ts",
+  "packages/services/src/billing/audit.ts",
   "packages/services/src/billing/deliver-batches.ts",
   "packages/services/src/billing/reconcile-deliveries.ts",
   "packages/services/src/billing/revive-orgs.ts",
+  "packages/services/src/billing/spend-import.ts",
   "packages/services/src/billing/spend-sync.ts",
   "packages/services/src/billing/settlement.ts",
   "packages/services/src/billing/retention.ts",
@@ -53,6 +58,7 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ..."openCircuit redriveWithoutBalance endWaitForBalance beginCorrection confirmDelivery finishCorrection recordFindings redriveForgotten writeBaseline recordWebhookAttempt".split(
     " ",
   ),
+  ..."recordAudit restoreDeletedAdjustments restoreDeletedEvents clearAlert upsertKeyTeam upsertSpendRows".split(" "),
   ..."takeSilentAgent writeAgentAnswers writeAgentRestart writeAgentSilence writeSessionFailure".split(" "),
   ..."claimTopUp closeDueBreaker insertTopUp lockPolicy openBreaker readGranted recordTopUp".split(" "),
   ..."releaseTelling writeTold moveOrg hasSpendLogs markPaused moveSandbox writeLaunchFailure deleteOldRequests isDatabaseUnavailable lockIngest readLookBackStart lockIngest".split(

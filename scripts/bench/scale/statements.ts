@@ -13,14 +13,16 @@ import {
   writeReconcileWanted,
 } from "@proliferate/services/balance/db";
 import { claimDueBatches } from "@proliferate/services/billing/claim-batches-db";
+import { countSourceRows, readGaps } from "@proliferate/services/billing/audit-db";
+import { foldCounts } from "@proliferate/services/billing/counts-db";
 import { countDifferences } from "@proliferate/services/billing/corrections-db";
 import { findChunkEnd, ingestSpendRows, lockIngest, readEngineMark, readLookBackStart } from "@proliferate/services/billing/db";
 import { readUsageByModel } from "@proliferate/services/billing/event-batches-db";
 import { readMark, readPasses, recordPass, takePass, writeMark } from "@proliferate/services/billing/passes-db";
 import { listComparableOrgs, readBooks, readComparableBatches, readDecided } from "@proliferate/services/billing/reconcile-deliveries-db";
-import { countStrayEvents, findMonthEnd, readOldestStart } from "@proliferate/services/billing/retention-db";
+import { countStrayEvents, findMonthEnd, readOldestStart, readOpenAlerts } from "@proliferate/services/billing/retention-db";
 import { resolveReviews } from "@proliferate/services/billing/reviews-db";
-import { closeCircuit, enterCircuit, takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
+import { closeCircuit, enterCircuit, requestFlush, takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
 import {
   beginAttempt,
   finishAttempt,
@@ -65,11 +67,14 @@ import {
   updateSpentOfNewKeys,
   writeSeen,
 } from "@proliferate/services/key-budgets/db";
+import { listKeysWithoutTeam, readMirrorEnd } from "@proliferate/services/billing/spend-import-db";
+import { findLiveToken, writeLastUse } from "@proliferate/services/service-tokens/db";
+import { readReservations } from "@proliferate/access/requests/reservations-db";
 import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys/db";
 import { takeAgentsToAsk } from "@proliferate/services/sessions/agent-watch-db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
 import { selectModelCosts } from "@proliferate/services/sessions/cost-db";
-import { findSession, sumBilledEvents, sumUnbilledSpend } from "@proliferate/services/sessions/db";
+import { findSession, selectSessions, sumBilledEvents, sumUnbilledSpend } from "@proliferate/services/sessions/db";
 import {
   selectEndedWithKeys,
   selectExpiredSessions,
@@ -127,6 +132,17 @@ export const STATEMENTS: readonly ScaleStatement[] = [
     return countDifferences(db, { from, to: await findChunkEnd(db, { from, to: "infinity" }, 5_000) });
   }),
   idle("findChunkEnd", "one worker, as the slices", 7, (db) => findChunkEnd(db, { from: sourceAgo(DAY_MS), to: "infinity" }, 5_000)),
+  idle("readGaps", "one worker, hourly, and once a day for two days: a slice of 1,000 rows", 1, async (db) => {
+    const from = ago(1_800_000);
+    const last = await findChunkEnd(db, { from: from.toISOString(), to: "infinity" }, 1_000);
+    return readGaps(db, { from, to: new Date(`${last.replace(" ", "T")}Z`) });
+  }),
+  idle("countSourceRows", "one worker, hourly: an hour", 1, (db) => countSourceRows(db, { from: ago(3_600_000), to: ago(0) })),
+  idle("readOpenAlerts", "one worker, hourly", 1, readOpenAlerts),
+  idle("readMirrorEnd", "worker over REST, each pass", 8, readMirrorEnd),
+  idle("listKeysWithoutTeam", "worker over REST, each pass: the last 15 minutes", 8, (db) =>
+    listKeysWithoutTeam(db, { from: ago(900_000), limit: 500 }),
+  ),
   idle("findMonthEnd", "one worker, hourly", 1, async (db) => findMonthEnd(db, "-infinity", await readLookBackStart(db, DAY_MS))),
   idle("readOldestStart", "one worker, hourly", 1, readOldestStart),
   hot("ingestSpendRows", "worker, where rows are new: 300 of them", async (db) => {
@@ -143,9 +159,10 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("takeFlushRequests", "worker, each second", PROCESSES.workers * 60, takeFlushRequests),
   idle("listOrgsNearZero", "one worker, each 10 s", 6, listOrgsNearZero),
   idle("lockAccountsToSeal", "worker, each minute and flush", 7, (db) => lockAccountsToSeal(db, { afterOrgId: "", limit: 500 })),
-  hot("sealBatches", "worker, a chunk of orgs with open events: 100 here", async (db) =>
-    sealBatches(db, await lockAccountsToSeal(db, { afterOrgId: "", limit: 100 })),
-  ),
+  hot("sealBatches", "worker, a chunk of orgs with open events: 100 here", async (db) => {
+    const { batches } = await sealBatches(db, await lockAccountsToSeal(db, { afterOrgId: "", limit: 100 }));
+    if (batches.length !== 100) throw new Error(`100 orgs have open events, and ${batches.length} batches were sealed`);
+  }),
   idle("flagForgottenKeys", "worker, each minute and flush", 7, (db) => flagForgottenKeys(db, KEY_MEMORY_MS)),
   idle("claimDueBatches", "worker, each pass; 500 are due here", 7, (db) =>
     claimDueBatches(db, { limit: 64, limitPerOrg: 8, leaseMs: 60_000, exceptOrgIds: [], keyMemoryMs: KEY_MEMORY_MS }),
@@ -168,6 +185,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("listOrgsToReconcile", "one worker, each 10 s", 6, (db) =>
     listOrgsToReconcile(db, { limit: 200, everyMs: DAY_MS, outOfCreditsMs: 60_000 }),
   ),
+  idle("foldCounts", "one worker, each 10 s", 6, foldCounts),
   idle("recordPass", "worker, each pass", 21, (db) => recordPass(db, "bench")),
   idle("countStrayEvents", "one worker, hourly", 1, countStrayEvents),
   idle("readOpenEvents", "metrics, each scrape", SCRAPES, readOpenEvents),
@@ -192,6 +210,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("readBalances", "metrics of workers, each 5 minutes", 1, readBalances),
   idle("readOpenFindings", "metrics of workers, each 5 minutes", 1, readOpenFindings),
   idle("readClock", "proxy, each 10 s", PROCESSES.proxies * 6, readClock),
+  idle("readReservations", "metrics of proxies, each scrape", PROCESSES.proxies * 4, (db) => readReservations(db, 1)),
   idle("listKeysDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listKeysDueForReset(db, new Date())),
   idle("listTeamsDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listTeamsDueForReset(db, new Date())),
   idle("listInstancesWithAttempts", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listInstancesWithAttempts(db, 1)),
@@ -273,6 +292,13 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   }),
   hot("findCaller", "proxy, each request", (db) => findCaller(db, LIVE.keyHash)),
   hot("lockCounters", "proxy, a request that does not fit", (db) => lockCounters(db, LIVE.keyHash, "org-5")),
+  hot("findLiveToken, writeLastUse", "gateway, each request by a service token", async (db) => {
+    await findLiveToken(db, "hash");
+    return writeLastUse(db, NO_ID);
+  }),
+  hot("findSession", "gateway, each request of a session", (db) => findSession(db, LIVE.sessionId)),
+  hot("selectSessions", "gateway, a list of sessions", (db) => selectSessions(db, { orgId: "org-5", limit: 50 })),
+  hot("requestFlush", "gateway, end of a session", (db) => requestFlush(db, "org-5")),
   hot("sumBilledEvents", "gateway, a session's spend", (db) => sumBilledEvents(db, LIVE.sessionId)),
   hot("sumUnbilledSpend", "gateway, a session's spend", (db) => sumUnbilledSpend(db, LIVE.sessionId)),
   hot("selectModelCosts", "gateway, a session's cost", (db) => selectModelCosts(db, LIVE.sessionId, true)),

@@ -227,3 +227,17 @@ it("pitfall 22 month boundary: 23:59:59.999 and 00:00 UTC are in different month
     { request_id: "after", month: "2026-02", is_carried_over: true },
   ]);
 });
+
+it("code 10: an audit looks at its range slice by slice, finds a gap in whichever, and then tells sums of the whole range", async () => {
+  // Yesterday at noon, so that midnight does not come between.
+  const ageMs = Date.now() - new Date(Date.now() - DAY_MS).setUTCHours(12, 0, 0, 0);
+  const rows = Array.from({ length: 2_500 }, (_, index) => ({ requestId: `of_many_${index}`, orgId: "org_many", ageMs: ageMs - index }));
+  await insertSpendRows(database.db, rows);
+  await sync({ lookBackMs: 2 * DAY_MS });
+  expect((await audit()).gaps).toEqual([]);
+  await tamper(database.db, sql`delete from billing_events where request_id = 'of_many_2400'`);
+
+  const { gaps } = await audit();
+
+  expect(gaps).toMatchObject([{ org_id: "org_many", source_rows: 2_500, event_deleted: 1, examples: ["of_many_2400"] }]);
+});

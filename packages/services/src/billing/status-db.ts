@@ -1,6 +1,7 @@
 /** Statements behind `billing status` and the metrics: what is behind, what rests, and whether source and ledger agree. Read only. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
+import { BATCHES_UNDER_WAY, GATES } from "./counts-db.ts";
 import { IS_IN_BATCH } from "./event-batches-db.ts";
 import { isRetired, RETIRED_REVIEW_KEY } from "./retired-changes-db.ts";
 import { IS_CORRECTION, ROW_HASH } from "./source-rows-db.ts";
@@ -176,9 +177,10 @@ export async function readBalances(db: DatabaseExecutor): Promise<BalancesRow> {
       select org_id, cause, severity, drift_credits from balance_reconciliations
       where reconciled_at > billing_now() - interval '24 hours' and severity in ('warn', 'critical')
     ), worst as (select * from drifts order by abs(drift_credits) desc limit 1)
-    select (select count(*) from org_gates) as orgs,
-      (select coalesce(json_object_agg(state, orgs), '{}') from (select state, count(*) as orgs from org_gates group by state) s) as states,
-      (select count(*) from org_gates where reconciled_at < billing_now() - interval '36 hours') as late_orgs,
+    select coalesce((select sum(count) from ${GATES} gates), 0) as orgs,
+      (select coalesce(json_object_agg(state, count), '{}') from ${GATES} gates) as states,
+      -- With a beginning, as the planner believes that a third of all gates lie before a moment it does not know.
+      (select count(*) from org_gates where reconciled_at >= '-infinity' and reconciled_at < (select billing_now()) - interval '36 hours') as late_orgs,
       (select count(*) from drifts) as drifts, (select trim_scale(coalesce(sum(abs(drift_credits)), 0)) from drifts) as drift_credits,
       (select org_id from worst) as worst_org, (select cause from worst) as worst_cause, (select trim_scale(drift_credits) from worst) as worst_credits,
       (select severity from worst) as worst_severity`.execute(db);
@@ -202,36 +204,56 @@ export interface DeliveryRow {
   readonly unposted_credits: string;
   /** Longest time since a batch was sealed that is not delivered. */
   readonly oldest_undelivered_seconds: string | null;
-  readonly due_batches: string;
   /** Longest time since a batch was sealed that goes to the sink by itself; what rests (parked, dead, to be reconciled) is not late. */
   readonly oldest_moving_seconds: string | null;
-  /** Could have been sent for 5 minutes, and nobody claimed them; without those whose org or sink is waited for. */
+  /** Could have been sent for 5 minutes, and nobody claimed them; without those whose org or sink is waited for. {@link MOST_OVERDUE} at most. */
   readonly overdue_batches: string;
   readonly last_delivered_at: Date | null;
 }
 
+/** So many overdue batches are counted, and no more: whoever hears of as many knows enough. */
+export const MOST_OVERDUE = 10_000;
+
+/** What is on its way to the sink, at a cost that does not follow how much that is: sums are kept, the oldest stand first in an index. */
 export async function readDelivery(db: DatabaseExecutor): Promise<DeliveryRow> {
   const result = await sql<DeliveryRow>`
-    select trim_scale(coalesce(sum(credits - coalesce(deducted_credits, 0)) filter (where state not in ('delivered', 'shortfall')), 0)
+    with clock as materialized (select billing_now() as now, billing_now() - interval '5 minutes' as overdue_since), oldest as (
+      -- One look into an index for each state in which a batch is not settled. It asks for the first from there on, as a state that is
+      -- asked for by itself may be looked for among all batches by age.
+      select b.state, b.needs_reconcile, b.sealed_at from unnest(array['sealed', 'sending', 'unknown', 'parked', 'dead', 'unapplied']) asked (state)
+      cross join unnest(array[false, true]) flag (needs_reconcile)
+      cross join lateral (
+        select b.state, b.needs_reconcile, b.sealed_at from settlement_batches b
+        where (b.state, b.needs_reconcile) >= (asked.state, flag.needs_reconcile) and b.state <> 'delivered' and b.state <> 'shortfall'
+        order by b.state, b.needs_reconcile, b.sealed_at limit 1
+      ) b
+      where b.state = asked.state and b.needs_reconcile = flag.needs_reconcile
+    ), overdue as (
+      select from settlement_batches b
+      where b.state in ('sealed', 'sending', 'unknown', 'parked') and not b.needs_reconcile and b.next_attempt_at < (select overdue_since from clock)
+        and (b.lease_until is null or b.lease_until < (select overdue_since from clock))
+        and b.org_id not in (select o.org_id from settlement_org_backoff o where o.retry_at >= (select overdue_since from clock))
+        and not exists (select from settlement_circuits where retry_at >= (select overdue_since from clock))
+      order by b.next_attempt_at limit ${MOST_OVERDUE}
+    )
+    select trim_scale(coalesce((select sum(unposted_credits) from ${BATCHES_UNDER_WAY} under_way), 0)
         + (select coalesce(sum(open_credits), 0) from billing_accounts where last_event_id > sealed_event_id) + (select carry_credits from billing_totals)) as unposted_credits,
-      round(extract(epoch from billing_now() - min(sealed_at) filter (where state not in ('delivered', 'shortfall')))) as oldest_undelivered_seconds,
-      count(*) filter (where state in ('sealed', 'unknown', 'parked') and not needs_reconcile and next_attempt_at <= billing_now()) as due_batches,
-      round(extract(epoch from billing_now() - min(sealed_at) filter (where state in ('sealed', 'sending', 'unknown') and not needs_reconcile))) as oldest_moving_seconds,
-      count(*) filter (where state in ('sealed', 'sending', 'unknown', 'parked') and not needs_reconcile
-        and greatest(next_attempt_at, lease_until, (select retry_at from settlement_org_backoff o where o.org_id = b.org_id), (select max(retry_at) from settlement_circuits))
-          < billing_now() - interval '5 minutes') as overdue_batches,
-      (select max(last_delivered_at) from settled_batch_days) as last_delivered_at
-    from settlement_batches b where b.state <> 'delivered' and b.state <> 'shortfall'`.execute(db);
-  return (
-    result.rows[0] ?? {
-      unposted_credits: "0",
-      oldest_undelivered_seconds: null,
-      due_batches: "0",
-      oldest_moving_seconds: null,
-      overdue_batches: "0",
-      last_delivered_at: null,
-    }
-  );
+      (select round(extract(epoch from (select now from clock) - min(sealed_at))) from oldest) as oldest_undelivered_seconds,
+      (select round(extract(epoch from (select now from clock) - min(sealed_at))) from oldest
+        where state in ('sealed', 'sending', 'unknown') and not needs_reconcile) as oldest_moving_seconds,
+      (select count(*) from overdue) as overdue_batches,
+      (select max(last_delivered_at) from settled_batch_days) as last_delivered_at`.execute(db);
+  const row = result.rows[0];
+  if (row === undefined) throw new Error("a statement without a table has one row");
+  return row;
+}
+
+/** Batches that may be sent now, counted one by one: for a person, not for each scrape. */
+export async function countDueBatches(db: DatabaseExecutor): Promise<number> {
+  const result = await sql<{ batches: number }>`
+    select count(*)::int as batches from settlement_batches
+    where state in ('sealed', 'unknown', 'parked') and not needs_reconcile and next_attempt_at <= (select billing_now())`.execute(db);
+  return result.rows[0]?.batches ?? 0;
 }
 
 export interface SourceLagRow {

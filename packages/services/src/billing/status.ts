@@ -8,6 +8,7 @@ import {
   readAttention,
   readBalances,
   readBrokenInvariants,
+  countDueBatches,
   readDelivery,
   readOpenFindings,
   readRecentlyBroken,
@@ -170,7 +171,7 @@ export function recentRequestsFrom(): Date {
 
 /** Everything an operator asks first, in one answer. Read only; each part is one statement, so parts may be moments apart. */
 export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOptions = {}): Promise<OperatorStatus> {
-  const [billing, completeness, delivery, lag, passes, unbalanced, balances, findings, attention, resting] = await Promise.all([
+  const [billing, completeness, delivery, lag, passes, unbalanced, balances, findings, attention, resting, dueBatches] = await Promise.all([
     getBillingStatus(db),
     checkCompleteness(db, options.from === undefined ? {} : { from: options.from }),
     readDelivery(db),
@@ -181,6 +182,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     readOpenFindings(db),
     readAttention(db),
     readResting(db, RESTING_LIMIT),
+    countDueBatches(db),
   ]);
   const facts = {
     ...billing,
@@ -188,7 +190,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     completeness,
     unpostedCredits: delivery.unposted_credits,
     oldestUndeliveredSeconds: secondsOf(delivery.oldest_undelivered_seconds),
-    dueBatches: Number(delivery.due_batches),
+    dueBatches,
     lastDeliveredAt: delivery.last_delivered_at,
     newestSourceRowSeconds: secondsOf(lag.newest_row_seconds),
     attemptsInFlight: Number(lag.attempts_in_flight),

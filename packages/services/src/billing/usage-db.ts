@@ -1,6 +1,7 @@
 /** Statements behind the reports on usage, ledger and settlement. Read only. */
 import type { DatabaseExecutor, SettlementState, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
+import { BATCHES_UNDER_WAY } from "./counts-db.ts";
 import { JOIN_BATCH } from "./event-batches-db.ts";
 
 export interface UsageRange {
@@ -119,16 +120,18 @@ export interface OpenEventsRow {
 
 export async function readOpenEvents(db: DatabaseExecutor): Promise<OpenEventsRow> {
   const result = await sql<OpenEventsRow>`
-    select coalesce(sum(open_event_count), 0) as events, trim_scale(coalesce(sum(open_credits), 0)) as credits,
-      trim_scale((select carry_credits from billing_totals)) as carry_credits,
-      (select round(extract(epoch from clock_timestamp() - min(since))) from (
-        -- Neither is known of what a process of an older version wrote during an upgrade: then the batch is as old as its sealing, and
-        -- the account is told of once that has happened.
-        select nullif(open_since, '-infinity') as since from billing_accounts where last_event_id > sealed_event_id
-        union all
-        select case when oldest_event_at > '-infinity' then oldest_event_at else sealed_at end from settlement_batches where state <> 'delivered' and state <> 'shortfall'
-      ) unsettled) as oldest_unsettled_seconds
-    from billing_accounts where last_event_id > sealed_event_id`.execute(db);
+    with open as (
+      -- When its events begin is not known of what a process of an older version wrote during an upgrade; the account is told of once
+      -- that has happened, and a batch of which it is not known is as old as its sealing.
+      select sum(open_event_count) as events, sum(open_credits) as credits, min(nullif(open_since, '-infinity')) as since
+      from billing_accounts where last_event_id > sealed_event_id
+    )
+    select coalesce(events, 0) as events, trim_scale(coalesce(credits, 0)) as credits, trim_scale((select carry_credits from billing_totals)) as carry_credits,
+      round(extract(epoch from clock_timestamp() - least(since, (
+        select min(case when oldest_event_at > '-infinity' then oldest_event_at else sealed_at end) from settlement_batches
+        where state <> 'delivered' and state <> 'shortfall'
+      )))) as oldest_unsettled_seconds
+    from open`.execute(db);
   return result.rows[0] ?? { events: "0", credits: "0", carry_credits: "0", oldest_unsettled_seconds: null };
 }
 
@@ -139,11 +142,10 @@ export interface StateRow {
   readonly credits: string;
 }
 
-/** What is under way is counted, what is settled for good was counted when it was. */
+/** No batch is read: each was counted when it came into its state. */
 export async function readBatchStates(db: DatabaseExecutor): Promise<readonly StateRow[]> {
   const result = await sql<StateRow>`
-    select state, needs_reconcile, count(*) as batches, trim_scale(sum(credits)) as credits
-    from settlement_batches where state <> 'delivered' and state <> 'shortfall' group by state, needs_reconcile
+    select state, needs_reconcile, count as batches, trim_scale(credits) as credits from ${BATCHES_UNDER_WAY} under_way
     union all
     select state, false, sum(batches), trim_scale(sum(credits)) from settled_batch_days group by state having sum(batches) > 0
     order by state, needs_reconcile`.execute(db);

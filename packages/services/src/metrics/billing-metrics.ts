@@ -70,7 +70,11 @@ export async function collectBillingLags(db: DatabaseExecutor): Promise<readonly
       states.map(([state, { credits }]) => [state, credits]),
     ),
     gauge("needs_reconcile_batches", "Batches that may have been applied and whose key the sink has forgotten.", status.needsReconcile),
-    gauge("overdue_batches", "Batches that could have been sent for 5 minutes and were not claimed.", delivery.overdue_batches),
+    gauge(
+      "overdue_batches",
+      "Batches that could have been sent for 5 minutes and were not claimed, 10,000 at most.",
+      delivery.overdue_batches,
+    ),
     gauges("reviews", "Spend rows that cannot be billed as they are, by reason.", "reason", Object.entries(status.reviews)),
     gauge("oldest_unsettled_seconds", "Age of the oldest event that is not delivered.", status.oldestUnsettledSeconds ?? 0),
     gauge(
