@@ -52,6 +52,7 @@ export class FactCollector {
   #mostMediaTokens = 0;
   /** Tokens that a provider puts in on its own. */
   #addedTokens = 0;
+  #hasOtherLimit = false;
   #audioInput = false;
   #audioOutput = false;
 
@@ -109,6 +110,8 @@ export class FactCollector {
   /** A field of the body that no dialect documents. One that is named after a model may make the provider call it. */
   unknownRootField(name: string): void {
     if (/model/i.test(name)) this.unjudged({ path: name, why: "unknown_field_names_model" });
+    if (OTHER_LIMIT.test(name)) this.#hasOtherLimit = true;
+    if (OTHER_COUNT.test(name)) this.unjudged({ path: name, why: "unknown_value" });
     if (this.#unknownFields.length < MOST_UNKNOWN_FIELDS) this.#unknownFields.push(name);
   }
 
@@ -121,6 +124,7 @@ export class FactCollector {
     if (!this.#root) throw new AppError("invalid_request", "model must be the name of a model.", { param: "model" });
     return {
       ...this.#root,
+      maxOutputTokens: this.#hasOtherLimit ? undefined : this.#root.maxOutputTokens,
       estimatedInputTokens: textTokens(this.#textBytes, this.#mediaTokens),
       maxInputTokens: this.#bodyBytes - this.#mediaSentBytes + this.#mostMediaTokens + this.#addedTokens,
       unmeasuredInputs: this.#unmeasuredInputs,
@@ -140,6 +144,11 @@ export class FactCollector {
     return fact;
   }
 }
+
+/** Limits of the output by names of other servers (`max_output_tokens`, `max_new_tokens`, `num_predict`): which one holds nobody says, so none does. */
+const OTHER_LIMIT = /max.*(?:tokens?|length)|num_predict/i;
+/** Names under which other servers are told how many answers to make, or given any field of the body once more. */
+const OTHER_COUNT = /^(?:num_return_sequences|candidate_?count|n(?:um)?_(?:choices|completions|generations|samples)|extra_body)$/i;
 
 /** What a number or a word counts as text. */
 const SCALAR_BYTES = 4;

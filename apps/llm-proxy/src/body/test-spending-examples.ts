@@ -159,6 +159,13 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
   openai("max_tokens, max_completion_tokens", { max_completion_tokens: 1, max_tokens: 100_000 }, { maxOutputTokens: 100_000 }),
   openai("n, best_of", { n: 128 }, { choices: 128, maxOutputTokens: undefined }),
   openai("n, best_of", { n: 2, best_of: 20 }, { choices: 20 }),
+  openai(
+    "any other limit",
+    { max_tokens: 1, max_output_tokens: 100_000 },
+    { maxOutputTokens: undefined, unknownFields: ["max_output_tokens"] },
+  ),
+  openai("any other count", { n: 1, num_return_sequences: 50 }, unjudged("num_return_sequences", "unknown_value")),
+  openai("any other count", { extra_body: { n: 50 } }, unjudged("extra_body", "unknown_value")),
   openai("reasoning_effort", { reasoning_effort: "none" }, { reasoning: "off" }),
   openai("service_tier", { service_tier: "priority" }, { serviceTier: "priority" }),
   openai("prediction", { prediction: { type: "content", content: "x".repeat(100) } }, { predictedOutputTokens: 131 }),

@@ -54,6 +54,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
   readonly #choices: number;
   #usage: Readonly<Record<string, unknown>> | undefined;
   #hasFallen = false;
+  #hasLastUsage = false;
   #serviceTier: unknown;
   #outputBytes = 0;
   /** Of each choice, where more than one was asked for. */
@@ -123,7 +124,9 @@ export class OpenAIUsageReader implements StreamUsageReader {
   /** Some compatible servers leave `[DONE]` out: then every choice has finished, and the usage that was asked for has come. */
   #isWhole(): boolean {
     if (this.#terminal === "end") return true;
-    return this.#usage !== undefined && this.#finished.size > 0 && [...this.#begun].every((index) => this.#finished.has(index));
+    // Usage that comes with content is counted on the way; then a choice that was asked for may not have begun.
+    const hasAll = this.#hasLastUsage || this.#begun.size >= this.#choices;
+    return this.#usage !== undefined && hasAll && this.#finished.size > 0 && [...this.#begun].every((index) => this.#finished.has(index));
   }
 
   #inspect(frame: Buffer): FrameVerdict {
@@ -159,6 +162,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
     if (!usage) return "pass";
     this.#takeUsage(usage);
     const isUsageChunk = Array.isArray(chunk["choices"]) && chunk["choices"].length === 0;
+    this.#hasLastUsage ||= isUsageChunk;
     return this.#dropUsageChunk && isUsageChunk ? "drop" : "pass";
   }
 

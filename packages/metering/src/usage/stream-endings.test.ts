@@ -93,6 +93,16 @@ describe("money 7: an answer of several choices that broke off before one of the
     expect(output(2)).toBe(0);
   });
 
+  test("is not whole, though the others finished and usage was counted on the way", () => {
+    const finished = (choices: number, ...more: readonly Buffer[]) => {
+      const reader = new OpenAIUsageReader({ choices });
+      for (const bytes of [chunk({ id: "c", choices: [choice({ content: "x" }, "stop")], usage: usage(1) }), ...more]) reader.push(bytes);
+      return reader.reading().isWhole;
+    };
+
+    expect([finished(1), finished(2), finished(2, chunk({ id: "c", choices: [], usage: usage(2) }))]).toEqual([true, false, true]);
+  });
+
   test("and has nothing of it where the answer came to its end: then it was not made", () => {
     expect(output(2, said(0, 4_000), Buffer.from("data: [DONE]\n\n"))).toBe(1_000);
   });
