@@ -132,7 +132,7 @@ async function explain(client: pg.Client, statement: string, values: readonly un
     searches: nodes
       .filter((node) => node["Index Name"] !== undefined)
       .reduce((sum, node) => sum + (node["Index Searches"] ?? node["Actual Loops"] ?? 0), 0),
-    plan: [...new Set(scans.map(nameScan))].join(", "),
+    plan: [...new Set([...scans.map(nameScan), ...(nodes.some(isParallel) ? ["in parallel"] : [])])].join(", "),
   };
 }
 
@@ -151,6 +151,9 @@ const nameScan = (node: PlanNode): string =>
     /billing_events_(?:\d{4}_\d{2}|default)/,
     "billing_events_*",
   );
+
+/** PostgreSQL calls helpers for what it believes to be much: it takes their cores, and time to start them. */
+const isParallel = (node: PlanNode): boolean => node["Node Type"].startsWith("Gather");
 
 const flatten = (node: PlanNode): readonly PlanNode[] => [node, ...(node.Plans ?? []).flatMap(flatten)];
 
