@@ -146,6 +146,24 @@ test("code 1: every HTTP server of the product listens through safeListener, or 
   expect(servers.filter((path) => !textOf(path).includes("safeListener("))).toEqual([]);
 });
 
+test("code seam 6: what repeats is a loop of packages/runtime, which waits, counts and stops; no setInterval, no timer that sets itself again", () => {
+  const allowed: Readonly<Record<string, string>> = {
+    "apps/llm-proxy/src/data-plane/forward.ts": "a timer of one answer, thousands of which run at once; it ends with the answer",
+  };
+  const repeats = /\bsetInterval\(|setTimeout\(\(\) => \(?(?:\w+ = )?run\(|\.then\(schedule\)/;
+  const found = sources.filter((path) => !isTest(path) && repeats.test(textOf(path)));
+
+  expect(found).toEqual(Object.keys(allowed));
+});
+
+test("code seam 6: SQLSTATE codes are read in packages/db and nowhere else", () => {
+  // A class that a statement of ours can fail with, and three more characters, alone in quotes and in code.
+  const code = /^[^*\n]*["'](?:08|2[1-8]|3D|40|42|5[3-8])[0-9A-Z]{3}["']/m;
+  const readers = sources.filter((path) => !isTest(path) && !/^packages\/(db|testing)\//.test(path) && code.test(textOf(path)));
+
+  expect(readers).toEqual([]);
+});
+
 test("shared, metering and the testing package load without a database, a queue or a server framework", () => {
   const heavy = /^(pg|kysely|bullmq|ioredis|autumn-js|hono|@hono\/.*)$/;
   const wrong = sources

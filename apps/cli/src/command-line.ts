@@ -1,4 +1,4 @@
-import { isDatabaseUnavailable } from "@proliferate/db";
+import { isDatabaseUnavailable, isLoginRefused, isSchemaTooOld, isTableMissing } from "@proliferate/db";
 import { fitText, PLAIN_SURFACE, redactSecrets, type TextSurface } from "@proliferate/runtime";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { AppError, isAppError } from "@proliferate/shared/errors";
@@ -95,20 +95,17 @@ function createProgram(output: string[], complaints: string[]): Command {
 const errorBody = (error: AppError): string =>
   `${JSON.stringify({ error: { code: error.code, message: redactSecrets(error.message), fix: error.fix } })}\n`;
 
-const UNDEFINED_TABLE = "42P01";
-const UNDEFINED_SCHEMA_OBJECT = /^42(P01|703|883)$/;
-
 function toAppError(error: unknown): AppError {
   if (isAppError(error)) return error;
-  const { code, message } = error as { code?: unknown; message: string };
-  if (code === UNDEFINED_TABLE && message.includes("LiteLLM_"))
+  const { message } = error as Error;
+  if (isTableMissing(error) && message.includes("LiteLLM_"))
     return new AppError("spend_source_missing", `The spend table does not exist: ${message}.`, { cause: error });
-  if (typeof code === "string" && UNDEFINED_SCHEMA_OBJECT.test(code)) {
+  if (isSchemaTooOld(error)) {
     return new AppError("migration_failed", `This database lacks what this version needs (${message}): run node scripts/migrate.ts.`, {
       cause: error,
     });
   }
-  if (isDatabaseUnavailable(error) || (typeof code === "string" && /^(28|3D)/.test(code)))
+  if (isDatabaseUnavailable(error) || isLoginRefused(error))
     return new AppError("database_unreachable", `PostgreSQL cannot be reached: ${message}.`, { cause: error });
   return new AppError("internal_error", `The command failed unexpectedly: ${message}.`, { cause: error });
 }

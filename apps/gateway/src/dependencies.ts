@@ -1,6 +1,6 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { DatabaseClient } from "@proliferate/db";
-import type { Logger } from "@proliferate/runtime";
+import type { Logger, Registry } from "@proliferate/runtime";
 import type { SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
 import type { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
@@ -36,6 +36,8 @@ export interface GatewayDependencies {
   readonly autumnWebhookSecrets: readonly string[];
   /** Of the process lock that this gateway holds as long as it lives. */
   readonly instanceId: number;
+  /** What this process counts; shown by `/metrics`. */
+  readonly counted?: Registry | undefined;
 }
 
 /** The LLM proxy, as the gateway sees it. */

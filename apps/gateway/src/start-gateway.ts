@@ -1,7 +1,7 @@
 import type { Server } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
 import { ChannelListener, checkDatabase, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
-import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
+import { type Lifecycle, listen, type Logger, Registry } from "@proliferate/runtime";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests/db";
 import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
 import type { StepListener } from "@proliferate/services/sessions/session-launcher";
@@ -65,14 +65,15 @@ export async function startGateway(
   );
   const admission = config.billingGate === "enforce" ? createSessionAdmission(db) : undefined;
   const sandboxes = lifecycle.own("launches", await openLaunchers(db, config.sandboxes, logger, onStep));
+  const counted = new Registry();
   const onProblem = (problem: { readonly sessionId: string; readonly message: string }): void =>
     logger.error(problem, "launch.cleanup_failed");
   lifecycle.own(
     "upkeep",
-    startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger, upkeepEveryMs, {
-      silentMs: config.sandboxes.agentPatienceMs,
-      readyTimeoutMs: config.sandboxes.readyTimeoutMs,
-      ...agentWatch,
+    startUpkeep({ db, keys: proxy.keys, admission, sandboxes, instanceId, onProblem }, logger, {
+      everyMs: upkeepEveryMs,
+      watch: { silentMs: config.sandboxes.agentPatienceMs, readyTimeoutMs: config.sandboxes.readyTimeoutMs, ...agentWatch },
+      registry: counted,
     }),
   );
   const sessionEvents = new SessionEventSignal();
@@ -89,6 +90,7 @@ export async function startGateway(
     admission,
     sandboxes,
     instanceId,
+    counted,
     comparison: config.comparison,
     sessionEvents,
     autumnWebhookSecrets: config.autumnWebhookSecrets,

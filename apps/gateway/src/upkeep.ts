@@ -1,51 +1,48 @@
-import type { Logger, Stoppable } from "@proliferate/runtime";
+import { type Logger, type LoopOptions, startLoop, type Stoppable } from "@proliferate/runtime";
 import type { LaunchDependencies } from "@proliferate/services/sessions/launch-session";
 import { reapSessions } from "@proliferate/services/sessions/reap-sessions";
 import { watchAgents, type WatchOptions } from "@proliferate/services/sessions/watch-agents";
 
 const DEFAULT_EVERY_MS = 10_000;
+/** A run may clone a repository and end sandboxes of an outside service. */
+const TIMEOUT_MS = 10 * 60_000;
 
-/**
- * Repairs sessions and asks their agents for a sign of life, at the start and every `everyMs` (default 10 s), until it is stopped.
- * The two go on beside each other: neither waits for the other's launchers. A pass that fails is logged, and the next one tries again.
- */
-export function startUpkeep(deps: LaunchDependencies, logger: Logger, everyMs = DEFAULT_EVERY_MS, watch: WatchOptions = {}): Stoppable {
-  const parts = [
-    repeat("reap", everyMs, logger, async () => {
-      const result = await reapSessions(deps, { onProblem: (problem) => logger.error(problem, "reap.session_failed") });
-      if (Object.values(result).some((count) => count > 0)) logger.warn({ ...result }, "reap.repaired");
-    }),
-    repeat("agents", everyMs, logger, async () => {
-      const { restarted, failed } = await watchAgents(deps, {
-        onProblem: (problem) => logger.error(problem, "agents.session_failed"),
-        everyMs,
-        ...watch,
-      });
-      if (restarted + failed > 0) logger.warn({ restarted, failed }, "agents.unreachable");
-    }),
-  ];
-  return { stop: async () => void (await Promise.all(parts.map((part) => part.stop()))) };
+export interface UpkeepOptions {
+  /** Between the end of one run and the next. Default 10 s. */
+  readonly everyMs?: number | undefined;
+  readonly watch?: WatchOptions;
+  /** Where the runs are counted. */
+  readonly registry?: LoopOptions["registry"];
 }
 
-/** One pass after the other. */
-function repeat(name: string, everyMs: number, logger: Logger, work: () => Promise<void>): Stoppable {
-  let timer: NodeJS.Timeout | undefined;
-  let isStopped = false;
-  let pass: Promise<void> = Promise.resolve();
-  const run = async (): Promise<void> => {
-    try {
-      await work();
-    } catch (error) {
-      logger.error({ error: String(error) }, `${name}.failed`);
-    }
-    if (!isStopped) timer = setTimeout(() => (pass = run()), everyMs);
-  };
-  pass = run();
-  return {
-    stop: async () => {
-      isStopped = true;
-      clearTimeout(timer);
-      await pass;
-    },
-  };
+/**
+ * Two loops, at the start and about every `everyMs` until they are stopped: one repairs sessions, one asks their agents for a
+ * sign of life. Neither waits for the other's launchers. A run that fails is logged, and the next one tries again. Every
+ * gateway runs both: each session is claimed by one of them.
+ */
+export function startUpkeep(deps: LaunchDependencies, logger: Logger, options: UpkeepOptions = {}): Stoppable {
+  const { everyMs = DEFAULT_EVERY_MS, watch = {}, registry } = options;
+  const optionsOf = (name: string): LoopOptions => ({
+    timeoutMs: TIMEOUT_MS,
+    onError: (error) => logger.error({ error: String(error) }, `${name}.failed`),
+    ...(registry && { registry }),
+  });
+  const loops = [
+    startLoop("reap_sessions", everyMs, () => reap(deps, logger), optionsOf("reap")),
+    startLoop("watch_agents", everyMs, () => watchOnce(deps, logger, { everyMs, ...watch }), optionsOf("agents")),
+  ];
+  return { stop: async () => void (await Promise.all(loops.map((loop) => loop.stop()))) };
+}
+
+async function reap(deps: LaunchDependencies, logger: Logger): Promise<void> {
+  const result = await reapSessions(deps, { onProblem: (problem) => logger.error(problem, "reap.session_failed") });
+  if (Object.values(result).some((count) => count > 0)) logger.warn({ ...result }, "reap.repaired");
+}
+
+async function watchOnce(deps: LaunchDependencies, logger: Logger, watch: WatchOptions): Promise<void> {
+  const { restarted, failed } = await watchAgents(deps, {
+    onProblem: (problem) => logger.error(problem, "agents.session_failed"),
+    ...watch,
+  });
+  if (restarted + failed > 0) logger.warn({ restarted, failed }, "agents.unreachable");
 }

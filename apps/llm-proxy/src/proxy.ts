@@ -1,4 +1,4 @@
-import { checkDatabase, type DatabaseClient, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
+import { checkDatabase, type DatabaseClient, type DatabaseOptions, isTableMissing, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests/db";
@@ -76,7 +76,7 @@ export async function startProxy(
   const db = openDatabase({ ...options.database, applicationName: "llm-proxy" });
   lifecycle.own("database", { stop: () => db.destroy() });
   const instanceId = await enrol(db);
-  lifecycle.own(
+  const processLock = lifecycle.own(
     "process lock",
     await ProcessLock.hold({
       ...(options.directDatabase ?? options.database),
@@ -89,13 +89,13 @@ export async function startProxy(
   const recovery = { db, logger, catalogue, instanceId };
   // What cannot be recovered now is tried again by the upkeep; it is no reason not to serve.
   await recoverOrphans(recovery).catch((error: unknown) => logger.error({ error: String(error) }, "recover.failed"));
-  lifecycle.own("upkeep", startUpkeep(recovery));
   const uploads = new Uploads(options.uploads ?? UPLOAD_LIMITS);
   const heldAnswers = new HeldAnswers();
   const metrics = new ProxyMetrics({
     models: () => catalogue.current.everybody,
     held: { bodies: () => uploads.memory.held, answers: () => heldAnswers.bytes },
   });
+  lifecycle.own("upkeep", startUpkeep({ ...recovery, budgetLeader: processLock.leader("reset_budgets"), registry: metrics.registry }));
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
@@ -164,11 +164,9 @@ async function enrol(db: DatabaseClient): Promise<number> {
   try {
     return await nextInstanceId(db);
   } catch (error) {
-    if ((error as { code?: unknown }).code === UNDEFINED_TABLE) {
+    if (isTableMissing(error)) {
       throw new AppError("migration_failed", "The database has no tables of the gateway; run its migrations first.", { cause: error });
     }
     throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${(error as Error).message}`, { cause: error });
   }
 }
-
-const UNDEFINED_TABLE = "42P01";

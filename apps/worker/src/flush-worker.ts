@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import type { Stoppable } from "@proliferate/runtime";
+import { type LoopOptions, startLoop, type Stoppable } from "@proliferate/runtime";
 import { takePass } from "@proliferate/services/billing/passes-db";
 import { takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
 import { listOrgsNearZero } from "@proliferate/services/billing-gate/db";
@@ -15,6 +15,8 @@ export interface FlushDeps {
   readonly intervalMs?: number;
   /** Between two flushes of orgs that are nearly out of credits. Default 10 s. */
   readonly nearZeroIntervalMs?: number;
+  /** Where the runs are counted. */
+  readonly registry?: LoopOptions["registry"];
 }
 
 const NEAR_ZERO = "flush-near-zero";
@@ -26,7 +28,6 @@ const NEAR_ZERO = "flush-near-zero";
 export function startFlushLoop(deps: FlushDeps): Stoppable {
   const { intervalMs = 1_000, nearZeroIntervalMs = 10_000 } = deps;
   let nearZeroAt = performance.now();
-  let running: Promise<void> | undefined;
 
   async function flush(): Promise<void> {
     const orgIds = new Set(await takeFlushRequests(deps.db));
@@ -39,15 +40,9 @@ export function startFlushLoop(deps: FlushDeps): Stoppable {
     await deps.settleOrgs([...orgIds]);
   }
 
-  const timer = setInterval(() => {
-    running ??= flush()
-      .catch(deps.onError)
-      .finally(() => (running = undefined));
-  }, intervalMs);
-  return {
-    stop: async () => {
-      clearInterval(timer);
-      await running;
-    },
-  };
+  return startLoop("flush", intervalMs, flush, {
+    first: "after a pause",
+    onError: deps.onError,
+    ...(deps.registry && { registry: deps.registry }),
+  });
 }

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
-import { isObserver, type Logger, requestTarget, safeListener } from "@proliferate/runtime";
+import { isObserver, type Logger, type Registry, requestTarget, safeListener } from "@proliferate/runtime";
 import { readPasses } from "@proliferate/services/billing/passes-db";
 import { getBillingStatus } from "@proliferate/services/billing/usage";
 import { createWorkerMetrics } from "./metrics.ts";
@@ -15,6 +15,8 @@ export interface HealthDeps {
   readonly queueBackend: QueueBackend;
   /** Interval of each job, by its name. */
   readonly jobs: Readonly<Record<string, number>>;
+  /** What this process counts; shown by `/metrics`. */
+  readonly counted?: Registry | undefined;
 }
 
 export interface JobHealth {

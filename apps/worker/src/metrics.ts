@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { createMetricsPage, type MetricsPage } from "@proliferate/runtime";
+import { createMetricsPage, type MetricsPage, type Registry } from "@proliferate/runtime";
 import { collectBillingChecks, collectBillingLags } from "@proliferate/services/metrics/billing-metrics";
 
 /** The checks add whole tables up; more often would tell nothing new. */
@@ -12,12 +12,15 @@ const CHECKS_MAX_AGE_MS = 5 * 60_000;
 export function createWorkerMetrics({
   db,
   jobs,
+  counted,
 }: {
   readonly db: DatabaseClient;
   readonly jobs: Readonly<Record<string, number>>;
+  /** What this process counts. */
+  readonly counted?: Registry | undefined;
 }): MetricsPage {
   const intervals = Object.entries(jobs).map(([job, intervalMs]) => ({ labels: { job }, value: intervalMs / 1_000 }));
-  return createMetricsPage([
+  const sources = [
     {
       name: "worker",
       collect: async () => [
@@ -30,5 +33,6 @@ export function createWorkerMetrics({
     },
     { name: "billing_lags", collect: () => collectBillingLags(db) },
     { name: "billing_checks", collect: () => collectBillingChecks(db), maxAgeMs: CHECKS_MAX_AGE_MS },
-  ]);
+  ];
+  return createMetricsPage(sources, counted);
 }

@@ -1,5 +1,5 @@
-import { applySettings, DEAD_PEER_SETTINGS, KEEP_ALIVE, plainSslMode } from "@proliferate/db";
-import type { Stoppable } from "@proliferate/runtime";
+import { applySettings, DEAD_PEER_SETTINGS, isForbidden, KEEP_ALIVE, plainSslMode } from "@proliferate/db";
+import { startLoop, type Stoppable } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import {
   assertSchemaCompatibility,
@@ -44,7 +44,6 @@ const REDIS_TIMEOUT_MS = 8_000;
 /** Beyond the one connection that each job keeps for LISTEN: what takes and finishes jobs. */
 const SPARE_CONNECTIONS = 3;
 const CONNECT_TIMEOUT_MS = 10_000;
-const INSUFFICIENT_PRIVILEGE = "42501";
 const STOP_TIMEOUT_MS = 3_000;
 /** A schedule that somebody lost (a flushed Redis, a restored database) is there again after this many missed ticks. */
 const MISSED_TICKS = 4;
@@ -135,8 +134,8 @@ async function makeTables(pool: pg.Pool): Promise<void> {
   try {
     if (!(await areTablesCurrent(client))) await runMigrations(client);
   } catch (error) {
-    const { code, message } = error as { code?: unknown; message: string };
-    if (code === INSUFFICIENT_PRIVILEGE)
+    const { message } = error as Error;
+    if (isForbidden(error))
       throw new AppError(
         "database_forbidden",
         `This role may not make or use the queue's tables in the schema ${QUEUE_SCHEMA} (${message}); the owner makes them with node scripts/migrate.ts.`,
@@ -226,7 +225,7 @@ class ScheduledJobs implements JobQueue {
   readonly #options: JobQueueOptions;
   readonly #closeConnection: () => Promise<void>;
   readonly #queues: ScheduledQueue[] = [];
-  readonly #guards: NodeJS.Timeout[] = [];
+  readonly #guards: Stoppable[] = [];
   /** Resolved when a stop has waited long enough: a job that still runs counts as done, and the next pass repeats it. */
   readonly #abandoned = Promise.withResolvers<void>();
   #stopping: Promise<void> | undefined;
@@ -251,17 +250,20 @@ class ScheduledJobs implements JobQueue {
     await queue.schedule();
     const guard = async (): Promise<void> => {
       if (performance.now() - ranAt < MISSED_TICKS * intervalMs) return;
-      await queue.schedule().catch((error: unknown) => this.#options.onError(error, name));
+      await queue.schedule();
     };
-    this.#guards.push(setInterval(() => void guard(), MISSED_TICKS * intervalMs));
+    const onError = (error: unknown): void => this.#options.onError(error, name);
+    this.#guards.push(startLoop(`schedule_${name}`, MISSED_TICKS * intervalMs, guard, { first: "after a pause", onError }));
   }
 
   async stop(): Promise<void> {
     this.#stopping ??= (async () => {
-      this.#guards.forEach(clearInterval);
+      const guards = this.#guards.map((guard) => guard.stop());
       const timer = setTimeout(() => this.#abandoned.resolve(), STOP_TIMEOUT_MS);
       await Promise.all(this.#queues.map((queue) => queue.close()));
       clearTimeout(timer);
+      // A question that the queue was still asked has failed with its connection by now.
+      await Promise.race([Promise.all(guards), this.#abandoned.promise]);
       await this.#closeConnection();
     })();
     return this.#stopping;

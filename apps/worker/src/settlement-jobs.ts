@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
-import type { Lifecycle } from "@proliferate/runtime";
+import type { Lifecycle, Registry } from "@proliferate/runtime";
 import type { DeliveryFinding } from "@proliferate/services/billing/reconcile-deliveries";
 import type { SettlementSink } from "@proliferate/services/billing/sink";
 import { startFlushLoop } from "./flush-worker.ts";
@@ -18,6 +18,8 @@ export interface SettlementJobsDeps {
   readonly sink: SettlementSink;
   readonly lifecycle: Lifecycle;
   readonly problems: ProblemLog;
+  /** Where this process counts. */
+  readonly registry: Registry;
   readonly outboxIntervalMs: number;
   readonly reconcileIntervalMs: number;
   readonly syncSpend: () => Promise<object>;
@@ -42,6 +44,7 @@ export async function startSettlementJobs(deps: SettlementJobsDeps): Promise<voi
     db,
     syncSpend: deps.syncSpend,
     settleOrgs,
+    registry: deps.registry,
     onError: (error) => problems.report("settlement.flush_failed", errorFacts(error)),
   });
   // Stopped in reverse: first no attempt begins any more, then the flush that runs comes to its end.

@@ -1,5 +1,5 @@
-import { checkDatabase, type DatabaseClient, isDatabaseUnavailable, openDatabase } from "@proliferate/db";
-import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
+import { checkDatabase, type DatabaseClient, isDatabaseUnavailable, isLoginRefused, isTableMissing, openDatabase } from "@proliferate/db";
+import { type Lifecycle, listen, type Logger, Registry } from "@proliferate/runtime";
 import { createAutumnBalances } from "@proliferate/services/balance/autumn-balances";
 import { recordPass } from "@proliferate/services/billing/passes-db";
 import { seedRateCard } from "@proliferate/services/billing/rate-cards";
@@ -19,7 +19,6 @@ import { openJobQueue } from "./queue.ts";
 import { OUTBOX, RECONCILE, startSettlementJobs } from "./settlement-jobs.ts";
 import { openSpendSource } from "./spend-source.ts";
 
-const UNDEFINED_TABLE = "42P01";
 const SPEND_SYNC = "llm-spend-sync";
 const LEDGER_CARE = "ledger-care";
 const LEDGER_CARE_INTERVAL_MS = 60 * 60 * 1_000;
@@ -65,7 +64,8 @@ export async function startWorker(
     ...(config.sinks.autumn && { [BALANCES]: config.balanceIntervalMs }),
     ...(config.webhook && { [WEBHOOKS]: WEBHOOK_INTERVAL_MS }),
   };
-  const server = createHealthServer({ db, logger, queueBackend: queue.backend, jobs, metricsToken: config.metricsToken });
+  const counted = new Registry();
+  const server = createHealthServer({ db, logger, queueBackend: queue.backend, jobs, metricsToken: config.metricsToken, counted });
   const listener = lifecycle.own("health", await listen(server, { port: config.port, host: config.host, portVariable: "WORKER_PORT" }));
 
   const rate = { markup: config.markup, creditsPerUsd: CREDITS_PER_USD };
@@ -83,6 +83,7 @@ export async function startWorker(
     sink,
     lifecycle,
     problems,
+    registry: counted,
     outboxIntervalMs,
     reconcileIntervalMs,
     every,
@@ -111,19 +112,14 @@ async function openDeployment(db: DatabaseClient): Promise<string> {
   try {
     return await readDeploymentId(db);
   } catch (error) {
-    const { code, message } = error as { code?: unknown; message: string };
-    if (code === UNDEFINED_TABLE)
+    const { message } = error as Error;
+    if (isTableMissing(error))
       throw new AppError("migration_failed", `The gateway's tables are not there yet (${message}); apply the migrations first.`, {
         cause: error,
       });
-    if (!isDatabaseUnavailable(error) && !isConnectionRefusal(code)) throw error;
+    if (!isDatabaseUnavailable(error) && !isLoginRefused(error)) throw error;
     throw new AppError("database_unreachable", `PostgreSQL cannot be reached: ${message}`, { cause: error });
   }
-}
-
-/** Wrong user, password or database name. */
-function isConnectionRefusal(code: unknown): boolean {
-  return typeof code === "string" && /^(28|3D)/.test(code);
 }
 
 /** Runs one pass, notes its success, and logs it when it moved anything. */

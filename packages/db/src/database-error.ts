@@ -1,6 +1,7 @@
 /**
- * The two questions that a failed statement raises: is the store away (the same statement succeeds later), or is it the
- * statement (it never will)? Whoever repeats a statement asks both; what neither knows is repeated, and told.
+ * The one place that reads SQLSTATE codes. A failed statement raises two questions: is the store away (the same statement
+ * succeeds later), or is the statement at fault (it never succeeds)? Code that repeats a statement asks both; a failure that
+ * neither knows is repeated and reported. The other questions here are those of single statements.
  */
 
 /**
@@ -32,6 +33,41 @@ export function isPermanentError(error: unknown): boolean {
   const code = codeOf(error);
   if (code !== undefined && /^[0-9A-Z]{5}$/.test(code)) return PERMANENT_SQLSTATE.test(code);
   return error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
+}
+
+/** True when PostgreSQL refused to let this user in: wrong user or password (28), or a database that is not there (3D). */
+export function isLoginRefused(error: unknown): boolean {
+  return error instanceof Error && /^(28|3D)/.test(codeOf(error) ?? "");
+}
+
+/** True when a row with the same value of a unique column is there already (23505). */
+export function isUniqueViolation(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === "23505";
+}
+
+/** True when the values overlap those of another row where an exclusion constraint forbids that (23P01). */
+export function isOverlap(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === "23P01";
+}
+
+/** True when a column got NULL that takes none (23502). */
+export function isNullRefused(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === "23502";
+}
+
+/** True when the table is not there (42P01): the migrations have not run. */
+export function isTableMissing(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === "42P01";
+}
+
+/** True when a table, column or function is not there (42P01, 42703, 42883): this version needs a newer schema. */
+export function isSchemaTooOld(error: unknown): boolean {
+  return error instanceof Error && /^42(P01|703|883)$/.test(codeOf(error) ?? "");
+}
+
+/** True when this role may not do what the statement does (42501). */
+export function isForbidden(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === "42501";
 }
 
 function codeOf(error: Error): string | undefined {

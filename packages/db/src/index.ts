@@ -9,7 +9,17 @@ export {
   isDatabaseReachable,
   openDatabase,
 } from "./client.ts";
-export { isDatabaseUnavailable, isPermanentError } from "./database-error.ts";
+export {
+  isDatabaseUnavailable,
+  isForbidden,
+  isLoginRefused,
+  isNullRefused,
+  isOverlap,
+  isPermanentError,
+  isSchemaTooOld,
+  isTableMissing,
+  isUniqueViolation,
+} from "./database-error.ts";
 export { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "./database-environment.ts";
 export { grantRole, type GrantOptions } from "./grant-role.ts";
 export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";

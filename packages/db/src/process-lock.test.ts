@@ -50,3 +50,26 @@ test("a lock whose connection was ended by the server is taken again", async () 
   expect(await isFree()).toBe(false);
   await lock.stop();
 });
+
+test("of two processes one leads, until it resigns, stops, or loses its connection", async () => {
+  const hold = async (lockId: number): Promise<ProcessLock> =>
+    ProcessLock.hold({ connectionString: database.connectionString, lockClass: LOCK.lockClass, lockId });
+  const one = await hold(6);
+  const other = await hold(7);
+  const [first, second] = [one.leader("sweep"), other.leader("sweep")];
+
+  expect([await first.lead(), await first.lead(), await second.lead()]).toEqual([true, true, false]);
+  expect(await other.leader("another sweep").lead()).toBe(true);
+  await second.resign();
+  expect(await second.lead()).toBe(false);
+  await first.resign();
+  expect([await second.lead(), await first.lead()]).toEqual([true, false]);
+
+  await sql`select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = ${LOCK.lockClass} and objid = 7
+               and database = (select oid from pg_database where datname = current_database())`.execute(database.db);
+  await expect.poll(() => first.lead()).toBe(true);
+  expect(await second.lead().catch(() => false)).toBe(false);
+  await one.stop();
+  await expect.poll(() => second.lead().catch(() => false)).toBe(true);
+  await other.stop();
+});

@@ -11,6 +11,8 @@ export interface ProcessLockOptions extends DatabaseOptions {
   readonly onHeld?: () => void;
 }
 
+/** The class of the locks by which one process of several leads; the second number is the hash of what it leads. */
+const LEADER_LOCK_CLASS = 7_031_003;
 const RETRY_MS = { first: 100, most: 5_000 } as const;
 
 /**
@@ -23,6 +25,8 @@ export class ProcessLock {
   #client: pg.Client | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
+  /** What this process leads, by name; gone with the connection. */
+  readonly #led = new Set<string>();
 
   private constructor(options: ProcessLockOptions) {
     this.#options = options;
@@ -35,6 +39,33 @@ export class ProcessLock {
     return lock;
   }
 
+  /**
+   * The lead in `name` among all processes of this database that ask for it: a second advisory lock on the connection of the
+   * first. `lead` is true for one process, which keeps the lead until it resigns, stops, dies or loses its connection; it is
+   * false while the connection is away, and throws when the server cannot be asked. A process that lost its connection
+   * without noticing may believe for a moment that it leads, so what is led must bear to be done twice.
+   */
+  leader(name: string): { lead(): Promise<boolean>; resign(): Promise<void> } {
+    return {
+      lead: async () => {
+        const client = this.#client;
+        if (client === undefined || this.#led.has(name)) return client !== undefined;
+        const { rows } = await client.query<{ held: boolean }>("select pg_try_advisory_lock($1, hashtext($2)) as held", [
+          LEADER_LOCK_CLASS,
+          name,
+        ]);
+        const isHeld = rows[0]?.held === true && this.#client === client;
+        if (isHeld) this.#led.add(name);
+        return isHeld;
+      },
+      resign: async () => {
+        if (!this.#led.delete(name)) return;
+        await this.#client?.query("select pg_advisory_unlock($1, hashtext($2))", [LEADER_LOCK_CLASS, name]);
+      },
+    };
+  }
+
+  /** Gives the lock back, and every lead. Idempotent. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -54,6 +85,8 @@ export class ProcessLock {
   }
 
   #lost(error: Error): void {
+    this.#client = undefined;
+    this.#led.clear();
     if (this.#stopped) return;
     this.#options.onLost?.(error);
     this.#retry(RETRY_MS.first);

@@ -1,5 +1,6 @@
 export { Lifecycle, type Stoppable } from "./lifecycle.ts";
 export { listen, type Listener, type ListenOptions } from "./listen.ts";
+export { type Leader, type LoopClock, type LoopOptions, LoopTimeout, startLoop } from "./loop.ts";
 export { createLogger, type Logger } from "./logger.ts";
 export {
   Counter,

@@ -49,7 +49,7 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ..."clearKeySpend clearTeamSpend clearCounterSpend lockCounter listAttempts withDeadInstance enterCircuit ensureDeployment areKeysOurs".split(
     " ",
   ),
-  ..."checkDatabase openDatabase readDeploymentId isPermanentError findSpendLog adoptForeignSpend insertAttempt insertMissingCounters insertCorrection".split(
+  ..."checkDatabase openDatabase readDeploymentId findSpendLog adoptForeignSpend insertAttempt insertMissingCounters insertCorrection".split(
     " ",
   ),
   ..."lockGate holdsPlace writeLowBalanceTold insertWebhookEvent insertReconciliation readBillingNow readUnposted writeBalance writeReadAgain writeReading listKnownOrgs".split(
@@ -61,7 +61,9 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ..."recordAudit restoreDeletedAdjustments restoreDeletedEvents clearAlert upsertKeyTeam upsertSpendRows".split(" "),
   ..."takeSilentAgent writeAgentAnswers writeAgentRestart writeAgentSilence writeSessionFailure".split(" "),
   ..."claimTopUp closeDueBreaker insertTopUp lockPolicy openBreaker readGranted recordTopUp".split(" "),
-  ..."releaseTelling writeTold moveOrg hasSpendLogs markPaused moveSandbox writeLaunchFailure deleteOldRequests isDatabaseUnavailable lockIngest readLookBackStart lockIngest".split(
+  // Questions about an error that is there already; no statements.
+  ..."isDatabaseUnavailable isPermanentError isLoginRefused isTableMissing isUniqueViolation isOverlap isNullRefused".split(" "),
+  ..."releaseTelling writeTold moveOrg hasSpendLogs markPaused moveSandbox writeLaunchFailure deleteOldRequests lockIngest readLookBackStart lockIngest".split(
     " ",
   ),
 ]);

@@ -17,8 +17,8 @@ const metrics = createRoute({
  * `/metrics`, for METRICS_TOKEN or a root token, from this machine, too: this port is often public by way of something on the
  * same machine, and what a company spends is nobody's business.
  */
-export function registerMetricsRoute(app: GatewayApp, { db, apiTokens, metricsToken }: GatewayDependencies): void {
-  const page = createMetricsPage([{ name: "billing_lags", collect: () => collectBillingLags(db) }]);
+export function registerMetricsRoute(app: GatewayApp, { db, apiTokens, metricsToken, counted }: GatewayDependencies): void {
+  const page = createMetricsPage([{ name: "billing_lags", collect: () => collectBillingLags(db) }], counted);
   const requireToken = requireBearerToken(apiTokens, db);
   app.use("/metrics", async (context, next) => {
     if (isObserver({ headers: { authorization: context.req.header("authorization") }, remoteAddress: undefined }, metricsToken))

@@ -1,5 +1,5 @@
 import { type DatabaseClient, isDatabaseUnavailable } from "@proliferate/db";
-import type { Logger, Stoppable } from "@proliferate/runtime";
+import { type Leader, type Logger, type LoopOptions, startLoop, type Stoppable } from "@proliferate/runtime";
 import { resetDueBudgets } from "@proliferate/access/requests/budget-reset";
 import { type AttemptRow, listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/access/requests/db";
 import { settleAttempt } from "@proliferate/access/requests/settle";
@@ -61,27 +61,25 @@ async function settleOrphan(deps: RecoverDeps, attempt: AttemptRow): Promise<boo
   }
 }
 
+/** Of the upkeep: of the proxies on one database, the one that leads ends the windows of budgets. */
+export interface UpkeepDeps extends RecoverDeps {
+  readonly budgetLeader: Leader;
+  readonly registry?: LoopOptions["registry"];
+}
+
 /**
- * Every 10 s, one pass after the other until it is stopped: settles orphans and ends the budgets' windows. Neither stands in
- * the other's way; what fails is logged, and the next pass tries again.
+ * Two loops, each about every 10 s until they are stopped: every proxy settles orphans, and one proxy ends the budgets' windows.
+ * Neither waits for the other; what fails is logged, and the next run tries again.
  */
-export function startUpkeep(deps: RecoverDeps): Stoppable {
-  let timer: NodeJS.Timeout | undefined;
-  let isStopped = false;
-  let pass: Promise<void> = Promise.resolve();
-  const logFailure = (error: unknown): void => deps.logger.error({ error: String(error) }, "upkeep.failed");
-  const schedule = (): void => {
-    if (isStopped) return;
-    timer = setTimeout(() => {
-      pass = Promise.all([recoverOrphans(deps), resetDueBudgets(deps.db)].map((work) => work.catch(logFailure))).then(schedule);
-    }, EVERY_MS);
-  };
-  schedule();
-  return {
-    stop: async () => {
-      isStopped = true;
-      clearTimeout(timer);
-      await pass;
-    },
-  };
+export function startUpkeep(deps: UpkeepDeps): Stoppable {
+  const options = {
+    first: "after a pause",
+    onError: (error: unknown): void => deps.logger.error({ error: String(error) }, "upkeep.failed"),
+    ...(deps.registry && { registry: deps.registry }),
+  } as const;
+  const loops = [
+    startLoop("recover_orphans", EVERY_MS, () => recoverOrphans(deps), options),
+    startLoop("reset_budgets", EVERY_MS, () => resetDueBudgets(deps.db), { ...options, leader: deps.budgetLeader }),
+  ];
+  return { stop: async () => void (await Promise.all(loops.map((loop) => loop.stop()))) };
 }

@@ -1,4 +1,4 @@
-import type { DatabaseClient } from "@proliferate/db";
+import { type DatabaseClient, isOverlap } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Operator, recordAction } from "../operator/operator.ts";
@@ -19,7 +19,6 @@ export interface RateCardOptions {
 }
 
 const POSITIVE_RATE = /^(?=.*[1-9])\d{1,9}(\.\d{1,6})?$/;
-const EXCLUSION_VIOLATION = "23P01";
 
 /**
  * Adds a card. One that begins later than an open-ended card of the same org ends that card at its own beginning, so a
@@ -44,7 +43,7 @@ export async function addRateCard(db: DatabaseClient, options: RateCardOptions, 
       return added;
     });
   } catch (error) {
-    if ((error as { code?: unknown }).code !== EXCLUSION_VIOLATION) throw error;
+    if (!isOverlap(error)) throw error;
     const owner = card.orgId === null ? "The default" : `Organization ${card.orgId}`;
     throw new AppError(
       "rate_card_overlap",

@@ -1,4 +1,4 @@
-import type { DatabaseClient, DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
+import { type DatabaseClient, type DatabaseExecutor, isNullRefused, type SpendReviewReason } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { type Operator, recordAction } from "../operator/operator.ts";
 import type { RateCard } from "./credits.ts";
@@ -16,7 +16,6 @@ import {
 
 /** Reasons that a person can settle by naming the org. An amount that is no number cannot be billed by anybody. */
 const MAPPABLE = new Set(["no_org", "no_request_id", "recycled_id", "unlinked_refund", "retired_month"]);
-const NOT_NULL_VIOLATION = "23502";
 
 export interface MapReviewOptions {
   /** Where no rate card covers the row. */
@@ -55,7 +54,7 @@ export async function mapReview(db: DatabaseClient, reviewKey: string, orgId: st
       return isBilled;
     });
   } catch (error) {
-    if ((error as { code?: unknown }).code !== NOT_NULL_VIOLATION) throw error;
+    if (!isNullRefused(error)) throw error;
     throw new AppError("rate_card_invalid", `No rate card covers the row of review ${reviewKey}; add a default card that does.`, {
       cause: error,
     });

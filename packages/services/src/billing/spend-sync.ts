@@ -1,4 +1,4 @@
-import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
+import { type DatabaseClient, type DatabaseExecutor, isTableMissing, isUniqueViolation } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import {
@@ -60,8 +60,6 @@ const SWEEP_SLICE_ROWS = 5_000;
 const RECENT = "spend-recent";
 /** LiteLLM writes a row when its request has ended, which may take ten minutes, and a while more. Our engine's mark knows of each. */
 const LATE_ROW_MS = 15 * 60 * 1_000;
-const UNDEFINED_TABLE = "42P01";
-const UNIQUE_VIOLATION = "23505";
 
 /**
  * Gives each spend row its billing event, once, and each later change of its amount an adjustment. There is no cursor: rows
@@ -116,8 +114,8 @@ async function named<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
   } catch (error) {
-    const { code, message } = error as { code?: unknown; message: string };
-    if (code !== UNDEFINED_TABLE || !message.includes("LiteLLM_SpendLogs")) throw error;
+    const { message } = error as Error;
+    if (!isTableMissing(error) || !message.includes("LiteLLM_SpendLogs")) throw error;
     throw new AppError("spend_source_missing", `The spend table does not exist yet: ${message}.`, { cause: error });
   }
 }
@@ -244,7 +242,7 @@ class SpendSync {
     try {
       return await this.#underLock((tx) => ingestSpendRows(tx, { ...options, checksAllKeys: false }));
     } catch (error) {
-      if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
+      if (!isUniqueViolation(error)) throw error;
       return this.#underLock((tx) => ingestSpendRows(tx, { ...options, checksAllKeys: true }));
     }
   }

@@ -1,4 +1,4 @@
-import type { DatabaseClient } from "@proliferate/db";
+import { type DatabaseClient, isUniqueViolation } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { type Operator, recordAction } from "../operator/operator.ts";
 import { findSinkCustomer, mapSinkCustomer, readSinkCustomers, releaseUnmappedBatches } from "./db.ts";
@@ -50,7 +50,7 @@ export async function mapCustomer(
       return { sink, orgId, customerId, previousCustomerId, releasedBatches };
     });
   } catch (error) {
-    if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
+    if (!isUniqueViolation(error)) throw error;
     const [owner] = await readSinkCustomers(db, { sink, customerId });
     throw new AppError(
       "customer_mapping_conflict",
@@ -59,5 +59,3 @@ export async function mapCustomer(
     );
   }
 }
-
-const UNIQUE_VIOLATION = "23505";
