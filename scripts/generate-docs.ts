@@ -1,5 +1,5 @@
 import { readFile, writeFile } from "node:fs/promises";
-import { ERROR_CODES } from "@proliferate/shared/errors";
+import { ERROR_CODES, REFUSAL_KINDS, REFUSALS } from "@proliferate/shared/errors";
 import { groupHelp } from "../apps/cli/src/command-line.ts";
 import { defaultOf, ENVIRONMENT_TABLES, type EnvironmentTable } from "./environment-tables.ts";
 
@@ -28,7 +28,26 @@ function errorsPage(): string {
     row("code", "status", "retry", "Anthropic type", "OpenAI type", "what to do"),
     row(...Array.from({ length: 6 }, () => "---")),
     ...rows,
+    "",
+    "## Refusals by client",
+    "",
+    "What is exhausted is told so that the caller's program understands it; the program is known by its `user-agent`. OpenCode repeats each 429 for",
+    "ever and stops at 402; Codex knows a spent quota only as 429 `insufficient_quota`; other SDKs and Claude Code obey `x-should-retry: false`.",
+    "",
+    row("what is exhausted", "codes", "Codex", "OpenCode", "others"),
+    row(...Array.from({ length: 5 }, () => "---")),
+    ...refusalRows(),
   ].join("\n")}\n`;
+}
+
+function refusalRows(): readonly string[] {
+  return Object.entries(REFUSALS).map(([kind, { codex, opencode, other }]) => {
+    const codes = Object.entries(REFUSAL_KINDS).flatMap(([code, of]) => (of === kind ? [`\`${code}\``] : []));
+    const told = [codex, opencode, other].map(
+      ({ status, retryable, openaiType }) => `${status} \`${openaiType}\`${retryable ? "" : ", no retry"}`,
+    );
+    return row(kind.replaceAll("_", " "), codes.join(", ") || "–", ...told);
+  });
 }
 
 function environmentSection({ title, note, shape }: EnvironmentTable): string[] {

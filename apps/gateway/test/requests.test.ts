@@ -54,6 +54,24 @@ test("a path that does not exist and a method that a path does not take are told
   expect([method.status, method.body.error.code, method.headers.get("allow")]).toEqual([405, "method_not_allowed", "GET, DELETE"]);
 });
 
+test("each error is in the one envelope, also where no route is met and where the fault is ours", async () => {
+  const envelope = {
+    error: { code: expect.any(String), message: expect.any(String), fix: expect.any(String), request_id: expect.any(String) },
+  };
+  const { schema } = gateway.database.db;
+  const answers = [
+    await gateway.call("GET", "/v1/sessions/s1", undefined, { authorization: "" }),
+    await gateway.call("GET", "/nothing"),
+    await gateway.call("PUT", "/v1/sessions/s1", {}),
+    await gateway.call("POST", "/v1/sessions", { org_id: "x".repeat(1_100_000) }),
+  ];
+  await schema.alterTable("gateway_sessions").renameTo("put_away").execute();
+  answers.push(await gateway.call("GET", "/v1/sessions/s1"));
+  await schema.alterTable("put_away").renameTo("gateway_sessions").execute();
+
+  expect(answers.map(({ status, body }) => [status, body])).toEqual([401, 404, 405, 413, 500].map((status) => [status, envelope]));
+});
+
 const badSessions: readonly (readonly [what: string, body: unknown, param: string | undefined])[] = [
   ["no org", {}, "org_id"],
   ["an id that could leave its path", { org_id: "org/../x" }, "org_id"],

@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { isDatabaseUnavailable } from "@proliferate/db";
-import { AppError, isAppError } from "@proliferate/shared/errors";
+import { AppError, clientOf, isAppError, type Refusal, refusalOf, retryAfterOf } from "@proliferate/shared/errors";
 import type { Dialect } from "../dialects/dialect.ts";
 
 /** Any error as an {@link AppError}; what is not one is ours. An unreachable store is 503, never a refused key. */
@@ -17,6 +17,16 @@ export function identityHeaders(requestId: string): Record<string, string> {
   return { "request-id": requestId, "x-request-id": requestId, "x-litellm-call-id": requestId };
 }
 
+/** How the caller of this answer is told an error: by its program, too. */
+function refusalFor(response: ServerResponse, error: AppError): Refusal {
+  return refusalOf(error.code, clientOf(response.req.headers["user-agent"]));
+}
+
+/** An error as the last event of a stream that has begun. */
+export function errorEvent(response: ServerResponse, dialect: Dialect, requestId: string, error: AppError): string {
+  return dialect.errorEvent(dialect.errorBody(error, refusalFor(response, error), requestId));
+}
+
 /** The one place where the data plane turns an error into an answer. Nothing of the answer may have been sent. */
 export function sendError(
   response: ServerResponse,
@@ -26,8 +36,10 @@ export function sendError(
   extra: Readonly<Record<string, string>> = {},
 ): void {
   if (response.destroyed) return;
-  const bytes = Buffer.from(JSON.stringify(dialect.errorBody(error, requestId)));
-  const status = error.status === 0 ? 500 : error.status;
+  const refusal = refusalFor(response, error);
+  const { status } = refusal;
+  const bytes = Buffer.from(JSON.stringify(dialect.errorBody(error, refusal, requestId)));
+  const retryAfterSeconds = retryAfterOf(error.code, error.retryAfterSeconds);
   // For whoever counts; nothing hangs on it.
   response.emit("refused", error.code);
   response.writeHead(status, {
@@ -35,8 +47,8 @@ export function sendError(
     "content-type": "application/json",
     "content-length": bytes.length,
     // The OpenAI and Anthropic SDKs and Claude Code obey it, whatever the status is.
-    ...(!error.retryable && { "x-should-retry": "false" }),
-    ...(error.retryAfterSeconds !== undefined && { "retry-after": String(error.retryAfterSeconds) }),
+    ...(!refusal.retryable && { "x-should-retry": "false" }),
+    ...(retryAfterSeconds !== undefined && { "retry-after": String(retryAfterSeconds) }),
     // What is left of its body is not waited for.
     ...(status === 408 && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": error.code === "expired_api_key" ? 'Bearer error="invalid_token"' : "Bearer" }),

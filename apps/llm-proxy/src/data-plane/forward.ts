@@ -11,7 +11,7 @@ import type { Call } from "./call.ts";
 import { CallerAnswer } from "./caller-answer.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import type { DetachedRead } from "./detached-reads.ts";
-import { identityHeaders, sendError } from "./error-response.ts";
+import { errorEvent, identityHeaders, sendError } from "./error-response.ts";
 import { headersForCaller } from "./headers.ts";
 import { checkpointOf } from "./meter.ts";
 import { type Ending, outcomeOf } from "./outcome.ts";
@@ -270,7 +270,7 @@ class Relay {
   #tellError(error: AppError): void {
     const { response, dialect, requestId } = this.#request.call;
     if (!this.#caller.hasBegun) return sendError(response, dialect, requestId, error);
-    if (this.#stream) this.#caller.sendRest(dialect.errorEvent(error, requestId));
+    if (this.#stream) this.#caller.sendRest(errorEvent(response, dialect, requestId, error));
     else this.#caller.cut();
   }
 

@@ -1,5 +1,5 @@
 import { AnthropicUsageReader, readAnthropicAnswer } from "@proliferate/metering/usage/anthropic-usage";
-import { type AppError, ERROR_CODES } from "@proliferate/shared/errors";
+import type { AppError, Refusal } from "@proliferate/shared/errors";
 import { compilePlace } from "../body/place.ts";
 import { ANTHROPIC_FIELDS } from "../body/spending-fields.ts";
 import type { Dialect } from "./dialect.ts";
@@ -21,10 +21,9 @@ export const anthropicMessages: Dialect = {
   streamReader: () => new AnthropicUsageReader(),
   readAnswer: readAnthropicAnswer,
   errorBody,
-  errorEvent: (error, requestId) => `event: error\ndata: ${JSON.stringify(errorBody(error, requestId))}\n\n`,
+  errorEvent: (body) => `event: error\ndata: ${JSON.stringify(body)}\n\n`,
 };
 
-function errorBody(error: AppError, requestId: string): unknown {
-  const { anthropicType, fix } = ERROR_CODES[error.code];
-  return { type: "error", error: { type: anthropicType, message: `${error.message} ${fix}` }, request_id: requestId };
+function errorBody(error: AppError, { anthropicType }: Refusal, requestId: string): unknown {
+  return { type: "error", error: { type: anthropicType, message: `${error.message} ${error.fix}` }, request_id: requestId };
 }

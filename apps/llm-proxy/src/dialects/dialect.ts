@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Search } from "@proliferate/metering/usage/openai-report";
 import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usage/usage-reader";
-import type { AppError } from "@proliferate/shared/errors";
+import type { AppError, Refusal } from "@proliferate/shared/errors";
 import type { Edit } from "../body/edits.ts";
 import type { CompiledPlace } from "../body/place.ts";
 import type { RequestBody } from "../body/request-body.ts";
@@ -57,10 +57,10 @@ export interface Dialect {
   /** Reads an answer that is no stream; large members of it may have been emptied. */
   readAnswer(body: Uint8Array, asked: Asked): UsageReading;
 
-  /** An error in the envelope of the dialect. */
-  errorBody(error: AppError, requestId: string): unknown;
-  /** The same as the last event of a stream that has begun; real clients raise on it. */
-  errorEvent(error: AppError, requestId: string): string;
+  /** An error in the envelope of the dialect, as the refusal has its type. */
+  errorBody(error: AppError, refusal: Refusal, requestId: string): unknown;
+  /** The body as the last event of a stream that has begun; real clients raise on it. */
+  errorEvent(body: unknown): string;
 }
 
 /** The route of a dialect that answers, as callers write it: `/v1/messages`. */

@@ -1,5 +1,5 @@
 import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/metering/usage/openai-usage";
-import { type AppError, ERROR_CODES } from "@proliferate/shared/errors";
+import type { AppError, Refusal } from "@proliferate/shared/errors";
 import type { Edit } from "../body/edits.ts";
 import { compilePlace } from "../body/place.ts";
 import type { RequestBody } from "../body/request-body.ts";
@@ -23,7 +23,7 @@ export const openaiChat: Dialect = {
   streamReader: (options) => new OpenAIUsageReader(options),
   readAnswer: readOpenAIAnswer,
   errorBody,
-  errorEvent: (error, requestId) => `data: ${JSON.stringify(errorBody(error, requestId))}\n\n`,
+  errorEvent: (body) => `data: ${JSON.stringify(body)}\n\n`,
 };
 
 /** `stream_options.include_usage`, where the caller streams and does not ask for it. */
@@ -44,7 +44,6 @@ function insertField(bytes: Buffer, closingBrace: number, field: string): Edit {
   return { start: closingBrace, end: closingBrace, text: bytes[last] === 0x7b ? field : `,${field}` };
 }
 
-function errorBody(error: AppError, _requestId: string): unknown {
-  const { openaiType, fix } = ERROR_CODES[error.code];
-  return { error: { message: `${error.message} ${fix}`, type: openaiType, param: error.param ?? null, code: error.code } };
+function errorBody(error: AppError, { openaiType, openaiCode = error.code }: Refusal): unknown {
+  return { error: { message: `${error.message} ${error.fix}`, type: openaiType, param: error.param ?? null, code: openaiCode } };
 }

@@ -4,8 +4,8 @@
  * - `status`: HTTP status where the error reaches a caller over HTTP; 0 where it never does (start-up, client library).
  * - `retryable`: whether the same call can succeed later without anybody changing anything. A false one is sent with
  *   `x-should-retry: false`, which the OpenAI and Anthropic SDKs and Claude Code obey.
- * - `anthropicType`, `openaiType`: the `error.type` in the envelope of each dialect. Real clients stop at 402 and show its
- *   message; they retry 429 whatever its body says, so money never answers 429.
+ * - `anthropicType`, `openaiType`: the `error.type` in the envelope of each dialect. Where a client's
+ *   program needs another status or type than these, `refusals.ts` says so.
  * - `fix`: what the reader of the message does about it.
  */
 interface ErrorCodeRow {

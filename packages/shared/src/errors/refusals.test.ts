@@ -1,0 +1,61 @@
+import { expect, test } from "vitest";
+import { ERROR_CODES, type ErrorCode } from "./codes.ts";
+import { type Client, clientOf, REFUSAL_KINDS, type RefusalKind, refusalOf, REFUSALS, retryAfterOf } from "./refusals.ts";
+
+const CLIENTS: readonly Client[] = ["codex", "opencode", "other"];
+const statuses = (kind: RefusalKind): readonly string[] =>
+  CLIENTS.map((client) => {
+    const { status, retryable, openaiType } = REFUSALS[kind][client];
+    return `${client} ${status} ${retryable ? "again" : "no"} ${openaiType}`;
+  });
+
+test.each<[RefusalKind, readonly string[]]>([
+  ["money", ["codex 429 no insufficient_quota", "opencode 402 no insufficient_quota", "other 402 no insufficient_quota"]],
+  ["long_window", ["codex 429 no insufficient_quota", "opencode 402 no insufficient_quota", "other 429 no rate_limit_exceeded"]],
+  ["month_of_hub", ["codex 402 no insufficient_quota", "opencode 402 no insufficient_quota", "other 402 no insufficient_quota"]],
+  ["short_wait", ["codex 429 again rate_limit_exceeded", "opencode 429 again rate_limit_exceeded", "other 429 again rate_limit_exceeded"]],
+  ["store", ["codex 503 again api_error", "opencode 503 again api_error", "other 503 again api_error"]],
+])("%s", (kind, expected) => {
+  expect(statuses(kind)).toEqual(expected);
+});
+
+test("OpenCode, which repeats each 429 for ever, gets one only where a short wait helps", () => {
+  const kinds = Object.entries(REFUSALS) as [RefusalKind, (typeof REFUSALS)[RefusalKind]][];
+
+  expect(kinds.filter(([, { opencode }]) => opencode.status === 429).map(([kind]) => kind)).toEqual(["short_wait"]);
+});
+
+test("to everybody else a refusal is what the row of its code says", () => {
+  for (const code of Object.keys(ERROR_CODES) as ErrorCode[]) {
+    const { status, retryable, anthropicType, openaiType } = ERROR_CODES[code];
+    expect([code, refusalOf(code, "other")]).toEqual([code, { status: status || 500, retryable, anthropicType, openaiType }]);
+  }
+});
+
+test("what is in no kind is told to all clients alike", () => {
+  const codes = (Object.keys(ERROR_CODES) as ErrorCode[]).filter((code) => REFUSAL_KINDS[code] === undefined);
+
+  expect(codes.length).toBeGreaterThan(50);
+  for (const code of codes) expect([code, refusalOf(code, "codex")]).toEqual([code, refusalOf(code, "other")]);
+});
+
+test.each<[string | undefined, Client]>([
+  ["codex_cli_rs/0.50.0 (Linux)", "codex"],
+  ["codex/1", "codex"],
+  ["opencode/1.18.33", "opencode"],
+  ["claude-cli/2.1.197 (external, cli)", "other"],
+  ["my opencode/1", "other"],
+  ["OpenAI/JS 7.55.0", "other"],
+  [undefined, "other"],
+])("%s is the client %s", (userAgent, client) => {
+  expect(clientOf(userAgent)).toBe(client);
+});
+
+test("a short wait is asked for in at most a minute; others as they say", () => {
+  expect([retryAfterOf("budget_reserved", 3_600), retryAfterOf("budget_reserved", 1), retryAfterOf("budget_reserved", undefined)]).toEqual([
+    60,
+    1,
+    undefined,
+  ]);
+  expect(retryAfterOf("store_unavailable", 90)).toBe(90);
+});

@@ -1,0 +1,88 @@
+import { ERROR_CODES, type ErrorCode } from "./codes.ts";
+
+/**
+ * The one table of refusals: what a caller is told depends on what is exhausted and on what its program makes of a status. The
+ * programs were measured: SDKs and Claude Code stop at 402 and at 429 with `x-should-retry: false`; OpenCode repeats each 429
+ * for ever and stops at 402; Codex knows a spent quota only as 429 `insufficient_quota`. Whatever is not in the table is refused
+ * as its row of {@link ERROR_CODES} says, to everybody alike.
+ */
+
+/** Whose program calls, as far as it decides what a refusal has to look like. */
+export type Client = "codex" | "opencode" | "other";
+
+/**
+ * - `money`: a budget or credits, for good until somebody pays
+ * - `long_window`: requests or tokens of a day or longer; no short wait helps
+ * - `month_of_hub`: tokens of a hub's month; the hub's client shows the text of a 402
+ * - `short_wait`: a minute's rate, what runs at once, what others have reserved
+ * - `store`: our own store is down
+ */
+export type RefusalKind = "money" | "long_window" | "month_of_hub" | "short_wait" | "store";
+
+/** What a caller is told. */
+export interface Refusal {
+  readonly status: number;
+  /** False: the answer has `x-should-retry: false`. */
+  readonly retryable: boolean;
+  /** `error.type` in the envelope of each family of dialects. */
+  readonly anthropicType: string;
+  readonly openaiType: string;
+  /** `error.code` in OpenAI's envelope where it is not our own code. */
+  readonly openaiCode?: string;
+}
+
+/** No longer pause is asked for where a short wait helps: some clients sleep through one that is longer, others do not come back. */
+export const LONGEST_SHORT_WAIT_SECONDS = 60;
+
+const refusal = (status: number, retryable: boolean, anthropicType: string, openaiType: string, openaiCode?: string): Refusal => ({
+  status,
+  retryable,
+  anthropicType,
+  openaiType,
+  ...(openaiCode !== undefined && { openaiCode }),
+});
+
+const MONEY = refusal(402, false, "billing_error", "insufficient_quota");
+const CODEX_QUOTA = refusal(429, false, "rate_limit_error", "insufficient_quota", "insufficient_quota");
+const WAIT = refusal(429, true, "rate_limit_error", "rate_limit_exceeded");
+const STORE = refusal(503, true, "api_error", "api_error");
+
+/** By kind, then by client. */
+export const REFUSALS: Readonly<Record<RefusalKind, Readonly<Record<Client, Refusal>>>> = {
+  money: { codex: CODEX_QUOTA, opencode: MONEY, other: MONEY },
+  long_window: { codex: CODEX_QUOTA, opencode: MONEY, other: refusal(429, false, "rate_limit_error", "rate_limit_exceeded") },
+  month_of_hub: { codex: MONEY, opencode: MONEY, other: MONEY },
+  short_wait: { codex: WAIT, opencode: WAIT, other: WAIT },
+  store: { codex: STORE, opencode: STORE, other: STORE },
+};
+
+/** The kind of a code; every other code is no refusal of this table. */
+export const REFUSAL_KINDS: Readonly<Partial<Record<ErrorCode, RefusalKind>>> = {
+  budget_exceeded: "money",
+  no_credits: "money",
+  grace_expired: "money",
+  budget_reserved: "short_wait",
+  too_many_at_once: "short_wait",
+  store_unavailable: "store",
+};
+
+/** The client by its `user-agent`. */
+export function clientOf(userAgent: string | undefined): Client {
+  if (userAgent === undefined) return "other";
+  if (/^codex[_/-]/i.test(userAgent)) return "codex";
+  return userAgent.startsWith("opencode/") ? "opencode" : "other";
+}
+
+/** How a client is told an error. A code that never reaches HTTP is a 500: the fault is ours. */
+export function refusalOf(code: ErrorCode, client: Client): Refusal {
+  const kind = REFUSAL_KINDS[code];
+  if (kind) return REFUSALS[kind][client];
+  const { status, retryable, anthropicType, openaiType } = ERROR_CODES[code];
+  return { status: status === 0 ? 500 : status, retryable, anthropicType, openaiType };
+}
+
+/** Seconds that a caller is asked to wait; undefined where it is asked for nothing. */
+export function retryAfterOf(code: ErrorCode, retryAfterSeconds: number | undefined): number | undefined {
+  if (retryAfterSeconds === undefined || REFUSAL_KINDS[code] !== "short_wait") return retryAfterSeconds;
+  return Math.min(retryAfterSeconds, LONGEST_SHORT_WAIT_SECONDS);
+}
