@@ -1,9 +1,14 @@
 import { createServer, type ServerResponse } from "node:http";
+import { Link } from "./link.ts";
 
 /**
  * A provider for the proof: answers as the caller's `metadata.user_id` says. `whole:MB` and `stream:MB` are answers of that
- * size, as fast as they are read; everything else is a small one. Reports its port to the process that forked it.
+ * size, as fast as they are read and as the link gives, whose bytes a second are the argument; everything else is a small one. Reports its
+ * port to the process that forked it.
  */
+const link = new Link(Number(process.argv[2] ?? Number.POSITIVE_INFINITY));
+/** A timer for each would be what is measured. */
+const EVENTS_AT_ONCE = 8;
 const PIECE = "x".repeat(64 * 1024);
 const USAGE = { input_tokens: 10, output_tokens: 10 };
 const head = { id: "msg_proof", type: "message", role: "assistant", model: "claude-haiku-4-5", stop_reason: "end_turn", usage: USAGE };
@@ -15,6 +20,7 @@ const CHAT = JSON.stringify({
 });
 
 async function write(response: ServerResponse, text: string): Promise<void> {
+  await link.take(text.length);
   if (response.write(text) || response.destroyed) return;
   await new Promise<void>((done) => {
     const end = (): void => {
@@ -45,7 +51,7 @@ async function sendStream(response: ServerResponse, megabytes: number): Promise<
   await repeat(
     response,
     megabytes,
-    event({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text: PIECE.slice(0, 4_000) } }),
+    event({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text: PIECE.slice(0, 4_000) } }).repeat(EVENTS_AT_ONCE),
   );
   await write(response, event({ type: "message_delta", delta: { stop_reason: "end_turn" }, usage: USAGE }));
   response.end(event({ type: "message_stop" }));

@@ -4,6 +4,7 @@ import { runProcess } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { loadModelConfig } from "./config/load-model-config.ts";
 import { parseProxyProcessConfig } from "./env.ts";
+import { keepBuffersSmall } from "./http/buffer-pool.ts";
 import { startProxy } from "./proxy.ts";
 
 const REPOSITORY_CONFIG = fileURLToPath(new URL("../litellm/config.yaml", import.meta.url));
@@ -16,6 +17,7 @@ async function readConfig(file: string): Promise<string> {
   }
 }
 
+keepBuffersSmall();
 await runProcess("llm-proxy", async (lifecycle, logger) => {
   const settings = parseProxyProcessConfig(process.env);
   const file = settings.configFile ?? REPOSITORY_CONFIG;

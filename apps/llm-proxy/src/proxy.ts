@@ -6,6 +6,7 @@ import { Catalogue } from "./catalogue/catalogue.ts";
 import type { ModelConfig } from "./config/load-model-config.ts";
 import type { ModelTable } from "./config/model-table.ts";
 import { ADMISSION_WAIT_LIMITS, AdmissionQueue, type AdmissionWaitLimits } from "./data-plane/admission-queue.ts";
+import { Checkpoints } from "./data-plane/checkpoints.ts";
 import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
 import { HeldAnswers } from "./data-plane/held-answers.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
@@ -98,6 +99,7 @@ export async function startProxy(
   lifecycle.own("upkeep", startUpkeep({ ...recovery, budgetLeader: processLock.leader("reset_budgets"), registry: metrics.registry }));
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
+  const checkpoints = lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry: metrics.registry }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
 
   const shutdown = new Shutdown();
@@ -124,6 +126,7 @@ export async function startProxy(
     counts: new InFlight(COUNTS_AT_ONCE),
     retries: { count: config.router.retries, afterMs: config.router.retryAfterMs },
     detachedReads: new DetachedReads(options.detachedReads),
+    checkpoints,
     settler,
     queue,
     unjudged: options.unjudged ?? "refuse",

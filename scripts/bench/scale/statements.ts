@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { checkpointAttempt, listInstancesWithAttempts, readClock, replaceAttemptBySpendLog } from "@proliferate/access/requests/db";
+import { checkpointAttempts, listInstancesWithAttempts, readClock, replaceAttemptBySpendLog } from "@proliferate/access/requests/db";
 import { lockCounters } from "@proliferate/access/budgets/db";
 import {
   hasNewerReading,
@@ -285,9 +285,9 @@ export const STATEMENTS: readonly ScaleStatement[] = [
     return writeSeen(db, { org_id: "org-5", seen: "1" });
   }),
   hot("insertAttemptIfFits", "proxy, each request", admit),
-  hot("checkpointAttempt, replaceAttemptBySpendLog", "proxy, each request's end", async (db) => {
+  hot("checkpointAttempts, replaceAttemptBySpendLog", "proxy, each request's end", async (db) => {
     await admit(db);
-    await checkpointAttempt(db, NO_ID, { usage: {}, providerResponseId: null, firstByteAt: null });
+    await checkpointAttempts(db, [{ attemptId: NO_ID, checkpoint: { usage: {}, providerResponseId: null, firstByteAt: null } }]);
     return replaceAttemptBySpendLog(db, NO_ID, SPEND_ROW);
   }),
   hot("findCaller", "proxy, each request", (db) => findCaller(db, LIVE.keyHash)),

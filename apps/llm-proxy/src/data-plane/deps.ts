@@ -4,6 +4,7 @@ import type { Logger } from "@proliferate/runtime";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { InFlight } from "../http/in-flight.ts";
 import type { AdmissionQueue } from "./admission-queue.ts";
+import type { Checkpoints } from "./checkpoints.ts";
 import type { DetachedReads } from "./detached-reads.ts";
 import type { HeldAnswers } from "./held-answers.ts";
 import type { UnjudgedPolicy } from "./judge.ts";
@@ -25,6 +26,8 @@ export interface DataPlaneDeps {
   readonly retries: { readonly count: number; readonly afterMs: number };
   readonly detachedReads: DetachedReads;
   readonly heldAnswers: HeldAnswers;
+  /** What a crash must not forget of the answers that run. */
+  readonly checkpoints: Checkpoints;
   readonly settler: Settler;
   /** Where requests wait for what others have reserved. */
   readonly queue: AdmissionQueue;

@@ -1,5 +1,5 @@
 import { setTimeout } from "node:timers/promises";
-import { type AdmittedAttempt, checkpointAttempt } from "@proliferate/access/requests/db";
+import type { AdmittedAttempt } from "@proliferate/access/requests/db";
 import { totals } from "@proliferate/metering/usage/usage-report";
 import type { StreamUsageReader } from "@proliferate/metering/usage/usage-reader";
 import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
@@ -33,7 +33,6 @@ export interface ForwardRequest {
   readonly asked: Asked;
 }
 
-const CHECKPOINT_MS = 1_000;
 /** How long the provider may take to end its answer after the event that ends it. */
 const END_GRACE_MS = 1_000;
 /** The least pause before a request is sent again; doubled from try to try. */
@@ -76,7 +75,7 @@ class Relay {
   #sentAt: number | undefined;
   #bytes = 0;
   #firstByteAt: Date | null = null;
-  #checkpoints: NodeJS.Timeout | undefined;
+  #endCheckpoints: (() => void) | undefined;
   #detached: DetachedRead | undefined;
 
   constructor(deps: DataPlaneDeps, request: ForwardRequest) {
@@ -108,7 +107,7 @@ class Relay {
   }
 
   stop(): void {
-    clearInterval(this.#checkpoints);
+    this.#endCheckpoints?.();
     this.#detached?.end();
     for (const undo of this.#undo) undo();
     // Nobody waits any more for a provider that said the end and did not end.
@@ -188,7 +187,10 @@ class Relay {
   }
 
   #checkpointAlways(): void {
-    this.#checkpoints ??= setInterval(() => this.#checkpoint(), CHECKPOINT_MS);
+    const { attempt } = this.#request;
+    this.#endCheckpoints ??= this.#deps.checkpoints.follow(attempt.attempt_id, () =>
+      checkpointOf(this.#stream?.reading(), attempt.estimated_input_tokens, this.#firstByteAt),
+    );
   }
 
   #accept(head: UpstreamHead): (chunk: Buffer) => void {
@@ -241,14 +243,6 @@ class Relay {
     if (!this.#stream?.terminal) this.#head?.resume();
   }
 
-  #checkpoint(): void {
-    const { attempt } = this.#request;
-    const checkpoint = checkpointOf(this.#stream?.reading(), attempt.estimated_input_tokens, this.#firstByteAt);
-    checkpointAttempt(this.#deps.db, attempt.attempt_id, checkpoint).catch((error: unknown) => {
-      this.#deps.logger.warn({ attempt: attempt.attempt_id, error: String(error) }, "checkpoint.failed");
-    });
-  }
-
   #tell(reply: Reply, costUsd: string): void {
     if (reply.kind === "error") return this.#tellError(reply.error);
     const rest = this.#stream?.takeRest() ?? this.#whole?.rest() ?? Buffer.alloc(0);
@@ -276,7 +270,7 @@ class Relay {
 
   /** Returns what it cost, in USD. */
   async settle(ending: Ending): Promise<string> {
-    clearInterval(this.#checkpoints);
+    this.#endCheckpoints?.();
     const { attempt, models, deployment } = this.#request;
     const wasLeft = this.#caller.isGone && ending.kind !== "free";
     const prices = models.requestPrices(attempt) ?? { own: priceAt(deployment, attempt.started_at), ofModel: () => undefined };

@@ -4,6 +4,7 @@ import { constants, createBrotliDecompress, createGunzip, createInflate } from "
 import type { Stoppable } from "@proliferate/runtime";
 import { type Dispatcher, Pool } from "undici";
 import type { OutgoingBody } from "./outgoing-body.ts";
+import { UPSTREAM_CONNECTION } from "./upstream-connection.ts";
 
 /** One request to a provider. */
 export interface UpstreamRequest {
@@ -36,8 +37,6 @@ export interface UpstreamOptions {
   /** Connections to one provider at most; more requests wait, and are told nothing. Default 8,192: half of what callers may open. */
   readonly maxConnections?: number;
 }
-
-const CONNECT_TIMEOUT_MS = 10_000;
 
 /** undici's view of one request. It may wait for a connection first: then an abort ends it without waiting along. */
 class UpstreamCall implements Dispatcher.DispatchHandler {
@@ -155,7 +154,7 @@ export class Upstreams implements Stoppable {
       allowH2: false,
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
-      connect: { timeout: CONNECT_TIMEOUT_MS },
+      connect: UPSTREAM_CONNECTION,
     });
     this.#pools.set(origin, pool);
     return pool;

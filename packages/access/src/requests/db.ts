@@ -105,11 +105,16 @@ export async function insertAttemptIfFits(
   return rows[0] && { ...attempt, started_at: rows[0].started_at };
 }
 
-/** Keeps the usage seen so far; nothing happens when the attempt is settled already. */
-export async function checkpointAttempt(db: DatabaseExecutor, attemptId: string, checkpoint: AttemptCheckpoint): Promise<void> {
-  await sql`
-    update request_attempts set checkpoint = ${JSON.stringify(storableJson(checkpoint))}::jsonb, checkpointed_at = clock_timestamp()
-     where attempt_id = ${attemptId}`.execute(db);
+/** Keeps the usage seen so far of each attempt, in one statement; nothing happens to those that are settled already. */
+export async function checkpointAttempts(
+  db: DatabaseExecutor,
+  checkpoints: readonly { readonly attemptId: string; readonly checkpoint: AttemptCheckpoint }[],
+): Promise<void> {
+  await sql`${prepared("checkpoint_attempts")}
+    update request_attempts a set checkpoint = c.checkpoint::jsonb, checkpointed_at = clock_timestamp()
+      from unnest(${checkpoints.map(({ attemptId }) => attemptId)}::uuid[],
+                  ${checkpoints.map(({ checkpoint }) => JSON.stringify(storableJson(checkpoint)))}::text[]) as c (attempt_id, checkpoint)
+     where a.attempt_id = c.attempt_id`.execute(db);
 }
 
 /**
