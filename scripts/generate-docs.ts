@@ -1,5 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { ERROR_CODES, REFUSAL_KINDS, REFUSALS } from "@proliferate/shared/errors";
+import { ENGINE_FEATURES } from "@proliferate/services/engines/engines";
 import { groupHelp } from "../apps/cli/src/command-line.ts";
 import { defaultOf, ENVIRONMENT_TABLES, type EnvironmentTable } from "./environment-tables.ts";
 
@@ -73,11 +74,31 @@ function environmentPage(): string {
   ].join("\n")}\n`;
 }
 
+const yesOrNo = (able: boolean): string => (able ? "yes" : "no");
+
+function enginesPage(): string {
+  const rows = Object.entries(ENGINE_FEATURES).map(([feature, { litellm, ours, what }]) =>
+    row(`\`${feature}\``, yesOrNo(litellm), yesOrNo(ours), what),
+  );
+  return `${[
+    "# What the engines can do",
+    GENERATED,
+    "",
+    "Stock LiteLLM and our engine stand behind the same `LLM_PROXY_URL`. The gateway is told which one it has by `LLM_PROXY_ENGINE`; where its",
+    "settings ask for what that one cannot do, it does not start, and names them (`engine_lacks_feature`).",
+    "",
+    row("feature", "stock LiteLLM", "ours", "what it is"),
+    row(...Array.from({ length: 4 }, () => "---")),
+    ...rows,
+  ].join("\n")}\n`;
+}
+
 /** Path below the repository's root → what must stand there. */
 export function generatedDocs(): Readonly<Record<string, string>> {
   return {
     "docs/errors.md": errorsPage(),
     "docs/env.md": environmentPage(),
+    "docs/engines.md": enginesPage(),
     "scripts/help/billing.txt": groupHelp("billing"),
     "scripts/help/session.txt": groupHelp("session"),
   };

@@ -1,3 +1,4 @@
+import { ENGINES } from "@proliferate/services/engines/engines";
 import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber, postgresUrl } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
 import { z } from "zod";
@@ -13,6 +14,7 @@ export const DEV_STACK_ENVIRONMENT = {
   OPENAI_API_KEY: z.string().optional().describe("OpenAI key, held by the proxy only; unset: a local provider."),
   OPENAI_API_BASE: httpUrl.optional().describe("Where OpenAI is. Default: its public API."),
   LLM_PROXY_URL: httpUrl.optional().describe("A running LiteLLM or remote engine; unset: our engine is started."),
+  LLM_PROXY_ENGINE: z.enum(ENGINES).optional().describe("What LLM_PROXY_URL is. Default: litellm; ours where our engine is started."),
   LLM_PROXY_ADMIN_URL: httpUrl.optional().describe("Its management address where that differs from LLM_PROXY_URL."),
   LLM_PROXY_MASTER_KEY: z.string().optional().describe("Its master key; required with LLM_PROXY_URL."),
   LLM_PROXY_MANAGEMENT: z

@@ -204,13 +204,14 @@ export class StackStarter {
     opencode: string | undefined,
   ): Promise<{ gatewayUrl: string; gatewayToken: string }> {
     const { gatewayToken } = this.#state.secrets;
-    const { BILLING_GATE = "enforce", GATEWAY_PORT } = this.#environment;
+    const { BILLING_GATE = "enforce", GATEWAY_PORT, LLM_PROXY_URL, LLM_PROXY_ENGINE = "litellm" } = this.#environment;
     const local = { rootFolder: this.#state.file("sandboxes"), path: process.env["PATH"] ?? "" };
     const opencodeCommand = opencode === undefined ? undefined : agentCommand(opencode);
     const ports = await this.#startChild("gateway", "apps/gateway/src/main.ts", {
       ...database,
       ...services,
       BILLING_GATE,
+      LLM_PROXY_ENGINE: LLM_PROXY_URL ? LLM_PROXY_ENGINE : "ours",
       GATEWAY_API_TOKEN: gatewayToken,
       GATEWAY_PORT: String(GATEWAY_PORT),
       SANDBOX_LAUNCHERS: "local",

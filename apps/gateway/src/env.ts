@@ -1,5 +1,6 @@
 import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "@proliferate/db";
 import { isSvixSecret } from "@proliferate/services/autumn-webhooks/svix-signature";
+import { type Engine, ENGINES } from "@proliferate/services/engines/engines";
 import { parseOptionalSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
 import { commandWords, type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
@@ -134,6 +135,12 @@ export const GATEWAY_ENVIRONMENT = {
     .regex(/^(?=.*[1-9])\d{1,4}(\.\d{1,6})?$/, "must be a decimal number above 0, such as 3 or 2.5")
     .default("3")
     .describe("Factor on the provider's price where no rate card is valid, as the worker has it; read by POST /v1/billing/reconcile alone"),
+  LLM_PROXY_ENGINE: z
+    .enum(ENGINES)
+    .default("litellm")
+    .describe(
+      "What answers at LLM_PROXY_URL: litellm (stock), or ours. A setting that asks it for what it cannot do stops the start (docs/engines.md)",
+    ),
   BILLING_GATE: z
     .enum(["off", "enforce"])
     .default("off")
@@ -150,6 +157,7 @@ export interface GatewayConfig {
   readonly apiTokens: readonly string[];
   readonly defaultModel: string;
   readonly smallModel: string;
+  readonly engine: Engine;
   readonly billingGate: "off" | "enforce";
   readonly sandboxes: SandboxConfig;
   /** None: events of Autumn are not taken. */
@@ -182,6 +190,7 @@ export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
     apiTokens: variables.GATEWAY_API_TOKEN,
     defaultModel: variables.GATEWAY_DEFAULT_MODEL,
     smallModel: variables.GATEWAY_SMALL_MODEL,
+    engine: variables.LLM_PROXY_ENGINE,
     billingGate: variables.BILLING_GATE,
     sandboxes: sandboxConfig(variables),
     autumnWebhookSecrets: variables.AUTUMN_WEBHOOK_SECRET,

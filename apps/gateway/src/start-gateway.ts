@@ -3,11 +3,13 @@ import { createAdaptorServer } from "@hono/node-server";
 import { ChannelListener, checkDatabase, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger, Registry } from "@proliferate/runtime";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests/db";
+import { requireEngineFeatures } from "@proliferate/services/engines/engines";
 import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
 import type { StepListener } from "@proliferate/services/sessions/session-launcher";
 import type { WatchOptions } from "@proliferate/services/sessions/watch-agents";
 import type { LLMProxyConfig } from "@proliferate/shared";
 import type { GatewayConfig } from "./env.ts";
+import { engineDemands } from "./engine-demands.ts";
 import { openLaunchers } from "./launchers.ts";
 import { connectLLMProxy } from "./llm-proxy.ts";
 import { ReportRoom } from "./report-room.ts";
@@ -29,14 +31,16 @@ export interface GatewayOptions {
 const REPORT_CONNECTIONS = 3;
 
 /**
- * Starts every part in the order in which they need each other; `lifecycle` stops them in reverse. A stop aborts the launches
- * that are under way, which end their sessions; sandboxes that are ready run on.
+ * Asks nothing of an engine that cannot do it (`engine_lacks_feature`). Starts every part in the order in which they need each
+ * other; `lifecycle` stops them in reverse. A stop aborts the launches that are under way, which end their sessions; sandboxes
+ * that are ready run on.
  */
 export async function startGateway(
   { config, proxy: proxyConfig, onStep, upkeepEveryMs, agentWatch }: GatewayOptions,
   lifecycle: Lifecycle,
   logger: Logger,
 ): Promise<{ readonly gateway: number }> {
+  requireEngineFeatures(config.engine, engineDemands(config));
   const proxy = connectLLMProxy(proxyConfig);
   const { pooled, direct } = config.database;
   await checkDatabase(pooled);

@@ -147,6 +147,7 @@ export const ERROR_CODES = {
   // Start-up
   env_invalid: row(0, false, "api_error", "api_error", "Set the variables that the message names; docs/env.md describes each."),
   config_invalid: row(0, false, "api_error", "api_error", "Correct the line of config.yaml that the message names."),
+  engine_lacks_feature: row(0, false, "api_error", "api_error", "Run our engine and set LLM_PROXY_ENGINE=ours, or remove the settings that the message names (docs/engines.md)."),
   gateway_unreachable: row(0, true, "api_error", "api_error", "Check GATEWAY_URL and that the gateway is up."),
   port_in_use: row(0, false, "api_error", "api_error", "Stop the program that holds the port, or set the variable that the message names."),
   database_unreachable: row(0, true, "api_error", "api_error", "Check DATABASE_URL and that PostgreSQL is up."),
