@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { settle } from "@proliferate/services/billing/settlement";
 import type { DeliveryOutcome } from "@proliferate/services/billing/sink";
+import { readLowWaterMark } from "@proliferate/services/billing/retention";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
 import { ScriptedSink } from "@proliferate/services/billing/test-sink";
@@ -45,6 +46,20 @@ test("status says that nothing is unbilled when every sum agrees, and exits 0", 
     completeness: { source_rows: 1, source_usd: "0.01", billed_usd: "0.01", unbilled_usd: "0" },
     unposted_credits: "0",
   });
+});
+
+test("code 21: status shows up to when the source may delete its rows, as text and as JSON", async () => {
+  await bill("msg_1");
+  const before = await Promise.all([billing("status"), billing("status", "--json")]);
+  await syncSpend(database.db, { rate: { markup: "3", creditsPerUsd: "100" }, fullSweep: true });
+  const mark = (await readLowWaterMark(database.db))?.toISOString();
+  const [text, json] = await Promise.all([billing("status"), billing("status", "--json")]);
+
+  expect(before[0].stdout).toMatch(/low-water mark +none before the first sweep/);
+  expect(JSON.parse(before[1].stdout)).toMatchObject({ low_water_mark: null });
+  expect(mark).toBeDefined();
+  expect(text.stdout).toContain(`${mark}: spend rows that began before it may be deleted`);
+  expect(JSON.parse(json.stdout)).toMatchObject({ low_water_mark: mark });
 });
 
 test("status names a spend row that was missed, and exits 5", async () => {

@@ -80,6 +80,12 @@ function statusText(report: OperatorStatus): string {
       "requests in flight",
       `${report.attemptsInFlight}${report.oldestAttemptSeconds === null ? "" : `, the oldest ${age(report.oldestAttemptSeconds)}`}`,
     ],
+    [
+      "low-water mark",
+      report.lowWaterMark === null
+        ? "none before the first sweep: delete no spend rows"
+        : `${report.lowWaterMark.toISOString()}: spend rows that began before it may be deleted`,
+    ],
     ...report.passes.map(({ job, ageMs }) => [job, `last success ${age(ageMs / 1_000)} ago`] as const),
     ["last delivery", report.lastDeliveredAt?.toISOString() ?? "–"],
     [report.problems.length === 0 ? mark.good("Nothing to do: every sum agrees.") : mark.bad("To be looked at")],

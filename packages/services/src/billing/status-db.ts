@@ -263,6 +263,7 @@ export interface SourceLagRow {
   readonly future_rows: string;
   readonly attempts_in_flight: string;
   readonly oldest_attempt_seconds: string | null;
+  readonly low_water_mark: Date | null;
 }
 
 export async function readSourceLag(db: DatabaseExecutor): Promise<SourceLagRow> {
@@ -271,9 +272,18 @@ export async function readSourceLag(db: DatabaseExecutor): Promise<SourceLagRow>
         where "startTime" <= (select billing_now() + interval '5 minutes') at time zone 'UTC' having max("startTime") is not null) as newest_row_seconds,
       -- With an end, as the planner believes that a third of all rows lie behind a moment it does not know, and calls helpers to read them.
       (select count(*) from (select from "LiteLLM_SpendLogs" where "startTime" > (select billing_now() + interval '5 minutes') at time zone 'UTC' limit 10000) ahead) as future_rows,
-      count(*) as attempts_in_flight, round(extract(epoch from billing_now() - min(started_at))) as oldest_attempt_seconds
+      count(*) as attempts_in_flight, round(extract(epoch from billing_now() - min(started_at))) as oldest_attempt_seconds,
+      (select low_water_mark from spend_source_marks) as low_water_mark
     from request_attempts`.execute(db);
-  return result.rows[0] ?? { newest_row_seconds: null, future_rows: "0", attempts_in_flight: "0", oldest_attempt_seconds: null };
+  return (
+    result.rows[0] ?? {
+      newest_row_seconds: null,
+      future_rows: "0",
+      attempts_in_flight: "0",
+      oldest_attempt_seconds: null,
+      low_water_mark: null,
+    }
+  );
 }
 
 export interface RestingRow {

@@ -57,6 +57,8 @@ export interface OperatorStatus extends BillingStatus {
   /** Requests that may have reached a provider and have no spend row yet (our engine only). */
   readonly attemptsInFlight: number;
   readonly oldestAttemptSeconds: number | null;
+  /** Spend rows that began before it are billed or in review, so the source may delete them; null before the first sweep has come round. */
+  readonly lowWaterMark: Date | null;
   readonly passes: readonly { readonly job: string; readonly ageMs: number }[];
   /** Whose credits rest, and why; the largest first, at most 100 groups of org and state. */
   readonly resting: readonly RestingOrg[];
@@ -195,6 +197,7 @@ export async function getOperatorStatus(db: DatabaseExecutor, options: StatusOpt
     newestSourceRowSeconds: secondsOf(lag.newest_row_seconds),
     attemptsInFlight: Number(lag.attempts_in_flight),
     oldestAttemptSeconds: secondsOf(lag.oldest_attempt_seconds),
+    lowWaterMark: lag.low_water_mark,
     passes: passes.map((pass) => ({ job: pass.job, ageMs: pass.age_ms })),
     resting: resting.map((row) => ({
       orgId: row.org_id,

@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { compareDecimals, type DecimalText } from "@proliferate/shared/money";
 import { z } from "zod";
+import { FileLockBusy, type FileLockOptions, withFileLock } from "./file-lock.ts";
 import type { Correction, Delivery, DeliveryOutcome, SettlementSink } from "../billing/sink.ts";
 
 const line = z.object({ key: z.string(), batch_id: z.string(), org_id: z.string(), credits: z.string() });
@@ -10,10 +11,11 @@ type Line = z.infer<typeof line>;
  * Writes each batch as one JSON line (`key`, `batch_id`, `org_id`, `credits` as decimal text, `event_count`) to a file and
  * to disk before it counts as delivered. A key that the file has is not written again, over restarts, too, so the sum of the
  * file is what was settled. The file is the record: there is no time after which its keys are forgotten. Several processes
- * may append to one file on one host; a line that a crash left half written is cut off.
+ * may append to one file on one host: each step is under its lock (`<path>.lock`), so a line without an end is one that a crash
+ * left, and is cut off. On a network's file system locks are what that makes of them.
  */
-export function createJsonLinesSink(path: string): SettlementSink {
-  const file = new JsonLinesFile(path);
+export function createJsonLinesSink(path: string, lock: FileLockOptions = {}): SettlementSink {
+  const file = new JsonLinesFile(path, lock);
   return {
     name: "jsonl",
     deliver: async (delivery) => file.append(delivery, delivery.eventCount),
@@ -27,6 +29,7 @@ export function createJsonLinesSink(path: string): SettlementSink {
 
 class JsonLinesFile {
   readonly #path: string;
+  readonly #lock: FileLockOptions;
   #file: Promise<FileHandle> | undefined;
   /** How far the file was read. */
   #offset = 0;
@@ -34,8 +37,9 @@ class JsonLinesFile {
   /** One step at a time. */
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(path: string) {
+  constructor(path: string, lock: FileLockOptions) {
     this.#path = path;
+    this.#lock = lock;
   }
 
   async read(): Promise<readonly Line[]> {
@@ -44,23 +48,27 @@ class JsonLinesFile {
   }
 
   async append(delivery: Delivery | Correction, eventCount: number): Promise<DeliveryOutcome> {
-    return this.#inTurn(async () => {
-      let file: FileHandle;
-      try {
-        file = await this.#open();
+    try {
+      await this.#open();
+      return await this.#inTurn(async () => {
+        const file = await this.#open();
         await this.#catchUp(file);
-      } catch (error) {
-        this.#file = undefined;
-        return {
-          kind: "parked",
-          code: codeOf(error),
-          message: "The settlement file cannot be read; set SETTLEMENT_FILE to one that the worker may read and write.",
-        };
+        const known = this.#lines.get(delivery.idempotencyKey);
+        return known ? judgeKnown(known, delivery) : this.#write(file, delivery, eventCount);
+      });
+    } catch (error) {
+      if (error instanceof FileLockBusy) {
+        const message = "Another process holds the settlement file; give each deployment a SETTLEMENT_FILE of its own.";
+        return { kind: "unavailable", code: "file_locked", message };
       }
-      const known = this.#lines.get(delivery.idempotencyKey);
-      if (known) return judgeKnown(known, delivery);
-      return this.#write(file, delivery, eventCount);
-    });
+      this.#file = undefined;
+      return {
+        kind: "parked",
+        code: codeOf(error),
+        message:
+          "The settlement file cannot be read; set SETTLEMENT_FILE to one that the worker may read and write, in a folder in which it may, too.",
+      };
+    }
   }
 
   async #write(file: FileHandle, delivery: Delivery | Correction, eventCount: number): Promise<DeliveryOutcome> {
@@ -74,11 +82,11 @@ class JsonLinesFile {
     try {
       await file.appendFile(`${JSON.stringify(entry)}\n`);
       await file.datasync();
+      await this.#catchUp(file);
     } catch (error) {
       // Whether the line is there is told by the file when the batch is tried again.
       return { kind: "unknown", code: codeOf(error), message: "The settlement file could not be written." };
     }
-    await this.#catchUp(file);
     return { kind: "delivered", deductedCredits: delivery.credits };
   }
 
@@ -102,8 +110,9 @@ class JsonLinesFile {
     if (end < bytesRead) await file.truncate(this.#offset);
   }
 
+  /** In this process one after the other, and under the lock that all of them take. */
   async #inTurn<Result>(step: () => Promise<Result>): Promise<Result> {
-    const result = this.#last.then(step);
+    const result = this.#last.then(async () => withFileLock(this.#path, this.#lock, step));
     this.#last = result.catch(() => undefined);
     return result;
   }

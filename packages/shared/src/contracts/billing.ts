@@ -39,6 +39,9 @@ export const operatorStatusSchema = billingStatusSchema.extend({
   newest_source_row_seconds: ageSeconds,
   attempts_in_flight: z.number().int(),
   oldest_attempt_seconds: ageSeconds,
+  low_water_mark: instant
+    .nullable()
+    .describe("spend rows that began before it are billed or in review: the source may delete them; null: the first sweep is under way"),
   passes: z.array(z.object({ job: z.string(), age_ms: z.number() })),
   resting: z
     .array(
