@@ -1,10 +1,11 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { findProvider, type ModelInfo, type ModelPrice } from "@pydantic/genai-prices";
+import { PROVIDERS } from "../apps/llm-proxy/src/providers/registry.ts";
 import { type OverlayRates, type PriceOverlay, readOverlay } from "./price-overlay.ts";
 
 /**
- * Writes packages/metering/src/pricing/prices.json: the prices of Anthropic's and OpenAI's chat and embedding models, from
+ * Writes packages/metering/src/pricing/prices.json: the prices of the chat and embedding models of every provider of the proxy, from
  * the npm package @pydantic/genai-prices (MIT) with packages/metering/src/pricing/overlay.yaml laid over it. Every amount
  * is whole pico-USD, every date that the sources know is in the file, so what it says does not depend on the day.
  *
@@ -13,9 +14,6 @@ import { type OverlayRates, type PriceOverlay, readOverlay } from "./price-overl
  */
 const PRICES_FILE = new URL("../packages/metering/src/pricing/prices.json", import.meta.url);
 const SOURCE_FILE = new URL("../node_modules/@pydantic/genai-prices/package.json", import.meta.url);
-
-/** The providers whose models have list prices, as @pydantic/genai-prices names them. */
-const PRICED = ["anthropic", "openai"];
 
 /** The order of the columns of `rates`, and of `audio`. */
 const COLUMNS = ["input", "cacheRead", "cacheWrite5m", "cacheWrite1h", "output"] as const;
@@ -57,7 +55,7 @@ const SNAPSHOT_DATE = /-(?:\d{8}|\d{4}-\d{2}-\d{2})$/;
 
 export function derivePrices(overlay: PriceOverlay = readOverlay()): string {
   const { version, license } = JSON.parse(readFileSync(SOURCE_FILE, "utf8")) as { version: string; license: string };
-  const rows = new Map<string, Row>(PRICED.flatMap((provider) => deriveProvider(provider, overlay)));
+  const rows = new Map<string, Row>(PROVIDERS.map(({ name }) => name).flatMap((provider) => deriveProvider(provider, overlay)));
   for (const [id, model] of Object.entries(overlay.models)) {
     if (rows.has(id)) throw new Error(`overlay.yaml: ${id} is in the package by now; compare the two, then remove it here`);
     rows.set(id, { periods: model.periods.map((period) => overlayPeriod(id, period)), contextTokens: model.contextTokens });

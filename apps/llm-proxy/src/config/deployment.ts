@@ -62,7 +62,7 @@ function prefixes(between: string, name: string): string {
 
 /** With or without `/v1`, for either provider; LiteLLM wants it without for Anthropic and with it for OpenAI. */
 function readApiBase(cursor: YamlCursor, provider: Provider, environment: EnvironmentSource): string {
-  const reference = readReference(cursor, environment);
+  const reference = readReference(cursor, environment) ?? referenceTo(provider.apiBaseVariable, environment);
   const apiBase = reference?.value ?? provider.apiBase;
   const url = URL.canParse(apiBase) ? new URL(apiBase) : undefined;
   if (!url || !/^https?:$/.test(url.protocol))
