@@ -42,7 +42,7 @@ export interface Dialect {
   readonly callType: string;
   /** By path without `/v1`. The route that answers stands first: error messages name it. */
   readonly routes: Readonly<Record<string, DialectRoute>>;
-  /** Whether a caller that asks for no route of a dialect speaks this one, by its headers. The first that says so is taken. */
+  /** Whether a caller that asks for no route of a dialect surely speaks this one, by its headers. The first that says so is taken. */
   isSpokenBy(headers: IncomingHttpHeaders): boolean;
 
   /** Where a body has fields that can spend or that name a model, and what is made of them. */

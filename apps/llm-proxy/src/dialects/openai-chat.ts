@@ -16,7 +16,7 @@ export const openaiChat: Dialect = {
   family: "openai",
   callType: "acompletion",
   routes: { "/chat/completions": { kind: "answer", upstreamPath: "/v1/chat/completions" } },
-  isSpokenBy: () => true,
+  isSpokenBy: () => false,
   body: compilePlace(OPENAI_FIELDS),
   askForUsage,
   countsSearches: false,

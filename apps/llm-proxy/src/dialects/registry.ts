@@ -1,12 +1,12 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { anthropicMessages } from "./anthropic-messages.ts";
+import { PROVIDERS } from "../providers/registry.ts";
 import type { Dialect } from "./dialect.ts";
 import { openaiChat } from "./openai-chat.ts";
 
-/** Every dialect that callers may speak. The last is for callers of whom nothing is known. */
-export const DIALECTS: readonly [Dialect, ...Dialect[]] = [anthropicMessages, openaiChat];
+/** Every dialect that callers may speak: those that some provider speaks. */
+export const DIALECTS: readonly Dialect[] = [...new Set(PROVIDERS.flatMap(({ dialects }) => dialects))];
 
-/** The dialect in which a caller is answered whose route says nothing: the model list, an unknown path. */
+/** The dialect in which a caller is answered whose route says nothing (the model list, an unknown path); OpenAI's for one of whom nothing is known. */
 export function dialectOfCaller(headers: IncomingHttpHeaders): Dialect {
-  return DIALECTS.find((dialect) => dialect.isSpokenBy(headers)) ?? DIALECTS[0];
+  return DIALECTS.find((dialect) => dialect.isSpokenBy(headers)) ?? openaiChat;
 }
