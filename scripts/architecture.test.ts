@@ -119,7 +119,7 @@ test("every library that a package imports is in its package.json, and product c
 });
 
 test.each([
-  ["autumn-js", ["packages/services/src/billing/autumn-sdk.ts"]],
+  ["autumn-js", ["packages/services/src/sinks/autumn/autumn-sdk.ts"]],
   ["bullmq", ["apps/worker/src/queue.ts"]],
   ["@ngrok/ngrok", ["scripts/dev-stack/tunnel.ts"]],
   ["modal", ["packages/shared/src/sandbox/modal/sdk.ts"]],

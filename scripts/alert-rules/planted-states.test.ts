@@ -1,12 +1,12 @@
 import { type DatabaseClient, openDatabase } from "@proliferate/db";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { recordPass } from "@proliferate/services/billing/passes-db";
-import { settle } from "@proliferate/services/billing/settlement";
-import type { DeliveryOutcome } from "@proliferate/services/billing/sink";
+import { recordPass } from "@proliferate/services/passes/db";
+import { settle } from "@proliferate/services/settlement/settlement";
+import type { DeliveryOutcome } from "@proliferate/services/sinks/port/sink";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { insertSpendRows, type SpendRow } from "@proliferate/services/billing/test-ledger";
-import { ScriptedSink } from "@proliferate/services/billing/test-sink";
-import { tamper } from "@proliferate/services/billing/test-tampering";
+import { insertSpendRows, type SpendRow } from "@proliferate/services/test/test-ledger";
+import { ScriptedSink } from "@proliferate/services/test/test-sink";
+import { tamper } from "@proliferate/services/test/test-tampering";
 import { createWorkerMetrics } from "@proliferate/worker/metrics";
 import { type RawBuilder, sql } from "kysely";
 import { afterEach, beforeEach, expect, test } from "vitest";

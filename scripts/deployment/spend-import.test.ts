@@ -1,8 +1,8 @@
 import { migrate, openDatabase, type DatabaseClient } from "@proliferate/db";
-import { importSource, importSpendRows } from "@proliferate/services/billing/spend-import";
-import { MIRROR_SCHEMA } from "@proliferate/services/billing/spend-import-db";
+import { importSource, importSpendRows } from "@proliferate/services/import/spend-import";
+import { MIRROR_SCHEMA } from "@proliferate/services/import/spend-import-db";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { dumpBilling, insertSpendRows, type SpendRow } from "@proliferate/services/billing/test-ledger";
+import { dumpBilling, insertSpendRows, type SpendRow } from "@proliferate/services/test/test-ledger";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { manage, MASTER_KEY, mintKey } from "@proliferate/llm-proxy/test/proxy-process";

@@ -1,6 +1,6 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { CliResult } from "./cli-process.ts";
 import { runInProcess } from "./in-process-cli.ts";

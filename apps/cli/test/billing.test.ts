@@ -1,11 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { settle } from "@proliferate/services/billing/settlement";
-import type { DeliveryOutcome } from "@proliferate/services/billing/sink";
-import { readLowWaterMark } from "@proliferate/services/billing/retention";
+import { settle } from "@proliferate/services/settlement/settlement";
+import type { DeliveryOutcome } from "@proliferate/services/sinks/port/sink";
+import { readLowWaterMark } from "@proliferate/services/ledger/retention";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
-import { ScriptedSink } from "@proliferate/services/billing/test-sink";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
+import { ScriptedSink } from "@proliferate/services/test/test-sink";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type CliResult, runCli } from "./cli-process.ts";
 

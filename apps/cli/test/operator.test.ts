@@ -1,8 +1,8 @@
 import { createTestDatabase, onServer, type TestDatabase } from "@proliferate/db/test-database";
-import { settle } from "@proliferate/services/billing/settlement";
+import { settle } from "@proliferate/services/settlement/settlement";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
-import { ScriptedSink } from "@proliferate/services/billing/test-sink";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
+import { ScriptedSink } from "@proliferate/services/test/test-sink";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { CliResult } from "./cli-process.ts";
 import { runInProcess } from "./in-process-cli.ts";

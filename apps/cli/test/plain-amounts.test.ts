@@ -1,9 +1,9 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { seedRateCard } from "@proliferate/services/billing/rate-cards";
+import { seedRateCard } from "@proliferate/services/rates/rate-cards";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { settle } from "@proliferate/services/billing/settlement";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
-import { ScriptedSink } from "@proliferate/services/billing/test-sink";
+import { settle } from "@proliferate/services/settlement/settlement";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
+import { ScriptedSink } from "@proliferate/services/test/test-sink";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runInProcess } from "./in-process-cli.ts";
 

@@ -1,8 +1,8 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { createAutumnSink } from "@proliferate/services/billing/autumn";
-import { settle } from "@proliferate/services/billing/settlement";
+import { createAutumnSink } from "@proliferate/services/sinks/autumn/autumn";
+import { settle } from "@proliferate/services/settlement/settlement";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type CliResult, runCli } from "./cli-process.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { agentAuthorization, createLocalSandboxProvider } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { afterAll, beforeAll, expect, test } from "vitest";

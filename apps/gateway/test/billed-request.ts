@@ -1,10 +1,10 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { seedRateCard } from "@proliferate/services/billing/rate-cards";
-import { settle } from "@proliferate/services/billing/settlement";
-import type { DeliveryOutcome } from "@proliferate/services/billing/sink";
+import { seedRateCard } from "@proliferate/services/rates/rate-cards";
+import { settle } from "@proliferate/services/settlement/settlement";
+import type { DeliveryOutcome } from "@proliferate/services/sinks/port/sink";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
-import { ScriptedSink } from "@proliferate/services/billing/test-sink";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
+import { ScriptedSink } from "@proliferate/services/test/test-sink";
 
 /** For tests only: a request of $0.01 that went all the way, or as far as the sink's scripted answer lets it. Returns its batch's id. */
 export async function billOneRequest(db: DatabaseClient, requestId: string, answer?: DeliveryOutcome): Promise<string> {

@@ -1,4 +1,4 @@
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { billOneRequest, reviewOneRequest } from "./billed-request.ts";
 import { METRICS_TOKEN, startTestGateway, type TestGateway } from "./test-gateway.ts";

@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startTestGateway, type TestGateway, TOKEN } from "./test-gateway.ts";

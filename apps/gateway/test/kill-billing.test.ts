@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { settle } from "@proliferate/services/billing/settlement";
+import { settle } from "@proliferate/services/settlement/settlement";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { ScriptedSink } from "@proliferate/services/billing/test-sink";
+import { ScriptedSink } from "@proliferate/services/test/test-sink";
 import { priceUsage } from "@proliferate/metering/pricing/cost";
 import { findPrice } from "@proliferate/metering/pricing/price-table";
 import { addDecimals, compareDecimals, decimalFromPicoUsd, multiplyDecimals } from "@proliferate/shared/money";

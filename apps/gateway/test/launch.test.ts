@@ -1,6 +1,6 @@
 import { onServer } from "@proliferate/db/test-database";
 import { reapSessions } from "@proliferate/services/sessions/reap-sessions";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { agentAuthorization } from "@proliferate/shared/sandbox";
 import { until } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";

@@ -2,7 +2,7 @@ import type { DatabaseClient } from "@proliferate/db";
 import { type ReconcileReport, reconcileBalance, reconcileDueOrgs } from "@proliferate/services/balance/reconcile-balance";
 import type { RemoteBalances } from "@proliferate/services/balance/remote-balance";
 import { foldCounts } from "@proliferate/services/billing/counts-db";
-import type { RateCard } from "@proliferate/services/billing/credits";
+import type { RateCard } from "@proliferate/services/rates/credits";
 import { moveDueOrgs } from "@proliferate/services/billing-gate/gate";
 import type { KeyControl } from "@proliferate/services/key-budgets/key-control";
 import { refreshKeyBudgets } from "@proliferate/services/key-budgets/refresh-key-budgets";

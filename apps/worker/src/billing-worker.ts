@@ -1,10 +1,10 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { auditCompleteness } from "@proliferate/services/billing/audit";
-import type { RateCard } from "@proliferate/services/billing/credits";
-import type { LiteLLMSpendApiOptions } from "@proliferate/services/billing/litellm-spend-api";
-import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/billing/retention";
-import { importSource } from "@proliferate/services/billing/spend-import";
-import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/billing/passes-db";
+import type { RateCard } from "@proliferate/services/rates/credits";
+import type { LiteLLMSpendApiOptions } from "@proliferate/services/import/litellm-spend-api";
+import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/ledger/retention";
+import { importSource } from "@proliferate/services/import/spend-import";
+import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/passes/db";
 import { areKeysOurs, deleteExpiredKeys } from "@proliferate/access/keys/db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
 import { flushRecentSpend, type SpendSyncResult, sweepSpend, syncRecentSpend } from "@proliferate/services/billing/spend-sync";

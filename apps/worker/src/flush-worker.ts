@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { type LoopOptions, startLoop, type Stoppable } from "@proliferate/runtime";
-import { takePass } from "@proliferate/services/billing/passes-db";
-import { takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
+import { takePass } from "@proliferate/services/passes/db";
+import { takeFlushRequests } from "@proliferate/services/settlement/settlement-circuit-db";
 import { listOrgsNearZero } from "@proliferate/services/billing-gate/db";
 
 export interface FlushDeps {

@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { type DeliveryFinding, reconcileDeliveries } from "@proliferate/services/billing/reconcile-deliveries";
-import { settle, type SettlementProblem, type SettlementResult } from "@proliferate/services/billing/settlement";
-import type { SettlementLedgerView, SettlementSink } from "@proliferate/services/billing/sink";
+import { type DeliveryFinding, reconcileDeliveries } from "@proliferate/services/comparison/reconcile-deliveries";
+import { settle, type SettlementProblem, type SettlementResult } from "@proliferate/services/settlement/settlement";
+import type { SettlementLedgerView, SettlementSink } from "@proliferate/services/sinks/port/sink";
 
 export interface OutboxWorkerDeps {
   readonly db: DatabaseClient;

@@ -1,10 +1,10 @@
 import { checkDatabase, type DatabaseClient, isDatabaseUnavailable, isLoginRefused, isTableMissing, openDatabase } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger, Registry } from "@proliferate/runtime";
 import { createAutumnBalances } from "@proliferate/services/balance/autumn-balances";
-import { recordPass } from "@proliferate/services/billing/passes-db";
-import { seedRateCard } from "@proliferate/services/billing/rate-cards";
-import { readDeploymentId } from "@proliferate/services/billing/settlement-db";
-import { MIRROR_SCHEMA } from "@proliferate/services/billing/spend-import-db";
+import { recordPass } from "@proliferate/services/passes/db";
+import { seedRateCard } from "@proliferate/services/rates/rate-cards";
+import { readDeploymentId } from "@proliferate/services/settlement/settlement-db";
+import { MIRROR_SCHEMA } from "@proliferate/services/import/spend-import-db";
 import { createSinkFromSettings } from "@proliferate/services/sinks/create-sink";
 import { createAutumnTopUpProvider } from "@proliferate/services/top-up/autumn-top-up";
 import { sendDueWebhooks } from "@proliferate/services/webhook-events/send-webhooks";

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { SIGNATURE_HEADER, verifyWebhook } from "@proliferate/services/webhook-events/signature";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { until } from "@proliferate/testing/test-patience";

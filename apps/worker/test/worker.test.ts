@@ -1,5 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { insertSpendRows } from "@proliferate/services/billing/test-ledger";
+import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { patience, until } from "@proliferate/testing/test-patience";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";

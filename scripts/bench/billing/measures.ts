@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { SettlementSink } from "@proliferate/services/billing/sink";
-import { settle } from "@proliferate/services/billing/settlement";
+import type { SettlementSink } from "@proliferate/services/sinks/port/sink";
+import { settle } from "@proliferate/services/settlement/settlement";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
 import { startWorkerProcess } from "../../../apps/worker/test/worker-process.ts";
 import { peakMemoryMb } from "../process-stats.ts";

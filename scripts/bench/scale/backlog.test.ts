@@ -1,8 +1,8 @@
 import { connectSession } from "@proliferate/db";
 import { createTestDatabase } from "@proliferate/db/test-database";
-import { flagForgottenKeys } from "@proliferate/services/billing/settlement-db";
-import { MOST_OVERDUE, readDelivery } from "@proliferate/services/billing/status-db";
-import { readBatchStates, readOpenEvents } from "@proliferate/services/billing/usage-db";
+import { flagForgottenKeys } from "@proliferate/services/settlement/settlement-db";
+import { MOST_OVERDUE, readDelivery } from "@proliferate/services/reports/status-db";
+import { readBatchStates, readOpenEvents } from "@proliferate/services/reports/usage-db";
 import { expect, onTestFinished, test } from "vitest";
 import { measure } from "./recorder.ts";
 

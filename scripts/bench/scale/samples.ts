@@ -1,8 +1,8 @@
 /** What the statements of a request and of a delivery are measured with. */
 import type { DatabaseClient } from "@proliferate/db";
 import { insertAttemptIfFits } from "@proliferate/access/requests/db";
-import { type ClaimedBatch, claimDueBatches } from "@proliferate/services/billing/claim-batches-db";
-import type { AttemptRecord } from "@proliferate/services/billing/settlement-db";
+import { type ClaimedBatch, claimDueBatches } from "@proliferate/services/settlement/claim-batches-db";
+import type { AttemptRecord } from "@proliferate/services/settlement/settlement-db";
 import { findCaller } from "@proliferate/access/keys/db";
 import type { SpendLogRow } from "@proliferate/access/spend-logs/db";
 

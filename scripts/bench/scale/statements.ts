@@ -12,17 +12,23 @@ import {
   writeReadingProblem,
   writeReconcileWanted,
 } from "@proliferate/services/balance/db";
-import { claimDueBatches } from "@proliferate/services/billing/claim-batches-db";
+import { claimDueBatches } from "@proliferate/services/settlement/claim-batches-db";
 import { countSourceRows, readGaps } from "@proliferate/services/billing/audit-db";
 import { foldCounts } from "@proliferate/services/billing/counts-db";
-import { countDifferences } from "@proliferate/services/billing/corrections-db";
-import { findChunkEnd, ingestSpendRows, lockIngest, readEngineMark, readLookBackStart } from "@proliferate/services/billing/db";
-import { readUsageByModel } from "@proliferate/services/billing/event-batches-db";
-import { readMark, readPasses, recordPass, takePass, writeMark } from "@proliferate/services/billing/passes-db";
-import { listComparableOrgs, readBooks, readComparableBatches, readDecided } from "@proliferate/services/billing/reconcile-deliveries-db";
-import { countStrayEvents, findMonthEnd, readOldestStart, readOpenAlerts } from "@proliferate/services/billing/retention-db";
-import { resolveReviews } from "@proliferate/services/billing/reviews-db";
-import { closeCircuit, enterCircuit, requestFlush, takeFlushRequests } from "@proliferate/services/billing/settlement-circuit-db";
+import { countDifferences } from "@proliferate/services/ledger/corrections-db";
+import { findChunkEnd, ingestSpendRows, readEngineMark, readLookBackStart } from "@proliferate/services/billing/db";
+import { lockIngest } from "@proliferate/services/ledger/ingest-lock-db";
+import { readUsageByModel } from "@proliferate/services/ledger/event-batches-db";
+import { readMark, readPasses, recordPass, takePass, writeMark } from "@proliferate/services/passes/db";
+import {
+  listComparableOrgs,
+  readBooks,
+  readComparableBatches,
+  readDecided,
+} from "@proliferate/services/comparison/reconcile-deliveries-db";
+import { countStrayEvents, findMonthEnd, readOldestStart, readOpenAlerts } from "@proliferate/services/ledger/retention-db";
+import { resolveReviews } from "@proliferate/services/reviews/reviews-db";
+import { closeCircuit, enterCircuit, requestFlush, takeFlushRequests } from "@proliferate/services/settlement/settlement-circuit-db";
 import {
   beginAttempt,
   finishAttempt,
@@ -34,7 +40,7 @@ import {
   releaseClaims,
   sealBatches,
   takeOrgsWithoutBalance,
-} from "@proliferate/services/billing/settlement-db";
+} from "@proliferate/services/settlement/settlement-db";
 import {
   compareSourceWithLedger,
   readAttention,
@@ -43,8 +49,8 @@ import {
   readOpenFindings,
   readRecentlyBroken,
   readSourceLag,
-} from "@proliferate/services/billing/status-db";
-import { readBatchStates, readOpenEvents, readOpenReviews } from "@proliferate/services/billing/usage-db";
+} from "@proliferate/services/reports/status-db";
+import { readBatchStates, readOpenEvents, readOpenReviews } from "@proliferate/services/reports/usage-db";
 import {
   countLiveSessions,
   ensureGatesOfSpenders,
@@ -67,7 +73,7 @@ import {
   updateSpentOfNewKeys,
   writeSeen,
 } from "@proliferate/services/key-budgets/db";
-import { listKeysWithoutTeam, readMirrorEnd } from "@proliferate/services/billing/spend-import-db";
+import { listKeysWithoutTeam, readMirrorEnd } from "@proliferate/services/import/spend-import-db";
 import { findLiveToken, writeLastUse } from "@proliferate/services/service-tokens/db";
 import { readReservations } from "@proliferate/access/requests/reservations-db";
 import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys/db";

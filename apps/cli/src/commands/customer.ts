@@ -1,4 +1,4 @@
-import { requireKnownOrg } from "@proliferate/services/operator/org-report";
+import { requireKnownOrg } from "@proliferate/services/reports/org-report";
 import { readSinkCustomers } from "@proliferate/services/sinks/db";
 import { mapCustomer, type MappedCustomer, MAPPED_SINKS } from "@proliferate/services/sinks/map-customer";
 import type { Action, OperatorOptions } from "../command-context.ts";

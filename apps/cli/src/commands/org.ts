@@ -1,8 +1,8 @@
 import type { OrgState } from "@proliferate/db";
-import { requestFlush } from "@proliferate/services/billing/settlement-circuit-db";
+import { requestFlush } from "@proliferate/services/settlement/settlement-circuit-db";
 import type { OrgSettings } from "@proliferate/services/billing-gate/db";
 import { changeOrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate/settings";
-import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/operator/org-report";
+import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/reports/org-report";
 import { AppError } from "@proliferate/shared/errors";
 import type { Action, CommandContext, OperatorOptions } from "../command-context.ts";
 import { EXIT, type ExitStatus } from "../exit-status.ts";

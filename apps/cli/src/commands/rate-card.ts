@@ -1,5 +1,5 @@
-import { addRateCard, listRateCards } from "@proliferate/services/billing/rate-cards";
-import type { RateCardRow } from "@proliferate/services/billing/rate-cards-db";
+import { addRateCard, listRateCards } from "@proliferate/services/rates/rate-cards";
+import type { RateCardRow } from "@proliferate/services/rates/rate-cards-db";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseInstant, parseRange } from "../instant.ts";

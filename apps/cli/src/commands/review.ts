@@ -1,6 +1,6 @@
-import { listReviews, mapKey } from "@proliferate/services/billing/reviews";
-import { SPEND_REVIEW_REASONS } from "@proliferate/services/billing/usage";
-import { requireKnownOrg } from "@proliferate/services/operator/org-report";
+import { listReviews, mapKey } from "@proliferate/services/reviews/reviews";
+import { SPEND_REVIEW_REASONS } from "@proliferate/services/reports/usage";
+import { requireKnownOrg } from "@proliferate/services/reports/org-report";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseChoice, parseLimit } from "../option-values.ts";

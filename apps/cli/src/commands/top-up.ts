@@ -1,4 +1,4 @@
-import { requireKnownOrg } from "@proliferate/services/operator/org-report";
+import { requireKnownOrg } from "@proliferate/services/reports/org-report";
 import { readPacks, readPolicy, type TopUpPolicy } from "@proliferate/services/top-up/db";
 import { describePack, describePolicy, removeTopUpPolicy, resetTopUpBreaker, setTopUpPolicy } from "@proliferate/services/top-up/policy";
 import { settlePack } from "@proliferate/services/top-up/settle-pack";

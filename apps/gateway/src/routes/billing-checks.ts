@@ -1,9 +1,9 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { requestReconcile } from "@proliferate/services/balance/reconcile-balance";
 import { auditCompleteness } from "@proliferate/services/billing/audit";
-import { reportBody } from "@proliferate/services/billing/report-body";
-import { compareWithSink } from "@proliferate/services/operator/compare-with-sink";
-import { requireKnownOrg } from "@proliferate/services/operator/org-report";
+import { reportBody } from "@proliferate/services/reports/report-body";
+import { compareWithSink } from "@proliferate/services/reports/compare-with-sink";
+import { requireKnownOrg } from "@proliferate/services/reports/org-report";
 import {
   auditRequestSchema,
   auditResultSchema,

@@ -1,11 +1,11 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { clearAlertByHand } from "@proliferate/services/billing/clear-alert";
-import { decideBatch } from "@proliferate/services/billing/decide-batch";
-import { reportBody } from "@proliferate/services/billing/report-body";
-import { previewRetirement, retireMonth } from "@proliferate/services/billing/retention";
-import { listReviews, mapKey } from "@proliferate/services/billing/reviews";
+import { clearAlertByHand } from "@proliferate/services/decisions/clear-alert";
+import { decideBatch } from "@proliferate/services/decisions/decide-batch";
+import { reportBody } from "@proliferate/services/reports/report-body";
+import { previewRetirement, retireMonth } from "@proliferate/services/ledger/retention";
+import { listReviews, mapKey } from "@proliferate/services/reviews/reviews";
 import { readActions } from "@proliferate/services/operator/db";
-import { requireKnownOrg } from "@proliferate/services/operator/org-report";
+import { requireKnownOrg } from "@proliferate/services/reports/org-report";
 import { readSinkCustomers } from "@proliferate/services/sinks/db";
 import { mapCustomer } from "@proliferate/services/sinks/map-customer";
 import {

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { createRoute, z } from "@hono/zod-openapi";
-import { checkRange, exportEvents } from "@proliferate/services/billing/export";
+import { checkRange, exportEvents } from "@proliferate/services/reports/export";
 import { exportQuerySchema } from "@proliferate/shared/contracts";
 import type { Context } from "hono";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";

@@ -1,9 +1,9 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { reportBody } from "@proliferate/services/billing/report-body";
-import { requestFlush } from "@proliferate/services/billing/settlement-circuit-db";
+import { reportBody } from "@proliferate/services/reports/report-body";
+import { requestFlush } from "@proliferate/services/settlement/settlement-circuit-db";
 import type { OrgSettings } from "@proliferate/services/billing-gate/db";
 import { changeOrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate/settings";
-import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/operator/org-report";
+import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/reports/org-report";
 import {
   byHandRequestSchema,
   flushRequestedSchema,

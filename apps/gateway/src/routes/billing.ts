@@ -1,8 +1,8 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { explainBilling } from "@proliferate/services/billing/explain";
-import { dismiss, redrive } from "@proliferate/services/billing/redrive";
-import { reportBody } from "@proliferate/services/billing/report-body";
-import { getOperatorStatus, recentRequestsFrom } from "@proliferate/services/billing/status";
+import { explainBilling } from "@proliferate/services/reports/explain";
+import { dismiss, redrive } from "@proliferate/services/decisions/redrive";
+import { reportBody } from "@proliferate/services/reports/report-body";
+import { getOperatorStatus, recentRequestsFrom } from "@proliferate/services/reports/status";
 import {
   explanationSchema,
   operatorStatusQuerySchema,

@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { getOrgUsage, listLedger } from "@proliferate/services/billing/usage";
+import { getOrgUsage, listLedger } from "@proliferate/services/reports/usage";
 import {
   ledgerQuerySchema,
   ledgerResponseSchema,

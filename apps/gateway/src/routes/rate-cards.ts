@@ -1,6 +1,6 @@
 import { createRoute } from "@hono/zod-openapi";
-import { addRateCard, listRateCards } from "@proliferate/services/billing/rate-cards";
-import { reportBody } from "@proliferate/services/billing/report-body";
+import { addRateCard, listRateCards } from "@proliferate/services/rates/rate-cards";
+import { reportBody } from "@proliferate/services/reports/report-body";
 import { createRateCardRequestSchema, rateCardListQuerySchema, rateCardListSchema, rateCardSchema } from "@proliferate/shared/contracts";
 import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../openapi.ts";

@@ -1,6 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { reportBody } from "@proliferate/services/billing/report-body";
-import { requireKnownOrg } from "@proliferate/services/operator/org-report";
+import { reportBody } from "@proliferate/services/reports/report-body";
+import { requireKnownOrg } from "@proliferate/services/reports/org-report";
 import { readPacks, readPolicy } from "@proliferate/services/top-up/db";
 import { describePack, describePolicy, removeTopUpPolicy, resetTopUpBreaker, setTopUpPolicy } from "@proliferate/services/top-up/policy";
 import { settlePack } from "@proliferate/services/top-up/settle-pack";

@@ -2,7 +2,7 @@ import type { DatabaseClient } from "@proliferate/db";
 import { z } from "zod";
 import { requestReconcile } from "../balance/reconcile-balance.ts";
 import { isKnownOrg } from "../billing-gate/db.ts";
-import { orgIdFromCustomerId } from "../billing/customer-id.ts";
+import { orgIdFromCustomerId } from "../sinks/autumn/customer-id.ts";
 
 /**
  * An event of Autumn, as far as it is read: whom it concerns. Newer events name the customer by `customer_id`, the older

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { createAutumnSink } from "../billing/autumn.ts";
+import { createAutumnSink } from "../sinks/autumn/autumn.ts";
 import { createAutumnBalances } from "./autumn-balances.ts";
 
 let autumn: AutumnEmulator;

@@ -2,14 +2,14 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { AppError } from "@proliferate/shared/errors";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { sealOpenEvents, settle } from "../billing/settlement.ts";
-import type { SettlementSink } from "../billing/sink.ts";
+import { sealOpenEvents, settle } from "../settlement/settlement.ts";
+import type { SettlementSink } from "../sinks/port/sink.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { readGate } from "../billing-gate/db.ts";
 import { changeOrgSettings } from "../billing-gate/settings.ts";
 import { listOrgsToReconcile, readReconciliations } from "./db.ts";
 import { reconcileBalances, reconcileDueOrgs, requestReconcile } from "./reconcile-balance.ts";
-import { balanceOf, insertSpend, RATE, ScriptedBalances, spend } from "./test-balances.ts";
+import { balanceOf, insertSpend, RATE, ScriptedBalances, spend } from "../../test/test-balances.ts";
 
 let database: TestDatabase;
 let remote: ScriptedBalances;

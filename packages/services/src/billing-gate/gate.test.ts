@@ -2,7 +2,7 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { isAppError } from "@proliferate/shared/errors";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { ScriptedBalances, spend } from "../balance/test-balances.ts";
+import { ScriptedBalances, spend } from "../../test/test-balances.ts";
 import { admitSession } from "../key-budgets/admission.ts";
 import { listOrgsNearZero, readGate } from "./db.ts";
 import { type BillingOperation, checkBillingGate, moveDueOrgs } from "./gate.ts";

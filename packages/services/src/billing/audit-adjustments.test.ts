@@ -2,13 +2,13 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { sql } from "kysely";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { auditCompleteness } from "./audit.ts";
-import { addRateCard } from "./rate-cards.ts";
-import { readOpenAlerts } from "./retention-db.ts";
-import { settle } from "./settlement.ts";
+import { addRateCard } from "../rates/rate-cards.ts";
+import { readOpenAlerts } from "../ledger/retention-db.ts";
+import { settle } from "../settlement/settlement.ts";
 import { syncSpend } from "./spend-sync.ts";
-import { checkInvariant, checkLedger, dumpEvents, insertSpendRows } from "./test-ledger.ts";
-import { ScriptedSink } from "./test-sink.ts";
-import { tamper } from "./test-tampering.ts";
+import { checkInvariant, checkLedger, dumpEvents, insertSpendRows } from "../../test/test-ledger.ts";
+import { ScriptedSink } from "../../test/test-sink.ts";
+import { tamper } from "../../test/test-tampering.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" };
 const DAY_MS = 86_400_000;

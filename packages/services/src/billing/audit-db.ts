@@ -1,9 +1,9 @@
 /** Statements of the completeness audit: the source against the ledger, row by row, told by org and day. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
-import type { RateCard } from "./credits.ts";
-import { isRetired } from "./retired-changes-db.ts";
-import { CORRECTED_REQUEST_ID, IS_CORRECTION, JOIN_OWNER, REVIEW_REASON } from "./source-rows-db.ts";
+import type { RateCard } from "../rates/credits.ts";
+import { isRetired } from "../ledger/retired-changes-db.ts";
+import { CORRECTED_REQUEST_ID, IS_CORRECTION, JOIN_OWNER, REVIEW_REASON } from "../ledger/source-rows-db.ts";
 
 /** By the start of the request; `from` inclusive, `to` exclusive. */
 export interface AuditRange {

@@ -11,9 +11,10 @@ import {
   restoreDeletedAdjustments,
   restoreDeletedEvents,
 } from "./audit-db.ts";
-import type { RateCard } from "./credits.ts";
-import { findChunkEnd, lockIngest } from "./db.ts";
-import { clearAlert, raiseAlert, readOpenAlerts } from "./retention-db.ts";
+import type { RateCard } from "../rates/credits.ts";
+import { findChunkEnd } from "./db.ts";
+import { lockIngest } from "../ledger/ingest-lock-db.ts";
+import { clearAlert, raiseAlert, readOpenAlerts } from "../ledger/retention-db.ts";
 import { syncSpendRange } from "./spend-sync.ts";
 
 export interface AuditOptions extends AuditRange {

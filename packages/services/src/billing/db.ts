@@ -1,11 +1,11 @@
 /**
- * Statements of the ledger: from spend rows to billing events. Corrections are in `corrections-db.ts`, reviews in
- * `reviews-db.ts`, settlement's in `settlement-db.ts`. One function a statement; the caller decides what is one transaction.
+ * Statements of the ledger: from spend rows to billing events. Corrections are in `ledger/corrections-db.ts`, reviews
+ * in `reviews/reviews-db.ts`, settlement's in `settlement/settlement-db.ts`. One function a statement; the caller decides what is one transaction.
  */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
-import { MOVE_ACCOUNTS } from "./accounts-db.ts";
-import type { RateCard } from "./credits.ts";
+import { MOVE_ACCOUNTS } from "../ledger/accounts-db.ts";
+import type { RateCard } from "../rates/credits.ts";
 import {
   HAS_NO_EVENT,
   hasNoEventWithin,
@@ -15,19 +15,7 @@ import {
   REVIEW_REASON,
   ROW_START,
   type SourceRange,
-} from "./source-rows-db.ts";
-
-/** Any constant will do; it only has to be ours and nobody else's. */
-const INGEST_LOCK = 7_031_002;
-
-/**
- * Makes the transactions that write events run one after the other, until this one ends. Take it in a statement before
- * those that look for rows without an event: they then see all that the former holder wrote. Statements of the transaction
- * join by hash where they can: tables that grow by the minute look small to the planner.
- */
-export async function lockIngest(tx: DatabaseExecutor): Promise<void> {
-  await sql`select pg_advisory_xact_lock(${sql.lit(INGEST_LOCK)}), set_config('enable_nestloop', 'off', true)`.execute(tx);
-}
+} from "../ledger/source-rows-db.ts";
 
 /** Where a chunk of `rows` spend rows ends that begins at `range.from`: a start time of the source; its end when fewer are left. */
 export async function findChunkEnd(db: DatabaseExecutor, range: SourceRange, rows: number): Promise<string> {

@@ -1,10 +1,10 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { addRateCard, listRateCards, seedRateCard } from "./rate-cards.ts";
-import { dismissReview, mapKey, mapReview } from "./reviews.ts";
+import { addRateCard, listRateCards, seedRateCard } from "../rates/rate-cards.ts";
+import { dismissReview, mapKey, mapReview } from "../reviews/reviews.ts";
 import { syncSpend } from "./spend-sync.ts";
-import { checkInvariant, insertSpendRows } from "./test-ledger.ts";
+import { checkInvariant, insertSpendRows } from "../../test/test-ledger.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" };
 const HOUR_MS = 3_600_000;

@@ -3,14 +3,14 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { BATCHES_UNDER_WAY, foldCounts, GATES } from "./counts-db.ts";
-import { flagForgottenKeys, redriveBatch } from "./settlement-db.ts";
-import { settle } from "./settlement.ts";
-import type { DeliveryOutcome } from "./sink.ts";
+import { flagForgottenKeys, redriveBatch } from "../settlement/settlement-db.ts";
+import { settle } from "../settlement/settlement.ts";
+import type { DeliveryOutcome } from "../sinks/port/sink.ts";
 import { syncSpend } from "./spend-sync.ts";
-import { countDueBatches, MOST_OVERDUE, readBalances, readDelivery } from "./status-db.ts";
-import { insertSpendRows } from "./test-ledger.ts";
-import { ScriptedSink } from "./test-sink.ts";
-import { readBatchStates, readOpenEvents } from "./usage-db.ts";
+import { countDueBatches, MOST_OVERDUE, readBalances, readDelivery } from "../reports/status-db.ts";
+import { insertSpendRows } from "../../test/test-ledger.ts";
+import { ScriptedSink } from "../../test/test-sink.ts";
+import { readBatchStates, readOpenEvents } from "../reports/usage-db.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {

@@ -2,13 +2,13 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { auditCompleteness } from "./audit.ts";
-import { maintainPartitions, readLowWaterMark, retireMonth, watchSourceRetention } from "./retention.ts";
-import { readOpenAlerts, readPartitions } from "./retention-db.ts";
-import { settle } from "./settlement.ts";
+import { maintainPartitions, readLowWaterMark, retireMonth, watchSourceRetention } from "../ledger/retention.ts";
+import { readOpenAlerts, readPartitions } from "../ledger/retention-db.ts";
+import { settle } from "../settlement/settlement.ts";
 import { syncSpend } from "./spend-sync.ts";
-import { checkInvariant, checkLedger, dumpEvents, insertSpendRows } from "./test-ledger.ts";
-import { ScriptedSink } from "./test-sink.ts";
-import { tamper } from "./test-tampering.ts";
+import { checkInvariant, checkLedger, dumpEvents, insertSpendRows } from "../../test/test-ledger.ts";
+import { ScriptedSink } from "../../test/test-sink.ts";
+import { tamper } from "../../test/test-tampering.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" };
 const HOUR_MS = 3_600_000;

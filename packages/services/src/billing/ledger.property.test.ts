@@ -3,11 +3,11 @@ import { addDecimals, subtractDecimals } from "@proliferate/shared/money";
 import fc from "fast-check";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { creditsForSpend } from "./credits.ts";
-import { sealOpenEvents, settle } from "./settlement.ts";
+import { creditsForSpend } from "../rates/credits.ts";
+import { sealOpenEvents, settle } from "../settlement/settlement.ts";
 import { syncSpend } from "./spend-sync.ts";
-import { checkInvariant, checkLedger, insertSpendRows, readLedgerSums } from "./test-ledger.ts";
-import { ScriptedSink } from "./test-sink.ts";
+import { checkInvariant, checkLedger, insertSpendRows, readLedgerSums } from "../../test/test-ledger.ts";
+import { ScriptedSink } from "../../test/test-sink.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {

@@ -3,10 +3,10 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { addDecimals } from "@proliferate/shared/money";
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { settle } from "./settlement.ts";
+import { settle } from "../settlement/settlement.ts";
 import { syncSpend } from "./spend-sync.ts";
-import { checkInvariant, insertSpendRows, readLedgerSums } from "./test-ledger.ts";
-import { ScriptedSink } from "./test-sink.ts";
+import { checkInvariant, insertSpendRows, readLedgerSums } from "../../test/test-ledger.ts";
+import { ScriptedSink } from "../../test/test-sink.ts";
 
 let database: TestDatabase;
 beforeAll(async () => {
@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => database.drop());
 
 /** From the spend row to the sealed batch; what a sink's wire wants is the sink's affair. */
-const FOLDER = new URL("./", import.meta.url);
+const FOLDERS = ["billing", "import", "ledger", "rates", "reviews", "settlement"].map((name) => new URL(`../${name}/`, import.meta.url));
 const MONEY_PATHS =
   /^(credits|db|source-rows-db|spend-sync|corrections-db|reviews|reviews-db|rate-cards|rate-cards-db|audit|audit-db|retention|retention-db|spend-import|spend-import-db|litellm-spend-api|settlement-db)\.ts$/;
 /** Of counts, which are no money. */
@@ -31,11 +31,14 @@ const COUNTS = [
 ];
 
 it("pitfall 24 precision: no file between a spend row and a sealed batch turns text into a float", async () => {
-  const files = (await readdir(FOLDER)).filter((name) => MONEY_PATHS.test(name));
-  expect(files.length).toBeGreaterThanOrEqual(16);
+  const names = await Promise.all(
+    FOLDERS.map(async (folder) => (await readdir(folder)).map((name) => ({ name, url: new URL(name, folder) }))),
+  );
+  const files = names.flat().filter(({ name }) => MONEY_PATHS.test(name));
+  expect(files.length).toBe(17);
   const found: string[] = [];
-  for (const file of files) {
-    const source = COUNTS.reduce((text, count) => text.replace(count, ""), await readFile(new URL(file, FOLDER), "utf8"));
+  for (const { name: file, url } of files) {
+    const source = COUNTS.reduce((text, count) => text.replace(count, ""), await readFile(url, "utf8"));
     for (const line of source.split("\n")) {
       if (/parseFloat|\bNumber\(|Number\.parse|toFixed|Math\.round|::(real|float4|money)\b|double precision/.test(line))
         found.push(`${file}: ${line.trim()}`);

@@ -3,7 +3,7 @@ import { openDatabase } from "@proliferate/db";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { syncSpend } from "./spend-sync.ts";
-import { checkLedger, dumpEvents, insertSpendRows, readLedgerSums } from "./test-ledger.ts";
+import { checkLedger, dumpEvents, insertSpendRows, readLedgerSums } from "../../test/test-ledger.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" };
 const HOUR_MS = 3_600_000;

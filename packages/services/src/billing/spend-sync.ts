@@ -7,24 +7,24 @@ import {
   adjustChangedRows,
   adjustOriginalsOfCorrections,
   countDifferences,
-} from "./corrections-db.ts";
-import type { RateCard } from "./credits.ts";
+} from "../ledger/corrections-db.ts";
+import type { RateCard } from "../rates/credits.ts";
 import {
   areRequestIdsUnique,
   findChunkEnd,
   type IngestChunk,
   ingestSpendRows,
-  lockIngest,
   readEngineMark,
   readLookBackStart,
   spellMark,
 } from "./db.ts";
-import { readMark, writeMark } from "./passes-db.ts";
-import { quarantineRetiredChanges } from "./retired-changes-db.ts";
-import { quarantineSpendRows, resolveReviews } from "./reviews-db.ts";
-import { watchSourceRetention } from "./retention.ts";
-import { beginSweep, endSweep, findMonthEnd, readOldestStart, readSourceMark, writeSweepPosition } from "./retention-db.ts";
-import type { SourceRange } from "./source-rows-db.ts";
+import { lockIngest } from "../ledger/ingest-lock-db.ts";
+import { readMark, writeMark } from "../passes/db.ts";
+import { quarantineRetiredChanges } from "../ledger/retired-changes-db.ts";
+import { quarantineSpendRows, resolveReviews } from "../reviews/reviews-db.ts";
+import { watchSourceRetention } from "../ledger/retention.ts";
+import { beginSweep, endSweep, findMonthEnd, readOldestStart, readSourceMark, writeSweepPosition } from "../ledger/retention-db.ts";
+import type { SourceRange } from "../ledger/source-rows-db.ts";
 
 export interface SpendSyncOptions {
   /** Of rows that no rate card covers. */

@@ -7,12 +7,12 @@ import { sql } from "kysely";
 import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openInterceptedDatabase } from "../../test/intercepted-database.ts";
-import { balanceOf, insertSpend, RATE, ScriptedBalances } from "../balance/test-balances.ts";
+import { balanceOf, insertSpend, RATE, ScriptedBalances } from "../../test/test-balances.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { changeOrgSettings } from "../billing-gate/settings.ts";
 import { admitSession, confirmAdmission, releaseSession } from "./admission.ts";
 import { refreshKeyBudgets, type RefreshOptions } from "./refresh-key-budgets.ts";
-import { ModelProxy } from "./test-proxy.ts";
+import { ModelProxy } from "../../test/test-proxy.ts";
 
 /** What an org's keys may spend together, whatever happens in whatever order; and what an engineer might break in it. */
 

@@ -4,13 +4,13 @@ import { AppError, isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText } from "@proliferate/shared/money";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { insertSpend, RATE, ScriptedBalances } from "../balance/test-balances.ts";
+import { insertSpend, RATE, ScriptedBalances } from "../../test/test-balances.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { changeOrgSettings, suspendOrg } from "../billing-gate/settings.ts";
 import { admitSession, confirmAdmission, releaseSession } from "./admission.ts";
 import { readReservations } from "./db.ts";
 import { refreshKeyBudgets } from "./refresh-key-budgets.ts";
-import { ModelProxy } from "./test-proxy.ts";
+import { ModelProxy } from "../../test/test-proxy.ts";
 
 let database: TestDatabase;
 let remote: ScriptedBalances;

@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { isAppError } from "@proliferate/shared/errors";
 import { writeAllRates } from "../balance/db.ts";
-import type { RateCard } from "../billing/credits.ts";
+import type { RateCard } from "../rates/credits.ts";
 import { lockGate } from "../billing-gate/db.ts";
 import { moveOrg } from "../billing-gate/gate.ts";
 import { hasSpendLogs } from "@proliferate/access/spend-logs/db";

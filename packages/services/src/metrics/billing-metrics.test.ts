@@ -1,10 +1,10 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { recordPass } from "../billing/passes-db.ts";
-import { settle } from "../billing/settlement.ts";
+import { recordPass } from "../passes/db.ts";
+import { settle } from "../settlement/settlement.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
-import { insertSpendRows } from "../billing/test-ledger.ts";
-import { ScriptedSink } from "../billing/test-sink.ts";
+import { insertSpendRows } from "../../test/test-ledger.ts";
+import { ScriptedSink } from "../../test/test-sink.ts";
 import { type BillingMetric, collectBillingChecks, collectBillingLags } from "./billing-metrics.ts";
 
 let database: TestDatabase;

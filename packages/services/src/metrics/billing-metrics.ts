@@ -1,8 +1,8 @@
 import type { DatabaseExecutor, OrgState } from "@proliferate/db";
 import { addDecimals } from "@proliferate/shared/money";
-import { readPasses } from "../billing/passes-db.ts";
+import { readPasses } from "../passes/db.ts";
 import { findChunkEnd } from "../billing/db.ts";
-import { checkCompleteness, type Completeness } from "../billing/status.ts";
+import { checkCompleteness, type Completeness } from "../reports/status.ts";
 import {
   type AttentionRow,
   readAttention,
@@ -11,8 +11,8 @@ import {
   readOpenFindings,
   readRecentlyBroken,
   readSourceLag,
-} from "../billing/status-db.ts";
-import { getBillingStatus } from "../billing/usage.ts";
+} from "../reports/status-db.ts";
+import { getBillingStatus } from "../reports/usage.ts";
 
 /** What a metrics page takes: a gauge with its values. Amounts are decimal text. */
 export interface BillingMetric {

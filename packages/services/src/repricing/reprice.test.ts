@@ -1,7 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { checkInvariant, insertSpendRows } from "../billing/test-ledger.ts";
+import { checkInvariant, insertSpendRows } from "../../test/test-ledger.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { findSpendLog } from "@proliferate/access/spend-logs/db";
 import { applyReprice, previewReprice } from "./reprice.ts";

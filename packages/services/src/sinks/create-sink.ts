@@ -1,7 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { createAutumnSink } from "../billing/autumn.ts";
-import type { SettlementSink } from "../billing/sink.ts";
+import { createAutumnSink } from "./autumn/autumn.ts";
+import type { SettlementSink } from "./port/sink.ts";
 import { findSinkCustomer, recordShadowResult } from "./db.ts";
 import { createJsonLinesSink } from "./json-lines.ts";
 import { createShadowedSink } from "./shadow.ts";

@@ -2,7 +2,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { compareDecimals, type DecimalText } from "@proliferate/shared/money";
 import { z } from "zod";
 import { FileLockBusy, type FileLockOptions, withFileLock } from "./file-lock.ts";
-import type { Correction, Delivery, DeliveryOutcome, SettlementSink } from "../billing/sink.ts";
+import type { Correction, Delivery, DeliveryOutcome, SettlementSink } from "./port/sink.ts";
 
 const line = z.object({ key: z.string(), batch_id: z.string(), org_id: z.string(), credits: z.string() });
 type Line = z.infer<typeof line>;

@@ -1,4 +1,4 @@
-import type { DeliveryOutcome, SettlementSink } from "../billing/sink.ts";
+import type { DeliveryOutcome, SettlementSink } from "./port/sink.ts";
 import type { ShadowResult } from "./db.ts";
 
 export interface ShadowOptions {

@@ -1,8 +1,8 @@
 import { type EnvironmentSource, booleanFlag, httpUrl, parseEnvironment } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
 import { z } from "zod";
-import type { AutumnSinkOptions } from "../billing/autumn.ts";
-import { cleanAutumnSecretKey, cleanAutumnUrl } from "../billing/autumn-settings.ts";
+import type { AutumnSinkOptions } from "./autumn/autumn.ts";
+import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn/autumn-settings.ts";
 
 const sinkName = z.enum(["autumn", "stripe", "jsonl"]);
 export type SinkName = z.infer<typeof sinkName>;

@@ -1,7 +1,7 @@
 import { compareDecimals, type DecimalText, multiplyDecimals } from "@proliferate/shared/money";
 import { z } from "zod";
-import type { Delivery, DeliveryOutcome, SettlementSink } from "../billing/sink.ts";
-import { createTokenBucket } from "./token-bucket.ts";
+import type { Delivery, DeliveryOutcome, SettlementSink } from "./port/sink.ts";
+import { createTokenBucket } from "./port/token-bucket.ts";
 
 export interface StripeSinkOptions {
   /** `sk_…` or a restricted key that may write meter events. */

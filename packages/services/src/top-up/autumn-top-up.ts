@@ -1,6 +1,6 @@
-import { type AutumnSinkOptions, openAutumn } from "../billing/autumn.ts";
-import { classifyAutumnError } from "../billing/autumn-errors.ts";
-import { customerIdForOrg } from "../billing/customer-id.ts";
+import { type AutumnSinkOptions, openAutumn } from "../sinks/autumn/autumn.ts";
+import { classifyAutumnError } from "../sinks/autumn/autumn-errors.ts";
+import { customerIdForOrg } from "../sinks/autumn/customer-id.ts";
 import type { TopUpOutcome, TopUpProvider } from "./top-up-provider.ts";
 
 /** Charging a card takes longer than a deduction. */

@@ -4,7 +4,7 @@ import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createAutumnBalances } from "../balance/autumn-balances.ts";
 import { reconcileBalance } from "../balance/reconcile-balance.ts";
-import { balanceOf, insertSpend, RATE } from "../balance/test-balances.ts";
+import { balanceOf, insertSpend, RATE } from "../../test/test-balances.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { readGate } from "../billing-gate/db.ts";
 import { createAutumnTopUpProvider } from "./autumn-top-up.ts";

@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
 import { writeReconcileWanted } from "../balance/db.ts";
-import { ensureDeployment } from "../billing/settlement-db.ts";
+import { ensureDeployment } from "../settlement/settlement-db.ts";
 import { insertWebhookEvent } from "../webhook-events/db.ts";
 import {
   claimTopUp,

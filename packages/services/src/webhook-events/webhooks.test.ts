@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { insertSpend, RATE } from "../balance/test-balances.ts";
+import { insertSpend, RATE } from "../../test/test-balances.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { insertAnomalyEvents, insertWebhookEvent } from "./db.ts";
 import { sendDueWebhooks, type WebhookOptions } from "./send-webhooks.ts";

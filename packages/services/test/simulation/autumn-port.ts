@@ -1,9 +1,9 @@
 import { decimalFromNumber } from "@proliferate/testing/autumn-emulator/decimal";
 import type { RemoteBalances } from "../../src/balance/remote-balance.ts";
-import { createAutumnSinkOver } from "../../src/billing/autumn.ts";
-import type { AutumnClient, AutumnTrackRequest } from "../../src/billing/autumn-client.ts";
-import { orgIdFromCustomerId } from "../../src/billing/customer-id.ts";
-import type { SettlementSink } from "../../src/billing/sink.ts";
+import { createAutumnSinkOver } from "../../src/sinks/autumn/autumn.ts";
+import type { AutumnClient, AutumnTrackRequest } from "../../src/sinks/autumn/autumn-client.ts";
+import { orgIdFromCustomerId } from "../../src/sinks/autumn/customer-id.ts";
+import type { SettlementSink } from "../../src/sinks/port/sink.ts";
 import { type AutumnModel, GRANTED_CREDITS, type Track, type TrackReply } from "./autumn-model.ts";
 import type { Mutation } from "./mutations.ts";
 import type { SimulatedProcess } from "./simulated-process.ts";

@@ -1,5 +1,5 @@
-import type { AutumnClient } from "../../src/billing/autumn-client.ts";
-import type { SettlementSink } from "../../src/billing/sink.ts";
+import type { AutumnClient } from "../../src/sinks/autumn/autumn-client.ts";
+import type { SettlementSink } from "../../src/sinks/port/sink.ts";
 import type { StatementRewrite } from "./simulated-process.ts";
 
 /** A defect that is planted into the running code, to prove that the simulation finds it. */
