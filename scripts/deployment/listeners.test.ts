@@ -2,16 +2,17 @@ import { connect } from "node:net";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startTestDeployment, type TestDeployment } from "./test-deployment.ts";
+import { startTestDeployment, type TestDeployment, TOKEN } from "./test-deployment.ts";
 
 /** Every HTTP listener of the product, and those of the stand-ins, against what no client sends by mistake. */
 
-const LISTENERS = ["proxy", "management", "gateway", "worker", "provider", "autumn"] as const;
+const LISTENERS = ["proxy", "management", "gateway", "operators", "worker", "provider", "autumn"] as const;
 /** Answers without a credential, whatever happened before. */
 const ALIVE: Readonly<Record<(typeof LISTENERS)[number], string>> = {
   proxy: "/health/liveliness",
   management: "/health/liveliness",
-  gateway: "/livez",
+  gateway: "/health",
+  operators: "/health",
   worker: "/livez",
   provider: "/",
   autumn: "/",
@@ -21,7 +22,11 @@ let database: TestDatabase;
 let deployment: TestDeployment;
 beforeAll(async () => {
   database = await createTestDatabase();
-  deployment = await startTestDeployment({ databaseEnvironment: { DATABASE_URL: database.connectionString }, db: database.db });
+  deployment = await startTestDeployment({
+    databaseEnvironment: { DATABASE_URL: database.connectionString },
+    db: database.db,
+    environment: { GATEWAY_OPERATOR_PORT: "0" },
+  });
 });
 afterAll(async () => {
   await deployment?.stop();
@@ -29,7 +34,7 @@ afterAll(async () => {
 });
 
 const urlOf = (listener: (typeof LISTENERS)[number]): URL => {
-  const part = deployment[listener];
+  const part = deployment[listener] ?? "http://127.0.0.1:1";
   return new URL(typeof part === "string" ? part : part.url);
 };
 
@@ -144,4 +149,24 @@ test.each(LISTENERS)("code 1: nor does any target that chance finds end the %s",
   );
 
   expect(await isAlive(listener)).toBe(true);
+});
+
+const statusOf = async (listener: "gateway" | "operators", path: string): Promise<number> =>
+  (await fetch(new URL(path, urlOf(listener)), { headers: { authorization: `Bearer ${TOKEN}` } })).status;
+
+test("the gateway's two listeners share nothing but health: neither serves the other's routes, whoever asks", async () => {
+  for (const path of ["/v1/sessions?org_id=a", "/v1/orgs/a/usage"])
+    expect({ path, tenants: await statusOf("gateway", path), operators: await statusOf("operators", path) }).toEqual({
+      path,
+      tenants: 200,
+      operators: 404,
+    });
+  for (const path of ["/v1/billing/status", "/v1/tokens", "/metrics"])
+    expect({ path, tenants: await statusOf("gateway", path), operators: await statusOf("operators", path) }).toEqual({
+      path,
+      tenants: 404,
+      operators: 200,
+    });
+  for (const path of ["/health", "/livez", "/readyz", "/openapi.json"])
+    expect([await statusOf("gateway", path), await statusOf("operators", path)]).toEqual([200, 200]);
 });

@@ -24,6 +24,8 @@ export interface TestDeploymentOptions {
 /** Proxy, gateway and worker as processes of their own, before a provider and an Autumn that stand in. */
 export interface TestDeployment {
   readonly gateway: string;
+  /** Undefined where one listener of the gateway serves all. */
+  readonly operators: string | undefined;
   readonly worker: string;
   readonly proxy: string;
   readonly management: string;
@@ -78,7 +80,7 @@ async function startProcesses(
   start: Start,
   provider: ProviderStandIn,
   autumn: AutumnEmulator,
-): Promise<Pick<TestDeployment, "gateway" | "worker" | "proxy" | "management">> {
+): Promise<Pick<TestDeployment, "gateway" | "operators" | "worker" | "proxy" | "management">> {
   const keys = {
     ANTHROPIC_API_KEY: "provider-key",
     ANTHROPIC_API_BASE: provider.url,
@@ -110,6 +112,7 @@ async function startProcesses(
   ]);
   return {
     gateway: `http://127.0.0.1:${gateway["gateway"]}`,
+    operators: gateway["operators"] === undefined ? undefined : `http://127.0.0.1:${gateway["operators"]}`,
     worker: `http://127.0.0.1:${worker["worker"]}`,
     proxy: proxyUrls.LLM_PROXY_URL,
     management: proxyUrls.LLM_PROXY_ADMIN_URL,

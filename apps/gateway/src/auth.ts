@@ -8,6 +8,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import { createMiddleware } from "hono/factory";
 import type { GatewayApp } from "./dependencies.ts";
 import type { GatewayVariables } from "./request-id.ts";
+import { isUnder, type TokenRight } from "./surface.ts";
 
 /** Who calls: the operator with a root token, or a service within its token's rights. */
 export type Caller = "root" | TokenOwner;
@@ -37,39 +38,52 @@ export function requireBearerToken(rootTokens: readonly string[], db: DatabaseCl
 /** Whether a request only reads. HEAD is answered by the route of GET, so it needs what that needs. */
 const isReading = (method: string): boolean => method === "GET" || method === "HEAD";
 
-/** What is needed for each route; what stands nowhere here needs a root token. */
-function scopeOf(method: string, path: string): TokenScope | undefined {
-  const access = isReading(method) ? "read" : "write";
-  if (/^\/v1\/sessions(\/|$)/.test(path)) return `sessions:${access}`;
-  if (/^\/v1\/(orgs|billing)\//.test(path)) return `billing:${access}`;
-  return undefined;
+/** The right that covers a path; of two that fit, the longer one. */
+function rightOf(path: string, rights: readonly TokenRight[]): TokenRight | undefined {
+  return rights.filter(({ under }) => isUnder(path, under)).sort((one, other) => other.under.length - one.under.length)[0];
 }
 
-/** Keeps service tokens within their scopes and their organization, on every route that is registered afterwards. */
-export function registerTokenRights(app: GatewayApp, db: DatabaseClient): void {
+/**
+ * Keeps service tokens within their scopes and their organization, on every route that is registered afterwards. `rights` say
+ * what is needed; what none of them covers needs a root token.
+ */
+export function registerTokenRights(app: GatewayApp, db: DatabaseClient, rights: readonly TokenRight[]): void {
   app.use("/v1/*", async (context, next) => {
     const caller = context.get("caller");
     if (caller !== "root") {
-      const scope = scopeOf(context.req.method, context.req.path);
+      const { method, path } = context.req;
+      const right = rightOf(path, rights);
+      const scope: TokenScope | undefined = right && `${right.resource}:${isReading(method) ? "read" : "write"}`;
       if (scope === undefined || !caller.scopes.includes(scope))
-        throw new AppError("insufficient_scope", `This token lacks what ${context.req.method} here needs: ${scope ?? "a root token"}.`);
-      if (caller.orgId !== undefined && context.req.path.startsWith("/v1/billing/"))
+        throw new AppError("insufficient_scope", `This token lacks what ${method} here needs: ${scope ?? "a root token"}.`);
+      if (caller.orgId !== undefined && right?.organization === "all")
         throw new AppError("insufficient_scope", "This token is bound to an organization, and this route concerns all of them.");
     }
     await next();
   });
-  app.use("/v1/sessions", async (context, next) => {
-    if (isReading(context.req.method)) requireOrg(context, context.req.query("org_id"));
-    await next();
-  });
-  app.use("/v1/orgs/:org_id/*", async (context, next) => {
+  for (const { under, organization } of rights) {
+    const base = under.replace(/\/$/, "");
+    if (organization === "of org_id") keepToOrg(app, base);
+    if (organization === "of session_id") keepToSessionsOfOrg(app, base, db);
+  }
+}
+
+function keepToOrg(app: GatewayApp, base: string): void {
+  app.use(`${base}/:org_id/*`, async (context, next) => {
     requireOrg(context, context.req.param("org_id"));
     await next();
   });
-  for (const path of ["/v1/sessions/:session_id", "/v1/sessions/:session_id/*"] as const) {
+}
+
+function keepToSessionsOfOrg(app: GatewayApp, base: string, db: DatabaseClient): void {
+  app.use(base, async (context, next) => {
+    if (isReading(context.req.method)) requireOrg(context, context.req.query("org_id"));
+    await next();
+  });
+  for (const path of [`${base}/:session_id`, `${base}/:session_id/*`] as const) {
     app.use(path, async (context, next) => {
       const caller = context.get("caller");
-      const sessionId = context.req.param("session_id");
+      const sessionId = context.req.param("session_id") ?? "";
       // Another organization's session is as one that does not exist.
       if (caller !== "root" && caller.orgId !== undefined && (await findSession(db, sessionId))?.org_id !== caller.orgId)
         throw new AppError("session_not_found", `There is no session ${sessionId}.`);

@@ -55,6 +55,15 @@ export const GATEWAY_ENVIRONMENT = {
     .default("127.0.0.1")
     .describe("Address that the gateway listens on; 0.0.0.0 or one of this machine's to be reached from others"),
   GATEWAY_PORT: portNumber.default(8787).describe("Port that the gateway listens on; 0 = any free one"),
+  GATEWAY_OPERATOR_PORT: portNumber
+    .optional()
+    .describe(
+      "Port of a second listener, for operators: billing, tokens and metrics are then served there alone, and GATEWAY_PORT serves sessions, an organization's own usage and webhooks. Unset: one listener serves both",
+    ),
+  GATEWAY_OPERATOR_HOST: z
+    .string()
+    .default("127.0.0.1")
+    .describe("Address of the operators' listener; read where GATEWAY_OPERATOR_PORT is set"),
   ...OBSERVER_ENVIRONMENT,
   GATEWAY_API_TOKEN: apiTokens.describe(
     `Bearer tokens that /v1 accepts, separated by commas; each at least ${MIN_TOKEN_LENGTH} characters. Two at once make rotation possible`,
@@ -153,6 +162,8 @@ export interface GatewayConfig {
   readonly database: DatabaseSettings;
   readonly host: string;
   readonly port: number;
+  /** The operators' own listener; undefined: one listener serves tenants and operators. */
+  readonly operators: { readonly host: string; readonly port: number } | undefined;
   readonly metricsToken: string | undefined;
   readonly apiTokens: readonly string[];
   readonly defaultModel: string;
@@ -186,6 +197,10 @@ export function parseGatewayConfig(source: EnvironmentSource): GatewayConfig {
     database: parseDatabaseSettings(source),
     host: variables.GATEWAY_HOST,
     port: variables.GATEWAY_PORT,
+    operators:
+      variables.GATEWAY_OPERATOR_PORT === undefined
+        ? undefined
+        : { host: variables.GATEWAY_OPERATOR_HOST, port: variables.GATEWAY_OPERATOR_PORT },
     metricsToken: variables.METRICS_TOKEN,
     apiTokens: variables.GATEWAY_API_TOKEN,
     defaultModel: variables.GATEWAY_DEFAULT_MODEL,

@@ -10,26 +10,37 @@ import type { GatewayVariables } from "./request-id.ts";
 /** JSON bodies at most, in bytes. */
 export const BODY_LIMIT_BYTES = 1_048_576;
 
-/** The only place where an error becomes HTTP. Every route, an unknown one too, answers `{error: {code, message, fix, request_id}}`. */
-export function errorResponse(error: unknown, context: Context<GatewayVariables>, logger: Logger): Response {
+/** An error's body in the words of one surface. What it gets holds no secret any more. */
+export type ErrorEnvelope = (error: GatewayError["error"], status: number) => object;
+
+const gatewayEnvelope: ErrorEnvelope = (error) => ({ error }) satisfies GatewayError;
+
+/**
+ * The only place where an error becomes HTTP. Every route, an unknown one too, answers in the envelope of its surface, by
+ * default `{error: {code, message, fix, request_id}}`.
+ */
+export function errorResponse(
+  error: unknown,
+  context: Context<GatewayVariables>,
+  logger: Logger,
+  envelope: ErrorEnvelope = gatewayEnvelope,
+): Response {
   const known = toCallerError(error);
   const requestId = context.get("requestId");
   if (known.status >= 500) {
     logger.error({ request_id: requestId, code: known.code, path: context.req.path, cause: describe(error) }, "request.failed");
   }
-  const body: GatewayError = {
-    error: {
-      code: known.code,
-      message: redactSecrets(known.message),
-      fix: known.fix,
-      request_id: requestId,
-      ...(known.param === undefined ? {} : { param: known.param }),
-    },
+  const stated: GatewayError["error"] = {
+    code: known.code,
+    message: redactSecrets(known.message),
+    fix: known.fix,
+    request_id: requestId,
+    ...(known.param === undefined ? {} : { param: known.param }),
   };
   if (known.retryAfterSeconds !== undefined) context.header("retry-after", String(known.retryAfterSeconds));
   if (known.status === 401) context.header("www-authenticate", "Bearer");
   if (known.status === 405) context.header("allow", String(known.details["allow"]));
-  return context.json(body, known.status as ContentfulStatusCode);
+  return context.json(envelope(stated, known.status), known.status as ContentfulStatusCode);
 }
 
 function toCallerError(error: unknown): AppError {

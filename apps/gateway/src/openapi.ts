@@ -1,4 +1,5 @@
 import { gatewayErrorSchema } from "@proliferate/shared/contracts";
+import type { z } from "@hono/zod-openapi";
 import { ERROR_CODES, type ErrorCode } from "@proliferate/shared/errors";
 import type { GatewayApp } from "./dependencies.ts";
 import { describeOperations } from "./openapi-operations.ts";
@@ -16,6 +17,16 @@ const COMMON_CODES = [
   "store_unavailable",
   "internal_error",
 ] as const satisfies readonly ErrorCode[];
+
+/** An entry of `responses`: an answer that is JSON of this schema. */
+export function json<Schema extends z.ZodType>(description: string, schema: Schema) {
+  return { description, content: { "application/json": { schema } } };
+}
+
+/** The `body` of a request that must have one, as JSON of this schema; `requireStatedBody` refuses a request without. */
+export function jsonBody<Schema extends z.ZodType>(schema: Schema) {
+  return { required: true as const, content: { "application/json": { schema } } };
+}
 
 type ErrorResponses = Record<
   string,

@@ -1,5 +1,6 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { AppError } from "@proliferate/shared/errors";
+import type { Context } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { registerTokenRights, requireBearerToken } from "./auth.ts";
@@ -8,36 +9,40 @@ import { BODY_LIMIT_BYTES, errorResponse } from "./error-response.ts";
 import { registerOpenApiDocument } from "./openapi.ts";
 import { requireStatedBody } from "./required-body.ts";
 import { assignRequestId, type GatewayVariables } from "./request-id.ts";
-import { registerAutumnWebhookRoute } from "./routes/autumn-webhooks.ts";
-import { registerBillingRoutes } from "./routes/billing.ts";
-import { registerBillingCheckRoutes } from "./routes/billing-checks.ts";
-import { registerBillingDecisionRoutes } from "./routes/billing-decisions.ts";
-import { registerBillingExportRoute } from "./routes/billing-export.ts";
-import { registerBillingOrgRoutes } from "./routes/billing-orgs.ts";
-import { registerHealthRoutes } from "./routes/health.ts";
-import { registerMetricsRoute } from "./routes/metrics.ts";
-import { registerOrgRoutes } from "./routes/orgs.ts";
-import { registerRateCardRoutes } from "./routes/rate-cards.ts";
-import { registerServiceTokenRoutes } from "./routes/service-tokens.ts";
-import { registerSessionEventsRoute } from "./routes/session-events.ts";
-import { registerSessionSandboxRoutes } from "./routes/session-sandboxes.ts";
-import { registerSessionRoutes } from "./routes/sessions.ts";
-import { registerTopUpRoutes } from "./routes/top-ups.ts";
+import { type Audience, type Surface, surfaceOfPath, surfacesFor } from "./surface.ts";
+import { SURFACES } from "./surfaces/index.ts";
 import { refuseUnstorableAddress, refuseUnstorableBody } from "./storable-request.ts";
 
-/** The control plane as a fetch handler: no port, no globals. `main.ts` puts it on a socket. */
-export function createServer(deps: GatewayDependencies): GatewayApp {
+export interface ServerOptions {
+  /** Whose surfaces are served. Default: all of them. */
+  readonly audience?: Audience;
+  /** Default: those of the gateway. */
+  readonly surfaces?: readonly Surface[];
+}
+
+/**
+ * The control plane as a fetch handler: no port, no globals. `start-gateway.ts` puts one on each socket. A path of a surface that
+ * is not served here is unknown here; its errors have that surface's envelope all the same.
+ */
+export function createServer(deps: GatewayDependencies, { audience = "joined", surfaces = SURFACES }: ServerOptions = {}): GatewayApp {
+  const served = surfacesFor(audience, surfaces);
+  const answerError = (error: unknown, context: Context<GatewayVariables>): Response =>
+    errorResponse(error, context, deps.logger, surfaceOfPath(context.req.path, surfaces)?.envelope);
   const app: GatewayApp = new OpenAPIHono<GatewayVariables>({
     defaultHook: (result) => {
       if (!result.success) throw validationError(result.error.issues);
     },
   });
-  app.onError((error, context) => errorResponse(error, context, deps.logger));
-  app.notFound((context) => errorResponse(unknownRoute(app, context.req.method, context.req.path), context, deps.logger));
+  app.onError(answerError);
+  app.notFound((context) => answerError(unknownRoute(app, context.req.method, context.req.path), context));
   app.use(assignRequestId);
   app.use(refuseUnstorableAddress);
   app.use("/v1/*", requireBearerToken(deps.apiTokens, deps.db));
-  registerTokenRights(app, deps.db);
+  registerTokenRights(
+    app,
+    deps.db,
+    served.flatMap(({ rights }) => rights),
+  );
   app.use(
     bodyLimit({
       maxSize: BODY_LIMIT_BYTES,
@@ -49,21 +54,7 @@ export function createServer(deps: GatewayDependencies): GatewayApp {
   app.use("/v1/*", requireStatedBody(app));
   // Of those only who may be heard: a signed event is looked at by its route, before anything parses it.
   app.use("/v1/*", refuseUnstorableBody);
-  registerSessionRoutes(app, deps);
-  registerSessionSandboxRoutes(app, deps);
-  registerSessionEventsRoute(app, deps);
-  registerOrgRoutes(app, deps);
-  registerBillingRoutes(app, deps);
-  registerBillingCheckRoutes(app, deps);
-  registerBillingExportRoute(app, deps);
-  registerBillingOrgRoutes(app, deps);
-  registerTopUpRoutes(app, deps);
-  registerBillingDecisionRoutes(app, deps);
-  registerRateCardRoutes(app, deps);
-  registerServiceTokenRoutes(app, deps);
-  registerAutumnWebhookRoute(app, deps);
-  registerMetricsRoute(app, deps);
-  registerHealthRoutes(app, deps);
+  for (const surface of served) surface.register(app, deps);
   registerOpenApiDocument(app);
   return app;
 }

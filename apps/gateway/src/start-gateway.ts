@@ -8,13 +8,15 @@ import { createSessionAdmission } from "@proliferate/services/key-budgets/admiss
 import type { StepListener } from "@proliferate/services/sessions/session-launcher";
 import type { WatchOptions } from "@proliferate/services/sessions/watch-agents";
 import type { LLMProxyConfig } from "@proliferate/shared";
+import type { GatewayDependencies } from "./dependencies.ts";
 import type { GatewayConfig } from "./env.ts";
 import { engineDemands } from "./engine-demands.ts";
-import { openLaunchers } from "./launchers.ts";
+import { openLaunchers } from "./surfaces/sessions/launchers.ts";
 import { connectLLMProxy } from "./llm-proxy.ts";
-import { ReportRoom } from "./report-room.ts";
+import { ReportRoom } from "./surfaces/billing/report-room.ts";
 import { createServer } from "./server.ts";
-import { SESSION_EVENT_CHANNEL, SessionEventSignal } from "./session-event-signal.ts";
+import type { Audience } from "./surface.ts";
+import { SESSION_EVENT_CHANNEL, SessionEventSignal } from "./surfaces/sessions/session-event-signal.ts";
 import { startUpkeep } from "./upkeep.ts";
 
 export interface GatewayOptions {
@@ -39,7 +41,7 @@ export async function startGateway(
   { config, proxy: proxyConfig, onStep, upkeepEveryMs, agentWatch }: GatewayOptions,
   lifecycle: Lifecycle,
   logger: Logger,
-): Promise<{ readonly gateway: number }> {
+): Promise<{ readonly gateway: number; readonly operators?: number }> {
   requireEngineFeatures(config.engine, engineDemands(config));
   const proxy = connectLLMProxy(proxyConfig);
   const { pooled, direct } = config.database;
@@ -82,7 +84,7 @@ export async function startGateway(
   );
   const sessionEvents = new SessionEventSignal();
   lifecycle.own("notices", listenToSessions(direct, sessionEvents, logger));
-  const app = createServer({
+  const dependencies: GatewayDependencies = {
     db,
     reports: new ReportRoom({ db: reportsDb }),
     logger,
@@ -98,10 +100,24 @@ export async function startGateway(
     comparison: config.comparison,
     sessionEvents,
     autumnWebhookSecrets: config.autumnWebhookSecrets,
-  });
-  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
-  const listener = lifecycle.own("http", await listen(server, { port: config.port, host: config.host, portVariable: "GATEWAY_PORT" }));
-  return { gateway: listener.port };
+  };
+  return startListeners(dependencies, config, lifecycle);
+}
+
+/** One listener for all, or one for tenants and one for operators. Throws `port_in_use` naming the variable. */
+async function startListeners(
+  dependencies: GatewayDependencies,
+  { host, port, operators }: Pick<GatewayConfig, "host" | "port" | "operators">,
+  lifecycle: Lifecycle,
+): Promise<{ readonly gateway: number; readonly operators?: number }> {
+  const serve = (audience: Audience): Server => createAdaptorServer({ fetch: createServer(dependencies, { audience }).fetch }) as Server;
+  const first = lifecycle.own(
+    "http",
+    await listen(serve(operators === undefined ? "joined" : "tenants"), { port, host, portVariable: "GATEWAY_PORT" }),
+  );
+  if (operators === undefined) return { gateway: first.port };
+  const second = lifecycle.own("operators http", await listen(serve("operators"), { ...operators, portVariable: "GATEWAY_OPERATOR_PORT" }));
+  return { gateway: first.port, operators: second.port };
 }
 
 /** One connection for all readers of this process, to an address that keeps its session. */

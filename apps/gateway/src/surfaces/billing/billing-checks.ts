@@ -13,22 +13,16 @@ import {
   sinkComparisonSchema,
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import type { BillingDependencies, GatewayApp } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
 
 const audit = createRoute({
   method: "post",
   path: "/v1/billing/audit",
   summary: "Compare spend rows with the ledger by org and day, and bill what is missing if asked",
   security: BEARER_SECURITY,
-  request: { body: { required: true, content: { "application/json": { schema: auditRequestSchema } } } },
-  responses: {
-    200: {
-      description: "What was found; kept as an audit row.",
-      content: { "application/json": { schema: auditResultSchema.meta({ id: "Audit" }) } },
-    },
-    ...errorResponses(),
-  },
+  request: { body: jsonBody(auditRequestSchema) },
+  responses: { 200: json("What was found; kept as an audit row.", auditResultSchema.meta({ id: "Audit" })), ...errorResponses() },
 });
 
 const reconcile = createRoute({
@@ -39,10 +33,7 @@ const reconcile = createRoute({
   security: BEARER_SECURITY,
   request: { params: z.object({ org_id: resourceIdSchema }) },
   responses: {
-    202: {
-      description: "Asked for; served within seconds.",
-      content: { "application/json": { schema: reconcileRequestedSchema.meta({ id: "ReconcileRequested" }) } },
-    },
+    202: json("Asked for; served within seconds.", reconcileRequestedSchema.meta({ id: "ReconcileRequested" })),
     ...errorResponses("org_not_found"),
   },
 });
@@ -54,18 +45,15 @@ const compare = createRoute({
   description:
     "A dry run unless `dry_run` is false; what it changes then, and what corrections at the sink are: docs/billing.md. Needs the sink's secret in this gateway's environment. Safe to repeat. Name an org where there are many: each costs a call or two.",
   security: BEARER_SECURITY,
-  request: { body: { required: true, content: { "application/json": { schema: compareRequestSchema } } } },
+  request: { body: jsonBody(compareRequestSchema) },
   responses: {
-    200: {
-      description: "What was found, and done.",
-      content: { "application/json": { schema: sinkComparisonSchema.meta({ id: "SinkComparison" }) } },
-    },
+    200: json("What was found, and done.", sinkComparisonSchema.meta({ id: "SinkComparison" })),
     ...errorResponses("org_not_found", "sink_not_configured"),
   },
 });
 
 /** Checks of the ledger against its source and the sink. */
-export function registerBillingCheckRoutes(app: GatewayApp, { db, comparison }: GatewayDependencies): void {
+export function registerBillingCheckRoutes(app: GatewayApp, { db, comparison }: BillingDependencies): void {
   app.openapi(audit, async (context) => {
     const { from, to, heal } = context.req.valid("json");
     const result = await auditCompleteness(db, { from: new Date(from), to: new Date(to), heal });

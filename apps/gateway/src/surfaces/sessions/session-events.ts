@@ -6,10 +6,10 @@ import { readSessionLog } from "@proliferate/services/sessions/session-log";
 import { resourceIdSchema, type SessionEvent } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { LAUNCH_CODES, launchDependencies } from "../launch-request.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
-import type { EventWatch } from "../session-event-signal.ts";
+import type { GatewayApp, SessionsDependencies } from "../../dependencies.ts";
+import { LAUNCH_CODES, launchDependencies } from "./launch-request.ts";
+import { BEARER_SECURITY, errorResponses } from "../../openapi.ts";
+import type { EventWatch } from "./session-event-signal.ts";
 
 const PAGE = 200;
 /** Of silence, then a comment: proxies between here and the reader cut a connection on which nothing moves. */
@@ -57,7 +57,7 @@ const log = createRoute({
 });
 
 /** `/v1/sessions/{id}/events` and `/log`. Read from the database and the sandbox, so any gateway serves what another one does. */
-export function registerSessionEventsRoute(app: GatewayApp, deps: GatewayDependencies): void {
+export function registerSessionEventsRoute(app: GatewayApp, deps: SessionsDependencies): void {
   const { db, sessionEvents } = deps;
   app.openapi(log, async (context) =>
     context.text(

@@ -12,15 +12,11 @@ import {
   sessionCostSchema,
   sessionSchema,
 } from "@proliferate/shared/contracts";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { answerLaunch, LAUNCH_CODES, launchDependencies, resumeFromRequest, waitQuery } from "../launch-request.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import type { GatewayApp, SessionsDependencies } from "../../dependencies.ts";
+import { answerLaunch, LAUNCH_CODES, launchDependencies, resumeFromRequest, waitQuery } from "./launch-request.ts";
+import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
 
 const sessionPath = z.object({ session_id: resourceIdSchema });
-const json = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
-  description,
-  content: { "application/json": { schema } },
-});
 const sessionRow = sessionSchema.omit({ billed: true, unbilled_spend_usd: true }).meta({ id: "SessionRow" });
 
 const extend = createRoute({
@@ -30,10 +26,7 @@ const extend = createRoute({
   description:
     "On the key that it has: nothing in the sandbox changes. A paused session has no key: its new budget holds from its resume on, which also takes a duration. With the billing gate on, the budget follows within seconds as far as the balance allows.",
   security: BEARER_SECURITY,
-  request: {
-    params: sessionPath,
-    body: { required: true, content: { "application/json": { schema: extendSessionRequestSchema.meta({ id: "ExtendSession" }) } } },
-  },
+  request: { params: sessionPath, body: jsonBody(extendSessionRequestSchema.meta({ id: "ExtendSession" })) },
   responses: {
     200: json("Extended.", sessionRow),
     ...errorResponses("session_not_found", "session_not_ready", "budget_exceeded", "llm_proxy_failed"),
@@ -60,11 +53,7 @@ const resume = createRoute({
   description:
     "A new key inside what is left of the budget (or of the larger one that is named here), and a sandbox with the home directory of the snapshot. A resume that fails leaves the session paused.",
   security: BEARER_SECURITY,
-  request: {
-    params: sessionPath,
-    query: waitQuery,
-    body: { required: true, content: { "application/json": { schema: resumeSessionRequestSchema.meta({ id: "ResumeSession" }) } } },
-  },
+  request: { params: sessionPath, query: waitQuery, body: jsonBody(resumeSessionRequestSchema.meta({ id: "ResumeSession" })) },
   responses: {
     201: json("The agent answers.", launchedSessionSchema),
     202: json("The sandbox is being launched.", launchedSessionSchema),
@@ -98,7 +87,7 @@ const cost = createRoute({
 });
 
 /** What is done with a session between its start and its end. */
-export function registerSessionSandboxRoutes(app: GatewayApp, deps: GatewayDependencies): void {
+export function registerSessionSandboxRoutes(app: GatewayApp, deps: SessionsDependencies): void {
   const launch = launchDependencies(deps);
   app.openapi(extend, async (context) => {
     const { duration, max_budget_usd: maxBudgetUsd } = context.req.valid("json");

@@ -17,13 +17,13 @@ import {
   topUpPolicySchema,
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
-import { operatorOf } from "../operator.ts";
+import type { BillingDependencies, GatewayApp } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
+import { operatorOf } from "./operator.ts";
 
 const params = z.object({ org_id: resourceIdSchema });
 const POLICY_PATH = "/v1/billing/orgs/{org_id}/top-up-policy";
-const policyBody = { "application/json": { schema: topUpPolicySchema.meta({ id: "TopUpPolicy" }) } };
+const policySchema = topUpPolicySchema.meta({ id: "TopUpPolicy" });
 
 const show = createRoute({
   method: "get",
@@ -31,10 +31,7 @@ const show = createRoute({
   summary: "When and how an organization buys packs by itself",
   security: BEARER_SECURITY,
   request: { params },
-  responses: {
-    200: { description: "The policy, with its breaker.", content: policyBody },
-    ...errorResponses("org_not_found", "top_up_not_found"),
-  },
+  responses: { 200: json("The policy, with its breaker.", policySchema), ...errorResponses("org_not_found", "top_up_not_found") },
 });
 
 const set = createRoute({
@@ -43,8 +40,8 @@ const set = createRoute({
   summary: "Set when and how an organization buys packs by itself",
   description: "The policy as a whole; breaker and packs stay as they are. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params, body: { required: true, content: { "application/json": { schema: topUpPolicyRequestSchema } } } },
-  responses: { 200: { description: "The policy as it is now.", content: policyBody }, ...errorResponses("org_not_found") },
+  request: { params, body: jsonBody(topUpPolicyRequestSchema) },
+  responses: { 200: json("The policy as it is now.", policySchema), ...errorResponses("org_not_found") },
 });
 
 const remove = createRoute({
@@ -55,10 +52,7 @@ const remove = createRoute({
   security: BEARER_SECURITY,
   request: { params },
   responses: {
-    200: {
-      description: "It has none now.",
-      content: { "application/json": { schema: topUpPolicyRemovedSchema.meta({ id: "TopUpPolicyRemoved" }) } },
-    },
+    200: json("It has none now.", topUpPolicyRemovedSchema.meta({ id: "TopUpPolicyRemoved" })),
     ...errorResponses("org_not_found", "decision_refused"),
   },
 });
@@ -69,14 +63,8 @@ const resetBreaker = createRoute({
   summary: "Let an organization buy again after a declined card was replaced",
   description: "Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params, body: { required: true, content: { "application/json": { schema: byHandRequestSchema } } } },
-  responses: {
-    200: {
-      description: "The breaker is closed.",
-      content: { "application/json": { schema: breakerResetSchema.meta({ id: "BreakerReset" }) } },
-    },
-    ...errorResponses("org_not_found"),
-  },
+  request: { params, body: jsonBody(byHandRequestSchema) },
+  responses: { 200: json("The breaker is closed.", breakerResetSchema.meta({ id: "BreakerReset" })), ...errorResponses("org_not_found") },
 });
 
 const list = createRoute({
@@ -85,10 +73,7 @@ const list = createRoute({
   summary: "Packs that were bought or asked for",
   security: BEARER_SECURITY,
   request: { query: topUpListQuerySchema },
-  responses: {
-    200: { description: "Newest first.", content: { "application/json": { schema: topUpListSchema.meta({ id: "TopUpList" }) } } },
-    ...errorResponses("org_not_found"),
-  },
+  responses: { 200: json("Newest first.", topUpListSchema.meta({ id: "TopUpList" })), ...errorResponses("org_not_found") },
 });
 
 const settle = createRoute({
@@ -97,21 +82,15 @@ const settle = createRoute({
   summary: "Say whether a pack in needs_review was bought, after looking at the sink",
   description: "Kept with who and why. Bought: its credits come in with the balance. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: {
-    params: z.object({ top_up_id: z.string().min(1).max(100) }),
-    body: { required: true, content: { "application/json": { schema: settleTopUpRequestSchema } } },
-  },
+  request: { params: z.object({ top_up_id: z.string().min(1).max(100) }), body: jsonBody(settleTopUpRequestSchema) },
   responses: {
-    200: {
-      description: "What became of it.",
-      content: { "application/json": { schema: settledTopUpSchema.meta({ id: "SettledTopUp" }) } },
-    },
+    200: json("What became of it.", settledTopUpSchema.meta({ id: "SettledTopUp" })),
     ...errorResponses("top_up_not_found", "decision_refused"),
   },
 });
 
 /** `/v1/billing/orgs/{org_id}/top-up-policy` and `/v1/billing/top-ups`. */
-export function registerTopUpRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
+export function registerTopUpRoutes(app: GatewayApp, { db }: BillingDependencies): void {
   app.openapi(show, async (context) => {
     const orgId = context.req.valid("param").org_id;
     await requireKnownOrg(db, orgId);

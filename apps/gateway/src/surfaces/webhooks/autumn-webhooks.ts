@@ -2,8 +2,8 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { takeAutumnWebhook } from "@proliferate/services/autumn-webhooks/autumn-webhook";
 import { isSignedBySvix } from "@proliferate/services/autumn-webhooks/svix-signature";
 import { AppError } from "@proliferate/shared/errors";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { errorResponsesOf } from "../openapi.ts";
+import type { GatewayApp, WebhooksDependencies } from "../../dependencies.ts";
+import { errorResponsesOf, json } from "../../openapi.ts";
 
 const receive = createRoute({
   method: "post",
@@ -12,12 +12,10 @@ const receive = createRoute({
   description:
     "Give Autumn this address as a webhook endpoint, and its signing secret to AUTUMN_WEBHOOK_SECRET. The signature stands for a token. Safe to repeat.",
   responses: {
-    200: {
-      description: "Taken; `ignored` when it concerns no organization that billing knows.",
-      content: {
-        "application/json": { schema: z.object({ outcome: z.enum(["refreshing", "ignored"]) }).meta({ id: "AutumnWebhookTaken" }) },
-      },
-    },
+    200: json(
+      "Taken; `ignored` when it concerns no organization that billing knows.",
+      z.object({ outcome: z.enum(["refreshing", "ignored"]) }).meta({ id: "AutumnWebhookTaken" }),
+    ),
     ...errorResponsesOf(
       "invalid_webhook_signature",
       "invalid_json",
@@ -31,7 +29,7 @@ const receive = createRoute({
 });
 
 /** `/webhooks/autumn`: no token, but a signature over the exact bytes, which are looked at before anything is parsed. */
-export function registerAutumnWebhookRoute(app: GatewayApp, { db, autumnWebhookSecrets }: GatewayDependencies): void {
+export function registerAutumnWebhookRoute(app: GatewayApp, { db, autumnWebhookSecrets }: WebhooksDependencies): void {
   app.openapi(receive, async (context) => {
     if (autumnWebhookSecrets.length === 0)
       throw new AppError("sink_not_configured", "This gateway takes no events of Autumn: AUTUMN_WEBHOOK_SECRET is not set.");

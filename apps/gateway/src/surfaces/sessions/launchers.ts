@@ -4,7 +4,7 @@ import { opencodeServeArguments } from "@proliferate/shared";
 import { createModalSandboxProvider } from "@proliferate/shared/modal";
 import type { Logger } from "@proliferate/runtime";
 import { createLocalSandboxProvider, describeSandboxUser, type SandboxProvider, type SandboxUser } from "@proliferate/shared/sandbox";
-import type { SandboxConfig } from "./env.ts";
+import type { SandboxConfig } from "../../env.ts";
 
 /**
  * The launchers that the environment names. Local sandboxes are detached: they outlive this process, as those at Modal do, so

@@ -1,9 +1,9 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createMetricsPage, isObserver } from "@proliferate/runtime";
 import { collectBillingLags } from "@proliferate/services/metrics/billing-metrics";
-import { requireBearerToken, requireRoot } from "../auth.ts";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import { requireBearerToken, requireRoot } from "../../auth.ts";
+import type { GatewayApp, ProcessDependencies } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses } from "../../openapi.ts";
 
 const metrics = createRoute({
   method: "get",
@@ -17,7 +17,7 @@ const metrics = createRoute({
  * `/metrics`, for METRICS_TOKEN or a root token, from this machine, too: this port is often public by way of something on the
  * same machine, and what a company spends is nobody's business.
  */
-export function registerMetricsRoute(app: GatewayApp, { db, apiTokens, metricsToken, counted }: GatewayDependencies): void {
+export function registerMetricsRoute(app: GatewayApp, { db, apiTokens, metricsToken, counted }: ProcessDependencies): void {
   const page = createMetricsPage([{ name: "billing_lags", collect: () => collectBillingLags(db) }], counted);
   const requireToken = requireBearerToken(apiTokens, db);
   app.use("/metrics", async (context, next) => {

@@ -10,9 +10,9 @@ import {
   redriveResultSchema,
   redriveReviewRequestSchema,
 } from "@proliferate/shared/contracts";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
-import { operatorOf } from "../operator.ts";
+import type { BillingDependencies, GatewayApp } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
+import { operatorOf } from "./operator.ts";
 
 const status = createRoute({
   method: "get",
@@ -21,10 +21,10 @@ const status = createRoute({
   security: BEARER_SECURITY,
   request: { query: operatorStatusQuerySchema },
   responses: {
-    200: {
-      description: "Over all orgs. The comparison is of requests of the last two days, unless `from` or `all` says otherwise.",
-      content: { "application/json": { schema: operatorStatusSchema.meta({ id: "BillingStatus" }) } },
-    },
+    200: json(
+      "Over all orgs. The comparison is of requests of the last two days, unless `from` or `all` says otherwise.",
+      operatorStatusSchema.meta({ id: "BillingStatus" }),
+    ),
     ...errorResponses("reports_busy"),
   },
 });
@@ -37,10 +37,7 @@ const explain = createRoute({
   security: BEARER_SECURITY,
   request: { params: z.object({ id: z.string().min(1).max(1_100) }) },
   responses: {
-    200: {
-      description: "The chain, as far as it goes.",
-      content: { "application/json": { schema: explanationSchema.meta({ id: "Explanation" }) } },
-    },
+    200: json("The chain, as far as it goes.", explanationSchema.meta({ id: "Explanation" })),
     ...errorResponses("billing_not_found"),
   },
 });
@@ -53,7 +50,7 @@ const redriveBatch = createRoute({
   security: BEARER_SECURITY,
   request: { params: z.object({ batch_id: z.string().min(1).max(200) }) },
   responses: {
-    200: { description: "What became of it.", content: { "application/json": { schema: redriveResultSchema.meta({ id: "Redrive" }) } } },
+    200: json("What became of it.", redriveResultSchema.meta({ id: "Redrive" })),
     ...errorResponses("billing_not_found", "redrive_refused"),
   },
 });
@@ -66,9 +63,9 @@ const redriveReview = createRoute({
   summary: "Bill a spend row in review to an organization",
   description: "By the review's key or the request id. Safe to repeat: a review that is settled is left as it is.",
   security: BEARER_SECURITY,
-  request: { params: reviewPath, body: { required: true, content: { "application/json": { schema: redriveReviewRequestSchema } } } },
+  request: { params: reviewPath, body: jsonBody(redriveReviewRequestSchema) },
   responses: {
-    200: { description: "What became of it.", content: { "application/json": { schema: redriveResultSchema.meta({ id: "Redrive" }) } } },
+    200: json("What became of it.", redriveResultSchema.meta({ id: "Redrive" })),
     ...errorResponses("billing_not_found", "org_not_found", "review_not_billable", "rate_card_invalid"),
   },
 });
@@ -79,14 +76,11 @@ const dismissReview = createRoute({
   summary: "Close a review without billing it",
   security: BEARER_SECURITY,
   request: { params: reviewPath },
-  responses: {
-    200: { description: "What became of it.", content: { "application/json": { schema: redriveResultSchema.meta({ id: "Redrive" }) } } },
-    ...errorResponses("billing_not_found"),
-  },
+  responses: { 200: json("What became of it.", redriveResultSchema.meta({ id: "Redrive" })), ...errorResponses("billing_not_found") },
 });
 
 /** `/v1/billing`: billing as a whole, for operators; the same functions as the command line's. */
-export function registerBillingRoutes(app: GatewayApp, { db, reports }: GatewayDependencies): void {
+export function registerBillingRoutes(app: GatewayApp, { db, reports }: BillingDependencies): void {
   app.openapi(status, async (context) => {
     const { from, all } = context.req.valid("query");
     const report = await reports.run(() =>

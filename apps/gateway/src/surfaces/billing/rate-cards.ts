@@ -2,9 +2,9 @@ import { createRoute } from "@hono/zod-openapi";
 import { addRateCard, listRateCards } from "@proliferate/services/rates/rate-cards";
 import { reportBody } from "@proliferate/services/reports/report-body";
 import { createRateCardRequestSchema, rateCardListQuerySchema, rateCardListSchema, rateCardSchema } from "@proliferate/shared/contracts";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
-import { operatorOf } from "../operator.ts";
+import type { BillingDependencies, GatewayApp } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
+import { operatorOf } from "./operator.ts";
 
 const create = createRoute({
   method: "post",
@@ -12,9 +12,9 @@ const create = createRoute({
   summary: "Change what spend costs in credits, from a time on",
   description: "An open-ended card of the same owner ends where this one begins. Events that were billed before keep their rate.",
   security: BEARER_SECURITY,
-  request: { body: { required: true, content: { "application/json": { schema: createRateCardRequestSchema } } } },
+  request: { body: jsonBody(createRateCardRequestSchema) },
   responses: {
-    201: { description: "The card.", content: { "application/json": { schema: rateCardSchema.meta({ id: "RateCard" }) } } },
+    201: json("The card.", rateCardSchema.meta({ id: "RateCard" })),
     ...errorResponses("rate_card_invalid", "rate_card_overlap"),
   },
 });
@@ -25,17 +25,11 @@ const list = createRoute({
   summary: "Rate cards: the defaults, then each org's own",
   security: BEARER_SECURITY,
   request: { query: rateCardListQuerySchema },
-  responses: {
-    200: {
-      description: "By owner, then by time.",
-      content: { "application/json": { schema: rateCardListSchema.meta({ id: "RateCardList" }) } },
-    },
-    ...errorResponses(),
-  },
+  responses: { 200: json("By owner, then by time.", rateCardListSchema.meta({ id: "RateCardList" })), ...errorResponses() },
 });
 
 /** `/v1/billing/rate-cards`. */
-export function registerRateCardRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
+export function registerRateCardRoutes(app: GatewayApp, { db }: BillingDependencies): void {
   app.openapi(create, async (context) => {
     const body = context.req.valid("json");
     const validTo = body.valid_to === undefined ? undefined : new Date(body.valid_to);

@@ -16,14 +16,10 @@ import {
   serviceTokenSchema,
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import type { CommonDependencies, GatewayApp } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
 
 const tokenPath = z.object({ token_id: resourceIdSchema });
-const json = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
-  description,
-  content: { "application/json": { schema } },
-});
 const issued = issuedServiceTokenSchema.meta({ id: "IssuedServiceToken" });
 
 const create = createRoute({
@@ -31,12 +27,7 @@ const create = createRoute({
   path: "/v1/tokens",
   summary: "Make a service token",
   security: BEARER_SECURITY,
-  request: {
-    body: {
-      required: true,
-      content: { "application/json": { schema: createServiceTokenRequestSchema.meta({ id: "CreateServiceToken" }) } },
-    },
-  },
+  request: { body: jsonBody(createServiceTokenRequestSchema.meta({ id: "CreateServiceToken" })) },
   responses: { 201: json("`token` is shown this once.", issued), ...errorResponses("invalid_json") },
 });
 
@@ -66,13 +57,7 @@ const rotate = createRoute({
   summary: "Replace a service token",
   description: "The same rights under a new token; the old one works for `overlap_seconds` more.",
   security: BEARER_SECURITY,
-  request: {
-    params: tokenPath,
-    body: {
-      required: true,
-      content: { "application/json": { schema: rotateServiceTokenRequestSchema.meta({ id: "RotateServiceToken" }) } },
-    },
-  },
+  request: { params: tokenPath, body: jsonBody(rotateServiceTokenRequestSchema.meta({ id: "RotateServiceToken" })) },
   responses: { 201: json("`token` is shown this once.", issued), ...errorResponses("invalid_json", "token_not_found") },
 });
 
@@ -87,7 +72,7 @@ const revoke = createRoute({
 });
 
 /** `/v1/tokens`, for root tokens alone (`auth.ts`). */
-export function registerServiceTokenRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
+export function registerServiceTokenRoutes(app: GatewayApp, { db }: CommonDependencies): void {
   app.openapi(create, async (context) => {
     const { name, scopes, org_id: orgId, expires_at: expiresAt } = context.req.valid("json");
     const { row, token } = await createServiceToken(db, {

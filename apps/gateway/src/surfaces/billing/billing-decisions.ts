@@ -28,9 +28,9 @@ import {
   reviewListQuerySchema,
   reviewListSchema,
 } from "@proliferate/shared/contracts";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
-import { operatorOf } from "../operator.ts";
+import type { BillingDependencies, GatewayApp } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
+import { operatorOf } from "./operator.ts";
 
 const decide = createRoute({
   method: "post",
@@ -39,15 +39,9 @@ const decide = createRoute({
   description:
     "Only for a batch past the sink's memory of its key, or dead or delivered without a stated amount. Kept with who and why. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: {
-    params: z.object({ batch_id: z.string().min(1).max(200) }),
-    body: { required: true, content: { "application/json": { schema: decideBatchRequestSchema } } },
-  },
+  request: { params: z.object({ batch_id: z.string().min(1).max(200) }), body: jsonBody(decideBatchRequestSchema) },
   responses: {
-    200: {
-      description: "What became of it.",
-      content: { "application/json": { schema: batchDecisionSchema.meta({ id: "BatchDecision" }) } },
-    },
+    200: json("What became of it.", batchDecisionSchema.meta({ id: "BatchDecision" })),
     ...errorResponses("billing_not_found", "decision_refused"),
   },
 });
@@ -58,10 +52,7 @@ const reviews = createRoute({
   summary: "Spend rows that wait for a person, with the reason",
   security: BEARER_SECURITY,
   request: { query: reviewListQuerySchema },
-  responses: {
-    200: { description: "Oldest first.", content: { "application/json": { schema: reviewListSchema.meta({ id: "ReviewList" }) } } },
-    ...errorResponses(),
-  },
+  responses: { 200: json("Oldest first.", reviewListSchema.meta({ id: "ReviewList" })), ...errorResponses() },
 });
 
 const ownKey = createRoute({
@@ -70,15 +61,9 @@ const ownKey = createRoute({
   summary: "Say whose a key is: its rows in review are billed at once, and those to come",
   description: "The hash, as a review shows it; never the key. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: {
-    params: z.object({ key_hash: z.string().min(1).max(200) }),
-    body: { required: true, content: { "application/json": { schema: mapKeyRequestSchema } } },
-  },
+  request: { params: z.object({ key_hash: z.string().min(1).max(200) }), body: jsonBody(mapKeyRequestSchema) },
   responses: {
-    200: {
-      description: "How many rows were billed.",
-      content: { "application/json": { schema: mappedKeySchema.meta({ id: "MappedKey" }) } },
-    },
+    200: json("How many rows were billed.", mappedKeySchema.meta({ id: "MappedKey" })),
     ...errorResponses("org_not_found", "review_not_billable", "rate_card_invalid"),
   },
 });
@@ -89,10 +74,7 @@ const customers = createRoute({
   summary: "What sinks call the organizations, where it is not their id",
   security: BEARER_SECURITY,
   request: { query: customerListQuerySchema },
-  responses: {
-    200: { description: "By organization.", content: { "application/json": { schema: customerListSchema.meta({ id: "CustomerList" }) } } },
-    ...errorResponses(),
-  },
+  responses: { 200: json("By organization.", customerListSchema.meta({ id: "CustomerList" })), ...errorResponses() },
 });
 
 const mapOrg = createRoute({
@@ -101,12 +83,9 @@ const mapOrg = createRoute({
   summary: "Say which customer of a sink an organization is",
   description: "Batches that waited for it are due at once. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: {
-    params: z.object({ org_id: resourceIdSchema, sink: mappedSinkSchema }),
-    body: { required: true, content: { "application/json": { schema: mapCustomerRequestSchema } } },
-  },
+  request: { params: z.object({ org_id: resourceIdSchema, sink: mappedSinkSchema }), body: jsonBody(mapCustomerRequestSchema) },
   responses: {
-    200: { description: "The mapping.", content: { "application/json": { schema: mappedCustomerSchema.meta({ id: "MappedCustomer" }) } } },
+    200: json("The mapping.", mappedCustomerSchema.meta({ id: "MappedCustomer" })),
     ...errorResponses("org_not_found", "customer_mapping_conflict"),
   },
 });
@@ -117,15 +96,9 @@ const clear = createRoute({
   summary: "Close an alert that the status tells, after its cause was looked at",
   description: "It is raised again if it happens again. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: {
-    params: z.object({ alert_key: z.string().min(1).max(500) }),
-    body: { required: true, content: { "application/json": { schema: byHandRequestSchema } } },
-  },
+  request: { params: z.object({ alert_key: z.string().min(1).max(500) }), body: jsonBody(byHandRequestSchema) },
   responses: {
-    200: {
-      description: "Whether one was open.",
-      content: { "application/json": { schema: clearedAlertSchema.meta({ id: "ClearedAlert" }) } },
-    },
+    200: json("Whether one was open.", clearedAlertSchema.meta({ id: "ClearedAlert" })),
     ...errorResponses("billing_not_found"),
   },
 });
@@ -139,13 +112,10 @@ const retire = createRoute({
   security: BEARER_SECURITY,
   request: {
     params: z.object({ month: z.string().regex(/^\d{4}-(0[1-9]|1[0-2])$/, "must be a month such as 2026-01") }),
-    body: { required: true, content: { "application/json": { schema: retireMonthRequestSchema } } },
+    body: jsonBody(retireMonthRequestSchema),
   },
   responses: {
-    200: {
-      description: "What was done, or would be.",
-      content: { "application/json": { schema: retirementSchema.meta({ id: "Retirement" }) } },
-    },
+    200: json("What was done, or would be.", retirementSchema.meta({ id: "Retirement" })),
     ...errorResponses("partition_not_retirable"),
   },
 });
@@ -156,14 +126,11 @@ const actions = createRoute({
   summary: "Who did what by hand",
   security: BEARER_SECURITY,
   request: { query: actionListQuerySchema },
-  responses: {
-    200: { description: "Newest first.", content: { "application/json": { schema: actionListSchema.meta({ id: "ActionList" }) } } },
-    ...errorResponses(),
-  },
+  responses: { 200: json("Newest first.", actionListSchema.meta({ id: "ActionList" })), ...errorResponses() },
 });
 
 /** What a person decides, and the record of it. */
-export function registerBillingDecisionRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
+export function registerBillingDecisionRoutes(app: GatewayApp, { db }: BillingDependencies): void {
   app.openapi(decide, async (context) => {
     const body = context.req.valid("json");
     const result = await decideBatch(db, context.req.valid("param").batch_id, {

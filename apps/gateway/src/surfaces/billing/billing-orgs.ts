@@ -9,18 +9,17 @@ import {
   flushRequestedSchema,
   orgListQuerySchema,
   orgListSchema,
-  orgReportSchema,
   orgSettingsRequestSchema,
   resourceIdSchema,
   suspendOrgRequestSchema,
 } from "@proliferate/shared/contracts";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
-import { operatorOf } from "../operator.ts";
+import type { BillingDependencies, GatewayApp } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
+import { orgSchema } from "../orgs/org-schema.ts";
+import { operatorOf } from "./operator.ts";
 
 const params = z.object({ org_id: resourceIdSchema });
-const orgBody = { "application/json": { schema: orgReportSchema.meta({ id: "Org" }) } };
-const asItIsNow = { 200: { description: "The organization as it is now.", content: orgBody }, ...errorResponses("org_not_found") };
+const asItIsNow = { 200: json("The organization as it is now.", orgSchema), ...errorResponses("org_not_found") };
 
 const list = createRoute({
   method: "get",
@@ -28,19 +27,7 @@ const list = createRoute({
   summary: "Organizations: state, balance, drift, credits that rest, sessions",
   security: BEARER_SECURITY,
   request: { query: orgListQuerySchema },
-  responses: {
-    200: { description: "By id.", content: { "application/json": { schema: orgListSchema.meta({ id: "OrgList" }) } } },
-    ...errorResponses(),
-  },
-});
-
-const show = createRoute({
-  method: "get",
-  path: "/v1/orgs/{org_id}",
-  summary: "One organization: state, balance, drift, settings, credits that rest, keys, top-ups",
-  security: BEARER_SECURITY,
-  request: { params },
-  responses: { 200: { description: "Everything about it.", content: orgBody }, ...errorResponses("org_not_found") },
+  responses: { 200: json("By id.", orgListSchema.meta({ id: "OrgList" })), ...errorResponses() },
 });
 
 const change = createRoute({
@@ -49,7 +36,7 @@ const change = createRoute({
   summary: "Change settings of an organization: plan, grace, overdraft, limits",
   description: "What is absent stays. Put on record with who and why.",
   security: BEARER_SECURITY,
-  request: { params, body: { required: true, content: { "application/json": { schema: orgSettingsRequestSchema } } } },
+  request: { params, body: jsonBody(orgSettingsRequestSchema) },
   responses: asItIsNow,
 });
 
@@ -59,7 +46,7 @@ const suspend = createRoute({
   summary: "Refuse everything to an organization; its keys are blocked within seconds",
   description: "Usage so far is billed. Whoever is refused is told the reason. Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params, body: { required: true, content: { "application/json": { schema: suspendOrgRequestSchema } } } },
+  request: { params, body: jsonBody(suspendOrgRequestSchema) },
   responses: asItIsNow,
 });
 
@@ -69,7 +56,7 @@ const resume = createRoute({
   summary: "End a suspension; the balance decides what follows",
   description: "Safe to repeat.",
   security: BEARER_SECURITY,
-  request: { params, body: { required: true, content: { "application/json": { schema: byHandRequestSchema } } } },
+  request: { params, body: jsonBody(byHandRequestSchema) },
   responses: asItIsNow,
 });
 
@@ -81,19 +68,15 @@ const flush = createRoute({
   security: BEARER_SECURITY,
   request: { params },
   responses: {
-    202: {
-      description: "Asked for; served within about a second.",
-      content: { "application/json": { schema: flushRequestedSchema.meta({ id: "FlushRequested" }) } },
-    },
+    202: json("Asked for; served within about a second.", flushRequestedSchema.meta({ id: "FlushRequested" })),
     ...errorResponses("org_not_found"),
   },
 });
 
-/** `/v1/billing/orgs`, and `/v1/orgs/{org_id}` for a token that is bound to it. */
-export function registerBillingOrgRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
-  const report = async (orgId: string) => orgReportSchema.parse(reportBody(await describeOrg(db, orgId)));
+/** `/v1/billing/orgs`: what operators see of organizations and change about them. */
+export function registerBillingOrgRoutes(app: GatewayApp, { db }: BillingDependencies): void {
+  const report = async (orgId: string) => orgSchema.parse(reportBody(await describeOrg(db, orgId)));
   app.openapi(list, async (context) => context.json(orgListSchema.parse(reportBody(await listOrgs(db, context.req.valid("query")))), 200));
-  app.openapi(show, async (context) => context.json(await report(context.req.valid("param").org_id), 200));
   app.openapi(change, async (context) => {
     const orgId = context.req.valid("param").org_id;
     const body = context.req.valid("json");

@@ -1,4 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import { reportBody } from "@proliferate/services/reports/report-body";
+import { describeOrg } from "@proliferate/services/reports/org-report";
 import { getOrgUsage, listLedger } from "@proliferate/services/reports/usage";
 import {
   ledgerQuerySchema,
@@ -8,11 +10,21 @@ import {
   resourceIdSchema,
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import { ledgerBody, orgUsageBody } from "../billing-body.ts";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import { orgSchema } from "./org-schema.ts";
+import { ledgerBody, orgUsageBody } from "./billing-body.ts";
+import type { CommonDependencies, GatewayApp } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses, json } from "../../openapi.ts";
 
 const orgPath = z.object({ org_id: resourceIdSchema });
+
+const show = createRoute({
+  method: "get",
+  path: "/v1/orgs/{org_id}",
+  summary: "One organization: state, balance, drift, settings, credits that rest, keys, top-ups",
+  security: BEARER_SECURITY,
+  request: { params: orgPath },
+  responses: { 200: json("Everything about it.", orgSchema), ...errorResponses("org_not_found") },
+});
 
 const usage = createRoute({
   method: "get",
@@ -21,10 +33,7 @@ const usage = createRoute({
   description: "Counts what is on the ledger, so it lags a request by one spend sync. An org that never spent has zeros.",
   security: BEARER_SECURITY,
   request: { params: orgPath, query: orgUsageQuerySchema },
-  responses: {
-    200: { description: "The totals.", content: { "application/json": { schema: orgUsageResponseSchema.meta({ id: "OrgUsage" }) } } },
-    ...errorResponses(),
-  },
+  responses: { 200: json("The totals.", orgUsageResponseSchema.meta({ id: "OrgUsage" })), ...errorResponses() },
 });
 
 const ledger = createRoute({
@@ -33,14 +42,14 @@ const ledger = createRoute({
   summary: "An org's billing events and the batches that settle them",
   security: BEARER_SECURITY,
   request: { params: orgPath, query: ledgerQuerySchema },
-  responses: {
-    200: { description: "One page.", content: { "application/json": { schema: ledgerResponseSchema.meta({ id: "Ledger" }) } } },
-    ...errorResponses(),
-  },
+  responses: { 200: json("One page.", ledgerResponseSchema.meta({ id: "Ledger" })), ...errorResponses() },
 });
 
 /** `/v1/orgs`: reports on one organization. */
-export function registerOrgRoutes(app: GatewayApp, { db }: GatewayDependencies): void {
+export function registerOrgRoutes(app: GatewayApp, { db }: CommonDependencies): void {
+  app.openapi(show, async (context) =>
+    context.json(orgSchema.parse(reportBody(await describeOrg(db, context.req.valid("param").org_id))), 200),
+  );
   app.openapi(usage, async (context) => {
     const query = context.req.valid("query");
     const range = {

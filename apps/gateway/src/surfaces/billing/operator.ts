@@ -1,6 +1,6 @@
 import type { Operator } from "@proliferate/services/operator/operator";
 import type { Context } from "hono";
-import type { GatewayVariables } from "./request-id.ts";
+import type { GatewayVariables } from "../../request-id.ts";
 
 /** Who acts by this request, for the record: as the body says, else the token; the token and the request stand beside it in any case. */
 export function operatorOf(

@@ -14,9 +14,9 @@ import {
   sessionSchema,
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import { requireOrg } from "../auth.ts";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import { requireOrg } from "../../auth.ts";
+import type { GatewayApp, SessionsDependencies } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
 import {
   answerFormer,
   answerLaunch,
@@ -26,8 +26,8 @@ import {
   secretToken,
   type StartRequest,
   waitQuery,
-} from "../launch-request.ts";
-import { sandboxSettings } from "../sandbox-settings.ts";
+} from "./launch-request.ts";
+import { sandboxSettings } from "./sandbox-settings.ts";
 
 const sessionPath = z.object({ session_id: resourceIdSchema });
 const requestHeaders = z.object({
@@ -37,11 +37,6 @@ const requestHeaders = z.object({
     .optional(),
   "x-repo-token": secretToken.optional(),
 });
-const json = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
-  description,
-  content: { "application/json": { schema } },
-});
-
 /** What the billing gate may answer, where it is on. */
 const GATE_CODES = ["no_credits", "grace_expired", "billing_not_configured", "billing_state_blocked", "concurrent_session_limit"] as const;
 
@@ -52,11 +47,7 @@ const create = createRoute({
   description:
     "Mints a key that is limited to the session. Without a launcher it returns all that a sandbox needs; the id of a running session of the same org then resumes it: a new key, then the old one is revoked. With a launcher the gateway starts the sandbox: 202 at once, or with `wait=true` 201 when the agent answers. The same `Idempotency-Key` with the same body is answered the same for 24 hours.",
   security: BEARER_SECURITY,
-  request: {
-    headers: requestHeaders,
-    query: waitQuery,
-    body: { required: true, content: { "application/json": { schema: createSessionRequestSchema.meta({ id: "CreateSession" }) } } },
-  },
+  request: { headers: requestHeaders, query: waitQuery, body: jsonBody(createSessionRequestSchema.meta({ id: "CreateSession" })) },
   responses: {
     201: json(
       "The session runs; its secrets are shown this once.",
@@ -120,7 +111,7 @@ const end = createRoute({
 const END_WAIT_MS = 5_000;
 
 /** `/v1/sessions`: parse, call one service function, reply. */
-export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies): void {
+export function registerSessionRoutes(app: GatewayApp, deps: SessionsDependencies): void {
   const { db } = deps;
   app.openapi(create, async (context) => {
     const headers = context.req.valid("header");
@@ -162,7 +153,7 @@ export function registerSessionRoutes(app: GatewayApp, deps: GatewayDependencies
 }
 
 /** The caller launches the sandbox: he gets the key and all that goes with it. */
-async function startForCaller(deps: GatewayDependencies, sessionId: string, { body }: StartRequest): Promise<StoredAnswer> {
+async function startForCaller(deps: SessionsDependencies, sessionId: string, { body }: StartRequest): Promise<StoredAnswer> {
   const { proxy } = deps;
   if (body.files || body.repo || body.secrets)
     throw new AppError("invalid_request", "files, repo and secrets go into a sandbox that the gateway launches; name a launcher.", {
@@ -186,12 +177,12 @@ async function startForCaller(deps: GatewayDependencies, sessionId: string, { bo
 }
 
 /** The gateway launches the sandbox: the key stays between the two. */
-async function startWithSandbox(deps: GatewayDependencies, run: OneRun, request: StartRequest): Promise<StoredAnswer> {
+async function startWithSandbox(deps: SessionsDependencies, run: OneRun, request: StartRequest): Promise<StoredAnswer> {
   const { password, underWay } = await launchFromRequest(deps, startFields(deps, run.sessionId, request.body), request, run);
   return answerLaunch(underWay, password, request.wait);
 }
 
-function startFields(deps: GatewayDependencies, sessionId: string, body: StartRequest["body"]): StartSessionRequest {
+function startFields(deps: SessionsDependencies, sessionId: string, body: StartRequest["body"]): StartSessionRequest {
   return {
     sessionId,
     orgId: body.org_id,

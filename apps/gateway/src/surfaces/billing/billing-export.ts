@@ -4,8 +4,8 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { checkRange, exportEvents } from "@proliferate/services/reports/export";
 import { exportQuerySchema } from "@proliferate/shared/contracts";
 import type { Context } from "hono";
-import type { GatewayApp, GatewayDependencies } from "../dependencies.ts";
-import { BEARER_SECURITY, errorResponses } from "../openapi.ts";
+import type { BillingDependencies, GatewayApp } from "../../dependencies.ts";
+import { BEARER_SECURITY, errorResponses } from "../../openapi.ts";
 
 const exportRoute = createRoute({
   method: "get",
@@ -24,7 +24,7 @@ const exportRoute = createRoute({
 const CONTENT_TYPE = { csv: "text/csv; charset=utf-8; header=present", json: "application/x-ndjson; charset=utf-8" } as const;
 
 /** `/v1/billing/export`, as fast as its reader takes it; a reader that leaves, or takes nothing any more, ends it. */
-export function registerBillingExportRoute(app: GatewayApp, { reports, logger }: GatewayDependencies): void {
+export function registerBillingExportRoute(app: GatewayApp, { reports, logger }: BillingDependencies): void {
   app.openapi(exportRoute, (context) => {
     const { format, org_id: orgId, from, to } = context.req.valid("query");
     const filter = { orgId, from: from === undefined ? undefined : new Date(from), to: to === undefined ? undefined : new Date(to) };

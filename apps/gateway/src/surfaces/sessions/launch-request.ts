@@ -12,7 +12,7 @@ import { buildSandboxEnv } from "@proliferate/shared";
 import type { createSessionRequestSchema, LaunchedSession, resumeSessionRequestSchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { OPENCODE_SERVER_USERNAME } from "@proliferate/shared/sandbox";
-import type { GatewayDependencies } from "./dependencies.ts";
+import type { SessionsDependencies } from "../../dependencies.ts";
 import { sandboxSettings } from "./sandbox-settings.ts";
 
 /** What a launch may answer besides the errors of any start. */
@@ -50,7 +50,7 @@ export interface StartRequest {
   readonly wait: boolean;
 }
 
-export const launchDependencies = ({ db, proxy, admission, sandboxes, instanceId, logger }: GatewayDependencies): LaunchDependencies => ({
+export const launchDependencies = ({ db, proxy, admission, sandboxes, instanceId, logger }: SessionsDependencies): LaunchDependencies => ({
   db,
   keys: proxy.keys,
   admission,
@@ -69,7 +69,7 @@ const newPassword = (): string => randomBytes(32).toString("base64url");
 
 /** Starts a session with a sandbox. What is wrong with its variables is said before there is a key. */
 export async function launchFromRequest(
-  deps: GatewayDependencies,
+  deps: SessionsDependencies,
   fields: StartSessionRequest,
   { body, repoToken, wait }: StartRequest,
   run: OneRun,
@@ -96,7 +96,7 @@ type ResumeRequest = z.output<typeof resumeSessionRequestSchema>;
 
 /** Wakes a paused session, with a new key and a new password. */
 export async function resumeFromRequest(
-  deps: GatewayDependencies,
+  deps: SessionsDependencies,
   sessionId: string,
   request: ResumeRequest,
   wait: boolean,
@@ -127,7 +127,7 @@ function checkSecrets(
 }
 
 function settingsOf(
-  deps: GatewayDependencies,
+  deps: SessionsDependencies,
   { session, apiKey, models }: StartedSession,
   password: string,
   secrets: Readonly<Record<string, string>> | undefined,
@@ -180,7 +180,7 @@ const FORMER_POLL_MS = 200;
  * a session whose id nobody was told is ended. Throws `idempotency_in_progress` while that is not decided.
  */
 export async function answerFormer(
-  deps: GatewayDependencies,
+  deps: SessionsDependencies,
   { former, sessionId }: OneRun,
   { wait }: StartRequest,
 ): Promise<StoredAnswer | undefined> {
