@@ -32,13 +32,13 @@ const readBy: Readonly<Record<string, readonly { readonly shape: object }[]>> = 
   migrate: [migrate, common],
 };
 
-/** By the C library below Node: docs/operations.md, "Memory of the worker". */
-const READ_BY_MALLOC = "MALLOC_ARENA_MAX";
+/** By the C library below Node: docs/operations.md, "Memory of the worker", "Memory of the proxy". */
+const READ_BY_MALLOC = /^MALLOC_/;
 
 test.each(Object.entries(readBy))("every variable that the %s is given is one that it reads", (service, tables) => {
   const read = tables.flatMap(({ shape }) => Object.keys(shape));
 
-  expect(Object.keys(environmentOf(service)).filter((name) => name !== READ_BY_MALLOC && !read.includes(name))).toEqual([]);
+  expect(Object.keys(environmentOf(service)).filter((name) => !READ_BY_MALLOC.test(name) && !read.includes(name))).toEqual([]);
 });
 
 /** What a service is not given, and why. */

@@ -12,6 +12,7 @@ import { runBenchmark } from "../bench/command.ts";
 import { describeMachine, quantile, whole } from "../bench/figures.ts";
 import { cpuSeconds } from "../bench/process-stats.ts";
 import { makeTemporaryFolder } from "../temporary-folder.ts";
+import { parse } from "yaml";
 import type { Attack } from "./attack-process.ts";
 
 const MOST_MEMORY_MB = 400;
@@ -107,6 +108,19 @@ async function watchCpu(pid: number | undefined): Promise<() => Promise<Cpu>> {
   };
 }
 
+/** How docker-compose.yml starts the proxy: Node's flags, and what the C library reads. One place says both. */
+async function deployedSettings(): Promise<{ readonly flags: readonly string[]; readonly environment: Readonly<Record<string, string>> }> {
+  const file = await readFile(new URL("../../docker-compose.yml", import.meta.url), "utf8");
+  const { services } = parse(file, { merge: true }) as {
+    readonly services: { readonly engine: { readonly command: readonly string[]; readonly environment: Readonly<Record<string, string>> } };
+  };
+  const { command, environment } = services.engine;
+  return {
+    flags: command.filter((word) => word.startsWith("--")),
+    environment: Object.fromEntries(Object.entries(environment).filter(([name]) => name.startsWith("MALLOC_"))),
+  };
+}
+
 async function urlOf(provider: ChildProcess): Promise<string> {
   const [{ port }] = (await once(provider, "message")) as [{ readonly port: number }];
   return `http://127.0.0.1:${port}`;
@@ -180,10 +194,12 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
   // The others have a provider of their own: what is measured is the proxy.
   const providers = [startAttacker("provider-process.ts", String(bytesPerSecond(options))), startChild("provider-process.ts")];
   const [attacked = "", quiet = ""] = await Promise.all(providers.map(urlOf));
+  const { flags, environment } = await deployedSettings();
   const proxy = await startProxyProcess({
     connectionString,
     providerUrl: attacked,
-    environment: { OPENAI_API_BASE: quiet, DETACHED_READ_MS: undefined, DRAIN_MS: undefined },
+    flags,
+    environment: { ...environment, OPENAI_API_BASE: quiet, DETACHED_READ_MS: undefined, DRAIN_MS: undefined },
   });
   let attackers: ChildProcess | undefined;
   try {

@@ -12,6 +12,8 @@ export interface ProxyProcessOptions {
   readonly providerUrl: string;
   /** Added to, or taken from (undefined), the environment. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** Flags of Node; default: none. */
+  readonly flags?: readonly string[];
 }
 
 export interface ProxyProcess {
@@ -37,6 +39,7 @@ interface ProcessMessage {
 /** Starts `src/main.ts` as a process of its own, on free ports, with nothing of the test's own environment; rejects with its message when it does not start. */
 export async function startProxyProcess(options: ProxyProcessOptions): Promise<ProxyProcess> {
   const child = fork(MAIN, [], {
+    execArgv: [...(options.flags ?? [])],
     stdio: ["ignore", "inherit", "pipe", "ipc"],
     env: {
       DATABASE_URL: options.connectionString,

@@ -66,6 +66,8 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     // 1xx come before the answer.
     if (status < 200) return;
+    // They are views of the first piece that was read, and would keep all of it until the answer is over.
+    controller.rawHeaders = null;
     const decoder = decoderOf(headers);
     this.#decoder = decoder;
     if (!decoder) {
