@@ -11,6 +11,7 @@ import type { TopUpProvider } from "@proliferate/services/top-up/top-up-provider
 import { insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
 import { createLLMProxyClient, type LLMProxyConfig } from "@proliferate/shared";
 
+/** What a pass of the gate needs. */
 export interface GateWorkerDeps {
   readonly db: DatabaseClient;
   readonly rate: RateCard;
@@ -19,6 +20,7 @@ export interface GateWorkerDeps {
   readonly onProblem: (event: string, facts: Readonly<Record<string, unknown>>) => void;
 }
 
+/** What a pass over balances needs. */
 export interface BalanceWorkerDeps extends GateWorkerDeps {
   readonly remote: RemoteBalances;
   readonly topUps: TopUpProvider;

@@ -9,6 +9,7 @@ import { areKeysOurs, deleteExpiredKeys } from "@proliferate/access/keys/db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
 import { flushRecentSpend, type SpendSyncResult, sweepSpend, syncRecentSpend } from "@proliferate/services/billing/spend-sync";
 
+/** What metering needs. */
 export interface BillingWorkerDeps {
   readonly db: DatabaseClient;
   /** Of rows that no rate card covers. */
@@ -64,6 +65,7 @@ async function importRows({ db, spendApi }: BillingWorkerDeps, sweeps: boolean):
   if (spendApi !== undefined) await importSource(db, spendApi, { lookBackMs: sweeps ? IMPORT_ON_SWEEP_MS : IMPORT_MS });
 }
 
+/** What one pass of ledger care found and did. */
 export interface LedgerCareResult extends PartitionUpkeep {
   readonly missingRows: number;
   readonly healedRows: number;

@@ -76,6 +76,7 @@ export const WORKER_ENVIRONMENT = {
   ...OBSERVER_ENVIRONMENT,
 } as const;
 
+/** The worker's environment, parsed. */
 export interface WorkerConfig {
   readonly database: DatabaseSettings;
   readonly redisUrl: string | undefined;

@@ -4,6 +4,7 @@ import { takePass } from "@proliferate/services/passes/db";
 import { takeFlushRequests } from "@proliferate/services/settlement/settlement-circuit-db";
 import { listOrgsNearZero } from "@proliferate/services/billing-gate/db";
 
+/** What settling ahead of the regular pass needs. */
 export interface FlushDeps {
   readonly db: DatabaseClient;
   /** Brings spend rows into the ledger. */

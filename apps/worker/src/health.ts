@@ -7,6 +7,7 @@ import { createWorkerMetrics } from "./metrics.ts";
 import { errorFacts } from "./problem-log.ts";
 import type { QueueBackend } from "./queue.ts";
 
+/** What the worker's health server shows. */
 export interface HealthDeps {
   readonly db: DatabaseClient;
   readonly logger: Pick<Logger, "error">;
@@ -19,6 +20,7 @@ export interface HealthDeps {
   readonly counted?: Registry | undefined;
 }
 
+/** Whether a job succeeds as often as it should. Instants are ISO 8601 in UTC. */
 export interface JobHealth {
   readonly job: string;
   readonly interval_ms: number;

@@ -3,6 +3,7 @@ import { type DeliveryFinding, reconcileDeliveries } from "@proliferate/services
 import { settle, type SettlementProblem, type SettlementResult } from "@proliferate/services/settlement/settlement";
 import type { SettlementLedgerView, SettlementSink } from "@proliferate/services/sinks/port/sink";
 
+/** What one pass from open events to deducted credits needs. */
 export interface OutboxWorkerDeps {
   readonly db: DatabaseClient;
   readonly sink: SettlementSink;
@@ -22,6 +23,7 @@ export async function runOutbox(deps: OutboxWorkerDeps): Promise<SettlementResul
   return settle(db, options);
 }
 
+/** What comparing deliveries needs. */
 export interface DeliveryComparisonDeps {
   readonly db: DatabaseClient;
   readonly ledger: SettlementLedgerView;

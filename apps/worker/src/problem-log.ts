@@ -7,6 +7,7 @@ export interface ProblemLog {
   report(event: string, facts: Readonly<Record<string, unknown>>): void;
 }
 
+/** Where problems go, and how often one kind is repeated. */
 export interface ProblemLogOptions {
   readonly logger: Pick<Logger, "error">;
   /** Default one minute. */

@@ -15,8 +15,10 @@ import {
 import { Redis } from "ioredis";
 import pg from "pg";
 
+/** Where the schedules are kept. */
 export type QueueBackend = "postgres" | "redis";
 
+/** Where the queue's backend is, and who is told of failures. */
 export interface JobQueueOptions {
   /** Where the schedules are kept when there is no Redis; in a schema of their own, `bullmq`. No pooler in transaction mode: each job listens. */
   readonly databaseUrl: string;

@@ -7,12 +7,15 @@ import { startFlushLoop } from "./flush-worker.ts";
 import { createComparisonJob, runOutbox } from "./outbox-worker.ts";
 import { errorFacts, type ProblemLog } from "./problem-log.ts";
 
+/** The job that moves events to the sink. */
 export const OUTBOX = "settlement-outbox";
+/** The job that compares deliveries with the sink's record. */
 export const RECONCILE = "delivery-reconcile";
 
 /** What is still under way after this is left to its lease: it is sent again under its key. */
 const SLOW_STOP_MS = 3_000;
 
+/** What the settlement's jobs need. */
 export interface SettlementJobsDeps {
   readonly db: DatabaseClient;
   readonly sink: SettlementSink;

@@ -4,6 +4,7 @@ import { MIRROR_SCHEMA } from "@proliferate/services/import/spend-import-db";
 import { AppError } from "@proliferate/shared/errors";
 import type { WorkerConfig } from "./env.ts";
 
+/** Where spend rows are read. */
 export interface SpendSource {
   /** Where the LiteLLM_* tables are that billing reads. */
   readonly litellmSchema: string;

@@ -13,6 +13,7 @@ export type DatabaseClient = Kysely<Database>;
 /** A pool or a transaction: what a `db.ts` statement takes, so that its caller decides what is atomic. */
 export type DatabaseExecutor = Kysely<Database> | Transaction<Database>;
 
+/** Where the database is and how this process uses it; the database must keep a session's state unless `pooling` says otherwise. */
 export interface DatabaseOptions {
   readonly connectionString: string;
   /** Where the LiteLLM_* tables are. Default `litellm`. */

@@ -11,6 +11,7 @@ import { promisify } from "node:util";
 import { AppError } from "@proliferate/shared/errors";
 import pg from "pg";
 
+/** Where the embedded PostgreSQL keeps its data, and what it listens on. */
 export interface EmbeddedPostgresOptions {
   /** Kept between runs. As root, a folder that others cannot enter is moved to /var/tmp; see `dataFolder` of the result. */
   readonly dataFolder: string;
@@ -22,6 +23,7 @@ export interface EmbeddedPostgresOptions {
   readonly maxConnections?: number;
 }
 
+/** A PostgreSQL server that this process started; `stop` is idempotent. */
 export interface EmbeddedPostgres {
   readonly connectionString: string;
   readonly port: number;

@@ -2,8 +2,10 @@
 import type { ColumnType, Generated } from "kysely";
 import type { Amount, AmountWithDefault, Instant, InstantWithDefault, Json } from "./column-types.ts";
 
+/** What an organization may start; the table of states is in billing-gate/README.md. */
 export type OrgState = "unconfigured" | "trial" | "active" | "grace" | "exhausted" | "suspended";
 
+/** One row an organization: its state at the gate, its settings, its overdraft. Example: org_a, active, plan paid. */
 export interface OrgGateTable {
   org_id: string;
   state: Generated<OrgState>;
@@ -30,6 +32,10 @@ export interface OrgGateTable {
   reconcile_problem: string | null;
 }
 
+/**
+ * One row each time that an organization's balance was compared with the sink's: both sums, and what became of the difference. Never
+ * changed.
+ */
 export interface BalanceReconciliationTable {
   reconciliation_id: ColumnType<string, never, never>;
   org_id: string;
@@ -47,6 +53,7 @@ export interface BalanceReconciliationTable {
   reconciled_at: Instant;
 }
 
+/** One row a key of a session: the USD that its organization has set aside for it, until the key is released. */
 export interface KeyReservationTable {
   session_id: string;
   key_generation: number;
@@ -66,6 +73,7 @@ export interface KeyReservationTable {
   held_usd: AmountWithDefault;
 }
 
+/** One row an organization that buys packs by itself: which pack, at which balance, how many a month, and the breaker. */
 export interface TopUpPolicyTable {
   org_id: string;
   enabled: Generated<boolean>;
@@ -78,6 +86,7 @@ export interface TopUpPolicyTable {
   breaker_reason: string | null;
 }
 
+/** One row a pack: bought, asked for, or in doubt. Its id follows from organization, month and number, so no pack is bought twice. */
 export interface TopUpTable {
   top_up_id: string;
   org_id: string;
@@ -98,6 +107,7 @@ export interface TopUpTable {
   error_message: string | null;
 }
 
+/** One row a message to the customer's own systems, with its attempts; unique by `event_key`. */
 export interface WebhookEventTable {
   event_id: Generated<string>;
   event_key: string;
@@ -114,6 +124,7 @@ export interface WebhookEventTable {
   delivered_at: Instant | null;
 }
 
+/** One row a decision by hand: who, through what, why, about which thing. */
 export interface OperatorActionTable {
   action_id: ColumnType<string, never, never>;
   action: string;

@@ -27,6 +27,7 @@ import type {
   SinkShadowResultTable,
 } from "./sink-tables.ts";
 
+/** LiteLLM's table of spend rows: one row a request that ended. LiteLLM's columns, names and types; billing's only source. */
 export interface SpendLogTable {
   request_id: string;
   call_type: string;
@@ -58,6 +59,7 @@ export interface SpendLogTable {
   litellm_call_id: string | null;
 }
 
+/** LiteLLM's table of virtual keys, by the SHA-256 of the key. The key itself is stored nowhere. */
 export interface VerificationTokenTable {
   token: string;
   key_name: string | null;
@@ -84,6 +86,7 @@ export interface VerificationTokenTable {
   updated_by: string | null;
 }
 
+/** LiteLLM's table of teams: who holds the budget that its keys share. */
 export interface TeamTable {
   team_id: string;
   team_alias: string | null;
@@ -104,6 +107,10 @@ export interface TeamTable {
   updated_at: InstantWithDefault;
 }
 
+/**
+ * One row a request that may have reached a provider and is not settled yet. Settling removes it and writes the spend row, in one
+ * transaction.
+ */
 export interface RequestAttemptTable {
   attempt_id: string;
   instance_id: number;
@@ -131,6 +138,7 @@ export interface RequestAttemptTable {
   checkpointed_at: Instant | null;
 }
 
+/** One row a key or team: USD spent since the window began, and USD reserved by requests that run. */
 export interface BudgetCounterTable {
   scope: "key" | "team";
   scope_id: string;
@@ -138,6 +146,7 @@ export interface BudgetCounterTable {
   reserved_usd: AmountWithDefault;
 }
 
+/** One row: the id of this deployment, from which the ids of its batches follow. */
 export interface BillingDeploymentTable {
   singleton: Generated<boolean>;
   deployment_id: Generated<string>;
@@ -145,6 +154,7 @@ export interface BillingDeploymentTable {
   rates_seen: Amount | null;
 }
 
+/** One row an organization: balance, carry, and the event id up to which its batches are sealed. */
 export interface BillingAccountTable {
   org_id: string;
   carry_credits: AmountWithDefault;
@@ -184,8 +194,10 @@ export interface BillingTotalsTable {
   carry_credits: ColumnType<string, never, never>;
 }
 
+/** Where a batch stands on its way to the sink; the table of states is in the README of billing. */
 export type SettlementState = "sealed" | "sending" | "unknown" | "delivered" | "unapplied" | "parked" | "dead" | "shortfall";
 
+/** One row a batch: a range of one organization's events and the credits that the sink is asked for. Sealed once, never re-cut. */
 export interface SettlementBatchTable {
   batch_id: string;
   org_id: string;
@@ -218,6 +230,7 @@ export interface SettlementBatchTable {
   last_error: string | null;
 }
 
+/** One row each time that a batch was sent: when, and what the sink answered. */
 export interface SettlementAttemptTable {
   batch_id: string;
   attempt: number;
@@ -229,6 +242,7 @@ export interface SettlementAttemptTable {
   error_code: string | null;
 }
 
+/** The ledger: one row a charge or an adjustment, partitioned by month. Only appended to. */
 export interface BillingEventTable {
   event_id: ColumnType<string, string | undefined, never>;
   idempotency_key: string;
@@ -263,6 +277,7 @@ export interface BillingEventKeyTable {
   adjustment_count: Generated<number>;
 }
 
+/** One row a period in which spend has one price in credits, for one organization or, with `org_id` null, for all others. */
 export interface RateCardTable {
   rate_card_id: ColumnType<string, never, never>;
   org_id: string | null;
@@ -274,6 +289,7 @@ export interface RateCardTable {
   created_at: InstantWithDefault;
 }
 
+/** One row an organization and a retired month: the sums of the events that left the ledger with it. */
 export interface RetiredEventSumTable {
   partition: string;
   org_id: string;
@@ -285,12 +301,14 @@ export interface RetiredEventSumTable {
   retired_at: InstantWithDefault;
 }
 
+/** One row a key that a person gave to an organization, for spend rows that name none. */
 export interface KeyOwnerTable {
   key_hash: string;
   org_id: string;
   created_at: InstantWithDefault;
 }
 
+/** The one row that says how far reading the spend table has come: older rows need no look any more. */
 export interface SpendSourceMarkTable {
   singleton: Generated<boolean>;
   low_water_mark: Instant;
@@ -298,6 +316,7 @@ export interface SpendSourceMarkTable {
   source_oldest: Instant | null;
 }
 
+/** One row a condition that a person must look at; closed when it ends or by hand. */
 export interface BillingAlertTable {
   alert_key: string;
   kind: "source_rows_deleted" | "partition_missing" | "ledger_gap";
@@ -307,6 +326,7 @@ export interface BillingAlertTable {
   cleared_at: Instant | null;
 }
 
+/** One row an audit of a range: rows compared, rows missing, rows healed. */
 export interface CompletenessAuditTable {
   audit_id: ColumnType<string, never, never>;
   range_from: Instant;
@@ -320,6 +340,7 @@ export interface CompletenessAuditTable {
   healed_rows: BigInteger;
 }
 
+/** Why a spend row cannot be billed as it is. */
 export type SpendReviewReason =
   | "no_org"
   | "no_request_id"
@@ -331,6 +352,7 @@ export type SpendReviewReason =
   | "unknown_usage"
   | "retired_month";
 
+/** One row a spend row that waits for a person, by its reason; kept after it was settled. */
 export interface SpendReviewTable {
   review_key: string;
   request_id: string;
@@ -349,6 +371,7 @@ export interface SpendReviewTable {
   resolution: "billed" | "dismissed" | null;
 }
 
+/** One row a job: when it succeeded last, on whichever worker. */
 export interface WorkerPassTable {
   job: string;
   succeeded_at: InstantWithDefault;

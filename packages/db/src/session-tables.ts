@@ -4,6 +4,7 @@ import type { Amount, AmountWithDefault, Instant, InstantWithDefault, Json } fro
 /** Who starts a session's sandbox: the caller himself (`none`), or the gateway. */
 export type SessionLauncher = "none" | "local" | "modal";
 
+/** One row a session, from its start on; kept after its end until the retention. */
 export interface GatewaySessionTable {
   session_id: string;
   session_number: ColumnType<string, never, never>;
@@ -45,6 +46,7 @@ export interface GatewaySessionTable {
   changed_at: InstantWithDefault;
 }
 
+/** One row a step of a session, in order of `event_id`. Nothing to do with a billing event. */
 export interface SessionEventTable {
   event_id: ColumnType<string, never, never>;
   session_id: string;
@@ -53,6 +55,7 @@ export interface SessionEventTable {
   occurred_at: InstantWithDefault;
 }
 
+/** One row an Idempotency-Key: the request that it stands for, and its answer, for 24 hours. */
 export interface SessionRequestTable {
   org_id: string;
   key_hash: string;
@@ -65,6 +68,7 @@ export interface SessionRequestTable {
   created_at: InstantWithDefault;
 }
 
+/** One row a service token, by the SHA-256 of the token. */
 export interface ServiceTokenTable {
   token_id: string;
   name: string;
@@ -80,6 +84,7 @@ export interface ServiceTokenTable {
   last_used_at: Instant | null;
 }
 
+/** One row a thing that was done to a service token. */
 export interface ServiceTokenAuditTable {
   audit_id: ColumnType<string, never, never>;
   token_id: string;

@@ -1,6 +1,7 @@
 /** Tables of migration 0006: waiting orgs, circuits, what sinks said beyond one batch. */
 import type { Amount, Instant } from "./column-types.ts";
 
+/** One row an organization whose last delivery failed: until when it is left alone. */
 export interface SettlementOrgBackoffTable {
   org_id: string;
   failure_count: number;
@@ -8,6 +9,7 @@ export interface SettlementOrgBackoffTable {
   error_code: string | null;
 }
 
+/** One row a sink that failed for every organization: when it is asked again. */
 export interface SettlementCircuitTable {
   sink: string;
   open_count: number;
@@ -16,17 +18,20 @@ export interface SettlementCircuitTable {
   error_code: string | null;
 }
 
+/** One row an organization that asked to be settled ahead of the regular pass; taken by one worker. */
 export interface SettlementFlushRequestTable {
   org_id: string;
   requested_at: Instant;
 }
 
+/** One row an organization that a sink knows under another id. */
 export interface SinkCustomerTable {
   sink: string;
   org_id: string;
   customer_id: string;
 }
 
+/** One row a batch that was also sent to a shadow sink, with both answers. Moves no money. */
 export interface SinkShadowResultTable {
   batch_id: string;
   sink: string;
@@ -39,8 +44,10 @@ export interface SinkShadowResultTable {
   recorded_at: Instant;
 }
 
+/** In which way our record of a delivery and the sink's differ. */
 export type DeliveryFindingKind = "double_charge" | "lost_deduction" | "wrong_amount" | "unresolved";
 
+/** One row a difference between a delivery of ours and the sink's record; closed when it is gone. */
 export interface DeliveryFindingTable {
   batch_id: string;
   kind: DeliveryFindingKind;
@@ -64,6 +71,7 @@ export interface DeliveryBaselineTable {
   compared_at: Instant;
 }
 
+/** One row a deduction or refund that sets right at the sink what it took wrongly; its id makes it happen once. */
 export interface SettlementCorrectionTable {
   batch_id: string;
   sequence: number;

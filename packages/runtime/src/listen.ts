@@ -3,6 +3,7 @@ import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
 import { AppError } from "@proliferate/shared/errors";
 import type { Stoppable } from "./lifecycle.ts";
 
+/** Where a server listens, and how it stops. */
 export interface ListenOptions {
   readonly port: number;
   /** The address to listen on. Default: reached from this machine only. */
@@ -18,6 +19,7 @@ export interface ListenOptions {
   readonly idleGraceMs?: number;
 }
 
+/** A server that listens. `stop` is idempotent. */
 export interface Listener extends Stoppable {
   readonly port: number;
   /** Cuts every connection, whatever runs on it. */

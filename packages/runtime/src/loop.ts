@@ -19,6 +19,7 @@ export interface Leader {
   resign(): Promise<void>;
 }
 
+/** How a loop of {@link startLoop} begins, ends its runs, reports and counts. */
 export interface LoopOptions {
   /** Receives what a run threw, and a {@link LoopTimeout} for a run that took too long. What it throws itself is dropped. */
   readonly onError: (error: unknown) => void;

@@ -11,6 +11,7 @@ export interface MetricFamily {
   readonly samples: readonly MetricSample[];
 }
 
+/** One value of a family, with the labels that tell it from the others. */
 export interface MetricSample {
   readonly labels?: Readonly<Record<string, string>>;
   /** Decimal text is rounded to a double here, for the graph; nothing is computed from it. */
@@ -28,6 +29,7 @@ export interface MetricSource {
   readonly patienceMs?: number;
 }
 
+/** What `/metrics` of a process answers. */
 export interface MetricsPage {
   readonly contentType: string;
   /**

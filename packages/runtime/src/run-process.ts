@@ -9,6 +9,7 @@ export interface ReadyMessage {
   readonly ports: Readonly<Record<string, number>>;
 }
 
+/** What a process tells its parent instead of `ready`, before it exits with status 1; it holds no secret. */
 export interface FailedMessage {
   readonly type: "failed";
   readonly code: string;

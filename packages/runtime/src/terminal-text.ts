@@ -14,6 +14,7 @@ export interface TextSurface {
   readonly colour: boolean;
 }
 
+/** For output that is no terminal: no colours, and lines as long as they are. */
 export const PLAIN_SURFACE: TextSurface = { width: undefined, colour: false };
 const USUAL_WIDTH = 80;
 

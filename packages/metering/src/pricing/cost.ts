@@ -132,6 +132,7 @@ export interface Cost {
   readonly totalUsd: DecimalText;
 }
 
+/** Cost of an answer that consumed nothing. */
 export const NO_COST: Cost = { inputUsd: "0", outputUsd: "0", toolUsd: "0", totalUsd: "0" };
 
 /** What `priced` comes to in USD; no digit is lost. */

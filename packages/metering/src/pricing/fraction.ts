@@ -4,17 +4,22 @@ export interface Fraction {
   readonly denominator: bigint;
 }
 
+/** 1, exactly. */
 export const ONE: Fraction = { numerator: 1n, denominator: 1n };
+/** 0, exactly. */
 export const ZERO: Fraction = { numerator: 0n, denominator: 1n };
 
+/** A whole number as a fraction. */
 export function whole(value: bigint): Fraction {
   return { numerator: value, denominator: 1n };
 }
 
+/** The exact product; not reduced, so it may grow with each factor. */
 export function multiply(a: Fraction, b: Fraction): Fraction {
   return { numerator: a.numerator * b.numerator, denominator: a.denominator * b.denominator };
 }
 
+/** The exact sum; not reduced. */
 export function add(a: Fraction, b: Fraction): Fraction {
   if (a.denominator === b.denominator) return { numerator: a.numerator + b.numerator, denominator: a.denominator };
   return { numerator: a.numerator * b.denominator + b.numerator * a.denominator, denominator: a.denominator * b.denominator };

@@ -19,6 +19,7 @@ export interface PriceOverride {
   readonly hostMultiplier: string | undefined;
 }
 
+/** An override that sets nothing: the listed price holds. */
 export const NO_OVERRIDE: PriceOverride = { rates: [], fees: {}, multipliers: {}, hostMultiplier: undefined };
 
 /**

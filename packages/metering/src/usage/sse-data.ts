@@ -4,6 +4,7 @@
  */
 export type FrameText = string;
 
+/** The bytes of a frame as text, one character a byte: it is searched for ASCII names only, and never decoded. */
 export function frameText(frame: Buffer): FrameText {
   return frame.toString("latin1");
 }
@@ -24,10 +25,12 @@ export function parseJsonObject(text: string): Readonly<Record<string, unknown>>
   }
 }
 
+/** The value if it is an object; undefined for an array, null and everything else. */
 export function objectOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
 }
 
+/** The value if it is text that is not empty; undefined for everything else. */
 export function textOf(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }

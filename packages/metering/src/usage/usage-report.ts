@@ -13,12 +13,16 @@ export interface UsageModifiers {
   readonly geography?: string | undefined;
 }
 
+/** What can change the price of an answer beside its units. */
 export const MODIFIER_KINDS = ["serviceTier", "speed", "geography"] as const satisfies readonly (keyof UsageModifiers)[];
+/** One of {@link MODIFIER_KINDS}. */
 export type ModifierKind = (typeof MODIFIER_KINDS)[number];
 
 /** What is paid for by use, beside the tokens. */
 export const FEES = ["webSearch", "fileSearch", "codeSession"] as const;
+/** One of {@link FEES}. */
 export type Fee = (typeof FEES)[number];
+/** How often each fee is due; one that is absent is due never. */
 export type FeeCounts = Readonly<Partial<Record<Fee, number>>>;
 
 /** What one model did for an answer. An answer has one, or several where the provider ran more than one pass or model. */

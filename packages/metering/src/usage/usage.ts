@@ -29,10 +29,14 @@ export const INPUT_CLASSES = [
   "audioInputTokens",
   "audioCacheReadTokens",
 ] as const satisfies readonly (keyof Usage)[];
+/** Classes of tokens that an answer is made of. */
 export const OUTPUT_CLASSES = ["outputTokens", "audioOutputTokens"] as const satisfies readonly (keyof Usage)[];
+/** Every class of tokens that has a price of its own; each token is in exactly one. */
 export const PRICED_CLASSES = [...INPUT_CLASSES, ...OUTPUT_CLASSES] as const;
+/** One of {@link PRICED_CLASSES}. */
 export type PricedClass = (typeof PRICED_CLASSES)[number];
 
+/** Usage of an answer that consumed nothing. */
 export const NO_USAGE: Usage = {
   inputTokens: 0,
   cacheReadTokens: 0,

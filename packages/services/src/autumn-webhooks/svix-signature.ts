@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 
+/** The three headers that a signature stands in; undefined where one was not sent. */
 export interface SvixHeaders {
   /** `svix-id` */
   readonly id: string | undefined;
@@ -9,6 +10,7 @@ export interface SvixHeaders {
   readonly signature: string | undefined;
 }
 
+/** What a signature is checked against. */
 export interface SvixVerification {
   /** As Svix shows them: `whsec_` and base64. Any of them may have signed. */
   readonly secrets: readonly string[];

@@ -11,6 +11,7 @@ export async function readBillingNow(db: DatabaseExecutor): Promise<string> {
   return result.rows[0]?.now ?? "";
 }
 
+/** Our balance and what the sink has not taken of it yet, of one organization. */
 export interface UnpostedRow {
   readonly balance_credits: DecimalText | null;
   readonly certain_credits: DecimalText;
@@ -44,6 +45,7 @@ export async function readUnposted(db: DatabaseExecutor, orgId: string, since: s
   return result.rows[0];
 }
 
+/** Sets our balance. The caller holds the account's lock, or usage that arrives meanwhile is lost from it. */
 export async function writeBalance(tx: DatabaseExecutor, orgId: string, balanceCredits: DecimalText): Promise<void> {
   await sql`update billing_accounts set balance_credits = ${balanceCredits}::numeric where org_id = ${orgId}`.execute(tx);
 }
@@ -160,6 +162,7 @@ export async function writeReconcileWanted(db: DatabaseExecutor, orgId: string):
 
 const before = (ms: number): RawBuilder<Date> => sql`billing_now() - ${ms}::float8 * interval '1 millisecond'`;
 
+/** An organization whose balance is to be compared now, and why. */
 export interface DueOrg {
   readonly org_id: string;
   readonly trigger: "first_sight" | "scheduled" | "on_demand";
@@ -200,6 +203,7 @@ export async function listOrgsToReconcile(
   return result.rows;
 }
 
+/** Records one comparison, dated by the database's clock. Part of the caller's transaction, with the balance that it sets. */
 export async function insertReconciliation(
   tx: DatabaseExecutor,
   row: Omit<Insertable<BalanceReconciliationTable>, "reconciled_at">,

@@ -1,11 +1,14 @@
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 
+/** How much a person has to care about a drift; `critical` wakes somebody. */
 export type DriftSeverity = "none" | "info" | "warn" | "critical";
+/** Why our balance and the sink's differ, as far as facts explain it. */
 export type BalanceCause = "first_sight" | "agrees" | "grant" | "debt_forgiven" | "period_reset" | "sink_took_more" | "sink_took_less";
 
 /** Autumn's balances are doubles, rounded to 10 decimals: sums of many differ in their last digits. */
 export const NOISE_CREDITS = "0.000001";
 
+/** From which drift on somebody is told. */
 export interface DriftTiers {
   /** Credits; default 10. */
   readonly warnCredits?: DecimalText;
@@ -13,6 +16,7 @@ export interface DriftTiers {
   readonly criticalCredits?: DecimalText;
 }
 
+/** What both sides say of one organization at one moment. Amounts are credits. */
 export interface BalanceFacts {
   /** Ours; null at first sight. */
   readonly localCredits: DecimalText | null;
@@ -32,6 +36,7 @@ export interface BalanceFacts {
   readonly noiseCredits?: DecimalText;
 }
 
+/** What follows from the facts. Amounts are credits. */
 export interface BalanceFinding {
   /** What our balance has to be. */
   readonly afterCredits: DecimalText;

@@ -27,8 +27,10 @@ import {
 import { type BalanceFinding, type DriftTiers, findDrift, NOISE_CREDITS } from "./drift.ts";
 import type { RemoteBalance, RemoteBalances } from "./remote-balance.ts";
 
+/** Why a balance is compared. */
 export type ReconcileTrigger = "first_sight" | "scheduled" | "on_demand" | "top_up";
 
+/** How one balance is compared. */
 export interface ReconcileOptions {
   readonly remote: RemoteBalances;
   /** What spend costs where no rate card says so. */
@@ -36,6 +38,7 @@ export interface ReconcileOptions {
   readonly tiers?: DriftTiers;
 }
 
+/** What comparing one balance found and did. */
 export type ReconcileReport =
   | (BalanceFinding & {
       readonly orgId: string;
@@ -136,6 +139,7 @@ export async function previewReconcile(
   return compare(orgId, { gate, unposted, reading, doubtCredits }, options.tiers);
 }
 
+/** How the balances that are due are compared. */
 export interface DueReconcileOptions extends ReconcileOptions {
   /** Orgs in one pass. Default 100. */
   readonly limit?: number;

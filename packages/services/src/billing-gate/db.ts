@@ -74,6 +74,7 @@ export async function writeState(
     where org_id = ${change.orgId}`.execute(tx);
 }
 
+/** Notes whether the warning of a low balance went out, so that it goes out once until the balance has risen. */
 export async function writeLowBalanceTold(tx: DatabaseExecutor, orgId: string, told: boolean): Promise<void> {
   await sql`update org_gates set low_balance_told = ${told} where org_id = ${orgId}`.execute(tx);
 }
@@ -104,6 +105,7 @@ export interface OrgSettings {
   readonly lowBalanceCredits?: DecimalText;
 }
 
+/** Changes the settings that are given and leaves the others. Idempotent. */
 export async function writeSettings(db: DatabaseExecutor, orgId: string, settings: OrgSettings): Promise<void> {
   const columns = {
     ...(settings.plan !== undefined && { plan: settings.plan }),

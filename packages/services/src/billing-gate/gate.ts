@@ -25,6 +25,7 @@ const NEW_WORK: ReadonlySet<BillingOperation> = new Set(["session_start", "autom
 /** What may take a place among an org's live sessions: a paused session has given its own back. */
 const TAKES_PLACE: ReadonlySet<BillingOperation> = new Set([...NEW_WORK, "session_resume"]);
 
+/** What the gate knows of an organization; `balanceCredits` is null while no balance is known. */
 export interface GateView {
   readonly orgId: string;
   readonly state: OrgGateRow["state"];

@@ -1,6 +1,7 @@
 import type { OrgState } from "@proliferate/db";
 import { compareDecimals, type DecimalText, multiplyDecimals } from "@proliferate/shared/money";
 
+/** All that an organization's state follows from. */
 export interface OrgStateFacts {
   /** Null while the sink was never asked, or knows no credits of the org. */
   readonly balanceCredits: DecimalText | null;
@@ -12,6 +13,7 @@ export interface OrgStateFacts {
   readonly overdraftCredits: DecimalText;
 }
 
+/** The state that follows from the facts. */
 export interface OrgTransition {
   readonly state: OrgState;
   /** Why it is exhausted; kept as it was when nothing changed. */

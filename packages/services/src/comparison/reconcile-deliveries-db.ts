@@ -361,6 +361,7 @@ export async function beginCorrection(
   return made && { sequence: made.sequence, idempotencyKey: made.idempotency_key, mayBeApplied: false };
 }
 
+/** Records how a correction at the sink ended. A correction that has ended is left as it is. */
 export async function finishCorrection(
   db: DatabaseExecutor,
   batchId: string,

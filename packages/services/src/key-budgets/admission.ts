@@ -8,6 +8,7 @@ import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 import type { SessionAdmission } from "../sessions/session-admission.ts";
 import { deleteReservation, insertReservation, readReservations, releaseReservations, writeKeyHash, writeLimit } from "./db.ts";
 
+/** A session that asks whether it may start. */
 export interface AdmissionRequest {
   readonly orgId: string;
   readonly sessionId: string;

@@ -31,6 +31,7 @@ export async function updateSpentOfNewKeys(db: DatabaseExecutor, newerThanMs: nu
     where r.session_id = s.session_id and r.key_generation = s.key_generation and r.spent_usd < s.spend_usd`.execute(db);
 }
 
+/** Which key of which session holds a reservation. */
 export interface Reservation {
   readonly sessionId: string;
   readonly keyGeneration: number;
@@ -146,6 +147,7 @@ export async function reapReservations(
     delete from key_reservations r using old where old.session_id = r.session_id and old.key_generation = r.key_generation`.execute(db);
 }
 
+/** An organization whose keys may need other budgets than they have. */
 export interface OrgToRefresh {
   readonly org_id: string;
   /** Stands for all that the decision follows from, as it is now. */
@@ -229,6 +231,7 @@ export async function decideBudgets(tx: DatabaseExecutor, orgId: string): Promis
       and (r.budget_usd <> d.budget_usd or r.blocked <> d.is_blocked)`.execute(tx);
 }
 
+/** A key whose budget or block is to be told to the proxy, claimed by one worker. */
 export interface ClaimedKey {
   readonly session_id: string;
   readonly key_generation: number;
@@ -328,6 +331,7 @@ export async function releaseTelling(db: DatabaseExecutor, key: ClaimedKey): Pro
   );
 }
 
+/** What an organization can afford, and what of it is reserved, in USD; `affordable_usd` is null while balance or rate are unknown. */
 export interface OrgReservations {
   readonly affordable_usd: DecimalText | null;
   readonly reserved_usd: DecimalText;

@@ -21,6 +21,7 @@ import {
 } from "./db.ts";
 import type { KeyControl } from "./key-control.ts";
 
+/** How budgets of live keys are brought to the balance. */
 export interface RefreshOptions {
   /** What spend costs where no rate card says so. */
   readonly rate: RateCard;
@@ -42,6 +43,7 @@ export interface RefreshOptions {
   readonly onStep?: (step: "decided" | "claimed" | "told") => void | Promise<void>;
 }
 
+/** How many keys were changed, and how many could not be. */
 export interface RefreshResult {
   /** Keys of which the proxy was told something. */
   readonly changed: number;

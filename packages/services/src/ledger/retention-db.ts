@@ -130,6 +130,7 @@ export interface SourceMarkRow {
   readonly sweep_end: string | null;
 }
 
+/** How far the source was read for good; undefined before the first sweep. */
 export async function readSourceMark(db: DatabaseExecutor): Promise<SourceMarkRow | undefined> {
   const result = await sql<SourceMarkRow>`
     select low_water_mark, source_oldest, sweep_position::text as sweep_position, (sweep_mark at time zone 'UTC')::text as sweep_end from spend_source_marks`.execute(

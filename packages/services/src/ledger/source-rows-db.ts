@@ -10,6 +10,7 @@ const MAX_SPEND_USD = 1_000_000;
 /** A row whose id ends so corrects the row whose id stands before it; our engine writes them. */
 const CORRECTION_SUFFIX = ":correction";
 
+/** Of a spend row `s`: true when it corrects another row. */
 export const IS_CORRECTION: RawBuilder<boolean> = sql`s.request_id like ${sql.lit(`%${CORRECTION_SUFFIX}`)}`;
 /** Of a correction: the id of what it corrects. */
 export const CORRECTED_REQUEST_ID: RawBuilder<string> = sql`left(s.request_id, ${sql.lit(-CORRECTION_SUFFIX.length)})`;
@@ -51,7 +52,9 @@ export function isWithin(start: RawBuilder<unknown>, range: SourceRange): RawBui
   return sql`${beginning} and ${start} <= ${range.to}::timestamp`;
 }
 
+/** Of a spend row `s`: when its request began, in UTC. */
 export const ROW_START: RawBuilder<unknown> = sql`s."startTime"`;
+/** Of a ledger key `k`: when the request began that it was made for. */
 export const KEY_START: RawBuilder<unknown> = sql`k.source_start`;
 
 /** True when nothing was billed under the row's id, ever. One look-up a row: for few rows. */

@@ -2,8 +2,10 @@
 import type { DatabaseExecutor, OperatorActionTable } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
 
+/** One decision by hand, as it is on record. */
 export type OperatorActionRow = Selectable<OperatorActionTable>;
 
+/** One decision by hand, before it is on record. */
 export interface NewAction {
   readonly action: string;
   readonly subject: string;

@@ -7,6 +7,7 @@ import { createSinkFromSettings } from "../sinks/create-sink.ts";
 import type { SinkSettings } from "../sinks/sink-settings.ts";
 import { requireKnownOrg } from "./org-report.ts";
 
+/** What is compared with the sink, and whether anything may be changed. */
 export interface CompareWithSinkOptions {
   readonly sinks: SinkSettings;
   /** Of orgs that no rate card covers. */
@@ -19,6 +20,7 @@ export interface CompareWithSinkOptions {
   readonly orgId?: string | undefined;
 }
 
+/** What was found, and done. A dry run does nothing. */
 export interface SinkComparison {
   readonly dryRun: boolean;
   /** Null where the sink tells nothing of what it took. */

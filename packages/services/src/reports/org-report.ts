@@ -39,6 +39,7 @@ export interface OrgSummary {
   readonly liveSessions: number;
 }
 
+/** One page of organizations. */
 export interface OrgPage {
   readonly orgs: readonly OrgSummary[];
   /** Give it to the next call; null on the last page. */

@@ -266,6 +266,7 @@ export interface SourceLagRow {
   readonly low_water_mark: Date | null;
 }
 
+/** How old the newest spend row is, how many lie in the future, and which requests of our engine still run. */
 export async function readSourceLag(db: DatabaseExecutor): Promise<SourceLagRow> {
   const result = await sql<SourceLagRow>`
     select (select greatest(0, round(extract(epoch from billing_now() - max("startTime") at time zone 'UTC'))) from "LiteLLM_SpendLogs"

@@ -118,6 +118,7 @@ export interface OpenEventsRow {
   readonly oldest_unsettled_seconds: string | null;
 }
 
+/** What is on the ledger and in no batch yet. */
 export async function readOpenEvents(db: DatabaseExecutor): Promise<OpenEventsRow> {
   const result = await sql<OpenEventsRow>`
     with open as (
@@ -157,6 +158,7 @@ export interface ReviewRow {
   readonly rows: string;
 }
 
+/** How many spend rows wait for a person, by reason. */
 export async function readOpenReviews(db: DatabaseExecutor): Promise<readonly ReviewRow[]> {
   const result = await sql<ReviewRow>`
     select reason, count(*) as rows from spend_reviews where resolved_at is null group by reason order by reason`.execute(db);

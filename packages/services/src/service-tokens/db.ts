@@ -3,6 +3,7 @@ import { type Insertable, type Selectable, sql } from "kysely";
 
 export type ServiceTokenRow = Selectable<ServiceTokenTable>;
 
+/** Stores a token by its hash. Throws what PostgreSQL says for a hash or id that is there already. */
 export async function insertToken(db: DatabaseExecutor, token: Insertable<ServiceTokenTable>): Promise<ServiceTokenRow> {
   return db.insertInto("service_tokens").values(token).returningAll().executeTakeFirstOrThrow();
 }
@@ -27,6 +28,7 @@ export async function findLiveToken(
     .executeTakeFirst();
 }
 
+/** Notes that the token was used just now. */
 export async function writeLastUse(db: DatabaseExecutor, tokenId: string): Promise<void> {
   await db
     .updateTable("service_tokens")
@@ -65,6 +67,7 @@ export async function markRevoked(db: DatabaseExecutor, tokenId: string): Promis
     .executeTakeFirst();
 }
 
+/** Records what was done to a token, and by which request. */
 export async function insertAudit(
   db: DatabaseExecutor,
   tokenId: string,
@@ -74,14 +77,17 @@ export async function insertAudit(
   await db.insertInto("service_token_audit").values({ token_id: tokenId, action, request_id: requestId }).execute();
 }
 
+/** All tokens, revoked ones included, newest first. */
 export async function selectTokens(db: DatabaseExecutor): Promise<readonly ServiceTokenRow[]> {
   return db.selectFrom("service_tokens").selectAll().orderBy("created_at", "desc").orderBy("token_id").execute();
 }
 
+/** The token with this id, in whatever state; undefined where there is none. */
 export async function findToken(db: DatabaseExecutor, tokenId: string): Promise<ServiceTokenRow | undefined> {
   return db.selectFrom("service_tokens").selectAll().where("token_id", "=", tokenId).executeTakeFirst();
 }
 
+/** What was done to a token, oldest first. */
 export async function selectAudit(db: DatabaseExecutor, tokenId: string): Promise<readonly Selectable<ServiceTokenAuditTable>[]> {
   return db.selectFrom("service_token_audit").selectAll().where("token_id", "=", tokenId).orderBy("audit_id").execute();
 }

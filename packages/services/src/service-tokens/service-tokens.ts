@@ -10,6 +10,7 @@ export interface IssuedToken {
   readonly token: string;
 }
 
+/** Whose service token it is: its scopes, and the organization that it is bound to, if any. */
 export interface TokenOwner {
   readonly tokenId: string;
   /** Undefined: every organization. */

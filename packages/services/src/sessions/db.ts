@@ -83,6 +83,7 @@ export async function claimSession(
     .executeTakeFirst();
 }
 
+/** A minted key as it is put on record: its hash, never the key. */
 export interface RecordedKey {
   readonly sessionId: string;
   readonly keyGeneration: number;
@@ -169,6 +170,7 @@ export async function markSessionEnded(db: DatabaseExecutor, sessionId: string):
     .executeTakeFirst();
 }
 
+/** The session as it is on record; undefined where there is none. */
 export async function findSession(db: DatabaseExecutor, sessionId: string): Promise<SessionRow | undefined> {
   return db.selectFrom("gateway_sessions").selectAll().where("session_id", "=", sessionId).executeTakeFirst();
 }
@@ -199,6 +201,7 @@ export interface SessionSums {
   readonly credits: string;
 }
 
+/** What the ledger has of a session; zeros where it has nothing. */
 export async function sumBilledEvents(db: DatabaseExecutor, sessionId: string): Promise<SessionSums> {
   const { rows } = await sql<SessionSums>`
     select count(*) as requests,

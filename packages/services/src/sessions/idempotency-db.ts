@@ -2,8 +2,10 @@
 import type { DatabaseExecutor, SessionRequestTable } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
 
+/** A request with an idempotency key, and its sealed answer once there is one. */
 export type SessionRequestRow = Selectable<SessionRequestTable>;
 
+/** Names a request: an organization and the hash of its idempotency key. */
 export interface RequestName {
   readonly orgId: string;
   readonly keyHash: string;
@@ -68,6 +70,7 @@ export async function writeDraft(db: DatabaseExecutor, request: RequestName, ses
     .execute();
 }
 
+/** Keeps the answer of a request, sealed, so that its repetition gets the same. Idempotent. */
 export async function writeAnswer(db: DatabaseExecutor, request: RequestName, status: number, sealedAnswer: Buffer): Promise<void> {
   await db
     .updateTable("session_requests")

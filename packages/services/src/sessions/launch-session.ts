@@ -5,6 +5,7 @@ import { markPaused, moveSandbox, writeLaunchFailure } from "./sandbox-db.ts";
 import { launchCancelled, type LaunchContent, type LauncherName, type SessionLauncher } from "./session-launcher.ts";
 import { type SessionDependencies, startSession, type StartedSession, type StartSessionRequest } from "./start-session.ts";
 
+/** What launching and ending sessions needs. */
 export interface LaunchDependencies extends SessionDependencies {
   readonly sandboxes: SessionLauncher;
   /** The process lock that this gateway holds. */
@@ -13,6 +14,7 @@ export interface LaunchDependencies extends SessionDependencies {
   readonly onProblem?: ((problem: { readonly sessionId: string; readonly message: string }) => void) | undefined;
 }
 
+/** A session that the gateway launches a sandbox for. */
 export interface LaunchSessionRequest extends StartSessionRequest {
   readonly launcher: LauncherName;
   readonly repoUrl: string | undefined;
@@ -22,6 +24,7 @@ export interface LaunchSessionRequest extends StartSessionRequest {
   readonly content: (started: StartedSession) => LaunchContent;
 }
 
+/** A launch that has begun: its session now, its end later. */
 export interface LaunchUnderWay {
   readonly started: StartedSession;
   /** Resolves when the agent answers; rejects when the launch failed and what it made is gone. Nobody has to listen. */
@@ -50,6 +53,7 @@ export async function launchSession(deps: LaunchDependencies, request: LaunchSes
   return { started, launched };
 }
 
+/** A paused session that is to be woken. */
 export interface ResumeSessionRequest {
   readonly sessionId: string;
   readonly duration?: string | undefined;

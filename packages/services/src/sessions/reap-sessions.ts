@@ -19,6 +19,7 @@ import {
   writeLaunchFailure,
 } from "./sandbox-db.ts";
 
+/** How what dead gateways left is repaired. */
 export interface ReapOptions {
   /** How long a call may take before what it left counts as abandoned, though its gateway lives or nobody knows which it was. Default 60 s. */
   readonly abandonedMs?: number;

@@ -3,8 +3,10 @@ import type { DatabaseExecutor, SessionEventTable } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
 import type { Launchers, SessionRow } from "./db.ts";
 
+/** One step of a session, as it is on record. */
 export type SessionEventRow = Selectable<SessionEventTable>;
 
+/** What a session event can say. */
 export type SessionEventType =
   | "key_minted"
   | "creating"

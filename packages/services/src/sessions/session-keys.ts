@@ -11,6 +11,7 @@ export interface SessionKeyRequest {
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 
+/** A key that the proxy has just made. `apiKey` is the secret itself, told this once. */
 export interface MintedKey {
   readonly apiKey: string;
   /** SHA-256 of the key, hex. */

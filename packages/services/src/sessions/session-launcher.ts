@@ -13,10 +13,13 @@ import type { SessionRow } from "./db.ts";
 import { insertSessionEvent, markSandboxReady, type SessionEventType, writeLaunchStep, writeSandboxExpiry } from "./sandbox-db.ts";
 import type { SessionSandboxes } from "./start-session.ts";
 
+/** Where a sandbox runs. */
 export type LauncherName = "local" | "modal";
 
+/** Called at each step of a session, and waited for. */
 export type StepListener = (step: string, sessionId: string) => void | Promise<void>;
 
+/** What launches sandboxes, and within which limits. */
 export interface SessionLauncherOptions {
   readonly db: DatabaseClient;
   readonly providers: ReadonlyMap<LauncherName, SandboxProvider>;
@@ -236,5 +239,6 @@ export class SessionLauncher implements SessionSandboxes {
   }
 }
 
+/** The error of a launch whose session was ended meanwhile. */
 export const launchCancelled = (sessionId: string): AppError =>
   new AppError("sandbox_launch_cancelled", `Session ${sessionId} was ended while its sandbox was launched.`);

@@ -4,6 +4,7 @@ import { addDecimals, type DecimalText, normalizeDecimal } from "@proliferate/sh
 import { sumBilledEvents, sumUnbilledSpend } from "./db.ts";
 import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 
+/** What a session has cost so far: on the ledger, beyond it, and together. Exact decimal text. */
 export interface SessionSpend {
   /** On the ledger. */
   readonly billed: UsageTotals;

@@ -1,6 +1,7 @@
 import { isAppError } from "@proliferate/shared/errors";
 import { DeadlineExceeded, withDeadline } from "@proliferate/shared/sandbox";
 
+/** How much runs at once, and how long each is waited for. */
 export interface SideBySideOptions {
   /** How many at once. */
   readonly parallel: number;

@@ -17,6 +17,7 @@ import type { SessionAdmission } from "./session-admission.ts";
 import type { MintedKey, SessionKeys } from "./session-keys.ts";
 import { getSessionSpend } from "./session-spend.ts";
 
+/** What a caller asks of a session. */
 export interface StartSessionRequest extends SessionSettings {
   readonly sessionId: string;
   readonly orgId: string;
@@ -28,6 +29,7 @@ export interface StartSessionRequest extends SessionSettings {
   readonly sandbox?: SandboxClaim | undefined;
 }
 
+/** A session that has a key. `apiKey` is the secret itself. */
 export interface StartedSession {
   readonly session: SessionRow;
   /** Plain text, nowhere stored. */
@@ -38,6 +40,7 @@ export interface StartedSession {
   readonly resumed: boolean;
 }
 
+/** What starting and resuming a session needs. */
 export interface SessionDependencies {
   readonly db: DatabaseClient;
   readonly keys: SessionKeys;

@@ -9,6 +9,7 @@ import { pauseSession } from "./pause-session.ts";
 import { writeSessionFailure } from "./sandbox-db.ts";
 import { problemOf, sideBySide } from "./side-by-side.ts";
 
+/** How long agents may be silent. */
 export interface WatchOptions {
   /** Between two questions to one agent, by whichever gateway. Default 10 s. */
   readonly everyMs?: number | undefined;
@@ -26,6 +27,7 @@ export interface WatchOptions {
   readonly onProblem?: ((problem: { readonly sessionId: string; readonly code: string; readonly message: string }) => void) | undefined;
 }
 
+/** How many agents were started again, and how many failed. */
 export interface WatchResult {
   asked: number;
   restarted: number;

@@ -40,6 +40,7 @@ export async function openCircuit(
   );
 }
 
+/** Lets the sink be asked again. Idempotent. */
 export async function closeCircuit(db: DatabaseExecutor, sink: string): Promise<void> {
   await sql`delete from settlement_circuits where sink = ${sink}`.execute(db);
 }

@@ -24,6 +24,7 @@ export async function mapSinkCustomer(
     on conflict (sink, org_id) do update set customer_id = excluded.customer_id`.execute(db);
 }
 
+/** Which customer of a sink an organization is. */
 export interface SinkCustomer {
   readonly sink: string;
   readonly orgId: string;
@@ -51,6 +52,7 @@ export async function releaseUnmappedBatches(tx: DatabaseExecutor, orgId: string
   return Number(result.numAffectedRows ?? 0n);
 }
 
+/** The answers of both sinks to one batch. */
 export interface ShadowResult {
   readonly batchId: string;
   readonly sink: string;
@@ -76,6 +78,7 @@ export async function recordShadowResult(db: DatabaseExecutor, result: ShadowRes
       shadow_credits = coalesce(excluded.shadow_credits, r.shadow_credits), shadow_code = excluded.shadow_code`.execute(db);
 }
 
+/** A batch that the two sinks answered differently. */
 export interface ShadowDifference extends ShadowResult {
   readonly orgId: string;
   readonly credits: DecimalText;

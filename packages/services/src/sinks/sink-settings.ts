@@ -5,6 +5,7 @@ import type { AutumnSinkOptions } from "./autumn/autumn.ts";
 import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn/autumn-settings.ts";
 
 const sinkName = z.enum(["autumn", "stripe", "jsonl"]);
+/** A sink that settled credits can go to. */
 export type SinkName = z.infer<typeof sinkName>;
 
 const autumnUrl = z.string().transform(cleanAutumnUrl).pipe(httpUrl);
@@ -50,6 +51,7 @@ export const SINK_ENVIRONMENT = {
     .describe("The meter counts units of 10^-this credits, since Stripe takes whole numbers only; its price is per such unit"),
 } as const;
 
+/** The sink that is configured, with its secret. */
 export interface SinkSettings {
   readonly sink: SinkName;
   readonly shadow: SinkName | undefined;

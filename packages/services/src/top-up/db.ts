@@ -3,6 +3,7 @@ import type { DatabaseExecutor, TopUpPolicyTable, TopUpTable } from "@proliferat
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
 
+/** When an organization buys which pack. */
 export interface TopUpPolicy {
   readonly enabled?: boolean;
   /** The sink's plan that sells the pack. */
@@ -45,6 +46,7 @@ export async function closeDueBreaker(tx: DatabaseExecutor, orgId: string): Prom
         and t.month = to_char(billing_now() at time zone 'UTC', 'YYYY-MM')))`.execute(tx);
 }
 
+/** Stops purchases of an organization for a while, and says why. */
 export async function openBreaker(
   tx: DatabaseExecutor,
   orgId: string,
@@ -55,6 +57,7 @@ export async function openBreaker(
     where org_id = ${orgId}`.execute(tx);
 }
 
+/** Lets an organization buy again. Idempotent. */
 export async function closeBreaker(db: DatabaseExecutor, orgId: string): Promise<void> {
   await sql`update top_up_policies set breaker_until = null, breaker_reason = null where org_id = ${orgId}`.execute(db);
 }
@@ -71,7 +74,9 @@ export async function listOrgsToTopUp(db: DatabaseExecutor): Promise<readonly st
   return result.rows.map((row) => row.org_id);
 }
 
+/** One pack, as it is on record. */
 export type TopUpRow = Selectable<TopUpTable>;
+/** A policy, as it is on record, with its breaker. */
 export type TopUpPolicyRow = Selectable<TopUpPolicyTable>;
 
 /** What decides on a pack for one org: the month, the packs so far, the policy, the balance. */
@@ -182,11 +187,13 @@ export async function listOrgsWithPolicy(db: DatabaseExecutor, limit: number): P
   return rows.map((row) => row.org_id);
 }
 
+/** Takes the policy away. False where there was none. */
 export async function deletePolicy(tx: DatabaseExecutor, orgId: string): Promise<boolean> {
   const result = await sql`delete from top_up_policies where org_id = ${orgId}`.execute(tx);
   return (result.numAffectedRows ?? 0n) > 0n;
 }
 
+/** Which packs are listed. */
 export interface PackFilter {
   readonly orgId?: string | undefined;
   /** Default: every state. */

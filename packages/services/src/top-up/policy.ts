@@ -130,6 +130,7 @@ export function describePolicy(row: TopUpPolicyRow): PolicyView {
   };
 }
 
+/** A pack as reports show it: instants as they are, amounts as exact decimal text. */
 export function describePack(row: TopUpRow): PackView {
   return {
     topUpId: row.top_up_id,

@@ -7,6 +7,7 @@ import { insertWebhookEvent } from "../webhook-events/db.ts";
 import { lockPack, type TopUpRow, writeSettledPack } from "./db.ts";
 import { describePack, type PackView } from "./policy.ts";
 
+/** What became of a pack that a person decided. */
 export interface SettledPack {
   /** False where it was settled so already. */
   readonly settled: boolean;

@@ -19,6 +19,7 @@ import {
 } from "./db.ts";
 import type { TopUpOutcome, TopUpProvider } from "./top-up-provider.ts";
 
+/** How packs are bought. */
 export interface TopUpOptions {
   readonly provider: TopUpProvider;
   /** Reconciles the org's balance now; what the sink grants afterwards confirms a pack, and brings its credits in. */
@@ -36,6 +37,7 @@ export interface TopUpOptions {
   readonly onProblem?: (problem: { readonly orgId: string; readonly code: string; readonly message: string }) => void;
 }
 
+/** How many packs were bought, declined, or are in doubt. */
 export interface TopUpResult {
   readonly paid: number;
   readonly declined: number;

@@ -20,6 +20,7 @@ export async function insertWebhookEvent(tx: DatabaseExecutor, event: NewWebhook
     on conflict (event_key) do nothing`.execute(tx);
 }
 
+/** A message to the customer's systems, as it is on record. */
 export type WebhookEventRow = Selectable<WebhookEventTable>;
 
 /** Claims due events, oldest first. One whose claimer died is due again when the lease ends. */
@@ -42,6 +43,7 @@ export async function claimDueEvents(
   return result.rows;
 }
 
+/** How one sending of a message ended. */
 export interface WebhookAttempt {
   readonly eventId: string;
   /** Fences a late answer out: of an older attempt than the row's, nothing is recorded. */
@@ -54,6 +56,7 @@ export interface WebhookAttempt {
   readonly giveUpAfterMs: number;
 }
 
+/** Records one sending and frees its claim: delivered, to be tried again, or given up after `giveUpAfterMs`. */
 export async function recordWebhookAttempt(db: DatabaseExecutor, record: WebhookAttempt): Promise<void> {
   await sql`
     update webhook_events

@@ -2,6 +2,7 @@ import type { DatabaseClient } from "@proliferate/db";
 import { claimDueEvents, recordWebhookAttempt, type WebhookEventRow } from "./db.ts";
 import { SIGNATURE_HEADER, signWebhook } from "./signature.ts";
 
+/** Where messages go, and how they are signed. */
 export interface WebhookOptions {
   readonly url: string;
   readonly secret: string;
@@ -14,6 +15,7 @@ export interface WebhookOptions {
   readonly retryDelayMs?: (attempt: number) => number;
 }
 
+/** How many messages were delivered, and how many not. */
 export interface WebhookResult {
   readonly delivered: number;
   readonly failed: number;

@@ -13,6 +13,7 @@ export const operatorStatusQuerySchema = z.object({
   from: instant.optional().describe("compare requests that began then or later; of the last two days when absent"),
   all: z.enum(["true", "false"]).default("false").describe("compare all requests there are: reads both tables from end to end"),
 });
+/** 200 of `GET /v1/billing/status`. Sums are exact decimal text. */
 export const operatorStatusSchema = billingStatusSchema.extend({
   checked_at: instant,
   completeness: z
@@ -79,6 +80,7 @@ export const operatorStatusSchema = billingStatusSchema.extend({
   findings: z.record(z.string(), z.number().int()).describe("open differences between our books and the sink's, by kind"),
   problems: z.array(z.object({ code: z.string(), message: z.string() })).describe("what a person must look at; empty when all is well"),
 });
+/** {@link operatorStatusSchema}, parsed. */
 export type OperatorStatusResponse = z.infer<typeof operatorStatusSchema>;
 
 const arithmetic = z.object({ text: z.string().describe("the equation, computed again"), holds: z.boolean() });
@@ -178,6 +180,7 @@ export const explanationSchema = z.object({
   batches: z.array(batch),
   verdict: z.string().describe("how far the chain goes and why it ends there"),
 });
+/** {@link explanationSchema}, parsed. */
 export type ExplanationResponse = z.infer<typeof explanationSchema>;
 
 /** `POST /v1/billing/batches/{batch_id}/redrive`, `POST /v1/billing/reviews/{review_key}/redrive` and `…/dismiss`. */
@@ -189,7 +192,9 @@ export const redriveResultSchema = z.object({
   state: z.string(),
   message: z.string(),
 });
+/** {@link redriveResultSchema}, parsed. */
 export type RedriveResponse = z.infer<typeof redriveResultSchema>;
+/** Body of `POST /v1/billing/reviews/{review_key}/redrive`. */
 export const redriveReviewRequestSchema = z.strictObject({
   org_id: resourceIdSchema.describe("who pays for the row"),
   create: z.boolean().default(false).describe("also where billing does not know the organization yet; a typing error is refused otherwise"),
@@ -205,6 +210,7 @@ export const createRateCardRequestSchema = z.strictObject({
   valid_from: instant.describe("by the start of a request; inclusive"),
   valid_to: instant.optional().describe("exclusive; without end when absent"),
 });
+/** One rate card, as created or listed. `org_id` null: the default of all organizations. */
 export const rateCardSchema = z.object({
   rate_card_id: z.string(),
   org_id: z.string().nullable(),
@@ -214,8 +220,11 @@ export const rateCardSchema = z.object({
   valid_to: instant.nullable(),
   source: z.enum(["operator", "environment"]),
 });
+/** {@link rateCardSchema}, parsed. */
 export type RateCardResponse = z.infer<typeof rateCardSchema>;
+/** Query of `GET /v1/billing/rate-cards`. */
 export const rateCardListQuerySchema = z.object({ org_id: resourceIdSchema.optional().describe("its own cards and the defaults") });
+/** 200 of `GET /v1/billing/rate-cards`: the defaults, then each organization's own, each by time. */
 export const rateCardListSchema = z.object({ rate_cards: z.array(rateCardSchema) });
 
 /** `GET /v1/billing/export`. */
@@ -232,6 +241,7 @@ export const auditRequestSchema = z.strictObject({
   to: instant.describe("requests that began before; a few minutes back, or rows that wait are told as missing"),
   heal: z.boolean().default(false).describe("bill what is missing, adjust amounts, put deleted events back"),
 });
+/** 200 of `POST /v1/billing/audit`. `gaps` names only the days on which source and ledger differ. */
 export const auditResultSchema = z.object({
   audit_id: z.string(),
   compared_rows: z.number().int(),
@@ -255,6 +265,7 @@ export const auditResultSchema = z.object({
     }),
   ),
 });
+/** {@link auditResultSchema}, parsed. */
 export type AuditResponse = z.infer<typeof auditResultSchema>;
 
 /** 202 of `POST /v1/billing/orgs/{org_id}/reconcile`: the worker reads the org's balance at the sink within seconds. */

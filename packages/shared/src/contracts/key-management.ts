@@ -53,6 +53,7 @@ export const generateKeyRequestSchema = z.looseObject({
   team_id: z.string().nullish(),
   user_id: z.string().nullish(),
 });
+/** Body of `POST /key/generate` as a caller writes it, before defaults. */
 export type GenerateKeyRequest = z.input<typeof generateKeyRequestSchema>;
 
 /**
@@ -79,10 +80,12 @@ export const keyObjectSchema = z.looseObject({
   created_at: z.string().nullish(),
   updated_at: z.string().nullish(),
 });
+/** {@link keyObjectSchema}, parsed; fields that we do not know are kept. */
 export type KeyObject = z.infer<typeof keyObjectSchema>;
 
 /** Answer of `POST /key/generate`: the key's row, flat, plus the key itself, which is never told again. */
 export const generateKeyResponseSchema = keyObjectSchema.extend({ key: z.string().min(1), token_id: z.string().nullish() });
+/** {@link generateKeyResponseSchema}, parsed. `key` is the secret itself. */
 export type GenerateKeyResponse = z.infer<typeof generateKeyResponseSchema>;
 
 /** `GET /key/info?key=`: the key or its hash; absent = the caller's key. */
@@ -90,6 +93,7 @@ export const keyInfoQuerySchema = z.looseObject({ key: z.string().optional() });
 
 /** Answer of `GET /key/info`. `key` repeats what was asked; `info` is the row without its `token`. */
 export const keyInfoResponseSchema = z.looseObject({ key: z.string(), info: keyObjectSchema });
+/** {@link keyInfoResponseSchema}, parsed. */
 export type KeyInfoResponse = z.infer<typeof keyInfoResponseSchema>;
 
 /** `GET /key/list`: filters and paging; values are text because they stand in the query string. Pages start at 1. */
@@ -102,6 +106,7 @@ export const keyListQuerySchema = z.looseObject({
   key_hash: z.string().optional(),
   return_full_object: z.stringbool().default(false),
 });
+/** {@link keyListQuerySchema}, parsed, with its defaults. */
 export type KeyListQuery = z.output<typeof keyListQuerySchema>;
 
 /** Answer of `GET /key/list`: hashes, or rows when `return_full_object=true`. */
@@ -111,6 +116,7 @@ export const keyListResponseSchema = z.looseObject({
   current_page: z.number().int().nullish(),
   total_pages: z.number().int().nullish(),
 });
+/** {@link keyListResponseSchema}, parsed. */
 export type KeyListResponse = z.infer<typeof keyListResponseSchema>;
 
 /** `POST /key/update`. Fields that are absent stay; `null` clears a limit; `metadata` replaces the whole object. */
@@ -122,6 +128,7 @@ export const updateKeyRequestSchema = z.looseObject({
   team_id: z.string().nullish(),
   user_id: z.string().nullish(),
 });
+/** Body of `POST /key/update` as a caller writes it. */
 export type UpdateKeyRequest = z.input<typeof updateKeyRequestSchema>;
 
 /** `POST /key/delete`: keys (raw or hashed) or aliases, at least one of the two lists. */
@@ -131,18 +138,22 @@ export const deleteKeysRequestSchema = z
     message: "keys or key_aliases is required",
     path: ["keys"],
   });
+/** Body of `POST /key/delete` as a caller writes it. */
 export type DeleteKeysRequest = z.input<typeof deleteKeysRequestSchema>;
 
 /** Answer of `POST /key/delete`. When nothing was found LiteLLM answers an error whose body says code `"404"`. */
 export const deleteKeysResponseSchema = z.looseObject({ deleted_keys: z.array(z.unknown()).nullish() });
+/** {@link deleteKeysResponseSchema}, parsed. */
 export type DeleteKeysResponse = z.infer<typeof deleteKeysResponseSchema>;
 
 /** `POST /key/block` and `/key/unblock`: the key or its hash. Answer: the key's row. In force for the next request. */
 export const blockKeyRequestSchema = z.looseObject({ key: z.string().min(1) });
+/** Body of `POST /key/block` and `/key/unblock` as a caller writes it. */
 export type BlockKeyRequest = z.input<typeof blockKeyRequestSchema>;
 
 /** `POST /team/new`. `team_id` is made by the proxy when absent; an id that exists is refused with 400. */
 export const newTeamRequestSchema = z.looseObject({ ...limits, team_id: z.string().nullish(), team_alias: z.string().nullish() });
+/** Body of `POST /team/new` as a caller writes it. */
 export type NewTeamRequest = z.input<typeof newTeamRequestSchema>;
 
 /** A row of the team table: the answer of `POST /team/new`, an entry of `GET /team/list`. */
@@ -161,16 +172,19 @@ export const teamObjectSchema = z.looseObject({
   created_at: z.string().nullish(),
   updated_at: z.string().nullish(),
 });
+/** {@link teamObjectSchema}, parsed; fields that we do not know are kept. */
 export type TeamObject = z.infer<typeof teamObjectSchema>;
 
 /** `GET /team/info?team_id=` and its answer; `keys` are rows without `token`. */
 export const teamInfoQuerySchema = z.looseObject({ team_id: z.string().min(1) });
+/** Answer of `GET /team/info`. `keys` are rows without `token`. */
 export const teamInfoResponseSchema = z.looseObject({
   team_id: z.string(),
   team_info: teamObjectSchema,
   keys: z.array(keyObjectSchema).nullish(),
   team_memberships: z.array(z.unknown()).nullish(),
 });
+/** {@link teamInfoResponseSchema}, parsed. */
 export type TeamInfoResponse = z.infer<typeof teamInfoResponseSchema>;
 
 /**
@@ -188,4 +202,5 @@ export const managementErrorSchema = z.union([
   }),
   z.looseObject({ detail: z.unknown() }),
 ]);
+/** {@link managementErrorSchema}, parsed: one of LiteLLM's two envelopes. */
 export type ManagementError = z.infer<typeof managementErrorSchema>;

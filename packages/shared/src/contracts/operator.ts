@@ -8,6 +8,7 @@ const usd = z.string().describe("USD, exact decimal text");
 const instant = z.iso.datetime({ offset: true });
 const amount = z.string().regex(/^\d{1,15}(\.\d{1,12})?$/, 'must be a decimal number of zero or more, such as "500"');
 
+/** What an organization may start: `unconfigured` and `exhausted` nothing, `suspended` nothing by an operator's word. */
 export const orgStateSchema = z.enum(["unconfigured", "trial", "active", "grace", "exhausted", "suspended"]);
 
 const by = z.string().min(1).max(200).optional().describe("who acts; the token's own name when absent");
@@ -48,8 +49,10 @@ export const orgListQuerySchema = z.object({
   cursor: z.string().max(500).optional(),
   limit: z.coerce.number().int().min(1).max(500).default(100),
 });
+/** 200 of `GET /v1/billing/orgs`; `next_cursor` is null on the last page. */
 export const orgListSchema = z.object({ orgs: z.array(orgSummary), next_cursor: z.string().nullable() });
 
+/** An organization's policy of buying packs, with its breaker: `breaker_until` is null while it is closed. */
 export const topUpPolicySchema = z.object({
   org_id: z.string(),
   enabled: z.boolean(),
@@ -62,7 +65,9 @@ export const topUpPolicySchema = z.object({
   breaker_reason: z.string().nullable(),
 });
 
+/** Where a pack stands; `needs_review` waits for a person, `paid` and `declined` are final. */
 export const topUpStateSchema = z.enum(["charging", "unknown", "paid", "declined", "needs_review"]);
+/** One pack of credits that was bought or asked for. Amounts are exact decimal text. */
 export const topUpSchema = z.object({
   top_up_id: z.string(),
   org_id: z.string(),
@@ -136,6 +141,7 @@ export const orgSettingsRequestSchema = z.strictObject({
 export const suspendOrgRequestSchema = z.strictObject({ reason, create, by });
 /** `POST /v1/billing/orgs/{org_id}/resume` and other calls that need no more than who and why. */
 export const byHandRequestSchema = z.strictObject({ by, reason: reason.optional() });
+/** 202 of `POST /v1/billing/orgs/{org_id}/flush`: a worker settles the organization within seconds. */
 export const flushRequestedSchema = z.object({ org_id: z.string(), requested: z.literal(true) });
 
 /** `PUT /v1/billing/orgs/{org_id}/top-up-policy`: the policy as a whole. */
@@ -154,15 +160,21 @@ export const topUpPolicyRequestSchema = z.strictObject({
   by,
   reason: reason.optional(),
 });
+/** 200 of `DELETE /v1/billing/orgs/{org_id}/top-up-policy`. */
 export const topUpPolicyRemovedSchema = z.object({ org_id: z.string(), removed: z.boolean().describe("false where it had none") });
+/** 200 of `POST /v1/billing/orgs/{org_id}/top-up-policy/reset-breaker`. */
 export const breakerResetSchema = z.object({ org_id: z.string(), reset: z.boolean().describe("false where it was closed") });
+/** Query of `GET /v1/billing/top-ups`. */
 export const topUpListQuerySchema = z.object({
   org_id: resourceIdSchema.optional(),
   state: topUpStateSchema.optional(),
   limit: z.coerce.number().int().min(1).max(1_000).default(50),
 });
+/** 200 of `GET /v1/billing/top-ups`. */
 export const topUpListSchema = z.object({ top_ups: z.array(topUpSchema).describe("newest first") });
+/** Body of `POST /v1/billing/top-ups/{top_up_id}/settle`: whether the pack was bought, by whose word and why. */
 export const settleTopUpRequestSchema = z.strictObject({ bought: z.boolean(), reason, by });
+/** 200 of `POST /v1/billing/top-ups/{top_up_id}/settle`. */
 export const settledTopUpSchema = z.object({
   settled: z.boolean().describe("false where it was so already"),
   pack: topUpSchema,
@@ -175,6 +187,7 @@ export const decideBatchRequestSchema = z.strictObject({
   reason,
   by,
 });
+/** 200 of `POST /v1/billing/batches/{batch_id}/decide`. */
 export const batchDecisionSchema = z.object({
   batch_id: z.string(),
   org_id: z.string(),
@@ -185,7 +198,9 @@ export const batchDecisionSchema = z.object({
 
 /** `PUT /v1/billing/orgs/{org_id}/customers/{sink}`. */
 export const mappedSinkSchema = z.enum(["stripe"]);
+/** Body of `PUT /v1/billing/orgs/{org_id}/customers/{sink}`. */
 export const mapCustomerRequestSchema = z.strictObject({ customer_id: z.string().min(1).max(200), create, by, reason: reason.optional() });
+/** 200 of `PUT /v1/billing/orgs/{org_id}/customers/{sink}`, with what the mapping was before. */
 export const mappedCustomerSchema = z.object({
   sink: mappedSinkSchema,
   org_id: z.string(),
@@ -193,7 +208,9 @@ export const mappedCustomerSchema = z.object({
   previous_customer_id: z.string().nullable(),
   released_batches: z.number().int().describe("had waited for the mapping, and are due now"),
 });
+/** Query of `GET /v1/billing/customers`. */
 export const customerListQuerySchema = z.object({ org_id: resourceIdSchema.optional(), sink: mappedSinkSchema.optional() });
+/** 200 of `GET /v1/billing/customers`: organizations whose id at a sink is not their own. */
 export const customerListSchema = z.object({
   customers: z.array(z.object({ sink: z.string(), org_id: z.string(), customer_id: z.string() })),
 });
@@ -218,6 +235,7 @@ export const reviewListQuerySchema = z.object({
   cursor: z.string().max(1_100).optional(),
   limit: z.coerce.number().int().min(1).max(1_000).default(100),
 });
+/** 200 of `GET /v1/billing/reviews`, oldest first; `next_cursor` is null on the last page. */
 export const reviewListSchema = z.object({
   reviews: z.array(
     z.object({
@@ -244,6 +262,7 @@ export const mapKeyRequestSchema = z.strictObject({
   by,
   reason: reason.optional(),
 });
+/** 200 of `POST /v1/billing/keys/{key_hash}/map`, with how many rows in review were billed by it. */
 export const mappedKeySchema = z.object({ key_hash: z.string(), org_id: z.string(), billed_reviews: z.number().int() });
 
 /** `POST /v1/billing/alerts/{alert_key}/clear`. */
@@ -251,6 +270,7 @@ export const clearedAlertSchema = z.object({ key: z.string(), cleared: z.boolean
 
 /** `POST /v1/billing/months/{month}/retire`: tells by default. */
 export const retireMonthRequestSchema = z.strictObject({ dry_run: z.boolean().default(true), by, reason: reason.optional() });
+/** 200 of `POST /v1/billing/months/{month}/retire`: what was done, or in a dry run what would be. */
 export const retirementSchema = z.object({
   dry_run: z.boolean(),
   month: z.string(),
@@ -268,6 +288,7 @@ export const compareRequestSchema = z.strictObject({
     .default(false)
     .describe("deduct or give back at the sink what it took too little or too much; not in a dry run"),
 });
+/** 200 of `POST /v1/billing/reconcile`. A part is null where the sink cannot tell it. */
 export const sinkComparisonSchema = z.object({
   dry_run: z.boolean(),
   deliveries: z
@@ -321,6 +342,7 @@ export const actionListQuerySchema = z.object({
     .optional(),
   limit: z.coerce.number().int().min(1).max(500).default(50),
 });
+/** 200 of `GET /v1/billing/actions`, newest first; `next_cursor` is null on the last page. */
 export const actionListSchema = z.object({
   actions: z.array(
     z.object({

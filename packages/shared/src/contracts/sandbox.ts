@@ -57,6 +57,7 @@ export const launchRequestFields = {
   secrets: organizationSecrets.optional(),
 };
 
+/** The sandbox of a session that the gateway launched. `url` is null unless the agent is ready. */
 export const sandboxSchema = z.object({
   state: z.enum(["launching", "ready", "pausing", "paused", "gone"]),
   step: z.string().nullable().describe("what was done last"),
@@ -65,6 +66,7 @@ export const sandboxSchema = z.object({
   expires_at: instant.nullable().describe("by then the sandbox ends by itself"),
 });
 
+/** Why a session's launch failed: a code of docs/errors.md, and a message without secrets. */
 export const sessionFailureSchema = z.object({ code: z.string(), message: z.string() });
 
 /** How to talk to the agent's server: HTTP basic authentication. */
@@ -87,6 +89,7 @@ export const launchedSessionSchema = z.object({
   agent: agentSchema,
   events_url: z.string(),
 });
+/** {@link launchedSessionSchema}, parsed. It holds the agent's password. */
 export type LaunchedSession = z.infer<typeof launchedSessionSchema>;
 
 /** `POST /v1/sessions/{id}/resume`: secrets are not stored, so they are sent again. */
@@ -107,6 +110,7 @@ export const sessionEventSchema = z.object({
   occurred_at: instant,
   facts: z.record(z.string(), z.unknown()),
 });
+/** {@link sessionEventSchema}, parsed: one step of a session. Nothing to do with a billing event. */
 export type SessionEvent = z.infer<typeof sessionEventSchema>;
 
 const amount = z.string().describe("USD, exact decimal text");
@@ -129,4 +133,5 @@ export const sessionCostSchema = z.object({
     }),
   ),
 });
+/** {@link sessionCostSchema}, parsed. */
 export type SessionCost = z.infer<typeof sessionCostSchema>;

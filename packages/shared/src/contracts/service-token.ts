@@ -5,6 +5,7 @@ import { resourceIdSchema } from "./session.ts";
 
 /** What a service token may do. Service tokens themselves are managed with a root token alone. */
 export const tokenScopeSchema = z.enum(["sessions:read", "sessions:write", "billing:read", "billing:write"]);
+/** One scope of a service token: a resource, and whether it may be changed. */
 export type TokenScope = z.infer<typeof tokenScopeSchema>;
 
 const instant = z.iso.datetime({ offset: true });
@@ -33,11 +34,13 @@ export const serviceTokenSchema = z.object({
   revoked_at: instant.nullable(),
   last_used_at: instant.nullable().describe("to the minute"),
 });
+/** {@link serviceTokenSchema}, parsed. */
 export type ServiceToken = z.infer<typeof serviceTokenSchema>;
 
 /** 201 of a creation or rotation. */
 export const issuedServiceTokenSchema = serviceTokenSchema.extend({ token: z.string().describe("shown this once") });
 
+/** 200 of `GET /v1/tokens`, revoked tokens included. */
 export const serviceTokenListSchema = z.object({ tokens: z.array(serviceTokenSchema).describe("newest first") });
 
 /** `GET /v1/tokens/{id}`. */

@@ -26,6 +26,7 @@ export const createSessionRequestSchema = z.strictObject({
   metadata: callersObject(16_384).optional().describe("the caller's own, at most 16 KiB as JSON; answered with the session"),
   ...launchRequestFields,
 });
+/** Body of `POST /v1/sessions` as a caller writes it, before defaults. */
 export type CreateSessionRequest = z.input<typeof createSessionRequestSchema>;
 
 /** `POST /v1/sessions/{id}/extend`. */
@@ -42,6 +43,7 @@ export const extendSessionRequestSchema = z
 
 /** `starting` has no recorded key yet, `ending` is being revoked; both are states a crash can leave and a call repairs. */
 export const sessionStateSchema = z.enum(["starting", "active", "ending", "ended"]);
+/** Where a session stands; the table of states is in the README of sessions. */
 export type SessionState = z.infer<typeof sessionStateSchema>;
 
 /** 201 of `POST /v1/sessions`. `api_key` is told this once; it also stands in `environment`. */
@@ -58,6 +60,7 @@ export const createSessionResponseSchema = z.object({
   opencode_config: z.record(z.string(), z.unknown()).describe("content of opencode_config_path"),
   opencode_config_path: z.string().describe("relative to the home directory of the sandbox"),
 });
+/** {@link createSessionResponseSchema}, parsed. It holds the session's key. */
 export type CreateSessionResponse = z.infer<typeof createSessionResponseSchema>;
 
 /** What was used: `credits` = `spend_usd` x markup x 100, as frozen on the billing events. */
@@ -68,6 +71,7 @@ export const usageTotalsSchema = z.object({
   spend_usd: amount("USD"),
   credits: amount("credits"),
 });
+/** {@link usageTotalsSchema}, parsed: counts, and sums as exact decimal text. */
 export type UsageTotals = z.infer<typeof usageTotalsSchema>;
 
 /** `GET /v1/sessions/{id}`. Never the key; its hash joins the spend rows. */
@@ -89,6 +93,7 @@ export const sessionSchema = z.object({
   billed: usageTotalsSchema.describe("on the ledger"),
   unbilled_spend_usd: amount("USD").describe("in spend rows that the worker has not read yet"),
 });
+/** {@link sessionSchema}, parsed. It never holds the session's key. */
 export type Session = z.infer<typeof sessionSchema>;
 
 /** `GET /v1/sessions?org_id=`, newest first. `next_cursor` is null on the last page. */
@@ -97,14 +102,17 @@ export const sessionListQuerySchema = z.object({
   cursor: z.string().max(500).optional(),
   limit: z.coerce.number().int().min(1).max(200).default(50),
 });
+/** 200 of `GET /v1/sessions`, newest first; `next_cursor` is null on the last page. */
 export const sessionListResponseSchema = z.object({
   sessions: z.array(sessionSchema.omit({ billed: true, unbilled_spend_usd: true })),
   next_cursor: z.string().nullable(),
 });
+/** {@link sessionListResponseSchema}, parsed. */
 export type SessionListResponse = z.infer<typeof sessionListResponseSchema>;
 
 /** `GET /v1/orgs/{id}/usage`: by when the request began; `from` counts, `to` does not. */
 export const orgUsageQuerySchema = z.object({ from: instant.optional(), to: instant.optional(), session_id: resourceIdSchema.optional() });
+/** 200 of `GET /v1/orgs/{id}/usage`. The range is repeated as it was understood; an organization that never spent has zeros. */
 export const orgUsageResponseSchema = z.object({
   org_id: z.string(),
   from: instant.nullable(),
@@ -113,6 +121,7 @@ export const orgUsageResponseSchema = z.object({
   by_model: z.array(usageTotalsSchema.extend({ model: z.string() })),
   by_session: z.array(usageTotalsSchema.extend({ session_id: z.string().nullable() })),
 });
+/** {@link orgUsageResponseSchema}, parsed. */
 export type OrgUsageResponse = z.infer<typeof orgUsageResponseSchema>;
 
 /** `GET /v1/orgs/{id}/ledger`: batches and events, paged together. */
@@ -120,7 +129,9 @@ export const ledgerQuerySchema = z.object({
   cursor: z.string().max(500).optional(),
   limit: z.coerce.number().int().min(1).max(200).default(50),
 });
+/** Where a batch stands on its way to the sink. */
 export const settlementStateSchema = z.enum(["sealed", "sending", "unknown", "delivered", "unapplied", "parked", "dead", "shortfall"]);
+/** One billing event: a charge or an adjustment, with the rate that was frozen on it. */
 export const ledgerEventSchema = z.object({
   event_id: z.string(),
   request_id: z.string(),
@@ -136,6 +147,7 @@ export const ledgerEventSchema = z.object({
   recorded_at: instant,
   batch_id: z.string().nullable().describe("null while the event waits for its batch"),
 });
+/** {@link ledgerEventSchema}, parsed. */
 export type LedgerEvent = z.infer<typeof ledgerEventSchema>;
 
 /** One settlement: the credits of its events + carry_in_credits = credits + carry_out_credits. */
@@ -156,14 +168,17 @@ export const ledgerBatchSchema = z.object({
   attempt_count: z.number().int(),
   last_error_code: z.string().nullable(),
 });
+/** {@link ledgerBatchSchema}, parsed. */
 export type LedgerBatch = z.infer<typeof ledgerBatchSchema>;
 
+/** 200 of `GET /v1/orgs/{id}/ledger`: one page of both lists. */
 export const ledgerResponseSchema = z.object({
   org_id: z.string(),
   batches: z.array(ledgerBatchSchema).describe("newest first"),
   events: z.array(ledgerEventSchema).describe("newest first"),
   next_cursor: z.string().nullable().describe("null when both lists are at their end"),
 });
+/** {@link ledgerResponseSchema}, parsed. */
 export type LedgerResponse = z.infer<typeof ledgerResponseSchema>;
 
 /** `GET /v1/billing/status`: where every credit of the deployment is now. */
@@ -176,10 +191,12 @@ export const billingStatusSchema = z.object({
   oldest_unsettled_seconds: z.number().nullable(),
   reviews: z.record(z.string(), z.number().int()).describe("spend rows that cannot be billed as they are, by reason"),
 });
+/** {@link billingStatusSchema}, parsed. */
 export type BillingStatusResponse = z.infer<typeof billingStatusSchema>;
 
 /** Every error of the gateway, whatever the route. `code` is a row of docs/errors.md. */
 export const gatewayErrorSchema = z.object({
   error: z.object({ code: z.string(), message: z.string(), fix: z.string(), request_id: z.string(), param: z.string().optional() }),
 });
+/** {@link gatewayErrorSchema}, parsed. */
 export type GatewayError = z.infer<typeof gatewayErrorSchema>;

@@ -1,5 +1,6 @@
 import { ERROR_CODES, type ErrorCode } from "./codes.ts";
 
+/** What an {@link AppError} may carry besides code and message. */
 export interface AppErrorOptions {
   /** Facts for the log: ids, counts, names. Never a key, a body or a prompt. */
   readonly details?: Readonly<Record<string, unknown>>;

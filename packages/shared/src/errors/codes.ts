@@ -24,7 +24,10 @@ const row = (status: number, retryable: boolean, anthropicType: string, openaiTy
   fix,
 });
 
-// A table is read by its rows: one line each.
+/**
+ * Every error there is, by its code: status, whether the same request can succeed later, its type in both dialects, what the reader
+ * does. A table is read by its rows: one line each.
+ */
 // oxfmt-ignore
 export const ERROR_CODES = {
   // Who is calling
@@ -158,4 +161,5 @@ export const ERROR_CODES = {
   embedded_postgres_failed: row(0, false, "api_error", "api_error", "Read the server's last lines in the message, or set DATABASE_URL."),
 } as const satisfies Record<string, ErrorCodeRow>;
 
+/** The name of a row of {@link ERROR_CODES}. */
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -9,11 +9,13 @@ import { checkDuration, checkId, keyRequest, type VirtualKey, type VirtualKeyOpt
 
 const knownTeamCapacity = 10_000;
 
+/** Where the client's proxy is, and how long one call may take. */
 export interface LLMProxyClientOptions extends Pick<LLMProxyConfig, "adminUrl" | "masterKey" | "keyDuration"> {
   /** Time of one call in all, retries and waiting included. Default 10,000 ms. */
   readonly timeoutMs?: number;
 }
 
+/** What one call may be given. */
 export interface CallOptions {
   /** Ends the call; its reason is thrown. */
   readonly signal?: AbortSignal;

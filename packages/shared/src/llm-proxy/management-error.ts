@@ -20,6 +20,7 @@ export function safeServerText(text: string, credentials: readonly string[]): st
   return flat.length > maximumMessageLength ? `${flat.slice(0, maximumMessageLength)}…` : flat;
 }
 
+/** What the management API answered instead of a result. */
 export interface ManagementFailure {
   /** The status that is meant: the body's code where it is one (LiteLLM sends 404 inside other statuses), else HTTP's. */
   readonly status: number;

@@ -10,11 +10,13 @@ const maximumRetryDelayMs = 2_000;
 /** A page of 100 full key rows is about 300 kB. */
 const maximumAnswerBytes = 8 * 1024 * 1024;
 
+/** Which management API is called, and its credential. */
 export interface ManagementTarget {
   readonly adminUrl: string;
   readonly masterKey: string;
 }
 
+/** One call of the management API. */
 export interface ManagementRequest {
   readonly method: "GET" | "POST";
   /** Begins with a slash; may carry a query. */

@@ -8,6 +8,7 @@ export const OPENCODE_SERVER_USERNAME = "opencode";
 export const agentAuthorization = (password: string): string =>
   `Basic ${Buffer.from(`${OPENCODE_SERVER_USERNAME}:${password}`).toString("base64")}`;
 
+/** Which agent is asked, and for how long. */
 export interface AgentHealthOptions {
   /** Of the agent's server, without a trailing slash. */
   readonly url: string;

@@ -3,6 +3,7 @@ export class DeadlineExceeded extends Error {
   override readonly name = "DeadlineExceeded";
 }
 
+/** What becomes of work that is given up. */
 export interface DeadlineOptions<T> {
   /** Given the result of work that was given up, so that nothing it made is forgotten; a late failure is ignored. */
   readonly late?: ((result: T) => void) | undefined;

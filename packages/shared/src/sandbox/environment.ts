@@ -10,6 +10,7 @@ export interface ProviderKeys {
   readonly OPENAI_API_KEY?: string;
 }
 
+/** What {@link buildSandboxEnv} makes the variables of a sandbox from. */
 export interface SandboxEnvironmentOptions {
   readonly sessionId: string;
   readonly orgId: string;

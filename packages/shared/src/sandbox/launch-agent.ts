@@ -8,6 +8,7 @@ import type { Sandbox, SandboxFiles, SandboxPort, SandboxProcess, SandboxProvide
 /** In this order, each once, told before its work begins; `failed` after any of them, when the sandbox has been ended. */
 export type LaunchStep = "creating" | "created" | "starting_agent" | "waiting_for_agent" | "ready" | "failed";
 
+/** One step of a launch, as `onProgress` gets it. */
 export interface LaunchProgress {
   readonly step: LaunchStep;
   /** Known from `created` on. */
@@ -16,6 +17,7 @@ export interface LaunchProgress {
   readonly elapsedMs: number;
 }
 
+/** What is launched, and within which limits. */
 export interface LaunchAgentOptions {
   readonly sessionId: string;
   /** As `buildSandboxEnv` makes it; without OPENCODE_SERVER_PASSWORD the launch is refused. */
@@ -41,6 +43,7 @@ export interface LaunchAgentOptions {
   readonly signal?: AbortSignal;
 }
 
+/** An agent that answered. Its sandbox is the caller's to end. */
 export interface LaunchedAgent {
   readonly sandbox: Sandbox;
   /** Of the agent's server; user `opencode`, password as below. */

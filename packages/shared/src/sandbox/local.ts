@@ -26,6 +26,7 @@ import type { Sandbox, SandboxOptions, SandboxPort, SandboxProvider, SandboxStat
 import { sandboxName } from "./sandbox-name.ts";
 import { checkSandboxOptions } from "./sandbox-options.ts";
 
+/** Where local sandboxes live, and whose processes they are. */
 export interface LocalSandboxProviderOptions {
   /** Absolute; made when missing. What lies in it is readable by this user, or its sandbox's, only. Two processes may share it. */
   readonly rootFolder: string;
@@ -45,6 +46,7 @@ export interface LocalSandboxProviderOptions {
   readonly command?: readonly string[];
 }
 
+/** Sandboxes that are processes of this machine; for development. */
 export interface LocalSandboxProvider extends SandboxProvider {
   readonly kind: "local";
   /** Whose processes new sandboxes are, and where they are this process's user's, why. */

@@ -18,6 +18,7 @@ import { checkSandboxOptions } from "./sandbox-options.ts";
 /** What a new sandbox starts from: a tag in a public registry, or an image that Modal has built. */
 export type ModalImageSource = { readonly registryTag: string } | { readonly imageId: string };
 
+/** Which Modal app and image sandboxes are made from, and their limits. */
 export interface ModalSandboxProviderOptions extends ModalCredentials {
   /** Made when missing. One app for one deployment: whatever runs in it counts as ours. Default `proliferate-sandboxes`. */
   readonly appName?: string;

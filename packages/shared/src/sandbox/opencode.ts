@@ -13,6 +13,7 @@ export const OPENCODE_OPENAI_PROVIDER = "openai-proxy";
 
 const defaultServer = { port: 4096, hostname: "0.0.0.0" } as const;
 
+/** Where the agent's server listens in its sandbox. */
 export interface OpencodeServer {
   /** Default 4096. */
   readonly port?: number;
@@ -37,6 +38,7 @@ export interface OpencodeModel {
   };
 }
 
+/** What {@link getOpencodeConfig} makes the agent's configuration from. */
 export interface OpencodeConfigOptions {
   /** `anthropic/…` or `openai/…`. */
   readonly model: string;

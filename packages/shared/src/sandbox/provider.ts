@@ -9,6 +9,7 @@
 /** Path below the home directory → content. Text is written as UTF-8. */
 export type SandboxFiles = Readonly<Record<string, string | Uint8Array>>;
 
+/** What a sandbox is made of, and how long it lives. */
 export interface SandboxOptions {
   /** One running sandbox a session: a second one is refused with `sandbox_exists`. */
   readonly sessionId: string;
@@ -36,6 +37,7 @@ export interface SandboxPort {
   readonly url: string;
 }
 
+/** The limits of one command in a sandbox. */
 export interface ExecOptions {
   /** Milliseconds until the command is killed and `sandbox_exec_timeout` is thrown; rounded up to whole seconds. Default 60 000. */
   readonly timeoutMs?: number;
@@ -49,6 +51,7 @@ export interface ExecOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** How a command ended. Its status says whether it succeeded; a failed command is a result, not an error. */
 export interface ExecResult {
   /** The exit status; 128 + n for a command that signal n ended. */
   readonly status: number;
@@ -64,6 +67,7 @@ export interface SandboxProcess {
   readonly exited: Promise<number | undefined>;
 }
 
+/** A handle on one running sandbox. */
 export interface Sandbox {
   /** The launcher's own id; another one for every sandbox, also for the same session. */
   readonly id: string;
@@ -90,13 +94,16 @@ export interface Sandbox {
   release(): void;
 }
 
+/** What a list tells of a sandbox. */
 export interface SandboxSummary {
   readonly id: string;
   readonly name: string;
 }
 
+/** Whether a sandbox runs. One that was never there is `ended`, too. */
 export type SandboxState = "running" | "ended";
 
+/** Makes and finds sandboxes; each launcher implements it, and one contract test holds them to it. */
 export interface SandboxProvider {
   readonly kind: "local" | "modal";
   /** All or nothing: when it throws, no sandbox is left, unless the message says that it could not be ended. */

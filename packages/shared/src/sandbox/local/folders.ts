@@ -29,8 +29,11 @@ export interface LocalSandboxRecord {
   readonly user?: UserId;
 }
 
+/** Where a published sandbox lies; `name` must be a valid sandbox name, as nothing is checked here. */
 export const sandboxFolder = (root: string, name: string): string => join(root, "sandboxes", name);
+/** Where a sandbox lies while it is made or ended. */
 export const stagingFolder = (root: string, id: string): string => join(root, "staging", id);
+/** Where a snapshot lies. */
 export const snapshotFolder = (root: string, snapshotId: string): string => join(root, "snapshots", snapshotId);
 
 /** The name in a sandbox's id. A text that is no id gives a name that no sandbox has. */
@@ -51,6 +54,7 @@ export const recordedNames = (root: string): Promise<string[]> => namesIn(join(r
 /** Ids of sandboxes that are being made or ended, or were when somebody died. */
 export const stagedIds = (root: string): Promise<string[]> => namesIn(join(root, "staging"));
 
+/** Ids of the snapshots there are; none where the root is not there. */
 export const snapshotIds = (root: string): Promise<string[]> => namesIn(join(root, "snapshots"));
 
 async function namesIn(folder: string): Promise<string[]> {
@@ -76,6 +80,7 @@ async function readRecordIn(folder: string): Promise<LocalSandboxRecord | undefi
   }
 }
 
+/** True while the keeper of the sandbox lives: the process of its id, started when the record says, so a reused id is no keeper. */
 export const isRunning = ({ keeper }: LocalSandboxRecord): boolean => processStartTime(keeper.pid) === keeper.startTime;
 
 /** Puts a staged sandbox in its place. False when the name is taken. */

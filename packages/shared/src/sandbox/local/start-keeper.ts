@@ -7,6 +7,7 @@ import { killQuietly, processStartTime, SANDBOX_MARKER } from "./processes.ts";
 /** Runs as TypeScript in this repository and as JavaScript in the published package. */
 const keeperProgram = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./keeper.ts" : "./keeper.js", import.meta.url));
 
+/** What the keeper of a local sandbox is started with. */
 export interface KeeperOptions {
   readonly root: string;
   readonly id: string;

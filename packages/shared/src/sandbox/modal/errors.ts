@@ -42,6 +42,7 @@ export function modalStatus(error: unknown): string {
   return statusOfClass[error.name] ?? (typeof code === "number" ? statusNames[code] : undefined) ?? "UNKNOWN";
 }
 
+/** How a failure of Modal's becomes an error of ours. */
 export interface ModalErrorContext {
   /** What was being done, as the start of a sentence: "The sandbox sb-1 could not be ended". */
   readonly failed: string;

@@ -11,6 +11,7 @@ import type { ModalSandbox } from "./sdk.ts";
 /** Beyond a command's own limit, which Modal enforces, for the way there and back. */
 const graceMs = 5000;
 
+/** What one sandbox at Modal needs from its provider. */
 export interface ModalSandboxContext {
   readonly name: string;
   readonly homeFolder: string;

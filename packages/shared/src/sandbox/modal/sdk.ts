@@ -7,6 +7,7 @@ import { AppError } from "../../errors/index.ts";
 export type { ModalClient, ModalSandbox };
 export type { App as ModalApp, Image as ModalImage } from "modal";
 
+/** A token of Modal. Secret. */
 export interface ModalCredentials {
   /** `ak-…` */
   readonly tokenId: string;
