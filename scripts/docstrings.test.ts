@@ -7,7 +7,7 @@ const ROOT = new URL("../", import.meta.url);
 /** Of product code alone: neither tests nor what stands in for the outside. */
 const sources = execFileSync("git", ["ls-files", "apps", "packages"], { cwd: ROOT, encoding: "utf8" })
   .split("\n")
-  .filter((path) => /\/src\/.*\.ts$/.test(path) && !/\.test\.ts$|^packages\/testing\//.test(path));
+  .filter((path) => /\/src\/.*\.ts$/.test(path) && !/\.test\.ts$|\/test-[a-z-]+\.ts$|^packages\/testing\//.test(path));
 
 /** Parts of a hundred that must have a docstring. None of these may be lowered. */
 const LEAST: Readonly<Record<string, number>> = {
@@ -16,11 +16,11 @@ const LEAST: Readonly<Record<string, number>> = {
   "packages/db": 100,
   "packages/access": 80,
   "packages/metering": 80,
-  "packages/services": 69,
+  "packages/services": 80,
   "apps/cli": 80,
   "apps/gateway": 90,
-  "apps/llm-proxy": 78,
-  "apps/worker": 55,
+  "apps/llm-proxy": 80,
+  "apps/worker": 80,
 };
 
 test.each(Object.entries(LEAST))("code 12: of the exports of %s, %i in a hundred say what they guarantee", (folder, least) => {

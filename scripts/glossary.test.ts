@@ -46,3 +46,15 @@ test("code 12: the words with two meanings are told apart", () => {
   ])
     expect(settled).toContain(word);
 });
+
+test("code 12: every noun's folder has a README, which begins with its title", () => {
+  const folders = new Set(
+    files
+      .flatMap((path) => /^packages\/(?:services|access|metering)\/src\/[a-z-]+(?=\/)/.exec(path)?.[0] ?? [])
+      .filter((folder) => folder !== ""),
+  );
+
+  expect(folders.size).toBeGreaterThan(15);
+  expect([...folders].filter((folder) => !files.includes(`${folder}/README.md`))).toEqual([]);
+  expect([...folders].filter((folder) => !/^# \S/.test(read(`${folder}/README.md`)))).toEqual([]);
+});

@@ -154,6 +154,7 @@ export const LLM_PROXY_ENVIRONMENT = {
   LITELLM_CONFIG: z.string().optional().describe("Path of config.yaml, the model list; unset: the one of this repository"),
 } as const;
 
+/** The proxy's environment, parsed. */
 export interface LLMProxyProcessConfig {
   readonly database: DatabaseSettings;
   readonly masterKey: string;

@@ -22,6 +22,7 @@ import { boundIdleConnections } from "./http/idle-connections.ts";
 import { InFlight } from "./http/in-flight.ts";
 import { createManagementHandler, createManagementServer } from "./management/server.ts";
 
+/** How many connections of callers stay open at once. */
 export interface ConnectionLimits {
   /** Further ones are closed at once. */
   readonly most: number;
@@ -29,6 +30,7 @@ export interface ConnectionLimits {
   readonly mostIdle: number;
 }
 
+/** All that a proxy is started with. */
 export interface ProxyOptions {
   readonly database: DatabaseOptions;
   /** The same database by an address that keeps its session, for the process lock. Default: `database`. */

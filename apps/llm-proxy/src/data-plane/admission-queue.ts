@@ -12,6 +12,7 @@ export interface AdmissionWaitLimits {
   readonly mostBytes: number;
 }
 
+/** The limits where the environment sets none. */
 export const ADMISSION_WAIT_LIMITS: AdmissionWaitLimits = { mostMs: 30_000, mostPerKey: 64, most: 1_024, mostBytes: 16 * 1024 * 1024 };
 
 export interface WaitingRequest {

@@ -1,3 +1,4 @@
+/** How much is read on after a caller has left: at once, in bytes and in milliseconds. */
 export interface DetachedReadSettings {
   /** How long an answer is read on after its caller left. 0: not at all. */
   readonly ms: number;

@@ -6,6 +6,7 @@ import { settleAttempt } from "@proliferate/access/requests/settle";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { outcomeOfOrphan } from "./outcome.ts";
 
+/** What settling the requests of dead proxies needs. */
 export interface RecoverDeps {
   readonly db: DatabaseClient;
   readonly logger: Logger;

@@ -5,6 +5,7 @@ import type { AdmittedAttempt } from "@proliferate/access/requests/db";
 import { settleAttempt } from "@proliferate/access/requests/settle";
 import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
 
+/** What settling requests needs. */
 export interface SettlerOptions {
   readonly db: DatabaseClient;
   readonly logger: Logger;

@@ -35,6 +35,7 @@ export class Shutdown {
   }
 }
 
+/** What stops taking requests, and how long what runs may go on. */
 export interface DrainOptions {
   readonly shutdown: Shutdown;
   readonly listener: Listener;

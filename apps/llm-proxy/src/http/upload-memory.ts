@@ -16,6 +16,7 @@ export interface UploadMemoryLimits {
 /** What almost every request of an agent is smaller than. */
 export const SMALL_BODY_BYTES = 512 * 1024;
 
+/** The limits where the environment sets none. */
 export const UPLOAD_MEMORY_LIMITS: UploadMemoryLimits = {
   largeBytes: 48 * MB,
   largeBytesPerKey: 33 * MB,

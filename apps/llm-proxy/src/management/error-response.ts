@@ -2,6 +2,7 @@ import { isDatabaseUnavailable } from "@proliferate/db";
 import { AppError, ERROR_CODES, type ErrorCode, isAppError } from "@proliferate/shared/errors";
 import type { z } from "zod";
 
+/** What a management route answers: a status, a JSON body, and headers beside the usual ones. */
 export interface ManagementAnswer {
   readonly status: number;
   readonly body: unknown;

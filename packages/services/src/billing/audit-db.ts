@@ -1,4 +1,10 @@
-/** Statements of the completeness audit: the source against the ledger, row by row, told by org and day. */
+/**
+ * Statements of the completeness audit. It compares each spend row of a range with its events on the ledger, and reports the
+ * differences as one gap for each organization and day. It can put back what somebody deleted from the ledger.
+ *
+ * Example: org_a has 10 spend rows of 1.00 USD on 2026-11-03, and somebody deleted one event: `source_rows` 10, `ledger_rows` 9,
+ * `event_deleted` 1, `missing_usd` 1.00, `examples` with the request id of that row.
+ */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
 import type { RateCard } from "../rates/credits.ts";

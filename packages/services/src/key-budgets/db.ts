@@ -1,15 +1,29 @@
-/** Statements on what keys may spend. Amounts are USD of provider cost with at most 6 decimals, which a JSON number carries. */
+/**
+ * Statements on `key_reservations`: how much of an organization's credits each key of a session may still spend. A worker decides a
+ * key's budget, calls the proxy, and records that the proxy has applied it; between these steps the row holds both amounts, and
+ * the larger one counts. Amounts are USD of provider cost with at most 6 decimals, which a JSON number carries exactly.
+ *
+ * Example: session s1, key generation 2: `budget_usd` 2.50 (decided), `applied_usd` 5.00 (the proxy still allows it),
+ * `spent_usd` 1.20 (on the ledger). The row reserves 5.00 - 1.20 = 3.80 until the proxy has applied 2.50.
+ */
 import type { DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
 
-/** What a key may still spend, or has spent unseen, on `r`: the largest of decided, applied, just being told, and held after a cut, minus what the ledger has. */
+/**
+ * The USD that reservation `r` holds. A key may spend up to the largest budget that the proxy may have for it: the one that we
+ * decided, the one that the proxy applied, the one that a worker is sending now, or the one that we hold after we cut it. What
+ * the ledger has of the key already is subtracted. Never below zero.
+ */
 export const RESERVED: RawBuilder<string> = sql`greatest(greatest(r.budget_usd, r.applied_usd, r.telling_usd, r.held_usd) - r.spent_usd, 0)`;
 
-/** What the org can afford, on `g` and `a`; null while balance or rate are unknown. */
+/** The USD that the organization of gate `g` and account `a` can pay for. Null while we know no balance or no rate. */
 const AFFORDABLE = sql`trunc(greatest(a.balance_credits + case when g.state = 'grace' then g.overdraft_credits else 0 end, 0) / g.credits_per_spend_usd, 6)`;
 
-/** No event of the key was recorded before it: when the key was reserved, and a day for a clock that was put back. Months before it are not looked into. */
+/**
+ * The ledger has no event of a key before this moment: its reservation, less one day in case somebody set the clock back. The
+ * statement therefore reads no older month of the ledger.
+ */
 const sinceCreated = (table: string): RawBuilder<Date> => sql`${sql.ref(`${table}.created_at`)} - interval '1 day'`;
 
 /**

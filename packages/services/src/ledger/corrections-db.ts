@@ -1,4 +1,10 @@
-/** Statements on what the source says differently after it was billed. An event is never rewritten: an adjustment is added. */
+/**
+ * Statements that find spend rows whose amount changed after billing, and append the difference to the ledger. They rewrite no
+ * event: each change becomes one more event, an adjustment.
+ *
+ * Example: row r1 was billed at 0.10 USD as `llm:r1`. LiteLLM later writes 0.12 into it. `adj:r1:1` adds 0.02; if the row then
+ * falls to 0.05, `adj:r1:2` takes 0.07 away. The three events sum to what the row says now.
+ */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
 import { MOVE_ACCOUNTS } from "./accounts-db.ts";

@@ -1,4 +1,10 @@
-/** Statements behind `billing status` and the metrics: what is behind, what rests, and whether source and ledger agree. Read only. */
+/**
+ * Statements of `billing status` and of the metrics. They answer three questions: how late is billing, which credits wait for a
+ * person, and do the spend rows and the ledger hold the same amounts. They only read.
+ *
+ * Example: 3 spend rows of 0.10 USD each, of which one has no event yet: `source_rows` 3, `source_usd` 0.30, `billed_usd` 0.20,
+ * `unbilled_rows` 1, `unbilled_usd` 0.10, and `overdue_rows` 1 once the request has been over for longer than the grace.
+ */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
 import { BATCHES_UNDER_WAY, GATES } from "../billing/counts-db.ts";
