@@ -1,8 +1,9 @@
 import { connect, type Socket } from "node:net";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { startTestGateway, type TestGateway, TOKEN } from "./test-gateway.ts";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { ReportRoom } from "../src/report-room.ts";
+import { serveGateway, startTestGateway, type TestGateway, TOKEN } from "./test-gateway.ts";
 
 const EVENTS = 20_000;
 /** As the gateway's room has it. */
@@ -22,8 +23,8 @@ afterAll(async () => {
 });
 
 /** Asks for an export and reads nothing but its first bytes; resolves with its status line. */
-async function stalledExport(): Promise<{ readonly statusLine: string; readonly socket: Socket }> {
-  const { port } = new URL(gateway.url);
+async function stalledExport(url = gateway.url): Promise<{ readonly statusLine: string; readonly socket: Socket }> {
+  const { port } = new URL(url);
   const socket = connect({ port: Number(port), host: "127.0.0.1" });
   sockets.push(socket);
   socket.on("error", () => undefined);
@@ -35,7 +36,7 @@ async function stalledExport(): Promise<{ readonly statusLine: string; readonly 
 }
 
 test("code 18, hostile 6: readers that do not read hold no connection, are at most so many, and are cut; everybody else is served", async () => {
-  const stalled = await Promise.all(Array.from({ length: SEATS }, stalledExport));
+  const stalled = await Promise.all(Array.from({ length: SEATS }, () => stalledExport()));
   expect(stalled.map(({ statusLine }) => statusLine)).toEqual(stalled.map(() => "HTTP/1.1 200 OK"));
 
   expect(await gateway.call("GET", "/v1/billing/export")).toMatchObject({ status: 429, body: { error: { code: "reports_busy" } } });
@@ -55,4 +56,19 @@ test("an export that is read has every event once, in the order of recording", a
 
   expect({ status, events: ids.length, distinct: new Set(ids).size }).toEqual({ status: 200, events: EVENTS, distinct: EVENTS });
   expect(ids).toEqual(ids.toSorted((left, right) => left - right));
+});
+
+test("code 18: an export that is read steadily and never to its end is cut when the time for all of it is over", async () => {
+  const reports = new ReportRoom({ db: gateway.database.db, idleMs: 60_000, wholeMs: 500 });
+  const proxy = { adminUrl: "http://127.0.0.1:9", baseUrl: "http://127.0.0.1:9/v1", masterKey: "sk-master-of-nothing" };
+  const other = await serveGateway(gateway.database.db, proxy, undefined, undefined, undefined, undefined, reports);
+  onTestFinished(() => other.stop());
+  const { statusLine, socket } = await stalledExport(other.url);
+  // A little every 20 ms: never idle, and not done for minutes.
+  const reading = setInterval(() => socket.read(256), 20);
+  onTestFinished(() => clearInterval(reading));
+  await new Promise((done) => socket.once("close", done));
+
+  expect(statusLine).toBe("HTTP/1.1 200 OK");
+  expect(() => reports.checkSeat()).not.toThrow();
 });

@@ -67,10 +67,11 @@ export async function serveGateway(
   sandboxes?: SessionLauncher,
   comparison?: GatewayDependencies["comparison"],
   sessionEvents = new SessionEventSignal({ heardMs: 25_000, unheardMs: 250 }),
+  reports = new ReportRoom({ db, idleMs: 500 }),
 ): Promise<Pick<TestGateway, "app" | "url" | "call" | "stop">> {
   const app = createServer({
     db,
-    reports: new ReportRoom({ db, idleMs: 500 }),
+    reports,
     logger: createLogger("gateway-test", "silent"),
     apiTokens: [TOKEN, SECOND_TOKEN],
     metricsToken: METRICS_TOKEN,

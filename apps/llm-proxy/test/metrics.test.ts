@@ -10,7 +10,9 @@ beforeAll(async () => {
 });
 afterAll(() => stack.stop());
 
-async function page(headers: Readonly<Record<string, string>> = {}): Promise<{ readonly status: number; readonly text: string }> {
+async function page(
+  headers: Readonly<Record<string, string>> = { authorization: "Bearer metrics-token-of-the-test" },
+): Promise<{ readonly status: number; readonly text: string }> {
   const answer = await fetch(`${stack.proxy.adminUrl}/metrics`, { headers });
   return { status: answer.status, text: await answer.text() };
 }
@@ -68,9 +70,10 @@ test("users 04: whatever callers name, there are no more series than models and 
   expect(text.split("\n").filter((line) => /^llm_gateway_proxy_(requests|refusals)_total/.test(line)).length).toBeLessThan(20);
 });
 
-test("hostile 13: the page is for this machine, METRICS_TOKEN and the master key; never on the data plane", async () => {
+test("hostile 13: where METRICS_TOKEN is set the page is for it and the master key, on this machine, too; never on the data plane", async () => {
   const foreign = { "x-forwarded-for": "203.0.113.7" };
 
+  expect((await page({})).status).toBe(401);
   expect((await page(foreign)).status).toBe(401);
   expect((await page({ ...foreign, authorization: "Bearer metrics-token-of-the-test" })).status).toBe(200);
   expect((await page({ ...foreign, authorization: `Bearer ${MASTER_KEY}` })).status).toBe(200);

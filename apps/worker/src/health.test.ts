@@ -94,7 +94,7 @@ it("tells Prometheus every lag and state, and that the database is away instead 
   await away.destroy();
 });
 
-it("hostile 13: status and metrics are for this machine and the token, not for whoever a proxy here speaks for", async () => {
+it("hostile 13: where a token is set status and metrics are for it alone, on this machine, too", async () => {
   const foreign = { headers: { "x-forwarded-for": "203.0.113.7" } };
   const withToken = { headers: { ...foreign.headers, authorization: "Bearer metrics-token-of-the-test" } };
   const deps = { metricsToken: "metrics-token-of-the-test" };
@@ -102,7 +102,9 @@ it("hostile 13: status and metrics are for this machine and the token, not for w
   for (const path of ["/status", "/metrics"]) {
     expect(await get(path, deps, foreign)).toMatchObject({ status: 401, body: { error: { code: "unauthorized" } } });
     expect(await get(path, deps, withToken)).toMatchObject({ status: 200 });
-    expect(await get(path, deps)).toMatchObject({ status: 200 });
+    expect(await get(path, deps)).toMatchObject({ status: 401 });
+    expect(await get(path, {})).toMatchObject({ status: 200 });
+    expect(await get(path, {}, foreign)).toMatchObject({ status: 401 });
   }
   expect(await get("/livez", deps, foreign)).toMatchObject({ status: 200 });
 });

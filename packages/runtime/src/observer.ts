@@ -8,7 +8,7 @@ export const OBSERVER_ENVIRONMENT = {
     .min(16, "must have at least 16 characters")
     .optional()
     .describe(
-      "Bearer token that opens /metrics, and /status of the worker; unset: worker and proxy show theirs to this machine only, the gateway to a root token",
+      "Bearer token that /metrics, and /status of the worker, ask of everybody, this machine included; unset: worker and proxy show theirs to this machine only, the gateway to a root token",
     ),
 } as const;
 
@@ -25,12 +25,15 @@ const FORWARDING_HEADERS = ["forwarded", "x-forwarded-for", "x-real-ip", "via"] 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
 
 /**
- * True when the request may see what a process tells of itself: it carries the token, or comes from a program of this machine
- * that speaks for itself. What a company spends is nobody else's business.
+ * True when the request may see what a process tells of itself. Where a token is set, that is who carries it, also on this
+ * machine: a sandbox that runs here is on this machine, too. Without one it is a program of this machine that speaks for itself.
+ * What a company spends is nobody else's business.
  */
 export function isObserver(request: ObserverRequest, token: string | undefined): boolean {
-  const sent = /^Bearer +(\S+) *$/i.exec(String(request.headers["authorization"] ?? ""))?.[1];
-  if (token !== undefined && sent !== undefined && timingSafeEqual(digest(sent), digest(token))) return true;
+  if (token !== undefined) {
+    const sent = /^Bearer +(\S+) *$/i.exec(String(request.headers["authorization"] ?? ""))?.[1];
+    return sent !== undefined && timingSafeEqual(digest(sent), digest(token));
+  }
   return isLoopback(request.remoteAddress ?? "") && FORWARDING_HEADERS.every((name) => request.headers[name] === undefined);
 }
 

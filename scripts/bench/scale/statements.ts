@@ -2,10 +2,10 @@ import type { DatabaseClient } from "@proliferate/db";
 import { checkpointAttempts, listInstancesWithAttempts, readClock, replaceAttemptBySpendLog } from "@proliferate/access/requests/db";
 import { lockCounters } from "@proliferate/access/budgets/db";
 import {
+  beginReading,
   hasNewerReading,
   listOrgsToReconcile,
   lockUnposted,
-  readBillingNow,
   readFirstSightDoubt,
   writeAllRates,
   writeRates,
@@ -262,10 +262,10 @@ export const STATEMENTS: readonly ScaleStatement[] = [
     readBooks(db, "org-5", { comparedIds: [], since: ago(3_600_000).toISOString() }),
   ),
   hot("readDecided", "worker, hourly, each org with deliveries", (db) => readDecided(db, [NO_ID])),
-  hot("hasNewerReading, lockUnposted, readFirstSightDoubt", "worker, each reading of a balance", async (db) => {
-    const at = await readBillingNow(db);
-    await hasNewerReading(db, "org-5", at);
-    await lockUnposted(db, "org-5", at);
+  hot("beginReading, hasNewerReading, lockUnposted, readFirstSightDoubt", "worker, each reading of a balance", async (db) => {
+    const start = await beginReading(db, "org-5");
+    await hasNewerReading(db, "org-5", start.readAt);
+    await lockUnposted(db, "org-5", start);
     return readFirstSightDoubt(db, "org-5");
   }),
   hot("writeRates", "worker, each reading of a balance", (db) => writeRates(db, "org-5", { markup: "3", creditsPerUsd: "100" })),

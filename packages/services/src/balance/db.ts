@@ -20,25 +20,46 @@ export interface UnpostedRow {
   readonly batch_count: number;
 }
 
+/** Where the books of an org stood before its balance was asked for. */
+export interface ReadingStart {
+  /** The billing clock, as {@link readBillingNow} tells it. */
+  readonly readAt: string;
+  readonly lastBatchSequence: number;
+  /** Batches up to that one that had not come to rest: delivered, or found short. */
+  readonly openSequences: readonly number[];
+}
+
 /**
- * An org's balance and what the sink has not taken of its usage; batches that were delivered, or found it short, since `since`
- * count as uncertain, because a reading of the sink since then may have seen them or not. The account is locked until the
- * transaction ends, so that no ingest comes in between; undefined without one.
+ * Call it before the sink is asked. What comes to rest between this and the booking may be in the reading or not; it is known by
+ * the numbers of its batches, not by a time of day, because the database's clock can be set back in between.
  */
-export async function lockUnposted(tx: DatabaseExecutor, orgId: string, since: string): Promise<UnpostedRow | undefined> {
+export async function beginReading(db: DatabaseExecutor, orgId: string): Promise<ReadingStart> {
+  const result = await sql<{ now: string; last_batch_sequence: number; open_sequences: number[] }>`
+    select billing_now()::text as now, coalesce((select last_batch_sequence from billing_accounts where org_id = ${orgId}), 0) as last_batch_sequence,
+      array(select sequence from settlement_batches where org_id = ${orgId} and state <> 'delivered' and state <> 'shortfall') as open_sequences`.execute(
+    db,
+  );
+  const row = result.rows[0];
+  return { readAt: row?.now ?? "", lastBatchSequence: row?.last_batch_sequence ?? 0, openSequences: row?.open_sequences ?? [] };
+}
+
+/**
+ * An org's balance and what the sink has not taken of its usage. Batches that came to rest since `start` count as uncertain: the
+ * reading may have seen them or not. The account is locked until the transaction ends, so that no ingest comes in between;
+ * undefined without one.
+ */
+export async function lockUnposted(tx: DatabaseExecutor, orgId: string, start: ReadingStart): Promise<UnpostedRow | undefined> {
   await sql`select 1 from billing_accounts where org_id = ${orgId} for update`.execute(tx);
-  return readUnposted(tx, orgId, since);
+  return readUnposted(tx, orgId, start);
 }
 
 /** As {@link lockUnposted}, without a lock: for a dry run. */
-export async function readUnposted(db: DatabaseExecutor, orgId: string, since: string): Promise<UnpostedRow | undefined> {
+export async function readUnposted(db: DatabaseExecutor, orgId: string, start: ReadingStart): Promise<UnpostedRow | undefined> {
   const result = await sql<UnpostedRow>`
     select a.balance_credits, u.certain_credits,
-      u.uncertain_credits + coalesce((select sum(b.credits) from settlement_batches b
-        where b.org_id = a.org_id and b.state = 'delivered' and b.delivered_at >= ${since}::timestamptz and b.credits > 0), 0)
-      + coalesce((select sum(b.deducted_credits) from settlement_batches b
-        where b.org_id = a.org_id and b.state = 'shortfall'
-          and exists (select 1 from settlement_attempts t where t.batch_id = b.batch_id and t.finished_at >= ${since}::timestamptz)), 0) as uncertain_credits,
+      u.uncertain_credits + coalesce((select sum(case b.state when 'delivered' then greatest(b.credits, 0) else b.deducted_credits end) from settlement_batches b
+        where b.org_id = a.org_id and b.state in ('delivered', 'shortfall')
+          and (b.sequence > ${start.lastBatchSequence} or b.sequence = any(${start.openSequences as number[]}::integer[]))), 0) as uncertain_credits,
       a.last_batch_sequence as batch_count
     from billing_accounts a join billing_unposted u using (org_id)
     where a.org_id = ${orgId}`.execute(db);

@@ -141,6 +141,19 @@ test("a delivery and new usage while the sink is being asked are no drift", asyn
   expect(await balanceOf(database.db, orgId)).toBe("910");
 });
 
+test("seed 8837: a delivery while the sink is being asked is no drift, also when the database's clock is set back meanwhile", async () => {
+  remote.grant(orgId, "1000");
+  await remote.reconcile(database.db, orgId);
+  await spend(database.db, { orgId, usd: "0.1" });
+  remote.during = async () => {
+    await settle(database.db, { sink: sinkOf(remote, "delivered") });
+    await sql`update settlement_batches set delivered_at = billing_now() - interval '1 hour' where org_id = ${orgId}`.execute(database.db);
+  };
+
+  expect(await remote.reconcile(database.db, orgId)).toMatchObject({ cause: "agrees", remoteCredits: "1000", uncertainCredits: "30" });
+  expect(await balanceOf(database.db, orgId)).toBe("970");
+});
+
 test("a planted drift is found to its exact size, named, put right once and told to the webhook", async () => {
   remote.grant(orgId, "1000");
   await remote.reconcile(database.db, orgId);

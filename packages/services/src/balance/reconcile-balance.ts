@@ -8,13 +8,14 @@ import { ensureGatesOfSpenders, ensureOrg, lockGate, type OrgGateRow, readGate }
 import { moveOrg } from "../billing-gate/gate.ts";
 import { insertWebhookEvent } from "../webhook-events/db.ts";
 import {
+  beginReading,
   hasNewerReading,
   insertReconciliation,
   listKnownOrgs,
   listOrgsToReconcile,
   lockUnposted,
-  readBillingNow,
   readFirstSightDoubt,
+  type ReadingStart,
   readUnposted,
   type UnpostedRow,
   writeBalance,
@@ -72,12 +73,12 @@ export async function reconcileBalance(
   options: ReconcileOptions & { readonly trigger: ReconcileTrigger },
 ): Promise<ReconcileReport> {
   await ensureOrg(db, orgId);
-  const readAt = await readBillingNow(db);
+  const start = await beginReading(db, orgId);
   const reading = await readRemote(options.remote, orgId);
   if (reading.kind !== "known") return noteProblem(db, orgId, reading.kind, reading.problem);
   // What waits for a balance need not wait on. By itself, as a worker that records an outcome locks account and back-off, too.
   if (compareDecimals(reading.remainingCredits, "0") > 0) await endWaitForBalance(db, orgId);
-  return bookReading(db, orgId, { reading, readAt }, options).catch((error: unknown) => {
+  return bookReading(db, orgId, { reading, start }, options).catch((error: unknown) => {
     // Else the orgs behind this one would never be read: its reading is the same in each pass.
     if (isPermanentError(error)) return noteProblem(db, orgId, "failed", "what the sink says of it cannot be put on record");
     throw error;
@@ -92,9 +93,10 @@ async function noteProblem(db: DatabaseClient, orgId: string, outcome: "unknown"
 async function bookReading(
   db: DatabaseClient,
   orgId: string,
-  { reading, readAt }: { readonly reading: KnownBalance; readonly readAt: string },
+  { reading, start }: { readonly reading: KnownBalance; readonly start: ReadingStart },
   options: ReconcileOptions & { readonly trigger: ReconcileTrigger },
 ): Promise<ReconcileReport> {
+  const { readAt } = start;
   return db.transaction().execute(async (tx) => {
     await lockGate(tx, orgId);
     if (await hasNewerReading(tx, orgId, readAt)) {
@@ -102,7 +104,7 @@ async function bookReading(
       return { orgId, outcome: "outdated", problem: "another reading began later and was booked first" };
     }
     const gate = (await readGate(tx, orgId)) as OrgGateRow;
-    const unposted = (await lockUnposted(tx, orgId, readAt)) as UnpostedRow;
+    const unposted = (await lockUnposted(tx, orgId, start)) as UnpostedRow;
     const report = compare(orgId, { gate, unposted, reading, doubtCredits: await readFirstSightDoubt(tx, orgId) }, options.tiers);
     if (compareDecimals(report.afterCredits, unposted.balance_credits ?? "0") !== 0 || unposted.balance_credits === null)
       await writeBalance(tx, orgId, report.afterCredits);
@@ -128,12 +130,12 @@ export async function previewReconcile(
   orgId: string,
   options: Pick<ReconcileOptions, "remote" | "tiers">,
 ): Promise<ReconcileReport> {
-  const readAt = await readBillingNow(db);
+  const start = await beginReading(db, orgId);
   const reading = await readRemote(options.remote, orgId);
   if (reading.kind !== "known") return { orgId, outcome: reading.kind, problem: reading.problem };
   const [gate, unposted, doubtCredits] = [
     await readGate(db, orgId),
-    await readUnposted(db, orgId, readAt),
+    await readUnposted(db, orgId, start),
     await readFirstSightDoubt(db, orgId),
   ];
   return compare(orgId, { gate, unposted, reading, doubtCredits }, options.tiers);

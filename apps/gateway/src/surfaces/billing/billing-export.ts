@@ -12,7 +12,7 @@ const exportRoute = createRoute({
   path: "/v1/billing/export",
   summary: "Every billing event that was recorded before the export began, with its batch",
   description:
-    "Requests that began in `from` (counts) to `to` (does not). A connection that ends early is an export that failed: the last chunk is missing. It is cut when its reader takes nothing for 30 s.",
+    "Requests that began in `from` (counts) to `to` (does not). A connection that ends early is an export that failed: the last chunk is missing. It is cut when its reader takes nothing for 30 s, or has not read all of it after 30 min.",
   security: BEARER_SECURITY,
   request: { query: exportQuerySchema },
   responses: {
@@ -31,7 +31,7 @@ export function registerBillingExportRoute(app: GatewayApp, { reports, logger }:
     checkRange(filter);
     reports.checkSeat();
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-    const lines = new PatientWriter(writable.getWriter(), reports.idleMs);
+    const lines = new PatientWriter(writable.getWriter(), reports);
     reports
       .run(() => exportEvents(reports.db, filter, { format, write: (text) => lines.write(text) }))
       .then(
@@ -56,21 +56,29 @@ function outgoingOf(context: Context): ServerResponse | undefined {
   return (context.env as { readonly outgoing?: ServerResponse } | undefined)?.outgoing;
 }
 
-/** Writes text to a stream whose reader must take it within some time. */
+/** Writes text to a stream whose reader must take each piece within some time, and all of it within another. */
 class PatientWriter {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #idleMs: number;
+  readonly #wholeMs: number;
+  readonly #beganAt = performance.now();
   readonly #encoder = new TextEncoder();
 
-  constructor(writer: WritableStreamDefaultWriter<Uint8Array>, idleMs: number) {
+  constructor(writer: WritableStreamDefaultWriter<Uint8Array>, patience: { readonly idleMs: number; readonly wholeMs: number }) {
     this.#writer = writer;
-    this.#idleMs = idleMs;
+    this.#idleMs = patience.idleMs;
+    this.#wholeMs = patience.wholeMs;
   }
 
-  /** Resolves when the reader took it; rejects when it left, or took nothing for too long. */
+  /** Resolves when the reader took it; rejects when it left, took nothing for too long, or the time for all of it is over. */
   async write(text: string): Promise<void> {
+    const leftMs = this.#beganAt + this.#wholeMs - performance.now();
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(new Error(`the reader took nothing for ${this.#idleMs} ms`)), this.#idleMs);
+    const [waitMs, why] =
+      leftMs < this.#idleMs
+        ? [Math.max(leftMs, 0), `the reader did not take all of it within ${this.#wholeMs} ms`]
+        : [this.#idleMs, `the reader took nothing for ${this.#idleMs} ms`];
+    const timer = setTimeout(() => late.reject(new Error(why)), waitMs);
     const taken = this.#writer.write(this.#encoder.encode(text));
     taken.catch(() => undefined);
     await Promise.race([taken, late.promise]).finally(() => clearTimeout(timer));

@@ -8,6 +8,8 @@ export interface ReportRoomOptions {
   readonly seats?: number;
   /** An export of which its reader takes nothing for so long is ended. Default 30 s. */
   readonly idleMs?: number;
+  /** An export that is not read to its end after so long is ended, however steadily it is read: its seat is others', too. Default 30 min. */
+  readonly wholeMs?: number;
 }
 
 const RETRY_AFTER_SECONDS = 5;
@@ -16,12 +18,14 @@ const RETRY_AFTER_SECONDS = 5;
 export class ReportRoom {
   readonly db: DatabaseClient;
   readonly idleMs: number;
+  readonly wholeMs: number;
   readonly #seats: number;
   #taken = 0;
 
-  constructor({ db, seats = 4, idleMs = 30_000 }: ReportRoomOptions) {
+  constructor({ db, seats = 4, idleMs = 30_000, wholeMs = 30 * 60_000 }: ReportRoomOptions) {
     this.db = db;
     this.idleMs = idleMs;
+    this.wholeMs = wholeMs;
     this.#seats = seats;
   }
 
