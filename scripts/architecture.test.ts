@@ -92,6 +92,35 @@ test("no import goes against the arrows or reaches into another package's folder
   expect(wrong).toEqual([]);
 });
 
+/** Where a file stands: its folder; one that lies directly in `src` stands alone. */
+const roomOf = (path: string): string => (/^(apps|packages)\/[^/]+\/src\/[^/]+$/.test(path) ? path : path.replace(/\/[^/]+$/, ""));
+
+/** What folders import, product code only: an edge for each pair, with one import that makes it. */
+function folderGraph(): ReadonlyMap<string, ReadonlyMap<string, string>> {
+  const graph = new Map<string, Map<string, string>>();
+  for (const path of sources.filter((source) => source.includes("/src/") && !isTest(source))) {
+    for (const specifier of importsOf(path).filter((name) => name.startsWith("."))) {
+      const target = new URL(specifier, `file:///${path}`).pathname.slice(1);
+      if (roomOf(target) === roomOf(path) || isTest(target)) continue;
+      const edges = graph.get(roomOf(path)) ?? new Map<string, string>();
+      graph.set(roomOf(path), edges.set(roomOf(target), `${path} imports ${target}`));
+    }
+  }
+  return graph;
+}
+
+test("the folders of each package make a tree of arrows: none imports, over whatever others, one that imports it", () => {
+  const graph = folderGraph();
+  const reach = (from: string, seen = new Set<string>()): ReadonlySet<string> => {
+    for (const next of graph.get(from)?.keys() ?? []) if (!seen.has(next)) reach(next, seen.add(next));
+    return seen;
+  };
+  const closing = [...graph].flatMap(([from, edges]) => [...edges].filter(([to]) => reach(to).has(from)).map(([, example]) => example));
+
+  expect(graph.size).toBeGreaterThan(40);
+  expect(closing).toEqual([]);
+});
+
 test("every library that a package imports is in its package.json, and product code uses no development dependency", () => {
   const wrong = folders.flatMap((folder) => {
     const manifest = manifestOf(folder);

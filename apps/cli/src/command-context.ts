@@ -6,7 +6,7 @@ import { fitText, type TextSurface } from "@proliferate/runtime";
 import type { Operator } from "@proliferate/services/operator/operator";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
-import type { SessionAction } from "./commands/session.ts";
+import type { SessionAction } from "./session-action.ts";
 import { findDevelopmentStack } from "./development-stack.ts";
 import { type CliConfig, parseCliConfig } from "./env.ts";
 import type { ExitStatus } from "./exit-status.ts";

@@ -1,13 +1,6 @@
 import { type Command, Option } from "commander";
-import {
-  type SessionAction,
-  sessionCost,
-  sessionEnd,
-  sessionList,
-  sessionLogs,
-  sessionStart,
-  type SessionStartOptions,
-} from "./commands/session.ts";
+import { sessionCost, sessionEnd, sessionList, sessionLogs, sessionStart, type SessionStartOptions } from "./commands/session.ts";
+import type { SessionAction } from "./session-action.ts";
 
 const JSON_OPTION = ["--json", "print JSON instead of text"] as const;
 const STACK_OPTION = ["--stack <port>", "the development stack whose data plane has this port"] as const;

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { DatabaseClient } from "@proliferate/db";
-import { authenticateServiceToken, type TokenOwner } from "@proliferate/services/service-tokens/service-tokens";
+import { authenticateServiceToken } from "@proliferate/services/service-tokens/service-tokens";
 import { findSession } from "@proliferate/services/sessions/db";
 import type { TokenScope } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
@@ -9,9 +9,6 @@ import { createMiddleware } from "hono/factory";
 import type { GatewayApp } from "./dependencies.ts";
 import type { GatewayVariables } from "./request-id.ts";
 import { isUnder, type TokenRight } from "./surface.ts";
-
-/** Who calls: the operator with a root token, or a service within its token's rights. */
-export type Caller = "root" | TokenOwner;
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
 

@@ -5,8 +5,8 @@ import type { SinkSettings } from "@proliferate/services/sinks/sink-settings";
 import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
 import type { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import type { SessionKeys } from "@proliferate/services/sessions/session-keys";
-import type { ReportRoom } from "./surfaces/billing/report-room.ts";
-import type { SessionEventSignal } from "./surfaces/sessions/session-event-signal.ts";
+import type { ReportRoom } from "./report-room.ts";
+import type { SessionEventSignal } from "./session-event-signal.ts";
 import type { GatewayVariables } from "./request-id.ts";
 
 /** What every surface may use. */

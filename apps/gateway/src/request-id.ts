@@ -1,6 +1,9 @@
 import { randomUUID } from "node:crypto";
+import type { TokenOwner } from "@proliferate/services/service-tokens/service-tokens";
 import { createMiddleware } from "hono/factory";
-import type { Caller } from "./auth.ts";
+
+/** Who calls: the operator with a root token, or a service within its token's rights. */
+export type Caller = "root" | TokenOwner;
 
 /** What every handler may read from its context. */
 export interface GatewayVariables {

@@ -13,10 +13,10 @@ import type { GatewayConfig } from "./env.ts";
 import { engineDemands } from "./engine-demands.ts";
 import { openLaunchers } from "./surfaces/sessions/launchers.ts";
 import { connectLLMProxy } from "./llm-proxy.ts";
-import { ReportRoom } from "./surfaces/billing/report-room.ts";
+import { ReportRoom } from "./report-room.ts";
 import { createServer } from "./server.ts";
 import type { Audience } from "./surface.ts";
-import { SESSION_EVENT_CHANNEL, SessionEventSignal } from "./surfaces/sessions/session-event-signal.ts";
+import { SESSION_EVENT_CHANNEL, SessionEventSignal } from "./session-event-signal.ts";
 import { startUpkeep } from "./upkeep.ts";
 
 export interface GatewayOptions {

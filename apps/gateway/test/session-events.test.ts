@@ -3,7 +3,7 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { until } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { SESSION_EVENT_CHANNEL, SessionEventSignal } from "../src/surfaces/sessions/session-event-signal.ts";
+import { SESSION_EVENT_CHANNEL, SessionEventSignal } from "../src/session-event-signal.ts";
 import { serveGateway, TOKEN } from "./test-gateway.ts";
 
 let database: TestDatabase;

@@ -8,8 +8,8 @@ import { connectLLMProxy } from "../src/llm-proxy.ts";
 import { jsonBody } from "../src/openapi.ts";
 import { createServer } from "../src/server.ts";
 import { type Audience, isUnder, type Surface, surfaceOfPath, surfacesFor } from "../src/surface.ts";
-import { SessionEventSignal } from "../src/surfaces/sessions/session-event-signal.ts";
-import { ReportRoom } from "../src/surfaces/billing/report-room.ts";
+import { SessionEventSignal } from "../src/session-event-signal.ts";
+import { ReportRoom } from "../src/report-room.ts";
 import { SURFACES } from "../src/surfaces/index.ts";
 import { TOKEN } from "./test-gateway.ts";
 

@@ -10,9 +10,9 @@ import type { LLMProxyConfig } from "@proliferate/shared";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import type { GatewayApp, GatewayDependencies } from "../src/dependencies.ts";
 import { connectLLMProxy } from "../src/llm-proxy.ts";
-import { ReportRoom } from "../src/surfaces/billing/report-room.ts";
+import { ReportRoom } from "../src/report-room.ts";
 import { createServer } from "../src/server.ts";
-import { SessionEventSignal } from "../src/surfaces/sessions/session-event-signal.ts";
+import { SessionEventSignal } from "../src/session-event-signal.ts";
 
 export const TOKEN = "test-token-0123456789";
 export const METRICS_TOKEN = "metrics-token-0123456789";

@@ -1,5 +1,5 @@
 import { AppError } from "@proliferate/shared/errors";
-import type { ExtraPass, NamedModel, RequestFacts, ServerTool, Unjudged, UnmeasuredInput } from "../data-plane/request-facts.ts";
+import type { ExtraPass, NamedModel, RequestFacts, ServerTool, Unjudged, UnmeasuredInput } from "./request-facts.ts";
 import { type Media, textTokens } from "./input-tokens.ts";
 import type { SeenValue } from "./seen-object.ts";
 

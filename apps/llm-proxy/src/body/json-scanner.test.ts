@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { RequestFacts } from "../data-plane/request-facts.ts";
+import type { RequestFacts } from "./request-facts.ts";
 import { referenceFacts } from "./test-reference-facts.ts";
 import { documentedFields, factsOf, refusalOf, scanBody } from "./test-scan.ts";
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { bodyForProvider, readRequestBody } from "./request-body.ts";
+import { readRequestBody } from "./request-body.ts";
+import { bodyForProvider } from "../data-plane/body-for-provider.ts";
 import { ScanTurns } from "./scan-turns.ts";
 import { DIALECT, factsOf, scanBody } from "./test-scan.ts";
 

@@ -1,5 +1,5 @@
 import { AppError } from "@proliferate/shared/errors";
-import type { RequestFacts } from "../data-plane/request-facts.ts";
+import type { RequestFacts } from "./request-facts.ts";
 import type { FactCollector } from "./fact-collector.ts";
 import { TOOL_PROMPT_TOKENS } from "./input-tokens.ts";
 import type { Place } from "./place.ts";

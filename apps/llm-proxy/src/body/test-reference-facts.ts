@@ -1,5 +1,5 @@
 import type { TestDialect } from "./test-scan.ts";
-import type { RequestFacts } from "../data-plane/request-facts.ts";
+import type { RequestFacts } from "./request-facts.ts";
 
 /**
  * The facts of a body, read the slow way: from a tree that `JSON.parse` made. Shares no code with the scanner; tests compare

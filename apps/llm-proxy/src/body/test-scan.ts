@@ -1,6 +1,6 @@
 import { anthropicMessages } from "../dialects/anthropic-messages.ts";
 import { openaiChat } from "../dialects/openai-chat.ts";
-import type { RequestFacts } from "../data-plane/request-facts.ts";
+import type { RequestFacts } from "./request-facts.ts";
 import { FactCollector } from "./fact-collector.ts";
 import { JsonScanner, SCAN_LIMITS, type ScanLimits } from "./json-scanner.ts";
 import type { RequestBody } from "./request-body.ts";

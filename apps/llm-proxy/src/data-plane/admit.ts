@@ -11,7 +11,7 @@ import type { DataPlaneDeps } from "./deps.ts";
 import { hiddenTokensPerSecond } from "./hidden-output.ts";
 import { judge } from "./judge.ts";
 import { requireNamedModels } from "./named-models.ts";
-import type { RequestFacts } from "./request-facts.ts";
+import type { RequestFacts } from "../body/request-facts.ts";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
 
 const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "x-session-affinity"] as const;

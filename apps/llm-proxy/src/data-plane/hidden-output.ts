@@ -1,4 +1,4 @@
-import type { RequestFacts } from "./request-facts.ts";
+import type { RequestFacts } from "../body/request-facts.ts";
 
 /**
  * What a model that reasons can produce in a second without a byte of it being seen: faster than any model of today's price

@@ -7,7 +7,7 @@ import { type Deployment, type ModelTable, type NamedModel as ListedModel, price
 import type { Provider } from "../providers/provider.ts";
 import type { Call } from "./call.ts";
 import { type NamedDeployment, requireNamedModels } from "./named-models.ts";
-import type { RequestFacts } from "./request-facts.ts";
+import type { RequestFacts } from "../body/request-facts.ts";
 import {
   beyondJudgement,
   type BeyondJudgement,

@@ -3,7 +3,7 @@ import type { CallerRow } from "@proliferate/access/keys/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
 import type { Provider } from "../providers/provider.ts";
-import type { NamedModel, RequestFacts } from "./request-facts.ts";
+import type { NamedModel, RequestFacts } from "../body/request-facts.ts";
 
 /** A model that the body names beside the one that is called, and who it is here. */
 export interface NamedDeployment {

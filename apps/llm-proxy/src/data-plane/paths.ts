@@ -1,6 +1,6 @@
 import { withoutTrailingSlashes } from "@proliferate/runtime";
 import type { Dialect, DialectRoute } from "../dialects/dialect.ts";
-import { DIALECTS } from "../dialects/registry.ts";
+import { DIALECTS } from "../providers/spoken-dialects.ts";
 
 /** What a path on the data plane means. */
 export type DataPlaneRoute =

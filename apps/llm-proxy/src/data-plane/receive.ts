@@ -1,6 +1,7 @@
 import { requireBudgetLeft } from "@proliferate/access/requests/budget-left";
 import type { CallerRow } from "@proliferate/access/keys/db";
-import { bodyForProvider, readRequestBody } from "../body/request-body.ts";
+import { readRequestBody } from "../body/request-body.ts";
+import { bodyForProvider } from "./body-for-provider.ts";
 import { readBody } from "../http/read-body.ts";
 import { type HeldMemory, SMALL_BODY_BYTES } from "../http/upload-memory.ts";
 import { authenticate } from "./authenticate.ts";
@@ -8,7 +9,7 @@ import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { headersForProvider } from "./headers.ts";
 import { OutgoingBody } from "./outgoing-body.ts";
-import type { RequestFacts } from "./request-facts.ts";
+import type { RequestFacts } from "../body/request-facts.ts";
 import type { RoutedModel } from "../catalogue/snapshot.ts";
 import type { ModelTable } from "../config/model-table.ts";
 import type { UpstreamRequest } from "./upstream.ts";

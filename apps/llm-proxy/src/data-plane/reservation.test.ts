@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { loadModelConfig } from "../config/load-model-config.ts";
 import { type Deployment, priceAt } from "../config/model-table.ts";
-import type { RequestFacts } from "./request-facts.ts";
+import type { RequestFacts } from "../body/request-facts.ts";
 import { beyondJudgement, type Bounds, type NamedBounds, type Reservation, reservationOf } from "./reservation.ts";
 
 const NOW = new Date("2026-11-27T12:00:00Z");

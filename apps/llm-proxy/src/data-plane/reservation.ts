@@ -3,7 +3,7 @@ import type { Price } from "@proliferate/metering/pricing/price";
 import { worstCasePicoUsd, type WorstCaseRequest } from "@proliferate/metering/pricing/worst-case";
 import type { Fee, FeeCounts, UsageModifiers } from "@proliferate/metering/usage/usage-report";
 import type { NamedDeployment } from "./named-models.ts";
-import type { RequestFacts, ServerTool } from "./request-facts.ts";
+import type { RequestFacts, ServerTool } from "../body/request-facts.ts";
 
 /**
  * What a request can cost at most. The rules, in the order of `docs/pricing.md`, "What is reserved":

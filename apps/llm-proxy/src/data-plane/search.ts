@@ -1,6 +1,6 @@
 import type { Search } from "@proliferate/metering/usage/openai-report";
 import type { Dialect } from "../dialects/dialect.ts";
-import type { RequestFacts } from "./request-facts.ts";
+import type { RequestFacts } from "../body/request-facts.ts";
 
 /**
  * Searches of the web in OpenAI's chats, which no usage counts (docs/pricing.md, "Searches that nobody counts"). A model whose

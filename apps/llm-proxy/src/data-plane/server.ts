@@ -5,7 +5,7 @@ import { AppError } from "@proliferate/shared/errors";
 import { ALIVE, checkReadiness } from "../health.ts";
 import { discardRest } from "../http/read-body.ts";
 import type { Dialect } from "../dialects/dialect.ts";
-import { dialectOfCaller } from "../dialects/registry.ts";
+import { dialectOfCaller } from "../providers/spoken-dialects.ts";
 import { answerRequest } from "./answer.ts";
 import { authenticate } from "./authenticate.ts";
 import type { Call } from "./call.ts";

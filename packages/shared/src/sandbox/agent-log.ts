@@ -1,5 +1,5 @@
 import { AppError, isAppError } from "../errors/index.ts";
-import type { Sandbox } from "./provider.ts";
+import type { Sandbox } from "./contract/provider.ts";
 
 /** Below the home directory: what the agent writes to stdout and stderr. */
 export const AGENT_LOG_PATH = ".agent.log";

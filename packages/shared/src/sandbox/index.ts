@@ -7,7 +7,7 @@ export {
   waitForAgent,
   type AgentHealthOptions,
 } from "./agent-health.ts";
-export { DeadlineExceeded, withDeadline } from "./deadline.ts";
+export { DeadlineExceeded, withDeadline } from "./contract/deadline.ts";
 export { buildSandboxEnv, OPENCODE_SERVER_PASSWORD_VARIABLE, type SandboxEnvironmentOptions } from "./environment.ts";
 export { AGENT_LOG_PATH, readAgentLog, readLastWords } from "./agent-log.ts";
 export { launchAgent, type LaunchAgentOptions, type LaunchedAgent, type LaunchProgress, type LaunchStep } from "./launch-agent.ts";
@@ -26,6 +26,6 @@ export type {
   SandboxProvider,
   SandboxState,
   SandboxSummary,
-} from "./provider.ts";
+} from "./contract/provider.ts";
 export { restartAgent } from "./restart-agent.ts";
 export { sandboxName } from "./sandbox-name.ts";

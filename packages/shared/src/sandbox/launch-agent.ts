@@ -3,7 +3,7 @@ import { AGENT_LOG_PATH, withLastWords } from "./agent-log.ts";
 import { waitForAgent } from "./agent-health.ts";
 import { OPENCODE_SERVER_PASSWORD_VARIABLE } from "./environment.ts";
 import { OPENCODE_GLOBAL_CONFIG_PATH, opencodeServeArguments } from "./opencode.ts";
-import type { Sandbox, SandboxFiles, SandboxPort, SandboxProcess, SandboxProvider } from "./provider.ts";
+import type { Sandbox, SandboxFiles, SandboxPort, SandboxProcess, SandboxProvider } from "./contract/provider.ts";
 
 /** In this order, each once, told before its work begins; `failed` after any of them, when the sandbox has been ended. */
 export type LaunchStep = "creating" | "created" | "starting_agent" | "waiting_for_agent" | "ready" | "failed";

@@ -22,9 +22,9 @@ import { LocalSandbox } from "./local/local-sandbox.ts";
 import { SANDBOX_MARKER } from "./local/processes.ts";
 import { findSandboxUser, type SandboxUser, type UserId, userOfPort } from "./local/sandbox-user.ts";
 import { startKeeper } from "./local/start-keeper.ts";
-import type { Sandbox, SandboxOptions, SandboxPort, SandboxProvider, SandboxState, SandboxSummary } from "./provider.ts";
+import type { Sandbox, SandboxOptions, SandboxPort, SandboxProvider, SandboxState, SandboxSummary } from "./contract/provider.ts";
 import { sandboxName } from "./sandbox-name.ts";
-import { checkSandboxOptions } from "./sandbox-options.ts";
+import { checkSandboxOptions } from "./contract/sandbox-options.ts";
 
 /** Where local sandboxes live, and whose processes they are. */
 export interface LocalSandboxProviderOptions {

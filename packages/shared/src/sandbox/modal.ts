@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { AppError, isAppError } from "../errors/index.ts";
-import { withDeadline } from "./deadline.ts";
+import { withDeadline } from "./contract/deadline.ts";
 import { modalError, modalStatus } from "./modal/errors.ts";
 import { ModalSandboxHandle } from "./modal/modal-sandbox.ts";
 import {
@@ -11,9 +11,9 @@ import {
   type ModalImage,
   type ModalSandbox,
 } from "./modal/sdk.ts";
-import type { Sandbox, SandboxOptions, SandboxPort, SandboxProvider, SandboxState, SandboxSummary } from "./provider.ts";
+import type { Sandbox, SandboxOptions, SandboxPort, SandboxProvider, SandboxState, SandboxSummary } from "./contract/provider.ts";
 import { sandboxName } from "./sandbox-name.ts";
-import { checkSandboxOptions } from "./sandbox-options.ts";
+import { checkSandboxOptions } from "./contract/sandbox-options.ts";
 
 /** What a new sandbox starts from: a tag in a public registry, or an image that Modal has built. */
 export type ModalImageSource = { readonly registryTag: string } | { readonly imageId: string };

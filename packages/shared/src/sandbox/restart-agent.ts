@@ -1,8 +1,8 @@
 import { AppError } from "../errors/index.ts";
 import { AGENT_LOG_PATH } from "./agent-log.ts";
-import { killCommand } from "./home-scripts.ts";
+import { killCommand } from "./contract/home-scripts.ts";
 import { opencodeServe } from "./launch-agent.ts";
-import type { Sandbox, SandboxPort } from "./provider.ts";
+import type { Sandbox, SandboxPort } from "./contract/provider.ts";
 
 /**
  * Ends what is left of the agent that `launchAgent` started (a stopped one, too, and what it started in its process group) and starts

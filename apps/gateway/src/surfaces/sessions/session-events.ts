@@ -9,7 +9,7 @@ import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import type { GatewayApp, SessionsDependencies } from "../../dependencies.ts";
 import { LAUNCH_CODES, launchDependencies } from "./launch-request.ts";
 import { BEARER_SECURITY, errorResponses } from "../../openapi.ts";
-import type { EventWatch } from "./session-event-signal.ts";
+import type { EventWatch } from "../../session-event-signal.ts";
 
 const PAGE = 200;
 /** Of silence, then a comment: proxies between here and the reader cut a connection on which nothing moves. */

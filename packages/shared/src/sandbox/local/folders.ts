@@ -1,6 +1,6 @@
 import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { SandboxPort } from "../provider.ts";
+import type { SandboxPort } from "../contract/provider.ts";
 import { giveBackPorts } from "./free-ports.ts";
 import { makePrivateFolder } from "./private-folder.ts";
 import { killSandboxProcesses, processStartTime } from "./processes.ts";

@@ -1,5 +1,5 @@
 import { AppError, type ErrorCode, isAppError } from "../../errors/index.ts";
-import { DeadlineExceeded } from "../deadline.ts";
+import { DeadlineExceeded } from "../contract/deadline.ts";
 
 /** gRPC statuses by number, as the SDK's errors carry them. */
 const statusNames: Readonly<Record<number, string>> = {

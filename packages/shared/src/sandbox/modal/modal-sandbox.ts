@@ -1,10 +1,10 @@
 import { posix } from "node:path";
 import { AppError, isAppError } from "../../errors/index.ts";
-import { collectOutput } from "../collected-output.ts";
-import { withDeadline } from "../deadline.ts";
-import { clearWayCommand, startCommand } from "../home-scripts.ts";
-import type { ExecOptions, ExecResult, Sandbox, SandboxFiles, SandboxPort, SandboxProcess } from "../provider.ts";
-import { checkCommand, checkEnvironment, checkSandboxPath } from "../sandbox-options.ts";
+import { collectOutput } from "../contract/collected-output.ts";
+import { withDeadline } from "../contract/deadline.ts";
+import { clearWayCommand, startCommand } from "../contract/home-scripts.ts";
+import type { ExecOptions, ExecResult, Sandbox, SandboxFiles, SandboxPort, SandboxProcess } from "../contract/provider.ts";
+import { checkCommand, checkEnvironment, checkSandboxPath } from "../contract/sandbox-options.ts";
 import { modalError, modalStatus } from "./errors.ts";
 import type { ModalSandbox } from "./sdk.ts";
 

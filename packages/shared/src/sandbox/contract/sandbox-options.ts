@@ -1,4 +1,4 @@
-import { AppError } from "../errors/index.ts";
+import { AppError } from "../../errors/index.ts";
 import type { SandboxOptions } from "./provider.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { PROVIDERS } from "../providers/registry.ts";
-import type { Dialect } from "./dialect.ts";
-import { openaiChat } from "./openai-chat.ts";
+import { PROVIDERS } from "./registry.ts";
+import type { Dialect } from "../dialects/dialect.ts";
+import { openaiChat } from "../dialects/openai-chat.ts";
 
 /** Every dialect that callers may speak: those that some provider speaks. */
 export const DIALECTS: readonly Dialect[] = [...new Set(PROVIDERS.flatMap(({ dialects }) => dialects))];
