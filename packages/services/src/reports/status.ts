@@ -246,79 +246,110 @@ function attentionOf(row: AttentionRow): Attention {
 
 const secondsOf = (text: string | null): number | null => (text === null ? null : Number(text));
 
-function problemsOf(status: Omit<OperatorStatus, "problems">, lateAfterSeconds: number): readonly StatusProblem[] {
-  const { completeness, batches, unbalancedOrgs, balances } = status;
+type Facts = Omit<OperatorStatus, "problems">;
+
+/** Collects problems: each is named by its code, and counts only where there is something to say of it. */
+function collect(say: (add: (code: StatusProblem["code"], message: string | false) => void) => void): readonly StatusProblem[] {
   const problems: StatusProblem[] = [];
-  const add = (code: StatusProblem["code"], message: string | false): void => void (message !== false && problems.push({ code, message }));
+  say((code, message) => void (message !== false && problems.push({ code, message })));
+  return problems;
+}
+
+const problemsOf = (status: Facts, lateAfterSeconds: number): readonly StatusProblem[] => [
+  ...problemsOfBooks(status),
+  ...problemsOfRest(status),
+  ...problemsOfRunning(status, lateAfterSeconds),
+];
+
+/** Where source, ledger, sink and balances differ. */
+function problemsOfBooks(status: Facts): readonly StatusProblem[] {
+  const { completeness, unbalancedOrgs, balances } = status;
+  return collect((add) => {
+    add(
+      "ledger_unbalanced",
+      unbalancedOrgs.length > 0 &&
+        `Spend and ledger of ${unbalancedOrgs
+          .slice(0, 5)
+          .map(({ orgId, differenceCredits }) => `${orgId} (${differenceCredits} credits)`)
+          .join(", ")}${unbalancedOrgs.length > 5 ? ` and ${unbalancedOrgs.length - 5} more` : ""} do not add up.`,
+    );
+    add(
+      "overbilled",
+      compareDecimals(completeness.overbilledUsd, "0") > 0 &&
+        `The ledger has $${completeness.overbilledUsd} more than the spend rows; the source was corrected downward.`,
+    );
+    add(
+      "unbilled",
+      completeness.overdueRows > 0 &&
+        `${completeness.overdueRows} spend rows, $${completeness.overdueUsd}, have no event after 10 minutes: run billing audit.`,
+    );
+    const findings = Object.entries(status.findings).map(([kind, count]) => `${count} ${kind}`);
+    add(
+      "sink_differs",
+      findings.length > 0 && `The sink's record differs from our books: ${findings.join(", ")}. Run billing reconcile --dry-run.`,
+    );
+    const { worst } = balances;
+    add(
+      "drift",
+      worst !== null &&
+        `${balances.drifts} balances had to be corrected in the last 24 hours, the worst of ${worst.orgId} by ${worst.credits} credits: ${worst.cause} (${worst.severity}).`,
+    );
+  });
+}
+
+/** What rests until somebody does something about it. */
+function problemsOfRest(status: Facts): readonly StatusProblem[] {
+  const { batches } = status;
   const inState = (state: "dead" | "unapplied" | "parked"): string =>
     `${batches[state].batches} batches, ${batches[state].credits} credits`;
   const named = (state: "dead" | "unapplied" | "parked"): string => nameResting(status.resting, state);
-  add(
-    "ledger_unbalanced",
-    unbalancedOrgs.length > 0 &&
-      `Spend and ledger of ${unbalancedOrgs
-        .slice(0, 5)
-        .map(({ orgId, differenceCredits }) => `${orgId} (${differenceCredits} credits)`)
-        .join(", ")}${unbalancedOrgs.length > 5 ? ` and ${unbalancedOrgs.length - 5} more` : ""} do not add up.`,
-  );
-  add(
-    "overbilled",
-    compareDecimals(completeness.overbilledUsd, "0") > 0 &&
-      `The ledger has $${completeness.overbilledUsd} more than the spend rows; the source was corrected downward.`,
-  );
-  add(
-    "unbilled",
-    completeness.overdueRows > 0 &&
-      `${completeness.overdueRows} spend rows, $${completeness.overdueUsd}, have no event after 10 minutes: run billing audit.`,
-  );
-  const findings = Object.entries(status.findings).map(([kind, count]) => `${count} ${kind}`);
-  add(
-    "sink_differs",
-    findings.length > 0 && `The sink's record differs from our books: ${findings.join(", ")}. Run billing reconcile --dry-run.`,
-  );
-  const { worst } = balances;
-  add(
-    "drift",
-    worst !== null &&
-      `${balances.drifts} balances had to be corrected in the last 24 hours, the worst of ${worst.orgId} by ${worst.credits} credits: ${worst.cause} (${worst.severity}).`,
-  );
-  add("dead", batches.dead.batches > 0 && `${inState("dead")} are dead: ${named("dead")}. billing explain says why, then billing redrive.`);
-  add(
-    "needs_reconcile",
-    status.needsReconcile > 0 &&
-      `${status.needsReconcile} batches may have been applied, but the sink has forgotten their keys (${nameResting(status.resting, "unknown")}): run billing reconcile; what its record does not decide, billing decide does.`,
-  );
-  add(
-    "unapplied",
-    batches.unapplied.batches > 0 && `${inState("unapplied")} were accepted without being deducted in full: ${named("unapplied")}.`,
-  );
-  add("parked", batches.parked.batches > 0 && `${inState("parked")} wait until what the sink names is corrected: ${named("parked")}.`);
-  const reviews = Object.entries(status.reviews).filter(([, rows]) => rows > 0);
-  add(
-    "needs_review",
-    reviews.length > 0 &&
-      `Spend rows need review: ${reviews.map(([reason, rows]) => `${rows} ${reason}`).join(", ")}: billing review list.`,
-  );
-  const { attention } = status;
-  for (const { key, message } of attention.alerts) add("alert", `${message} Settled: billing clear-alert ${key}`);
-  add(
-    "sink_away",
-    attention.circuit !== null &&
-      `Sink ${attention.circuit.sink} has failed for everybody for ${attention.circuit.openSeconds} s (${attention.circuit.errorCode ?? "no code"}); it is probed by itself.`,
-  );
-  add(
-    "top_up_review",
-    attention.topUpsInReview > 0 &&
-      `${attention.topUpsInReview} top-ups may have been paid without an answer: billing top-up list --state needs_review; look at them at the sink, then billing top-up settle.`,
-  );
-  add("webhook_dead", attention.webhooksDead > 0 && `${attention.webhooksDead} webhook events were given up.`);
-  add(
-    "shadow_differs",
-    attention.shadowDifferences > 0 && `${attention.shadowDifferences} batches got another answer from the shadow sink.`,
-  );
-  const late = Math.max(status.oldestUnsettledSeconds ?? 0, status.oldestUndeliveredSeconds ?? 0);
-  add("late", late > lateAfterSeconds && `The oldest event that is not delivered waits for ${late} s.`);
-  return problems;
+  return collect((add) => {
+    add(
+      "dead",
+      batches.dead.batches > 0 && `${inState("dead")} are dead: ${named("dead")}. billing explain says why, then billing redrive.`,
+    );
+    add(
+      "needs_reconcile",
+      status.needsReconcile > 0 &&
+        `${status.needsReconcile} batches may have been applied, but the sink has forgotten their keys (${nameResting(status.resting, "unknown")}): run billing reconcile; what its record does not decide, billing decide does.`,
+    );
+    add(
+      "unapplied",
+      batches.unapplied.batches > 0 && `${inState("unapplied")} were accepted without being deducted in full: ${named("unapplied")}.`,
+    );
+    add("parked", batches.parked.batches > 0 && `${inState("parked")} wait until what the sink names is corrected: ${named("parked")}.`);
+    const reviews = Object.entries(status.reviews).filter(([, rows]) => rows > 0);
+    add(
+      "needs_review",
+      reviews.length > 0 &&
+        `Spend rows need review: ${reviews.map(([reason, rows]) => `${rows} ${reason}`).join(", ")}: billing review list.`,
+    );
+  });
+}
+
+/** What is away, given up, or late. */
+function problemsOfRunning(status: Facts, lateAfterSeconds: number): readonly StatusProblem[] {
+  return collect((add) => {
+    const { attention } = status;
+    for (const { key, message } of attention.alerts) add("alert", `${message} Settled: billing clear-alert ${key}`);
+    add(
+      "sink_away",
+      attention.circuit !== null &&
+        `Sink ${attention.circuit.sink} has failed for everybody for ${attention.circuit.openSeconds} s (${attention.circuit.errorCode ?? "no code"}); it is probed by itself.`,
+    );
+    add(
+      "top_up_review",
+      attention.topUpsInReview > 0 &&
+        `${attention.topUpsInReview} top-ups may have been paid without an answer: billing top-up list --state needs_review; look at them at the sink, then billing top-up settle.`,
+    );
+    add("webhook_dead", attention.webhooksDead > 0 && `${attention.webhooksDead} webhook events were given up.`);
+    add(
+      "shadow_differs",
+      attention.shadowDifferences > 0 && `${attention.shadowDifferences} batches got another answer from the shadow sink.`,
+    );
+    const late = Math.max(status.oldestUnsettledSeconds ?? 0, status.oldestUndeliveredSeconds ?? 0);
+    add("late", late > lateAfterSeconds && `The oldest event that is not delivered waits for ${late} s.`);
+  });
 }
 
 /** `org_a 12 customer_not_found, org_b 3`: whose credits rest in a state, the largest first. */

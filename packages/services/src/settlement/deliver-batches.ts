@@ -1,9 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { parkedDelayMs, retryDelayMs } from "./backoff.ts";
 import { claimDueBatches, type ClaimedBatch } from "./claim-batches-db.ts";
 import { withDeadline } from "../sinks/port/deadline.ts";
 import { readUsageByModel } from "../ledger/event-batches-db.ts";
-import { NO_BALANCE } from "../sinks/port/no-balance.ts";
 import { closeCircuit, openCircuit } from "./settlement-circuit-db.ts";
 import {
   type AttemptRecord,
@@ -14,55 +12,9 @@ import {
   recordOutcome,
   releaseClaims,
 } from "./settlement-db.ts";
+import type { SettlementOptions } from "./settlement-options.ts";
+import { recordOf } from "./transitions.ts";
 import type { Delivery, DeliveryOutcome, SettlementSink } from "../sinks/port/sink.ts";
-
-/** The places between two durable steps; a test throws there to be a crash. */
-export type SettlementStep = "sealed" | "flagged" | "claimed" | "begun" | "answered" | "attempt_finished" | "recorded";
-
-export interface SettlementOptions {
-  readonly sink: SettlementSink;
-  /** Only these orgs; default all. */
-  readonly orgIds?: readonly string[];
-  /** Attempts in flight at once, each of another org, besides those that are slow. Default 8. */
-  readonly concurrency?: number;
-  /** An attempt without an answer for so long is slow: another begins in its place. Default 2 s. */
-  readonly slowAfterMs?: number;
-  /** Slow attempts at once, for which others begin. Default 56. */
-  readonly maxSlow?: number;
-  /**
-   * Takes over what is slow when everything else of the pass is done, so that the pass ends without it. It never rejects.
-   * Without, the pass waits for it.
-   */
-  readonly detach?: (attempt: Promise<void>) => void;
-  /** How long a claim holds. Default 60 s. */
-  readonly leaseMs?: number;
-  /** An attempt of which the sink says nothing for so long is given up as unknown; at most five sixths of the lease, which is the default. */
-  readonly attemptTimeoutMs?: number;
-  /** How long a sink may take to say whether an org has a balance. Default 5 s. */
-  readonly askTimeoutMs?: number;
-  /** No attempt begins later than this after the pass began; what is due then waits for the next. Default 50 s. */
-  readonly passTimeoutMs?: number;
-  /** How long after a first uncertain attempt the key may still be used. Default 22 h: Autumn remembers keys for 24 h, and clocks differ. */
-  readonly keyMemoryMs?: number;
-  /** So many orgs in a row, with nobody in between for whom the sink works, open its circuit. Default 5. */
-  readonly circuitOrgs?: number;
-  /** No attempt begins after it is aborted. */
-  readonly signal?: AbortSignal;
-  readonly retryDelayMs?: typeof retryDelayMs;
-  readonly parkedDelayMs?: typeof parkedDelayMs;
-  readonly onStep?: (step: SettlementStep) => void;
-  /** Told of every attempt that did not deliver, of claims that were lost, and of orgs that could not be sealed. */
-  readonly onProblem?: (problem: SettlementProblem) => void;
-}
-
-export interface SettlementProblem {
-  /** Null: the org has no new batch. */
-  readonly batchId: string | null;
-  readonly orgId: string;
-  readonly outcome: string;
-  readonly code: string | null;
-  readonly message: string | null;
-}
 
 export interface DeliveryResult {
   readonly delivered: number;
@@ -355,73 +307,4 @@ async function ifUsedUp(db: DatabaseClient, claim: ClaimedBatch, outcome: Delive
     return outcome;
   const { ifUsedUp: kind, ...facts } = outcome;
   return { ...facts, kind, code: "used_up", message: "The org's balance at the sink is used up, and it is not to go below." };
-}
-
-/** The table of transitions: what the sink answered decides where the batch goes (README.md). */
-function recordOf(
-  outcome: DeliveryOutcome,
-  {
-    claim,
-    attempt,
-    retryAfterMs,
-    options,
-  }: { readonly claim: ClaimedBatch; readonly attempt: number; readonly retryAfterMs: number; readonly options: SettlementOptions },
-): AttemptRecord {
-  const base = {
-    attempt,
-    outcome: outcome.kind,
-    status: outcome.status ?? null,
-    errorCode: outcome.code ?? null,
-    errorMessage: outcome.message ?? null,
-    deductedCredits: "deductedCredits" in outcome ? outcome.deductedCredits : null,
-    balanceAfter: ("balanceAfter" in outcome ? outcome.balanceAfter : undefined) ?? null,
-    retryInMs: (options.retryDelayMs ?? retryDelayMs)({ attempt, retryAfterMs }),
-    holdsOrg: false,
-    needsReconcile: false,
-  };
-  const parkedInMs = (options.parkedDelayMs ?? parkedDelayMs)({});
-  switch (outcome.kind) {
-    case "delivered":
-    case "shortfall":
-      return { ...base, state: outcome.kind, mayBeApplied: true };
-    case "unapplied":
-      // True of this attempt. Of an earlier one only the sink's record can tell, and a redrive would be a second key.
-      if (claim.mayBeApplied)
-        return {
-          ...base,
-          state: "unknown",
-          mayBeApplied: true,
-          needsReconcile: true,
-          deductedCredits: null,
-          holdsOrg: outcome.code === NO_BALANCE,
-        };
-      // Without a balance the org's next batch would lose its key in the same way, and leave an event that was nothing. A sink that
-      // can be asked is asked whether it has one by now; of another the next batch is tried after a while.
-      return {
-        ...base,
-        state: "unapplied",
-        mayBeApplied: true,
-        retryInMs: options.sink.hasBalance ? base.retryInMs : parkedInMs,
-        holdsOrg: outcome.code === NO_BALANCE,
-      };
-    case "accepted":
-      return { ...base, state: "unknown", mayBeApplied: true };
-    case "unknown":
-      return { ...base, state: "unknown", mayBeApplied: true, holdsOrg: true };
-    case "duplicate":
-      if (claim.mayBeApplied) return { ...base, state: "delivered", mayBeApplied: true };
-      return {
-        ...base,
-        state: "dead",
-        mayBeApplied: false,
-        errorCode: "key_collision",
-        errorMessage: "The sink knows this key, but no attempt of ours can have reached it: somebody else uses our keys.",
-      };
-    case "unavailable":
-      return { ...base, state: claim.mayBeApplied ? "unknown" : "sealed", mayBeApplied: false, holdsOrg: true };
-    case "parked":
-      return { ...base, state: "parked", mayBeApplied: false, retryInMs: parkedInMs, holdsOrg: true };
-    case "dead":
-      return { ...base, state: "dead", mayBeApplied: false };
-  }
 }

@@ -1,5 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { DEFAULT_KEY_MEMORY_MS, deliverBatches, type DeliveryResult, type SettlementOptions } from "./deliver-batches.ts";
+import { DEFAULT_KEY_MEMORY_MS, deliverBatches, type DeliveryResult } from "./deliver-batches.ts";
+export type { SettlementOptions, SettlementProblem, SettlementStep } from "./settlement-options.ts";
 import { NONE_REVIVED, reviveOrgs } from "./revive-orgs.ts";
 import { enterCircuit } from "./settlement-circuit-db.ts";
 import {
@@ -11,7 +12,7 @@ import {
   type SealedBatches,
 } from "./settlement-db.ts";
 
-export type { SettlementOptions, SettlementProblem, SettlementStep } from "./deliver-batches.ts";
+import type { SettlementOptions } from "./settlement-options.ts";
 
 export interface SettlementResult extends DeliveryResult {
   readonly sealed: number;
