@@ -217,6 +217,15 @@ test("process.env is read at the edge of a process and nowhere else", () => {
   expect(readers.filter((path) => !allowed.some((pattern) => pattern.test(path)))).toEqual([]);
 });
 
+test("autumn B1: services call others by outgoing/fetch-whole.ts alone: one deadline for the whole answer, and a bound on its bytes", () => {
+  const callers = sources.filter(
+    (path) => /^packages\/services\//.test(path) && !isTest(path) && /(?<![.\w])fetch\(|AbortSignal\.timeout\(/.test(textOf(path)),
+  );
+
+  // The launcher keeps its signal and waits for no answer by it alone.
+  expect(callers).toEqual(["packages/services/src/outgoing/fetch-whole.ts", "packages/services/src/sessions/session-launcher.ts"]);
+});
+
 test("SQL stands in db.ts, or in a db.ts that was split by noun, and in packages/db", () => {
   const statement =
     /\bsql(?:<[^`]*>)?`|\.(?:selectFrom|insertInto|updateTable|deleteFrom)\(|["'`]\s*(?:select|insert into|update|delete from)\s/;

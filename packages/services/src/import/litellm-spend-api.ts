@@ -1,3 +1,4 @@
+import { fetchWhole } from "../outgoing/fetch-whole.ts";
 import { AppError } from "@proliferate/shared/errors";
 
 export interface LiteLLMSpendApiOptions {
@@ -57,17 +58,19 @@ export async function fetchKeyTeam(api: LiteLLMSpendApiOptions, keyHash: string)
   return team;
 }
 
+/** LiteLLM may keep whole prompts and answers on its rows. */
+const MAX_PAGE_BYTES = 64 * 1024 * 1024;
+
 const SPEND_LOGS = "/spend/logs/v2";
 const KEY_INFO = "/key/info";
 
 async function get(api: LiteLLMSpendApiOptions, path: string): Promise<{ readonly status: number; readonly text: string }> {
   try {
-    const response = await fetch(`${api.adminUrl}${path}`, {
-      headers: { authorization: `Bearer ${api.masterKey}` },
-      signal: AbortSignal.timeout(api.timeoutMs ?? 30_000),
-      redirect: "error",
-    });
-    return { status: response.status, text: await response.text() };
+    return await fetchWhole(
+      `${api.adminUrl}${path}`,
+      { method: "GET", headers: { authorization: `Bearer ${api.masterKey}` } },
+      { timeoutMs: api.timeoutMs ?? 30_000, maxBytes: MAX_PAGE_BYTES },
+    );
   } catch (error) {
     throw fail(path.split("?")[0] ?? path, (error as Error).message, error);
   }

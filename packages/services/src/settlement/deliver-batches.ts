@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { claimDueBatches, type ClaimedBatch } from "./claim-batches-db.ts";
-import { withDeadline } from "../sinks/port/deadline.ts";
+import { withDeadline } from "../outgoing/deadline.ts";
 import { readUsageByModel } from "../ledger/event-batches-db.ts";
 import { closeCircuit, openCircuit } from "./settlement-circuit-db.ts";
 import {

@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { withDeadline } from "../sinks/port/deadline.ts";
+import { withDeadline } from "../outgoing/deadline.ts";
 import { redriveWithoutBalance, takeOrgsWithoutBalance } from "./settlement-db.ts";
 import type { SettlementSink } from "../sinks/port/sink.ts";
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { addDecimals } from "@proliferate/shared/money";
+import { patience } from "@proliferate/testing/test-patience";
 import { startStripeStandIn, type StripeStandIn } from "@proliferate/testing/stripe-stand-in/server";
 import { sql } from "kysely";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -125,7 +126,7 @@ describe("Stripe meter events", () => {
       serverUrl: stripe.url,
       eventName: "credits",
       findCustomerId: async (orgId) => findSinkCustomer(database.db, "stripe", orgId),
-      timeoutMs: 400,
+      timeoutMs: patience(2_000),
     });
     await mapSinkCustomer(database.db, { sink: "stripe", orgId: "org_a", customerId: "cus_a" });
   });

@@ -1,5 +1,6 @@
 import { compareDecimals, type DecimalText, multiplyDecimals } from "@proliferate/shared/money";
 import { z } from "zod";
+import { fetchWhole, type WholeAnswer } from "../outgoing/fetch-whole.ts";
 import type { Delivery, DeliveryOutcome, SettlementSink } from "./port/sink.ts";
 import { createTokenBucket } from "./port/token-bucket.ts";
 
@@ -82,24 +83,19 @@ async function report(
     "payload[value]": value,
   });
   try {
-    const response = await fetch(`${options.serverUrl ?? "https://api.stripe.com"}/v1/billing/meter_events`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${options.secretKey}` },
-      body: form,
-      signal: AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS),
-    });
-    return judge(response, await response.text(), { delivery, value });
+    const url = `${options.serverUrl ?? "https://api.stripe.com"}/v1/billing/meter_events`;
+    const headers = { "authorization": `Bearer ${options.secretKey}`, "content-type": "application/x-www-form-urlencoded" };
+    const answer = await fetchWhole(url, { headers, body: form.toString() }, { timeoutMs: options.timeoutMs ?? TIMEOUT_MS });
+    return judge(answer, { delivery, value });
   } catch (error) {
     return judgeFailure(error as Error);
   }
 }
 
 function judge(
-  response: Response,
-  text: string,
+  { status, headers, text }: WholeAnswer,
   { delivery, value }: { readonly delivery: Delivery; readonly value: string },
 ): DeliveryOutcome {
-  const { status } = response;
   if (status === 200) {
     const answer = meterEvent.safeParse(parseJson(text)).data;
     const isOurs = answer?.identifier === delivery.idempotencyKey && compareDecimals(answer.payload["value"] ?? "0", value) === 0;
@@ -111,9 +107,9 @@ function judge(
   if (code === "duplicate_meter_event" || /already exists with identifier/i.test(error?.message ?? ""))
     return { kind: "duplicate", status, code: "duplicate_meter_event", message: "Stripe has an event with this identifier." };
   if (status === 429 || status === 409)
-    return { kind: "unavailable", status, code, message: "Stripe limits the rate of calls.", ...retryAfterOf(response) };
+    return { kind: "unavailable", status, code, message: "Stripe limits the rate of calls.", ...retryAfterOf(headers) };
   if (status >= 500 || status === 408 || status < 400)
-    return { kind: "unknown", status, code, message: "Stripe failed while it worked on the event.", ...retryAfterOf(response) };
+    return { kind: "unknown", status, code, message: "Stripe failed while it worked on the event.", ...retryAfterOf(headers) };
   if (status === 401 || status === 403)
     return {
       kind: "parked",
@@ -130,15 +126,19 @@ function judge(
 }
 
 function judgeFailure(error: Error): DeliveryOutcome {
-  const code = ((error.cause as NodeJS.ErrnoException | undefined)?.code ?? error.name).toLowerCase();
+  const code = (
+    (error as NodeJS.ErrnoException).code ??
+    (error.cause as NodeJS.ErrnoException | undefined)?.code ??
+    error.name
+  ).toLowerCase();
   if (/^(econnrefused|enotfound|eai_again|ehostunreach|enetunreach)$/.test(code))
     return { kind: "unavailable", code, message: "Stripe cannot be reached; check STRIPE_API_URL and the network." };
   if (error.name === "TimeoutError") return { kind: "unknown", code: "timeout", message: "Stripe did not answer in time." };
   return { kind: "unknown", code, message: "The connection to Stripe broke before its answer." };
 }
 
-function retryAfterOf(response: Response): { retryAfterMs?: number } {
-  const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
+function retryAfterOf(headers: Headers): { retryAfterMs?: number } {
+  const seconds = Number(headers.get("retry-after") ?? Number.NaN);
   return Number.isFinite(seconds) ? { retryAfterMs: Math.min(Math.max(seconds, 0), 3_600) * 1_000 } : {};
 }
 

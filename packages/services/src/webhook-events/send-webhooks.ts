@@ -1,3 +1,4 @@
+import { fetchStatus } from "../outgoing/fetch-whole.ts";
 import type { DatabaseClient } from "@proliferate/db";
 import { claimDueEvents, recordWebhookAttempt, type WebhookEventRow } from "./db.ts";
 import { SIGNATURE_HEADER, signWebhook } from "./signature.ts";
@@ -84,16 +85,8 @@ async function post(
   });
   const signature = signWebhook(body, { secret: options.secret, timestampSeconds: Math.floor(Date.now() / 1_000) });
   try {
-    const answer = await fetch(options.url, {
-      method: "POST",
-      headers: { "content-type": "application/json", "webhook-id": event.event_id, [SIGNATURE_HEADER]: signature },
-      body,
-      // A redirect would send the event somewhere that nobody configured.
-      redirect: "manual",
-      signal: AbortSignal.timeout(options.timeoutMs),
-    });
-    await answer.body?.cancel();
-    return { status: answer.status };
+    const headers = { "content-type": "application/json", "webhook-id": event.event_id, [SIGNATURE_HEADER]: signature };
+    return { status: await fetchStatus(options.url, { headers, body }, options) };
   } catch (error) {
     return { status: null, error: `The receiver cannot be reached (${(error as Error).name}).` };
   }

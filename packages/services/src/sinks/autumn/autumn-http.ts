@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { AUTUMN_TIMEOUT_MS, type AutumnClient, type AutumnConnection } from "./autumn-client.ts";
 import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn-settings.ts";
-import { postWhole } from "./fetch-whole.ts";
+import { fetchWhole } from "../../outgoing/fetch-whole.ts";
 
 /** An answer that is no success, or one that cannot be read; in the form of the library's own error. */
 class AutumnHttpError extends Error {
@@ -131,7 +131,9 @@ export function openAutumnHttp(connection: AutumnConnection): AutumnClient {
   ): Promise<Answer & { readonly status: number }> {
     const content = body && { "content-type": "application/json" };
     const sent = { headers: { ...common, ...content, ...options.headers }, body: body === undefined ? "" : JSON.stringify(body) };
-    const { status, headers, text } = await postWhole(`${base}/v1/${operation}`, sent, connection.timeoutMs ?? AUTUMN_TIMEOUT_MS);
+    const { status, headers, text } = await fetchWhole(`${base}/v1/${operation}`, sent, {
+      timeoutMs: connection.timeoutMs ?? AUTUMN_TIMEOUT_MS,
+    });
     const read = status === 200 || status === 202 ? answer.safeParse(parseJson(text)) : undefined;
     if (!read?.success) throw new AutumnHttpError(status, text, headers);
     return { ...read.data, status };

@@ -1,6 +1,6 @@
 import { AUTUMN_TIMEOUT_MS, type AutumnClient, type AutumnConnection } from "./autumn-client.ts";
 import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn-settings.ts";
-import { postWhole } from "./fetch-whole.ts";
+import { fetchWhole } from "../../outgoing/fetch-whole.ts";
 
 /**
  * Autumn through `autumn-js`: fails closed, makes no retries of its own. The library takes 0.7 s to load and 140 MB of
@@ -16,7 +16,7 @@ export async function openAutumnSdk(connection: AutumnConnection): Promise<Autum
     fetcher: async (input, init) => {
       const request = input instanceof Request ? input : new Request(input, init);
       const headers = Object.fromEntries(request.headers);
-      const answer = await postWhole(request.url, { headers, body: await request.clone().text() }, timeoutMs);
+      const answer = await fetchWhole(request.url, { headers, body: await request.clone().text() }, { timeoutMs });
       const key = headers["idempotency-key"];
       if (key !== undefined) statuses.set(key, answer.status);
       return new Response(BODILESS.has(answer.status) ? null : answer.text, { status: answer.status, headers: answer.headers });
