@@ -5,7 +5,7 @@ import { isMoneySetting } from "./model-price.ts";
 import { type Deployment, ModelTable } from "./model-table.ts";
 import { type YamlCursor, YamlFile } from "./yaml-cursor.ts";
 
-/** Which config.yaml is read, and the environment that it refers to. */
+/** How errors name the file that is read. */
 export interface LoadModelConfigOptions {
   /** The file's name in error messages. Default `litellm/config.yaml`. */
   readonly file?: string;
