@@ -219,7 +219,7 @@ test("process.env is read at the edge of a process and nowhere else", () => {
 
 test("autumn B1: services call others by outgoing/fetch-whole.ts alone: one deadline for the whole answer, and a bound on its bytes", () => {
   const callers = sources.filter(
-    (path) => /^packages\/services\//.test(path) && !isTest(path) && /(?<![.\w])fetch\(|AbortSignal\.timeout\(/.test(textOf(path)),
+    (path) => path.startsWith("packages/services/") && !isTest(path) && /(?<![.\w])fetch\(|AbortSignal\.timeout\(/.test(textOf(path)),
   );
 
   // The launcher keeps its signal and waits for no answer by it alone.
