@@ -37,3 +37,27 @@ test("autumn B3: a list of events that never ends is given up", async () => {
   await expect(ledger.listDeductions("org_a", SINCE)).rejects.toMatchObject({ code: "autumn_unavailable" });
   expect(calls()).toBe(4);
 });
+
+test("autumn B3: a page of more events than were asked for is refused, and an event that cannot name a batch of ours is passed over", async () => {
+  const event = (batchId: string) => ({
+    id: "evt_1",
+    timestamp: SINCE.getTime() - 1,
+    value: 1,
+    properties: { batch_id: batchId },
+    deductions: [],
+  });
+  const ledgerOver = (list: readonly unknown[]) =>
+    createAutumnLedger(
+      async () => ({ events: { list: async () => ({ list, nextCursor: null }) } }) as unknown as AutumnClient,
+      "credits",
+      async () => ({ kind: "unavailable" }),
+    );
+  const ours = "00000000-0000-4000-8000-000000000001";
+
+  await expect(ledgerOver(Array.from({ length: 1_001 }, () => event(ours))).listDeductions("org_a", SINCE)).rejects.toMatchObject({
+    code: "autumn_unavailable",
+  });
+  expect(await ledgerOver([event("x".repeat(1_000_000)), event(ours)]).listDeductions("org_a", SINCE)).toEqual([
+    { batchId: ours, credits: "0" },
+  ]);
+});

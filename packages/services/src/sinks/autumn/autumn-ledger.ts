@@ -35,9 +35,12 @@ export function createAutumnLedger(
         await pages.take();
         const page = await listPage(client, { customerId: customerIdForOrg(orgId), featureId, startCursor, limit: PAGE_EVENTS });
         if (page === undefined) return undefined;
+        // With the pages bounded, so is what one reading holds.
+        if (page.list.length > PAGE_EVENTS)
+          throw new AppError("autumn_unavailable", `Autumn answered with ${page.list.length} events where ${PAGE_EVENTS} were asked for.`);
         for (const event of page.list) {
           const batchId = event.properties["batch_id"];
-          if (typeof batchId === "string") found.push({ batchId, credits: takenBy(event) });
+          if (isBatchId(batchId)) found.push({ batchId, credits: takenBy(event) });
         }
         const oldest = page.list.at(-1)?.timestamp ?? 0;
         startCursor = oldest < since.getTime() ? null : page.nextCursor;
@@ -57,6 +60,9 @@ export function createAutumnLedger(
     correct,
   };
 }
+
+/** Ours are UUIDs; somebody else's events may name anything, of any length. */
+const isBatchId = (value: unknown): value is string => typeof value === "string" && value.length <= 36;
 
 function takenBy({ deductions }: AutumnEvent): DecimalText {
   return addDecimals(...(deductions ?? []).map((deduction) => decimalFromJsonNumber(deduction.value)));
