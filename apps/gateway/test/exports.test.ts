@@ -59,7 +59,7 @@ test("an export that is read has every event once, in the order of recording", a
 });
 
 test("code 18: an export that is read steadily and never to its end is cut when the time for all of it is over", async () => {
-  const reports = new ReportRoom({ db: gateway.database.db, idleMs: 60_000, wholeMs: 500 });
+  const reports = new ReportRoom({ db: gateway.database.db, seats: 1, idleMs: 600_000, wholeMs: 500 });
   const proxy = { adminUrl: "http://127.0.0.1:9", baseUrl: "http://127.0.0.1:9/v1", masterKey: "sk-master-of-nothing" };
   const other = await serveGateway(gateway.database.db, proxy, undefined, undefined, undefined, undefined, reports);
   onTestFinished(() => other.stop());
@@ -67,8 +67,19 @@ test("code 18: an export that is read steadily and never to its end is cut when 
   // A little every 20 ms: never idle, and not done for minutes.
   const reading = setInterval(() => socket.read(256), 20);
   onTestFinished(() => clearInterval(reading));
-  await new Promise((done) => socket.once("close", done));
+  const seat = async (): Promise<string> => {
+    try {
+      reports.checkSeat();
+      return "free";
+    } catch {
+      return "taken";
+    }
+  };
 
-  expect(statusLine).toBe("HTTP/1.1 200 OK");
-  expect(() => reports.checkSeat()).not.toThrow();
+  expect([statusLine, await seat()]).toEqual(["HTTP/1.1 200 OK", "taken"]);
+  await expect.poll(seat).toBe("free");
+  const closed = new Promise((done) => socket.once("close", done));
+  clearInterval(reading);
+  socket.resume();
+  await closed;
 });
