@@ -38,6 +38,14 @@ test("autumn B3: a list of events that never ends is given up", async () => {
   expect(calls()).toBe(4);
 });
 
+/** A ledger over an Autumn of which one page is all. */
+const ledgerOver = (list: readonly unknown[]) =>
+  createAutumnLedger(
+    async () => ({ events: { list: async () => ({ list, nextCursor: null }) } }) as unknown as AutumnClient,
+    "credits",
+    async () => ({ kind: "unavailable" }),
+  );
+
 test("autumn B3: a page of more events than were asked for is refused, and an event that cannot name a batch of ours is passed over", async () => {
   const event = (batchId: string) => ({
     id: "evt_1",
@@ -46,12 +54,6 @@ test("autumn B3: a page of more events than were asked for is refused, and an ev
     properties: { batch_id: batchId },
     deductions: [],
   });
-  const ledgerOver = (list: readonly unknown[]) =>
-    createAutumnLedger(
-      async () => ({ events: { list: async () => ({ list, nextCursor: null }) } }) as unknown as AutumnClient,
-      "credits",
-      async () => ({ kind: "unavailable" }),
-    );
   const ours = "00000000-0000-4000-8000-000000000001";
 
   await expect(ledgerOver(Array.from({ length: 1_001 }, () => event(ours))).listDeductions("org_a", SINCE)).rejects.toMatchObject({
