@@ -192,6 +192,25 @@ test("of several processes one runs; after a failure or a time-out it resigns, a
   await one.stop();
 });
 
+test("review 2: a run that took too long to hear that it leads does not begin its work, and gives the lead back", async () => {
+  const clock = new FakeClock();
+  const asked = Promise.withResolvers<boolean>();
+  let leads = false;
+  let begun = 0;
+  const loop = startLoop("led", 10, async () => void (begun += 1), {
+    ...optionsOf(clock, { timeoutMs: 100 }),
+    onError: () => undefined,
+    leader: { lead: async () => (leads = await asked.promise), resign: async () => void (leads = false) },
+  });
+
+  await clock.pass(150);
+  asked.resolve(true);
+  await clock.pass(5);
+
+  expect({ begun, leads }).toEqual({ begun: 0, leads: false });
+  await loop.stop();
+});
+
 test("a leader that cannot be asked is a failed run; the loop goes on", async () => {
   const clock = new FakeClock();
   const reported: string[] = [];

@@ -142,9 +142,10 @@ class Loop implements Stoppable {
     });
     try {
       const leads = (await this.#options.leader?.lead()) ?? true;
-      // Stopped while it asked: the work has not begun, and does not any more.
-      if (this.#stopping !== undefined) {
-        outcome = "not_leading";
+      // Stopped, or out of time, while it asked: the work has not begun, and does not any more; a lead that came late is given back.
+      if (abort.signal.aborted) {
+        outcome ??= "not_leading";
+        resigned = this.#resign();
       } else if (leads) {
         await this.#work(abort.signal);
         end("succeeded");

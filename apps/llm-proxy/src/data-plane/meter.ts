@@ -1,6 +1,6 @@
 import type { AttemptCheckpoint } from "@proliferate/access/requests/checkpoint";
 import { estimateOutputTokens } from "@proliferate/metering/usage/sse-data";
-import { NO_REPORT, totals, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
+import { NO_REPORT, totals, type UsagePart, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
 import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
 import type { Asked, Dialect } from "../dialects/dialect.ts";
 
@@ -22,7 +22,10 @@ export function readAnswer(dialect: Dialect, body: Buffer, bytes: number, asked:
 export function reportSoFar(reading: UsageReading | undefined, estimatedInputTokens: number): UsageReport {
   if (reading?.isInputReported) {
     const { report, laterPasses = [] } = reading;
-    return laterPasses.length === 0 ? report : { ...report, parts: [...laterPasses, ...report.parts] };
+    if (laterPasses.length === 0) return report;
+    // In front of both readings of a provider that contradicts itself: whichever is dearer has them.
+    const behind = (parts: readonly UsagePart[]): readonly UsagePart[] => [...laterPasses, ...parts];
+    return { ...report, parts: behind(report.parts), ...(report.otherwise && { otherwise: behind(report.otherwise) }) };
   }
   return withLastUsage(reading?.report ?? NO_REPORT, (usage) => ({ ...usage, inputTokens: estimatedInputTokens }));
 }

@@ -1,6 +1,6 @@
 import type { AttemptRow } from "@proliferate/access/requests/db";
 import { NO_USAGE, type Usage } from "@proliferate/metering/usage/usage";
-import { reportOf, totals } from "@proliferate/metering/usage/usage-report";
+import { reportOf, totals, type UsagePart } from "@proliferate/metering/usage/usage-report";
 import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
 import { findListedModel } from "@proliferate/metering/pricing/price-table";
 import { picoUsdFromDecimal } from "@proliferate/shared/money";
@@ -72,6 +72,8 @@ const tokens = (outcome: ReturnType<typeof outcomeOf>): Usage => totals(outcome.
 const hung = (runMs: number): ReturnType<typeof outcomeOf> =>
   settle({ hidden_tokens_per_second: 200, max_output_tokens: 20_000 }, unfinished({ runMs, reading: reading({ outputTokens: 5 }) }));
 
+const part = (usage: Partial<Usage>): UsagePart => ({ model: undefined, usage: { ...NO_USAGE, ...usage }, modifiers: {} });
+
 describe("an answer that does not end", () => {
   test("costs the estimated input when nothing of it came: never nothing once it was sent", () => {
     expect(settle({}, unfinished())).toMatchObject({ cost: { totalUsd: "0.000125" }, estimated: true, status: "failure" });
@@ -101,6 +103,18 @@ describe("an answer that does not end", () => {
     const counted = unfinished({ runMs: 60_000, reading: reading({ outputTokens: 384 }, { countsThinking: true }) });
 
     expect(tokens(settle({ hidden_tokens_per_second: 200 }, counted)).outputTokens).toBe(384);
+  });
+
+  test("review 1: passes that nobody counted stand in front of both readings of a provider that contradicts itself", () => {
+    const contradictory = reading(
+      { inputTokens: 0, cacheReadTokens: 1_000 },
+      { isInputReported: true, laterPasses: [part({ inputTokens: 400 })] },
+    );
+    const report = { ...contradictory.report, otherwise: [part({ inputTokens: 1_000 })] };
+    const outcome = settle({}, unfinished({ reading: { ...contradictory, report } }));
+
+    expect(tokens(outcome).inputTokens).toBe(1_400);
+    expect(outcome.cost.totalUsd).toBe("0.00175");
   });
 
   test("is never more than was reserved, and says so", () => {

@@ -15,7 +15,7 @@ import { insertTeam } from "../teams/db.ts";
 import { type AdmissionRequest, admitAttempt, requireModelAllowed, requireUsable } from "./admit.ts";
 import { checkBudgets } from "../budgets/budget.ts";
 import { resetDueBudgets } from "./budget-reset.ts";
-import { type AdmittedAttempt, insertAttemptIfFits } from "./db.ts";
+import { type AdmittedAttempt, insertAttemptIfFits, readClock } from "./db.ts";
 import { settleAttempt } from "./settle.ts";
 
 let database: TestDatabase;
@@ -92,6 +92,27 @@ async function newTeam(maxBudgetUsd: string | null): Promise<string> {
 }
 
 describe("admission", () => {
+  test("review 3: a request that waits for a counter starts when it was sent, not when the wait was over", async () => {
+    const { row } = await mintKey(database.db, { teamId: null, userId: "session-1", maxBudgetUsd: "1" });
+    await settleAttempt(database.db, await admit(row.token), outcome("0"));
+    const isWaiting = async (): Promise<boolean> => {
+      const { rows } = await sql<{ waits: boolean }>`
+        select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock') as waits`.execute(
+        database.db,
+      );
+      return rows[0]?.waits ?? false;
+    };
+    let waiting: Promise<AdmittedAttempt> | undefined;
+    const seenWaitingAt = await database.db.transaction().execute(async (tx) => {
+      await sql`select from budget_counters where scope = 'key' and scope_id = ${row.token} for update`.execute(tx);
+      waiting = admit(row.token);
+      await expect.poll(isWaiting).toBe(true);
+      return readClock(tx);
+    });
+
+    expect((await waiting)?.started_at.getTime()).toBeLessThanOrEqual(seenWaitingAt.getTime());
+  });
+
   test("reserves in the counters of key and team, and settling gives it back and adds the spend", async () => {
     const teamId = await newTeam("10");
     const { row } = await mintKey(database.db, { teamId, userId: "session-1", maxBudgetUsd: "1" });

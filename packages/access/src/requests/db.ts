@@ -24,10 +24,14 @@ export type NewAttempt = Omit<AdmittedAttempt, "started_at">;
  */
 export const MOST_BEFORE_ADMISSION_MS = 10 * 60_000;
 
-/** The start of a request that has been running for so long, by the clock of the database; in whole milliseconds, as spend rows have it. */
+/**
+ * The start of a request that had been running for so long when its statement was sent, by the clock of the database; in whole
+ * milliseconds, as spend rows have it. Not `clock_timestamp()`: the statement may have waited for the counters of its scopes by then,
+ * and the attempt would start, and end, later than it did by that wait.
+ */
 function startOf(runningMs: number) {
   const beforeMs = Math.min(Math.max(0, runningMs), MOST_BEFORE_ADMISSION_MS);
-  return sql<Date>`date_trunc('milliseconds', clock_timestamp() - ${beforeMs}::float8 * interval '1 millisecond')`;
+  return sql<Date>`date_trunc('milliseconds', statement_timestamp() - ${beforeMs}::float8 * interval '1 millisecond')`;
 }
 
 export type AttemptRow = AdmittedAttempt & { readonly checkpoint: AttemptCheckpoint | null; readonly checkpointed_at: Date | null };
