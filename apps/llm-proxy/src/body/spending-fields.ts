@@ -130,23 +130,26 @@ const OPENAI_CONTENT: Place = {
 /** Of the Responses dialect and of compatible servers; refused by OpenAI in a chat, but never guessed at here. */
 const STORED_BY_OPENAI = ["previous_response_id", "conversation", "prompt", "cached_content"] as const;
 
+/** Plain values of a chat completion that are read, and have nothing inside. */
+const OPENAI_READ = [
+  "model",
+  "stream",
+  "user",
+  "max_tokens",
+  "max_completion_tokens",
+  "n",
+  "best_of",
+  "service_tier",
+  "speed",
+  "inference_geo",
+] as const;
+
 /** The body of an OpenAI chat completion. */
 export const OPENAI_FIELDS: Place = {
   isRoot: true,
   values: [
-    ...[
-      "model",
-      "stream",
-      "user",
-      "max_tokens",
-      "max_completion_tokens",
-      "n",
-      "best_of",
-      "service_tier",
-      "speed",
-      "inference_geo",
-      "tools",
-    ],
+    ...OPENAI_READ,
+    "tools",
     ...["reasoning_effort", "stream_options", "web_search_options", "prediction", "fallbacks", "models", "plugins", ...STORED_BY_OPENAI],
   ],
   judgedWith: ["model"],
@@ -159,18 +162,7 @@ export const OPENAI_FIELDS: Place = {
     models: FALLBACKS,
     moderation: MODERATION,
     modalities: MODALITIES,
-    ...documented(
-      "model",
-      "stream",
-      "user",
-      "max_tokens",
-      "max_completion_tokens",
-      "n",
-      "best_of",
-      "service_tier",
-      "speed",
-      "inference_geo",
-    ),
+    ...documented(...OPENAI_READ),
     ...documented(
       "audio",
       "frequency_penalty",

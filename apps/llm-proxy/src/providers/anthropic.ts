@@ -4,7 +4,6 @@ import type { Provider } from "./provider.ts";
 /** Anthropic's own API. */
 export const anthropic: Provider = {
   name: "anthropic",
-  title: "Anthropic",
   apiBase: "https://api.anthropic.com",
   apiBaseVariable: "ANTHROPIC_API_BASE",
   apiKeyVariable: "ANTHROPIC_API_KEY",
@@ -14,5 +13,4 @@ export const anthropic: Provider = {
   defaultHeaders: { "anthropic-version": "2023-06-01" },
   accountHeaders: [],
   answerHeaders: { names: [], beginnings: ["anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-"] },
-  probe: { method: "GET", path: "/v1/models?limit=1" },
 };

@@ -4,7 +4,6 @@ import { bearer, type Provider } from "./provider.ts";
 /** OpenAI's own API, and by `api_base` any server that is compatible with it. */
 export const openai: Provider = {
   name: "openai",
-  title: "OpenAI",
   apiBase: "https://api.openai.com",
   apiBaseVariable: "OPENAI_API_BASE",
   apiKeyVariable: "OPENAI_API_KEY",
@@ -13,5 +12,4 @@ export const openai: Provider = {
   defaultHeaders: {},
   accountHeaders: ["openai-organization", "openai-project"],
   answerHeaders: { names: ["openai-model", "openai-processing-ms", "openai-version"], beginnings: ["x-ratelimit-"] },
-  probe: { method: "GET", path: "/v1/models" },
 };

@@ -7,8 +7,6 @@ import type { Dialect } from "../dialects/dialect.ts";
 export interface Provider {
   /** The prefix of its models (`anthropic/claude-…`), the `custom_llm_provider` of spend rows, and its name in the price table. */
   readonly name: string;
-  /** As people write it: `Anthropic`. */
-  readonly title: string;
   /** Where it is when nobody says, without `/v1` and without a trailing slash. */
   readonly apiBase: string;
   /** The variable that its address is taken from by default. */
@@ -27,8 +25,6 @@ export interface Provider {
   readonly answerHeaders: { readonly names: readonly string[]; readonly beginnings: readonly string[] };
   /** Its streams say what they cost without being asked, and it may refuse to be asked. Default false. */
   readonly countsUnasked?: true;
-  /** A request that costs nothing and answers 200 where address and key are right. */
-  readonly probe: { readonly method: "GET"; readonly path: string };
 }
 
 /** The usual way to show a key. */
