@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { requestReconcile } from "@proliferate/services/balance/reconcile-balance";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { SIGNATURE_HEADER, verifyWebhook } from "@proliferate/services/webhook-events/signature";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
@@ -97,11 +98,16 @@ const letTimePass = () =>
 
 /** An org that Autumn granted 30 credits uses them up, and more. */
 async function exhaust(): Promise<void> {
+  const hasBalance = (credits: number) =>
+    until(
+      () => database.db.selectFrom("billing_accounts").select("balance_credits").executeTakeFirst(),
+      (row) => Number(row?.balance_credits) === credits,
+    );
+  // Known before anything is spent: a first reading while a delivery is under way takes the lower bound, for a minute.
+  await requestReconcile(database.db, "org_a");
+  await hasBalance(30);
   await insertSpendRows(database.db, [{ spendUsd: "0.01" }]);
-  await until(
-    () => database.db.selectFrom("billing_accounts").select("balance_credits").executeTakeFirst(),
-    (row) => Number(row?.balance_credits) === 27,
-  );
+  await hasBalance(27);
   await insertSpendRows(database.db, [{ spendUsd: "0.2" }]);
   await until(events, (rows) => rows.some(({ type }) => type === "balance.grace_started"));
 }

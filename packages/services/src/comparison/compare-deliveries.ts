@@ -20,6 +20,9 @@ export type Verdict =
   /** Evidence that does not decide. */
   | { readonly kind: "unresolved"; readonly foundCredits: DecimalText | null; readonly message: string };
 
+/** The balances whose sum of usage is read: those of the last comparison that found nothing amiss, others, or there was no such comparison. */
+export type SeenBalances = "same" | "others" | "not_noted";
+
 /** Whether a sum that may be off by `noise` tells an amount from nothing. */
 const isTellable = (amount: DecimalText, noise: DecimalText): boolean => !isWithinNoise(amount, "0", addDecimals(noise, noise));
 const isZero = (amount: DecimalText): boolean => compareDecimals(amount, "0") === 0;
@@ -69,7 +72,7 @@ export type Witness =
       readonly kind: "agrees" | "differs";
       readonly offCredits: DecimalText;
       readonly noiseCredits: DecimalText;
-      readonly balances: "same" | "others" | "not_noted";
+      readonly balances: SeenBalances;
     };
 
 /** Conclusions that would move money, or send again what may have been taken: each needs both the list and the sum. */
@@ -87,7 +90,9 @@ export function confirmByWitness(batch: ComparableBatch, found: DecimalText, ver
       foundCredits: found,
       message: `${list}, and the difference is too small to show in its sum of usage, whose digits tell ${witness.noiseCredits} and more; look at the customer there, then billing decide`,
     };
-  if (witness.kind === "agrees" && (compareDecimals(found, batch.credits) > 0 || canTellAbsence(batch, witness.balances))) return verdict;
+  // A sum without the batch tells that it was not taken only where it is of the balances that were noted before the batch was sent:
+  // what was taken from balances that are gone since is in no sum, and where nobody noted them, nobody knows whether they are gone.
+  if (witness.kind === "agrees" && (compareDecimals(found, batch.credits) > 0 || witness.balances === "same")) return verdict;
   if (witness.kind === "agrees")
     return {
       kind: "unresolved",
@@ -102,23 +107,19 @@ export function confirmByWitness(batch: ComparableBatch, found: DecimalText, ver
 }
 
 /**
- * Whether a sum without the batch means that it was not taken. One of balances that came since means nothing: what was taken from
- * those that are gone is not in it. Where no comparison noted the balances, the sum is believed only against a delivery that the
- * sink never stated.
- */
-function canTellAbsence(batch: ComparableBatch, balances: "same" | "others" | "not_noted"): boolean {
-  return balances === "same" || (balances === "not_noted" && (batch.expectedCredits === null || batch.isUnconfirmed));
-}
-
-/**
  * Judges an org's undecided batches where the sink keeps no list: `unexplained` is what it took from the org beyond
- * everything that our books account for, give or take `noise`. Decides only when all of them, or none, explain it.
+ * everything that our books account for, give or take `noise`. Decides only when all of them, or none, explain it, and concludes
+ * from an absence only where the sum is of the balances that were noted before.
  */
-export function judgeByUsage(undecided: readonly ComparableBatch[], unexplained: DecimalText, noise: DecimalText): Verdict {
+export function judgeByUsage(
+  undecided: readonly ComparableBatch[],
+  sum: { readonly unexplained: DecimalText; readonly noise: DecimalText; readonly balances: SeenBalances },
+): Verdict {
+  const { unexplained, noise } = sum;
   if (!undecided.every((batch) => batch.isQuiet)) return { kind: "waits" };
   const all = addDecimals(...undecided.map((batch) => batch.credits));
   if (isTellable(all, noise) && isWithinNoise(unexplained, all, noise)) return { kind: "confirmed" };
-  if (isTellable(all, noise) && isWithinNoise(unexplained, "0", noise)) return { kind: "not_taken" };
+  if (isTellable(all, noise) && isWithinNoise(unexplained, "0", noise) && sum.balances === "same") return { kind: "not_taken" };
   const message = `the sink keeps no list of deductions, and ${unexplained} credits of the org's usage there are not explained by our books; look at the customer there, then billing decide`;
   return { kind: "unresolved", foundCredits: null, message };
 }

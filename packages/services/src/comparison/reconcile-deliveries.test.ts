@@ -45,6 +45,12 @@ const readBatches = () => database.db.selectFrom("settlement_batches").selectAll
 const readFindings = () => database.db.selectFrom("delivery_findings").selectAll().execute();
 const outlast = () =>
   sql`update settlement_batches set first_sent_at = first_sent_at - interval '25 hours' where state = 'unknown'`.execute(database.db);
+/** A first delivery, and a comparison that finds nothing amiss: from here on the sum of usage is of balances that were noted. */
+async function noteBalances(): Promise<void> {
+  await spend({ spendUsd: "0.2" });
+  await pass();
+  expect(await reconcile()).toMatchObject({ comparedBatches: 1, findings: [] });
+}
 /** A view of the same Autumn without its list of events. */
 const withoutList = (): SettlementLedgerView => ({ ...ledger(), listDeductions: async () => undefined });
 
@@ -121,6 +127,7 @@ describe("pitfall 08, key forgotten after a long outage", () => {
   });
 
   it("what Autumn never took is sent under the next key", async () => {
+    await noteBalances();
     await spend({ spendUsd: "0.1" });
     autumn.failNext({ kind: "hang", applied: false });
     await pass();
@@ -130,17 +137,33 @@ describe("pitfall 08, key forgotten after a long outage", () => {
     expect(await reconcile()).toMatchObject({ confirmed: 0, redriven: 1, findings: [] });
     await pass();
 
-    expect(autumn.deducted("org_a")).toBe("30");
+    expect(autumn.deducted("org_a")).toBe("90");
     expect(autumn.calls.filter((call) => call.idempotencyKey?.startsWith("pb:")).at(-1)?.idempotencyKey).toMatch(/^pb:.*\.1$/);
-    expect((await readLedgerSums(database.db)).delivered).toBe("30");
+    expect((await readLedgerSums(database.db)).delivered).toBe("90");
+  });
+
+  it.each([
+    ["with the sink's list", () => ledger()],
+    ["without the sink's list", () => withoutList()],
+  ])("seed 9864, %s: what was lost before balances were ever noted is for a person, never sent again", async (_, view) => {
+    await spend({ spendUsd: "0.1" });
+    autumn.failNext({ kind: "hang", applied: false });
+    await pass();
+    await outlast();
+    await pass();
+
+    expect(await reconcile({}, view())).toMatchObject({ confirmed: 0, redriven: 0, findings: [{ kind: "unresolved" }] });
+    await pass();
+
+    expect(await readBatches()).toMatchObject([{ state: "unknown", needs_reconcile: true }]);
+    expect(autumn.deducted("org_a")).toBe("0");
   });
 
   it.each([
     ["all of it was taken", "reset_after_apply", "delivered"],
     ["nothing was taken", "reset_before_apply", "sealed"],
   ] as const)("without a list of events, the customer's usage decides when %s", async (_, kind, state) => {
-    await spend({ spendUsd: "0.2" });
-    await pass();
+    await noteBalances();
     await spend({ spendUsd: "0.1" });
     autumn.failNext({ kind });
     await pass();
@@ -192,13 +215,14 @@ describe("pitfall 08, key forgotten after a long outage", () => {
 
 describe("pitfall 10, queued then dropped", () => {
   it("a deduction that Autumn queued and lost counts as delivered by its key, and the comparison finds it missing and makes it good", async () => {
+    await noteBalances();
     await spend({ spendUsd: "0.1" });
     autumn.failNext({ kind: "accept" });
     await pass();
     autumn.dropQueue();
     await pass();
-    expect(await readBatches()).toMatchObject([{ state: "delivered", deducted_credits: null }]);
-    expect(autumn.deducted("org_a")).toBe("0");
+    expect(await readBatches()).toMatchObject([{ deducted_credits: "60" }, { state: "delivered", deducted_credits: null }]);
+    expect(autumn.deducted("org_a")).toBe("60");
 
     expect((await reconcile({ dryRun: true })).findings).toMatchObject([
       { kind: "lost_deduction", foundCredits: "0", correctionCredits: "30" },
@@ -206,12 +230,13 @@ describe("pitfall 10, queued then dropped", () => {
     expect((await reconcile({ corrections: "apply" })).findings).toMatchObject([{ correction: "applied" }]);
     expect(await reconcile()).toMatchObject({ confirmed: 1, findings: [] });
 
-    expect(autumn.deducted("org_a")).toBe("30");
-    expect(await readBatches()).toMatchObject([{ state: "delivered", deducted_credits: "30" }]);
+    expect(autumn.deducted("org_a")).toBe("90");
+    expect(await readBatches()).toMatchObject([{ deducted_credits: "60" }, { state: "delivered", deducted_credits: "30" }]);
   });
 });
 
 it("a claim that outlived its server (pitfall 07, claimed but never applied) is found among the deliveries", async () => {
+  await noteBalances();
   await spend({ spendUsd: "0.1" });
   autumn.failNext({ kind: "reset_before_apply" });
   await pass();

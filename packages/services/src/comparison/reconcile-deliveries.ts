@@ -2,7 +2,7 @@ import type { DatabaseClient, DeliveryFindingKind } from "@proliferate/db";
 import { addDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { readBillingNow } from "../balance/db.ts";
 import { isWithinNoise, noiseOfSum } from "../sinks/autumn/autumn-precision.ts";
-import { confirmByWitness, judgeByList, judgeByUsage, type Verdict, type Witness } from "./compare-deliveries.ts";
+import { confirmByWitness, judgeByList, judgeByUsage, type SeenBalances, type Verdict, type Witness } from "./compare-deliveries.ts";
 import {
   beginCorrection,
   type BooksRow,
@@ -254,8 +254,13 @@ function witnessOf({
     kind: isWithinNoise(offset, books.usageOffset, noiseCredits) ? "agrees" : "differs",
     offCredits: subtractDecimals(offset, books.usageOffset),
     noiseCredits,
-    balances: books.balanceIds === null ? "not_noted" : books.balanceIds === usage.balanceIds ? "same" : "others",
+    balances: balancesSeen(usage, books),
   };
+}
+
+function balancesSeen(usage: RecordedUsage | undefined, { balanceIds }: BooksRow): SeenBalances {
+  if (balanceIds === null) return "not_noted";
+  return balanceIds === usage?.balanceIds ? "same" : "others";
 }
 
 /** Without a list the sum is the only witness: enough to tell whether what is open was taken, not enough to move money by. */
@@ -269,11 +274,11 @@ function compareByUsage(batches: readonly ComparableBatch[], usage: RecordedUsag
   if (undecided.length === 0)
     return { verdicts: [], ...(usage && !books.isMoving && { baseline: { usageOffset: offset, balanceIds: usage.balanceIds } }) };
   if (books.isMoving) return { verdicts: undecided.map((batch) => ({ batch, verdict: { kind: "waits" } })) };
-  const verdict = judgeByUsage(
-    undecided,
-    subtractDecimals(offset, books.usageOffset),
-    noiseOfSum(usage?.grantedCredits ?? "0", books.batchCount),
-  );
+  const verdict = judgeByUsage(undecided, {
+    unexplained: subtractDecimals(offset, books.usageOffset),
+    noise: noiseOfSum(usage?.grantedCredits ?? "0", books.batchCount),
+    balances: balancesSeen(usage, books),
+  });
   return {
     verdicts: undecided.map((batch) => ({
       batch,

@@ -77,9 +77,12 @@ export interface OpenFinding {
   readonly batch_id: string;
   readonly org_id: string;
   readonly counts_as_taken: boolean;
+  /** No comparison of the org found nothing amiss yet: its balances at the sink were never noted. */
+  readonly is_never_noted: boolean;
   readonly expected: string;
 }
 
 /** What comparisons left to a person. */
-export const OPEN_FINDINGS = `select f.batch_id, f.org_id, b.state in ('delivered', 'shortfall', 'unapplied') as counts_as_taken, trim_scale(f.expected_credits)::text as expected
+export const OPEN_FINDINGS = `select f.batch_id, f.org_id, b.state in ('delivered', 'shortfall', 'unapplied') as counts_as_taken, trim_scale(f.expected_credits)::text as expected,
+    not exists (select 1 from delivery_baselines d where d.org_id = f.org_id) as is_never_noted
   from delivery_findings f join settlement_batches b using (batch_id) where f.resolved_at is null and f.kind = 'unresolved' order by f.org_id, b.sequence`;

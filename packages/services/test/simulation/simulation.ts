@@ -394,11 +394,14 @@ class Simulation {
     return undefined;
   }
 
-  /** Where Autumn's list and its balance contradict each other, or an amount is too small for its digits, a person looks at the balance and decides. */
+  /**
+   * Where Autumn's list and its balance contradict each other, an amount is too small for its digits, or no comparison came before the
+   * loss, a person looks at the balance and decides.
+   */
   async #decideAll(): Promise<string | undefined> {
     const { rows } = await this.#database.observer.query<OpenFinding>(OPEN_FINDINGS);
-    for (const { batch_id: batchId, org_id: orgId, counts_as_taken: countsAsTaken, expected } of rows) {
-      if (!this.#autumn.isConfusing(orgId) && !isTooSmallToTell(expected)) continue;
+    for (const { batch_id: batchId, org_id: orgId, counts_as_taken: countsAsTaken, is_never_noted: isNeverNoted, expected } of rows) {
+      if (!this.#autumn.isConfusing(orgId) && !isTooSmallToTell(expected) && !isNeverNoted) continue;
       const wasTaken = countsAsTaken || this.#autumn.keptOf(batchId) !== "0";
       // Also of a batch that nobody counted yet: a balance that holds it twice is brought to once.
       if (wasTaken) this.#autumn.makeGood(batchId, orgId, expected);
