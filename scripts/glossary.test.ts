@@ -8,7 +8,11 @@ const files = execFileSync("git", ["ls-files"], { cwd: ROOT, encoding: "utf8" })
 const tables = new Set(
   ["gateway", "litellm"].flatMap((set) =>
     readdirSync(new URL(`packages/db/migrations/${set}/`, ROOT)).flatMap((name) =>
-      [...read(`packages/db/migrations/${set}/${name}`).matchAll(/create table (?:if not exists )?"?(\w+)/gi)].map(([, table]) => table),
+      [
+        ...read(`packages/db/migrations/${set}/${name}`).matchAll(
+          /create table (?:if not exists )?"?(\w+)|alter table \w+ rename to (\w+)/gi,
+        ),
+      ].map(([, made, renamed]) => made ?? renamed),
     ),
   ),
 );

@@ -124,9 +124,9 @@ async function faultsOf(db: DatabaseClient, provider: ProviderStandIn, seen: Rea
     faults.push(`${provider.requests.length} requests reached the provider, and there are ${rows.length} rows`);
   const attempts = await db.selectFrom("request_attempts").select("attempt_id").execute();
   if (attempts.length > 0) faults.push(`${attempts.length} requests are not settled`);
-  const counters = await db.selectFrom("budget_counters").selectAll().execute();
+  const counters = await db.selectFrom("limit_counters").selectAll().execute();
   const spent = addDecimals("0", ...rows.map((row) => row.spend));
-  for (const { scope, spend_usd: counted, reserved_usd: reserved } of counters) {
+  for (const { principal_kind: scope, used: counted, reserved } of counters) {
     if (compareDecimals(counted, spent) !== 0) faults.push(`the ${scope}'s counter says ${counted}, its rows ${spent}`);
     if (compareDecimals(reserved, "0") !== 0) faults.push(`${reserved} stay reserved`);
   }

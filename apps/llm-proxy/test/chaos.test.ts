@@ -72,7 +72,7 @@ test("whatever providers and callers do, each request that was forwarded has one
   await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
 
   const rows = await stack.database.db.selectFrom("LiteLLM_SpendLogs").selectAll().execute();
-  const counters = await stack.database.db.selectFrom("budget_counters").selectAll().execute();
+  const counters = await stack.database.db.selectFrom("limit_counters").selectAll().execute();
   const total = addDecimals(...rows.map((row) => row.spend));
   // A caller may leave after it was admitted and before anything was sent: then there is a row without a request. A request
   // that an overloaded provider refused is sent again for the same row.
@@ -80,7 +80,7 @@ test("whatever providers and callers do, each request that was forwarded has one
   expect(rows.length).toBeGreaterThanOrEqual(served.length);
   expect(rows.length).toBeLessThanOrEqual(REQUESTS);
   for (const scope of ["key", "team"] as const) {
-    expect(addDecimals(...counters.filter((counter) => counter.scope === scope).map((counter) => counter.spend_usd))).toBe(total);
+    expect(addDecimals(...counters.filter((counter) => counter.principal_kind === scope).map((counter) => counter.used))).toBe(total);
   }
   const seenWhole = stack.provider.requests.filter((entry) =>
     rows.some((row) => row.status === "success" && row.metadata["provider_response_id"] === entry.responseId),

@@ -80,10 +80,10 @@ test("after kill -9 at random moments under load, what callers were answered is 
   expect(await database.db.selectFrom("request_attempts").selectAll().execute()).toEqual([]);
   // Counters are the sum of the rows, and nothing is reserved.
   const total = addDecimals(...rows.map((row) => row.spend));
-  const counters = await database.db.selectFrom("budget_counters").selectAll().execute();
+  const counters = await database.db.selectFrom("limit_counters").selectAll().execute();
   for (const scope of ["key", "team"] as const) {
-    const ofScope = counters.filter((counter) => counter.scope === scope);
-    expect(addDecimals(...ofScope.map((counter) => counter.spend_usd))).toBe(total);
-    expect(addDecimals(...ofScope.map((counter) => counter.reserved_usd))).toBe("0");
+    const ofScope = counters.filter((counter) => counter.principal_kind === scope);
+    expect(addDecimals(...ofScope.map((counter) => counter.used))).toBe(total);
+    expect(addDecimals(...ofScope.map((counter) => counter.reserved))).toBe("0");
   }
 });

@@ -125,6 +125,7 @@ describe("code 2: recovery", () => {
           client_session_id: null,
           requester_ip_address: null,
           reserved_usd: "0",
+          reservations: null,
           estimated_input_tokens: 10,
           max_output_tokens: 100,
           hidden_tokens_per_second: 0,
@@ -169,7 +170,7 @@ describe("code 2: recovery", () => {
         hidden_tokens_per_second: 0,
       })
       .execute();
-    await sql`update budget_counters set reserved_usd = reserved_usd + 0.001 where scope = 'key' and scope_id = ${keyHash}`.execute(
+    await sql`update limit_counters set reserved = reserved + 0.001 where principal_kind = 'key' and principal_id = ${keyHash}`.execute(
       database.db,
     );
 

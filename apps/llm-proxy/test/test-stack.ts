@@ -71,8 +71,8 @@ export async function spendLogOf(stack: TestStack, requestId: string): Promise<S
 /** How much is reserved or in flight now. */
 export async function inFlight(stack: TestStack): Promise<{ readonly attempts: number; readonly reservedUsd: readonly string[] }> {
   const attempts = await stack.database.db.selectFrom("request_attempts").select("attempt_id").execute();
-  const counters = await stack.database.db.selectFrom("budget_counters").select("reserved_usd").where("reserved_usd", ">", "0").execute();
-  return { attempts: attempts.length, reservedUsd: counters.map((counter) => counter.reserved_usd) };
+  const counters = await stack.database.db.selectFrom("limit_counters").select("reserved").where("reserved", ">", "0").execute();
+  return { attempts: attempts.length, reservedUsd: counters.map((counter) => counter.reserved) };
 }
 
 export const NOTHING_IN_FLIGHT = { attempts: 0, reservedUsd: [] };

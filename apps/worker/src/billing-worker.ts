@@ -5,6 +5,7 @@ import type { LiteLLMSpendApiOptions } from "@proliferate/services/import/litell
 import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/ledger/retention";
 import { importSource } from "@proliferate/services/import/spend-import";
 import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/passes/db";
+import { deleteEndedCounters } from "@proliferate/access/limits/counters-db";
 import { areKeysOurs, deleteExpiredKeys } from "@proliferate/access/keys/db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
 import { flushRecentSpend, type SpendSyncResult, sweepSpend, syncRecentSpend } from "@proliferate/services/billing/spend-sync";
@@ -114,6 +115,8 @@ async function putAway(
 ): Promise<{ readonly deletedKeys: number; readonly deletedSessions: number }> {
   const { keyRetentionDays = 30, sessionRetentionDays = 90 } = deps;
   await repeat((limit) => endForgottenSessions(db, { olderThanMs: FORGOTTEN_MS, limit }));
+  // A day later than its end, no request that was admitted in a window is left to be settled.
+  await repeat((limit) => deleteEndedCounters(db, { olderThanMs: DAY_MS, limit }));
   const keysAreOurs = keyRetentionDays > 0 && (await areKeysOurs(db));
   const deletedKeys = keysAreOurs ? await repeat((limit) => deleteExpiredKeys(db, { olderThanMs: keyRetentionDays * DAY_MS, limit })) : 0;
   const deletedSessions =

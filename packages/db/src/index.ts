@@ -29,6 +29,7 @@ export { DEFAULT_LITELLM_SCHEMA, GATEWAY_SCHEMA } from "./schema-names.ts";
 export { applySettings, DEAD_PEER_SETTINGS, KEEP_ALIVE, type Pooling, sessionSettings } from "./session-settings.ts";
 export { plainSslMode } from "./ssl-mode.ts";
 export type * from "./gate-tables.ts";
+export type * from "./limit-tables.ts";
 export type * from "./schema.ts";
 export type * from "./session-tables.ts";
 export type * from "./sink-tables.ts";

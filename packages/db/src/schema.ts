@@ -9,6 +9,7 @@ import type {
   TopUpTable,
   WebhookEventTable,
 } from "./gate-tables.ts";
+import type { LimitCounterTable, LimitTable, ReservationJson } from "./limit-tables.ts";
 import type {
   GatewaySessionTable,
   ServiceTokenAuditTable,
@@ -129,6 +130,8 @@ export interface RequestAttemptTable {
   client_session_id: string | null;
   requester_ip_address: string | null;
   reserved_usd: Amount;
+  /** What it holds in the counters of its other limits; null where that is all. */
+  reservations: ColumnType<readonly ReservationJson[] | null, string | null | undefined, string | null>;
   estimated_input_tokens: number;
   /** Over all choices; null = admitted before this column was there. */
   max_output_tokens: number | null;
@@ -136,14 +139,6 @@ export interface RequestAttemptTable {
   checkpoint: ColumnType<Record<string, unknown> | null, string | null, string | null>;
   started_at: InstantWithDefault;
   checkpointed_at: Instant | null;
-}
-
-/** One row a key or team: USD spent since the window began, and USD reserved by requests that run. */
-export interface BudgetCounterTable {
-  scope: "key" | "team";
-  scope_id: string;
-  spend_usd: AmountWithDefault;
-  reserved_usd: AmountWithDefault;
 }
 
 /** One row: the id of this deployment, from which the ids of its batches follow. */
@@ -383,7 +378,8 @@ export interface Database {
   LiteLLM_VerificationToken: VerificationTokenTable;
   LiteLLM_TeamTable: TeamTable;
   request_attempts: RequestAttemptTable;
-  budget_counters: BudgetCounterTable;
+  limits: LimitTable;
+  limit_counters: LimitCounterTable;
   billing_deployment: BillingDeploymentTable;
   billing_accounts: BillingAccountTable;
   billing_totals: BillingTotalsTable;

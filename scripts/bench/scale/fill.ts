@@ -72,7 +72,7 @@ export async function fill(client: pg.Client, size: Size, say: (line: string) =>
     `insert into "LiteLLM_VerificationToken" (token, key_name, user_id, team_id, expires, budget_duration, budget_reset_at)
     select 'key-' || i, 'sk-...', 'session-' || i, ${ORG_OF_SESSION}, now() at time zone 'utc' + case when i <= ${LIVE_SESSIONS} then interval '6 hours' else interval '1 hour' - i * interval '20 days' / ${keys} end,
       case when i % 100 = 0 then '30d' end, case when i % 100 = 0 then now() at time zone 'utc' + interval '10 days' end from generate_series(1, ${keys}) i;
-    insert into budget_counters (scope, scope_id) select 'key', 'key-' || i from generate_series(1, ${keys}) i union all select 'team', 'org-' || i from generate_series(0, $orgs - 1) i`,
+    insert into limit_counters (principal_kind, principal_id) select 'key', 'key-' || i from generate_series(1, ${keys}) i union all select 'team', 'org-' || i from generate_series(0, $orgs - 1) i`,
   );
   await step(
     "sessions",

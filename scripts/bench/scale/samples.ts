@@ -1,5 +1,6 @@
 /** What the statements of a request and of a delivery are measured with. */
 import type { DatabaseClient } from "@proliferate/db";
+import { amountsOf, amountsTaken } from "@proliferate/access/limits/meters";
 import { insertAttemptIfFits } from "@proliferate/access/requests/db";
 import { type ClaimedBatch, claimDueBatches } from "@proliferate/services/settlement/claim-batches-db";
 import type { AttemptRecord } from "@proliferate/services/settlement/settlement-db";
@@ -10,6 +11,10 @@ import type { SpendLogRow } from "@proliferate/access/spend-logs/db";
 export const NO_ID = "00000000-0000-4000-8000-000000000001";
 /** How long the sink remembers a key. */
 export const KEY_MEMORY_MS = 79_200_000;
+
+const ASKED = amountsOf({ minimumUsd: "0.01", worstCaseUsd: "0.01", estimatedInputTokens: 1_000, maxOutputTokens: 500 });
+/** What that request took. */
+export const TAKEN = amountsTaken({ costUsd: "0.001", totalTokens: 1_500, isVoid: false });
 
 /** Admits a request of a live key whose counters are there. */
 export async function admit(db: DatabaseClient): Promise<boolean> {
@@ -32,12 +37,11 @@ export async function admit(db: DatabaseClient): Promise<boolean> {
     end_user: null,
     client_session_id: null,
     requester_ip_address: null,
-    reserved_usd: "0.01",
     estimated_input_tokens: 1_000,
     max_output_tokens: 500,
     hidden_tokens_per_second: 0,
   } as const;
-  if (!(await insertAttemptIfFits(db, attempt, caller, { minimumUsd: "0.01", runningMs: 0 })))
+  if (!(await insertAttemptIfFits(db, attempt, caller, { asked: ASKED, runningMs: 0 })))
     throw new Error("a key without a budget is admitted");
   return true;
 }

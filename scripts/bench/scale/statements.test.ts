@@ -18,6 +18,7 @@ const PERIODIC = [
   "apps/worker/src/billing-worker.ts",
   "packages/access/src/requests/admit.ts",
   "packages/access/src/requests/budget-reset.ts",
+  "packages/access/src/requests/limits-left.ts",
   "packages/access/src/requests/settle.ts",
   "packages/services/src/autumn-webhooks/autumn-webhook.ts",
   "packages/services/src/balance/reconcile-balance.ts",
@@ -46,7 +47,7 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ..."adoptStrayEvents countEvents countRetired countUnsettled detachPartition lockPartition noteRetiredSums raiseAlert readPartitions readUnsettled ensurePartitions recordAction".split(
     " ",
   ),
-  ..."clearKeySpend clearTeamSpend clearCounterSpend lockCounter listAttempts withDeadInstance enterCircuit ensureDeployment areKeysOurs".split(
+  ..."clearKeySpend clearTeamSpend clearBudgetCounter lockBudgetCounter listAttempts withDeadInstance enterCircuit ensureDeployment areKeysOurs".split(
     " ",
   ),
   ..."checkDatabase openDatabase readDeploymentId findSpendLog adoptForeignSpend insertAttempt insertMissingCounters insertCorrection".split(

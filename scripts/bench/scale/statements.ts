@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { checkpointAttempts, listInstancesWithAttempts, readClock, replaceAttemptBySpendLog } from "@proliferate/access/requests/db";
-import { lockCounters } from "@proliferate/access/budgets/db";
+import { deleteEndedCounters, lockCounters, readLimits } from "@proliferate/access/limits/counters-db";
 import {
   beginReading,
   hasNewerReading,
@@ -92,7 +92,7 @@ import { listTeamsDueForReset } from "@proliferate/access/teams/db";
 import { flagForgottenTopUps, isTopUpAllowed, listOrgsToTopUp } from "@proliferate/services/top-up/db";
 import { claimDueEvents, insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
 import { NEW_ROWS } from "./fill.ts";
-import { admit, claimOne, DELIVERED, KEY_MEMORY_MS, NO_ID, SPEND_ROW } from "./samples.ts";
+import { admit, claimOne, DELIVERED, KEY_MEMORY_MS, NO_ID, SPEND_ROW, TAKEN } from "./samples.ts";
 
 /** How many of each process the deployment has that calls are counted for. */
 export const PROCESSES = { proxies: 20, workers: 5, gateways: 4 } as const;
@@ -227,6 +227,9 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("deleteExpiredKeys", "one worker, hourly, nothing to delete", 1, (db) =>
     deleteExpiredKeys(db, { olderThanMs: 30 * DAY_MS, limit: 5_000 }),
   ),
+  idle("deleteEndedCounters", "one worker, hourly, nothing to delete", 1, (db) =>
+    deleteEndedCounters(db, { olderThanMs: DAY_MS, limit: 5_000 }),
+  ),
   idle("deleteOldSessions", "one worker, hourly, nothing to delete", 1, (db) =>
     deleteOldSessions(db, { olderThanMs: 90 * DAY_MS, limit: 5_000 }),
   ),
@@ -294,10 +297,13 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   hot("checkpointAttempts, replaceAttemptBySpendLog", "proxy, each request's end", async (db) => {
     await admit(db);
     await checkpointAttempts(db, [{ attemptId: NO_ID, checkpoint: { usage: {}, providerResponseId: null, firstByteAt: null } }]);
-    return replaceAttemptBySpendLog(db, NO_ID, SPEND_ROW);
+    return replaceAttemptBySpendLog(db, NO_ID, SPEND_ROW, TAKEN);
   }),
   hot("findCaller", "proxy, each request", (db) => findCaller(db, LIVE.keyHash)),
-  hot("lockCounters", "proxy, a request that does not fit", (db) => lockCounters(db, LIVE.keyHash, "org-5")),
+  hot("readLimits, lockCounters", "proxy, a request that does not fit", async (db) => {
+    const owner = { keyHash: LIVE.keyHash, userId: "user-5", teamId: "org-5", payerId: "org-5" };
+    return lockCounters(db, (await readLimits(db, owner)).limits);
+  }),
   hot("findLiveToken, writeLastUse", "gateway, each request by a service token", async (db) => {
     await findLiveToken(db, "hash");
     return writeLastUse(db, NO_ID);

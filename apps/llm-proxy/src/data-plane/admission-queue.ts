@@ -23,8 +23,8 @@ export interface WaitingRequest {
   readonly gone: AbortSignal;
 }
 
-/** Which budget a `budget_reserved` is about. */
-type Scope = "key" | "team";
+/** Whose limit stands in the way: the key's own, or one that others share (of its user, team or payer). */
+type Scope = "key" | "shared";
 
 interface Waiter extends WaitingRequest {
   /** Tries to be admitted. Resolves with what stands in the way if that is a reservation, undefined when it is decided. */
@@ -68,7 +68,7 @@ export class AdmissionQueue {
 
   /**
    * What `attempt` resolves with: at once where it fits and nobody waits before it, else once it fits. Throws what `attempt`
-   * throws; its `budget_reserved` only when the request has waited as long as it may, or there is no more room to wait.
+   * throws; its `budget_reserved` or `limit_reserved` only when the request has waited as long as it may, or there is no more room to wait.
    */
   async admit<Admitted>(request: WaitingRequest, attempt: () => Promise<Admitted>): Promise<Admitted> {
     const room = this.#rooms.get(roomOf(request.caller));
@@ -139,7 +139,10 @@ export class AdmissionQueue {
   }
 }
 
-/** Those who share a team wait in one room, because its budget is one; who has none, alone with its key. */
+/**
+ * Those who share a team wait in one room, because its budget is one; who has none, alone with its key. Limits of a user or a payer, which keys
+ * of several teams may share, are settled in other rooms, too: there the look at intervals finds out.
+ */
 class Room {
   readonly #onEmpty: () => void;
   #waiters: Waiter[] = [];
@@ -154,7 +157,7 @@ class Room {
 
   /** Who would be overtaken by a request of this key; undefined if nobody. */
   before(keyHash: string): Waiter | undefined {
-    return this.#waiters.find((waiter) => !waiter.isDone && (waiter.blockedBy === "team" || waiter.caller.keyHash === keyHash));
+    return this.#waiters.find((waiter) => !waiter.isDone && (waiter.blockedBy === "shared" || waiter.caller.keyHash === keyHash));
   }
 
   add(waiter: Waiter): void {
@@ -223,7 +226,7 @@ class Room {
         this.#end(waiter, waiter.gone.reason);
         continue;
       }
-      if (waiter.blockedBy === "team") break;
+      if (waiter.blockedBy === "shared") break;
       heldUp.add(keyHash);
     }
     for (const waiter of [...this.#waiters]) if (Date.now() >= waiter.deadline) this.#end(waiter, waiter.reason);
@@ -248,9 +251,9 @@ function roomOf({ keyHash, teamId }: WaitingRequest["caller"]): string {
 }
 
 function isReserved(error: unknown): error is AppError {
-  return isAppError(error) && error.code === "budget_reserved";
+  return isAppError(error) && (error.code === "budget_reserved" || error.code === "limit_reserved");
 }
 
 function scopeOf(error: AppError): Scope {
-  return error.details?.["scope"] === "team" ? "team" : "key";
+  return error.details?.["scope"] === "key" ? "key" : "shared";
 }

@@ -55,8 +55,12 @@ function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, d
     caller,
     runningMs: () => performance.now() - call.startedAtMs,
     requireNamedAllowed: (now) => void requireNamedModels(models, now, deployment.provider, facts, deps.unjudged === "reserve"),
-    minimumUsd: decimalFromPicoUsd(priceUsage(price, { inputTokens: estimatedInputTokens })),
-    worstCaseUsd: decimalFromPicoUsd(worstCasePicoUsd),
+    metered: {
+      minimumUsd: decimalFromPicoUsd(priceUsage(price, { inputTokens: estimatedInputTokens })),
+      worstCaseUsd: decimalFromPicoUsd(worstCasePicoUsd),
+      estimatedInputTokens,
+      maxOutputTokens: outputTokens,
+    },
     attempt: {
       attempt_id: call.requestId,
       instance_id: deps.instanceId,

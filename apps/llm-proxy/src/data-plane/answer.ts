@@ -7,7 +7,7 @@ import { searchOf } from "./search.ts";
 
 /** The road of a request that costs: authenticate, read, route, admit, forward. Throws before anything was answered. */
 export async function answerRequest(deps: DataPlaneDeps, call: Call): Promise<void> {
-  const { caller, models, facts, routed, upstream, dropUsageChunk } = await receive(deps, call);
+  const { caller, models, facts, routed, upstream, dropUsageChunk } = await receive(deps, call, "answer");
   try {
     const attempt = await admit(deps, call, { caller, models, facts, deployment: routed.deployment, bytes: upstream.body.length });
     const { deployment } = routed;

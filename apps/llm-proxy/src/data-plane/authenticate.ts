@@ -2,17 +2,19 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import { requireUsable } from "@proliferate/access/requests/admit";
 import { type CallerRow, findCaller } from "@proliferate/access/keys/db";
+import { type CallerRoute, requireOpens } from "@proliferate/access/principals/caller-kinds";
 import { hashKey } from "@proliferate/access/keys/virtual-key";
 import { AppError } from "@proliferate/shared/errors";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
 
 /**
  * Who is calling, before the body is read. Throws `missing_api_key`, `invalid_api_key`, `blocked_api_key`,
- * `expired_api_key`, `team_not_found`. Nothing is cached: a key that was revoked is refused at once.
+ * `expired_api_key`, `team_not_found`, `route_not_allowed`. Nothing is cached: a key that was revoked is refused at once.
  */
 export async function authenticate(
   deps: { readonly db: DatabaseClient; readonly masterKey: string },
   headers: IncomingHttpHeaders,
+  route: CallerRoute,
 ): Promise<CallerRow> {
   const credential = credentialOf(headers);
   if (credential === undefined) throw new AppError("missing_api_key", "The request shows no API key.");
@@ -23,5 +25,6 @@ export async function authenticate(
       "The master key cannot call models; mint a virtual key with POST /key/generate on the management port.",
     );
   }
+  requireOpens(credential, route);
   return requireUsable(await findCaller(deps.db, hashKey(credential)));
 }

@@ -1,5 +1,5 @@
-import { requireModelAllowed } from "@proliferate/access/requests/admit";
-import { requireBudgetLeft } from "@proliferate/access/requests/budget-left";
+import { requireModelAllowed } from "@proliferate/access/principals/policy";
+import { requireLimitsLeft } from "@proliferate/access/requests/limits-left";
 import { AppError } from "@proliferate/shared/errors";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
@@ -17,11 +17,11 @@ const ANSWER_LIMIT_BYTES = 256 * 1024;
  * limit that all share: a key whose budget is spent has none, and no key has more than its share at once. Throws before it answers.
  */
 export async function countTokens(deps: DataPlaneDeps, call: Call): Promise<void> {
-  const received = await receive(deps, call);
+  const received = await receive(deps, call, "count_tokens");
   const { caller, upstream } = received;
   try {
     requireModelAllowed(caller, received.routed.deployment.modelName);
-    await requireBudgetLeft(deps.db, caller);
+    await requireLimitsLeft(deps.db, caller);
     await deps.counts.run(caller.keyHash, async () => forwardCount(deps, call, received));
   } finally {
     upstream.body.release();

@@ -1,4 +1,4 @@
-import { requireModelAllowed } from "@proliferate/access/requests/admit";
+import { requireModelAllowed } from "@proliferate/access/principals/policy";
 import type { CallerRow } from "@proliferate/access/keys/db";
 import type { Price } from "@proliferate/metering/pricing/price";
 import { worstCasePicoUsd } from "@proliferate/metering/pricing/worst-case";

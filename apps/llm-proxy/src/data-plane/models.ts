@@ -1,4 +1,4 @@
-import { isModelAllowed } from "@proliferate/access/requests/admit";
+import { isModelAllowed } from "@proliferate/access/principals/policy";
 import type { CallerRow } from "@proliferate/access/keys/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { Deployment, ModelTable } from "../config/model-table.ts";

@@ -1,4 +1,4 @@
-import { isModelAllowed } from "@proliferate/access/requests/admit";
+import { isLimitedToModels, isModelAllowed } from "@proliferate/access/principals/policy";
 import type { CallerRow } from "@proliferate/access/keys/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
@@ -32,8 +32,7 @@ export function requireNamedModels(
     const model = named.model.slice(0, 128);
     if (served.length > 0)
       throw new AppError("model_not_allowed", `${named.path} names "${model}", which the API key may not use.`, { param: named.path });
-    const isLimited = caller.models.length > 0 || caller.teamModels.length > 0;
-    if (isLimited || !allowUnserved)
+    if (isLimitedToModels(caller) || !allowUnserved)
       throw new AppError("model_not_found", `${named.path} names "${model}", and there is no such model here.`, { param: named.path });
     return { named, deployment: undefined };
   });

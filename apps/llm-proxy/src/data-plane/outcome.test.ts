@@ -40,6 +40,7 @@ function attempt(limits: Partial<AttemptRow> = {}): AttemptRow {
     client_session_id: null,
     requester_ip_address: null,
     reserved_usd: "1",
+    reservations: null,
     estimated_input_tokens: 100,
     max_output_tokens: 1_000,
     hidden_tokens_per_second: 0,

@@ -47,7 +47,7 @@ export function routeOfPath(target: string): DataPlaneRoute {
   const fixed = Object.hasOwn(FIXED, short) ? FIXED[short] : undefined;
   if (fixed) return fixed;
   if (short.startsWith("/models/")) return { kind: "model", id: decode(short.slice("/models/".length)) };
-  return { kind: /^\/(key|team|spend|user|budget|global|model|credentials|v2)(\/|$)/.test(short) ? "management" : "unknown" };
+  return { kind: /^\/(key|team|limit|spend|user|budget|global|model|credentials|v2)(\/|$)/.test(short) ? "management" : "unknown" };
 }
 
 /** `?…` of a request target, or ''. It is forwarded as it came. */

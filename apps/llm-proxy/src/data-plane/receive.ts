@@ -1,4 +1,4 @@
-import { requireBudgetLeft } from "@proliferate/access/requests/budget-left";
+import { requireLimitsLeft } from "@proliferate/access/requests/limits-left";
 import type { CallerRow } from "@proliferate/access/keys/db";
 import { readRequestBody } from "../body/request-body.ts";
 import { bodyForProvider } from "./body-for-provider.ts";
@@ -9,6 +9,7 @@ import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { headersForProvider } from "./headers.ts";
 import { OutgoingBody } from "./outgoing-body.ts";
+import type { DialectRoute } from "../dialects/dialect.ts";
 import type { RequestFacts } from "../body/request-facts.ts";
 import type { RoutedModel } from "../catalogue/snapshot.ts";
 import type { ModelTable } from "../config/model-table.ts";
@@ -30,9 +31,9 @@ export interface Received {
  * Authenticates before it reads the body, so that a stranger's 32 MB are never held; a key whose budget is spent is refused
  * before a large body, too. What is held is counted first. Throws what its steps throw, and holds nothing then.
  */
-export async function receive(deps: DataPlaneDeps, call: Call): Promise<Received> {
-  const caller = await authenticate(deps, call.request.headers);
-  if (mayBeLarge(call)) await requireBudgetLeft(deps.db, caller);
+export async function receive(deps: DataPlaneDeps, call: Call, route: DialectRoute["kind"]): Promise<Received> {
+  const caller = await authenticate(deps, call.request.headers, route);
+  if (mayBeLarge(call)) await requireLimitsLeft(deps.db, caller);
   const catalogue = deps.catalogue.current;
   let memory: HeldMemory | undefined;
   try {

@@ -29,6 +29,7 @@ const attempt: AdmittedAttempt = {
   client_session_id: null,
   requester_ip_address: null,
   reserved_usd: "1",
+  reservations: null,
   estimated_input_tokens: 1,
   max_output_tokens: 1,
   hidden_tokens_per_second: 0,

@@ -1,7 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { nextBudgetReset } from "@proliferate/access/budgets/budget-window";
+import { nextBudgetReset } from "@proliferate/access/limits/budget-window";
 import { type KeyFields, type KeyRow, listKeys } from "@proliferate/access/keys/db";
-import { intervalFromDuration } from "@proliferate/access/budgets/duration";
+import { callerKind } from "@proliferate/access/principals/caller-kinds";
+import { intervalFromDuration } from "@proliferate/access/limits/duration";
 import { changeKey, mintKey, requireKey, revokeKeys } from "@proliferate/access/keys/keys";
 import {
   blockKeyRequestSchema,
@@ -59,7 +60,7 @@ function fieldsOf(request: KeyRequest): KeyFields {
 }
 
 async function generateKey(db: DatabaseClient, request: z.output<typeof generateKeyRequestSchema>): Promise<unknown> {
-  const minted = await mintKey(db, fieldsOf(request), request.key ?? undefined);
+  const minted = await mintKey(db, fieldsOf(request), { chosenKey: request.key ?? undefined, kind: callerKind(request.caller_kind) });
   return { ...keyView(minted.row), key: minted.key, token_id: minted.row.token };
 }
 

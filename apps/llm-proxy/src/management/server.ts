@@ -7,6 +7,7 @@ import { credentialOf, isSameSecret } from "../http/credential.ts";
 import { readBody } from "../http/read-body.ts";
 import { asAppError, type ManagementAnswer, managementError, ValidationError } from "./error-response.ts";
 import { keyRoutes } from "./key-routes.ts";
+import { limitRoutes } from "./limit-routes.ts";
 import type { Route } from "./route.ts";
 import { spendRoutes } from "./spend-routes.ts";
 import { teamRoutes } from "./team-routes.ts";
@@ -32,7 +33,7 @@ export type ManagementHandler = (request: IncomingMessage, response: ServerRespo
 
 /** The management API, without a socket: it has one of its own, and on demand the data plane hands it what is its (`LLM_PROXY_MANAGEMENT`). */
 export function createManagementHandler(deps: ManagementDeps): ManagementHandler {
-  const routes = [...keyRoutes(deps.db), ...teamRoutes(deps.db), ...spendRoutes(deps.db)];
+  const routes = [...keyRoutes(deps.db), ...teamRoutes(deps.db), ...limitRoutes(deps.db), ...spendRoutes(deps.db)];
   return async (request, response) => {
     if (isMetricsRequest(deps, request)) return sendMetrics(deps, response);
     const result = await answer(deps, routes, request).catch((error: unknown) => {

@@ -1,7 +1,7 @@
 import { type DatabaseExecutor, prepared, type VerificationTokenTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
-import type { DueBudget } from "../budgets/budget.ts";
+import type { DueBudget } from "../limits/limit.ts";
 
 /**
  * Every statement on LiteLLM's key table. LiteLLM's own definition of it lets every list be NULL, which it reads as an empty
@@ -25,6 +25,8 @@ export interface CallerRow {
   readonly keyName: string | null;
   readonly keyAlias: string | null;
   readonly userId: string | null;
+  /** Who is billed: the team, unless `payers` says otherwise. */
+  readonly payerId: string | null;
   /** Null where there is none; LiteLLM writes '' as well. */
   readonly teamId: string | null;
   readonly teamAlias: string | null;
@@ -44,7 +46,7 @@ export interface CallerRow {
 export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise<CallerRow | undefined> {
   const { rows } = await sql<CallerRow>`${prepared("find_caller")}
     select k.token as "keyHash", k.key_name as "keyName", k.key_alias as "keyAlias", k.user_id as "userId",
-           nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
+           nullif(k.team_id, '') as "payerId", nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
            coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",
            coalesce(k.expires <= clock_timestamp() at time zone 'utc', false) as expired, k.expires,
            coalesce(k.models, '{}') as models, coalesce(t.models, '{}') as "teamModels",
@@ -177,7 +179,7 @@ export async function listKeys(db: DatabaseExecutor, filter: KeyFilter, page: nu
   return { rows: rows.map((row) => withLists(row)), total: Number(total) };
 }
 
-/** Deletes the keys that exist among hashes and aliases, with the counters nothing is reserved in, and tells their hashes. */
+/** Deletes the keys that exist among hashes and aliases, with their limits and the counters in which nothing is reserved, and tells their hashes. */
 export async function deleteKeyRows(
   db: DatabaseExecutor,
   hashes: readonly string[],
@@ -188,13 +190,15 @@ export async function deleteKeyRows(
     with doomed as (
       select token from "LiteLLM_VerificationToken" where token = any(${[...hashes]}) or key_alias = any(${[...aliases]})
     ), locked as (
-      select c.scope_id, c.reserved_usd from budget_counters c where c.scope = 'key' and c.scope_id in (select token from doomed)
-       order by c.scope_id
+      select c.principal_id, c.reserved from limit_counters c where c.principal_kind = 'key' and c.principal_id in (select token from doomed)
+       order by c.principal_kind, c.principal_id, c.meter, c.limit_window, c.window_start
          for update
     ), deleted as (
       delete from "LiteLLM_VerificationToken" k using doomed d where k.token = d.token and (select count(*) from locked) >= 0 returning k.token
     ), forgotten as (
-      delete from budget_counters c using locked l where c.scope = 'key' and c.scope_id = l.scope_id and l.reserved_usd = 0
+      delete from limit_counters c where c.principal_kind = 'key' and c.reserved = 0 and c.principal_id in (select principal_id from locked)
+    ), lifted as (
+      delete from limits l using doomed d where l.principal_kind = 'key' and l.principal_id = d.token
     )
     select token from deleted`.execute(db);
   return rows.map((row) => row.token);
@@ -245,12 +249,19 @@ export async function deleteExpiredKeys(
       select token from "LiteLLM_VerificationToken" where expires < (now() - ${options.olderThanMs} * interval '1 millisecond') at time zone 'utc'
        order by expires limit ${options.limit}
     ), counters as (
-      select c.scope_id, c.reserved_usd from budget_counters c where c.scope = 'key' and c.scope_id in (select token from expired) order by c.scope_id for update skip locked
+      select c.principal_id, c.reserved from limit_counters c where c.principal_kind = 'key' and c.principal_id in (select token from expired)
+       order by c.principal_kind, c.principal_id, c.meter, c.limit_window, c.window_start for update skip locked
+    ), quiet as (
+      -- Every counter of the key could be locked, and holds nothing.
+      select e.token from expired e
+       where (select count(*) from counters c where c.principal_id = e.token and c.reserved = 0)
+           = (select count(*) from limit_counters c where c.principal_kind = 'key' and c.principal_id = e.token)
     ), forgotten as (
-      delete from budget_counters c using counters f where c.scope = 'key' and c.scope_id = f.scope_id and f.reserved_usd = 0 returning c.scope_id
+      delete from limit_counters c using quiet q where c.principal_kind = 'key' and c.principal_id = q.token
+    ), lifted as (
+      delete from limits l using quiet q where l.principal_kind = 'key' and l.principal_id = q.token
     )
-    delete from "LiteLLM_VerificationToken" k using expired e
-     where k.token = e.token and not exists (select from budget_counters c where c.scope = 'key' and c.scope_id = k.token and c.scope_id not in (select scope_id from forgotten))
+    delete from "LiteLLM_VerificationToken" k using quiet q where k.token = q.token
     returning 1`.execute(db);
   return rows.length;
 }

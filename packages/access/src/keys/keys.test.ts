@@ -1,7 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { findCaller, listKeys } from "./db.ts";
-import { intervalFromDuration } from "../budgets/duration.ts";
+import { intervalFromDuration } from "../limits/duration.ts";
 import { changeKey, mintKey, requireKey, revokeKeys } from "./keys.ts";
 import { hashKey } from "./virtual-key.ts";
 
@@ -21,8 +21,8 @@ test("a key is stored as its hash only", async () => {
 
 test("minting a chosen key twice changes nothing the second time", async () => {
   const chosen = "sk-chosen-by-the-caller";
-  const first = await mintKey(database.db, { keyAlias: "chosen", maxBudgetUsd: "1" }, chosen);
-  const second = await mintKey(database.db, { keyAlias: "chosen", maxBudgetUsd: "100" }, chosen);
+  const first = await mintKey(database.db, { keyAlias: "chosen", maxBudgetUsd: "1" }, { chosenKey: chosen });
+  const second = await mintKey(database.db, { keyAlias: "chosen", maxBudgetUsd: "100" }, { chosenKey: chosen });
 
   expect([first.created, second.created]).toEqual([true, false]);
   expect(second.row.max_budget).toBe("1");
@@ -76,6 +76,6 @@ test.each(["30min", "1y", "", "-5m", "0h", "999999999w", "24 h"])("duration %j i
 });
 
 test("the key of a malformed name is refused", async () => {
-  await expect(mintKey(database.db, {}, "not-a-key")).rejects.toMatchObject({ code: "invalid_request", param: "key" });
+  await expect(mintKey(database.db, {}, { chosenKey: "not-a-key" })).rejects.toMatchObject({ code: "invalid_request", param: "key" });
   await expect(mintKey(database.db, { keyAlias: "-x" })).rejects.toMatchObject({ code: "invalid_request", param: "key_alias" });
 });

@@ -1,7 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
-import { keyAliasPattern, virtualKeyPattern } from "@proliferate/shared/contracts";
+import { keyAliasPattern } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import { clearCounterSpend, lockCounter } from "../budgets/db.ts";
+import { clearBudgetCounter, lockBudgetCounter } from "../limits/counters-db.ts";
 import {
   deleteKeyRows,
   findAliasHolder,
@@ -13,6 +13,7 @@ import {
   restartKeySpend,
   updateKeyRow,
 } from "./db.ts";
+import { CALLER_KINDS, type CallerKind, requireUserOf } from "../principals/caller-kinds.ts";
 import { abbreviateKey, ADMIN_USER_ID, hashKey, hashOfKeyOrHash, makeKey } from "./virtual-key.ts";
 
 export interface MintedKey {
@@ -25,13 +26,20 @@ export interface MintedKey {
 
 /**
  * Makes a key. Idempotent for a `key` that the caller chose: a repeat answers the row that exists, unchanged. An alias is
- * unique, also among concurrent calls: `key_alias_taken` otherwise. Throws `invalid_request` on a malformed key or alias.
+ * unique, also among concurrent calls: `key_alias_taken` otherwise. Throws `invalid_request` on a malformed key or alias, or a user that is not of the kind.
  */
-export async function mintKey(db: DatabaseClient, fields: KeyFields, chosenKey?: string): Promise<MintedKey> {
-  if (chosenKey !== undefined && !virtualKeyPattern.test(chosenKey)) {
-    throw new AppError("invalid_request", "key must start with sk- and go on with 8 printable characters or more.", { param: "key" });
+export async function mintKey(
+  db: DatabaseClient,
+  fields: KeyFields,
+  { chosenKey, kind = CALLER_KINDS[0] }: { readonly chosenKey?: string | undefined; readonly kind?: CallerKind } = {},
+): Promise<MintedKey> {
+  requireUserOf(kind, fields.userId);
+  if (chosenKey !== undefined && !(chosenKey.startsWith(kind.prefix) && /^[\x21-\x7e]{8,}$/.test(chosenKey.slice(kind.prefix.length)))) {
+    throw new AppError("invalid_request", `key must start with ${kind.prefix} and go on with 8 printable characters or more.`, {
+      param: "key",
+    });
   }
-  const key = chosenKey ?? makeKey();
+  const key = chosenKey ?? makeKey(kind);
   const hash = hashKey(key);
   return db.transaction().execute(async (tx) => {
     const known = chosenKey === undefined ? undefined : await findKey(tx, hash);
@@ -59,11 +67,11 @@ export async function changeKey(db: DatabaseClient, keyOrHash: string, fields: K
 
 async function startFirstWindow(tx: DatabaseExecutor, hash: string): Promise<void> {
   // The counter first, as by everybody: a settlement under way would wait in a circle.
-  await lockCounter(tx, "key", hash);
+  await lockBudgetCounter(tx, "key", hash);
   const known = await findKey(tx, hash);
   if (!known || known.budget_duration !== null) return;
   await restartKeySpend(tx, hash);
-  await clearCounterSpend(tx, "key", hash);
+  await clearBudgetCounter(tx, "key", hash);
 }
 
 /** Deletes keys, in force for the next request. Throws `key_not_found` when none of them exists. */

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { CALLER_KINDS, type CallerKind, kindOfCredential } from "../principals/caller-kinds.ts";
 
 /** Who made what the master key made; LiteLLM's id for its proxy administrator. */
 export const ADMIN_USER_ID = "default_user_id";
@@ -10,15 +11,15 @@ export function hashKey(key: string): string {
 
 /** What a caller names a key by: the key itself, or its hash as LiteLLM also takes it. */
 export function hashOfKeyOrHash(keyOrHash: string): string {
-  return keyOrHash.startsWith("sk-") ? hashKey(keyOrHash) : keyOrHash;
+  return kindOfCredential(keyOrHash) ? hashKey(keyOrHash) : keyOrHash;
 }
 
 /** A new key of 256 random bits. */
-export function makeKey(): string {
-  return `sk-${randomBytes(32).toString("base64url")}`;
+export function makeKey({ prefix }: CallerKind = CALLER_KINDS[0]): string {
+  return `${prefix}${randomBytes(32).toString("base64url")}`;
 }
 
 /** `sk-...` and the last four characters: what may be shown of a key. */
 export function abbreviateKey(key: string): string {
-  return `sk-...${key.slice(-4)}`;
+  return `${kindOfCredential(key)?.prefix ?? ""}...${key.slice(-4)}`;
 }

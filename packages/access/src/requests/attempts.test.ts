@@ -12,8 +12,10 @@ import { NO_USAGE } from "@proliferate/metering/usage/usage";
 import { findSpendLog } from "../spend-logs/db.ts";
 import type { AttemptOutcome } from "./spend-log.ts";
 import { insertTeam } from "../teams/db.ts";
-import { type AdmissionRequest, admitAttempt, requireModelAllowed, requireUsable } from "./admit.ts";
-import { checkBudgets } from "../budgets/budget.ts";
+import { type CountedLimit, checkLimits } from "../limits/limit.ts";
+import { amountsOf } from "../limits/meters.ts";
+import { requireModelAllowed } from "../principals/policy.ts";
+import { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
 import { resetDueBudgets } from "./budget-reset.ts";
 import { type AdmittedAttempt, insertAttemptIfFits, readClock } from "./db.ts";
 import { settleAttempt } from "./settle.ts";
@@ -38,8 +40,12 @@ function request(caller: CallerRow, costs: Costs = {}): AdmissionRequest {
     caller,
     runningMs: () => 0,
     requireNamedAllowed: costs.requireNamedAllowed ?? (() => undefined),
-    minimumUsd: costs.minimumUsd ?? "0.001",
-    worstCaseUsd: costs.worstCaseUsd ?? "0.01",
+    metered: {
+      minimumUsd: costs.minimumUsd ?? "0.001",
+      worstCaseUsd: costs.worstCaseUsd ?? "0.01",
+      estimatedInputTokens: 10,
+      maxOutputTokens: null,
+    },
     attempt: {
       attempt_id: randomUUID(),
       instance_id: 1,
@@ -80,8 +86,8 @@ function outcome(totalUsd: string, recovered = false): AttemptOutcome {
 
 async function counter(scope: "key" | "team", id: string): Promise<{ spend: string; reserved: string } | undefined> {
   const { rows } = await sql<{ spend: string; reserved: string }>`
-    select trim_scale(spend_usd)::text as spend, trim_scale(reserved_usd)::text as reserved from budget_counters
-     where scope = ${scope} and scope_id = ${id}`.execute(database.db);
+    select trim_scale(used)::text as spend, trim_scale(reserved)::text as reserved from limit_counters
+     where principal_kind = ${scope} and principal_id = ${id} and meter = 'usd' and limit_window = 'total'`.execute(database.db);
   return rows[0];
 }
 
@@ -104,7 +110,7 @@ describe("admission", () => {
     };
     let waiting: Promise<AdmittedAttempt> | undefined;
     const seenWaitingAt = await database.db.transaction().execute(async (tx) => {
-      await sql`select from budget_counters where scope = 'key' and scope_id = ${row.token} for update`.execute(tx);
+      await sql`select from limit_counters where principal_kind = 'key' and principal_id = ${row.token} for update`.execute(tx);
       waiting = admit(row.token);
       await expect.poll(isWaiting).toBe(true);
       return readClock(tx);
@@ -288,7 +294,23 @@ describe("a caller that was read before something changed", () => {
   });
 });
 
-test("the one statement admits exactly what the rule of budgets lets through", async () => {
+const counted = (
+  kind: "key" | "team",
+  id: string,
+  one: { maxUsd: string | null; spendUsd: string; reservedUsd: string },
+): CountedLimit => ({
+  principal: { kind, id },
+  meter: "usd",
+  window: "total",
+  windowStart: "-infinity",
+  windowEnd: "infinity",
+  enforce: "refuse",
+  amount: one.maxUsd,
+  used: one.spendUsd,
+  reserved: one.reservedUsd,
+});
+
+test("the one statement admits exactly what the rule of limits lets through", async () => {
   const teamId = await newTeam("1");
   const { row } = await mintKey(database.db, { teamId, maxBudgetUsd: "1" });
   await admit(row.token);
@@ -302,7 +324,7 @@ test("the one statement admits exactly what the rule of budgets lets through", a
         ["key", row.token, keyBudget],
         ["team", teamId, teamBudget],
       ] as const) {
-        await sql`update budget_counters set spend_usd = ${spendUsd}, reserved_usd = ${reservedUsd} where scope = ${scope} and scope_id = ${id}`.execute(
+        await sql`update limit_counters set used = ${spendUsd}, reserved = ${reservedUsd} where principal_kind = ${scope} and principal_id = ${id}`.execute(
           database.db,
         );
       }
@@ -310,30 +332,18 @@ test("the one statement admits exactly what the rule of budgets lets through", a
         database.db,
       );
       await sql`update "LiteLLM_TeamTable" set max_budget = ${teamBudget.maxUsd}::float8 where team_id = ${teamId}`.execute(database.db);
-      const verdict = checkBudgets(
-        [
-          { scope: "key", ...keyBudget },
-          { scope: "team", ...teamBudget },
-        ],
-        minimumUsd,
-      );
+      const asked = amountsOf({ minimumUsd, worstCaseUsd: "0.000000000006", estimatedInputTokens: 1, maxOutputTokens: null });
+      const verdict = checkLimits([counted("key", row.token, keyBudget), counted("team", teamId, teamBudget)], asked);
 
-      const attempt = {
-        ...request(caller).attempt,
-        key_hash: row.token,
-        team_id: teamId,
-        user_id: null,
-        key_alias: null,
-        reserved_usd: "0.000000000002",
-      };
-      const admitted = await insertAttemptIfFits(database.db, attempt, caller, { minimumUsd, runningMs: 0 });
+      const attempt = { ...request(caller).attempt, key_hash: row.token, team_id: teamId, user_id: null, key_alias: null };
+      const admitted = await insertAttemptIfFits(database.db, attempt, caller, { asked, runningMs: 0 });
 
       expect(admitted !== undefined).toBe(verdict.kind === "fits");
       const { rows } = await sql<{ reserved: string }>`
-        select trim_scale(reserved_usd - ${keyBudget.reservedUsd}::numeric)::text as reserved from budget_counters where scope = 'key' and scope_id = ${row.token}`.execute(
+        select trim_scale(reserved - ${keyBudget.reservedUsd}::numeric)::text as reserved from limit_counters where principal_kind = 'key' and principal_id = ${row.token}`.execute(
         database.db,
       );
-      expect(rows[0]?.reserved).toBe(admitted ? attempt.reserved_usd : "0");
+      expect(rows[0]?.reserved).toBe(admitted?.reserved_usd ?? "0");
     }),
     { numRuns: 150 },
   );

@@ -1,10 +1,10 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { nextBudgetReset } from "../budgets/budget-window.ts";
+import { nextBudgetReset } from "../limits/budget-window.ts";
 import { clearKeySpend, listKeysDueForReset } from "../keys/db.ts";
 import { clearTeamSpend, listTeamsDueForReset } from "../teams/db.ts";
-import type { BudgetScope, DueBudget } from "../budgets/budget.ts";
+import type { DueBudget } from "../limits/limit.ts";
 import { readClock } from "./db.ts";
-import { clearCounterSpend, lockCounter } from "../budgets/db.ts";
+import { clearBudgetCounter, lockBudgetCounter } from "../limits/counters-db.ts";
 
 const CLEAR = { key: clearKeySpend, team: clearTeamSpend } as const;
 
@@ -26,11 +26,11 @@ export async function resetBudgetsDueAt(db: DatabaseClient, now: Date): Promise<
   return reset;
 }
 
-async function resetBudget(db: DatabaseClient, scope: BudgetScope, budget: DueBudget, now: Date): Promise<boolean> {
+async function resetBudget(db: DatabaseClient, scope: "key" | "team", budget: DueBudget, now: Date): Promise<boolean> {
   return db.transaction().execute(async (tx) => {
-    await lockCounter(tx, scope, budget.id);
+    await lockBudgetCounter(tx, scope, budget.id);
     if (!(await CLEAR[scope](tx, budget, nextBudgetReset(budget.duration, now)))) return false;
-    await clearCounterSpend(tx, scope, budget.id);
+    await clearBudgetCounter(tx, scope, budget.id);
     return true;
   });
 }

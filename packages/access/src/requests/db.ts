@@ -1,22 +1,24 @@
-import { type DatabaseClient, type DatabaseExecutor, prepared, type RequestAttemptTable } from "@proliferate/db";
+import { type DatabaseClient, type DatabaseExecutor, prepared, type RequestAttemptTable, type ReservationJson } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
-import { type Selectable, sql } from "kysely";
-import { isForeign } from "../budgets/db.ts";
+import { type RawBuilder, type Selectable, sql } from "kysely";
 import type { CallerRow } from "../keys/db.ts";
+import { callerNow, COUNTER_OF_LIMIT, isForeign, limitsOfCaller, LOCK_ORDER, reserve } from "../limits/counters-db.ts";
+import type { CountedLimit } from "../limits/limit.ts";
+import type { Amounts } from "../limits/meters.ts";
 import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/db.ts";
 import { storableJson } from "../spend-logs/storable.ts";
 import type { AttemptCheckpoint } from "./checkpoint.ts";
 
 /**
- * Statements on `request_attempts`, and those that move counters with it. Counter rows are locked in the order key, team by all of
- * them, before anything of LiteLLM's is, so no two transactions wait for each other in a circle.
+ * Statements on `request_attempts`, and those that move counters with it. Counters are locked in the order of their primary key by
+ * all of them, before anything of LiteLLM's is, so no two transactions wait for each other in a circle.
  */
 
 /** An attempt as it was admitted; it never changes. */
 export type AdmittedAttempt = Readonly<Omit<Selectable<RequestAttemptTable>, "checkpoint" | "checkpointed_at">>;
 
-/** An attempt before it is on record: when it started says the clock of the database. */
-export type NewAttempt = Omit<AdmittedAttempt, "started_at">;
+/** An attempt before it is on record: when it started says the clock of the database, and what it reserves say its limits. */
+export type NewAttempt = Omit<AdmittedAttempt, "started_at" | "reserved_usd" | "reservations">;
 
 /**
  * What a request spent before its admission is part of it up to here; the clock of a process that stood still, or is wrong, puts no
@@ -36,77 +38,93 @@ function startOf(runningMs: number) {
 
 export type AttemptRow = AdmittedAttempt & { readonly checkpoint: AttemptCheckpoint | null; readonly checkpointed_at: Date | null };
 
-/**
- * Records an attempt that has been running for `runningMs`, and reserves its amount in every counter of its scopes, which the
- * caller has locked.
- */
-export async function insertAttempt(tx: DatabaseExecutor, attempt: NewAttempt, runningMs: number): Promise<AdmittedAttempt> {
+/** Records an attempt that has been running for `runningMs`, and reserves the most that it can take in every one of its limits, whose counters the caller has locked. */
+export async function insertAttempt(
+  tx: DatabaseExecutor,
+  attempt: NewAttempt,
+  { limits, asked, runningMs }: { readonly limits: readonly CountedLimit[]; readonly asked: Amounts; readonly runningMs: number },
+): Promise<AdmittedAttempt> {
+  const mostOf = ({ meter }: CountedLimit): DecimalText => asked.get(meter)?.most ?? "0";
+  const beside = limits.filter((limit) => !isBudget(limit)).map((limit) => reservationOf(limit, mostOf(limit)));
+  const reservations = beside.length === 0 ? null : beside;
+  const reservedUsd = reservedUsdOf(asked);
   const { started_at: startedAt } = await tx
-    .with("attempt", (qb) =>
-      qb
-        .insertInto("request_attempts")
-        .values({ ...attempt, started_at: startOf(runningMs) })
-        .returning(["key_hash", "team_id", "reserved_usd", "started_at"]),
-    )
-    .with("moved", (qb) =>
-      qb
-        .updateTable("budget_counters as c")
-        .from("attempt as a")
-        .set({ reserved_usd: sql<string>`c.reserved_usd + a.reserved_usd` })
-        .where(sql<boolean>`(c.scope = 'key' and c.scope_id = a.key_hash) or (c.scope = 'team' and c.scope_id = a.team_id)`),
-    )
-    .selectFrom("attempt")
-    .select("started_at")
+    .insertInto("request_attempts")
+    .values({
+      ...attempt,
+      reserved_usd: reservedUsd,
+      reservations: reservations === null ? null : JSON.stringify(reservations),
+      started_at: startOf(runningMs),
+    })
+    .returning("started_at")
     .executeTakeFirstOrThrow();
-  return { ...attempt, started_at: startedAt };
+  await reserve(tx, limits, mostOf);
+  return { ...attempt, reserved_usd: reservedUsd, reservations, started_at: startedAt };
+}
+
+/** What an attempt holds of the budgets of its key and team. */
+function reservedUsdOf(asked: Amounts): DecimalText {
+  return asked.get("usd")?.most ?? "0";
+}
+
+/** Whether what it holds stands in `reserved_usd`: USD of the key or the team, for all time. */
+function isBudget({ principal, meter, window }: CountedLimit): boolean {
+  return (principal.kind === "key" || principal.kind === "team") && meter === "usd" && window === "total";
+}
+
+function reservationOf({ principal, meter, window, windowStart }: CountedLimit, amount: DecimalText): ReservationJson {
+  return { kind: principal.kind, id: principal.id, meter, window, start: windowStart, amount };
 }
 
 /**
- * All of an admission in one atomic statement, of a request that has been running for `runningMs`, for a caller that still is what was read of it: compares both budgets under the locks of
- * their counters, as `checkBudgets` does, reserves, and records the attempt. Undefined, and nothing changed, when the key or
- * team may not be used any more, a counter is missing, or a budget does not fit; it does not say which.
+ * All of an admission in one atomic statement, of a request that has been running for `runningMs`, for a caller that still is what was
+ * read of it: compares every limit under the locks of their counters, as `checkLimits` does, reserves, and records the attempt.
+ * Undefined, and nothing changed, when the key or team may not be used any more, a counter is missing, or a limit has no room; it does
+ * not say which.
  */
 export async function insertAttemptIfFits(
   db: DatabaseExecutor,
   attempt: NewAttempt,
   caller: CallerRow,
-  { minimumUsd, runningMs }: { readonly minimumUsd: DecimalText; readonly runningMs: number },
+  { asked, runningMs }: { readonly asked: Amounts; readonly runningMs: number },
 ): Promise<AdmittedAttempt | undefined> {
   // In one order, whoever made the object: a prepared statement has one text.
   const columns = (Object.keys(attempt) as (keyof NewAttempt)[]).toSorted();
-  const { rows } = await sql<{ started_at: Date }>`${prepared("insert_attempt_if_fits")}
-    with caller as (
-      select k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
-             k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd
-        from "LiteLLM_VerificationToken" k
-        left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
-       where k.token = ${caller.keyHash} and nullif(k.team_id, '') is not distinct from ${caller.teamId}::text
+  const { rows } = await sql<{ started_at: Date; reservations: readonly ReservationJson[] | null }>`${prepared("insert_attempt_if_fits")}
+    with caller as (${callerNow(caller.keyHash, isStill(caller))}), applied as materialized (${limitsOfCaller(caller)}), locked as (
+      select a.*, c.reserved + case when a.column_usd > c.used and ${isForeign("a.column_usd", "c.used")} then a.column_usd else c.used end as taken
+        from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
+       order by ${LOCK_ORDER}
+         for update of c
+    ), judged as (
+      select l.*, m.least, m.most from locked l
+        left join unnest(${[...asked.keys()]}::text[], ${[...asked.values()].map(({ least }) => least)}::numeric[],
+                         ${[...asked.values()].map(({ most }) => most)}::numeric[]) as m (meter, least, most) on m.meter = l.meter
+    ), fitting as (
+      select jsonb_agg(jsonb_build_object('kind', principal_kind, 'id', principal_id, 'meter', meter, 'window', limit_window,
+                                          'start', window_start::text, 'amount', most::text) order by principal_kind, principal_id, meter, limit_window)
+               filter (where not (principal_kind in ('key', 'team') and meter = 'usd' and limit_window = 'total')) as reservations
+        from judged
+      having count(*) > 0 and count(*) = (select count(*) from applied)
+        and bool_and(most is not null and (amount is null or enforce = 'count' or (amount > taken and least <= amount - taken)))
+    ), attempt as (
+      insert into request_attempts (started_at, reserved_usd, reservations, ${sql.join(columns.map((column) => sql.ref(column)))})
+      select ${startOf(runningMs)}, ${reservedUsdOf(asked)}, reservations, ${sql.join(columns.map((column) => sql`${attempt[column]}`))} from fitting
+      returning started_at, reservations
+    ), moved as (
+      update limit_counters c set reserved = c.reserved + a.most from judged a, attempt where ${COUNTER_OF_LIMIT}
+    )
+    select started_at, reservations from attempt`.execute(db);
+  return rows[0] && { ...attempt, reserved_usd: reservedUsdOf(asked), ...rows[0] };
+}
+
+/** Whether key and team still are as they were read: a change a moment ago is decided anew. */
+function isStill(caller: CallerRow): RawBuilder<unknown> {
+  return sql`nullif(k.team_id, '') is not distinct from ${caller.teamId}::text and k.user_id is not distinct from ${caller.userId}::text
          and (${caller.teamId}::text is null or t.team_id is not null)
          and not coalesce(k.blocked, false) and not coalesce(t.blocked, false)
          and (k.expires is null or k.expires > clock_timestamp() at time zone 'utc')
-         and coalesce(k.models, '{}') = ${caller.models}::text[] and coalesce(t.models, '{}') = ${caller.teamModels}::text[]
-    ), locked as (
-      select c.scope, c.scope_id, case c.scope when 'key' then a.key_max_usd else a.team_max_usd end as max_usd,
-             c.reserved_usd + case when s.column_usd > c.spend_usd and ${isForeign("s.column_usd", "c.spend_usd")} then s.column_usd else c.spend_usd end as taken_usd
-        from budget_counters c cross join caller a
-       cross join lateral (select case c.scope when 'key' then a.key_column_usd else a.team_column_usd end as column_usd) s
-       where (c.scope = 'key' and c.scope_id = ${caller.keyHash}) or (c.scope = 'team' and c.scope_id = ${caller.teamId}::text)
-       order by c.scope, c.scope_id
-         for update of c
-    ), fitting as (
-      select from locked
-      having count(*) = ${caller.teamId === null ? 1 : 2}::integer
-        and bool_and(max_usd is null or (max_usd > taken_usd and ${minimumUsd}::numeric <= max_usd - taken_usd))
-    ), attempt as (
-      insert into request_attempts (started_at, ${sql.join(columns.map((column) => sql.ref(column)))})
-      select ${startOf(runningMs)}, ${sql.join(columns.map((column) => sql`${attempt[column]}`))} from fitting
-      returning reserved_usd, started_at
-    ), moved as (
-      update budget_counters c set reserved_usd = c.reserved_usd + a.reserved_usd
-        from locked l, attempt a where c.scope = l.scope and c.scope_id = l.scope_id
-    )
-    select started_at from attempt`.execute(db);
-  return rows[0] && { ...attempt, started_at: rows[0].started_at };
+         and coalesce(k.models, '{}') = ${caller.models}::text[] and coalesce(t.models, '{}') = ${caller.teamModels}::text[]`;
 }
 
 /** Keeps the usage seen so far of each attempt, in one statement; nothing happens to those that are settled already. */
@@ -121,26 +139,43 @@ export async function checkpointAttempts(
      where a.attempt_id = c.attempt_id`.execute(db);
 }
 
+/** What was taken, by meter. */
+export type Taken = ReadonlyMap<string, DecimalText>;
+
+/** Of what a statement took: a meter that this process does not know took what was reserved. */
+function takenRows(taken: Taken): RawBuilder<unknown> {
+  return sql`unnest(${[...taken.keys()]}::text[], ${[...taken.values()]}::numeric[]) as m (meter, amount)`;
+}
+
+/** The rows of `reservations`, a jsonb value, in the shape of `limit_counters`. */
+function heldBeside(reservations: RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`jsonb_to_recordset(${reservations}) as r (kind text, id text, meter text, "window" text, start timestamptz, amount numeric)`;
+}
+
 /**
- * Settles an attempt in one atomic statement: attempt out, spend row in, spend added to the counters and to LiteLLM's own
- * columns, reservation released. False, and nothing changed, when the attempt is gone: settled before, by anyone.
+ * Settles an attempt in one atomic statement: attempt out, spend row in, what it took added to the counters of its limits and to
+ * LiteLLM's own columns, reservations released. False, and nothing changed, when the attempt is gone: settled before, by anyone.
  */
-export async function replaceAttemptBySpendLog(db: DatabaseExecutor, attemptId: string, row: SpendLogRow): Promise<boolean> {
+export async function replaceAttemptBySpendLog(db: DatabaseExecutor, attemptId: string, row: SpendLogRow, taken: Taken): Promise<boolean> {
   const { rows } = await sql<{ settled: boolean }>`${prepared("replace_attempt_by_spend_log")}
     with attempt as (
-      delete from request_attempts where attempt_id = ${attemptId} returning key_hash, team_id, reserved_usd
+      delete from request_attempts where attempt_id = ${attemptId} returning key_hash, team_id, reserved_usd, reservations
+    ), held as (
+      select 'key' as principal_kind, key_hash as principal_id, 'usd' as meter, 'total' as limit_window, '-infinity'::timestamptz as window_start, reserved_usd as amount from attempt
+      union all
+      select 'team', team_id, 'usd', 'total', '-infinity', reserved_usd from attempt where team_id is not null
+      union all
+      select r.kind, r.id, r.meter, r."window", r.start, r.amount from attempt cross join ${heldBeside(sql`coalesce(attempt.reservations, '[]')`)}
     ), locked as (
-      select c.scope, c.scope_id, a.reserved_usd
-        from budget_counters c
-        join attempt a on (c.scope = 'key' and c.scope_id = a.key_hash) or (c.scope = 'team' and c.scope_id = a.team_id)
-       order by c.scope, c.scope_id
+      select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
+       order by ${LOCK_ORDER}
          for update of c
     ), spend_log as (${insertSpendLogFrom(row, "attempt")}),
     moved as (
-      update budget_counters c
-         set spend_usd = c.spend_usd + ${row.spend}::numeric, reserved_usd = c.reserved_usd - l.reserved_usd
-        from locked l
-       where c.scope = l.scope and c.scope_id = l.scope_id
+      update limit_counters c
+         set used = c.used + coalesce(a.taken, a.amount), reserved = c.reserved - a.amount
+        from (select l.*, m.amount as taken from locked l left join ${takenRows(taken)} on m.meter = l.meter) a
+       where ${COUNTER_OF_LIMIT}
     ), key_spend as (
       update "LiteLLM_VerificationToken" k set spend = k.spend + ${row.spend}::float8
         from attempt a where k.token = a.key_hash and (select count(*) from locked) >= 0
@@ -152,19 +187,28 @@ export async function replaceAttemptBySpendLog(db: DatabaseExecutor, attemptId: 
   return rows[0]?.settled ?? false;
 }
 
-/** Adds a row that corrects one, and moves the counters by the difference. False when this correction exists already. */
-export async function insertCorrection(db: DatabaseExecutor, row: SpendLogRow): Promise<boolean> {
+/** Adds a row that corrects one, and moves the counters of its limits by the difference. False when this correction exists already. */
+export async function insertCorrection(
+  db: DatabaseExecutor,
+  row: SpendLogRow,
+  { reservations, more }: { readonly reservations: readonly ReservationJson[] | null; readonly more: Taken },
+): Promise<boolean> {
   const { rows } = await sql<{ corrected: boolean }>`
     with correction as (select 1 where not exists (select from "LiteLLM_SpendLogs" where request_id = ${row.request_id})),
-    locked as (
-      select c.scope, c.scope_id from budget_counters c, correction
-       where (c.scope = 'key' and c.scope_id = ${row.api_key}) or (c.scope = 'team' and c.scope_id = ${row.team_id})
-       order by c.scope, c.scope_id
+    held as (
+      select 'key' as principal_kind, ${row.api_key}::text as principal_id, 'usd' as meter, 'total' as limit_window, '-infinity'::timestamptz as window_start from correction
+      union all
+      select 'team', ${row.team_id}, 'usd', 'total', '-infinity' from correction
+      union all
+      select r.kind, r.id, r.meter, r."window", r.start from correction cross join ${heldBeside(sql`${JSON.stringify(reservations ?? [])}::jsonb`)}
+    ), locked as (
+      select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
+       order by ${LOCK_ORDER}
          for update of c
     ), spend_log as (${insertSpendLogFrom(row, "correction")}),
     moved as (
-      update budget_counters c set spend_usd = c.spend_usd + ${row.spend}::numeric
-        from locked l where c.scope = l.scope and c.scope_id = l.scope_id
+      update limit_counters c set used = c.used + a.amount
+        from (select l.*, m.amount from locked l join ${takenRows(more)} on m.meter = l.meter) a where ${COUNTER_OF_LIMIT}
     ), key_spend as (
       update "LiteLLM_VerificationToken" k set spend = k.spend + ${row.spend}::float8
         from correction where k.token = ${row.api_key} and (select count(*) from locked) >= 0

@@ -4,6 +4,7 @@ import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findCaller, listKeys } from "../keys/db.ts";
 import { changeKey, mintKey, requireKey } from "../keys/keys.ts";
+import { amountsOf } from "../limits/meters.ts";
 import { reportOf } from "@proliferate/metering/usage/usage-report";
 import { NO_USAGE } from "@proliferate/metering/usage/usage";
 import { findSpendLog } from "../spend-logs/db.ts";
@@ -51,8 +52,7 @@ describe.each([
       caller: requireUsable(await findCaller(database.db, keyHash)),
       runningMs: () => 0,
       requireNamedAllowed: () => undefined,
-      minimumUsd: "0.0001",
-      worstCaseUsd,
+      metered: { minimumUsd: "0.0001", worstCaseUsd, estimatedInputTokens: 10, maxOutputTokens: null },
       attempt: {
         attempt_id: randomUUID(),
         instance_id: 1,
@@ -95,9 +95,9 @@ describe.each([
     expect(
       await insertAttemptIfFits(
         database.db,
-        { ...second.attempt, key_hash: row.token, team_id: null, user_id: "s", key_alias: null, reserved_usd: "0.01" },
+        { ...second.attempt, key_hash: row.token, team_id: null, user_id: "s", key_alias: null },
         second.caller,
-        { minimumUsd: "0.0001", runningMs: 0 },
+        { asked: amountsOf(second.metered), runningMs: 0 },
       ),
     ).toMatchObject({ key_hash: row.token });
     expect(await findSpendLog(database.db, second.attempt.attempt_id)).toBeUndefined();
@@ -117,9 +117,9 @@ describe.each([
       expect(
         await insertAttemptIfFits(
           database.db,
-          { ...again.attempt, key_hash: "their-key", team_id: "theirs", user_id: null, key_alias: null, reserved_usd: "0.01" },
+          { ...again.attempt, key_hash: "their-key", team_id: "theirs", user_id: null, key_alias: null },
           again.caller,
-          { minimumUsd: "0.0001", runningMs: 0 },
+          { asked: amountsOf(again.metered), runningMs: 0 },
         ),
       ).toMatchObject({ key_hash: "their-key" });
       expect(await requireKey(database.db, "their-key")).toMatchObject({ models: [], allowed_routes: [], spend: "0.002" });

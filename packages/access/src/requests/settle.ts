@@ -1,6 +1,10 @@
 import { type DatabaseClient, isPermanentError } from "@proliferate/db";
-import { subtractDecimals } from "@proliferate/shared/money";
+import { totals } from "@proliferate/metering/usage/usage-report";
+import { completionTokens, promptTokens } from "@proliferate/metering/usage/usage";
+import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
+import { amountsTaken, type MeteredOutcome } from "../limits/meters.ts";
 import { findSpendLog, type SpendLogRow } from "../spend-logs/db.ts";
+import { storableCount } from "../spend-logs/storable.ts";
 import { type AttemptOutcome, buildCorrection, buildSpendLog } from "./spend-log.ts";
 import { type AdmittedAttempt, insertCorrection, replaceAttemptBySpendLog } from "./db.ts";
 
@@ -31,13 +35,29 @@ async function settleOnce(
   outcome: AttemptOutcome,
   shape: (row: SpendLogRow) => SpendLogRow,
 ): Promise<SettlementResult> {
-  if (await replaceAttemptBySpendLog(db, attempt.attempt_id, shape(buildSpendLog(attempt, outcome)))) return "settled";
+  const taken = amountsTaken(meteredOutcome(outcome));
+  if (await replaceAttemptBySpendLog(db, attempt.attempt_id, shape(buildSpendLog(attempt, outcome)), taken)) return "settled";
   if (outcome.recovered) return "repeated";
   const written = await findSpendLog(db, attempt.attempt_id);
   if (!written || written.metadata["recovered"] !== true) return "repeated";
   const estimate = { spendUsd: written.spend, promptTokens: written.prompt_tokens, completionTokens: written.completion_tokens };
-  const correction = buildCorrection(attempt, outcome, estimate, subtractDecimals(outcome.cost.totalUsd, written.spend));
-  return (await insertCorrection(db, shape(correction))) ? "corrected" : "repeated";
+  const moreUsd = subtractDecimals(outcome.cost.totalUsd, written.spend);
+  const correction = buildCorrection(attempt, outcome, estimate, moreUsd);
+  const more = new Map([
+    ["usd", moreUsd],
+    ["tokens", String(correction.total_tokens)],
+  ]);
+  return (await insertCorrection(db, shape(correction), { reservations: attempt.reservations, more })) ? "corrected" : "repeated";
+}
+
+/** A failure that cost nothing came to nothing. */
+function meteredOutcome({ report, cost, status }: AttemptOutcome): MeteredOutcome {
+  const usage = totals(report);
+  return {
+    costUsd: cost.totalUsd,
+    totalTokens: storableCount(promptTokens(usage) + completionTokens(usage)),
+    isVoid: status === "failure" && compareDecimals(cost.totalUsd, "0") === 0,
+  };
 }
 
 /** Who pays, what, and when; nothing that came from outside but what admission has stored before. */

@@ -1,7 +1,7 @@
 import type { DatabaseExecutor, TeamTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
-import type { DueBudget } from "../budgets/budget.ts";
+import type { DueBudget } from "../limits/limit.ts";
 
 /** Every statement on LiteLLM's team table. Its lists may be NULL there, which is an empty one, to LiteLLM and here. */
 

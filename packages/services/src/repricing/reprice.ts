@@ -59,7 +59,8 @@ export async function applyReprice(db: DatabaseClient, filter: RepriceFilter, op
   requireReason(operator);
   return reprice(db, filter, (row, repriced, correction) =>
     db.transaction().execute(async (tx) => {
-      if (!(await insertCorrection(tx, correction))) return false;
+      // The windows of other limits are over, or nobody knows any more which of them the request was in.
+      if (!(await insertCorrection(tx, correction, { reservations: null, more: new Map([["usd", correction.spend]]) }))) return false;
       const facts = { before_usd: repriced.beforeUsd, after_usd: repriced.afterUsd, model: repriced.model };
       await recordAction(tx, { action: "row.repriced", subject: row.request_id, orgId: repriced.orgId, operator, facts });
       return true;

@@ -5,3 +5,4 @@ export * from "./session.ts";
 export * from "./sandbox.ts";
 export * from "./service-token.ts";
 export * from "./storable.ts";
+export * from "./limits.ts";

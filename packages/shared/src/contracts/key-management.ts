@@ -48,6 +48,7 @@ const limits = {
 export const generateKeyRequestSchema = z.looseObject({
   ...limits,
   key: z.string().nullish().describe("chosen by the caller; made by the proxy when absent"),
+  caller_kind: z.string().nullish().describe("our engine only: which kind of caller the key is for; absent = virtual_key"),
   key_alias: z.string().nullish(),
   duration: z.string().nullish().describe("life of the key from now; absent = never expires"),
   team_id: z.string().nullish(),

@@ -43,6 +43,7 @@ export const ERROR_CODES = {
 
   // What is asked for
   model_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use a model that `GET /v1/models` lists, or add it to litellm/config.yaml."),
+  route_not_allowed: row(403, false, "permission_error", "invalid_request_error", "Use a key of a kind that opens this route."),
   model_not_allowed: row(403, false, "permission_error", "invalid_request_error", "Use a model that the key allows, or mint a key that allows this one."),
   model_dialect_mismatch: row(400, false, "invalid_request_error", "invalid_request_error", "Call the route that the message names; this model is not served in this dialect."),
   model_unpriced: row(400, false, "invalid_request_error", "invalid_request_error", "Give the model a price in litellm/config.yaml (`model_info`), or regenerate the price table."),
@@ -57,6 +58,9 @@ export const ERROR_CODES = {
   // Money and limits
   budget_exceeded: row(402, false, "billing_error", "insufficient_quota", "Raise the budget of the key or the team, or mint a new key."),
   too_many_at_once: row(429, true, "rate_limit_error", "rate_limit_exceeded", "Send fewer or smaller requests at a time with this key; the message says what is full."),
+  limit_exceeded: row(429, false, "rate_limit_error", "rate_limit_exceeded", "Wait until the limit that the message names begins anew, or ask the operator to raise it (`POST /limit/set`)."),
+  rate_limited: row(429, true, "rate_limit_error", "rate_limit_exceeded", "Wait as long as `retry-after` says; send fewer requests at a time."),
+  limit_reserved: row(429, true, "rate_limit_error", "rate_limit_exceeded", "Wait for a request in flight to end; what is left of the limit is reserved by it."),
   budget_reserved: row(429, true, "rate_limit_error", "rate_limit_exceeded", "Wait for a request in flight to end; what is left of the budget is reserved by it."),
 
   // The billing gate

@@ -62,6 +62,9 @@ export const REFUSAL_KINDS: Readonly<Partial<Record<ErrorCode, RefusalKind>>> = 
   no_credits: "money",
   grace_expired: "money",
   budget_reserved: "short_wait",
+  limit_exceeded: "long_window",
+  limit_reserved: "short_wait",
+  rate_limited: "short_wait",
   too_many_at_once: "short_wait",
   store_unavailable: "store",
 };

@@ -1,23 +1,31 @@
 import { addDecimals, compareDecimals, type DecimalText, decimalFromPicoUsd, subtractDecimals } from "@proliferate/shared/money";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type Budget, checkBudgets } from "./budget.ts";
+import { checkLimits, type CountedLimit } from "./limit.ts";
+import type { Amounts } from "./meters.ts";
 
 const picoUsd = (most: bigint) => fc.bigInt(0n, most).map(decimalFromPicoUsd);
 const amount = picoUsd(10_000_000_000_000n);
-const budget: fc.Arbitrary<Budget> = fc.record({
-  scope: fc.constantFrom("key" as const, "team" as const),
-  maxUsd: fc.option(amount, { nil: null }),
-  spendUsd: amount,
-  reservedUsd: amount,
+const counted = (of: Pick<CountedLimit, "amount" | "used" | "reserved"> & Partial<CountedLimit>): CountedLimit => ({
+  principal: { kind: "key", id: "k" },
+  meter: "usd",
+  window: "total",
+  windowStart: "-infinity",
+  windowEnd: "infinity",
+  enforce: "refuse",
+  ...of,
 });
+const budget: fc.Arbitrary<CountedLimit> = fc
+  .record({ amount: fc.option(amount, { nil: null }), used: amount, reserved: amount })
+  .map((of) => counted(of));
+const asking = (least: DecimalText): Amounts => new Map([["usd", { least, most: least }]]);
 
 test("what is refused for reservations alone would start without them, and what is exceeded would not", () => {
   fc.assert(
     fc.property(fc.array(budget, { minLength: 1, maxLength: 3 }), amount, (budgets, minimumUsd) => {
-      const verdict = checkBudgets(budgets, minimumUsd);
-      const released = budgets.map((one) => ({ ...one, reservedUsd: "0" }));
-      expect(checkBudgets(released, minimumUsd).kind).toBe(verdict.kind === "exceeded" ? "exceeded" : "fits");
+      const verdict = checkLimits(budgets, asking(minimumUsd));
+      const released = budgets.map((one) => ({ ...one, reserved: "0" }));
+      expect(checkLimits(released, asking(minimumUsd)).kind).toBe(verdict.kind === "exceeded" ? "exceeded" : "fits");
     }),
   );
 });
@@ -41,13 +49,10 @@ function spend(maxUsd: readonly DecimalText[], requests: readonly (Running & { r
   };
   for (const request of requests) {
     if (request.endsFirst) end(running.shift());
-    const budgets = request.scopes.map((scope) => ({
-      scope: "key" as const,
-      maxUsd: maxUsd[scope] ?? null,
-      spendUsd: spent[scope] ?? "0",
-      reservedUsd: reserved[scope] ?? "0",
-    }));
-    if (checkBudgets(budgets, "0.000001").kind !== "fits") continue;
+    const budgets = request.scopes.map((scope) =>
+      counted({ amount: maxUsd[scope] ?? null, used: spent[scope] ?? "0", reserved: reserved[scope] ?? "0" }),
+    );
+    if (checkLimits(budgets, asking("0.000001")).kind !== "fits") continue;
     for (const scope of request.scopes) reserved[scope] = addDecimals(reserved[scope] ?? "0", request.worstUsd);
     running.push(request);
   }
@@ -80,10 +85,12 @@ test("whatever starts and ends in whatever order, no budget is overshot by more 
   );
 });
 
-test("no limit is no limit", () => {
-  expect(checkBudgets([{ scope: "key", maxUsd: null, spendUsd: "1000000", reservedUsd: "1000000" }], "5")).toEqual({ kind: "fits" });
+test("no limit is no limit, and what is only counted refuses nobody", () => {
+  const spent = { used: "1000000", reserved: "1000000" };
+  expect(checkLimits([counted({ amount: null, ...spent })], asking("5"))).toEqual({ kind: "fits" });
+  expect(checkLimits([counted({ amount: "1", enforce: "count", ...spent })], asking("5"))).toEqual({ kind: "fits" });
 });
 
-test("a budget that is spent admits nothing, not even what is free", () => {
-  expect(checkBudgets([{ scope: "key", maxUsd: "1", spendUsd: "1", reservedUsd: "0" }], "0").kind).toBe("exceeded");
+test("a limit that is spent admits nothing, not even what is free", () => {
+  expect(checkLimits([counted({ amount: "1", used: "1", reserved: "0" })], asking("0")).kind).toBe("exceeded");
 });

@@ -1,0 +1,175 @@
+import { type DatabaseExecutor, prepared } from "@proliferate/db";
+import type { DecimalText } from "@proliferate/shared/money";
+import { type RawBuilder, sql } from "kysely";
+import { type PathOwner, pathOf, type PrincipalKind } from "../principals/principal.ts";
+import type { CountedLimit } from "./limit.ts";
+
+/**
+ * Statements on `limit_counters`: what was used and is reserved in each window of each limit. Counters are locked in the order of their
+ * primary key by all of them, and before anything of LiteLLM's is, so no two transactions wait for each other in a circle.
+ *
+ * Every key and every team of a key has the limit `usd`, `total`: LiteLLM's `max_budget`, or none, and it is counted in either case.
+ * The others stand in `limits`. `total` counts what LiteLLM's column `spend` says, too, because stock LiteLLM reads and writes that one.
+ */
+
+/** The common table `caller`: what the limits of LiteLLM's columns are now. Where `condition` does not hold it is empty, and so is `applied`. */
+export function callerNow(keyHash: string, condition: RawBuilder<unknown> = sql`true`): RawBuilder<unknown> {
+  return sql`
+      select nullif(k.team_id, '') as team_id, k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
+             k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd
+        from "LiteLLM_VerificationToken" k
+        left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
+       where k.token = ${keyHash} and ${condition}`;
+}
+
+/**
+ * The common table `applied`: every limit of the path, in the window that is open when the transaction began; of `caller`.
+ *
+ * | principal_kind | principal_id | meter | limit_window | window_start | amount | enforce | column_usd |
+ * |---|---|---|---|---|---|---|---|
+ * | key | 5e88… | usd | total | -infinity | 5 | refuse | 1.25 |
+ * | team | org_a | usd | total | -infinity | null | refuse | 20 |
+ * | user | u1 | requests | day | 2026-11-27 00:00 | 100 | refuse | null |
+ */
+export function limitsOfCaller(owner: PathOwner): RawBuilder<unknown> {
+  const path = pathOf(owner);
+  return sql`
+      select 'key' as principal_kind, ${owner.keyHash}::text as principal_id, 'usd' as meter, 'total' as limit_window, '-infinity'::timestamptz as window_start,
+             'infinity'::timestamptz as window_end, key_max_usd as amount, 'refuse' as enforce, key_column_usd as column_usd from caller
+      union all
+      select 'team', team_id, 'usd', 'total', '-infinity', 'infinity', team_max_usd, 'refuse', team_column_usd from caller where team_id is not null
+      union all
+      select l.principal_kind, l.principal_id, l.meter, l.limit_window, w.window_start, limit_window_end(l.limit_window, w.window_start), l.amount, l.enforce, null
+        from caller cross join unnest(${path.map(({ kind }) => kind)}::text[], ${path.map(({ id }) => id)}::text[]) as p (kind, id)
+        join limits l on l.principal_kind = p.kind and l.principal_id = p.id
+       cross join lateral (select limit_window_start(l.limit_window, now()) as window_start) w`;
+}
+
+/** How the counter `c` of the limit `a` is found. */
+export const COUNTER_OF_LIMIT = sql`c.principal_kind = a.principal_kind and c.principal_id = a.principal_id and c.meter = a.meter
+         and c.limit_window = a.limit_window and c.window_start = a.window_start`;
+
+/** In which order counters are locked. */
+export const LOCK_ORDER = sql`c.principal_kind, c.principal_id, c.meter, c.limit_window, c.window_start`;
+
+/**
+ * Every limit of a path in its open window, and what its counter says, without a lock. `isMissing`: some counter was not made yet, and
+ * is taken as it would be made. Of the counters that the transaction has locked it says what holds.
+ */
+export async function readLimits(
+  db: DatabaseExecutor,
+  owner: PathOwner,
+): Promise<{ readonly limits: readonly CountedLimit[]; readonly isMissing: boolean }> {
+  // Counter and column are of one moment here: a settlement moves both in one statement.
+  const { rows } = await sql<{
+    kind: PrincipalKind;
+    id: string;
+    meter: string;
+    window: string;
+    windowStart: string;
+    windowEnd: string;
+    amount: DecimalText | null;
+    enforce: "refuse" | "count";
+    used: DecimalText;
+    reserved: DecimalText;
+    isMissing: boolean;
+  }>`${prepared("read_limits")}
+    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner)})
+    select a.principal_kind as kind, a.principal_id as id, a.meter, a.limit_window as "window", a.window_start::text as "windowStart",
+           a.window_end::text as "windowEnd", trim_scale(a.amount) as amount, a.enforce,
+           case when c.used is null or ${isForeign("a.column_usd", "c.used")} then coalesce(a.column_usd, c.used, 0) else c.used end as used,
+           coalesce(c.reserved, 0) as reserved, c.used is null as "isMissing"
+      from applied a left join limit_counters c on ${COUNTER_OF_LIMIT}
+     order by a.principal_kind, a.principal_id, a.meter, a.limit_window`.execute(db);
+  return {
+    limits: rows.map(({ kind, id, isMissing: _isMissing, ...limit }) => ({ principal: { kind, id }, ...limit })),
+    isMissing: rows.some((row) => row.isMissing),
+  };
+}
+
+/** Locks the counters of these limits until the transaction ends. */
+export async function lockCounters(tx: DatabaseExecutor, limits: readonly CountedLimit[]): Promise<void> {
+  await sql`select from limit_counters c join ${rowsOf(limits)} on ${COUNTER_OF_LIMIT} order by ${LOCK_ORDER} for update of c`.execute(tx);
+}
+
+/** Reserves in counters that the transaction has locked. */
+export async function reserve(
+  tx: DatabaseExecutor,
+  limits: readonly CountedLimit[],
+  amountOf: (limit: CountedLimit) => DecimalText,
+): Promise<void> {
+  await sql`update limit_counters c set reserved = c.reserved + a.amount from ${rowsOf(limits, amountOf)} where ${COUNTER_OF_LIMIT}`.execute(
+    tx,
+  );
+}
+
+function rowsOf(limits: readonly CountedLimit[], amountOf: (limit: CountedLimit) => DecimalText = () => "0"): RawBuilder<unknown> {
+  const of = (pick: (limit: CountedLimit) => string): string[] => limits.map(pick);
+  return sql`unnest(${of((limit) => limit.principal.kind)}::text[], ${of((limit) => limit.principal.id)}::text[], ${of((limit) => limit.meter)}::text[],
+      ${of((limit) => limit.window)}::text[], ${of((limit) => limit.windowStart)}::timestamptz[], ${of(amountOf)}::numeric[])
+      as a (principal_kind, principal_id, meter, limit_window, window_start, amount)`;
+}
+
+/**
+ * Whether LiteLLM's column says something else than our counter, by more than its float can have lost: then somebody else
+ * spent, or started the budget again. While ours is the only engine both move together, in one statement. Null where there is no column.
+ */
+export function isForeign(column: string, counter: string) {
+  return sql`abs(${sql.ref(column)} - ${sql.ref(counter)}) > 0.000000001 * greatest(${sql.ref(column)}, ${sql.ref(counter)}) + 0.000000000001`;
+}
+
+/**
+ * Takes over what another engine wrote into LiteLLM's columns, so that one budget holds across both: where a column and
+ * its counter differ, the column is what was spent. Only under the locks of these counters, where nobody else is between
+ * the two. How many were taken over.
+ */
+export async function adoptForeignSpend(tx: DatabaseExecutor, owner: PathOwner): Promise<number> {
+  const { numAffectedRows } = await sql`
+    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner)})
+    update limit_counters c set used = a.column_usd from applied a where ${COUNTER_OF_LIMIT} and ${isForeign("a.column_usd", "c.used")}`.execute(
+    tx,
+  );
+  return Number(numAffectedRows ?? 0);
+}
+
+/**
+ * Makes the counters that are missing, those of LiteLLM's budgets at what its columns say was spent; existing ones stay. Not within a
+ * transaction that holds a counter.
+ */
+export async function insertMissingCounters(db: DatabaseExecutor, owner: PathOwner): Promise<void> {
+  await sql`
+    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner)})
+    insert into limit_counters (principal_kind, principal_id, meter, limit_window, window_start, window_end, used)
+    select principal_kind, principal_id, meter, limit_window, window_start, window_end, coalesce(column_usd, 0) from applied
+    order by 1, 2, 3, 4, 5
+    on conflict do nothing`.execute(db);
+}
+
+/** Locks the counter of LiteLLM's budget of a key or team until the transaction ends; nothing where there is none. */
+export async function lockBudgetCounter(tx: DatabaseExecutor, kind: "key" | "team", id: string): Promise<void> {
+  await sql`select from limit_counters c where ${isBudgetOf(kind, id)} for update`.execute(tx);
+}
+
+/** Sets what was spent of LiteLLM's budget of a key or team to 0; reservations stay. */
+export async function clearBudgetCounter(tx: DatabaseExecutor, kind: "key" | "team", id: string): Promise<void> {
+  await sql`update limit_counters c set used = 0 where ${isBudgetOf(kind, id)}`.execute(tx);
+}
+
+function isBudgetOf(kind: "key" | "team", id: string): RawBuilder<unknown> {
+  return sql`c.principal_kind = ${kind} and c.principal_id = ${id} and c.meter = 'usd' and c.limit_window = 'total' and c.window_start = '-infinity'`;
+}
+
+/** Deletes counters of windows that ended longer ago than `olderThanMs` and in which nothing is reserved; `limit` at most. Returns how many. */
+export async function deleteEndedCounters(
+  db: DatabaseExecutor,
+  options: { readonly olderThanMs: number; readonly limit: number },
+): Promise<number> {
+  const { numAffectedRows } = await sql`
+    with ended as materialized (
+      select c.principal_kind, c.principal_id, c.meter, c.limit_window, c.window_start from limit_counters c
+       where c.window_end < 'infinity' and c.window_end < now() - ${options.olderThanMs} * interval '1 millisecond' and c.reserved = 0
+       order by c.window_end limit ${options.limit} for update skip locked
+    )
+    delete from limit_counters c using ended a where ${COUNTER_OF_LIMIT}`.execute(db);
+  return Number(numAffectedRows ?? 0);
+}

@@ -1,0 +1,43 @@
+import type { DatabaseExecutor } from "@proliferate/db";
+import type { DecimalText } from "@proliferate/shared/money";
+import { sql } from "kysely";
+import type { Principal, PrincipalKind } from "../principals/principal.ts";
+import type { Limit } from "./limit.ts";
+
+/** Statements on `limits`: what holds for whom, beside LiteLLM's `max_budget`. They hold for the next request of any process. */
+
+/** A limit as it is on record; its amount is set. */
+export type SetLimit = Limit & { readonly amount: DecimalText };
+
+/** Sets a limit: repeated, or with another amount, it is the same limit, and what its window counted stays. Fails with 22023 for an unknown time zone. */
+export async function upsertLimit(db: DatabaseExecutor, { principal, meter, window, amount, enforce }: SetLimit): Promise<void> {
+  await sql`
+    insert into limits (principal_kind, principal_id, meter, limit_window, amount, enforce)
+    select ${principal.kind}, ${principal.id}, ${meter}, ${window}, ${amount}::numeric, ${enforce} where limit_window_start(${window}, now()) is not null
+    on conflict (principal_kind, principal_id, meter, limit_window)
+    do update set amount = excluded.amount, enforce = excluded.enforce, updated_at = now()`.execute(db);
+}
+
+/** Takes a limit away; false when there was none. Its counters stay until their windows are long over. */
+export async function deleteLimit(db: DatabaseExecutor, { principal, meter, window }: Omit<Limit, "amount" | "enforce">): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    delete from limits where principal_kind = ${principal.kind} and principal_id = ${principal.id} and meter = ${meter} and limit_window = ${window}`.execute(
+    db,
+  );
+  return numAffectedRows === 1n;
+}
+
+/** The limits of one principal, by meter and window. */
+export async function listLimits(db: DatabaseExecutor, { kind, id }: Principal): Promise<readonly SetLimit[]> {
+  const { rows } = await sql<{
+    kind: PrincipalKind;
+    id: string;
+    meter: string;
+    window: string;
+    amount: DecimalText;
+    enforce: "refuse" | "count";
+  }>`
+    select principal_kind as kind, principal_id as id, meter, limit_window as "window", trim_scale(amount) as amount, enforce from limits
+     where principal_kind = ${kind} and principal_id = ${id} order by meter, limit_window limit 100`.execute(db);
+  return rows.map(({ kind: rowKind, id: rowId, ...limit }) => ({ principal: { kind: rowKind, id: rowId }, ...limit }));
+}

@@ -1,0 +1,40 @@
+/**
+ * Whoever a request is made for, at four levels. A request is made by a key, for a user, of a team, and a payer is billed for it:
+ *
+ *     payer → team → user → key
+ *
+ * - `key`: the credential. Every long-lived credential is a row of the one key table, so its id is the key's SHA-256.
+ * - `user`: the person, session or machine that holds it; two keys of one user share what holds for the user.
+ * - `team`: whoever holds the shared cap; LiteLLM's `team_id`.
+ * - `payer`: the organization that is billed; the team itself, unless `payers` says otherwise.
+ *
+ * Limits and policies may stand at each level, and all of the path must allow. Nobody behind authentication asks what kind of product
+ * a caller came from: it is a path, its policies and its limits.
+ */
+export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number];
+export const PRINCIPAL_KINDS = ["payer", "team", "user", "key"] as const;
+
+export interface Principal {
+  readonly kind: PrincipalKind;
+  readonly id: string;
+}
+
+/** From the payer to the key; a level that a request does not have is not in it. */
+export type PrincipalPath = readonly Principal[];
+
+/** What authentication found, as far as it says whom a request is made for. */
+export interface PathOwner {
+  readonly payerId: string | null;
+  readonly teamId: string | null;
+  readonly userId: string | null;
+  readonly keyHash: string;
+}
+
+/** Whom a request is made for. */
+export function pathOf({ payerId, teamId, userId, keyHash }: PathOwner): PrincipalPath {
+  const levels = { payer: payerId, team: teamId, user: userId, key: keyHash };
+  return PRINCIPAL_KINDS.flatMap((kind) => {
+    const id = levels[kind];
+    return id === null || id === "" ? [] : [{ kind, id }];
+  });
+}

@@ -1,0 +1,17 @@
+import type { DatabaseClient } from "@proliferate/db";
+import type { CallerRow } from "../keys/db.ts";
+import { readLimits } from "../limits/counters-db.ts";
+import { checkLimits } from "../limits/limit.ts";
+import { limitError } from "../limits/limit-error.ts";
+
+const NOTHING = new Map<string, never>();
+
+/**
+ * Throws what `limitError` says when a limit of the caller's path is used up. Reserves nothing and promises nothing: for what
+ * costs nothing, and before the work of reading what admission would refuse.
+ */
+export async function requireLimitsLeft(db: DatabaseClient, caller: CallerRow): Promise<void> {
+  const { limits } = await readLimits(db, caller);
+  const verdict = checkLimits(limits, NOTHING);
+  if (verdict.kind === "exceeded") throw limitError(verdict);
+}

@@ -1,0 +1,37 @@
+/** Tables of migration 0052: limits, what they count, and what attempts hold of them. */
+import type { Generated } from "kysely";
+import type { Amount, AmountWithDefault, InstantWithDefault } from "./column-types.ts";
+
+/** What an attempt holds in the counter of one limit; the amount is text, so that no float touches it. */
+export interface ReservationJson {
+  readonly kind: string;
+  readonly id: string;
+  readonly meter: string;
+  readonly window: string;
+  readonly start: string;
+  readonly amount: string;
+}
+
+/** What a principal may use by a meter in a window, beside LiteLLM's budgets. */
+export interface LimitTable {
+  principal_kind: "payer" | "team" | "user" | "key";
+  principal_id: string;
+  meter: string;
+  limit_window: string;
+  amount: Amount;
+  enforce: Generated<"refuse" | "count">;
+  created_at: InstantWithDefault;
+  updated_at: InstantWithDefault;
+}
+
+/** One row a limit and start of its window: what was used since, and what requests that run have reserved. */
+export interface LimitCounterTable {
+  principal_kind: "payer" | "team" | "user" | "key";
+  principal_id: string;
+  meter: Generated<string>;
+  limit_window: Generated<string>;
+  window_start: InstantWithDefault;
+  window_end: InstantWithDefault;
+  used: AmountWithDefault;
+  reserved: AmountWithDefault;
+}
