@@ -43,6 +43,7 @@ export class FactCollector {
   readonly #extraPasses: ExtraPass[] = [];
   readonly #unjudged: Unjudged[] = [];
   readonly #unknownFields: string[] = [];
+  readonly #counts: Record<string, number> = {};
   readonly #bodyBytes: number;
   #root: RootFacts | undefined;
   #count = 0;
@@ -76,6 +77,11 @@ export class FactCollector {
     this.#mediaSentBytes += size.sent;
     this.#mediaTokens += media.tokens;
     this.#mostMediaTokens += media.mostTokens;
+  }
+
+  /** One more of what a meter counts; the rules of a dialect call it where they see one. */
+  count(name: string): void {
+    this.#counts[name] = (this.#counts[name] ?? 0) + 1;
   }
 
   added(tokens: number): void {
@@ -133,6 +139,7 @@ export class FactCollector {
       extraPasses: this.#extraPasses,
       unjudged: this.#unjudged,
       audio: { input: this.#audioInput, output: this.#audioOutput },
+      counts: this.#counts,
       unknownFields: this.#unknownFields,
     };
   }

@@ -41,6 +41,8 @@ export interface RequestFacts {
   readonly predictedOutputTokens: number;
   /** Audio is priced apart from text. */
   readonly audio: { readonly input: boolean; readonly output: boolean };
+  /** How many of what a meter of a limit asks for the body has, by its name; what is not in it is not there. */
+  readonly counts: Readonly<Record<string, number>>;
   /** Fields of the body that no dialect of ours documents; they are passed on. Shown to operators, at most 16. */
   readonly unknownFields: readonly string[];
 }

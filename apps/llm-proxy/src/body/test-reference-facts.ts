@@ -199,6 +199,7 @@ export function referenceFacts(json: Json, bodyBytes: number, dialect: TestDiale
     estimatedInputTokens: Math.ceil((textBytes(json) - walk.sentMedia) / 4 + walk.likelyMedia),
     maxInputTokens: bodyBytes - walk.sentMedia + walk.mostMedia + walk.added,
     audio: walk.audio,
+    counts: {},
     unknownFields: Object.keys(json)
       .filter((field) => !documented.includes(field))
       .slice(0, 16),

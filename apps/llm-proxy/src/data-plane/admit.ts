@@ -60,6 +60,7 @@ function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, d
       worstCaseUsd: decimalFromPicoUsd(worstCasePicoUsd),
       estimatedInputTokens,
       maxOutputTokens: outputTokens,
+      counts: facts.counts,
     },
     attempt: {
       attempt_id: call.requestId,

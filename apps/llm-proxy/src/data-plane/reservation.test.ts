@@ -32,6 +32,7 @@ const FACTS: RequestFacts = {
   unjudged: [],
   predictedOutputTokens: 0,
   audio: { input: false, output: false },
+  counts: {},
   unknownFields: [],
 };
 

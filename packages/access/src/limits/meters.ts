@@ -1,4 +1,4 @@
-import { addDecimals, compareDecimals, type DecimalText } from "@proliferate/shared/money";
+import { compareDecimals, type DecimalText } from "@proliferate/shared/money";
 
 /** What a request can take, as far as meters ask: known before it is sent. */
 export interface MeteredRequest {
@@ -7,9 +7,11 @@ export interface MeteredRequest {
   readonly estimatedInputTokens: number;
   /** Over all answers that are asked for; null where nobody can say. */
   readonly maxOutputTokens: number | null;
+  /** How many of other things the body has, by the name under which its reader counts them. */
+  readonly counts?: Readonly<Record<string, number>>;
 }
 
-/** What a request took. */
+/** What a request took. What nobody measures afterwards took as much as was reserved. */
 export interface MeteredOutcome {
   readonly costUsd: DecimalText;
   readonly totalTokens: number;
@@ -18,8 +20,8 @@ export interface MeteredOutcome {
 }
 
 /**
- * One thing that limits count. To add one: write it here, and give {@link MeteredRequest} what it asks of a request. Nothing else knows
- * meters by name.
+ * One thing that limits count. To add one: write it here, and have the body's reader count what it asks for (`counts`). Nothing else
+ * knows meters by name.
  */
 export interface Meter {
   /** In words, with its unit, as a caller is told: "tokens". */
@@ -30,8 +32,8 @@ export interface Meter {
   least(request: MeteredRequest): DecimalText;
   /** What a request can take at most: so much is reserved until it ends. */
   most(request: MeteredRequest): DecimalText;
-  /** What it took in the end. Exact decimals; never less than 0. */
-  took(outcome: MeteredOutcome): DecimalText;
+  /** What it took in the end: an exact decimal, never less than 0; undefined: as much as was reserved. */
+  took(outcome: MeteredOutcome): DecimalText | undefined;
 }
 
 /** All meters, by the name that a limit has. */
@@ -73,5 +75,10 @@ export function amountsOf(request: MeteredRequest): Amounts {
 
 /** What a request took of every meter. */
 export function amountsTaken(outcome: MeteredOutcome): ReadonlyMap<string, DecimalText> {
-  return new Map(Object.entries(METERS).map(([name, meter]) => [name, addDecimals(meter.took(outcome))]));
+  return new Map(
+    Object.entries(METERS).flatMap(([name, meter]) => {
+      const amount = meter.took(outcome);
+      return amount === undefined ? [] : [[name, amount] as const];
+    }),
+  );
 }
