@@ -1,20 +1,9 @@
-import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
-import { promisify } from "node:util";
 import { expect, test } from "vitest";
+import { Modules, readTrackedFiles } from "./modules.ts";
 
 /** The rules of ARCHITECTURE.md that a compiler does not know. Each test lists what breaks its rule, so a failure says where. */
 
-const ROOT = new URL("../", import.meta.url);
-const tracked = (await promisify(execFile)("git", ["ls-files", "-z"], { cwd: ROOT, maxBuffer: 2 ** 26 })).stdout
-  .split("\0")
-  .filter((path) => path !== "");
-// A file that was just deleted or renamed is still in the index.
-const contents = new Map<string, string>();
-for (const path of tracked) {
-  const text = await readFile(new URL(path, ROOT), "utf8").catch(() => undefined);
-  if (text !== undefined) contents.set(path, text);
-}
+const contents = await readTrackedFiles();
 const files = [...contents.keys()];
 const sources = files.filter((path) => /^(apps|packages)\/.*\.ts$/.test(path));
 const isTest = (path: string): boolean => /\.test\.ts$|\/test\/|\/test-[a-z-]+\.ts$/.test(path);
@@ -38,6 +27,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
 
 interface Manifest {
   readonly name: string;
+  readonly exports?: Readonly<Record<string, unknown>>;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
   readonly peerDependencies?: Readonly<Record<string, string>>;
@@ -51,12 +41,9 @@ const manifestOf = (folder: string): Manifest => JSON.parse(textOf(folder === ".
 const internalName = (dependency: string): string | undefined => /^@proliferate\/([^/]+)/.exec(dependency)?.[1];
 const nameOf = (folder: string): string => folder.split("/")[1] ?? "";
 
+const modules = new Modules(contents);
 /** Module specifiers of static imports, re-exports and dynamic imports. */
-function importsOf(path: string): readonly string[] {
-  const code = textOf(path).replaceAll(/^\s*(\*|\/\/).*$/gm, "");
-  const statements = /^(?:import|export)\s[\w\s*{},$]*?\bfrom\s+"([^"]+)"|^import\s+"([^"]+)"|\bimport\("([^"]+)"\)/gm;
-  return [...code.matchAll(statements)].map(([, from, effect, dynamic]) => from ?? effect ?? dynamic ?? "");
-}
+const importsOf = (path: string): readonly string[] => modules.importsOf(path).map(({ specifier }) => specifier);
 
 test("every package is in the arrows, and every arrow has its package", () => {
   expect(folders.map(nameOf).sort()).toEqual(Object.keys(ARROWS).sort());
@@ -119,6 +106,50 @@ test("the folders of each package make a tree of arrows: none imports, over what
 
   expect(graph.size).toBeGreaterThan(40);
   expect(closing).toEqual([]);
+});
+
+/** The noun's folder that a file of these packages stands in. */
+const nounOf = (path: string): string | undefined => /^packages\/(?:services)\/src\/[^/]+(?=\/)/.exec(path)?.[0];
+
+test("code rooms: a noun opens by its index.ts, to its neighbours and to other packages", () => {
+  const wrong = files
+    .filter((path) => path.endsWith(".ts") && !(isTest(path) && path.startsWith("packages/")))
+    .flatMap((path) =>
+      importsOf(path)
+        .map((specifier) => modules.resolve(path, specifier) ?? "")
+        .filter((target) => nounOf(target) !== undefined && nounOf(target) !== nounOf(path) && target !== `${nounOf(target)}/index.ts`)
+        .map((target) => `${path} imports ${target}`),
+    );
+  const nouns = new Set(sources.flatMap((path) => nounOf(path) ?? []));
+  const doors = [...nouns].map((noun) => `${noun}/index.ts`);
+  const plain = /^(?:export (?:type )?\{[^}]*\} from "\.\/[^"]+";\s*)+$/;
+
+  expect(nouns.size).toBeGreaterThan(20);
+  expect(wrong).toEqual([]);
+  // Named re-exports and nothing else: what is handed out is read there, name by name.
+  expect(doors.filter((door) => !plain.test(textOf(door)))).toEqual([]);
+});
+
+test("code rooms: a package of nouns lists each of them in its exports, and nothing else but what tests ask for", () => {
+  const nouns = [...new Set(sources.flatMap((path) => nounOf(path) ?? []))];
+  const wanted = nouns.map((noun) => [`./${noun.split("/").at(-1)}`, `./src/${noun.split("/").at(-1)}/index.ts`]);
+
+  const { "./test/*": forTests, ...listed } = manifestOf("packages/services").exports ?? {};
+  expect(listed).toEqual(Object.fromEntries(wanted));
+  expect(forTests).toBe("./test/*.ts");
+});
+
+test("code rooms: no app imports a file of SQL or the builder of statements, and none reaches for what a package keeps", () => {
+  const forbidden = /^kysely$|^(?:\.|@proliferate\/[^/]+\/).*(?<![^/-])db(?:\.ts)?$/;
+  const wrong = sources
+    .filter((path) => /^apps\/[^/]+\/src\//.test(path) && !isTest(path))
+    .flatMap((path) =>
+      importsOf(path)
+        .filter((specifier) => forbidden.test(specifier))
+        .map((specifier) => `${path} imports ${specifier}`),
+    );
+
+  expect(wrong.filter((one) => !/ imports @proliferate\/access\//.test(one))).toEqual([]);
 });
 
 test("every library that a package imports is in its package.json, and product code uses no development dependency", () => {

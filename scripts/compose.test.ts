@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { SINK_ENVIRONMENT } from "@proliferate/services/sinks/sink-settings";
+import { SINK_ENVIRONMENT } from "@proliferate/services/sinks";
 import { parseWorkerConfig } from "@proliferate/worker/env";
 import { defaultsOfVariable, ENVIRONMENT_TABLES } from "./environment-tables.ts";
 

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { ERROR_CODES, REFUSAL_KINDS, REFUSALS } from "@proliferate/shared/errors";
-import { ENGINE_FEATURES } from "@proliferate/services/engines/engines";
+import { ENGINE_FEATURES } from "@proliferate/services/engines";
 import { groupHelp } from "../apps/cli/src/command-line.ts";
 import { defaultOf, ENVIRONMENT_TABLES, type EnvironmentTable } from "./environment-tables.ts";
 

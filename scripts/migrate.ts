@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { DATABASE_ENVIRONMENT, type DatabaseSettings, grantRole, migrate, parseDatabaseSettings } from "@proliferate/db";
 import { createLogger, redactSecrets } from "@proliferate/runtime";
-import { MIRROR_SCHEMA } from "@proliferate/services/import/spend-import-db";
+import { MIRROR_SCHEMA } from "@proliferate/services/import";
 import { parseEnvironment } from "@proliferate/shared/env";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { migrateQueue, QUEUE_SCHEMA } from "@proliferate/worker/queue";

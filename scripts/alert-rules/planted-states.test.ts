@@ -1,9 +1,9 @@
 import { type DatabaseClient, openDatabase } from "@proliferate/db";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { recordPass } from "@proliferate/services/passes/db";
-import { settle } from "@proliferate/services/settlement/settlement";
-import type { DeliveryOutcome } from "@proliferate/services/sinks/port/sink";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { recordPass } from "@proliferate/services/passes";
+import { settle } from "@proliferate/services/settlement";
+import type { DeliveryOutcome } from "@proliferate/services/sinks";
+import { syncSpend } from "@proliferate/services/billing";
 import { insertSpendRows, type SpendRow } from "@proliferate/services/test/test-ledger";
 import { ScriptedSink } from "@proliferate/services/test/test-sink";
 import { tamper } from "@proliferate/services/test/test-tampering";

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { createTestDatabase, onServer, type TestDatabase } from "@proliferate/db/test-database";
 import { openDatabase } from "@proliferate/db";
-import { ensurePartitions } from "@proliferate/services/ledger/retention-db";
+import { ensurePartitions } from "@proliferate/services/test/internals";
 import { sql } from "kysely";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { startTestDeployment, type TestDeployment } from "./test-deployment.ts";

@@ -1,7 +1,7 @@
 import { migrate, openDatabase, type DatabaseClient } from "@proliferate/db";
-import { importSource, importSpendRows } from "@proliferate/services/import/spend-import";
-import { MIRROR_SCHEMA } from "@proliferate/services/import/spend-import-db";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { importSource, MIRROR_SCHEMA } from "@proliferate/services/import";
+import { importSpendRows } from "@proliferate/services/test/internals";
+import { syncSpend } from "@proliferate/services/billing";
 import { dumpBilling, insertSpendRows, type SpendRow } from "@proliferate/services/test/test-ledger";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";

@@ -1,4 +1,4 @@
-import { ENGINES } from "@proliferate/services/engines/engines";
+import { ENGINES } from "@proliferate/services/engines";
 import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber, postgresUrl } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
 import { z } from "zod";

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
 import { type DatabaseClient, openDatabase } from "@proliferate/db";
 import { fitText, type TextSurface } from "@proliferate/runtime";
-import type { Operator } from "@proliferate/services/operator/operator";
+import type { Operator } from "@proliferate/services/operator";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
 import type { SessionAction } from "./session-action.ts";

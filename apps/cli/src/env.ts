@@ -1,5 +1,5 @@
 import { DATABASE_ENVIRONMENT as DATABASE, type Pooling } from "@proliferate/db";
-import { parseSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
+import { parseSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks";
 import { commandWords, type EnvironmentSource, httpUrl, parseEnvironment, postgresUrl } from "@proliferate/shared/env";
 import { z } from "zod";
 

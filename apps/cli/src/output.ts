@@ -1,5 +1,5 @@
 import { mark } from "@proliferate/runtime";
-import { reportBody } from "@proliferate/services/reports/report-body";
+import { reportBody } from "@proliferate/services/reports";
 import type { DecimalText } from "@proliferate/shared/money";
 
 /** Dollars with at least two digits after the point, none of the others lost: `"0"` → `$0.00`. */

@@ -1,5 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { syncSpend } from "@proliferate/services/billing";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { CliResult } from "./cli-process.ts";

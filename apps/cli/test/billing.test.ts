@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { settle } from "@proliferate/services/settlement/settlement";
-import type { DeliveryOutcome } from "@proliferate/services/sinks/port/sink";
-import { readLowWaterMark } from "@proliferate/services/ledger/retention";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { settle } from "@proliferate/services/settlement";
+import type { DeliveryOutcome } from "@proliferate/services/sinks";
+import { readLowWaterMark } from "@proliferate/services/test/internals";
+import { syncSpend } from "@proliferate/services/billing";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { ScriptedSink } from "@proliferate/services/test/test-sink";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";

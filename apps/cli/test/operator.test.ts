@@ -1,6 +1,6 @@
 import { createTestDatabase, onServer, type TestDatabase } from "@proliferate/db/test-database";
-import { settle } from "@proliferate/services/settlement/settlement";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { settle } from "@proliferate/services/settlement";
+import { syncSpend } from "@proliferate/services/billing";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { ScriptedSink } from "@proliferate/services/test/test-sink";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";

@@ -1,7 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { seedRateCard } from "@proliferate/services/rates/rate-cards";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
-import { settle } from "@proliferate/services/settlement/settlement";
+import { seedRateCard } from "@proliferate/services/rates";
+import { syncSpend } from "@proliferate/services/billing";
+import { settle } from "@proliferate/services/settlement";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { ScriptedSink } from "@proliferate/services/test/test-sink";
 import { afterAll, beforeAll, expect, test } from "vitest";

@@ -1,7 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { createAutumnSink } from "@proliferate/services/sinks/autumn/autumn";
-import { settle } from "@proliferate/services/settlement/settlement";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { createAutumnSink } from "@proliferate/services/sinks";
+import { settle } from "@proliferate/services/settlement";
+import { syncSpend } from "@proliferate/services/billing";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";

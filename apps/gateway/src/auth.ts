@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { DatabaseClient } from "@proliferate/db";
-import { authenticateServiceToken } from "@proliferate/services/service-tokens/service-tokens";
-import { findSession } from "@proliferate/services/sessions/db";
+import { authenticateServiceToken } from "@proliferate/services/service-tokens";
+import { findSession } from "@proliferate/services/sessions";
 import type { TokenScope } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import type { Context, MiddlewareHandler } from "hono";

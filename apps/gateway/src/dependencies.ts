@@ -1,10 +1,8 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Registry } from "@proliferate/runtime";
-import type { SinkSettings } from "@proliferate/services/sinks/sink-settings";
-import type { SessionAdmission } from "@proliferate/services/sessions/session-admission";
-import type { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
-import type { SessionKeys } from "@proliferate/services/sessions/session-keys";
+import type { SinkSettings } from "@proliferate/services/sinks";
+import type { SessionAdmission, SessionLauncher, SessionKeys } from "@proliferate/services/sessions";
 import type { ReportRoom } from "./report-room.ts";
 import type { SessionEventSignal } from "./session-event-signal.ts";
 import type { GatewayVariables } from "./request-id.ts";

@@ -1,4 +1,4 @@
-import { requireEngineFeatures } from "@proliferate/services/engines/engines";
+import { requireEngineFeatures } from "@proliferate/services/engines";
 import { expect, test } from "vitest";
 import { engineDemands } from "./engine-demands.ts";
 

@@ -1,4 +1,4 @@
-import type { EngineDemand } from "@proliferate/services/engines/engines";
+import type { EngineDemand } from "@proliferate/services/engines";
 import type { GatewayConfig } from "./env.ts";
 
 /** What the settings ask of the engine. Whoever adds a setting that needs one adds its line. */

@@ -1,7 +1,7 @@
 import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "@proliferate/db";
-import { isSvixSecret } from "@proliferate/services/autumn-webhooks/svix-signature";
-import { type Engine, ENGINES } from "@proliferate/services/engines/engines";
-import { parseOptionalSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
+import { isSvixSecret } from "@proliferate/services/autumn-webhooks";
+import { type Engine, ENGINES } from "@proliferate/services/engines";
+import { parseOptionalSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks";
 import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
 import { commandWords, type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";

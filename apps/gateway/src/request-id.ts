@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { TokenOwner } from "@proliferate/services/service-tokens/service-tokens";
+import type { TokenOwner } from "@proliferate/services/service-tokens";
 import { createMiddleware } from "hono/factory";
 
 /** Who calls: the operator with a root token, or a service within its token's rights. */

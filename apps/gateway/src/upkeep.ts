@@ -1,7 +1,5 @@
 import { type Logger, type LoopOptions, startLoop, type Stoppable } from "@proliferate/runtime";
-import type { LaunchDependencies } from "@proliferate/services/sessions/launch-session";
-import { reapSessions } from "@proliferate/services/sessions/reap-sessions";
-import { watchAgents, type WatchOptions } from "@proliferate/services/sessions/watch-agents";
+import { type LaunchDependencies, reapSessions, watchAgents, type WatchOptions } from "@proliferate/services/sessions";
 
 const DEFAULT_EVERY_MS = 10_000;
 /** A run may clone a repository and end sandboxes of an outside service. */

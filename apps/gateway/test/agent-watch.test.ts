@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { onServer } from "@proliferate/db/test-database";
-import type { LaunchDependencies } from "@proliferate/services/sessions/launch-session";
-import { watchAgents, type WatchOptions, type WatchResult } from "@proliferate/services/sessions/watch-agents";
+import { type LaunchDependencies, watchAgents, type WatchOptions } from "@proliferate/services/sessions";
+import type { WatchResult } from "@proliferate/services/test/internals";
 import { AGENT_LOG_PATH, agentAuthorization } from "@proliferate/shared/sandbox";
 import { join } from "node:path";
 import { patience } from "@proliferate/testing/test-patience";

@@ -1,4 +1,4 @@
-import { reapSessions } from "@proliferate/services/sessions/reap-sessions";
+import { reapSessions } from "@proliferate/services/sessions";
 import { addDecimals, compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import { until } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";

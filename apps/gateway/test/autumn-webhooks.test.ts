@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
-import { readGate } from "@proliferate/services/billing-gate/db";
-import { checkBillingGate } from "@proliferate/services/billing-gate/gate";
+import { readGate } from "@proliferate/services/billing-gate";
+import { checkBillingGate } from "@proliferate/services/test/internals";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startTestGateway, type TestGateway, WEBHOOK_SECRET } from "./test-gateway.ts";
 

@@ -1,8 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { seedRateCard } from "@proliferate/services/rates/rate-cards";
-import { settle } from "@proliferate/services/settlement/settlement";
-import type { DeliveryOutcome } from "@proliferate/services/sinks/port/sink";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { seedRateCard } from "@proliferate/services/rates";
+import { settle } from "@proliferate/services/settlement";
+import type { DeliveryOutcome } from "@proliferate/services/sinks";
+import { syncSpend } from "@proliferate/services/billing";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { ScriptedSink } from "@proliferate/services/test/test-sink";
 

@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { requestReconcile } from "@proliferate/services/balance/reconcile-balance";
-import { changeOrgSettings } from "@proliferate/services/billing-gate/settings";
-import { createSessionAdmission } from "@proliferate/services/key-budgets/admission";
+import { requestReconcile } from "@proliferate/services/balance";
+import { changeOrgSettings } from "@proliferate/services/billing-gate";
+import { createSessionAdmission } from "@proliferate/services/key-budgets";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { until } from "@proliferate/testing/test-patience";

@@ -1,4 +1,4 @@
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { syncSpend } from "@proliferate/services/billing";
 import { compareDecimals, multiplyDecimals } from "@proliferate/shared/money";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Engine, startEngine } from "./engine.ts";

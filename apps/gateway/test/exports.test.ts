@@ -1,6 +1,6 @@
 import { connect, type Socket } from "node:net";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { syncSpend } from "@proliferate/services/billing";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { ReportRoom } from "../src/report-room.ts";
 import { serveGateway, startTestGateway, type TestGateway, TOKEN } from "./test-gateway.ts";

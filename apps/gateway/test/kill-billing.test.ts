@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { settle } from "@proliferate/services/settlement/settlement";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { settle } from "@proliferate/services/settlement";
+import { syncSpend } from "@proliferate/services/billing";
 import { ScriptedSink } from "@proliferate/services/test/test-sink";
 import { priceUsage } from "@proliferate/metering/pricing/cost";
 import { findPrice } from "@proliferate/metering/pricing/price-table";

@@ -1,10 +1,9 @@
 import { onServer } from "@proliferate/db/test-database";
-import { reapSessions } from "@proliferate/services/sessions/reap-sessions";
+import { reapSessions, SessionLauncher } from "@proliferate/services/sessions";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { agentAuthorization } from "@proliferate/shared/sandbox";
 import { until } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
 import { sandboxFolders, type SandboxGateway, startSandboxGateway } from "./sandbox-gateway.ts";
 import { serveGateway, TOKEN } from "./test-gateway.ts";
 

@@ -1,6 +1,6 @@
 import { dirname } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
+import { SessionLauncher } from "@proliferate/services/sessions";
 import { opencodeServeArguments } from "@proliferate/shared";
 import { createModalSandboxProvider } from "@proliferate/shared/modal";
 import { agentAuthorization, type SandboxPort, type SandboxProvider } from "@proliferate/shared/sandbox";

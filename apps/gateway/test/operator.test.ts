@@ -1,9 +1,8 @@
 import { createTestDatabase, onServer, type TestDatabase } from "@proliferate/db/test-database";
-import { createAutumnSink } from "@proliferate/services/sinks/autumn/autumn";
-import { settle } from "@proliferate/services/settlement/settlement";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { createAutumnSink, parseSinkSettings } from "@proliferate/services/sinks";
+import { settle } from "@proliferate/services/settlement";
+import { syncSpend } from "@proliferate/services/billing";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
-import { parseSinkSettings } from "@proliferate/services/sinks/sink-settings";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { billOneRequest, reviewOneRequest } from "./billed-request.ts";

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { changeOrgSettings } from "@proliferate/services/billing-gate/settings";
+import { changeOrgSettings } from "@proliferate/services/billing-gate";
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { until } from "@proliferate/testing/test-patience";

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type ReapOptions, reapSessions, type ReapResult } from "@proliferate/services/sessions/reap-sessions";
-import { SessionLauncher, type StepListener } from "@proliferate/services/sessions/session-launcher";
+import type { ReapOptions, ReapResult } from "@proliferate/services/test/internals";
+import { reapSessions, SessionLauncher, type StepListener } from "@proliferate/services/sessions";
 import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { withDeadline } from "@proliferate/shared/sandbox";

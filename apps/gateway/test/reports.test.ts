@@ -1,4 +1,4 @@
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import { syncSpend } from "@proliferate/services/billing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startTestGateway, type TestGateway } from "./test-gateway.ts";
 

@@ -1,7 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { createLogger } from "@proliferate/runtime";
-import { SessionLauncher } from "@proliferate/services/sessions/session-launcher";
+import { SessionLauncher } from "@proliferate/services/sessions";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { GatewayDependencies } from "../src/dependencies.ts";
 import { connectLLMProxy } from "../src/llm-proxy.ts";

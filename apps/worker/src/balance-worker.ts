@@ -1,14 +1,11 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { type ReconcileReport, reconcileBalance, reconcileDueOrgs } from "@proliferate/services/balance/reconcile-balance";
-import type { RemoteBalances } from "@proliferate/services/balance/remote-balance";
-import { foldCounts } from "@proliferate/services/billing/counts-db";
-import type { RateCard } from "@proliferate/services/rates/credits";
-import { moveDueOrgs } from "@proliferate/services/billing-gate/gate";
-import type { KeyControl } from "@proliferate/services/key-budgets/key-control";
-import { refreshKeyBudgets } from "@proliferate/services/key-budgets/refresh-key-budgets";
-import { topUpDueOrgs } from "@proliferate/services/top-up/top-up";
-import type { TopUpProvider } from "@proliferate/services/top-up/top-up-provider";
-import { insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
+import { type ReconcileReport, reconcileBalance, reconcileDueOrgs, type RemoteBalances } from "@proliferate/services/balance";
+import { foldCounts } from "@proliferate/services/billing";
+import type { RateCard } from "@proliferate/services/rates";
+import { moveDueOrgs } from "@proliferate/services/billing-gate";
+import { type KeyControl, refreshKeyBudgets } from "@proliferate/services/key-budgets";
+import { topUpDueOrgs, type TopUpProvider } from "@proliferate/services/top-up";
+import { insertAnomalyEvents } from "@proliferate/services/webhook-events";
 import { createLLMProxyClient, type LLMProxyConfig } from "@proliferate/shared";
 
 /** What a pass of the gate needs. */

@@ -1,14 +1,12 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { auditCompleteness } from "@proliferate/services/billing/audit";
-import type { RateCard } from "@proliferate/services/rates/credits";
-import type { LiteLLMSpendApiOptions } from "@proliferate/services/import/litellm-spend-api";
-import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/ledger/retention";
-import { importSource } from "@proliferate/services/import/spend-import";
-import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/passes/db";
+import { auditCompleteness, flushRecentSpend, type SpendSyncResult, sweepSpend, syncRecentSpend } from "@proliferate/services/billing";
+import type { RateCard } from "@proliferate/services/rates";
+import { type LiteLLMSpendApiOptions, importSource } from "@proliferate/services/import";
+import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/ledger";
+import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/passes";
 import { deleteEndedCounters } from "@proliferate/access/limits/counters-db";
 import { areKeysOurs, deleteExpiredKeys } from "@proliferate/access/keys/db";
-import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
-import { flushRecentSpend, type SpendSyncResult, sweepSpend, syncRecentSpend } from "@proliferate/services/billing/spend-sync";
+import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions";
 
 /** What metering needs. */
 export interface BillingWorkerDeps {

@@ -3,7 +3,7 @@ import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
 import { type LLMProxyConfig, parseLLMProxyConfig } from "@proliferate/shared";
 import { type EnvironmentSource, httpUrl, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { AppError } from "@proliferate/shared/errors";
-import { parseSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks/sink-settings";
+import { parseSinkSettings, SINK_ENVIRONMENT, type SinkSettings } from "@proliferate/services/sinks";
 import { z } from "zod";
 
 const milliseconds = z.coerce

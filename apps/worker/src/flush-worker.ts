@@ -1,8 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { type LoopOptions, startLoop, type Stoppable } from "@proliferate/runtime";
-import { takePass } from "@proliferate/services/passes/db";
-import { takeFlushRequests } from "@proliferate/services/settlement/settlement-circuit-db";
-import { listOrgsNearZero } from "@proliferate/services/billing-gate/db";
+import { takePass } from "@proliferate/services/passes";
+import { takeFlushRequests } from "@proliferate/services/settlement";
+import { listOrgsNearZero } from "@proliferate/services/billing-gate";
 
 /** What settling ahead of the regular pass needs. */
 export interface FlushDeps {

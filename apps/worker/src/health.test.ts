@@ -1,7 +1,7 @@
 import { createLogger, listen, type Listener } from "@proliferate/runtime";
 import { openDatabase } from "@proliferate/db";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { recordPass } from "@proliferate/services/passes/db";
+import { recordPass } from "@proliferate/services/passes";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { createHealthServer, type HealthDeps } from "./health.ts";
 

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import { isObserver, type Logger, type Registry, requestTarget, safeListener } from "@proliferate/runtime";
-import { readPasses } from "@proliferate/services/passes/db";
-import { getBillingStatus } from "@proliferate/services/reports/usage";
+import { readPasses } from "@proliferate/services/passes";
+import { getBillingStatus } from "@proliferate/services/reports";
 import { createWorkerMetrics } from "./metrics.ts";
 import { errorFacts } from "./problem-log.ts";
 import type { QueueBackend } from "./queue.ts";

@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { createMetricsPage, type MetricsPage, type Registry } from "@proliferate/runtime";
-import { collectBillingChecks, collectBillingLags } from "@proliferate/services/metrics/billing-metrics";
+import { collectBillingChecks, collectBillingLags } from "@proliferate/services/metrics";
 
 /** The checks add whole tables up; more often would tell nothing new. */
 const CHECKS_MAX_AGE_MS = 5 * 60_000;

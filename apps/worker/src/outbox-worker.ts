@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { type DeliveryFinding, reconcileDeliveries } from "@proliferate/services/comparison/reconcile-deliveries";
-import { settle, type SettlementProblem, type SettlementResult } from "@proliferate/services/settlement/settlement";
-import type { SettlementLedgerView, SettlementSink } from "@proliferate/services/sinks/port/sink";
+import { type DeliveryFinding, reconcileDeliveries } from "@proliferate/services/comparison";
+import { settle, type SettlementProblem, type SettlementResult } from "@proliferate/services/settlement";
+import type { SettlementLedgerView, SettlementSink } from "@proliferate/services/sinks";
 
 /** What one pass from open events to deducted credits needs. */
 export interface OutboxWorkerDeps {

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Lifecycle, Registry } from "@proliferate/runtime";
-import type { DeliveryFinding } from "@proliferate/services/comparison/reconcile-deliveries";
-import type { SettlementSink } from "@proliferate/services/sinks/port/sink";
+import type { DeliveryFinding } from "@proliferate/services/comparison";
+import type { SettlementSink } from "@proliferate/services/sinks";
 import { startFlushLoop } from "./flush-worker.ts";
 import { createComparisonJob, runOutbox } from "./outbox-worker.ts";
 import { errorFacts, type ProblemLog } from "./problem-log.ts";

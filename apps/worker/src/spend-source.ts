@@ -1,6 +1,5 @@
 import { DEFAULT_LITELLM_SCHEMA, migrate } from "@proliferate/db";
-import type { LiteLLMSpendApiOptions } from "@proliferate/services/import/litellm-spend-api";
-import { MIRROR_SCHEMA } from "@proliferate/services/import/spend-import-db";
+import { type LiteLLMSpendApiOptions, MIRROR_SCHEMA } from "@proliferate/services/import";
 import { AppError } from "@proliferate/shared/errors";
 import type { WorkerConfig } from "./env.ts";
 

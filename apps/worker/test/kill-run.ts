@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { applySettings, connectionConfig, type DatabaseClient, migrate, openDatabase, sessionSettings } from "@proliferate/db";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@proliferate/db/embedded";
-import { customerIdForOrg } from "@proliferate/services/sinks/autumn/customer-id";
+import { customerIdForOrg } from "@proliferate/services/sinks";
 import { checkInvariant, checkLedger, insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { addDecimals } from "@proliferate/shared/money";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { requestFlush } from "@proliferate/services/settlement/settlement-circuit-db";
+import { requestFlush } from "@proliferate/services/settlement";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { patience, until } from "@proliferate/testing/test-patience";

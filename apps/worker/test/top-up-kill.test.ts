@@ -1,5 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { setTopUpPolicy } from "@proliferate/services/top-up/policy";
+import { setTopUpPolicy } from "@proliferate/services/top-up";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import pg from "pg";
 import { until } from "@proliferate/testing/test-patience";

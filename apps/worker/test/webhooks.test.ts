@@ -1,9 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { requestReconcile } from "@proliferate/services/balance/reconcile-balance";
+import { requestReconcile } from "@proliferate/services/balance";
 import { insertSpendRows } from "@proliferate/services/test/test-ledger";
-import { SIGNATURE_HEADER, verifyWebhook } from "@proliferate/services/webhook-events/signature";
+import { SIGNATURE_HEADER, verifyWebhook } from "@proliferate/services/test/internals";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 import { until } from "@proliferate/testing/test-patience";
 import { afterEach, beforeEach, expect, test } from "vitest";

@@ -4,8 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { connectSession, type DatabaseClient, migrate, openDatabase } from "@proliferate/db";
 import { startEmbeddedPostgres } from "@proliferate/db/embedded";
-import { createAutumnSink } from "@proliferate/services/sinks/autumn/autumn";
-import type { SettlementSink } from "@proliferate/services/sinks/port/sink";
+import { createAutumnSink, type SettlementSink } from "@proliferate/services/sinks";
 import pg from "pg";
 import { makeTemporaryFolder } from "../../temporary-folder.ts";
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { SettlementSink } from "@proliferate/services/sinks/port/sink";
-import { settle } from "@proliferate/services/settlement/settlement";
-import { syncSpend } from "@proliferate/services/billing/spend-sync";
+import type { SettlementSink } from "@proliferate/services/sinks";
+import { settle } from "@proliferate/services/settlement";
+import { syncSpend } from "@proliferate/services/billing";
 import { startWorkerProcess } from "../../../apps/worker/test/worker-process.ts";
 import { peakMemoryMb } from "../process-stats.ts";
 import { AUTUMN_KEY, type BenchDatabase } from "./bench-server.ts";

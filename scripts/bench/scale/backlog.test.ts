@@ -1,8 +1,7 @@
 import { connectSession } from "@proliferate/db";
 import { createTestDatabase } from "@proliferate/db/test-database";
-import { flagForgottenKeys } from "@proliferate/services/settlement/settlement-db";
-import { MOST_OVERDUE, readDelivery } from "@proliferate/services/reports/status-db";
-import { readBatchStates, readOpenEvents } from "@proliferate/services/reports/usage-db";
+import { flagForgottenKeys, MOST_OVERDUE, readBatchStates, readOpenEvents } from "@proliferate/services/test/internals";
+import { readDelivery } from "@proliferate/services/reports";
 import { expect, onTestFinished, test } from "vitest";
 import { measure } from "./recorder.ts";
 

@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
+import { Modules, readTrackedFiles } from "../../modules.ts";
 import { STATEMENTS } from "./statements.ts";
 
 /** What runs by itself in a process, and what it runs from. */
@@ -69,17 +69,17 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ),
 ]);
 
+/** Where statements are declared: a noun's files of SQL, and the package of the connection. */
+const isSql = (path: string): boolean => /(^|\/)([a-z-]+-)?db\.ts$|^packages\/db\//.test(path);
+
 test("code 10-17: every statement that runs by itself is measured by the scale benchmark, or follows what another one found", async () => {
   const measured = new Set(STATEMENTS.flatMap(({ name }) => (name.split(":")[0] ?? "").split(", ")));
-  const missing: string[] = [];
-  for (const file of PERIODIC) {
-    const text = await readFile(new URL(`../../../${file}`, import.meta.url), "utf8");
-    const imports = [...text.matchAll(/import \{([^}]*)\} from "[^"]*\/(?:[a-z-]+-)?db(?:\.ts)?"/g)].flatMap(([, names = ""]) =>
-      names.split(",").map((one) => one.trim()),
-    );
-    const unknown = imports.filter((name) => /^[a-z]\w*$/.test(name) && !measured.has(name) && !FOLLOWS_WHAT_IS_FOUND.has(name));
-    missing.push(...unknown.map((name) => `${file}: ${name}`));
-  }
+  const modules = new Modules(await readTrackedFiles());
+  const missing = PERIODIC.flatMap((file) => {
+    const statements = modules.namesImportedBy(file).filter(({ declaration }) => isSql(declaration.path));
+    const unknown = statements.filter(({ name }) => /^[a-z]\w*$/.test(name) && !measured.has(name) && !FOLLOWS_WHAT_IS_FOUND.has(name));
+    return unknown.map(({ name }) => `${file}: ${name}`);
+  });
 
   expect(missing).toEqual([]);
 });

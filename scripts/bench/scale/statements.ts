@@ -7,29 +7,21 @@ import {
   listOrgsToReconcile,
   lockUnposted,
   readFirstSightDoubt,
-  writeAllRates,
   writeRates,
   writeReadingProblem,
-  writeReconcileWanted,
-} from "@proliferate/services/balance/db";
-import { claimDueBatches } from "@proliferate/services/settlement/claim-batches-db";
-import { countSourceRows, readGaps } from "@proliferate/services/billing/audit-db";
-import { foldCounts } from "@proliferate/services/billing/counts-db";
-import { countDifferences } from "@proliferate/services/ledger/corrections-db";
-import { findChunkEnd, ingestSpendRows, readEngineMark, readLookBackStart } from "@proliferate/services/billing/db";
-import { lockIngest } from "@proliferate/services/ledger/ingest-lock-db";
-import { readUsageByModel } from "@proliferate/services/ledger/event-batches-db";
-import { readMark, readPasses, recordPass, takePass, writeMark } from "@proliferate/services/passes/db";
-import {
+  claimDueBatches,
+  countSourceRows,
+  readGaps,
+  ingestSpendRows,
+  readEngineMark,
+  readLookBackStart,
   listComparableOrgs,
   readBooks,
   readComparableBatches,
   readDecided,
-} from "@proliferate/services/comparison/reconcile-deliveries-db";
-import { countStrayEvents, findMonthEnd, readOldestStart, readOpenAlerts } from "@proliferate/services/ledger/retention-db";
-import { resolveReviews } from "@proliferate/services/reviews/reviews-db";
-import { closeCircuit, enterCircuit, requestFlush, takeFlushRequests } from "@proliferate/services/settlement/settlement-circuit-db";
-import {
+  countStrayEvents,
+  closeCircuit,
+  enterCircuit,
   beginAttempt,
   finishAttempt,
   flagForgottenKeys,
@@ -40,28 +32,13 @@ import {
   releaseClaims,
   sealBatches,
   takeOrgsWithoutBalance,
-} from "@proliferate/services/settlement/settlement-db";
-import {
   compareSourceWithLedger,
-  readAttention,
-  readBalances,
-  readDelivery,
-  readOpenFindings,
-  readRecentlyBroken,
-  readSourceLag,
-} from "@proliferate/services/reports/status-db";
-import { readBatchStates, readOpenEvents, readOpenReviews } from "@proliferate/services/reports/usage-db";
-import {
+  readBatchStates,
+  readOpenEvents,
+  readOpenReviews,
   countLiveSessions,
-  ensureGatesOfSpenders,
-  ensureOrg,
-  isKnownOrg,
-  listOrgsNearZero,
   listOrgsToMove,
-  readGate,
   writeState,
-} from "@proliferate/services/billing-gate/db";
-import {
   claimUntoldKey,
   decideBudgets,
   insertReservation,
@@ -72,25 +49,51 @@ import {
   releaseReservations,
   updateSpentOfNewKeys,
   writeSeen,
-} from "@proliferate/services/key-budgets/db";
-import { listKeysWithoutTeam, readMirrorEnd } from "@proliferate/services/import/spend-import-db";
-import { findLiveToken, writeLastUse } from "@proliferate/services/service-tokens/db";
-import { readReservations } from "@proliferate/access/requests/reservations-db";
-import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys/db";
-import { takeAgentsToAsk } from "@proliferate/services/sessions/agent-watch-db";
-import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions/cleanup-db";
-import { selectModelCosts } from "@proliferate/services/sessions/cost-db";
-import { findSession, selectSessions, sumBilledEvents, sumUnbilledSpend } from "@proliferate/services/sessions/db";
-import {
+  listKeysWithoutTeam,
+  readMirrorEnd,
+  findLiveToken,
+  writeLastUse,
+  takeAgentsToAsk,
+  selectModelCosts,
+  selectSessions,
+  sumBilledEvents,
+  sumUnbilledSpend,
   selectEndedWithKeys,
   selectExpiredSessions,
   selectLaunched,
-  selectSessionEvents,
   selectUnfinished,
-} from "@proliferate/services/sessions/sandbox-db";
+  flagForgottenTopUps,
+  isTopUpAllowed,
+  listOrgsToTopUp,
+  claimDueEvents,
+} from "@proliferate/services/test/internals";
+import { writeAllRates, writeReconcileWanted } from "@proliferate/services/balance";
+import { foldCounts, findChunkEnd } from "@proliferate/services/billing";
+import {
+  countDifferences,
+  lockIngest,
+  readUsageByModel,
+  findMonthEnd,
+  readOldestStart,
+  readOpenAlerts,
+} from "@proliferate/services/ledger";
+import { readMark, readPasses, recordPass, takePass, writeMark } from "@proliferate/services/passes";
+import { resolveReviews } from "@proliferate/services/reviews";
+import { requestFlush, takeFlushRequests } from "@proliferate/services/settlement";
+import {
+  readAttention,
+  readBalances,
+  readDelivery,
+  readOpenFindings,
+  readRecentlyBroken,
+  readSourceLag,
+} from "@proliferate/services/reports";
+import { ensureGatesOfSpenders, ensureOrg, isKnownOrg, listOrgsNearZero, readGate } from "@proliferate/services/billing-gate";
+import { readReservations } from "@proliferate/access/requests/reservations-db";
+import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys/db";
+import { deleteOldSessions, endForgottenSessions, findSession, selectSessionEvents } from "@proliferate/services/sessions";
 import { listTeamsDueForReset } from "@proliferate/access/teams/db";
-import { flagForgottenTopUps, isTopUpAllowed, listOrgsToTopUp } from "@proliferate/services/top-up/db";
-import { claimDueEvents, insertAnomalyEvents } from "@proliferate/services/webhook-events/db";
+import { insertAnomalyEvents } from "@proliferate/services/webhook-events";
 import { NEW_ROWS } from "./fill.ts";
 import { admit, claimOne, DELIVERED, KEY_MEMORY_MS, NO_ID, SPEND_ROW, TAKEN } from "./samples.ts";
 

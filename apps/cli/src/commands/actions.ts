@@ -1,4 +1,4 @@
-import { readActions } from "@proliferate/services/operator/db";
+import { readActions } from "@proliferate/services/operator";
 import type { Action } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseLimit } from "../option-values.ts";

@@ -1,4 +1,4 @@
-import { clearAlertByHand } from "@proliferate/services/decisions/clear-alert";
+import { clearAlertByHand } from "@proliferate/services/decisions";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { jsonDocument } from "../output.ts";

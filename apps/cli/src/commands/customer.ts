@@ -1,6 +1,5 @@
-import { requireKnownOrg } from "@proliferate/services/reports/org-report";
-import { readSinkCustomers } from "@proliferate/services/sinks/db";
-import { mapCustomer, type MappedCustomer, MAPPED_SINKS } from "@proliferate/services/sinks/map-customer";
+import { requireKnownOrg } from "@proliferate/services/reports";
+import { readSinkCustomers, mapCustomer, type MappedCustomer, MAPPED_SINKS } from "@proliferate/services/sinks";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseChoice } from "../option-values.ts";

@@ -1,4 +1,4 @@
-import { decideBatch } from "@proliferate/services/decisions/decide-batch";
+import { decideBatch } from "@proliferate/services/decisions";
 import { AppError } from "@proliferate/shared/errors";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";

@@ -1,4 +1,4 @@
-import { examineSink } from "@proliferate/services/reports/examine-sink";
+import { examineSink } from "@proliferate/services/reports";
 import type { Action } from "../command-context.ts";
 import { parseReconcileSettings } from "../env.ts";
 import { EXIT } from "../exit-status.ts";

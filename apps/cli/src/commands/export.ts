@@ -1,4 +1,4 @@
-import { exportEvents } from "@proliferate/services/reports/export";
+import { exportEvents } from "@proliferate/services/reports";
 import type { Action } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseRange } from "../instant.ts";

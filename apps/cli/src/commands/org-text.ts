@@ -1,4 +1,4 @@
-import type { OrgReport } from "@proliferate/services/reports/org-report";
+import type { OrgReport } from "@proliferate/services/reports";
 import { compareDecimals } from "@proliferate/shared/money";
 import { dollars, duration, table } from "../output.ts";
 import { packLine, policyLine } from "./top-up-text.ts";

@@ -1,8 +1,7 @@
 import type { OrgState } from "@proliferate/db";
-import { requestFlush } from "@proliferate/services/settlement/settlement-circuit-db";
-import type { OrgSettings } from "@proliferate/services/billing-gate/db";
-import { changeOrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate/settings";
-import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/reports/org-report";
+import { requestFlush } from "@proliferate/services/settlement";
+import { type OrgSettings, changeOrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate";
+import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/reports";
 import { AppError } from "@proliferate/shared/errors";
 import type { Action, CommandContext, OperatorOptions } from "../command-context.ts";
 import { EXIT, type ExitStatus } from "../exit-status.ts";

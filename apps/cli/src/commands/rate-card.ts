@@ -1,5 +1,4 @@
-import { addRateCard, listRateCards } from "@proliferate/services/rates/rate-cards";
-import type { RateCardRow } from "@proliferate/services/rates/rate-cards-db";
+import { addRateCard, listRateCards, type RateCardRow } from "@proliferate/services/rates";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseInstant, parseRange } from "../instant.ts";

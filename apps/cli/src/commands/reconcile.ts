@@ -1,6 +1,6 @@
-import type { ReconcileReport } from "@proliferate/services/balance/reconcile-balance";
-import type { DeliveryFinding } from "@proliferate/services/comparison/reconcile-deliveries";
-import { compareWithSink, type SinkComparison } from "@proliferate/services/reports/compare-with-sink";
+import type { ReconcileReport } from "@proliferate/services/balance";
+import type { DeliveryFinding } from "@proliferate/services/comparison";
+import { compareWithSink, type SinkComparison } from "@proliferate/services/reports";
 import type { Action } from "../command-context.ts";
 import { parseReconcileSettings } from "../env.ts";
 import { EXIT, type ExitStatus } from "../exit-status.ts";

@@ -1,4 +1,4 @@
-import { applyReprice, previewReprice, type RepriceResult } from "@proliferate/services/repricing/reprice";
+import { applyReprice, previewReprice, type RepriceResult } from "@proliferate/services/repricing";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseInstant } from "../instant.ts";

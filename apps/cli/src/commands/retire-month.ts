@@ -1,4 +1,4 @@
-import { previewRetirement, retireMonth } from "@proliferate/services/ledger/retention";
+import { previewRetirement, retireMonth } from "@proliferate/services/ledger";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { jsonDocument } from "../output.ts";

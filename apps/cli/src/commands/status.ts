@@ -1,5 +1,5 @@
 import { mark } from "@proliferate/runtime";
-import { getOperatorStatus, nameResting, type OperatorStatus, recentRequestsFrom } from "@proliferate/services/reports/status";
+import { getOperatorStatus, nameResting, type OperatorStatus, recentRequestsFrom } from "@proliferate/services/reports";
 import type { Action } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseInstant } from "../instant.ts";

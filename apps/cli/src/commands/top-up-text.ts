@@ -1,4 +1,4 @@
-import type { PackView, PolicyView } from "@proliferate/services/top-up/policy";
+import type { PackView, PolicyView } from "@proliferate/services/top-up";
 import { duration } from "../output.ts";
 
 /** A policy in one line. */

@@ -1,7 +1,15 @@
-import { requireKnownOrg } from "@proliferate/services/reports/org-report";
-import { readPacks, readPolicy, type TopUpPolicy } from "@proliferate/services/top-up/db";
-import { describePack, describePolicy, removeTopUpPolicy, resetTopUpBreaker, setTopUpPolicy } from "@proliferate/services/top-up/policy";
-import { settlePack } from "@proliferate/services/top-up/settle-pack";
+import { requireKnownOrg } from "@proliferate/services/reports";
+import {
+  readPacks,
+  readPolicy,
+  type TopUpPolicy,
+  describePack,
+  describePolicy,
+  removeTopUpPolicy,
+  resetTopUpBreaker,
+  setTopUpPolicy,
+  settlePack,
+} from "@proliferate/services/top-up";
 import { AppError } from "@proliferate/shared/errors";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";

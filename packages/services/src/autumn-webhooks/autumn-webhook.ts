@@ -1,8 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { z } from "zod";
-import { requestReconcile } from "../balance/reconcile-balance.ts";
-import { isKnownOrg } from "../billing-gate/db.ts";
-import { orgIdFromCustomerId } from "../sinks/autumn/customer-id.ts";
+import { requestReconcile } from "../balance/index.ts";
+import { isKnownOrg } from "../billing-gate/index.ts";
+import { orgIdFromCustomerId } from "../sinks/index.ts";
 
 /**
  * An event of Autumn, as far as it is read: whom it concerns. Newer events name the customer by `customer_id`, the older

@@ -1,10 +1,14 @@
 import { isStorableText } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
-import { type AutumnSinkOptions, decimalFromJsonNumber, openAutumn } from "../sinks/autumn/autumn.ts";
-import type { AutumnSubscription } from "../sinks/autumn/autumn-client.ts";
-import { classifyAutumnError } from "../sinks/autumn/autumn-errors.ts";
-import { customerIdForOrg } from "../sinks/autumn/customer-id.ts";
+import {
+  type AutumnSinkOptions,
+  decimalFromJsonNumber,
+  openAutumn,
+  type AutumnSubscription,
+  classifyAutumnError,
+  customerIdForOrg,
+} from "../sinks/index.ts";
 import type { RemoteBalance, RemoteBalances, RemoteSubscription } from "./remote-balance.ts";
 
 /** Far more than any org will use: what an unlimited feature counts as. */

@@ -2,7 +2,7 @@
 import type { BalanceReconciliationTable, DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Insertable, type RawBuilder, type Selectable, sql } from "kysely";
-import type { RateCard } from "../rates/credits.ts";
+import type { RateCard } from "../rates/index.ts";
 import type { RemoteSubscription } from "./remote-balance.ts";
 
 /** The billing clock, exactly, as text that the database reads back. */

@@ -1,12 +1,11 @@
 import { type DatabaseClient, type DatabaseExecutor, isPermanentError } from "@proliferate/db";
 import { isAppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal, subtractDecimals } from "@proliferate/shared/money";
-import { noiseOfSum } from "../sinks/autumn/autumn-precision.ts";
-import type { RateCard } from "../rates/credits.ts";
-import { endWaitForBalance } from "../settlement/settlement-db.ts";
-import { ensureGatesOfSpenders, ensureOrg, lockGate, type OrgGateRow, readGate } from "../billing-gate/db.ts";
-import { moveOrg } from "../billing-gate/gate.ts";
-import { insertWebhookEvent } from "../webhook-events/db.ts";
+import { noiseOfSum } from "../sinks/index.ts";
+import type { RateCard } from "../rates/index.ts";
+import { endWaitForBalance } from "../settlement/index.ts";
+import { ensureGatesOfSpenders, ensureOrg, lockGate, type OrgGateRow, readGate, moveOrg } from "../billing-gate/index.ts";
+import { insertWebhookEvent } from "../webhook-events/index.ts";
 import {
   beginReading,
   hasNewerReading,

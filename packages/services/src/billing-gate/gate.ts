@@ -1,8 +1,8 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError, type ErrorCode } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
-import { insertWebhookEvent } from "../webhook-events/db.ts";
-import { customerIdForOrg } from "../sinks/autumn/customer-id.ts";
+import { insertWebhookEvent } from "../webhook-events/index.ts";
+import { customerIdForOrg } from "../sinks/index.ts";
 import {
   countLiveSessions,
   ensureOrg,

@@ -11,10 +11,9 @@ import {
   restoreDeletedAdjustments,
   restoreDeletedEvents,
 } from "./audit-db.ts";
-import type { RateCard } from "../rates/credits.ts";
+import type { RateCard } from "../rates/index.ts";
 import { findChunkEnd } from "./db.ts";
-import { lockIngest } from "../ledger/ingest-lock-db.ts";
-import { clearAlert, raiseAlert, readOpenAlerts } from "../ledger/retention-db.ts";
+import { lockIngest, clearAlert, raiseAlert, readOpenAlerts } from "../ledger/index.ts";
 import { syncSpendRange } from "./spend-sync.ts";
 
 export interface AuditOptions extends AuditRange {

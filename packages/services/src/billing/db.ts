@@ -4,9 +4,8 @@
  */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
-import { MOVE_ACCOUNTS } from "../ledger/accounts-db.ts";
-import type { RateCard } from "../rates/credits.ts";
 import {
+  MOVE_ACCOUNTS,
   HAS_NO_EVENT,
   hasNoEventWithin,
   IS_CORRECTION,
@@ -15,7 +14,8 @@ import {
   REVIEW_REASON,
   ROW_START,
   type SourceRange,
-} from "../ledger/source-rows-db.ts";
+} from "../ledger/index.ts";
+import type { RateCard } from "../rates/index.ts";
 
 /** Where a chunk of `rows` spend rows ends that begins at `range.from`: a start time of the source; its end when fewer are left. */
 export async function findChunkEnd(db: DatabaseExecutor, range: SourceRange, rows: number): Promise<string> {

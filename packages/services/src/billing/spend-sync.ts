@@ -7,8 +7,18 @@ import {
   adjustChangedRows,
   adjustOriginalsOfCorrections,
   countDifferences,
-} from "../ledger/corrections-db.ts";
-import type { RateCard } from "../rates/credits.ts";
+  lockIngest,
+  quarantineRetiredChanges,
+  watchSourceRetention,
+  beginSweep,
+  endSweep,
+  findMonthEnd,
+  readOldestStart,
+  readSourceMark,
+  writeSweepPosition,
+  type SourceRange,
+} from "../ledger/index.ts";
+import type { RateCard } from "../rates/index.ts";
 import {
   areRequestIdsUnique,
   findChunkEnd,
@@ -18,13 +28,8 @@ import {
   readLookBackStart,
   spellMark,
 } from "./db.ts";
-import { lockIngest } from "../ledger/ingest-lock-db.ts";
-import { readMark, writeMark } from "../passes/db.ts";
-import { quarantineRetiredChanges } from "../ledger/retired-changes-db.ts";
-import { quarantineSpendRows, resolveReviews } from "../reviews/reviews-db.ts";
-import { watchSourceRetention } from "../ledger/retention.ts";
-import { beginSweep, endSweep, findMonthEnd, readOldestStart, readSourceMark, writeSweepPosition } from "../ledger/retention-db.ts";
-import type { SourceRange } from "../ledger/source-rows-db.ts";
+import { readMark, writeMark } from "../passes/index.ts";
+import { quarantineSpendRows, resolveReviews } from "../reviews/index.ts";
 
 export interface SpendSyncOptions {
   /** Of rows that no rate card covers. */

@@ -1,5 +1,5 @@
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
-import { isStatedAs, isWithinNoise } from "../sinks/autumn/autumn-precision.ts";
+import { isStatedAs, isWithinNoise } from "../sinks/index.ts";
 import type { ComparableBatch } from "./reconcile-deliveries-db.ts";
 
 /** What a comparison says of one batch. */

@@ -1,7 +1,14 @@
 import type { DatabaseClient, DeliveryFindingKind } from "@proliferate/db";
 import { addDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
-import { readBillingNow } from "../balance/db.ts";
-import { isWithinNoise, noiseOfSum } from "../sinks/autumn/autumn-precision.ts";
+import { readBillingNow } from "../balance/index.ts";
+import {
+  isWithinNoise,
+  noiseOfSum,
+  type DeliveryOutcome,
+  type RecordedDeduction,
+  type RecordedUsage,
+  type SettlementLedgerView,
+} from "../sinks/index.ts";
 import { confirmByWitness, judgeByList, judgeByUsage, type SeenBalances, type Verdict, type Witness } from "./compare-deliveries.ts";
 import {
   beginCorrection,
@@ -18,7 +25,6 @@ import {
   redriveForgotten,
   writeBaseline,
 } from "./reconcile-deliveries-db.ts";
-import type { DeliveryOutcome, RecordedDeduction, RecordedUsage, SettlementLedgerView } from "../sinks/port/sink.ts";
 
 export interface ReconcileDeliveriesOptions {
   /** Reads, compares and reports; changes nothing, here or there. */

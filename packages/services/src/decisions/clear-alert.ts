@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { type Operator, recordAction } from "../operator/operator.ts";
-import { clearAlert, hasAlert } from "../ledger/retention-db.ts";
+import { type Operator, recordAction } from "../operator/index.ts";
+import { clearAlert, hasAlert } from "../ledger/index.ts";
 
 /**
  * Closes an alert that a person looked at, and puts that on record; the job that raised it raises it again if it happens again.

@@ -1,15 +1,9 @@
 import type { DatabaseClient, DatabaseExecutor, SettlementState } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals } from "@proliferate/shared/money";
-import { type Operator, recordAction, requireReason } from "../operator/operator.ts";
-import { readBatch } from "../reports/explain-db.ts";
-import {
-  closeFindings,
-  confirmDelivery,
-  lockBatch,
-  redriveForgotten,
-  type UndecidedBatchRow,
-} from "../comparison/reconcile-deliveries-db.ts";
+import { type Operator, recordAction, requireReason } from "../operator/index.ts";
+import { readBatch } from "../reports/index.ts";
+import { closeFindings, confirmDelivery, lockBatch, redriveForgotten, type UndecidedBatchRow } from "../comparison/index.ts";
 
 export interface BatchDecision {
   readonly batchId: string;

@@ -1,10 +1,9 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { type Operator, recordAction } from "../operator/operator.ts";
-import { requireKnownOrg } from "../reports/org-report.ts";
-import { type ExplainedBatchRow, type ExplainedReviewRow, readBatch, readReviews } from "../reports/explain-db.ts";
-import { dismissReview, mapReview } from "../reviews/reviews.ts";
-import { redriveBatch } from "../settlement/settlement-db.ts";
+import { type Operator, recordAction } from "../operator/index.ts";
+import { requireKnownOrg, type ExplainedBatchRow, type ExplainedReviewRow, readBatch, readReviews } from "../reports/index.ts";
+import { dismissReview, mapReview } from "../reviews/index.ts";
+import { redriveBatch } from "../settlement/index.ts";
 
 export interface RedriveResult {
   readonly kind: "batch" | "review";

@@ -1,4 +1,4 @@
-import { fetchWhole } from "../outgoing/fetch-whole.ts";
+import { fetchWhole } from "../outgoing/index.ts";
 import { AppError } from "@proliferate/shared/errors";
 
 export interface LiteLLMSpendApiOptions {

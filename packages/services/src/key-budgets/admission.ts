@@ -2,10 +2,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
-import { ensureOrg, readGate } from "../billing-gate/db.ts";
-import { findRefusal, moveOrg } from "../billing-gate/gate.ts";
+import { ensureOrg, readGate, findRefusal, moveOrg } from "../billing-gate/index.ts";
 import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
-import type { SessionAdmission } from "../sessions/session-admission.ts";
+import type { SessionAdmission } from "../sessions/index.ts";
 import { deleteReservation, insertReservation, readReservations, releaseReservations, writeKeyHash, writeLimit } from "./db.ts";
 
 /** A session that asks whether it may start. */

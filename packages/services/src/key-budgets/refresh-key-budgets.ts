@@ -1,9 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { isAppError } from "@proliferate/shared/errors";
-import { writeAllRates } from "../balance/db.ts";
-import type { RateCard } from "../rates/credits.ts";
-import { lockGate } from "../billing-gate/db.ts";
-import { moveOrg } from "../billing-gate/gate.ts";
+import { writeAllRates } from "../balance/index.ts";
+import type { RateCard } from "../rates/index.ts";
+import { lockGate, moveOrg } from "../billing-gate/index.ts";
 import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 import {
   type ClaimedKey,

@@ -1,7 +1,7 @@
 /** SQL on which batch an event is in: a batch names its events by a range of their ids (`settlement/README.md`, "Sealing"). */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
-import type { ModelUsage } from "../sinks/port/sink.ts";
+import type { ModelUsage } from "../sinks/index.ts";
 
 /** Left join of the batch `b` of each event `e`; null while the event is open. One look-up an event. */
 export const JOIN_BATCH: RawBuilder<unknown> = sql`left join lateral (

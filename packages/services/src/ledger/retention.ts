@@ -1,6 +1,6 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { type Operator, recordAction } from "../operator/operator.ts";
+import { type Operator, recordAction } from "../operator/index.ts";
 import { lockIngest } from "./ingest-lock-db.ts";
 import {
   adoptStrayEvents,

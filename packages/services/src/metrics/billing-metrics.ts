@@ -1,9 +1,10 @@
 import type { DatabaseExecutor, OrgState } from "@proliferate/db";
 import { addDecimals } from "@proliferate/shared/money";
-import { readPasses } from "../passes/db.ts";
-import { findChunkEnd } from "../billing/db.ts";
-import { checkCompleteness, type Completeness } from "../reports/status.ts";
+import { readPasses } from "../passes/index.ts";
+import { findChunkEnd } from "../billing/index.ts";
 import {
+  checkCompleteness,
+  type Completeness,
   type AttentionRow,
   readAttention,
   readBalances,
@@ -11,8 +12,8 @@ import {
   readOpenFindings,
   readRecentlyBroken,
   readSourceLag,
-} from "../reports/status-db.ts";
-import { getBillingStatus } from "../reports/usage.ts";
+  getBillingStatus,
+} from "../reports/index.ts";
 
 /** What a metrics page takes: a gauge with its values. Amounts are decimal text. */
 export interface BillingMetric {

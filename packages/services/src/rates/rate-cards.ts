@@ -1,7 +1,7 @@
 import { type DatabaseClient, isOverlap } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
-import { type Operator, recordAction } from "../operator/operator.ts";
+import { type Operator, recordAction } from "../operator/index.ts";
 import type { RateCard } from "./credits.ts";
 import { endOpenRateCard, insertRateCard, type RateCardRow, readRateCards, seedDefaultCard } from "./rate-cards-db.ts";
 

@@ -1,10 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { CREDITS_PER_USD } from "@proliferate/shared/money";
-import { createAutumnBalances } from "../balance/autumn-balances.ts";
-import { type ReconcileReport, reconcileBalances } from "../balance/reconcile-balance.ts";
-import { reconcileDeliveries, type ReconcileDeliveriesResult } from "../comparison/reconcile-deliveries.ts";
-import { createSinkFromSettings } from "../sinks/create-sink.ts";
-import type { SinkSettings } from "../sinks/sink-settings.ts";
+import { createAutumnBalances, type ReconcileReport, reconcileBalances } from "../balance/index.ts";
+import { reconcileDeliveries, type ReconcileDeliveriesResult } from "../comparison/index.ts";
+import { createSinkFromSettings, type SinkSettings } from "../sinks/index.ts";
 import { requireKnownOrg } from "./org-report.ts";
 
 /** What is compared with the sink, and whether anything may be changed. */

@@ -1,10 +1,8 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { listReadOrgs } from "../balance/db.ts";
-import { openAutumn } from "../sinks/autumn/autumn.ts";
-import { examineAutumn, type SinkCheck } from "../sinks/autumn/autumn-doctor.ts";
-import type { SinkSettings } from "../sinks/sink-settings.ts";
-import { listOrgsWithPolicy } from "../top-up/db.ts";
+import { listReadOrgs } from "../balance/index.ts";
+import { openAutumn, examineAutumn, type SinkCheck, type SinkSettings } from "../sinks/index.ts";
+import { listOrgsWithPolicy } from "../top-up/index.ts";
 
 /** Autumn answers about one customer a call; so many are asked about. */
 const MOST_CUSTOMERS = 50;

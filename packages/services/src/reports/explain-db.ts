@@ -1,8 +1,7 @@
 /** Statements behind `billing explain`: one record's whole chain, looked up by any of its names. Read only. */
 import type { DatabaseExecutor, SettlementState } from "@proliferate/db";
 import { sql } from "kysely";
-import { IS_IN_BATCH, JOIN_BATCH } from "../ledger/event-batches-db.ts";
-import { plainAmount, plainSpend } from "../ledger/source-rows-db.ts";
+import { IS_IN_BATCH, JOIN_BATCH, plainAmount, plainSpend } from "../ledger/index.ts";
 
 export interface SourceRow {
   readonly request_id: string;

@@ -8,7 +8,7 @@ import {
   normalizeDecimal,
   subtractDecimals,
 } from "@proliferate/shared/money";
-import { readActions } from "../operator/db.ts";
+import { readActions } from "../operator/index.ts";
 import {
   type ExplainedAttemptRow,
   type ExplainedBatchRow,

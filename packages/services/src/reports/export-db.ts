@@ -1,7 +1,7 @@
 /** Statements behind `billing export`: page by page, so that any number of events passes through little memory and no reader holds a connection. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
-import { JOIN_BATCH } from "../ledger/event-batches-db.ts";
+import { JOIN_BATCH } from "../ledger/index.ts";
 
 export interface ExportFilter {
   readonly orgId?: string | undefined;

@@ -1,7 +1,7 @@
 /** Statements behind what an operator sees of organizations. Read only. */
 import type { DatabaseExecutor, DeliveryFindingTable, OrgState, SpendReviewReason } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
-import { RESERVED } from "../key-budgets/db.ts";
+import { RESERVED } from "../key-budgets/index.ts";
 
 export interface OrgRow {
   readonly org_id: string;

@@ -1,12 +1,10 @@
 import type { DatabaseExecutor, OrgState } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
-import { readReconciliations } from "../balance/db.ts";
-import { customerIdForOrg } from "../sinks/autumn/customer-id.ts";
-import { isKnownOrg, readGate } from "../billing-gate/db.ts";
-import { readSinkCustomers } from "../sinks/db.ts";
-import { readPacks, readPolicy } from "../top-up/db.ts";
-import { describePack, describePolicy, type PackView, type PolicyView } from "../top-up/policy.ts";
+import { readReconciliations } from "../balance/index.ts";
+import { customerIdForOrg, readSinkCustomers } from "../sinks/index.ts";
+import { isKnownOrg, readGate } from "../billing-gate/index.ts";
+import { readPacks, readPolicy, describePack, describePolicy, type PackView, type PolicyView } from "../top-up/index.ts";
 import { type OrgKeysRow, type OrgRow, readOrgFindings, readOrgKeys, readOrgReviews, readOrgs } from "./org-report-db.ts";
 
 /** Where an organization stands. Credits exact. */

@@ -7,10 +7,8 @@
  */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
-import { BATCHES_UNDER_WAY, GATES } from "../billing/counts-db.ts";
-import { IS_IN_BATCH } from "../ledger/event-batches-db.ts";
-import { isRetired, RETIRED_REVIEW_KEY } from "../ledger/retired-changes-db.ts";
-import { IS_CORRECTION, ROW_HASH } from "../ledger/source-rows-db.ts";
+import { BATCHES_UNDER_WAY, GATES } from "../billing/index.ts";
+import { IS_IN_BATCH, isRetired, RETIRED_REVIEW_KEY, IS_CORRECTION, ROW_HASH } from "../ledger/index.ts";
 
 export interface CompletenessRow {
   readonly source_rows: string;

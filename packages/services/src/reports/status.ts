@@ -1,6 +1,6 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
-import { readPasses } from "../passes/db.ts";
+import { readPasses } from "../passes/index.ts";
 import {
   type AttentionRow,
   type BalancesRow,

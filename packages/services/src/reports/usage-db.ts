@@ -1,8 +1,8 @@
 /** Statements behind the reports on usage, ledger and settlement. Read only. */
 import type { DatabaseExecutor, SettlementState, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
-import { BATCHES_UNDER_WAY } from "../billing/counts-db.ts";
-import { JOIN_BATCH } from "../ledger/event-batches-db.ts";
+import { BATCHES_UNDER_WAY } from "../billing/index.ts";
+import { JOIN_BATCH } from "../ledger/index.ts";
 
 export interface UsageRange {
   /** Inclusive; by the start of the request. Default: from the beginning. */

@@ -14,8 +14,6 @@ import {
   type UsageRow,
 } from "./usage-db.ts";
 
-export type { UsageRange };
-
 export interface UsageTotals {
   readonly requests: number;
   readonly promptTokens: number;

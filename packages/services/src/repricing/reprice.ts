@@ -6,7 +6,7 @@ import { rereadReport } from "@proliferate/metering/usage/reread-report";
 import { objectOf } from "@proliferate/metering/usage/sse-data";
 import { totals, type UsageReport } from "@proliferate/metering/usage/usage-report";
 import { completionTokens, promptTokens } from "@proliferate/metering/usage/usage";
-import { type Operator, recordAction, requireReason } from "../operator/operator.ts";
+import { type Operator, recordAction, requireReason } from "../operator/index.ts";
 import { type Cost, costOf, priceReport } from "@proliferate/metering/pricing/cost";
 import { findPricesById } from "@proliferate/metering/pricing/host-price";
 import { requestPrices } from "@proliferate/metering/pricing/request-prices";

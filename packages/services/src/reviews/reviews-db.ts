@@ -1,10 +1,9 @@
 /** Statements on spend rows that cannot be billed as they are. They are kept with all that billing them later needs. */
 import type { DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
-import { MOVE_ACCOUNTS } from "../ledger/accounts-db.ts";
-import type { RateCard } from "../rates/credits.ts";
-import { isRetired } from "../ledger/retired-changes-db.ts";
 import {
+  MOVE_ACCOUNTS,
+  isRetired,
   CORRECTED_REQUEST_ID,
   HAS_NO_EVENT,
   hasNoEventWithin,
@@ -16,7 +15,8 @@ import {
   ROW_HASH,
   ROW_START,
   type SourceRange,
-} from "../ledger/source-rows-db.ts";
+} from "../ledger/index.ts";
+import type { RateCard } from "../rates/index.ts";
 
 /** Puts spend rows that cannot be billed on record with the reason, once each. Returns how many are new. Idempotent. */
 export async function quarantineSpendRows(

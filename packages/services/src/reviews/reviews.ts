@@ -1,8 +1,8 @@
 import { type DatabaseClient, type DatabaseExecutor, isNullRefused, type SpendReviewReason } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { type Operator, recordAction } from "../operator/operator.ts";
-import type { RateCard } from "../rates/credits.ts";
-import { lockIngest } from "../ledger/ingest-lock-db.ts";
+import { type Operator, recordAction } from "../operator/index.ts";
+import type { RateCard } from "../rates/index.ts";
+import { lockIngest } from "../ledger/index.ts";
 import {
   billReview,
   dismissReviewRow,

@@ -1,5 +1,5 @@
 import { AppError } from "@proliferate/shared/errors";
-import { requestFlush } from "../settlement/settlement-circuit-db.ts";
+import { requestFlush } from "../settlement/index.ts";
 import { findSession, markSessionEnded, markSessionEnding, type SessionRow } from "./db.ts";
 import type { LaunchDependencies } from "./launch-session.ts";
 import { insertEndedEvent } from "./sandbox-db.ts";

@@ -1,5 +1,5 @@
 import { isAppError } from "@proliferate/shared/errors";
-import { requestFlush } from "../settlement/settlement-circuit-db.ts";
+import { requestFlush } from "../settlement/index.ts";
 import type { SessionRow } from "./db.ts";
 import { type LaunchDependencies, notInState } from "./launch-session.ts";
 import { insertSessionEvent, markPaused, moveSandbox, writeSessionFailure, writeSnapshot } from "./sandbox-db.ts";

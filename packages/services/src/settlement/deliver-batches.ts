@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { claimDueBatches, type ClaimedBatch } from "./claim-batches-db.ts";
-import { withDeadline } from "../outgoing/deadline.ts";
-import { readUsageByModel } from "../ledger/event-batches-db.ts";
+import { withDeadline } from "../outgoing/index.ts";
+import { readUsageByModel } from "../ledger/index.ts";
 import { closeCircuit, openCircuit } from "./settlement-circuit-db.ts";
 import {
   type AttemptRecord,
@@ -14,7 +14,7 @@ import {
 } from "./settlement-db.ts";
 import type { SettlementOptions } from "./settlement-options.ts";
 import { recordOf } from "./transitions.ts";
-import type { Delivery, DeliveryOutcome, SettlementSink } from "../sinks/port/sink.ts";
+import type { Delivery, DeliveryOutcome, SettlementSink } from "../sinks/index.ts";
 
 export interface DeliveryResult {
   readonly delivered: number;

@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { withDeadline } from "../outgoing/deadline.ts";
+import { withDeadline } from "../outgoing/index.ts";
 import { redriveWithoutBalance, takeOrgsWithoutBalance } from "./settlement-db.ts";
-import type { SettlementSink } from "../sinks/port/sink.ts";
+import type { SettlementSink } from "../sinks/index.ts";
 
 /** Orgs asked about in one pass, side by side: Autumn admits few calls of the kind. */
 const LIMIT = 20;

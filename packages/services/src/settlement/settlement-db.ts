@@ -1,7 +1,7 @@
 /** Statements of settlement: seal, claim, attempt, record, redrive. The states they move between: README.md. */
 import type { DatabaseExecutor, SettlementState } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
-import { NO_BALANCE } from "../sinks/port/no-balance.ts";
+import { NO_BALANCE } from "../sinks/index.ts";
 
 /** Makes the deployment's row if it has none. Idempotent. */
 export async function ensureDeployment(db: DatabaseExecutor): Promise<void> {

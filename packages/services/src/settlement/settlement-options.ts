@@ -1,5 +1,5 @@
 import type { parkedDelayMs, retryDelayMs } from "./backoff.ts";
-import type { SettlementSink } from "../sinks/port/sink.ts";
+import type { SettlementSink } from "../sinks/index.ts";
 
 /** The places between two durable steps; a test throws there to be a crash. */
 export type SettlementStep = "sealed" | "flagged" | "claimed" | "begun" | "answered" | "attempt_finished" | "recorded";

@@ -1,6 +1,6 @@
 import { type DatabaseClient, isUniqueViolation } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { type Operator, recordAction } from "../operator/operator.ts";
+import { type Operator, recordAction } from "../operator/index.ts";
 import { findSinkCustomer, mapSinkCustomer, readSinkCustomers, releaseUnmappedBatches } from "./db.ts";
 
 /** Sinks that call an org otherwise than we do, and how their customers are spelled. Autumn's customers follow from the org's id. */

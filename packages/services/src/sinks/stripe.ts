@@ -1,6 +1,6 @@
 import { compareDecimals, type DecimalText, multiplyDecimals } from "@proliferate/shared/money";
 import { z } from "zod";
-import { fetchWhole, type WholeAnswer } from "../outgoing/fetch-whole.ts";
+import { fetchWhole, type WholeAnswer } from "../outgoing/index.ts";
 import type { Delivery, DeliveryOutcome, SettlementSink } from "./port/sink.ts";
 import { createTokenBucket } from "./port/token-bucket.ts";
 

@@ -1,6 +1,4 @@
-import { type AutumnSinkOptions, openAutumn } from "../sinks/autumn/autumn.ts";
-import { classifyAutumnError } from "../sinks/autumn/autumn-errors.ts";
-import { customerIdForOrg } from "../sinks/autumn/customer-id.ts";
+import { type AutumnSinkOptions, openAutumn, classifyAutumnError, customerIdForOrg } from "../sinks/index.ts";
 import type { TopUpOutcome, TopUpProvider } from "./top-up-provider.ts";
 
 /** Charging a card takes longer than a deduction. */

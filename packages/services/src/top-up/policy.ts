@@ -1,8 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, isAmount, normalizeDecimal } from "@proliferate/shared/money";
-import { ensureOrg } from "../billing-gate/db.ts";
-import { type Operator, recordAction } from "../operator/operator.ts";
+import { ensureOrg } from "../billing-gate/index.ts";
+import { type Operator, recordAction } from "../operator/index.ts";
 import {
   closeBreaker,
   deletePolicy,

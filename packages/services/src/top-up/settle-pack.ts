@@ -1,9 +1,9 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { normalizeDecimal } from "@proliferate/shared/money";
-import { writeReconcileWanted } from "../balance/db.ts";
-import { type Operator, recordAction, requireReason } from "../operator/operator.ts";
-import { insertWebhookEvent } from "../webhook-events/db.ts";
+import { writeReconcileWanted } from "../balance/index.ts";
+import { type Operator, recordAction, requireReason } from "../operator/index.ts";
+import { insertWebhookEvent } from "../webhook-events/index.ts";
 import { lockPack, type TopUpRow, writeSettledPack } from "./db.ts";
 import { describePack, type PackView } from "./policy.ts";
 

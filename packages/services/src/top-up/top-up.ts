@@ -1,8 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
-import { writeReconcileWanted } from "../balance/db.ts";
-import { ensureDeployment } from "../settlement/settlement-db.ts";
-import { insertWebhookEvent } from "../webhook-events/db.ts";
+import { writeReconcileWanted } from "../balance/index.ts";
+import { ensureDeployment } from "../settlement/index.ts";
+import { insertWebhookEvent } from "../webhook-events/index.ts";
 import {
   claimTopUp,
   closeDueBreaker,

@@ -1,4 +1,4 @@
-import { fetchStatus } from "../outgoing/fetch-whole.ts";
+import { fetchStatus } from "../outgoing/index.ts";
 import type { DatabaseClient } from "@proliferate/db";
 import { claimDueEvents, recordWebhookAttempt, type WebhookEventRow } from "./db.ts";
 import { SIGNATURE_HEADER, signWebhook } from "./signature.ts";

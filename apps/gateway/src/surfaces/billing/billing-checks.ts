@@ -1,9 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { requestReconcile } from "@proliferate/services/balance/reconcile-balance";
-import { auditCompleteness } from "@proliferate/services/billing/audit";
-import { reportBody } from "@proliferate/services/reports/report-body";
-import { compareWithSink } from "@proliferate/services/reports/compare-with-sink";
-import { requireKnownOrg } from "@proliferate/services/reports/org-report";
+import { requestReconcile } from "@proliferate/services/balance";
+import { auditCompleteness } from "@proliferate/services/billing";
+import { reportBody, compareWithSink, requireKnownOrg } from "@proliferate/services/reports";
 import {
   auditRequestSchema,
   auditResultSchema,

@@ -1,13 +1,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { clearAlertByHand } from "@proliferate/services/decisions/clear-alert";
-import { decideBatch } from "@proliferate/services/decisions/decide-batch";
-import { reportBody } from "@proliferate/services/reports/report-body";
-import { previewRetirement, retireMonth } from "@proliferate/services/ledger/retention";
-import { listReviews, mapKey } from "@proliferate/services/reviews/reviews";
-import { readActions } from "@proliferate/services/operator/db";
-import { requireKnownOrg } from "@proliferate/services/reports/org-report";
-import { readSinkCustomers } from "@proliferate/services/sinks/db";
-import { mapCustomer } from "@proliferate/services/sinks/map-customer";
+import { clearAlertByHand, decideBatch } from "@proliferate/services/decisions";
+import { reportBody, requireKnownOrg } from "@proliferate/services/reports";
+import { previewRetirement, retireMonth } from "@proliferate/services/ledger";
+import { listReviews, mapKey } from "@proliferate/services/reviews";
+import { readActions } from "@proliferate/services/operator";
+import { readSinkCustomers, mapCustomer } from "@proliferate/services/sinks";
 import {
   actionListQuerySchema,
   actionListSchema,

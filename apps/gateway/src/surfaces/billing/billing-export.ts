@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
 import { createRoute, z } from "@hono/zod-openapi";
-import { checkRange, exportEvents } from "@proliferate/services/reports/export";
+import { checkRange, exportEvents } from "@proliferate/services/reports";
 import { exportQuerySchema } from "@proliferate/shared/contracts";
 import type { Context } from "hono";
 import type { BillingDependencies, GatewayApp } from "../../dependencies.ts";

@@ -1,9 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { reportBody } from "@proliferate/services/reports/report-body";
-import { requestFlush } from "@proliferate/services/settlement/settlement-circuit-db";
-import type { OrgSettings } from "@proliferate/services/billing-gate/db";
-import { changeOrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate/settings";
-import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/reports/org-report";
+import { reportBody, describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/reports";
+import { requestFlush } from "@proliferate/services/settlement";
+import { type OrgSettings, changeOrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate";
 import {
   byHandRequestSchema,
   flushRequestedSchema,

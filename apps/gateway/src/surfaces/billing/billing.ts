@@ -1,8 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { explainBilling } from "@proliferate/services/reports/explain";
-import { dismiss, redrive } from "@proliferate/services/decisions/redrive";
-import { reportBody } from "@proliferate/services/reports/report-body";
-import { getOperatorStatus, recentRequestsFrom } from "@proliferate/services/reports/status";
+import { explainBilling, reportBody, getOperatorStatus, recentRequestsFrom } from "@proliferate/services/reports";
+import { dismiss, redrive } from "@proliferate/services/decisions";
 import {
   explanationSchema,
   operatorStatusQuerySchema,

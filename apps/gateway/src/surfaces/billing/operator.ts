@@ -1,4 +1,4 @@
-import type { Operator } from "@proliferate/services/operator/operator";
+import type { Operator } from "@proliferate/services/operator";
 import type { Context } from "hono";
 import type { GatewayVariables } from "../../request-id.ts";
 

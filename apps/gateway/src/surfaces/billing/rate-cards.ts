@@ -1,6 +1,6 @@
 import { createRoute } from "@hono/zod-openapi";
-import { addRateCard, listRateCards } from "@proliferate/services/rates/rate-cards";
-import { reportBody } from "@proliferate/services/reports/report-body";
+import { addRateCard, listRateCards } from "@proliferate/services/rates";
+import { reportBody } from "@proliferate/services/reports";
 import { createRateCardRequestSchema, rateCardListQuerySchema, rateCardListSchema, rateCardSchema } from "@proliferate/shared/contracts";
 import type { BillingDependencies, GatewayApp } from "../../dependencies.ts";
 import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";

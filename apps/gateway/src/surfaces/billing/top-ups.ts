@@ -1,9 +1,15 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { reportBody } from "@proliferate/services/reports/report-body";
-import { requireKnownOrg } from "@proliferate/services/reports/org-report";
-import { readPacks, readPolicy } from "@proliferate/services/top-up/db";
-import { describePack, describePolicy, removeTopUpPolicy, resetTopUpBreaker, setTopUpPolicy } from "@proliferate/services/top-up/policy";
-import { settlePack } from "@proliferate/services/top-up/settle-pack";
+import { reportBody, requireKnownOrg } from "@proliferate/services/reports";
+import {
+  readPacks,
+  readPolicy,
+  describePack,
+  describePolicy,
+  removeTopUpPolicy,
+  resetTopUpBreaker,
+  setTopUpPolicy,
+  settlePack,
+} from "@proliferate/services/top-up";
 import {
   breakerResetSchema,
   byHandRequestSchema,

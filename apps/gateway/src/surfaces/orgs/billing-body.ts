@@ -1,4 +1,4 @@
-import type * as billing from "@proliferate/services/reports/usage";
+import type * as billing from "@proliferate/services/reports";
 import type { LedgerBatch, LedgerEvent, LedgerResponse, OrgUsageResponse, UsageTotals } from "@proliferate/shared/contracts";
 import { normalizeDecimal } from "@proliferate/shared/money";
 

@@ -1,7 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { reportBody } from "@proliferate/services/reports/report-body";
-import { describeOrg } from "@proliferate/services/reports/org-report";
-import { getOrgUsage, listLedger } from "@proliferate/services/reports/usage";
+import { reportBody, describeOrg, getOrgUsage, listLedger } from "@proliferate/services/reports";
 import {
   ledgerQuerySchema,
   ledgerResponseSchema,

@@ -1,6 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import manifest from "../../../package.json" with { type: "json" };
-import { pingSessionStore } from "@proliferate/services/sessions/db";
+import { pingSessionStore } from "@proliferate/services/sessions";
 import { json } from "../../openapi.ts";
 import type { GatewayApp, ProcessDependencies } from "../../dependencies.ts";
 

@@ -1,6 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { createMetricsPage, isObserver } from "@proliferate/runtime";
-import { collectBillingLags } from "@proliferate/services/metrics/billing-metrics";
+import { collectBillingLags } from "@proliferate/services/metrics";
 import { requireBearerToken, requireRoot } from "../../auth.ts";
 import type { GatewayApp, ProcessDependencies } from "../../dependencies.ts";
 import { BEARER_SECURITY, errorResponses } from "../../openapi.ts";

@@ -1,13 +1,21 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
-import { findSession, type SessionRow } from "@proliferate/services/sessions/db";
-import { endSession } from "@proliferate/services/sessions/end-session";
-import type { OneRun, StoredAnswer } from "@proliferate/services/sessions/idempotent-request";
-import { type LaunchDependencies, launchSession, type LaunchUnderWay, resumeSession } from "@proliferate/services/sessions/launch-session";
-import type { LaunchContent } from "@proliferate/services/sessions/session-launcher";
-import type { StartedSession, StartSessionRequest } from "@proliferate/services/sessions/start-session";
-import { describeSandbox } from "@proliferate/services/sessions/view-session";
+import {
+  findSession,
+  type SessionRow,
+  endSession,
+  type OneRun,
+  type StoredAnswer,
+  type LaunchDependencies,
+  launchSession,
+  type LaunchUnderWay,
+  resumeSession,
+  type LaunchContent,
+  type StartedSession,
+  type StartSessionRequest,
+  describeSandbox,
+} from "@proliferate/services/sessions";
 import { buildSandboxEnv } from "@proliferate/shared";
 import type { createSessionRequestSchema, LaunchedSession, resumeSessionRequestSchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";

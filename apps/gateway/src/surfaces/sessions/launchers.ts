@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { type LauncherName, SessionLauncher, type StepListener } from "@proliferate/services/sessions/session-launcher";
+import { type LauncherName, SessionLauncher, type StepListener } from "@proliferate/services/sessions";
 import { opencodeServeArguments } from "@proliferate/shared";
 import { createModalSandboxProvider } from "@proliferate/shared/modal";
 import type { Logger } from "@proliferate/runtime";

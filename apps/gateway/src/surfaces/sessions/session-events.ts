@@ -1,8 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { redactSecrets } from "@proliferate/runtime";
-import { findSession } from "@proliferate/services/sessions/db";
-import { type SessionEventRow, selectSessionEvents } from "@proliferate/services/sessions/sandbox-db";
-import { readSessionLog } from "@proliferate/services/sessions/session-log";
+import { findSession, type SessionEventRow, selectSessionEvents, readSessionLog } from "@proliferate/services/sessions";
 import { resourceIdSchema, type SessionEvent } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";

@@ -1,8 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { extendSession } from "@proliferate/services/sessions/extend-session";
-import { pauseSession } from "@proliferate/services/sessions/pause-session";
-import { getSessionCost } from "@proliferate/services/sessions/session-cost";
-import { describeSession } from "@proliferate/services/sessions/view-session";
+import { extendSession, pauseSession, getSessionCost, describeSession } from "@proliferate/services/sessions";
 import {
   extendSessionRequestSchema,
   type LaunchedSession,

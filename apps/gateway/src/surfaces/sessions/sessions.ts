@@ -1,9 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { createRoute, z } from "@hono/zod-openapi";
-import { endSessionWithin } from "@proliferate/services/sessions/end-session";
-import { type OneRun, runOnce, type StoredAnswer } from "@proliferate/services/sessions/idempotent-request";
-import { startSession, type StartSessionRequest } from "@proliferate/services/sessions/start-session";
-import { describeSession, getSession, listSessions } from "@proliferate/services/sessions/view-session";
+import {
+  endSessionWithin,
+  type OneRun,
+  runOnce,
+  type StoredAnswer,
+  startSession,
+  type StartSessionRequest,
+  describeSession,
+  getSession,
+  listSessions,
+} from "@proliferate/services/sessions";
 import {
   createSessionRequestSchema,
   createSessionResponseSchema,

@@ -1,11 +1,13 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { findToken, selectAudit, selectTokens } from "@proliferate/services/service-tokens/db";
 import {
+  findToken,
+  selectAudit,
+  selectTokens,
   createServiceToken,
   describeServiceToken,
   revokeServiceToken,
   rotateServiceToken,
-} from "@proliferate/services/service-tokens/service-tokens";
+} from "@proliferate/services/service-tokens";
 import {
   createServiceTokenRequestSchema,
   issuedServiceTokenSchema,

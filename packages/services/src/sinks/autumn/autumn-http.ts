@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { AUTUMN_TIMEOUT_MS, type AutumnClient, type AutumnConnection } from "./autumn-client.ts";
 import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn-settings.ts";
-import { fetchWhole } from "../../outgoing/fetch-whole.ts";
+import { fetchWhole } from "../../outgoing/index.ts";
 
 /** An answer that is no success, or one that cannot be read; in the form of the library's own error. */
 class AutumnHttpError extends Error {

@@ -1,6 +1,6 @@
 import { AUTUMN_TIMEOUT_MS, type AutumnClient, type AutumnConnection } from "./autumn-client.ts";
 import { cleanAutumnSecretKey, cleanAutumnUrl } from "./autumn-settings.ts";
-import { fetchWhole } from "../../outgoing/fetch-whole.ts";
+import { fetchWhole } from "../../outgoing/index.ts";
 
 /**
  * Autumn through `autumn-js`: fails closed, makes no retries of its own. The library takes 0.7 s to load and 140 MB of

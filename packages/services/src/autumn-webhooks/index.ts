@@ -1,0 +1,2 @@
+export { takeAutumnWebhook } from "./autumn-webhook.ts";
+export { isSignedBySvix, isSvixSecret } from "./svix-signature.ts";

@@ -1,0 +1,1 @@
+export { collectBillingChecks, collectBillingLags } from "./billing-metrics.ts";

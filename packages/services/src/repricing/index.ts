@@ -1,0 +1,1 @@
+export { type RepriceResult, applyReprice, previewReprice } from "./reprice.ts";

@@ -1,0 +1,9 @@
+export { findToken, selectAudit, selectTokens } from "./db.ts";
+export {
+  type TokenOwner,
+  authenticateServiceToken,
+  createServiceToken,
+  describeServiceToken,
+  revokeServiceToken,
+  rotateServiceToken,
+} from "./service-tokens.ts";

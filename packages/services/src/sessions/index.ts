@@ -1,0 +1,18 @@
+export { deleteOldSessions, endForgottenSessions } from "./cleanup-db.ts";
+export { type SessionRow, findSession, pingSessionStore } from "./db.ts";
+export { endSession, endSessionWithin } from "./end-session.ts";
+export { extendSession } from "./extend-session.ts";
+export { type OneRun, type StoredAnswer, runOnce } from "./idempotent-request.ts";
+export { type LaunchDependencies, type LaunchUnderWay, launchSession, resumeSession } from "./launch-session.ts";
+export { allowsModel, modelSpellings, providerOfModel } from "./model-name.ts";
+export { pauseSession } from "./pause-session.ts";
+export { reapSessions } from "./reap-sessions.ts";
+export { type SessionEventRow, selectSessionEvents } from "./sandbox-db.ts";
+export type { SessionAdmission } from "./session-admission.ts";
+export { getSessionCost } from "./session-cost.ts";
+export type { SessionKeys } from "./session-keys.ts";
+export { type LaunchContent, type LauncherName, SessionLauncher, type StepListener } from "./session-launcher.ts";
+export { readSessionLog } from "./session-log.ts";
+export { type StartSessionRequest, type StartedSession, startSession } from "./start-session.ts";
+export { describeSandbox, describeSession, getSession, listSessions } from "./view-session.ts";
+export { type WatchOptions, watchAgents } from "./watch-agents.ts";

@@ -1,0 +1,2 @@
+export { insertAnomalyEvents, insertWebhookEvent } from "./db.ts";
+export { sendDueWebhooks } from "./send-webhooks.ts";
