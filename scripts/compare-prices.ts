@@ -19,7 +19,7 @@ const MAP_FILE = "model_prices_and_context_window_backup.json";
 
 type Entry = Readonly<Record<string, unknown>>;
 
-export interface Difference {
+interface Difference {
   readonly model: string;
   readonly what: string;
   readonly ours: string;

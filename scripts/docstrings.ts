@@ -4,7 +4,7 @@
  * does a name that is both value and type.
  */
 
-export interface ExportedName {
+interface ExportedName {
   readonly name: string;
   readonly line: number;
   readonly hasDocstring: boolean;

@@ -28,13 +28,13 @@ const modules = new Modules(
       "packages/a/package.json",
       JSON.stringify({ name: "@x/a", exports: { "./noun": "./src/noun/index.ts", "./test/*": "./test/*.ts", "./*": "./src/*.ts" } }),
     ],
-    ["packages/a/src/noun/index.ts", 'export { one as uno } from "./db.ts";\nexport * from "./types.ts";'],
+    ["packages/a/src/noun/index.ts", 'export { one as uno } from "./db.ts";\nexport * from "./types.ts";\nexport { z } from "zod";'],
     ["packages/a/src/noun/db.ts", "export function one() {}"],
     ["packages/a/src/noun/types.ts", "export interface Two {}"],
     ["packages/a/test/noun.ts", "export const planted = 1;"],
     [
       "apps/b/src/main.ts",
-      'import { uno, type Two } from "@x/a/noun";\nimport { planted } from "@x/a/test/noun";\nimport { z } from "zod";',
+      'import { uno, type Two, z } from "@x/a/noun";\nimport { planted } from "@x/a/test/noun";\nimport { z } from "zod";',
     ],
   ]),
 );
@@ -43,6 +43,7 @@ test("a name is followed through the package's map and its index to the file tha
   expect(modules.namesImportedBy("apps/b/src/main.ts")).toEqual([
     { asked: "packages/a/src/noun/index.ts", name: "uno", declaration: { path: "packages/a/src/noun/db.ts", name: "one" } },
     { asked: "packages/a/src/noun/index.ts", name: "Two", declaration: { path: "packages/a/src/noun/types.ts", name: "Two" } },
+    { asked: "packages/a/src/noun/index.ts", name: "z", declaration: { path: "packages/a/src/noun/index.ts", name: "z" } },
     { asked: "packages/a/test/noun.ts", name: "planted", declaration: { path: "packages/a/test/noun.ts", name: "planted" } },
   ]);
 });

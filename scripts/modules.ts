@@ -24,7 +24,7 @@ export async function readTrackedFiles(): Promise<ReadonlyMap<string, string>> {
 }
 
 /** A statement `import … from`, `export … from`, an import for its effect, or a dynamic import. */
-export interface ImportStatement {
+interface ImportStatement {
   readonly specifier: string;
   /** The names that it takes, as the imported module calls them; `"*"` where it takes the module whole. */
   readonly names: readonly string[] | "*";
@@ -80,7 +80,7 @@ function namesOf(clause: string): readonly (readonly [string, string])[] {
 }
 
 /** Where a module's name is declared. */
-export interface Declaration {
+interface Declaration {
   readonly path: string;
   readonly name: string;
 }
@@ -147,7 +147,10 @@ export class Modules {
       if (exportedAs === undefined) continue;
       const original = names === "*" ? name : names[exportedAs.indexOf(name)];
       const target = this.resolve(path, specifier);
-      const found = original === undefined || target === undefined ? undefined : this.declarationOf(target, original);
+      if (original === undefined) continue;
+      // A library's: here is where the repository begins to know it.
+      if (target === undefined && exportedAs.includes(name)) return { path, name };
+      const found = target === undefined ? undefined : this.declarationOf(target, original);
       if (found !== undefined) return found;
     }
     return undefined;

@@ -2,7 +2,7 @@ import type { BinaryOperator, LabelMatcher, PromQuery } from "./prom-query.ts";
 import type { MetricSeries, Scrape } from "./scrape.ts";
 
 /** One element of an instant vector. */
-export type Element = Omit<MetricSeries, "metric">;
+type Element = Omit<MetricSeries, "metric">;
 
 /** A series that Prometheus has not seen for so long is gone. */
 const STALE_MS = 5 * 60_000;

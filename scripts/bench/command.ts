@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { writeSection } from "./figures.ts";
 
-export interface Benchmark<Count extends string, Figures> {
+interface Benchmark<Count extends string, Figures> {
   readonly help: string;
   /** Options that take a whole number from 1, with their defaults. */
   readonly counts: Readonly<Record<Count, number>>;

@@ -7,11 +7,11 @@ import { type Child, spawnChild } from "../dev-stack/child-process.ts";
 import { patience } from "@proliferate/testing/test-patience";
 
 export const TOKEN = "token-of-the-deployment-tests";
-export const METRICS_TOKEN = "metrics-token-of-the-deployment-tests";
+const METRICS_TOKEN = "metrics-token-of-the-deployment-tests";
 const MASTER_KEY = "sk-master-of-the-deployment-tests";
 const REPOSITORY = new URL("../../", import.meta.url);
 
-export interface TestDeploymentOptions {
+interface TestDeploymentOptions {
   /** What every process is told of the database. */
   readonly databaseEnvironment: Readonly<Record<string, string>>;
   /** The same database as the test itself sees it. */

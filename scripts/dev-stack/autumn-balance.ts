@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Stack } from "./stack.ts";
 
 /** What Autumn says of an organization's credits, as decimal text. */
-export interface CreditUsage {
+interface CreditUsage {
   readonly usage: string;
   readonly remaining: string;
 }

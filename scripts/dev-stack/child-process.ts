@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import type { FailedMessage, ReadyMessage } from "@proliferate/runtime";
 
-export interface ChildOptions {
+interface ChildOptions {
   readonly name: string;
   /** A .ts file that reports `ready` over IPC. */
   readonly entry: string;

@@ -7,7 +7,7 @@ import type { LaunchedSession } from "@proliferate/shared/contracts";
 import { z } from "zod";
 import type { AgentAnswer } from "./agent-request.ts";
 
-export const OPENCODE_VERSION = "1.18.33";
+const OPENCODE_VERSION = "1.18.33";
 const RUN_TIMEOUT_MS = 120_000;
 const TITLE_TIMEOUT_MS = 20_000;
 const PROMPT = "Use the bash tool to run `echo hello from the sandbox`, then tell me what it printed.";

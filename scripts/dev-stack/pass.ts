@@ -20,7 +20,7 @@ import {
 } from "./trail-queries.ts";
 
 /** What `--json` prints. Amounts are decimal text. */
-export interface PassReport {
+interface PassReport {
   readonly ok: boolean;
   readonly engine: string;
   readonly session_id: string;
@@ -62,7 +62,7 @@ async function until<Fact>(what: string, read: () => Promise<Fact | undefined | 
   }
 }
 
-export interface PassOptions {
+interface PassOptions {
   readonly orgId: string;
   readonly model: string;
   readonly agent: PassAgent;
@@ -75,7 +75,7 @@ export interface PassAgent {
   begin(stack: Stack, request: SessionRequest): Promise<BegunSession>;
 }
 
-export interface BegunSession {
+interface BegunSession {
   /** For the screen: what there is now. */
   readonly stage: readonly [name: string, text: string];
   readonly session: CreateSessionResponse | undefined;

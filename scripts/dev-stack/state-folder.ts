@@ -12,7 +12,7 @@ export interface StateFolder {
   unlock(): Promise<void>;
 }
 
-export interface StackSecrets {
+interface StackSecrets {
   readonly masterKey: string;
   readonly gatewayToken: string;
 }

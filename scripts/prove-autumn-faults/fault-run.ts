@@ -11,7 +11,7 @@ import { startWorkerProcess, type WorkerProcess } from "../../apps/worker/test/w
 import { type OrgWait, readWaits } from "./waits.ts";
 import { SPOILED_ORGS, spoilAll } from "./spoiled-orgs.ts";
 
-export interface FaultRunOptions {
+interface FaultRunOptions {
   readonly client: "autumn-js" | "http";
   /** How long spend keeps coming. */
   readonly loadMs: number;

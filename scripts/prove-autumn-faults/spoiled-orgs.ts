@@ -2,7 +2,7 @@ import type { AutumnFault, TransportFault } from "@proliferate/testing/autumn-em
 import type { AutumnCall, AutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
 
 /** An org whose answers go wrong in one way. */
-export interface SpoiledOrg {
+interface SpoiledOrg {
   readonly orgId: string;
   /** Its tracks: so many attempts at each batch are spoiled. */
   readonly track?: AutumnFault;

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 
 /** The pages whose commands people type. */
-export const PAGES = [
+const PAGES = [
   "README.md",
   "docs/operations.md",
   "docs/billing.md",

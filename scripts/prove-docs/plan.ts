@@ -10,7 +10,7 @@ export interface Placeholders {
   readonly dataPlaneUrl: string;
 }
 
-export type PlannedCommand =
+type PlannedCommand =
   | { readonly kind: "run"; readonly statuses: readonly number[]; fill(placeholders: Placeholders): string }
   | { readonly kind: "left out"; readonly reason: string }
   | { readonly kind: "unknown" };

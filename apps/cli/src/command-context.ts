@@ -42,7 +42,7 @@ export interface CommandContext {
 }
 
 /** Standard output, and what it shows. */
-export interface CommandOutput {
+interface CommandOutput {
   write(text: string): Promise<void>;
   readonly surface: TextSurface;
 }

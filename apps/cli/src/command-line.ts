@@ -8,7 +8,7 @@ import { type Action, type GlobalOptions, withContext, withGateway } from "./com
 import { EXIT, type ExitStatus, exitStatusOf } from "./exit-status.ts";
 import { registerSessionCommands } from "./session-commands.ts";
 
-export interface CommandLineOptions {
+interface CommandLineOptions {
   readonly environment: EnvironmentSource;
   /** Resolves when standard output took the text. */
   write(text: string): Promise<void>;

@@ -59,7 +59,7 @@ export function describeOperations(document: ReturnType<GatewayApp["getOpenAPI31
 }
 
 /** `POST /v1/sessions/{session_id}/pause` is `postSessionPause`: the words of the path, singular where an id follows. */
-export function operationIdOf(method: string, path: string): string {
+function operationIdOf(method: string, path: string): string {
   const parts = path.split("/").filter((part) => part !== "" && part !== "v1");
   const words = parts.flatMap((part, index) => {
     if (part.startsWith("{")) return [];

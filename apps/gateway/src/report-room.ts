@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 
-export interface ReportRoomOptions {
+interface ReportRoomOptions {
   /** Of few connections and its own: what reads whole tables here holds up nothing else. */
   readonly db: DatabaseClient;
   /** Reports and exports at once. Default 4. */

@@ -3,7 +3,7 @@ import type { TokenOwner } from "@proliferate/services/service-tokens";
 import { createMiddleware } from "hono/factory";
 
 /** Who calls: the operator with a root token, or a service within its token's rights. */
-export type Caller = "root" | TokenOwner;
+type Caller = "root" | TokenOwner;
 
 /** What every handler may read from its context. */
 export interface GatewayVariables {

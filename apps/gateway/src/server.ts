@@ -13,7 +13,7 @@ import { type Audience, type Surface, surfaceOfPath, surfacesFor } from "./surfa
 import { SURFACES } from "./surfaces/index.ts";
 import { refuseUnstorableAddress, refuseUnstorableBody } from "./storable-request.ts";
 
-export interface ServerOptions {
+interface ServerOptions {
   /** Whose surfaces are served. Default: all of them. */
   readonly audience?: Audience;
   /** Default: those of the gateway. */

@@ -1,12 +1,12 @@
 /** Milliseconds between two looks of a reader that nothing woke; each is spread by a quarter. */
-export interface LookEvery {
+interface LookEvery {
   /** While notices are heard: only for what a notice missed. */
   readonly heardMs: number;
   /** While they are not. */
   readonly unheardMs: number;
 }
 
-export const LOOK_EVERY: LookEvery = { heardMs: 25_000, unheardMs: 2_000 };
+const LOOK_EVERY: LookEvery = { heardMs: 25_000, unheardMs: 2_000 };
 
 /** The channel that the trigger on `session_events` tells; its payload is the session's id. */
 export const SESSION_EVENT_CHANNEL = "llm_gateway_session_events";

@@ -18,7 +18,7 @@ import type { Audience } from "./surface.ts";
 import { SESSION_EVENT_CHANNEL, SessionEventSignal } from "./session-event-signal.ts";
 import { startUpkeep } from "./upkeep.ts";
 
-export interface GatewayOptions {
+interface GatewayOptions {
   readonly config: GatewayConfig;
   readonly proxy: LLMProxyConfig;
   /** Told of each step of a session, and waited for; a test stops the process here. */

@@ -5,7 +5,7 @@ const DEFAULT_EVERY_MS = 10_000;
 /** A run may clone a repository and end sandboxes of an outside service. */
 const TIMEOUT_MS = 10 * 60_000;
 
-export interface UpkeepOptions {
+interface UpkeepOptions {
   /** Between the end of one run and the next. Default 10 s. */
   readonly everyMs?: number | undefined;
   readonly watch?: WatchOptions;

@@ -9,7 +9,7 @@ import { insertAnomalyEvents } from "@proliferate/services/webhook-events";
 import { createLLMProxyClient, type LLMProxyConfig } from "@proliferate/shared";
 
 /** What a pass of the gate needs. */
-export interface GateWorkerDeps {
+interface GateWorkerDeps {
   readonly db: DatabaseClient;
   readonly rate: RateCard;
   /** Absent where the worker was not told about the LLM proxy: keys then keep the budget that they were minted with. */
@@ -18,7 +18,7 @@ export interface GateWorkerDeps {
 }
 
 /** What a pass over balances needs. */
-export interface BalanceWorkerDeps extends GateWorkerDeps {
+interface BalanceWorkerDeps extends GateWorkerDeps {
   readonly remote: RemoteBalances;
   readonly topUps: TopUpProvider;
 }

@@ -9,7 +9,7 @@ import { areKeysOurs, deleteExpiredKeys } from "@proliferate/access/keys/db";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions";
 
 /** What metering needs. */
-export interface BillingWorkerDeps {
+interface BillingWorkerDeps {
   readonly db: DatabaseClient;
   /** Of rows that no rate card covers. */
   readonly rate: RateCard;
@@ -65,7 +65,7 @@ async function importRows({ db, spendApi }: BillingWorkerDeps, sweeps: boolean):
 }
 
 /** What one pass of ledger care found and did. */
-export interface LedgerCareResult extends PartitionUpkeep {
+interface LedgerCareResult extends PartitionUpkeep {
   readonly missingRows: number;
   readonly healedRows: number;
   /** Keys that expired and sessions that ended long ago, deleted. */

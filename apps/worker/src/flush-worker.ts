@@ -5,7 +5,7 @@ import { takeFlushRequests } from "@proliferate/services/settlement";
 import { listOrgsNearZero } from "@proliferate/services/billing-gate";
 
 /** What settling ahead of the regular pass needs. */
-export interface FlushDeps {
+interface FlushDeps {
   readonly db: DatabaseClient;
   /** Brings spend rows into the ledger. */
   readonly syncSpend: () => Promise<object>;

@@ -21,7 +21,7 @@ export interface HealthDeps {
 }
 
 /** Whether a job succeeds as often as it should. Instants are ISO 8601 in UTC. */
-export interface JobHealth {
+interface JobHealth {
   readonly job: string;
   readonly interval_ms: number;
   /** Of the last pass that ran to its end, on whichever worker; null before the first. */

@@ -4,7 +4,7 @@ import { settle, type SettlementProblem, type SettlementResult } from "@prolifer
 import type { SettlementLedgerView, SettlementSink } from "@proliferate/services/sinks";
 
 /** What one pass from open events to deducted credits needs. */
-export interface OutboxWorkerDeps {
+interface OutboxWorkerDeps {
   readonly db: DatabaseClient;
   readonly sink: SettlementSink;
   /** Only these orgs; default all. */
@@ -24,7 +24,7 @@ export async function runOutbox(deps: OutboxWorkerDeps): Promise<SettlementResul
 }
 
 /** What comparing deliveries needs. */
-export interface DeliveryComparisonDeps {
+interface DeliveryComparisonDeps {
   readonly db: DatabaseClient;
   readonly ledger: SettlementLedgerView;
   readonly onFinding: (finding: DeliveryFinding) => void;

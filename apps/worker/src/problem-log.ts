@@ -8,7 +8,7 @@ export interface ProblemLog {
 }
 
 /** Where problems go, and how often one kind is repeated. */
-export interface ProblemLogOptions {
+interface ProblemLogOptions {
   readonly logger: Pick<Logger, "error">;
   /** Default one minute. */
   readonly periodMs?: number;

@@ -16,7 +16,7 @@ export const RECONCILE = "delivery-reconcile";
 const SLOW_STOP_MS = 3_000;
 
 /** What the settlement's jobs need. */
-export interface SettlementJobsDeps {
+interface SettlementJobsDeps {
   readonly db: DatabaseClient;
   readonly sink: SettlementSink;
   readonly lifecycle: Lifecycle;

@@ -4,7 +4,7 @@ import { AppError } from "@proliferate/shared/errors";
 import type { WorkerConfig } from "./env.ts";
 
 /** Where spend rows are read. */
-export interface SpendSource {
+interface SpendSource {
   /** Where the LiteLLM_* tables are that billing reads. */
   readonly litellmSchema: string;
   /** What fills them, when they are our mirror. */

@@ -34,7 +34,7 @@ const BURSTS_PER_TURN = 12;
 const WORKERS = 2;
 const FAULTS = ["reset_after_apply", "hang_applied", "server_error", "too_many_requests", "none", "none"] as const;
 
-export interface KillRunOptions {
+interface KillRunOptions {
   /** kill -9 of a worker, so many times. */
   readonly kills: number;
   /** An empty folder for PostgreSQL's data; the caller removes it. */
@@ -45,7 +45,7 @@ export interface KillRunOptions {
 }
 
 /** What was done, and what became of every row. */
-export interface KillReport {
+interface KillReport {
   kills: number;
   postgresRestarts: number;
   postgresCrashes: number;

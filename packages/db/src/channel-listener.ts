@@ -2,7 +2,7 @@ import type pg from "pg";
 import { connectSession, type DatabaseOptions } from "./client.ts";
 
 /** What a {@link ChannelListener} listens to, and who it tells. */
-export interface ChannelListenerOptions extends DatabaseOptions {
+interface ChannelListenerOptions extends DatabaseOptions {
   /** As `pg_notify` names it. */
   readonly channel: string;
   /** Called with the payload of each notice. */

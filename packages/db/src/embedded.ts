@@ -12,7 +12,7 @@ import { AppError } from "@proliferate/shared/errors";
 import pg from "pg";
 
 /** Where the embedded PostgreSQL keeps its data, and what it listens on. */
-export interface EmbeddedPostgresOptions {
+interface EmbeddedPostgresOptions {
   /** Kept between runs. As root, a folder that others cannot enter is moved to /var/tmp; see `dataFolder` of the result. */
   readonly dataFolder: string;
   /** Default: any free one. */

@@ -6,7 +6,7 @@ import { DEFAULT_LITELLM_SCHEMA, GATEWAY_SCHEMA } from "./schema-names.ts";
 import { sessionSettings } from "./session-settings.ts";
 
 /** Which role gets the rights, and in which schemas. */
-export interface GrantOptions extends DatabaseOptions {
+interface GrantOptions extends DatabaseOptions {
   readonly role: string;
   /** Schemas of ours beside the gateway's and LiteLLM's; one that is not there is left out. */
   readonly otherSchemas?: readonly string[];

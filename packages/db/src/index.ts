@@ -1,4 +1,4 @@
-export { ChannelListener, type ChannelListenerOptions } from "./channel-listener.ts";
+export { ChannelListener } from "./channel-listener.ts";
 export { checkDatabase } from "./check-database.ts";
 export {
   connectionConfig,
@@ -21,15 +21,38 @@ export {
   isUniqueViolation,
 } from "./database-error.ts";
 export { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "./database-environment.ts";
-export { grantRole, type GrantOptions } from "./grant-role.ts";
-export { migrate, type MigrateOptions, type MigrationSet } from "./migrate.ts";
+export { grantRole } from "./grant-role.ts";
+export { migrate } from "./migrate.ts";
 export { prepared } from "./prepared-statements.ts";
-export { ProcessLock, type ProcessLockOptions } from "./process-lock.ts";
-export { DEFAULT_LITELLM_SCHEMA, GATEWAY_SCHEMA } from "./schema-names.ts";
+export { ProcessLock } from "./process-lock.ts";
+export { DEFAULT_LITELLM_SCHEMA } from "./schema-names.ts";
 export { applySettings, DEAD_PEER_SETTINGS, KEEP_ALIVE, type Pooling, sessionSettings } from "./session-settings.ts";
 export { plainSslMode } from "./ssl-mode.ts";
-export type * from "./gate-tables.ts";
-export type * from "./limit-tables.ts";
-export type * from "./schema.ts";
-export type * from "./session-tables.ts";
-export type * from "./sink-tables.ts";
+export type {
+  BalanceReconciliationTable,
+  OperatorActionTable,
+  OrgGateTable,
+  OrgState,
+  TopUpPolicyTable,
+  TopUpTable,
+  WebhookEventTable,
+} from "./gate-tables.ts";
+export type { ReservationJson } from "./limit-tables.ts";
+export type {
+  Database,
+  RequestAttemptTable,
+  SettlementState,
+  SpendLogTable,
+  SpendReviewReason,
+  TeamTable,
+  VerificationTokenTable,
+} from "./schema.ts";
+export type {
+  GatewaySessionTable,
+  ServiceTokenAuditTable,
+  ServiceTokenTable,
+  SessionEventTable,
+  SessionLauncher,
+  SessionRequestTable,
+} from "./session-tables.ts";
+export type { DeliveryFindingKind, DeliveryFindingTable } from "./sink-tables.ts";

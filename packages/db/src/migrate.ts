@@ -7,10 +7,10 @@ import { connectSession, type DatabaseOptions } from "./client.ts";
 import { checkSchemaName, DEFAULT_LITELLM_SCHEMA, GATEWAY_SCHEMA } from "./schema-names.ts";
 
 /** `gateway` is always ours; `litellm` only where our engine takes stock LiteLLM's place. */
-export type MigrationSet = "gateway" | "litellm";
+type MigrationSet = "gateway" | "litellm";
 
 /** Which database is migrated, by which sets of files. */
-export interface MigrateOptions extends DatabaseOptions {
+interface MigrateOptions extends DatabaseOptions {
   /** Default: both. Leave `litellm` out where stock LiteLLM migrates its own schema. */
   readonly sets?: readonly MigrationSet[];
   readonly onApplied?: (migration: string) => void;

@@ -2,7 +2,7 @@ import type pg from "pg";
 import { connectSession, type DatabaseOptions } from "./client.ts";
 
 /** Which lock is held, and who is told when its connection breaks. */
-export interface ProcessLockOptions extends DatabaseOptions {
+interface ProcessLockOptions extends DatabaseOptions {
   /** Together they name the lock: what kind of thing is held, and which one. */
   readonly lockClass: number;
   readonly lockId: number;

@@ -142,7 +142,7 @@ export interface RequestAttemptTable {
 }
 
 /** One row: the id of this deployment, from which the ids of its batches follow. */
-export interface BillingDeploymentTable {
+interface BillingDeploymentTable {
   singleton: Generated<boolean>;
   deployment_id: Generated<string>;
   /** What the gates' rates were last brought up to. */
@@ -150,7 +150,7 @@ export interface BillingDeploymentTable {
 }
 
 /** One row an organization: balance, carry, and the event id up to which its batches are sealed. */
-export interface BillingAccountTable {
+interface BillingAccountTable {
   org_id: string;
   carry_credits: AmountWithDefault;
   last_batch_sequence: Generated<number>;
@@ -173,7 +173,7 @@ export interface BillingAccountTable {
 }
 
 /** A count is the sum of its rows; see migration 0050. */
-export interface KeptCountTable {
+interface KeptCountTable {
   subject: "batches" | "gates";
   state: string;
   needs_reconcile: Generated<boolean>;
@@ -183,7 +183,7 @@ export interface KeptCountTable {
 }
 
 /** One row, kept by triggers. */
-export interface BillingTotalsTable {
+interface BillingTotalsTable {
   singleton: Generated<boolean>;
   /** Of all accounts. */
   carry_credits: ColumnType<string, never, never>;
@@ -193,7 +193,7 @@ export interface BillingTotalsTable {
 export type SettlementState = "sealed" | "sending" | "unknown" | "delivered" | "unapplied" | "parked" | "dead" | "shortfall";
 
 /** One row a batch: a range of one organization's events and the credits that the sink is asked for. Sealed once, never re-cut. */
-export interface SettlementBatchTable {
+interface SettlementBatchTable {
   batch_id: string;
   org_id: string;
   sequence: number;
@@ -226,7 +226,7 @@ export interface SettlementBatchTable {
 }
 
 /** One row each time that a batch was sent: when, and what the sink answered. */
-export interface SettlementAttemptTable {
+interface SettlementAttemptTable {
   batch_id: string;
   attempt: number;
   idempotency_key: string;
@@ -238,7 +238,7 @@ export interface SettlementAttemptTable {
 }
 
 /** The ledger: one row a charge or an adjustment, partitioned by month. Only appended to. */
-export interface BillingEventTable {
+interface BillingEventTable {
   event_id: ColumnType<string, string | undefined, never>;
   idempotency_key: string;
   org_id: string;
@@ -261,7 +261,7 @@ export interface BillingEventTable {
 }
 
 /** Global idempotency of the ledger, over all partitions. */
-export interface BillingEventKeyTable {
+interface BillingEventKeyTable {
   idempotency_key: string;
   event_id: string;
   recorded_at: Instant;
@@ -273,7 +273,7 @@ export interface BillingEventKeyTable {
 }
 
 /** One row a period in which spend has one price in credits, for one organization or, with `org_id` null, for all others. */
-export interface RateCardTable {
+interface RateCardTable {
   rate_card_id: ColumnType<string, never, never>;
   org_id: string | null;
   markup: Amount;
@@ -285,7 +285,7 @@ export interface RateCardTable {
 }
 
 /** One row an organization and a retired month: the sums of the events that left the ledger with it. */
-export interface RetiredEventSumTable {
+interface RetiredEventSumTable {
   partition: string;
   org_id: string;
   events: BigInteger;
@@ -297,14 +297,14 @@ export interface RetiredEventSumTable {
 }
 
 /** One row a key that a person gave to an organization, for spend rows that name none. */
-export interface KeyOwnerTable {
+interface KeyOwnerTable {
   key_hash: string;
   org_id: string;
   created_at: InstantWithDefault;
 }
 
 /** The one row that says how far reading the spend table has come: older rows need no look any more. */
-export interface SpendSourceMarkTable {
+interface SpendSourceMarkTable {
   singleton: Generated<boolean>;
   low_water_mark: Instant;
   swept_at: Instant;
@@ -312,7 +312,7 @@ export interface SpendSourceMarkTable {
 }
 
 /** One row a condition that a person must look at; closed when it ends or by hand. */
-export interface BillingAlertTable {
+interface BillingAlertTable {
   alert_key: string;
   kind: "source_rows_deleted" | "partition_missing" | "ledger_gap";
   message: string;
@@ -322,7 +322,7 @@ export interface BillingAlertTable {
 }
 
 /** One row an audit of a range: rows compared, rows missing, rows healed. */
-export interface CompletenessAuditTable {
+interface CompletenessAuditTable {
   audit_id: ColumnType<string, never, never>;
   range_from: Instant;
   range_to: Instant;
@@ -348,7 +348,7 @@ export type SpendReviewReason =
   | "retired_month";
 
 /** One row a spend row that waits for a person, by its reason; kept after it was settled. */
-export interface SpendReviewTable {
+interface SpendReviewTable {
   review_key: string;
   request_id: string;
   reason: SpendReviewReason;
@@ -367,7 +367,7 @@ export interface SpendReviewTable {
 }
 
 /** One row a job: when it succeeded last, on whichever worker. */
-export interface WorkerPassTable {
+interface WorkerPassTable {
   job: string;
   succeeded_at: InstantWithDefault;
 }

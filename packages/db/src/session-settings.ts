@@ -26,7 +26,7 @@ export const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelayMillis: 15_000
  * In milliseconds, of a pool's sessions: nothing runs, waits for a lock, or rests in an open transaction without an end.
  * What reads most at once (the whole ledger against the whole source) is done in minutes.
  */
-export const POOL_TIMEOUTS = { statement_timeout: "600000", lock_timeout: "30000", idle_in_transaction_session_timeout: "60000" } as const;
+const POOL_TIMEOUTS = { statement_timeout: "600000", lock_timeout: "30000", idle_in_transaction_session_timeout: "60000" } as const;
 
 /** Of a session that waits on purpose: for a lock that another process holds, for a notice. */
 const NO_TIMEOUTS = { statement_timeout: "0", lock_timeout: "0", idle_in_transaction_session_timeout: "60000" } as const;

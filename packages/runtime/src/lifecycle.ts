@@ -10,7 +10,7 @@ export interface Stoppable {
 }
 
 /** How a {@link Lifecycle} reports, and how long it waits. */
-export interface LifecycleOptions {
+interface LifecycleOptions {
   readonly logger: Logger;
   /** After this long, and what the parts drain, the process exits anyway, with status 1. Default 10 s. */
   readonly stopTimeoutMs?: number;

@@ -4,7 +4,7 @@ import { AppError } from "@proliferate/shared/errors";
 import type { Stoppable } from "./lifecycle.ts";
 
 /** Where a server listens, and how it stops. */
-export interface ListenOptions {
+interface ListenOptions {
   readonly port: number;
   /** The address to listen on. Default: reached from this machine only. */
   readonly host?: string;

@@ -12,14 +12,14 @@ export interface MetricFamily {
 }
 
 /** One value of a family, with the labels that tell it from the others. */
-export interface MetricSample {
+interface MetricSample {
   readonly labels?: Readonly<Record<string, string>>;
   /** Decimal text is rounded to a double here, for the graph; nothing is computed from it. */
   readonly value: number | string;
 }
 
 /** Something that is asked for its metrics when they are looked at. */
-export interface MetricSource {
+interface MetricSource {
   /** Becomes the label of `llm_gateway_metrics_source_up` and `…_source_age_seconds`. */
   readonly name: string;
   collect(): Promise<readonly MetricFamily[]>;

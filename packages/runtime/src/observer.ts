@@ -13,7 +13,7 @@ export const OBSERVER_ENVIRONMENT = {
 } as const;
 
 /** As much of a request as says who asks. */
-export interface ObserverRequest {
+interface ObserverRequest {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   /** Undefined where the request came over no socket. */
   readonly remoteAddress: string | undefined;

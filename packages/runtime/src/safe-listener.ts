@@ -23,7 +23,7 @@ export function safeListener(handle: RequestHandler, onFailure: (error: unknown,
 }
 
 /** What a request asks for, without its query; and the query. Never throws, whatever the target is. */
-export interface RequestTarget {
+interface RequestTarget {
   /** As it was sent: neither decoded nor tidied, so that two spellings are two paths. Starts with `/`. */
   readonly path: string;
   readonly query: URLSearchParams;

@@ -3,7 +3,7 @@ import { Kysely, PostgresDialect } from "kysely";
 import pg from "pg";
 
 /** What happens to each statement on its way; how a test plants a defect, or puts something between two statements. */
-export interface Interception {
+interface Interception {
   /** Before the statement leaves; it waits for this. */
   readonly before: (statement: string) => Promise<void>;
   readonly rewrite: (statement: string) => string;

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
-import { readUnbalancedOrgs } from "../src/reports/usage-db.ts";
 
 /** For tests only: a spend row as an engine writes it. Amounts are decimal text; `ageMs` dates the request's start. */
 export interface SpendRow {
@@ -33,7 +32,7 @@ export async function insertSpendRows(db: DatabaseExecutor, rows: readonly Spend
   return full.map((row) => row.request_id);
 }
 
-export interface LedgerSums {
+interface LedgerSums {
   /** Exact: spend x markup x credits per USD over all events. */
   readonly events: string;
   readonly batches: string;
@@ -53,6 +52,36 @@ export async function readLedgerSums(db: DatabaseExecutor): Promise<LedgerSums> 
       (select trim_scale(coalesce(sum(carry_credits), 0)) from billing_accounts) as carry,
       (select trim_scale(coalesce(sum(open_credits), 0)) from billing_accounts) as open`.execute(db);
   return result.rows[0] as LedgerSums;
+}
+
+interface UnbalancedOrg {
+  readonly org_id: string;
+  readonly events_credits: string;
+  readonly batch_credits: string;
+  readonly carry_credits: string;
+  readonly open_credits: string;
+}
+
+/** Orgs whose events are not exactly their batches + carry + open events. The ledger is sound when there is none. */
+async function readUnbalancedOrgs(db: DatabaseExecutor): Promise<readonly UnbalancedOrg[]> {
+  const result = await sql<UnbalancedOrg>`
+    with events as (
+      select org_id, sum(events_credits) as events_credits
+      from (
+        select org_id, sum(spend_usd * markup * credits_per_usd) as events_credits from billing_events group by org_id
+        union all
+        select org_id, credits from retired_event_sums
+      ) recorded
+      group by org_id
+    ), batches as (
+      select org_id, sum(credits) as batch_credits from settlement_batches group by org_id
+    )
+    select org_id, coalesce(events_credits, 0) as events_credits, coalesce(batch_credits, 0) as batch_credits,
+      coalesce(carry_credits, 0) as carry_credits, coalesce(open_credits, 0) as open_credits
+    from events full join batches using (org_id) full join billing_accounts using (org_id)
+    where coalesce(events_credits, 0) <> coalesce(batch_credits, 0) + coalesce(carry_credits, 0) + coalesce(open_credits, 0)
+    order by org_id`.execute(db);
+  return result.rows;
 }
 
 /** Throws when the ledger of any org does not add up: events = batches + carry + open events. */

@@ -2,7 +2,7 @@ import type { AppError } from "@proliferate/shared/errors";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import type { KeyControl } from "../src/key-budgets/key-control.ts";
 
-export interface ModelKey {
+interface ModelKey {
   readonly sessionId: string;
   maxUsd: DecimalText;
   spentUsd: DecimalText;

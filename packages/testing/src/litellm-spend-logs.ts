@@ -15,7 +15,7 @@ export interface ServedSpendRow {
   readonly [column: string]: unknown;
 }
 
-export interface SpendLogsAnswer {
+interface SpendLogsAnswer {
   readonly status: number;
   /** JSON text: numbers as the rows spell them. */
   readonly text: string;

@@ -30,7 +30,7 @@ export interface LiteLLMStandIn {
   stop(): Promise<void>;
 }
 
-export interface LiteLLMStandInOptions {
+interface LiteLLMStandInOptions {
   /** Default 0: any free one. Loopback only. */
   readonly port?: number;
   /** Default: a random one. */
@@ -44,14 +44,14 @@ export interface LiteLLMStandInOptions {
   readonly mintedAt?: () => Date;
 }
 
-export interface RecordedRequest {
+interface RecordedRequest {
   readonly method: string;
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-export type Fault =
+type Fault =
   /** This answer (an object as JSON, text as it is), with nothing done; or, `applied`, after the work was done. */
   | {
       readonly kind: "answer";
@@ -66,7 +66,7 @@ export type Fault =
   /** A body that does not end, as fast as it is read. */
   | { readonly kind: "endless" };
 
-export interface KeyRow {
+interface KeyRow {
   readonly token: string;
   readonly user_id: string | null;
   readonly team_id: string | null;

@@ -16,7 +16,7 @@ export interface BenchDatabase {
 }
 
 /** A durable PostgreSQL of its own and Autumn's emulator in its own process, both gone with the run. */
-export interface BenchServer {
+interface BenchServer {
   createDatabase(name: string): Promise<BenchDatabase>;
   readonly autumnUrl: string;
   readonly sink: SettlementSink;

@@ -9,7 +9,7 @@ import { insertSpendRows } from "./spend-rows.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" };
 
-export interface BillingPass {
+interface BillingPass {
   readonly ingestSeconds: number;
   readonly settleSeconds: number;
   /** Written to PostgreSQL's log for the ledger. */

@@ -1,6 +1,6 @@
 import type pg from "pg";
 
-export interface SpendRowsOptions {
+interface SpendRowsOptions {
   readonly count: number;
   /** Makes the ids of one load unlike those of another. */
   readonly prefix: string;

@@ -8,7 +8,7 @@ export interface Target {
   readonly keys: readonly string[];
 }
 
-export interface LoadOptions {
+interface LoadOptions {
   readonly requests: number;
   readonly connections: number;
   readonly isStreamed: boolean;

@@ -2,7 +2,7 @@ import type pg from "pg";
 import { COUNTS } from "./backlog.ts";
 
 /** What a database is filled with. Activity is the same at every size, so that growth shows what history costs. */
-export interface Size {
+interface Size {
   readonly spendRows: number;
   readonly keys: number;
   readonly endedSessions: number;

@@ -39,7 +39,7 @@ const ms = (value: number): string => (value < 10 ? value.toFixed(2) : whole(val
  * How much dearer at ten times the rows: the worst of time, rows read and pages read, each from its floor on. Of the pages one is left out for
  * each descent into a B-tree, which is a level deeper when there are ten times as many rows.
  */
-export function growthOf({ small, large }: Pick<StatementFigures, "small" | "large">): number {
+function growthOf({ small, large }: Pick<StatementFigures, "small" | "large">): number {
   return Math.max(
     large.milliseconds / Math.max(small.milliseconds, FLOOR_MS),
     large.rows / Math.max(small.rows, FLOOR_ROWS),
@@ -48,10 +48,10 @@ export function growthOf({ small, large }: Pick<StatementFigures, "small" | "lar
 }
 
 /** Its time at ten times the rows, if it goes on growing as it did. */
-export const extrapolate = (figures: StatementFigures): number => figures.large.milliseconds * Math.max(1, growthOf(figures));
+const extrapolate = (figures: StatementFigures): number => figures.large.milliseconds * Math.max(1, growthOf(figures));
 
 /** The share of one core that the idle deployment takes: calls a minute times their time. */
-export function idleLoad(statements: readonly StatementFigures[]): number {
+function idleLoad(statements: readonly StatementFigures[]): number {
   return statements.reduce((sum, { statement, large }) => sum + ((statement.idleCallsAMinute ?? 0) * large.milliseconds) / 60_000, 0);
 }
 

@@ -17,7 +17,7 @@ const autumnEvent = z.object({
  * - `refreshing`: the worker reads the org's balance and plan anew within seconds.
  * - `ignored`: it concerns nobody that billing knows, or no customer at all.
  */
-export interface AutumnWebhookOutcome {
+interface AutumnWebhookOutcome {
   readonly outcome: "refreshing" | "ignored";
   readonly orgId: string | null;
 }

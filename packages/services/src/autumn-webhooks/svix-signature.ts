@@ -1,7 +1,7 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 
 /** The three headers that a signature stands in; undefined where one was not sent. */
-export interface SvixHeaders {
+interface SvixHeaders {
   /** `svix-id` */
   readonly id: string | undefined;
   /** `svix-timestamp`, in seconds since 1970 */
@@ -11,7 +11,7 @@ export interface SvixHeaders {
 }
 
 /** What a signature is checked against. */
-export interface SvixVerification {
+interface SvixVerification {
   /** As Svix shows them: `whsec_` and base64. Any of them may have signed. */
   readonly secrets: readonly string[];
   readonly nowSeconds: number;

@@ -184,7 +184,7 @@ export async function writeReconcileWanted(db: DatabaseExecutor, orgId: string):
 const before = (ms: number): RawBuilder<Date> => sql`billing_now() - ${ms}::float8 * interval '1 millisecond'`;
 
 /** An organization whose balance is to be compared now, and why. */
-export interface DueOrg {
+interface DueOrg {
   readonly org_id: string;
   readonly trigger: "first_sight" | "scheduled" | "on_demand";
 }

@@ -1,9 +1,9 @@
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 
 /** How much a person has to care about a drift; `critical` wakes somebody. */
-export type DriftSeverity = "none" | "info" | "warn" | "critical";
+type DriftSeverity = "none" | "info" | "warn" | "critical";
 /** Why our balance and the sink's differ, as far as facts explain it. */
-export type BalanceCause = "first_sight" | "agrees" | "grant" | "debt_forgiven" | "period_reset" | "sink_took_more" | "sink_took_less";
+type BalanceCause = "first_sight" | "agrees" | "grant" | "debt_forgiven" | "period_reset" | "sink_took_more" | "sink_took_less";
 
 /** Autumn's balances are doubles, rounded to 10 decimals: sums of many differ in their last digits. */
 export const NOISE_CREDITS = "0.000001";

@@ -31,7 +31,7 @@ import type { RemoteBalance, RemoteBalances } from "./remote-balance.ts";
 export type ReconcileTrigger = "first_sight" | "scheduled" | "on_demand" | "top_up";
 
 /** How one balance is compared. */
-export interface ReconcileOptions {
+interface ReconcileOptions {
   readonly remote: RemoteBalances;
   /** What spend costs where no rate card says so. */
   readonly rate: RateCard;
@@ -124,7 +124,7 @@ async function bookReading(
 }
 
 /** What {@link reconcileBalance} would do, and nothing is written. */
-export async function previewReconcile(
+async function previewReconcile(
   db: DatabaseClient,
   orgId: string,
   options: Pick<ReconcileOptions, "remote" | "tiers">,
@@ -141,7 +141,7 @@ export async function previewReconcile(
 }
 
 /** How the balances that are due are compared. */
-export interface DueReconcileOptions extends ReconcileOptions {
+interface DueReconcileOptions extends ReconcileOptions {
   /** Orgs in one pass. Default 100. */
   readonly limit?: number;
   /** Default 24 h. */

@@ -26,7 +26,7 @@ const NEW_WORK: ReadonlySet<BillingOperation> = new Set(["session_start", "autom
 const TAKES_PLACE: ReadonlySet<BillingOperation> = new Set([...NEW_WORK, "session_resume"]);
 
 /** What the gate knows of an organization; `balanceCredits` is null while no balance is known. */
-export interface GateView {
+interface GateView {
   readonly orgId: string;
   readonly state: OrgGateRow["state"];
   readonly balanceCredits: DecimalText | null;

@@ -14,7 +14,7 @@ export interface OrgStateFacts {
 }
 
 /** The state that follows from the facts. */
-export interface OrgTransition {
+interface OrgTransition {
   readonly state: OrgState;
   /** Why it is exhausted; kept as it was when nothing changed. */
   readonly exhaustedBy?: "grace" | "overdraft" | "balance";

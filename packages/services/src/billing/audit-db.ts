@@ -180,7 +180,7 @@ export async function restoreDeletedAdjustments(tx: DatabaseExecutor, range: Aud
   return result.rows[0]?.restored ?? 0;
 }
 
-export interface AuditRecord extends AuditRange {
+interface AuditRecord extends AuditRange {
   readonly startedAt: Date;
   readonly comparedRows: string;
   readonly gaps: number;

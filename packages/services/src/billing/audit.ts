@@ -16,7 +16,7 @@ import { findChunkEnd } from "./db.ts";
 import { lockIngest, clearAlert, raiseAlert, readOpenAlerts } from "../ledger/index.ts";
 import { syncSpendRange } from "./spend-sync.ts";
 
-export interface AuditOptions extends AuditRange {
+interface AuditOptions extends AuditRange {
   /** Bills what was never billed, adjusts amounts, and puts deleted events and adjustments back. Default false: only tells. */
   readonly heal?: boolean;
   /** Of rows that no rate card covers. Default 3 x 100. */

@@ -35,7 +35,7 @@ export async function areRequestIdsUnique(db: DatabaseExecutor): Promise<boolean
   return result.rows.length > 0;
 }
 
-export interface IngestOptions {
+interface IngestOptions {
   readonly range: SourceRange;
   /** Of rows that no rate card covers. */
   readonly rate: RateCard;

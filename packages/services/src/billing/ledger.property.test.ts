@@ -1,13 +1,18 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { addDecimals, subtractDecimals } from "@proliferate/shared/money";
+import { addDecimals, multiplyDecimals, subtractDecimals } from "@proliferate/shared/money";
 import fc from "fast-check";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { creditsForSpend } from "../rates/credits.ts";
+import type { RateCard } from "../rates/credits.ts";
 import { sealOpenEvents, settle } from "../settlement/settlement.ts";
 import { syncSpend } from "./spend-sync.ts";
 import { checkInvariant, checkLedger, insertSpendRows, readLedgerSums } from "../../test/test-ledger.ts";
 import { ScriptedSink } from "../../test/test-sink.ts";
+
+/** Exact: spend x markup x credits per USD, nothing rounded. The same product that the ingest statement computes. */
+function creditsForSpend(spendUsd: string, rate: RateCard): string {
+  return multiplyDecimals(multiplyDecimals(spendUsd, rate.markup), rate.creditsPerUsd);
+}
 
 let database: TestDatabase;
 beforeAll(async () => {

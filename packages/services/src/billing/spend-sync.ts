@@ -31,7 +31,7 @@ import {
 import { readMark, writeMark } from "../passes/index.ts";
 import { quarantineSpendRows, resolveReviews } from "../reviews/index.ts";
 
-export interface SpendSyncOptions {
+interface SpendSyncOptions {
   /** Of rows that no rate card covers. */
   readonly rate: RateCard;
   /** How far back rows are looked for, by the start of their request. Default 24 h. */
@@ -44,7 +44,7 @@ export interface SpendSyncOptions {
   readonly onStep?: (step: SpendSyncStep) => void;
 }
 
-export type SpendSyncStep = "ingested" | "adjusted" | "quarantined" | "resolved";
+type SpendSyncStep = "ingested" | "adjusted" | "quarantined" | "resolved";
 
 export interface SpendSyncResult {
   /** Events made, adjustments included. */

@@ -43,7 +43,7 @@ function isComparable(range: ComparisonRange): RawBuilder<boolean> {
 }
 
 /** Orgs that have something to compare, in order, of those after a page's `afterOrgId`; the next page begins after `lastOrgId`. */
-export interface ComparableOrgs {
+interface ComparableOrgs {
   readonly orgIds: readonly string[];
   /** Undefined: this was the last page. */
   readonly lastOrgId: string | undefined;
@@ -286,7 +286,7 @@ export async function closeFindings(
     where batch_id = ${batchId}::uuid and resolved_at is null`.execute(tx);
 }
 
-export interface FindingRow {
+interface FindingRow {
   readonly batchId: string;
   readonly orgId: string;
   readonly kind: DeliveryFindingKind;
@@ -324,7 +324,7 @@ export async function recordFindings(
       and not exists (select 1 from found f where f.batch_id = d.batch_id and f.kind = d.kind)`.execute(db);
 }
 
-export interface BegunCorrection {
+interface BegunCorrection {
   readonly sequence: number;
   readonly idempotencyKey: string;
   /** An earlier attempt used this key: a refused duplicate means that it was applied. */

@@ -5,7 +5,7 @@ import { type Operator, recordAction, requireReason } from "../operator/index.ts
 import { readBatch } from "../reports/index.ts";
 import { closeFindings, confirmDelivery, lockBatch, redriveForgotten, type UndecidedBatchRow } from "../comparison/index.ts";
 
-export interface BatchDecision {
+interface BatchDecision {
   readonly batchId: string;
   readonly orgId: string;
   /** False where nothing was left to decide: it is so already. */

@@ -5,7 +5,7 @@ import { requireKnownOrg, type ExplainedBatchRow, type ExplainedReviewRow, readB
 import { dismissReview, mapReview } from "../reviews/index.ts";
 import { redriveBatch } from "../settlement/index.ts";
 
-export interface RedriveResult {
+interface RedriveResult {
   readonly kind: "batch" | "review";
   /** The batch's id, or the review's key. */
   readonly id: string;
@@ -17,7 +17,7 @@ export interface RedriveResult {
   readonly message: string;
 }
 
-export interface RedriveOptions {
+interface RedriveOptions {
   /** Of a review: who pays. */
   readonly orgId?: string | undefined;
   /** Lets the org be one that billing does not know yet. Default false: a typing error must not become an org. */

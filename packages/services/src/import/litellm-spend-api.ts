@@ -12,7 +12,7 @@ export interface LiteLLMSpendApiOptions {
 /** A spend row as the API tells it, each number as the very text that stood in the JSON: no amount passes through a float. */
 export type ApiSpendRow = Readonly<Record<string, unknown>> & { readonly request_id: string };
 
-export interface SpendPage {
+interface SpendPage {
   readonly rows: readonly ApiSpendRow[];
   /** Rows of the whole window, as far as the API counts: it stops at 10,000. */
   readonly total: number;

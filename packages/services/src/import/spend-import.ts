@@ -2,7 +2,7 @@ import type { DatabaseClient } from "@proliferate/db";
 import { fetchKeyTeam, fetchSpendPage, type LiteLLMSpendApiOptions, PAGE_ROWS, TOTAL_CAP } from "./litellm-spend-api.ts";
 import { listKeysWithoutTeam, readMirrorEnd, upsertKeyTeam, upsertSpendRows } from "./spend-import-db.ts";
 
-export interface SpendImportResult {
+interface SpendImportResult {
   /** Rows that were read, repeated ones included. */
   readonly read: number;
   /** Rows that were new or changed. */

@@ -8,7 +8,7 @@ import type { SessionAdmission } from "../sessions/index.ts";
 import { deleteReservation, insertReservation, readReservations, releaseReservations, writeKeyHash, writeLimit } from "./db.ts";
 
 /** A session that asks whether it may start. */
-export interface AdmissionRequest {
+interface AdmissionRequest {
   readonly orgId: string;
   readonly sessionId: string;
   /** The generation of the key that is to be minted; more than one means that the session is resumed. */
@@ -52,7 +52,7 @@ export async function confirmAdmission(
 }
 
 /** Takes a reservation back whose key was certainly never made. Idempotent. */
-export async function cancelAdmission(db: DatabaseClient, sessionId: string, keyGeneration: number): Promise<void> {
+async function cancelAdmission(db: DatabaseClient, sessionId: string, keyGeneration: number): Promise<void> {
   await deleteReservation(db, sessionId, keyGeneration);
 }
 

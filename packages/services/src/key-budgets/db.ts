@@ -46,7 +46,7 @@ export async function updateSpentOfNewKeys(db: DatabaseExecutor, newerThanMs: nu
 }
 
 /** Which key of which session holds a reservation. */
-export interface Reservation {
+interface Reservation {
   readonly sessionId: string;
   readonly keyGeneration: number;
   readonly orgId: string;
@@ -162,7 +162,7 @@ export async function reapReservations(
 }
 
 /** An organization whose keys may need other budgets than they have. */
-export interface OrgToRefresh {
+interface OrgToRefresh {
   readonly org_id: string;
   /** Stands for all that the decision follows from, as it is now. */
   readonly seen: string;
@@ -346,7 +346,7 @@ export async function releaseTelling(db: DatabaseExecutor, key: ClaimedKey): Pro
 }
 
 /** What an organization can afford, and what of it is reserved, in USD; `affordable_usd` is null while balance or rate are unknown. */
-export interface OrgReservations {
+interface OrgReservations {
   readonly affordable_usd: DecimalText | null;
   readonly reserved_usd: DecimalText;
   readonly live_sessions: number;

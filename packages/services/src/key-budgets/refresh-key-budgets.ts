@@ -43,7 +43,7 @@ export interface RefreshOptions {
 }
 
 /** How many keys were changed, and how many could not be. */
-export interface RefreshResult {
+interface RefreshResult {
   /** Keys of which the proxy was told something. */
   readonly changed: number;
   readonly failed: number;

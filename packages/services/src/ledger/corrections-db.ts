@@ -22,7 +22,7 @@ import {
   type SourceRange,
 } from "./source-rows-db.ts";
 
-export interface SourceDifferences {
+interface SourceDifferences {
   /** Rows that look as if nothing was billed for them; a used id of another time is among them. */
   readonly fresh: number;
   /** Start of the oldest of them; null when there is none. */

@@ -15,7 +15,7 @@ export async function countStrayEvents(db: DatabaseExecutor): Promise<number> {
   return result.rows[0]?.count ?? 0;
 }
 
-export interface PartitionRow {
+interface PartitionRow {
   readonly name: string;
   /** `2026-11`. */
   readonly month: string;
@@ -67,7 +67,7 @@ export async function countUnsettled(
   return { events: Number(row?.events ?? 0), open: Number(row?.open ?? 0), undelivered: Number(row?.undelivered ?? 0) };
 }
 
-export interface UnsettledRow {
+interface UnsettledRow {
   readonly org_id: string;
   /** Null: in no batch. */
   readonly batch_id: string | null;
@@ -120,7 +120,7 @@ export async function countRetired(db: DatabaseExecutor, month: string): Promise
   return events === null ? undefined : Number(events);
 }
 
-export interface SourceMarkRow {
+interface SourceMarkRow {
   /** Null before the first sweep came round. */
   readonly low_water_mark: Date | null;
   readonly source_oldest: Date | null;
@@ -178,7 +178,7 @@ export async function findMonthEnd(db: DatabaseExecutor, position: string, end: 
   return result.rows[0]?.month_end;
 }
 
-export interface BillingAlert {
+interface BillingAlert {
   /** The same happening has the same key. */
   readonly key: string;
   readonly kind: "source_rows_deleted" | "partition_missing" | "ledger_gap";
@@ -195,7 +195,7 @@ export async function raiseAlert(db: DatabaseExecutor, alert: BillingAlert): Pro
   return (result.numAffectedRows ?? 0n) > 0n;
 }
 
-export interface AlertRow extends BillingAlert {
+interface AlertRow extends BillingAlert {
   readonly raisedAt: Date;
 }
 

@@ -48,7 +48,7 @@ export async function maintainPartitions(db: DatabaseClient): Promise<PartitionU
 }
 
 /** What retiring a month does, or would do. */
-export interface Retirement {
+interface Retirement {
   /** `2026-01`. */
   readonly month: string;
   /** True when the month is out of the ledger, by this call or an earlier one. */

@@ -3,10 +3,10 @@ import type { DatabaseExecutor, OperatorActionTable } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
 
 /** One decision by hand, as it is on record. */
-export type OperatorActionRow = Selectable<OperatorActionTable>;
+type OperatorActionRow = Selectable<OperatorActionTable>;
 
 /** One decision by hand, before it is on record. */
-export interface NewAction {
+interface NewAction {
   readonly action: string;
   readonly subject: string;
   readonly orgId: string | null;

@@ -12,7 +12,7 @@ export interface Operator {
 }
 
 /** What was done by hand. The part before the point is what it was done to. */
-export type OperatorAction =
+type OperatorAction =
   | "org.suspended"
   | "org.resumed"
   | "org.settings_changed"

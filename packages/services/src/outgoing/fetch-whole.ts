@@ -1,13 +1,13 @@
 import { withDeadline } from "./deadline.ts";
 
-export interface WholeRequest {
+interface WholeRequest {
   /** Default POST. */
   readonly method?: "GET" | "POST";
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
 }
 
-export interface WholeLimits {
+interface WholeLimits {
   /** For headers and body together. */
   readonly timeoutMs: number;
   /** Default {@link MAX_ANSWER_BYTES}. */
@@ -21,7 +21,7 @@ export interface WholeAnswer {
 }
 
 /** An answer longer than this is none. A page of 1,000 events is a tenth of it. */
-export const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
+const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
 
 /**
  * Sends a request, and reads the whole answer into memory: headers and body within one deadline, and of so many bytes at most. So

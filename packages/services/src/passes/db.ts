@@ -9,7 +9,7 @@ export async function recordPass(db: DatabaseExecutor, job: string): Promise<voi
     on conflict (job) do update set succeeded_at = excluded.succeeded_at`.execute(db);
 }
 
-export interface PassRow {
+interface PassRow {
   readonly job: string;
   readonly succeeded_at: Date;
   /** By the database clock. */

@@ -18,7 +18,7 @@ export interface RateCardRow {
 const COLUMNS = sql`rate_card_id, org_id, trim_scale(markup) as markup, trim_scale(credits_per_usd) as credits_per_usd,
   greatest(valid_from, 'epoch'::timestamptz) as valid_from, nullif(valid_to, 'infinity') as valid_to, source`;
 
-export interface NewRateCard {
+interface NewRateCard {
   readonly orgId: string | null;
   readonly markup: string;
   readonly creditsPerUsd: string;

@@ -5,7 +5,7 @@ import { type Operator, recordAction } from "../operator/index.ts";
 import type { RateCard } from "./credits.ts";
 import { endOpenRateCard, insertRateCard, type RateCardRow, readRateCards, seedDefaultCard } from "./rate-cards-db.ts";
 
-export interface RateCardOptions {
+interface RateCardOptions {
   /** Whose; without it the default of every org that has no card of its own. */
   readonly orgId?: string | undefined;
   /** Factor on the provider's price. Above zero, at most 6 decimals. */

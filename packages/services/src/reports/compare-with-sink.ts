@@ -6,7 +6,7 @@ import { createSinkFromSettings, type SinkSettings } from "../sinks/index.ts";
 import { requireKnownOrg } from "./org-report.ts";
 
 /** What is compared with the sink, and whether anything may be changed. */
-export interface CompareWithSinkOptions {
+interface CompareWithSinkOptions {
   readonly sinks: SinkSettings;
   /** Of orgs that no rate card covers. */
   readonly markup: string;

@@ -29,7 +29,7 @@ import {
 const ACTIONS_SHOWN = 20;
 
 /** An equation written out, computed again from its parts by exact integer arithmetic. */
-export interface Arithmetic {
+interface Arithmetic {
   /** `0.000123 USD x 3 x 100 = 0.0369 credits` */
   readonly text: string;
   /** Whether what is stored is what comes out. False is a fault of the ledger. */

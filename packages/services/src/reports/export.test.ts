@@ -1,6 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type ExportFilter, type ExportFormat, exportEvents } from "./export.ts";
+import type { ExportFilter } from "./export-db.ts";
+import { type ExportFormat, exportEvents } from "./export.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { insertSpendRows } from "../../test/test-ledger.ts";
 

@@ -2,12 +2,10 @@ import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { type ExportFilter, type ExportRow, readExportPage, readNewestEventId } from "./export-db.ts";
 
-export type { ExportFilter, ExportRow };
-
 export type ExportFormat = "csv" | "json";
 
 /** Columns of an export, in their order. New ones are appended, so a reader by position goes on working. */
-export const EXPORT_COLUMNS = [
+const EXPORT_COLUMNS = [
   "event_id",
   "event_type",
   "org_id",

@@ -8,7 +8,7 @@ import { readPacks, readPolicy, describePack, describePolicy, type PackView, typ
 import { type OrgKeysRow, type OrgRow, readOrgFindings, readOrgKeys, readOrgReviews, readOrgs } from "./org-report-db.ts";
 
 /** Where an organization stands. Credits exact. */
-export interface OrgSummary {
+interface OrgSummary {
   readonly orgId: string;
   readonly state: OrgState;
   readonly stateSince: Date | null;
@@ -38,7 +38,7 @@ export interface OrgSummary {
 }
 
 /** One page of organizations. */
-export interface OrgPage {
+interface OrgPage {
   readonly orgs: readonly OrgSummary[];
   /** Give it to the next call; null on the last page. */
   readonly nextCursor: string | null;

@@ -1,5 +1,5 @@
 /** A value as it stands in JSON. */
-export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [name: string]: JsonValue };
+type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [name: string]: JsonValue };
 
 /**
  * A report as its JSON body, the same from the command line and from the gateway: names in snake_case, instants ISO 8601 in

@@ -10,7 +10,7 @@ import { type RawBuilder, sql } from "kysely";
 import { BATCHES_UNDER_WAY, GATES } from "../billing/index.ts";
 import { IS_IN_BATCH, isRetired, RETIRED_REVIEW_KEY, IS_CORRECTION, ROW_HASH } from "../ledger/index.ts";
 
-export interface CompletenessRow {
+interface CompletenessRow {
   readonly source_rows: string;
   readonly source_usd: string;
   /** What the ledger says of the rows that have an event. */
@@ -203,7 +203,7 @@ export async function readBalances(db: DatabaseExecutor): Promise<BalancesRow> {
   );
 }
 
-export interface DeliveryRow {
+interface DeliveryRow {
   /** Credits on the ledger that no sink has confirmed, the carry included; without what a capped balance will never pay. */
   readonly unposted_credits: string;
   /** Longest time since a batch was sealed that is not delivered. */
@@ -260,7 +260,7 @@ export async function countDueBatches(db: DatabaseExecutor): Promise<number> {
   return result.rows[0]?.batches ?? 0;
 }
 
-export interface SourceLagRow {
+interface SourceLagRow {
   /** Age of the newest spend row that does not lie in the future; null where there is none. */
   readonly newest_row_seconds: string | null;
   /** Rows that say they began later than five minutes from now, 10,000 at most: a clock is wrong. */
@@ -314,7 +314,7 @@ export async function readResting(db: DatabaseExecutor, limit: number): Promise<
   return result.rows;
 }
 
-export interface FindingsRow {
+interface FindingsRow {
   readonly kind: string;
   readonly findings: string;
 }

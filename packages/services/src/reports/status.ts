@@ -73,7 +73,7 @@ export interface OperatorStatus extends BillingStatus {
 }
 
 /** An org's batches that rest in one state. `unknown`: they may have been taken, and wait for a comparison with the sink. */
-export interface RestingOrg {
+interface RestingOrg {
   readonly orgId: string;
   readonly state: RestingRow["state"];
   readonly batches: number;
@@ -83,7 +83,7 @@ export interface RestingOrg {
 }
 
 /** Local balances against the sink's, as reconciling found them. */
-export interface BalanceStatus {
+interface BalanceStatus {
   readonly orgs: number;
   /** Orgs by their state. */
   readonly states: Readonly<Record<string, number>>;
@@ -96,7 +96,7 @@ export interface BalanceStatus {
 }
 
 /** What waits beside the batches. */
-export interface Attention {
+interface Attention {
   /** Orgs that wait after a failed attempt. */
   readonly waitingOrgs: number;
   readonly openCircuits: number;
@@ -112,7 +112,7 @@ export interface Attention {
   readonly alerts: readonly { readonly key: string; readonly kind: string; readonly message: string }[];
 }
 
-export interface StatusProblem {
+interface StatusProblem {
   readonly code:
     | "ledger_unbalanced"
     | "sink_differs"
@@ -133,7 +133,7 @@ export interface StatusProblem {
   readonly message: string;
 }
 
-export interface StatusOptions {
+interface StatusOptions {
   /** Compares only requests that began then or later, and what was sealed since, with what is open. Default: all; reads the whole spend table and ledger. */
   readonly from?: Date;
   /** Batches and open events older than this are late. Default 15 minutes. */

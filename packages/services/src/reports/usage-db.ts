@@ -110,7 +110,7 @@ export async function readEvents(
   return result.rows;
 }
 
-export interface OpenEventsRow {
+interface OpenEventsRow {
   readonly events: string;
   readonly credits: string;
   readonly carry_credits: string;
@@ -136,7 +136,7 @@ export async function readOpenEvents(db: DatabaseExecutor): Promise<OpenEventsRo
   return result.rows[0] ?? { events: "0", credits: "0", carry_credits: "0", oldest_unsettled_seconds: null };
 }
 
-export interface StateRow {
+interface StateRow {
   readonly state: SettlementState;
   readonly needs_reconcile: boolean;
   readonly batches: string;
@@ -153,7 +153,7 @@ export async function readBatchStates(db: DatabaseExecutor): Promise<readonly St
   return result.rows;
 }
 
-export interface ReviewRow {
+interface ReviewRow {
   readonly reason: SpendReviewReason;
   readonly rows: string;
 }
@@ -162,35 +162,5 @@ export interface ReviewRow {
 export async function readOpenReviews(db: DatabaseExecutor): Promise<readonly ReviewRow[]> {
   const result = await sql<ReviewRow>`
     select reason, count(*) as rows from spend_reviews where resolved_at is null group by reason order by reason`.execute(db);
-  return result.rows;
-}
-
-export interface BalanceRow {
-  readonly org_id: string;
-  readonly events_credits: string;
-  readonly batch_credits: string;
-  readonly carry_credits: string;
-  readonly open_credits: string;
-}
-
-/** Orgs whose events are not exactly their batches + carry + open events. The ledger is sound when there is none. */
-export async function readUnbalancedOrgs(db: DatabaseExecutor): Promise<readonly BalanceRow[]> {
-  const result = await sql<BalanceRow>`
-    with events as (
-      select org_id, sum(events_credits) as events_credits
-      from (
-        select org_id, sum(spend_usd * markup * credits_per_usd) as events_credits from billing_events group by org_id
-        union all
-        select org_id, credits from retired_event_sums
-      ) recorded
-      group by org_id
-    ), batches as (
-      select org_id, sum(credits) as batch_credits from settlement_batches group by org_id
-    )
-    select org_id, coalesce(events_credits, 0) as events_credits, coalesce(batch_credits, 0) as batch_credits,
-      coalesce(carry_credits, 0) as carry_credits, coalesce(open_credits, 0) as open_credits
-    from events full join batches using (org_id) full join billing_accounts using (org_id)
-    where coalesce(events_credits, 0) <> coalesce(batch_credits, 0) + coalesce(carry_credits, 0) + coalesce(open_credits, 0)
-    order by org_id`.execute(db);
   return result.rows;
 }

@@ -20,7 +20,7 @@ import { storableCount, storableJson } from "@proliferate/access/spend-logs/stor
  * corrected once; what should change again is reported, and left.
  */
 
-export interface RepricedRow {
+interface RepricedRow {
   readonly requestId: string;
   readonly model: string;
   readonly orgId: string | null;

@@ -65,7 +65,7 @@ export async function resolveReviews(db: DatabaseExecutor): Promise<number> {
   return Number(result.numAffectedRows ?? 0n);
 }
 
-export interface ReviewRow {
+interface ReviewRow {
   readonly review_key: string;
   readonly request_id: string;
   readonly reason: SpendReviewReason;

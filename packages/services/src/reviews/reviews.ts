@@ -17,7 +17,7 @@ import {
 /** Reasons that a person can settle by naming the org. An amount that is no number cannot be billed by anybody. */
 const MAPPABLE = new Set(["no_org", "no_request_id", "recycled_id", "unlinked_refund", "retired_month"]);
 
-export interface MapReviewOptions {
+interface MapReviewOptions {
   /** Where no rate card covers the row. */
   readonly rate?: RateCard;
   /** Who decided it: put on record with the change. */
@@ -99,7 +99,7 @@ export async function dismissReview(db: DatabaseClient, reviewKey: string, opera
   });
 }
 
-export interface ReviewPage {
+interface ReviewPage {
   readonly reviews: readonly ReviewListRow[];
   /** Give it to the next call; null on the last page. */
   readonly nextCursor: string | null;

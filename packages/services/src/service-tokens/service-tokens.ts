@@ -5,7 +5,7 @@ import { AppError } from "@proliferate/shared/errors";
 import { findLiveToken, insertAudit, insertToken, markRevoked, replaceHash, type ServiceTokenRow, writeLastUse } from "./db.ts";
 
 /** A token in plain text: told to its owner once, stored nowhere. */
-export interface IssuedToken {
+interface IssuedToken {
   readonly row: ServiceTokenRow;
   readonly token: string;
 }

@@ -2,7 +2,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
 
-export interface CleanupOptions {
+interface CleanupOptions {
   /** What is younger stays. */
   readonly olderThanMs: number;
   /** Rows at most. */

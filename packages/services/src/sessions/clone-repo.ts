@@ -12,7 +12,7 @@ export interface RepoSource {
 }
 
 /** Below the home directory of the sandbox. */
-export const WORKSPACE_FOLDER = "workspace";
+const WORKSPACE_FOLDER = "workspace";
 
 const CLONE_TIMEOUT_MS = 10 * 60 * 1000;
 

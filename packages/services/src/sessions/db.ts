@@ -84,7 +84,7 @@ export async function claimSession(
 }
 
 /** A minted key as it is put on record: its hash, never the key. */
-export interface RecordedKey {
+interface RecordedKey {
   readonly sessionId: string;
   readonly keyGeneration: number;
   readonly keyHash: string;
@@ -193,7 +193,7 @@ export const sessionEventsSince = (sessionId: string): RawBuilder<Date> =>
   sql`coalesce((select created_at - interval '1 day' from gateway_sessions where session_id = ${sessionId}), '-infinity')`;
 
 /** Sums over a session's events; BIGINT and NUMERIC come as text. */
-export interface SessionSums {
+interface SessionSums {
   readonly requests: string;
   readonly prompt_tokens: string;
   readonly completion_tokens: string;

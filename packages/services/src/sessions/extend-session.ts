@@ -9,7 +9,7 @@ import type { SessionDependencies } from "./start-session.ts";
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000, mo: 30 * 86_400_000 };
 
-export interface SessionExtension {
+interface SessionExtension {
   readonly duration?: string | undefined;
   readonly maxBudgetUsd?: string | undefined;
 }

@@ -3,10 +3,10 @@ import type { DatabaseExecutor, SessionRequestTable } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
 
 /** A request with an idempotency key, and its sealed answer once there is one. */
-export type SessionRequestRow = Selectable<SessionRequestTable>;
+type SessionRequestRow = Selectable<SessionRequestTable>;
 
 /** Names a request: an organization and the hash of its idempotency key. */
-export interface RequestName {
+interface RequestName {
   readonly orgId: string;
   readonly keyHash: string;
 }

@@ -5,7 +5,7 @@ import { withDeadInstance } from "@proliferate/access/requests/db";
 import { claimRequest, deleteRequest, takeRequestOver, writeAnswer, writeDraft } from "./idempotency-db.ts";
 
 /** A request that is to be run once. */
-export interface IdempotentRequest {
+interface IdempotentRequest {
   readonly orgId: string;
   /** The caller's, 16 characters at least: it also opens the stored answer, so it must not be guessable. */
   readonly idempotencyKey: string;

@@ -15,7 +15,7 @@ export interface LaunchDependencies extends SessionDependencies {
 }
 
 /** A session that the gateway launches a sandbox for. */
-export interface LaunchSessionRequest extends StartSessionRequest {
+interface LaunchSessionRequest extends StartSessionRequest {
   readonly launcher: LauncherName;
   readonly repoUrl: string | undefined;
   /** Whether the caller knows the agent's password, or will be told, when this gateway dies. Else the launch dies with it. */
@@ -54,7 +54,7 @@ export async function launchSession(deps: LaunchDependencies, request: LaunchSes
 }
 
 /** A paused session that is to be woken. */
-export interface ResumeSessionRequest {
+interface ResumeSessionRequest {
   readonly sessionId: string;
   readonly duration?: string | undefined;
   /** Of the whole session, USD; absent: as before. */

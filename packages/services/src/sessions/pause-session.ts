@@ -14,7 +14,7 @@ export async function pauseSession(deps: LaunchDependencies, sessionId: string, 
   return deps.sandboxes.atWork(sessionId, () => pauseNow(deps, sessionId, failure));
 }
 
-export interface PauseFailure {
+interface PauseFailure {
   readonly code: string;
   readonly message: string;
   /** Further facts of the event. */

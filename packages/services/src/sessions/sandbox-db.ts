@@ -65,7 +65,7 @@ export async function selectSessionEvents(
 }
 
 /** A launch of one key generation: whoever holds another one has been overtaken. */
-export interface LaunchFence {
+interface LaunchFence {
   readonly sessionId: string;
   readonly keyGeneration: number;
 }

@@ -1,5 +1,5 @@
 /** What a session's key may do. */
-export interface SessionKeyRequest {
+interface SessionKeyRequest {
   readonly sessionId: string;
   readonly orgId: string;
   /** Model names, each in every spelling that an agent may send; empty = all. */

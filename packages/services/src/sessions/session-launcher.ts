@@ -20,7 +20,7 @@ export type LauncherName = "local" | "modal";
 export type StepListener = (step: string, sessionId: string) => void | Promise<void>;
 
 /** What launches sandboxes, and within which limits. */
-export interface SessionLauncherOptions {
+interface SessionLauncherOptions {
   readonly db: DatabaseClient;
   readonly providers: ReadonlyMap<LauncherName, SandboxProvider>;
   /** The agent's command on the address that it is given. Default: `opencode serve`. */

@@ -5,7 +5,7 @@ import { sumBilledEvents, sumUnbilledSpend } from "./db.ts";
 import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 
 /** What a session has cost so far: on the ledger, beyond it, and together. Exact decimal text. */
-export interface SessionSpend {
+interface SessionSpend {
   /** On the ledger. */
   readonly billed: UsageTotals;
   /** In spend rows that the worker has not read yet. */

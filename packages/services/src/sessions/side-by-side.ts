@@ -2,7 +2,7 @@ import { isAppError } from "@proliferate/shared/errors";
 import { DeadlineExceeded, withDeadline } from "@proliferate/shared/sandbox";
 
 /** How much runs at once, and how long each is waited for. */
-export interface SideBySideOptions {
+interface SideBySideOptions {
   /** How many at once. */
   readonly parallel: number;
   /** Milliseconds after which one is no longer waited for; its work goes on. */

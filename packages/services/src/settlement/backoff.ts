@@ -3,7 +3,7 @@ const LONGEST_RETRY_MS = 15 * 60_000;
 const PARKED_RETRY_MS = 15 * 60_000;
 const JITTER = 0.2;
 
-export interface BackoffOptions {
+interface BackoffOptions {
   /** Attempts made so far, at least 1. */
   readonly attempt: number;
   /** What the sink asked for; never undercut. */

@@ -17,7 +17,7 @@ export interface ClaimedBatch {
   readonly isOrgFailing: boolean;
 }
 
-export interface ClaimOptions extends OrgSelection {
+interface ClaimOptions extends OrgSelection {
   readonly limit: number;
   /** Batches of one org; its others are claimed when these are done. */
   readonly limitPerOrg: number;

@@ -8,7 +8,7 @@ const LIMIT = 20;
 /** Whoever is slower is asked again at its next turn. */
 const PATIENCE_MS = 5_000;
 
-export interface RevivedOrgs {
+interface RevivedOrgs {
   readonly orgIds: readonly string[];
   readonly batches: number;
 }

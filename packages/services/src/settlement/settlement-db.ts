@@ -41,7 +41,7 @@ export async function lockAccountsToSeal(
   return result.rows.map((row) => row.org_id);
 }
 
-export interface SealedBatch {
+interface SealedBatch {
   readonly batchId: string;
   readonly orgId: string;
   readonly eventCount: number;
@@ -127,12 +127,12 @@ export const remembersKey = (keyMemoryMs: number): RawBuilder<boolean> =>
   sql`(b.first_sent_at is null or b.first_sent_at >= (select now from clock) - ${keyMemoryMs} * interval '1 millisecond')`;
 
 /** Names a claim: a statement with an older token than the row's changes nothing. */
-export interface Claim {
+interface Claim {
   readonly batchId: string;
   readonly leaseToken: number;
 }
 
-export interface AttemptOptions {
+interface AttemptOptions {
   readonly idempotencyKey: string;
   readonly leaseMs: number;
   readonly keyMemoryMs: number;

@@ -2,7 +2,7 @@ import type { parkedDelayMs, retryDelayMs } from "./backoff.ts";
 import type { SettlementSink } from "../sinks/index.ts";
 
 /** The places between two durable steps; a test throws there to be a crash. */
-export type SettlementStep = "sealed" | "flagged" | "claimed" | "begun" | "answered" | "attempt_finished" | "recorded";
+type SettlementStep = "sealed" | "flagged" | "claimed" | "begun" | "answered" | "attempt_finished" | "recorded";
 
 export interface SettlementOptions {
   readonly sink: SettlementSink;

@@ -1,6 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { DEFAULT_KEY_MEMORY_MS, deliverBatches, type DeliveryResult } from "./deliver-batches.ts";
-export type { SettlementOptions, SettlementProblem, SettlementStep } from "./settlement-options.ts";
 import { NONE_REVIVED, reviveOrgs } from "./revive-orgs.ts";
 import { enterCircuit } from "./settlement-circuit-db.ts";
 import {

@@ -25,7 +25,7 @@ export async function mapSinkCustomer(
 }
 
 /** Which customer of a sink an organization is. */
-export interface SinkCustomer {
+interface SinkCustomer {
   readonly sink: string;
   readonly orgId: string;
   readonly customerId: string;
@@ -79,7 +79,7 @@ export async function recordShadowResult(db: DatabaseExecutor, result: ShadowRes
 }
 
 /** A batch that the two sinks answered differently. */
-export interface ShadowDifference extends ShadowResult {
+interface ShadowDifference extends ShadowResult {
   readonly orgId: string;
   readonly credits: DecimalText;
 }

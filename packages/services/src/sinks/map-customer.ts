@@ -9,7 +9,7 @@ const CUSTOMER_PATTERN = { stripe: /^cus_[A-Za-z0-9]{1,200}$/ } as const;
 /** Sinks that know organizations under ids of their own. */
 export const MAPPED_SINKS = ["stripe"] as const satisfies readonly (keyof typeof CUSTOMER_PATTERN)[];
 /** One of {@link MAPPED_SINKS}. */
-export type MappedSink = (typeof MAPPED_SINKS)[number];
+type MappedSink = (typeof MAPPED_SINKS)[number];
 
 /** A mapping as it is now, what it was before, and how many batches it released. */
 export interface MappedCustomer {

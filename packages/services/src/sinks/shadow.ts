@@ -2,7 +2,7 @@ import type { DeliveryOutcome, SettlementSink } from "./port/sink.ts";
 import type { ShadowResult } from "./db.ts";
 
 /** Which sink counts, and which one only listens. */
-export interface ShadowOptions {
+interface ShadowOptions {
   /** The one that counts. */
   readonly primary: SettlementSink;
   /** Gets the same deliveries; whatever it does changes nothing. */

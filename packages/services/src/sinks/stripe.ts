@@ -5,7 +5,7 @@ import type { Delivery, DeliveryOutcome, SettlementSink } from "./port/sink.ts";
 import { createTokenBucket } from "./port/token-bucket.ts";
 
 /** The account and meter at Stripe. */
-export interface StripeSinkOptions {
+interface StripeSinkOptions {
   /** `sk_…` or a restricted key that may write meter events. */
   readonly secretKey: string;
   /** Default Stripe's own. */

@@ -194,7 +194,7 @@ export async function deletePolicy(tx: DatabaseExecutor, orgId: string): Promise
 }
 
 /** Which packs are listed. */
-export interface PackFilter {
+interface PackFilter {
   readonly orgId?: string | undefined;
   /** Default: every state. */
   readonly states?: readonly TopUpRow["state"][] | undefined;
@@ -221,15 +221,4 @@ export async function writeSettledPack(tx: DatabaseExecutor, topUpId: string, st
     update top_ups set state = ${state}, lease_until = null, finished_at = billing_now(),
       error_code = case when ${state} = 'declined' then 'settled_by_hand' end, error_message = case when ${state} = 'declined' then 'Somebody looked: it was not bought.' end
     where top_up_id = ${topUpId} and state = 'needs_review'`.execute(tx);
-}
-
-/** An org's packs, newest first. */
-export async function readTopUps(db: DatabaseExecutor, orgId: string): Promise<readonly TopUpRow[]> {
-  return db
-    .selectFrom("top_ups")
-    .selectAll()
-    .where("org_id", "=", orgId)
-    .orderBy("started_at", "desc")
-    .orderBy("pack_number", "desc")
-    .execute();
 }

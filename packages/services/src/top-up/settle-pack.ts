@@ -8,7 +8,7 @@ import { lockPack, type TopUpRow, writeSettledPack } from "./db.ts";
 import { describePack, type PackView } from "./policy.ts";
 
 /** What became of a pack that a person decided. */
-export interface SettledPack {
+interface SettledPack {
   /** False where it was settled so already. */
   readonly settled: boolean;
   readonly pack: PackView;

@@ -1,7 +1,7 @@
 import type { DecimalText } from "@proliferate/shared/money";
 
 /** One purchase that the sink is asked for; `credits` is exact decimal text. */
-export interface TopUpCharge {
+interface TopUpCharge {
   readonly orgId: string;
   readonly planId: string;
   readonly credits: DecimalText;

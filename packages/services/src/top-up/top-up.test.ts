@@ -8,7 +8,7 @@ import { balanceOf, insertSpend, RATE } from "../../test/test-balances.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { readGate } from "../billing-gate/db.ts";
 import { createAutumnTopUpProvider } from "./autumn-top-up.ts";
-import { readTopUps, type TopUpPolicy } from "./db.ts";
+import { readPacks, type TopUpPolicy } from "./db.ts";
 import { resetTopUpBreaker, setTopUpPolicy } from "./policy.ts";
 import { topUpDueOrgs, type TopUpOptions } from "./top-up.ts";
 
@@ -49,7 +49,7 @@ async function pass(options: Partial<TopUpOptions> = {}): Promise<Awaited<Return
   return topUpDueOrgs(database.db, { provider: createAutumnTopUpProvider(settings()), reconcile, leaseMs: 1, ...options });
 }
 
-const states = async (): Promise<readonly string[]> => (await readTopUps(database.db, orgId)).map((row) => row.state);
+const states = async (): Promise<readonly string[]> => (await readPacks(database.db, { orgId: orgId, limit: 100 })).map((row) => row.state);
 
 test("an org at its threshold buys a pack, and its credits come in by a reconciliation", async () => {
   await policy();

@@ -38,7 +38,7 @@ export interface TopUpOptions {
 }
 
 /** How many packs were bought, declined, or are in doubt. */
-export interface TopUpResult {
+interface TopUpResult {
   readonly paid: number;
   readonly declined: number;
   readonly unsettled: number;

@@ -2,7 +2,7 @@
 import type { DatabaseExecutor, WebhookEventTable } from "@proliferate/db";
 import { type Selectable, sql } from "kysely";
 
-export interface NewWebhookEvent {
+interface NewWebhookEvent {
   /** `balance.low` and the like. */
   readonly type: string;
   readonly orgId: string;
@@ -44,7 +44,7 @@ export async function claimDueEvents(
 }
 
 /** How one sending of a message ended. */
-export interface WebhookAttempt {
+interface WebhookAttempt {
   readonly eventId: string;
   /** Fences a late answer out: of an older attempt than the row's, nothing is recorded. */
   readonly attempt: number;

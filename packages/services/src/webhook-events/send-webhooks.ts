@@ -17,7 +17,7 @@ export interface WebhookOptions {
 }
 
 /** How many messages were delivered, and how many not. */
-export interface WebhookResult {
+interface WebhookResult {
   readonly delivered: number;
   readonly failed: number;
 }

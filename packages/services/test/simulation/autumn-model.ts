@@ -41,7 +41,7 @@ export interface BatchAtAutumn {
 }
 
 /** An event: a deduction, a correction, or a track that took nothing. */
-export interface ModelEvent {
+interface ModelEvent {
   readonly batchId: string;
   readonly orgId: string;
   readonly value: string;

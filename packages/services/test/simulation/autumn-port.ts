@@ -18,7 +18,7 @@ export interface AutumnPort {
   readonly balances: RemoteBalances;
 }
 
-export interface AutumnPortOptions {
+interface AutumnPortOptions {
   readonly autumn: AutumnModel;
   readonly clock: VirtualClock;
   readonly trace: string[];

@@ -33,7 +33,7 @@ export interface Step {
 export type StatementRewrite = (statement: string) => string;
 
 /** Lets every continuation of the process run until it waits for the scheduler again: none of them waits for anything else. */
-export const comeToRest = (): Promise<void> => new Promise((done) => setImmediate(done));
+const comeToRest = (): Promise<void> => new Promise((done) => setImmediate(done));
 
 /**
  * One process of the real code, stopped before each statement and each call: nothing happens in it but what the scheduler
@@ -125,7 +125,7 @@ export class SimulatedProcess {
 }
 
 /** A connection of a simulated process: a real one to the real PostgreSQL, whose statements wait for the scheduler. */
-export class SimulatedConnection implements DatabaseConnection {
+class SimulatedConnection implements DatabaseConnection {
   isTaken = false;
   /** True while a statement is with PostgreSQL. */
   isBusy = false;

@@ -22,7 +22,7 @@ import { StepRunner } from "./step-runner.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 /** What became of a schedule. */
-export interface SimulationResult {
+interface SimulationResult {
   readonly violation: string | undefined;
   /** Every move, step and call in order; equal for equal schedules. */
   readonly trace: readonly string[];

@@ -32,7 +32,7 @@ export interface Refusal {
 }
 
 /** No longer pause is asked for where a short wait helps: some clients sleep through one that is longer, others do not come back. */
-export const LONGEST_SHORT_WAIT_SECONDS = 60;
+const LONGEST_SHORT_WAIT_SECONDS = 60;
 
 const refusal = (status: number, retryable: boolean, anthropicType: string, openaiType: string, openaiCode?: string): Refusal => ({
   status,

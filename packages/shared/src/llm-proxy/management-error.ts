@@ -21,7 +21,7 @@ export function safeServerText(text: string, credentials: readonly string[]): st
 }
 
 /** What the management API answered instead of a result. */
-export interface ManagementFailure {
+interface ManagementFailure {
   /** The status that is meant: the body's code where it is one (LiteLLM sends 404 inside other statuses), else HTTP's. */
   readonly status: number;
   /** The body's code; `"404"` for a key that is not there, while a path that is not there has a word or none. */

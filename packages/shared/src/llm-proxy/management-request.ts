@@ -17,7 +17,7 @@ export interface ManagementTarget {
 }
 
 /** One call of the management API. */
-export interface ManagementRequest {
+interface ManagementRequest {
   readonly method: "GET" | "POST";
   /** Begins with a slash; may carry a query. */
   readonly path: string;
@@ -43,7 +43,7 @@ export function startDeadline(timeoutMs: number, caller: AbortSignal | undefined
 }
 
 /** A 2xx with its JSON, or a refusal that the caller may know how to read. `tries` > 1: an earlier one may have taken effect. */
-export type ManagementAnswer =
+type ManagementAnswer =
   | { readonly accepted: true; readonly body: unknown; readonly tries: number }
   | {
       readonly accepted: false;

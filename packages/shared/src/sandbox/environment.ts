@@ -5,7 +5,7 @@ import { AppError } from "../errors/index.ts";
 export const OPENCODE_SERVER_PASSWORD_VARIABLE = "OPENCODE_SERVER_PASSWORD";
 
 /** Keys of the providers themselves, by variable. */
-export interface ProviderKeys {
+interface ProviderKeys {
   readonly ANTHROPIC_API_KEY?: string;
   readonly OPENAI_API_KEY?: string;
 }

@@ -9,12 +9,12 @@ import { type DecimalText, normalizeDecimal } from "../money.ts";
 export const OPENCODE_GLOBAL_CONFIG_PATH = ".config/opencode/opencode.json";
 
 /** The provider in OpenCode that GPT models go through. Its built-in `openai` speaks the Responses API, which LLM proxies need not have. */
-export const OPENCODE_OPENAI_PROVIDER = "openai-proxy";
+const OPENCODE_OPENAI_PROVIDER = "openai-proxy";
 
 const defaultServer = { port: 4096, hostname: "0.0.0.0" } as const;
 
 /** Where the agent's server listens in its sandbox. */
-export interface OpencodeServer {
+interface OpencodeServer {
   /** Default 4096. */
   readonly port?: number;
   /** Default 0.0.0.0, so set OPENCODE_SERVER_PASSWORD ({@link buildSandboxEnv} does). */

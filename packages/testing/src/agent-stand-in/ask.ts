@@ -2,7 +2,7 @@ import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /** What became of one call, a line of JSON in {@link ASKED_PATH}. */
-export interface Asked {
+interface Asked {
   /** Of the answer; 0 when the connection broke. */
   readonly status: number;
   /** Of the message; only of one whose end was seen. */
@@ -10,7 +10,7 @@ export interface Asked {
 }
 
 /** Below the agent's home directory. */
-export const ASKED_PATH = "asked.jsonl";
+const ASKED_PATH = "asked.jsonl";
 
 /**
  * Calls the model with what the sandbox was given, one call after the other, every second one streamed, and notes each. Ends

@@ -13,7 +13,7 @@ const REQUIRED_ACTIONS: Readonly<Record<Exclude<Card, "good">, string>> = {
 };
 
 /** What an `attach` with prepaid quantities asks for; throws what Autumn answers to a wrong one. */
-export function readAttach(
+function readAttach(
   body: Body,
   context: RouteContext,
 ): { readonly customerId: string; readonly planId: string; readonly featureId: string; readonly credits: DecimalText } {

@@ -1,9 +1,9 @@
 import { addDecimals, compareDecimals, type DecimalText, multiplyDecimals, normalizeDecimal } from "@proliferate/shared/money";
 
 /** Autumn keeps balances to this many decimals; what is smaller vanishes. */
-export const BALANCE_DECIMALS = 10;
+const BALANCE_DECIMALS = 10;
 /** And writes numbers with so many significant digits, those that it keeps, too. */
-export const SIGNIFICANT_DIGITS = 14;
+const SIGNIFICANT_DIGITS = 14;
 
 /** A JSON number as the decimal that it was written as: its shortest spelling. */
 export function decimalFromNumber(value: number): DecimalText {

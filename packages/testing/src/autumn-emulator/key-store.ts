@@ -3,7 +3,7 @@ export type KeyChange =
   | { readonly type: "release"; readonly key: string };
 
 /** How long Autumn remembers a key. */
-export const KEY_LIFETIME_MS = 24 * 60 * 60 * 1_000;
+const KEY_LIFETIME_MS = 24 * 60 * 60 * 1_000;
 
 /**
  * Claims, not answers: a repeat learns only that the key was used. One scope for the whole organization: neither customer,

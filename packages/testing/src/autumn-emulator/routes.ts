@@ -29,7 +29,7 @@ export interface TrackCommand {
   readonly overage: OverageBehavior;
 }
 
-export function isBefore(version: readonly number[], major: number, minor: number): boolean {
+function isBefore(version: readonly number[], major: number, minor: number): boolean {
   const [a = 0, b = 0] = version;
   return a < major || (a === major && b < minor);
 }

@@ -28,7 +28,7 @@ import type { EmulatedSubscription } from "./subscriptions.ts";
 import { sendAnswer } from "./transport.ts";
 import { AutumnError, type Body, customerIdOf, LEGAL_CUSTOMER_ID, readBody, type WireAnswer } from "./wire.ts";
 
-export type { AutumnCall, AutumnEmulator, AutumnEmulatorOptions, PlanGrant };
+export type { AutumnCall, AutumnEmulator, AutumnEmulatorOptions };
 
 const DEFAULT_FEATURE = "credits";
 

@@ -3,7 +3,7 @@ import { type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import type { KeyChange } from "./key-store.ts";
 import type { LedgerChange, TrackEvent } from "./ledger.ts";
 
-export type Change = LedgerChange | KeyChange;
+type Change = LedgerChange | KeyChange;
 
 /** As files have it that were written while a feature had one balance. */
 type FormerChange =

@@ -6,7 +6,7 @@ import { RpcFailure } from "./faults.ts";
 /** Where Modal's own file tool lies in every sandbox; the SDK runs it to read and write files. */
 const fileTool = "/__modal/.bin/modal-sandbox-fs-tools";
 
-export interface ExecRequest {
+interface ExecRequest {
   readonly execId: string;
   readonly command: readonly string[];
   readonly environment: Readonly<Record<string, string>>;

@@ -20,7 +20,7 @@ import { collectStdin, readOutput, routerHandlers } from "./router.ts";
 import { SandboxTable } from "./sandbox-table.ts";
 import { controlService, routerService, type WireMessage } from "./wire.ts";
 
-export interface ModalStandInOptions {
+interface ModalStandInOptions {
   /** The one token that is taken. */
   readonly tokenId?: string;
   readonly tokenSecret?: string;

@@ -1,6 +1,6 @@
 import { BYTES_PER_TOKEN, countTokens } from "./served-usage.ts";
 
-export interface OfferedTool {
+interface OfferedTool {
   readonly name: string;
   /** JSON Schema of the tool's input. */
   readonly inputSchema: unknown;
@@ -16,12 +16,12 @@ export interface Conversation {
   readonly maxOutputTokens: number | undefined;
 }
 
-export interface TextBlock {
+interface TextBlock {
   readonly type: "text";
   readonly text: string;
 }
 
-export interface ThinkingBlock {
+interface ThinkingBlock {
   readonly type: "thinking";
   readonly text: string;
 }
@@ -43,7 +43,7 @@ export interface Answer {
  * A last user message with these words gets a tool call before its text, if tools are offered: "use a tool" lets the
  * stand-in choose a harmless one, "use the bash tool to run `pwd`" names it, and the command that it shall run.
  */
-export const TOOL_PHRASE = /\buse (?:a|the (?<name>[\w-]+)) tool\b/i;
+const TOOL_PHRASE = /\buse (?:a|the (?<name>[\w-]+)) tool\b/i;
 
 /** Chosen first when the user names none: with the inputs below they change nothing (a shell is asked for `pwd`). */
 const HARMLESS_TOOLS = ["bash", "Bash", "list", "LS", "glob", "Glob", "read", "Read"];
@@ -96,7 +96,7 @@ function chooseTool(conversation: Conversation): ToolUseBlock | undefined {
 }
 
 /** An input that the tool's schema accepts: its required properties, with values that do no harm, and the quoted command. */
-export function exampleInput(schema: unknown, command = "pwd"): Readonly<Record<string, unknown>> {
+function exampleInput(schema: unknown, command = "pwd"): Readonly<Record<string, unknown>> {
   const { properties, required } = (schema ?? {}) as { properties?: Record<string, unknown>; required?: readonly string[] };
   return Object.fromEntries((required ?? []).map((name) => [name, name === "command" ? command : exampleValue(name, properties?.[name])]));
 }

@@ -9,7 +9,7 @@ import { openaiWire } from "./openai-wire.ts";
 import { type Fault, type RequestMatcher, type Script, ScriptBook } from "./script.ts";
 import { patience } from "../test-patience.ts";
 
-export interface ProviderStandInOptions {
+interface ProviderStandInOptions {
   /** Default 0: any free port. */
   readonly port?: number;
   /** Default 127.0.0.1. */

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-export interface StripeStandInOptions {
+interface StripeStandInOptions {
   readonly secretKey: string;
   /** `event_name` of its meters. Default `credits`. */
   readonly meters?: readonly string[];
@@ -9,7 +9,7 @@ export interface StripeStandInOptions {
   readonly now?: () => number;
 }
 
-export interface MeterEvent {
+interface MeterEvent {
   readonly identifier: string;
   readonly eventName: string;
   readonly customerId: string;
@@ -18,7 +18,7 @@ export interface MeterEvent {
   readonly createdMs: number;
 }
 
-export type StripeFault =
+type StripeFault =
   /** Nothing is taken. */
   | { readonly kind: "status"; readonly status: number; readonly retryAfterSeconds?: number }
   /** Taken; the answer is lost. */

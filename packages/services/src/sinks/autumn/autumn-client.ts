@@ -36,7 +36,7 @@ export interface AutumnConnection {
 
 export const AUTUMN_TIMEOUT_MS = 15_000;
 
-export interface AutumnCallOptions {
+interface AutumnCallOptions {
   readonly headers: { readonly "Idempotency-Key": string };
 }
 
@@ -58,7 +58,7 @@ export interface AutumnTrackAnswer {
   readonly deductions?: readonly { readonly value: number }[] | null | undefined;
 }
 
-export interface AutumnCustomer {
+interface AutumnCustomer {
   readonly id: string | null;
   /** By feature id. */
   readonly balances: Readonly<Record<string, AutumnBalance>>;
@@ -67,7 +67,7 @@ export interface AutumnCustomer {
 }
 
 /** Autumn buys credits by itself when a balance runs low. */
-export interface AutumnAutoTopup {
+interface AutumnAutoTopup {
   readonly featureId: string;
   readonly enabled: boolean;
 }
@@ -93,7 +93,7 @@ export interface AutumnSubscription {
   readonly trialEndsAt: number | null;
 }
 
-export interface AutumnBalance {
+interface AutumnBalance {
   readonly granted: number;
   readonly remaining: number;
   readonly usage: number;
@@ -120,14 +120,14 @@ export interface AutumnEventPage {
   readonly nextCursor: string | null;
 }
 
-export interface AutumnAttachRequest {
+interface AutumnAttachRequest {
   readonly customerId: string;
   readonly planId: string;
   readonly featureQuantities: { featureId: string; quantity: number }[];
   readonly redirectMode: "never";
 }
 
-export interface AutumnAttachAnswer {
+interface AutumnAttachAnswer {
   readonly customerId: string;
   readonly invoice?: { readonly status: string | null } | undefined;
   readonly paymentUrl: string | null;

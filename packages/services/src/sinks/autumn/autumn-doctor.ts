@@ -13,7 +13,7 @@ export interface SinkCheck {
   readonly message: string;
 }
 
-export interface AutumnExamination {
+interface AutumnExamination {
   readonly secretKey: string;
   readonly featureId: string;
   readonly apiVersion: string;

@@ -6,7 +6,7 @@ import type { DeliveryOutcome } from "../port/sink.ts";
 /** A feature that was unsuitable is looked at again after this long: somebody may have changed it. */
 const AGAIN_MS = 60_000;
 
-export interface FeatureGate {
+interface FeatureGate {
   /** Asks Autumn about the feature. What keeps every deduction back, or undefined: it is suitable, or Autumn does not tell. Never throws. */
   ask(): Promise<DeliveryOutcome | undefined>;
   /** What the last asking said, without waiting for anybody; a refusal that is a minute old is asked about again meanwhile. */

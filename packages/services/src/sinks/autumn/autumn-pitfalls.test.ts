@@ -4,7 +4,8 @@ import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/a
 import { sql } from "kysely";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createAutumnSink } from "./autumn.ts";
-import { sealOpenEvents, settle, type SettlementOptions } from "../../settlement/settlement.ts";
+import type { SettlementOptions } from "../../settlement/settlement-options.ts";
+import { sealOpenEvents, settle } from "../../settlement/settlement.ts";
 import { redriveBatch } from "../../settlement/settlement-db.ts";
 import { syncSpend } from "../../billing/spend-sync.ts";
 import type { SettlementSink } from "../port/sink.ts";

@@ -11,8 +11,6 @@ import { decimalFromJsonNumber } from "./json-number.ts";
 import { NO_BALANCE } from "../port/no-balance.ts";
 import type { Delivery, DeliveryOutcome, ModelUsage, SettlementSink } from "../port/sink.ts";
 
-export { decimalFromJsonNumber } from "./json-number.ts";
-
 export interface AutumnSinkOptions extends AutumnConnection {
   /** The feature that is deducted from, `credits` by default in the worker. */
   readonly featureId: string;
@@ -58,7 +56,7 @@ export function createAutumnSink(options: AutumnSinkOptions): SettlementSink {
 }
 
 /** What is asked of Autumn, whichever way it is reached. */
-export type AutumnSinkPolicy = Pick<AutumnSinkOptions, "featureId" | "overage" | "autoCreateCustomers">;
+type AutumnSinkPolicy = Pick<AutumnSinkOptions, "featureId" | "overage" | "autoCreateCustomers">;
 
 /** As {@link createAutumnSink}, over a client of the caller's. */
 export function createAutumnSinkOver(open: () => Promise<AutumnClient>, options: AutumnSinkPolicy): SettlementSink {

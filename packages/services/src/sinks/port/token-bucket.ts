@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /** Bounds how often something may be done in a time. */
-export interface TokenBucket {
+interface TokenBucket {
   /** Resolves when one more call may be made; first come, first served. */
   take(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /** The beginning of a stream that was read to its end. */
-export interface CollectedOutput {
+interface CollectedOutput {
   readonly text: string;
   readonly truncated: boolean;
 }

@@ -4,7 +4,7 @@ export class DeadlineExceeded extends Error {
 }
 
 /** What becomes of work that is given up. */
-export interface DeadlineOptions<T> {
+interface DeadlineOptions<T> {
   /** Given the result of work that was given up, so that nothing it made is forgotten; a late failure is ignored. */
   readonly late?: ((result: T) => void) | undefined;
   /** Gives the work up at once, with this signal's reason. */

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { open, rm, stat } from "node:fs/promises";
 
 /** How a program is run in a sandbox's home directory: as its user, with its variables. */
-export interface HomeProcessOptions {
+interface HomeProcessOptions {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
   readonly uid?: number;

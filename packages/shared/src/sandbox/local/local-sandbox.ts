@@ -17,7 +17,7 @@ import { archiveHome } from "./home-archive.ts";
 import { killQuietly, SANDBOX_MARKER } from "./processes.ts";
 
 /** What a local sandbox needs of its launcher. */
-export interface LocalSandboxContext {
+interface LocalSandboxContext {
   readonly root: string;
   /** PATH of its processes. */
   readonly path: string;

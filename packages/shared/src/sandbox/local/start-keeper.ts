@@ -8,7 +8,7 @@ import { killQuietly, processStartTime, SANDBOX_MARKER } from "./processes.ts";
 const keeperProgram = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./keeper.ts" : "./keeper.js", import.meta.url));
 
 /** What the keeper of a local sandbox is started with. */
-export interface KeeperOptions {
+interface KeeperOptions {
   readonly root: string;
   readonly id: string;
   readonly path: string;

@@ -43,7 +43,7 @@ export function modalStatus(error: unknown): string {
 }
 
 /** How a failure of Modal's becomes an error of ours. */
-export interface ModalErrorContext {
+interface ModalErrorContext {
   /** What was being done, as the start of a sentence: "The sandbox sb-1 could not be ended". */
   readonly failed: string;
   /** For every failure that has no code of its own. */

@@ -12,7 +12,7 @@ import type { ModalSandbox } from "./sdk.ts";
 const graceMs = 5000;
 
 /** What one sandbox at Modal needs from its provider. */
-export interface ModalSandboxContext {
+interface ModalSandboxContext {
   readonly name: string;
   readonly homeFolder: string;
   readonly ports: ReadonlyMap<number, SandboxPort>;
