@@ -20,7 +20,17 @@ describe("a limit of requests", () => {
   test("refuses the one after the last in each dialect, with the window and when it begins anew", async () => {
     expect((await set({ meter: "requests", window: "month", amount: 2 })).status).toBe(200);
     expect((await manage(stack.proxy, `/limit/list?principal_kind=key&principal_id=${stack.keyHash}`)).body).toEqual({
-      limits: [{ principal_kind: "key", principal_id: stack.keyHash, meter: "requests", window: "month", amount: "2", enforce: "refuse" }],
+      limits: [
+        {
+          principal_kind: "key",
+          principal_id: stack.keyHash,
+          meter: "requests",
+          window: "month",
+          model: "",
+          amount: "2",
+          enforce: "refuse",
+        },
+      ],
     });
 
     const statuses = [(await post(stack, "/v1/messages", MESSAGE)).status, (await post(stack, "/v1/chat/completions", CHAT)).status];

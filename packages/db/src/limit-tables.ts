@@ -8,6 +8,7 @@ export interface ReservationJson {
   readonly id: string;
   readonly meter: string;
   readonly window: string;
+  readonly model: string;
   readonly start: string;
   readonly amount: string;
 }
@@ -18,6 +19,8 @@ export interface LimitTable {
   principal_id: string;
   meter: string;
   limit_window: string;
+  /** '' for all models. */
+  model: Generated<string>;
   amount: Amount;
   enforce: Generated<"refuse" | "count">;
   created_at: InstantWithDefault;
@@ -30,6 +33,7 @@ export interface LimitCounterTable {
   principal_id: string;
   meter: Generated<string>;
   limit_window: Generated<string>;
+  model: Generated<string>;
   window_start: InstantWithDefault;
   window_end: InstantWithDefault;
   used: AmountWithDefault;

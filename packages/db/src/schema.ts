@@ -78,6 +78,7 @@ export interface VerificationTokenTable {
   blocked: boolean | null;
   tpm_limit: BigInteger | null;
   rpm_limit: BigInteger | null;
+  model_max_budget: Json;
   max_budget: Amount | null;
   budget_duration: string | null;
   budget_reset_at: Instant | null;
@@ -99,8 +100,10 @@ export interface TeamTable {
   members: Generated<string[]>;
   team_member_permissions: Generated<string[]>;
   members_with_roles: JSONColumnType<unknown[], string | undefined, string>;
+  max_parallel_requests: number | null;
   tpm_limit: BigInteger | null;
   rpm_limit: BigInteger | null;
+  model_max_budget: Json;
   budget_duration: string | null;
   budget_reset_at: Instant | null;
   blocked: Generated<boolean>;

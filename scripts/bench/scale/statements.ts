@@ -305,7 +305,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   hot("findCaller", "proxy, each request", (db) => findCaller(db, LIVE.keyHash)),
   hot("readLimits, lockCounters", "proxy, a request that does not fit", async (db) => {
     const owner = { keyHash: LIVE.keyHash, userId: "user-5", teamId: "org-5", payerId: "org-5" };
-    return lockCounters(db, (await readLimits(db, owner)).limits);
+    return lockCounters(db, (await readLimits(db, owner, "m")).limits);
   }),
   hot("findLiveToken, writeLastUse", "gateway, each request by a service token", async (db) => {
     await findLiveToken(db, "hash");

@@ -49,14 +49,23 @@ function fieldsOf(request: KeyRequest): KeyFields {
     ...(request.user_id !== undefined && { userId: request.user_id }),
     ...(request.max_budget !== undefined && { maxBudgetUsd: request.max_budget }),
     ...(request.budget_duration !== undefined && budgetWindow(request.budget_duration)),
-    // Only null gets here: it clears what LiteLLM once set.
-    ...(request.tpm_limit === null && { tpmLimit: null }),
-    ...(request.rpm_limit === null && { rpmLimit: null }),
-    ...(request.max_parallel_requests === null && { maxParallelRequests: null }),
+    ...(request.tpm_limit !== undefined && { tpmLimit: request.tpm_limit }),
+    ...(request.rpm_limit !== undefined && { rpmLimit: request.rpm_limit }),
+    ...(request.max_parallel_requests !== undefined && { maxParallelRequests: request.max_parallel_requests }),
+    ...(request.model_max_budget !== undefined && { modelMaxBudget: request.model_max_budget ?? {} }),
     ...(models !== undefined && { models: models ?? [] }),
     ...(metadata !== undefined && { metadata: metadata ?? {} }),
     ...(blocked !== undefined && { blocked: blocked ?? false }),
+    ...limitsByModel(request),
   };
+}
+
+/** LiteLLM keeps these two among the metadata, and reads them there. */
+export function limitsByModel(request: Pick<KeyRequest, "model_rpm_limit" | "model_tpm_limit">): Pick<KeyFields, "addedMetadata"> {
+  const given = Object.entries({ model_rpm_limit: request.model_rpm_limit, model_tpm_limit: request.model_tpm_limit }).filter(
+    ([, value]) => value !== undefined,
+  );
+  return given.length === 0 ? {} : { addedMetadata: Object.fromEntries(given.map(([name, value]) => [name, value ?? {}])) };
 }
 
 async function generateKey(db: DatabaseClient, request: z.output<typeof generateKeyRequestSchema>): Promise<unknown> {

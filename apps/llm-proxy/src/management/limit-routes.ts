@@ -32,11 +32,18 @@ function principalOf({ principal_kind: kind, principal_id: id }: Named): Princip
 
 async function setLimit(
   db: DatabaseClient,
-  request: Named & { readonly meter: string; readonly window: string; readonly amount: string; readonly enforce: "refuse" | "count" },
+  request: Named & {
+    readonly meter: string;
+    readonly window: string;
+    readonly model: string;
+    readonly amount: string;
+    readonly enforce: "refuse" | "count";
+  },
 ): Promise<unknown> {
-  const { meter, window, amount, enforce } = request;
+  const { meter, window, model, amount, enforce } = request;
   requireMeter(meter);
-  const limit: SetLimit = { principal: principalOf(request), meter, window, amount, enforce };
+  requireNoBudget(request);
+  const limit: SetLimit = { principal: principalOf(request), meter, window, model, amount, enforce };
   await upsertLimit(db, limit).catch((error: unknown) => {
     if (!isPermanentError(error)) throw error;
     throw new AppError("invalid_request", `window "${window}" names no time zone that the database knows.`, { param: "window" });
@@ -44,9 +51,12 @@ async function setLimit(
   return limitView(limit);
 }
 
-async function removeLimit(db: DatabaseClient, request: Named & { readonly meter: string; readonly window: string }): Promise<unknown> {
-  const { meter, window } = request;
-  return { deleted: await deleteLimit(db, { principal: principalOf(request), meter, window }) };
+async function removeLimit(
+  db: DatabaseClient,
+  request: Named & { readonly meter: string; readonly window: string; readonly model: string },
+): Promise<unknown> {
+  const { meter, window, model } = request;
+  return { deleted: await deleteLimit(db, { principal: principalOf(request), meter, window, model }) };
 }
 
 function requireMeter(meter: string): void {
@@ -54,6 +64,12 @@ function requireMeter(meter: string): void {
   throw new AppError("invalid_request", `meter must be one of ${Object.keys(METERS).join(", ")}.`, { param: "meter" });
 }
 
-function limitView({ principal, meter, window, amount, enforce }: SetLimit): unknown {
-  return { principal_kind: principal.kind, principal_id: principal.id, meter, window, amount, enforce };
+function requireNoBudget({ principal_kind: kind, meter, window, model }: Parameters<typeof setLimit>[1]): void {
+  if (!((kind === "key" || kind === "team") && meter === "usd" && window === "total" && model === "")) return;
+  const message = `USD of a ${kind} for all time is its max_budget: set it with POST /${kind === "key" ? "key/update" : "team/new"}.`;
+  throw new AppError("invalid_request", message, { param: "window" });
+}
+
+function limitView({ principal, meter, window, model, amount, enforce }: SetLimit): unknown {
+  return { principal_kind: principal.kind, principal_id: principal.id, meter, window, model, amount, enforce };
 }

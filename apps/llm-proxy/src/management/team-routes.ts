@@ -6,7 +6,7 @@ import { findTeam, insertTeam, listTeams, type TeamRow } from "@proliferate/acce
 import { newTeamRequestSchema, teamInfoQuerySchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import type { z } from "zod";
-import { budgetWindow, keyView } from "./key-routes.ts";
+import { budgetWindow, keyView, limitsByModel } from "./key-routes.ts";
 import { parseLimits, parseQuery, type Route } from "./route.ts";
 
 /** As many keys and teams as one answer shows. */
@@ -29,7 +29,11 @@ async function newTeam(db: DatabaseClient, request: z.output<typeof newTeamReque
     maxBudgetUsd: request.max_budget ?? null,
     ...budgetWindow(request.budget_duration),
     models: request.models ?? [],
-    metadata: request.metadata ?? {},
+    metadata: { ...request.metadata, ...limitsByModel(request).addedMetadata },
+    tpmLimit: request.tpm_limit ?? null,
+    rpmLimit: request.rpm_limit ?? null,
+    maxParallelRequests: request.max_parallel_requests ?? null,
+    modelMaxBudget: request.model_max_budget ?? {},
     blocked: request.blocked ?? false,
     createdBy: ADMIN_USER_ID,
   });

@@ -6,16 +6,10 @@ import { AppError } from "@proliferate/shared/errors";
  * is taken, because LiteLLM's clients send those on their own.
  */
 const NOT_KEPT: Readonly<Record<string, string>> = {
-  rpm_limit: "requests a minute are not limited here; leave it out, or limit the key's max_budget",
-  tpm_limit: "tokens a minute are not limited here; leave it out, or limit the key's max_budget",
   tpd_limit: "tokens a day are not limited here; leave it out, and set max_budget with budget_duration",
-  max_parallel_requests: "parallel requests are not limited here; leave it out",
-  model_rpm_limit: "requests a minute are not limited here; leave it out",
-  model_tpm_limit: "tokens a minute are not limited here; leave it out",
   allowed_routes: "a key may call every route of the data plane and no management route; leave it out",
   key_type: "every key may call models and nothing else; leave it out, or send default or llm_api",
   budget_id: "there is no budget table; set max_budget and budget_duration on the key or team itself",
-  model_max_budget: "a budget holds over all models; mint one key a model, with models and max_budget",
   budget_limits: "a key or team has one budget; set max_budget and budget_duration",
   budget_fallbacks: "no model takes another's place; leave it out",
   soft_budget: "nobody is told when it is passed; set max_budget",
@@ -33,16 +27,17 @@ const NOT_KEPT: Readonly<Record<string, string>> = {
 /** LiteLLM's own defaults beside those that are empty. */
 const ASKS_FOR_NOTHING: Readonly<Record<string, readonly unknown[]>> = { key_type: ["default", "llm_api"], spend: [0] };
 
-/** What LiteLLM reads as a limit although it stands among the labels. */
-const LIMITS_IN_METADATA = [
-  "model_rpm_limit",
-  "model_tpm_limit",
-  "rpm_limit",
-  "tpm_limit",
-  "model_max_budget",
-  "tags",
-  "guardrails",
-] as const;
+/** What LiteLLM reads as a limit, or more than a label, although it stands among the labels. */
+const LIMITS_IN_METADATA: Readonly<Record<string, string>> = {
+  rpm_limit: "set it as a field of the key itself",
+  tpm_limit: "set it as a field of the key itself",
+  model_max_budget: "set it as a field of the key itself",
+  tags: "spend is recorded by key, team and user; put labels into metadata under another name",
+  guardrails: "there are none; leave it out",
+};
+
+/** What LiteLLM keeps among the labels, and is enforced: a number by model. */
+const LIMITS_BY_MODEL = ["model_rpm_limit", "model_tpm_limit"] as const;
 
 /** The fields of a request, as its schema names them. */
 export interface KnownFields {
@@ -64,10 +59,19 @@ export function refuseUnkeptFields(schema: KnownFields, body: unknown): void {
   const { models, metadata } = body as { readonly models?: unknown; readonly metadata?: unknown };
   if (Array.isArray(models)) refusePatterns(models);
   if (typeof metadata !== "object" || metadata === null) return;
-  for (const name of LIMITS_IN_METADATA) {
-    const value = Object.hasOwn(metadata, name) ? (metadata as Record<string, unknown>)[name] : undefined;
-    if (!asksForNothing(name, value)) throw refused(`metadata.${name}`, NOT_KEPT[name] ?? "");
-  }
+  const labels = metadata as Readonly<Record<string, unknown>>;
+  for (const [name, why] of Object.entries(LIMITS_IN_METADATA))
+    if (Object.hasOwn(labels, name) && !asksForNothing(name, labels[name])) throw refused(`metadata.${name}`, why);
+  for (const name of LIMITS_BY_MODEL)
+    if (Object.hasOwn(labels, name) && !isNumberByModel(labels[name]))
+      throw refused(`metadata.${name}`, "it must be a whole number by model");
+}
+
+function isNumberByModel(value: unknown): boolean {
+  if (value === undefined || value === null) return true;
+  return (
+    typeof value === "object" && !Array.isArray(value) && Object.values(value).every((one) => Number.isSafeInteger(one) && Number(one) >= 0)
+  );
 }
 
 function asksForNothing(name: string, value: unknown): boolean {

@@ -66,14 +66,18 @@ export interface KeyFields {
   readonly teamId?: string | null;
   readonly models?: readonly string[];
   readonly metadata?: Readonly<Record<string, unknown>>;
+  /** What LiteLLM keeps among the metadata without being told to: added to those that are given, or there. */
+  readonly addedMetadata?: Readonly<Record<string, unknown>>;
   readonly blocked?: boolean;
   readonly maxBudgetUsd?: DecimalText | null;
   readonly budgetDuration?: string | null;
   readonly budgetResetAt?: Date | null;
-  /** Limits that LiteLLM may have set and that are not enforced here: they can only be cleared. */
-  readonly tpmLimit?: null;
-  readonly rpmLimit?: null;
-  readonly maxParallelRequests?: null;
+  /** Tokens and requests a minute, and requests at one time. */
+  readonly tpmLimit?: number | null;
+  readonly rpmLimit?: number | null;
+  readonly maxParallelRequests?: number | null;
+  /** USD by model, as LiteLLM writes it: `{"gpt-5": {"budget_limit": "5", "time_period": "1d"}}`. */
+  readonly modelMaxBudget?: Readonly<Record<string, unknown>>;
 }
 
 const utcNow = sql<Date>`(clock_timestamp() at time zone 'utc')::timestamp(3)`;
@@ -86,13 +90,14 @@ function columns(fields: KeyFields) {
     ...(fields.userId !== undefined && { user_id: fields.userId }),
     ...(fields.teamId !== undefined && { team_id: fields.teamId }),
     ...(fields.models !== undefined && { models: [...fields.models] }),
-    ...(fields.metadata !== undefined && { metadata: JSON.stringify(fields.metadata) }),
+    ...(fields.metadata !== undefined && { metadata: JSON.stringify({ ...fields.metadata, ...fields.addedMetadata }) }),
     ...(fields.blocked !== undefined && { blocked: fields.blocked }),
     ...(fields.maxBudgetUsd !== undefined && { max_budget: fields.maxBudgetUsd }),
     ...(fields.budgetDuration !== undefined && { budget_duration: fields.budgetDuration }),
     ...(fields.budgetResetAt !== undefined && { budget_reset_at: fields.budgetResetAt?.toISOString() ?? null }),
-    ...(fields.tpmLimit !== undefined && { tpm_limit: fields.tpmLimit }),
-    ...(fields.rpmLimit !== undefined && { rpm_limit: fields.rpmLimit }),
+    ...(fields.modelMaxBudget !== undefined && { model_max_budget: JSON.stringify(fields.modelMaxBudget) }),
+    ...(fields.tpmLimit !== undefined && { tpm_limit: fields.tpmLimit === null ? null : String(fields.tpmLimit) }),
+    ...(fields.rpmLimit !== undefined && { rpm_limit: fields.rpmLimit === null ? null : String(fields.rpmLimit) }),
     ...(fields.maxParallelRequests !== undefined && { max_parallel_requests: fields.maxParallelRequests }),
   };
 }
@@ -110,7 +115,7 @@ export async function insertKey(
       created_by: key.createdBy,
       updated_by: key.createdBy,
       ...NO_LISTS,
-      ...columns(key.fields),
+      ...columns({ ...key.fields, metadata: key.fields.metadata ?? {} }),
     })
     .onConflict((conflict) => conflict.column("token").doNothing())
     .returningAll()
@@ -122,7 +127,14 @@ export async function insertKey(
 export async function updateKeyRow(db: DatabaseExecutor, hash: string, updatedBy: string, fields: KeyFields): Promise<KeyRow | undefined> {
   const row = await db
     .updateTable("LiteLLM_VerificationToken")
-    .set({ updated_at: utcNow, updated_by: updatedBy, ...columns(fields) })
+    .set({
+      updated_at: utcNow,
+      updated_by: updatedBy,
+      ...(fields.addedMetadata !== undefined && {
+        metadata: sql`coalesce(metadata, '{}') || ${JSON.stringify(fields.addedMetadata)}::jsonb`,
+      }),
+      ...columns(fields),
+    })
     .where("token", "=", hash)
     .returningAll()
     .executeTakeFirst();
@@ -191,7 +203,7 @@ export async function deleteKeyRows(
       select token from "LiteLLM_VerificationToken" where token = any(${[...hashes]}) or key_alias = any(${[...aliases]})
     ), locked as (
       select c.principal_id, c.reserved from limit_counters c where c.principal_kind = 'key' and c.principal_id in (select token from doomed)
-       order by c.principal_kind, c.principal_id, c.meter, c.limit_window, c.window_start
+       order by c.principal_kind, c.principal_id, c.meter, c.limit_window, c.model, c.window_start
          for update
     ), deleted as (
       delete from "LiteLLM_VerificationToken" k using doomed d where k.token = d.token and (select count(*) from locked) >= 0 returning k.token
@@ -250,7 +262,7 @@ export async function deleteExpiredKeys(
        order by expires limit ${options.limit}
     ), counters as (
       select c.principal_id, c.reserved from limit_counters c where c.principal_kind = 'key' and c.principal_id in (select token from expired)
-       order by c.principal_kind, c.principal_id, c.meter, c.limit_window, c.window_start for update skip locked
+       order by c.principal_kind, c.principal_id, c.meter, c.limit_window, c.model, c.window_start for update skip locked
     ), quiet as (
       -- Every counter of the key could be locked, and holds nothing.
       select e.token from expired e

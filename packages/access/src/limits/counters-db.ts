@@ -9,48 +9,82 @@ import type { CountedLimit } from "./limit.ts";
  * primary key by all of them, and before anything of LiteLLM's is, so no two transactions wait for each other in a circle.
  *
  * Every key and every team of a key has the limit `usd`, `total`: LiteLLM's `max_budget`, or none, and it is counted in either case.
- * The others stand in `limits`. `total` counts what LiteLLM's column `spend` says, too, because stock LiteLLM reads and writes that one.
+ * The others stand in `limits`, or in LiteLLM's columns `rpm_limit`, `tpm_limit`, `max_parallel_requests`, `model_max_budget`, and its
+ * `model_rpm_limit` and `model_tpm_limit` among the metadata. `total` counts what LiteLLM's column `spend` says, too, because stock LiteLLM reads and writes that one.
  */
 
-/** The common table `caller`: what the limits of LiteLLM's columns are now. Where `condition` does not hold it is empty, and so is `applied`. */
+/**
+ * The common table `caller`: what LiteLLM's columns of key and team say now. Where `condition` does not hold it is empty, and so is
+ * `applied`.
+ */
 export function callerNow(keyHash: string, condition: RawBuilder<unknown> = sql`true`): RawBuilder<unknown> {
   return sql`
-      select nullif(k.team_id, '') as team_id, k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
-             k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd
+      select k.token, nullif(k.team_id, '') as team_id, k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
+             k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd,
+             k.rpm_limit as key_rpm, k.tpm_limit as key_tpm, k.max_parallel_requests as key_parallel, k.model_max_budget as key_models,
+             k.metadata->'model_rpm_limit' as key_model_rpm, k.metadata->'model_tpm_limit' as key_model_tpm,
+             t.rpm_limit as team_rpm, t.tpm_limit as team_tpm, t.max_parallel_requests as team_parallel, t.model_max_budget as team_models,
+             t.metadata->'model_rpm_limit' as team_model_rpm, t.metadata->'model_tpm_limit' as team_model_tpm
         from "LiteLLM_VerificationToken" k
         left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
        where k.token = ${keyHash} and ${condition}`;
 }
 
 /**
- * The common table `applied`: every limit of the path, in the window that is open when the transaction began; of `caller`.
+ * The common table `applied`: every limit of the path of `caller` that is about the model or about all, in the window that is open when the
+ * transaction began. `model` null: not known yet, so only what is about all.
  *
- * | principal_kind | principal_id | meter | limit_window | window_start | amount | enforce | column_usd |
- * |---|---|---|---|---|---|---|---|
- * | key | 5e88… | usd | total | -infinity | 5 | refuse | 1.25 |
- * | team | org_a | usd | total | -infinity | null | refuse | 20 |
- * | user | u1 | requests | day | 2026-11-27 00:00 | 100 | refuse | null |
+ * | principal_kind | principal_id | meter | limit_window | model | window_start | amount | enforce | column_usd |
+ * |---|---|---|---|---|---|---|---|---|
+ * | key | 5e88… | usd | total | | -infinity | 5 | refuse | 1.25 |
+ * | team | org_a | usd | total | | -infinity | null | refuse | 20 |
+ * | user | u1 | requests | day | gpt-5 | 2026-11-27 00:00 | 100 | refuse | null |
+ *
+ * Where the same limit is set twice, by a column of LiteLLM's and in `limits`, the one that refuses sooner holds.
  */
-export function limitsOfCaller(owner: PathOwner): RawBuilder<unknown> {
+export function limitsOfCaller(owner: PathOwner, model: string | null): RawBuilder<unknown> {
   const path = pathOf(owner);
   return sql`
-      select 'key' as principal_kind, ${owner.keyHash}::text as principal_id, 'usd' as meter, 'total' as limit_window, '-infinity'::timestamptz as window_start,
+      select 'key' as principal_kind, token as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start,
              'infinity'::timestamptz as window_end, key_max_usd as amount, 'refuse' as enforce, key_column_usd as column_usd from caller
       union all
-      select 'team', team_id, 'usd', 'total', '-infinity', 'infinity', team_max_usd, 'refuse', team_column_usd from caller where team_id is not null
+      select 'team', team_id, 'usd', 'total', '', '-infinity', 'infinity', team_max_usd, 'refuse', team_column_usd from caller where team_id is not null
       union all
-      select l.principal_kind, l.principal_id, l.meter, l.limit_window, w.window_start, limit_window_end(l.limit_window, w.window_start), l.amount, l.enforce, null
-        from caller cross join unnest(${path.map(({ kind }) => kind)}::text[], ${path.map(({ id }) => id)}::text[]) as p (kind, id)
-        join limits l on l.principal_kind = p.kind and l.principal_id = p.id
+      select l.principal_kind, l.principal_id, l.meter, l.limit_window, l.model, w.window_start, limit_window_end(l.limit_window, w.window_start), l.amount, l.enforce, null
+        from (
+          select distinct on (principal_kind, principal_id, meter, limit_window, model) * from (
+            select l.principal_kind, l.principal_id, l.meter, l.limit_window, l.model, l.amount, l.enforce
+              from caller cross join unnest(${path.map(({ kind }) => kind)}::text[], ${path.map(({ id }) => id)}::text[]) as p (kind, id)
+              join limits l on l.principal_kind = p.kind and l.principal_id = p.id
+             where l.model = '' or l.model = ${model}::text
+            union all
+            select v.kind, v.id, v.meter, v.limit_window, '', v.amount, 'refuse'
+              from caller c cross join lateral (values
+                ('key', c.token, 'requests', 'minute', c.key_rpm::numeric), ('key', c.token, 'tokens', 'minute', c.key_tpm), ('key', c.token, 'parallel', 'total', c.key_parallel),
+                ('team', c.team_id, 'requests', 'minute', c.team_rpm), ('team', c.team_id, 'tokens', 'minute', c.team_tpm), ('team', c.team_id, 'parallel', 'total', c.team_parallel)
+              ) as v (kind, id, meter, limit_window, amount)
+             where v.amount is not null and v.id is not null
+            union all
+            select v.kind, v.id, v.meter, v.limit_window, ${model}::text, v.amount::numeric, 'refuse'
+              from caller c cross join lateral (values
+                ('key', c.token, 'usd', limit_window_of(c.key_models->${model}::text->>'time_period'), c.key_models->${model}::text->>'budget_limit'),
+                ('key', c.token, 'requests', 'minute', c.key_model_rpm->>${model}::text), ('key', c.token, 'tokens', 'minute', c.key_model_tpm->>${model}::text),
+                ('team', c.team_id, 'usd', limit_window_of(c.team_models->${model}::text->>'time_period'), c.team_models->${model}::text->>'budget_limit'),
+                ('team', c.team_id, 'requests', 'minute', c.team_model_rpm->>${model}::text), ('team', c.team_id, 'tokens', 'minute', c.team_model_tpm->>${model}::text)
+              ) as v (kind, id, meter, limit_window, amount)
+             where v.amount ~ '^[0-9]{1,20}([.][0-9]{1,20})?$' and v.id is not null
+          ) every_limit
+          order by principal_kind, principal_id, meter, limit_window, model, enforce desc, amount
+        ) l
        cross join lateral (select limit_window_start(l.limit_window, now()) as window_start) w`;
 }
 
 /** How the counter `c` of the limit `a` is found. */
 export const COUNTER_OF_LIMIT = sql`c.principal_kind = a.principal_kind and c.principal_id = a.principal_id and c.meter = a.meter
-         and c.limit_window = a.limit_window and c.window_start = a.window_start`;
+         and c.limit_window = a.limit_window and c.model = a.model and c.window_start = a.window_start`;
 
 /** In which order counters are locked. */
-export const LOCK_ORDER = sql`c.principal_kind, c.principal_id, c.meter, c.limit_window, c.window_start`;
+export const LOCK_ORDER = sql`c.principal_kind, c.principal_id, c.meter, c.limit_window, c.model, c.window_start`;
 
 /**
  * Every limit of a path in its open window, and what its counter says, without a lock. `isMissing`: some counter was not made yet, and
@@ -59,6 +93,7 @@ export const LOCK_ORDER = sql`c.principal_kind, c.principal_id, c.meter, c.limit
 export async function readLimits(
   db: DatabaseExecutor,
   owner: PathOwner,
+  model: string | null,
 ): Promise<{ readonly limits: readonly CountedLimit[]; readonly isMissing: boolean }> {
   // Counter and column are of one moment here: a settlement moves both in one statement.
   const { rows } = await sql<{
@@ -66,6 +101,7 @@ export async function readLimits(
     id: string;
     meter: string;
     window: string;
+    model: string;
     windowStart: string;
     windowEnd: string;
     amount: DecimalText | null;
@@ -74,13 +110,13 @@ export async function readLimits(
     reserved: DecimalText;
     isMissing: boolean;
   }>`${prepared("read_limits")}
-    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner)})
-    select a.principal_kind as kind, a.principal_id as id, a.meter, a.limit_window as "window", a.window_start::text as "windowStart",
+    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner, model)})
+    select a.principal_kind as kind, a.principal_id as id, a.meter, a.limit_window as "window", a.model, a.window_start::text as "windowStart",
            a.window_end::text as "windowEnd", trim_scale(a.amount) as amount, a.enforce,
            case when c.used is null or ${isForeign("a.column_usd", "c.used")} then coalesce(a.column_usd, c.used, 0) else c.used end as used,
            coalesce(c.reserved, 0) as reserved, c.used is null as "isMissing"
       from applied a left join limit_counters c on ${COUNTER_OF_LIMIT}
-     order by a.principal_kind, a.principal_id, a.meter, a.limit_window`.execute(db);
+     order by a.principal_kind, a.principal_id, a.meter, a.limit_window, a.model`.execute(db);
   return {
     limits: rows.map(({ kind, id, isMissing: _isMissing, ...limit }) => ({ principal: { kind, id }, ...limit })),
     isMissing: rows.some((row) => row.isMissing),
@@ -106,8 +142,8 @@ export async function reserve(
 function rowsOf(limits: readonly CountedLimit[], amountOf: (limit: CountedLimit) => DecimalText = () => "0"): RawBuilder<unknown> {
   const of = (pick: (limit: CountedLimit) => string): string[] => limits.map(pick);
   return sql`unnest(${of((limit) => limit.principal.kind)}::text[], ${of((limit) => limit.principal.id)}::text[], ${of((limit) => limit.meter)}::text[],
-      ${of((limit) => limit.window)}::text[], ${of((limit) => limit.windowStart)}::timestamptz[], ${of(amountOf)}::numeric[])
-      as a (principal_kind, principal_id, meter, limit_window, window_start, amount)`;
+      ${of((limit) => limit.window)}::text[], ${of((limit) => limit.model)}::text[], ${of((limit) => limit.windowStart)}::timestamptz[], ${of(amountOf)}::numeric[])
+      as a (principal_kind, principal_id, meter, limit_window, model, window_start, amount)`;
 }
 
 /**
@@ -125,7 +161,7 @@ export function isForeign(column: string, counter: string) {
  */
 export async function adoptForeignSpend(tx: DatabaseExecutor, owner: PathOwner): Promise<number> {
   const { numAffectedRows } = await sql`
-    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner)})
+    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner, null)})
     update limit_counters c set used = a.column_usd from applied a where ${COUNTER_OF_LIMIT} and ${isForeign("a.column_usd", "c.used")}`.execute(
     tx,
   );
@@ -136,12 +172,12 @@ export async function adoptForeignSpend(tx: DatabaseExecutor, owner: PathOwner):
  * Makes the counters that are missing, those of LiteLLM's budgets at what its columns say was spent; existing ones stay. Not within a
  * transaction that holds a counter.
  */
-export async function insertMissingCounters(db: DatabaseExecutor, owner: PathOwner): Promise<void> {
+export async function insertMissingCounters(db: DatabaseExecutor, owner: PathOwner, model: string | null): Promise<void> {
   await sql`
-    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner)})
-    insert into limit_counters (principal_kind, principal_id, meter, limit_window, window_start, window_end, used)
-    select principal_kind, principal_id, meter, limit_window, window_start, window_end, coalesce(column_usd, 0) from applied
-    order by 1, 2, 3, 4, 5
+    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner, model)})
+    insert into limit_counters (principal_kind, principal_id, meter, limit_window, model, window_start, window_end, used)
+    select principal_kind, principal_id, meter, limit_window, model, window_start, window_end, coalesce(column_usd, 0) from applied
+    order by 1, 2, 3, 4, 5, 6
     on conflict do nothing`.execute(db);
 }
 
@@ -156,7 +192,7 @@ export async function clearBudgetCounter(tx: DatabaseExecutor, kind: "key" | "te
 }
 
 function isBudgetOf(kind: "key" | "team", id: string): RawBuilder<unknown> {
-  return sql`c.principal_kind = ${kind} and c.principal_id = ${id} and c.meter = 'usd' and c.limit_window = 'total' and c.window_start = '-infinity'`;
+  return sql`c.principal_kind = ${kind} and c.principal_id = ${id} and c.meter = 'usd' and c.limit_window = 'total' and c.model = '' and c.window_start = '-infinity'`;
 }
 
 /** Deletes counters of windows that ended longer ago than `olderThanMs` and in which nothing is reserved; `limit` at most. Returns how many. */
@@ -166,7 +202,7 @@ export async function deleteEndedCounters(
 ): Promise<number> {
   const { numAffectedRows } = await sql`
     with ended as materialized (
-      select c.principal_kind, c.principal_id, c.meter, c.limit_window, c.window_start from limit_counters c
+      select c.principal_kind, c.principal_id, c.meter, c.limit_window, c.model, c.window_start from limit_counters c
        where c.window_end < 'infinity' and c.window_end < now() - ${options.olderThanMs} * interval '1 millisecond' and c.reserved = 0
        order by c.window_end limit ${options.limit} for update skip locked
     )

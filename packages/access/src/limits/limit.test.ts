@@ -10,6 +10,7 @@ const counted = (of: Pick<CountedLimit, "amount" | "used" | "reserved"> & Partia
   principal: { kind: "key", id: "k" },
   meter: "usd",
   window: "total",
+  model: "",
   windowStart: "-infinity",
   windowEnd: "infinity",
   enforce: "refuse",

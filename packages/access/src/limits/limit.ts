@@ -12,6 +12,8 @@ export interface Limit {
   readonly meter: string;
   /** `total`, `minute`, `hour`, `day`, `week`, `month`, these with a time zone (`day@Europe/Berlin`), or a duration (`5h`): see `limit_window_start`. */
   readonly window: string;
+  /** The model that it is about, as callers call it; '' for all. */
+  readonly model: string;
   readonly amount: DecimalText | null;
   readonly enforce: "refuse" | "count";
 }

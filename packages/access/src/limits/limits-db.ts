@@ -10,18 +10,21 @@ import type { Limit } from "./limit.ts";
 export type SetLimit = Limit & { readonly amount: DecimalText };
 
 /** Sets a limit: repeated, or with another amount, it is the same limit, and what its window counted stays. Fails with 22023 for an unknown time zone. */
-export async function upsertLimit(db: DatabaseExecutor, { principal, meter, window, amount, enforce }: SetLimit): Promise<void> {
+export async function upsertLimit(db: DatabaseExecutor, { principal, meter, window, model, amount, enforce }: SetLimit): Promise<void> {
   await sql`
-    insert into limits (principal_kind, principal_id, meter, limit_window, amount, enforce)
-    select ${principal.kind}, ${principal.id}, ${meter}, ${window}, ${amount}::numeric, ${enforce} where limit_window_start(${window}, now()) is not null
-    on conflict (principal_kind, principal_id, meter, limit_window)
+    insert into limits (principal_kind, principal_id, meter, limit_window, model, amount, enforce)
+    select ${principal.kind}, ${principal.id}, ${meter}, ${window}, ${model}, ${amount}::numeric, ${enforce} where limit_window_start(${window}, now()) is not null
+    on conflict (principal_kind, principal_id, meter, limit_window, model)
     do update set amount = excluded.amount, enforce = excluded.enforce, updated_at = now()`.execute(db);
 }
 
 /** Takes a limit away; false when there was none. Its counters stay until their windows are long over. */
-export async function deleteLimit(db: DatabaseExecutor, { principal, meter, window }: Omit<Limit, "amount" | "enforce">): Promise<boolean> {
+export async function deleteLimit(
+  db: DatabaseExecutor,
+  { principal, meter, window, model }: Omit<Limit, "amount" | "enforce">,
+): Promise<boolean> {
   const { numAffectedRows } = await sql`
-    delete from limits where principal_kind = ${principal.kind} and principal_id = ${principal.id} and meter = ${meter} and limit_window = ${window}`.execute(
+    delete from limits where principal_kind = ${principal.kind} and principal_id = ${principal.id} and meter = ${meter} and limit_window = ${window} and model = ${model}`.execute(
     db,
   );
   return numAffectedRows === 1n;
@@ -34,10 +37,11 @@ export async function listLimits(db: DatabaseExecutor, { kind, id }: Principal):
     id: string;
     meter: string;
     window: string;
+    model: string;
     amount: DecimalText;
     enforce: "refuse" | "count";
   }>`
-    select principal_kind as kind, principal_id as id, meter, limit_window as "window", trim_scale(amount) as amount, enforce from limits
-     where principal_kind = ${kind} and principal_id = ${id} order by meter, limit_window limit 100`.execute(db);
+    select principal_kind as kind, principal_id as id, meter, limit_window as "window", model, trim_scale(amount) as amount, enforce from limits
+     where principal_kind = ${kind} and principal_id = ${id} order by meter, limit_window, model limit 100`.execute(db);
   return rows.map(({ kind: rowKind, id: rowId, ...limit }) => ({ principal: { kind: rowKind, id: rowId }, ...limit }));
 }

@@ -16,7 +16,7 @@ import type { AttemptOutcome } from "../requests/spend-log.ts";
 import { insertTeam } from "../teams/db.ts";
 import { deleteEndedCounters, insertMissingCounters, readLimits } from "./counters-db.ts";
 import { checkLimits } from "./limit.ts";
-import { deleteLimit, listLimits, upsertLimit } from "./limits-db.ts";
+import { deleteLimit, listLimits, type SetLimit, upsertLimit } from "./limits-db.ts";
 import { amountsOf } from "./meters.ts";
 
 /** The engine of limits on a real database: any meter and window, at every level of the path. */
@@ -85,8 +85,8 @@ async function newTeam(): Promise<string> {
   return teamId;
 }
 const newUser = (): string => `user-${randomUUID()}`;
-const set = (principal: Principal, meter: string, window: string, amount: DecimalText, enforce: "refuse" | "count" = "refuse") =>
-  upsertLimit(database.db, { principal, meter, window, amount, enforce });
+const set = (principal: Principal, meter: string, window: string, amount: DecimalText, more: Partial<SetLimit> = {}) =>
+  upsertLimit(database.db, { principal, meter, window, amount, model: "", enforce: "refuse", ...more });
 async function counters(principal: Principal, meter: string): Promise<readonly { readonly used: string; readonly reserved: string }[]> {
   const { rows } = await sql<{ used: string; reserved: string }>`
     select trim_scale(used)::text as used, trim_scale(reserved)::text as reserved from limit_counters
@@ -122,10 +122,10 @@ describe("every level of the path", () => {
     await expect(admit(key)).rejects.toMatchObject({ code: "limit_exceeded" });
 
     expect(await listLimits(database.db, user)).toEqual([
-      { principal: user, meter: "requests", window: "day", amount: "0", enforce: "refuse" },
+      { principal: user, meter: "requests", window: "day", model: "", amount: "0", enforce: "refuse" },
     ]);
-    expect(await deleteLimit(database.db, { principal: user, meter: "requests", window: "day" })).toBe(true);
-    expect(await deleteLimit(database.db, { principal: user, meter: "requests", window: "day" })).toBe(false);
+    expect(await deleteLimit(database.db, { principal: user, meter: "requests", window: "day", model: "" })).toBe(true);
+    expect(await deleteLimit(database.db, { principal: user, meter: "requests", window: "day", model: "" })).toBe(false);
     await expect(admit(key)).resolves.toMatchObject({ user_id: userId });
   });
 });
@@ -198,7 +198,7 @@ describe("every meter", () => {
   test("what is only counted refuses nobody", async () => {
     const key = await mintKey(database.db, {});
     const principal = { kind: "key", id: key.row.token } as const;
-    await set(principal, "requests", "minute", "1", "count");
+    await set(principal, "requests", "minute", "1", { enforce: "count" });
     for (let round = 0; round < 3; round += 1) await settleAttempt(database.db, await admit(key), outcome("0.001"));
 
     const rows = await counters(principal, "requests");
@@ -252,7 +252,7 @@ test("a request belongs to the window in which it was admitted, and the counters
   const [held] = attempt.reservations ?? [];
   // Until the second is over.
   await expect
-    .poll(async () => (await readLimits(database.db, requireUsable(await findCaller(database.db, key.row.token)))).isMissing)
+    .poll(async () => (await readLimits(database.db, requireUsable(await findCaller(database.db, key.row.token)), null)).isMissing)
     .toBe(true);
   expect(await deleteEndedCounters(database.db, { olderThanMs: 0, limit: 100 })).toBe(0);
 
@@ -337,6 +337,7 @@ test("the one statement admits exactly what the rule lets through, whatever limi
     kind: fc.constantFrom("payer" as const, "team" as const, "user" as const, "key" as const),
     meter: fc.constantFrom("usd", "requests", "tokens", "parallel"),
     window: fc.constantFrom("day", "month@Asia/Tokyo", "5h"),
+    model: fc.constantFrom("", "claude-haiku-4-5", "another-model"),
     amount: small,
     used: small,
     reserved: small,
@@ -351,15 +352,16 @@ test("the one statement admits exactly what the rule lets through, whatever limi
     fc.asyncProperty(fc.array(limit, { maxLength: 4 }), asking, async (limits, asked) => {
       await sql`delete from limits`.execute(database.db);
       await sql`delete from limit_counters where limit_window <> 'total'`.execute(database.db);
-      for (const { kind, meter, window, amount, enforce } of limits) await set({ kind, id: ids[kind] }, meter, window, amount, enforce);
-      await insertMissingCounters(database.db, caller);
-      for (const { kind, meter, window, used, reserved } of limits)
-        await sql`update limit_counters set used = ${used}, reserved = ${reserved} where principal_kind = ${kind} and principal_id = ${ids[kind]} and meter = ${meter} and limit_window = ${window}`.execute(
+      for (const { kind, meter, window, model, amount, enforce } of limits)
+        await set({ kind, id: ids[kind] }, meter, window, amount, { enforce, model });
+      await insertMissingCounters(database.db, caller, "claude-haiku-4-5");
+      for (const { kind, meter, window, model, used, reserved } of limits)
+        await sql`update limit_counters set used = ${used}, reserved = ${reserved} where principal_kind = ${kind} and principal_id = ${ids[kind]} and meter = ${meter} and limit_window = ${window} and model = ${model}`.execute(
           database.db,
         );
       const { metered, attempt } = await request(key.row.token, asked);
       const amounts = amountsOf(metered);
-      const before = await readLimits(database.db, caller);
+      const before = await readLimits(database.db, caller, "claude-haiku-4-5");
       const verdict = checkLimits(before.limits, amounts);
 
       const row = { ...attempt, key_hash: key.row.token, team_id: teamId, user_id: userId, key_alias: null };
@@ -368,7 +370,7 @@ test("the one statement admits exactly what the rule lets through, whatever limi
       expect(admitted !== undefined).toBe(verdict.kind === "fits");
       if (admitted) await settleAttempt(database.db, admitted, outcome("0", { status: "failure", report: reportOf(NO_USAGE) }));
       // All or none, and all of it given back.
-      expect((await readLimits(database.db, caller)).limits.map(({ reserved }) => Number(reserved))).toEqual(
+      expect((await readLimits(database.db, caller, "claude-haiku-4-5")).limits.map(({ reserved }) => Number(reserved))).toEqual(
         before.limits.map(({ reserved }) => Number(reserved)),
       );
     }),

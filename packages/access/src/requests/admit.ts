@@ -43,7 +43,7 @@ export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest
     const admitted = await admitStepByStep(db, request, asked);
     if ("attempt_id" in admitted) return admitted;
     // Made in a statement of its own: who holds one counter and then waits to make another would wait in a circle.
-    await insertMissingCounters(db, admitted);
+    await insertMissingCounters(db, admitted, request.attempt.model_group);
   }
   throw new AppError("invalid_api_key", "The API key was revoked a moment ago.");
 }
@@ -54,7 +54,7 @@ async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, as
     const caller = requireUsable(await findCaller(tx, request.caller.keyHash));
     requireModelAllowed(caller, request.attempt.model_group);
     request.requireNamedAllowed(caller);
-    const limits = await currentLimits(tx, caller);
+    const limits = await currentLimits(tx, caller, request.attempt.model_group);
     if (limits === undefined) return caller;
     const verdict = checkLimits(limits, asked);
     if (verdict.kind !== "fits") throw limitError(verdict);
@@ -63,12 +63,12 @@ async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, as
 }
 
 /** With their counters locked, and with what another engine on the same tables has spent meanwhile; undefined where a counter is missing. */
-async function currentLimits(tx: DatabaseExecutor, caller: CallerRow): Promise<readonly CountedLimit[] | undefined> {
-  const before = await readLimits(tx, caller);
+async function currentLimits(tx: DatabaseExecutor, caller: CallerRow, model: string): Promise<readonly CountedLimit[] | undefined> {
+  const before = await readLimits(tx, caller, model);
   if (before.isMissing) return undefined;
   await lockCounters(tx, before.limits);
   await adoptForeignSpend(tx, caller);
-  const { limits, isMissing } = await readLimits(tx, caller);
+  const { limits, isMissing } = await readLimits(tx, caller, model);
   return isMissing || limits.length !== before.limits.length ? undefined : limits;
 }
 

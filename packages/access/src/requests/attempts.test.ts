@@ -302,6 +302,7 @@ const counted = (
   principal: { kind, id },
   meter: "usd",
   window: "total",
+  model: "",
   windowStart: "-infinity",
   windowEnd: "infinity",
   enforce: "refuse",

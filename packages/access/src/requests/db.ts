@@ -68,12 +68,12 @@ function reservedUsdOf(asked: Amounts): DecimalText {
 }
 
 /** Whether what it holds stands in `reserved_usd`: USD of the key or the team, for all time. */
-function isBudget({ principal, meter, window }: CountedLimit): boolean {
-  return (principal.kind === "key" || principal.kind === "team") && meter === "usd" && window === "total";
+function isBudget({ principal, meter, window, model }: CountedLimit): boolean {
+  return (principal.kind === "key" || principal.kind === "team") && meter === "usd" && window === "total" && model === "";
 }
 
-function reservationOf({ principal, meter, window, windowStart }: CountedLimit, amount: DecimalText): ReservationJson {
-  return { kind: principal.kind, id: principal.id, meter, window, start: windowStart, amount };
+function reservationOf({ principal, meter, window, model, windowStart }: CountedLimit, amount: DecimalText): ReservationJson {
+  return { kind: principal.kind, id: principal.id, meter, window, model, start: windowStart, amount };
 }
 
 /**
@@ -91,7 +91,7 @@ export async function insertAttemptIfFits(
   // In one order, whoever made the object: a prepared statement has one text.
   const columns = (Object.keys(attempt) as (keyof NewAttempt)[]).toSorted();
   const { rows } = await sql<{ started_at: Date; reservations: readonly ReservationJson[] | null }>`${prepared("insert_attempt_if_fits")}
-    with caller as (${callerNow(caller.keyHash, isStill(caller))}), applied as materialized (${limitsOfCaller(caller)}), locked as (
+    with caller as (${callerNow(caller.keyHash, isStill(caller))}), applied as materialized (${limitsOfCaller(caller, attempt.model_group)}), locked as (
       select a.*, c.reserved + case when a.column_usd > c.used and ${isForeign("a.column_usd", "c.used")} then a.column_usd else c.used end as taken
         from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}
@@ -101,9 +101,9 @@ export async function insertAttemptIfFits(
         left join unnest(${[...asked.keys()]}::text[], ${[...asked.values()].map(({ least }) => least)}::numeric[],
                          ${[...asked.values()].map(({ most }) => most)}::numeric[]) as m (meter, least, most) on m.meter = l.meter
     ), fitting as (
-      select jsonb_agg(jsonb_build_object('kind', principal_kind, 'id', principal_id, 'meter', meter, 'window', limit_window,
-                                          'start', window_start::text, 'amount', most::text) order by principal_kind, principal_id, meter, limit_window)
-               filter (where not (principal_kind in ('key', 'team') and meter = 'usd' and limit_window = 'total')) as reservations
+      select jsonb_agg(jsonb_build_object('kind', principal_kind, 'id', principal_id, 'meter', meter, 'window', limit_window, 'model', model,
+                                          'start', window_start::text, 'amount', most::text) order by principal_kind, principal_id, meter, limit_window, model)
+               filter (where not (principal_kind in ('key', 'team') and meter = 'usd' and limit_window = 'total' and model = '')) as reservations
         from judged
       having count(*) > 0 and count(*) = (select count(*) from applied)
         and bool_and(most is not null and (amount is null or enforce = 'count' or (amount > taken and least <= amount - taken)))
@@ -149,7 +149,7 @@ function takenRows(taken: Taken): RawBuilder<unknown> {
 
 /** The rows of `reservations`, a jsonb value, in the shape of `limit_counters`. */
 function heldBeside(reservations: RawBuilder<unknown>): RawBuilder<unknown> {
-  return sql`jsonb_to_recordset(${reservations}) as r (kind text, id text, meter text, "window" text, start timestamptz, amount numeric)`;
+  return sql`jsonb_to_recordset(${reservations}) as r (kind text, id text, meter text, "window" text, model text, start timestamptz, amount numeric)`;
 }
 
 /**
@@ -161,11 +161,11 @@ export async function replaceAttemptBySpendLog(db: DatabaseExecutor, attemptId: 
     with attempt as (
       delete from request_attempts where attempt_id = ${attemptId} returning key_hash, team_id, reserved_usd, reservations
     ), held as (
-      select 'key' as principal_kind, key_hash as principal_id, 'usd' as meter, 'total' as limit_window, '-infinity'::timestamptz as window_start, reserved_usd as amount from attempt
+      select 'key' as principal_kind, key_hash as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start, reserved_usd as amount from attempt
       union all
-      select 'team', team_id, 'usd', 'total', '-infinity', reserved_usd from attempt where team_id is not null
+      select 'team', team_id, 'usd', 'total', '', '-infinity', reserved_usd from attempt where team_id is not null
       union all
-      select r.kind, r.id, r.meter, r."window", r.start, r.amount from attempt cross join ${heldBeside(sql`coalesce(attempt.reservations, '[]')`)}
+      select r.kind, r.id, r.meter, r."window", r.model, r.start, r.amount from attempt cross join ${heldBeside(sql`coalesce(attempt.reservations, '[]')`)}
     ), locked as (
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}
@@ -196,11 +196,11 @@ export async function insertCorrection(
   const { rows } = await sql<{ corrected: boolean }>`
     with correction as (select 1 where not exists (select from "LiteLLM_SpendLogs" where request_id = ${row.request_id})),
     held as (
-      select 'key' as principal_kind, ${row.api_key}::text as principal_id, 'usd' as meter, 'total' as limit_window, '-infinity'::timestamptz as window_start from correction
+      select 'key' as principal_kind, ${row.api_key}::text as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start from correction
       union all
-      select 'team', ${row.team_id}, 'usd', 'total', '-infinity' from correction
+      select 'team', ${row.team_id}, 'usd', 'total', '', '-infinity' from correction
       union all
-      select r.kind, r.id, r.meter, r."window", r.start from correction cross join ${heldBeside(sql`${JSON.stringify(reservations ?? [])}::jsonb`)}
+      select r.kind, r.id, r.meter, r."window", r.model, r.start from correction cross join ${heldBeside(sql`${JSON.stringify(reservations ?? [])}::jsonb`)}
     ), locked as (
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}

@@ -11,7 +11,7 @@ const NOTHING = new Map<string, never>();
  * costs nothing, and before the work of reading what admission would refuse.
  */
 export async function requireLimitsLeft(db: DatabaseClient, caller: CallerRow): Promise<void> {
-  const { limits } = await readLimits(db, caller);
+  const { limits } = await readLimits(db, caller, null);
   const verdict = checkLimits(limits, NOTHING);
   if (verdict.kind === "exceeded") throw limitError(verdict);
 }

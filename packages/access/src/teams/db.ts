@@ -23,6 +23,12 @@ export interface NewTeam {
   readonly budgetResetAt: Date | null;
   readonly models: readonly string[];
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** Tokens and requests a minute, and requests at one time. Default: no limit. */
+  readonly tpmLimit?: number | null;
+  readonly rpmLimit?: number | null;
+  readonly maxParallelRequests?: number | null;
+  /** USD by model, as LiteLLM writes it. */
+  readonly modelMaxBudget?: Readonly<Record<string, unknown>>;
   readonly blocked: boolean;
   /** Becomes the team's first member, as an admin. */
   readonly createdBy: string;
@@ -41,6 +47,10 @@ export async function insertTeam(db: DatabaseExecutor, team: NewTeam): Promise<T
       budget_reset_at: team.budgetResetAt?.toISOString() ?? null,
       models: [...team.models],
       metadata: JSON.stringify(team.metadata),
+      tpm_limit: team.tpmLimit == null ? null : String(team.tpmLimit),
+      rpm_limit: team.rpmLimit == null ? null : String(team.rpmLimit),
+      max_parallel_requests: team.maxParallelRequests ?? null,
+      model_max_budget: JSON.stringify(team.modelMaxBudget ?? {}),
       members_with_roles: JSON.stringify([{ role: "admin", user_id: team.createdBy, user_email: null }]),
       blocked: team.blocked,
     })

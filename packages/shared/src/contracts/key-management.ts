@@ -36,9 +36,15 @@ const jsonObject = z.record(z.string(), z.unknown());
 const limits = {
   max_budget: usdAmount.nullish().describe("USD the key or team may spend; raw provider cost, before any markup"),
   budget_duration: z.string().nullish().describe("window after which spend starts again at 0"),
-  tpm_limit: positiveInteger.nullish(),
-  rpm_limit: positiveInteger.nullish(),
-  max_parallel_requests: positiveInteger.nullish(),
+  tpm_limit: positiveInteger.nullish().describe("tokens a minute"),
+  rpm_limit: positiveInteger.nullish().describe("requests a minute"),
+  max_parallel_requests: positiveInteger.max(2_147_483_647).nullish().describe("requests that run at one time"),
+  model_max_budget: z
+    .record(z.string(), z.strictObject({ budget_limit: usdAmount, time_period: z.string().regex(durationPattern) }))
+    .nullish()
+    .describe("USD a model and window"),
+  model_rpm_limit: z.record(z.string(), positiveInteger).nullish().describe("requests a minute, by model"),
+  model_tpm_limit: z.record(z.string(), positiveInteger).nullish().describe("tokens a minute, by model"),
   models: z.array(z.string()).nullish().describe("model names that are allowed; empty or absent = all"),
   metadata: jsonObject.nullish(),
   blocked: z.boolean().nullish(),

@@ -20,6 +20,7 @@ export const limitNameSchema = limitQuerySchema.extend({
       limitWindowPattern,
       "must be total, minute, hour, day, week or month (with a time zone: day@Europe/Berlin), or a duration such as 5h",
     ),
+  model: storableText.max(256).default("").describe("the model that it is about, as callers call it; absent = all"),
 });
 
 /** `POST /limit/set` of our engine's management. `amount` is in the meter's unit: USD, requests, tokens. */
