@@ -8,6 +8,7 @@ test.each([
   ['import "./a.ts";', { specifier: "./a.ts", names: [] }],
   ['import {\n  one,\n  two,\n} from "./a.ts";', { specifier: "./a.ts", names: ["one", "two"] }],
   ['import * as all from "./a.ts";\nall.one(all.two);', { specifier: "./a.ts", names: ["one", "two"] }],
+  ['import * as all from "./a.ts";\n/** Of all. */\nall.one();', { specifier: "./a.ts", names: ["one"] }],
   ['import * as all from "./a.ts";\nObject.keys(all);', { specifier: "./a.ts", names: "*" }],
   ['const { one, two: three } = await import("./a.ts");', { specifier: "./a.ts", names: ["one", "two"] }],
   ['await (await import("./a.ts")).one();', { specifier: "./a.ts", names: ["one"] }],

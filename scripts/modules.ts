@@ -37,7 +37,7 @@ const STATEMENT =
 
 /** The import statements of a source, in order; those in comments are none. */
 export function importStatements(source: string): readonly ImportStatement[] {
-  const code = source.replaceAll(/^\s*(\*|\/\/).*$/gm, "");
+  const code = source.replaceAll(/^\s*(\*|\/\/|\/\*).*$/gm, "");
   return [...code.matchAll(STATEMENT)].map(({ groups = {} }) => {
     const { word, clause = "", from, effect, dynamic, taken, member } = groups;
     if (effect !== undefined) return { specifier: effect, names: [], exportedAs: undefined };

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { DatabaseClient } from "@proliferate/db";
 import { authenticateServiceToken } from "@proliferate/services/service-tokens";
-import { findSession } from "@proliferate/services/sessions";
+import { isSessionOf } from "@proliferate/services/sessions";
 import type { TokenScope } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import type { Context, MiddlewareHandler } from "hono";
@@ -82,7 +82,7 @@ function keepToSessionsOfOrg(app: GatewayApp, base: string, db: DatabaseClient):
       const caller = context.get("caller");
       const sessionId = context.req.param("session_id") ?? "";
       // Another organization's session is as one that does not exist.
-      if (caller !== "root" && caller.orgId !== undefined && (await findSession(db, sessionId))?.org_id !== caller.orgId)
+      if (caller !== "root" && caller.orgId !== undefined && !(await isSessionOf(db, sessionId, caller.orgId)))
         throw new AppError("session_not_found", `There is no session ${sessionId}.`);
       await next();
     });

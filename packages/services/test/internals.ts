@@ -36,7 +36,13 @@ export { takeAgentsToAsk } from "../src/sessions/agent-watch-db.ts";
 export { selectModelCosts } from "../src/sessions/cost-db.ts";
 export { selectSessions, sumBilledEvents, sumUnbilledSpend } from "../src/sessions/db.ts";
 export type { ReapOptions, ReapResult } from "../src/sessions/reap-sessions.ts";
-export { selectEndedWithKeys, selectExpiredSessions, selectLaunched, selectUnfinished } from "../src/sessions/sandbox-db.ts";
+export {
+  selectEndedWithKeys,
+  selectExpiredSessions,
+  selectLaunched,
+  selectSessionEvents,
+  selectUnfinished,
+} from "../src/sessions/sandbox-db.ts";
 export type { WatchResult } from "../src/sessions/watch-agents.ts";
 export { type ClaimedBatch, claimDueBatches } from "../src/settlement/claim-batches-db.ts";
 export { closeCircuit, enterCircuit } from "../src/settlement/settlement-circuit-db.ts";

@@ -4,7 +4,7 @@ import { STATEMENTS } from "./statements.ts";
 
 /** What runs by itself in a process, and what it runs from. */
 const PERIODIC = [
-  "apps/gateway/src/surfaces/sessions/session-events.ts",
+  "packages/services/src/sessions/session-events.ts",
   "apps/gateway/src/upkeep.ts",
   "apps/llm-proxy/src/data-plane/authenticate.ts",
   "apps/llm-proxy/src/data-plane/recover.ts",

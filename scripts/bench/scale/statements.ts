@@ -55,6 +55,7 @@ import {
   writeLastUse,
   takeAgentsToAsk,
   selectModelCosts,
+  selectSessionEvents,
   selectSessions,
   sumBilledEvents,
   sumUnbilledSpend,
@@ -91,7 +92,7 @@ import {
 import { ensureGatesOfSpenders, ensureOrg, isKnownOrg, listOrgsNearZero, readGate } from "@proliferate/services/billing-gate";
 import { readReservations } from "@proliferate/access/requests/reservations-db";
 import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys/db";
-import { deleteOldSessions, endForgottenSessions, findSession, selectSessionEvents } from "@proliferate/services/sessions";
+import { deleteOldSessions, endForgottenSessions, findSession } from "@proliferate/services/sessions";
 import { listTeamsDueForReset } from "@proliferate/access/teams/db";
 import { insertAnomalyEvents } from "@proliferate/services/webhook-events";
 import { NEW_ROWS } from "./fill.ts";

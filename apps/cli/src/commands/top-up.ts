@@ -1,10 +1,8 @@
 import { requireKnownOrg } from "@proliferate/services/reports";
 import {
-  readPacks,
-  readPolicy,
+  listPacks,
+  readTopUpPolicy,
   type TopUpPolicy,
-  describePack,
-  describePolicy,
   removeTopUpPolicy,
   resetTopUpBreaker,
   setTopUpPolicy,
@@ -24,8 +22,8 @@ const SHOWN_PACKS = 5;
 export function topUpShow(orgId: string): Action {
   return async ({ db, json, write }) => {
     await requireKnownOrg(db, orgId);
-    const [policy, packs] = await Promise.all([readPolicy(db, orgId), readPacks(db, { orgId, limit: SHOWN_PACKS })]);
-    const report = { orgId, policy: policy === undefined ? null : describePolicy(policy), packs: packs.map(describePack) };
+    const [policy, packs] = await Promise.all([readTopUpPolicy(db, orgId), listPacks(db, { orgId, limit: SHOWN_PACKS })]);
+    const report = { orgId, policy: policy ?? null, packs };
     const text = `${orgId}: ${report.policy === null ? "no policy; no packs are bought by themselves" : policyLine(report.policy)}\n`;
     await write(json ? jsonDocument(report) : text + report.packs.map((pack) => `  ${packLine(pack)}\n`).join(""));
     return EXIT.done;
@@ -101,7 +99,7 @@ export function topUpList(options: TopUpListOptions): Action {
     const states = options.state === undefined ? undefined : [parseChoice("--state", options.state, PACK_STATES)];
     const limit = options.limit === undefined ? 50 : parseLimit("--limit", options.limit);
     if (options.org !== undefined) await requireKnownOrg(db, options.org);
-    const packs = (await readPacks(db, { orgId: options.org, states, limit })).map(describePack);
+    const packs = await listPacks(db, { orgId: options.org, states, limit });
     await write(
       json ? jsonDocument({ topUps: packs }) : packs.length === 0 ? "No packs.\n" : packs.map((pack) => `${packLine(pack)}\n`).join(""),
     );

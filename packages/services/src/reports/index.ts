@@ -15,9 +15,7 @@ export {
   readSourceLag,
 } from "./status-db.ts";
 export { type Completeness, type OperatorStatus, checkCompleteness, getOperatorStatus, nameResting, recentRequestsFrom } from "./status.ts";
-export type { UsageRange } from "./usage-db.ts";
 export {
-  type BillingStatus,
   type LedgerBatch,
   type LedgerEvent,
   type LedgerPage,

@@ -4,7 +4,7 @@ import { type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
 import { readReconciliations } from "../balance/index.ts";
 import { customerIdForOrg, readSinkCustomers } from "../sinks/index.ts";
 import { isKnownOrg, readGate } from "../billing-gate/index.ts";
-import { readPacks, readPolicy, describePack, describePolicy, type PackView, type PolicyView } from "../top-up/index.ts";
+import { listPacks, readTopUpPolicy, type PackView, type PolicyView } from "../top-up/index.ts";
 import { type OrgKeysRow, type OrgRow, readOrgFindings, readOrgKeys, readOrgReviews, readOrgs } from "./org-report-db.ts";
 
 /** Where an organization stands. Credits exact. */
@@ -106,8 +106,8 @@ export async function describeOrg(db: DatabaseExecutor, orgId: string): Promise<
     readOrgReviews(db, orgId),
     readReconciliations(db, orgId, 5),
     readSinkCustomers(db, { orgId }),
-    readPolicy(db, orgId),
-    readPacks(db, { orgId, states: ["charging", "unknown", "needs_review"], limit: 10 }),
+    readTopUpPolicy(db, orgId),
+    listPacks(db, { orgId, states: ["charging", "unknown", "needs_review"], limit: 10 }),
   ]);
   if (row === undefined) throw unknownOrg(orgId);
   return {
@@ -133,8 +133,8 @@ export async function describeOrg(db: DatabaseExecutor, orgId: string): Promise<
       driftCredits: normalizeDecimal(reading.drift_credits),
     })),
     customers: customers.map(({ sink, customerId }) => ({ sink, customerId })),
-    topUpPolicy: policy === undefined ? null : describePolicy(policy),
-    openTopUps: packs.map(describePack),
+    topUpPolicy: policy ?? null,
+    openTopUps: packs,
   };
 }
 

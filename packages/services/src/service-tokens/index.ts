@@ -1,9 +1,10 @@
-export { findToken, selectAudit, selectTokens } from "./db.ts";
 export {
   type TokenOwner,
   authenticateServiceToken,
   createServiceToken,
   describeServiceToken,
+  listServiceTokens,
+  readServiceToken,
   revokeServiceToken,
   rotateServiceToken,
 } from "./service-tokens.ts";

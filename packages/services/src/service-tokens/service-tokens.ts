@@ -1,8 +1,19 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
-import type { ServiceToken, TokenScope } from "@proliferate/shared/contracts";
+import type { ServiceToken, ServiceTokenDetail, TokenScope } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import { findLiveToken, insertAudit, insertToken, markRevoked, replaceHash, type ServiceTokenRow, writeLastUse } from "./db.ts";
+import {
+  findLiveToken,
+  findToken,
+  insertAudit,
+  insertToken,
+  markRevoked,
+  replaceHash,
+  selectAudit,
+  selectTokens,
+  type ServiceTokenRow,
+  writeLastUse,
+} from "./db.ts";
 
 /** A token in plain text: told to its owner once, stored nowhere. */
 interface IssuedToken {
@@ -88,6 +99,23 @@ export async function revokeServiceToken(db: DatabaseClient, tokenId: string, re
   });
   if (!row) throw new AppError("token_not_found", `There is no service token ${tokenId}.`);
   return row;
+}
+
+/** All tokens as the API shows them, the newest first, revoked ones included. */
+export async function listServiceTokens(db: DatabaseExecutor): Promise<readonly ServiceToken[]> {
+  return (await selectTokens(db)).map(describeServiceToken);
+}
+
+/** A token and what was done to it, oldest first; in whatever state it is. Throws `token_not_found`. */
+export async function readServiceToken(db: DatabaseExecutor, tokenId: string): Promise<ServiceTokenDetail> {
+  const row = await findToken(db, tokenId);
+  if (!row) throw new AppError("token_not_found", `There is no service token ${tokenId}.`);
+  const audit = (await selectAudit(db, tokenId)).map(({ action, request_id: requestId, occurred_at: occurredAt }) => ({
+    action,
+    request_id: requestId,
+    occurred_at: occurredAt.toISOString(),
+  }));
+  return { ...describeServiceToken(row), audit };
 }
 
 /** The row as the API shows it: no hash, as nobody needs it. */

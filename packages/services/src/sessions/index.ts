@@ -7,12 +7,12 @@ export { type LaunchDependencies, type LaunchUnderWay, launchSession, resumeSess
 export { allowsModel, modelSpellings, providerOfModel } from "./model-name.ts";
 export { pauseSession } from "./pause-session.ts";
 export { reapSessions } from "./reap-sessions.ts";
-export { type SessionEventRow, selectSessionEvents } from "./sandbox-db.ts";
+export { isSessionFinal, readSessionEvents } from "./session-events.ts";
 export type { SessionAdmission } from "./session-admission.ts";
 export { getSessionCost } from "./session-cost.ts";
 export type { SessionKeys } from "./session-keys.ts";
 export { type LaunchContent, type LauncherName, SessionLauncher, type StepListener } from "./session-launcher.ts";
 export { readSessionLog } from "./session-log.ts";
 export { type StartSessionRequest, type StartedSession, startSession } from "./start-session.ts";
-export { describeSandbox, describeSession, getSession, listSessions } from "./view-session.ts";
+export { describeSandbox, describeSession, getSession, isSessionOf, listSessions } from "./view-session.ts";
 export { type WatchOptions, watchAgents } from "./watch-agents.ts";

@@ -4,7 +4,7 @@ import { type Selectable, sql } from "kysely";
 import type { Launchers, SessionRow } from "./db.ts";
 
 /** One step of a session, as it is on record. */
-export type SessionEventRow = Selectable<SessionEventTable>;
+type SessionEventRow = Selectable<SessionEventTable>;
 
 /** What a session event can say. */
 export type SessionEventType =

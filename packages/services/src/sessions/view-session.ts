@@ -13,6 +13,11 @@ export async function getSession(db: DatabaseClient, sessionId: string): Promise
   return { ...describeSession(row), billed, unbilled_spend_usd: unbilledSpendUsd };
 }
 
+/** Whether a session is this organization's; one that does not exist is nobody's. */
+export async function isSessionOf(db: DatabaseClient, sessionId: string, orgId: string): Promise<boolean> {
+  return (await findSession(db, sessionId))?.org_id === orgId;
+}
+
 /** One page of an org's sessions, newest first. Sessions that start meanwhile do not move the pages. */
 export async function listSessions(
   db: DatabaseClient,

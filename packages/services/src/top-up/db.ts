@@ -194,7 +194,7 @@ export async function deletePolicy(tx: DatabaseExecutor, orgId: string): Promise
 }
 
 /** Which packs are listed. */
-interface PackFilter {
+export interface PackFilter {
   readonly orgId?: string | undefined;
   /** Default: every state. */
   readonly states?: readonly TopUpRow["state"][] | undefined;

@@ -1,10 +1,10 @@
 export { createAutumnTopUpProvider } from "./autumn-top-up.ts";
-export { type TopUpPolicy, listOrgsWithPolicy, readPacks, readPolicy } from "./db.ts";
+export { type TopUpPolicy, listOrgsWithPolicy } from "./db.ts";
 export {
   type PackView,
   type PolicyView,
-  describePack,
-  describePolicy,
+  listPacks,
+  readTopUpPolicy,
   removeTopUpPolicy,
   resetTopUpBreaker,
   setTopUpPolicy,

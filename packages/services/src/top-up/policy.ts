@@ -1,4 +1,4 @@
-import type { DatabaseClient } from "@proliferate/db";
+import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, isAmount, normalizeDecimal } from "@proliferate/shared/money";
 import { ensureOrg } from "../billing-gate/index.ts";
@@ -7,6 +7,7 @@ import {
   closeBreaker,
   deletePolicy,
   lockPolicy,
+  type PackFilter,
   readPacks,
   readPolicy,
   type TopUpPolicy,
@@ -115,8 +116,19 @@ export async function resetTopUpBreaker(db: DatabaseClient, orgId: string, opera
   });
 }
 
+/** When and how an org buys packs; undefined where it has no policy, and none is bought. */
+export async function readTopUpPolicy(db: DatabaseExecutor, orgId: string): Promise<PolicyView | undefined> {
+  const row = await readPolicy(db, orgId);
+  return row === undefined ? undefined : describePolicy(row);
+}
+
+/** Packs as reports show them, newest first, at most `limit`; of one organization or of some states where these are given. */
+export async function listPacks(db: DatabaseExecutor, filter: PackFilter): Promise<readonly PackView[]> {
+  return (await readPacks(db, filter)).map(describePack);
+}
+
 /** Amounts plain, times as they are. */
-export function describePolicy(row: TopUpPolicyRow): PolicyView {
+function describePolicy(row: TopUpPolicyRow): PolicyView {
   return {
     orgId: row.org_id,
     enabled: row.enabled,

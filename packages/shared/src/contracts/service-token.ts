@@ -49,3 +49,5 @@ export const serviceTokenDetailSchema = serviceTokenSchema.extend({
     .array(z.object({ action: z.enum(["created", "rotated", "revoked"]), request_id: z.string(), occurred_at: instant }))
     .describe("oldest first"),
 });
+/** A service token with what was done to it. */
+export type ServiceTokenDetail = z.infer<typeof serviceTokenDetailSchema>;

@@ -1,15 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { reportBody, requireKnownOrg } from "@proliferate/services/reports";
-import {
-  readPacks,
-  readPolicy,
-  describePack,
-  describePolicy,
-  removeTopUpPolicy,
-  resetTopUpBreaker,
-  setTopUpPolicy,
-  settlePack,
-} from "@proliferate/services/top-up";
+import { listPacks, readTopUpPolicy, removeTopUpPolicy, resetTopUpBreaker, setTopUpPolicy, settlePack } from "@proliferate/services/top-up";
 import {
   breakerResetSchema,
   byHandRequestSchema,
@@ -100,9 +91,9 @@ export function registerTopUpRoutes(app: GatewayApp, { db }: BillingDependencies
   app.openapi(show, async (context) => {
     const orgId = context.req.valid("param").org_id;
     await requireKnownOrg(db, orgId);
-    const policy = await readPolicy(db, orgId);
+    const policy = await readTopUpPolicy(db, orgId);
     if (policy === undefined) throw new AppError("top_up_not_found", `Organization ${orgId} has no policy; no packs are bought for it.`);
-    return context.json(topUpPolicySchema.parse(reportBody(describePolicy(policy))), 200);
+    return context.json(topUpPolicySchema.parse(reportBody(policy)), 200);
   });
   app.openapi(set, async (context) => {
     const orgId = context.req.valid("param").org_id;
@@ -137,8 +128,8 @@ export function registerTopUpRoutes(app: GatewayApp, { db }: BillingDependencies
   app.openapi(list, async (context) => {
     const { org_id: orgId, state, limit } = context.req.valid("query");
     if (orgId !== undefined) await requireKnownOrg(db, orgId);
-    const packs = await readPacks(db, { orgId, states: state === undefined ? undefined : [state], limit });
-    return context.json(topUpListSchema.parse(reportBody({ topUps: packs.map(describePack) })), 200);
+    const packs = await listPacks(db, { orgId, states: state === undefined ? undefined : [state], limit });
+    return context.json(topUpListSchema.parse(reportBody({ topUps: packs })), 200);
   });
   app.openapi(settle, async (context) => {
     const body = context.req.valid("json");

@@ -1,8 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { redactSecrets } from "@proliferate/runtime";
-import { findSession, type SessionEventRow, selectSessionEvents, readSessionLog } from "@proliferate/services/sessions";
-import { resourceIdSchema, type SessionEvent } from "@proliferate/shared/contracts";
-import { AppError } from "@proliferate/shared/errors";
+import { isSessionFinal, readSessionEvents, readSessionLog } from "@proliferate/services/sessions";
+import { resourceIdSchema } from "@proliferate/shared/contracts";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import type { GatewayApp, SessionsDependencies } from "../../dependencies.ts";
 import { LAUNCH_CODES, launchDependencies } from "./launch-request.ts";
@@ -68,28 +67,19 @@ export function registerSessionEventsRoute(app: GatewayApp, deps: SessionsDepend
   app.openapi(events, async (context) => {
     const { session_id: sessionId } = context.req.valid("param");
     const { until } = context.req.valid("query");
-    /** Asked before the events are read: what is final then has all its events. */
-    const isFinal = async (): Promise<boolean> => {
-      const session = await findSession(db, sessionId);
-      if (!session) throw new AppError("session_not_found", `There is no session ${sessionId}.`);
-      return (
-        session.state === "ended" ||
-        (until === "ready" && (session.launcher === "none" || ["ready", "paused"].includes(session.sandbox_state ?? "")))
-      );
-    };
+    const isFinal = (): Promise<boolean> => isSessionFinal(db, sessionId, until);
     let last = context.req.valid("header")["last-event-id"] ?? "0";
-    if ((await isFinal()) && last !== "0" && (await selectSessionEvents(db, sessionId, last, 1)).length === 0)
-      return context.body(null, 204);
+    if ((await isFinal()) && last !== "0" && (await readSessionEvents(db, sessionId, last, 1)).length === 0) return context.body(null, 204);
     return streamSSE(context, async (stream) => {
       const watch = sessionEvents.watch(sessionId);
       stream.onAbort(() => watch.wake());
       try {
         while (!stream.aborted) {
           const final = await isFinal();
-          const page = await selectSessionEvents(db, sessionId, last, PAGE);
-          for (const row of page) {
-            await stream.writeSSE({ id: row.event_id, event: row.type, data: JSON.stringify(describe(row)) });
-            last = row.event_id;
+          const page = await readSessionEvents(db, sessionId, last, PAGE);
+          for (const event of page) {
+            await stream.writeSSE({ id: event.event_id, event: event.type, data: JSON.stringify(event) });
+            last = event.event_id;
           }
           if (page.length === PAGE) continue;
           if (final) return;
@@ -109,10 +99,3 @@ async function untilNews(stream: SSEStreamingApi, watch: EventWatch): Promise<vo
     if (restMs > KEEP_ALIVE_MS) await stream.write(": still here\n\n");
   }
 }
-
-const describe = (row: SessionEventRow): SessionEvent => ({
-  event_id: row.event_id,
-  type: row.type,
-  occurred_at: row.occurred_at.toISOString(),
-  facts: row.facts,
-});

@@ -1,8 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import {
-  findToken,
-  selectAudit,
-  selectTokens,
+  listServiceTokens,
+  readServiceToken,
   createServiceToken,
   describeServiceToken,
   revokeServiceToken,
@@ -17,7 +16,6 @@ import {
   serviceTokenListSchema,
   serviceTokenSchema,
 } from "@proliferate/shared/contracts";
-import { AppError } from "@proliferate/shared/errors";
 import type { CommonDependencies, GatewayApp } from "../../dependencies.ts";
 import { BEARER_SECURITY, errorResponses, json, jsonBody } from "../../openapi.ts";
 
@@ -86,18 +84,8 @@ export function registerServiceTokenRoutes(app: GatewayApp, { db }: CommonDepend
     });
     return context.json({ ...describeServiceToken(row), token }, 201);
   });
-  app.openapi(list, async (context) => context.json({ tokens: (await selectTokens(db)).map(describeServiceToken) }, 200));
-  app.openapi(get, async (context) => {
-    const { token_id: tokenId } = context.req.valid("param");
-    const row = await findToken(db, tokenId);
-    if (!row) throw new AppError("token_not_found", `There is no service token ${tokenId}.`);
-    const audit = (await selectAudit(db, tokenId)).map(({ action, request_id: requestId, occurred_at: occurredAt }) => ({
-      action,
-      request_id: requestId,
-      occurred_at: occurredAt.toISOString(),
-    }));
-    return context.json({ ...describeServiceToken(row), audit }, 200);
-  });
+  app.openapi(list, async (context) => context.json({ tokens: [...(await listServiceTokens(db))] }, 200));
+  app.openapi(get, async (context) => context.json(await readServiceToken(db, context.req.valid("param").token_id), 200));
   app.openapi(rotate, async (context) => {
     const { row, token } = await rotateServiceToken(db, context.req.valid("param").token_id, {
       overlapSeconds: context.req.valid("json").overlap_seconds,
