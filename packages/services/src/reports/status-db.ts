@@ -9,6 +9,7 @@ import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
 import { BATCHES_UNDER_WAY, GATES } from "../billing/index.ts";
 import { IS_IN_BATCH, isRetired, RETIRED_REVIEW_KEY, IS_CORRECTION, ROW_HASH } from "../ledger/index.ts";
+import { OPEN_ACCOUNTS } from "./open-accounts-db.ts";
 
 interface CompletenessRow {
   readonly source_rows: string;
@@ -152,7 +153,7 @@ export async function readRecentlyBroken(
       from billing_accounts a where a.org_id in (select org_id from sealed)
       union all
       select a.org_id, coalesce((select sum(e.credits) from billing_events e where e.org_id = a.org_id and e.event_id > a.sealed_event_id and e.recorded_at >= a.open_since), 0) - a.open_credits
-      from billing_accounts a where ${to === undefined} and a.last_event_id > a.sealed_event_id
+      from ${OPEN_ACCOUNTS} a where ${to === undefined}
     )
     select org_id, trim_scale(sum(difference)) as difference from differences
     group by org_id having sum(abs(difference)) <> 0
@@ -241,7 +242,7 @@ export async function readDelivery(db: DatabaseExecutor): Promise<DeliveryRow> {
       order by b.next_attempt_at limit ${MOST_OVERDUE}
     )
     select trim_scale(coalesce((select sum(unposted_credits) from ${BATCHES_UNDER_WAY} under_way), 0)
-        + (select coalesce(sum(open_credits), 0) from billing_accounts where last_event_id > sealed_event_id) + (select carry_credits from billing_totals)) as unposted_credits,
+        + (select coalesce(sum(open_credits), 0) from ${OPEN_ACCOUNTS} accounts) + (select carry_credits from billing_totals)) as unposted_credits,
       (select round(extract(epoch from (select now from clock) - min(sealed_at))) from oldest) as oldest_undelivered_seconds,
       (select round(extract(epoch from (select now from clock) - min(sealed_at))) from oldest
         where state in ('sealed', 'sending', 'unknown') and not needs_reconcile) as oldest_moving_seconds,

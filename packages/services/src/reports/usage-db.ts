@@ -3,6 +3,7 @@ import type { DatabaseExecutor, SettlementState, SpendReviewReason } from "@prol
 import { sql } from "kysely";
 import { BATCHES_UNDER_WAY } from "../billing/index.ts";
 import { JOIN_BATCH } from "../ledger/index.ts";
+import { OPEN_ACCOUNTS } from "./open-accounts-db.ts";
 
 export interface UsageRange {
   /** Inclusive; by the start of the request. Default: from the beginning. */
@@ -125,7 +126,7 @@ export async function readOpenEvents(db: DatabaseExecutor): Promise<OpenEventsRo
       -- When its events begin is not known of what a process of an older version wrote during an upgrade; the account is told of once
       -- that has happened, and a batch of which it is not known is as old as its sealing.
       select sum(open_event_count) as events, sum(open_credits) as credits, min(nullif(open_since, '-infinity')) as since
-      from billing_accounts where last_event_id > sealed_event_id
+      from ${OPEN_ACCOUNTS} accounts
     )
     select coalesce(events, 0) as events, trim_scale(coalesce(credits, 0)) as credits, trim_scale((select carry_credits from billing_totals)) as carry_credits,
       round(extract(epoch from clock_timestamp() - least(since, (
