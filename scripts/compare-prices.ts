@@ -1,10 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { multiply, whole } from "@proliferate/metering/pricing/fraction";
-import { listedModels } from "@proliferate/metering/pricing/price-table";
-import type { Price } from "@proliferate/metering/pricing/price";
-import { readRateSetting } from "@proliferate/metering/pricing/rate-setting";
+import { multiply, whole, listedModels, type Price, readRateSetting } from "@proliferate/metering/pricing";
 
 /**
  * Compares the price table with a second source: the map of an installed LiteLLM.

@@ -10,7 +10,7 @@ const published = Object.values(
 ).map((target) => target.replace(/^\./, "packages/shared"));
 
 /** Where other work is under way; follows. */
-const NOT_YET = /^(packages\/(access|metering)|apps\/llm-proxy)\//;
+const NOT_YET = /^(packages\/access|apps\/llm-proxy)\/|^packages\/metering\/src\/[^/]+\/index\.ts$/;
 
 /** What tests alone ask for, and yet stays, by file and name. */
 const KEPT: Readonly<Record<string, string>> = {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
-import { priceUsage } from "@proliferate/metering/pricing/cost";
-import { findListedModel, findPrice, listedModels } from "@proliferate/metering/pricing/price-table";
+import { priceUsage, findListedModel, listedModels } from "@proliferate/metering/pricing";
+import { findPrice } from "@proliferate/metering/test/find-price";
 import { calcPrice } from "@pydantic/genai-prices";
 import { describe, expect, test } from "vitest";
 import { derivePrices, readCommittedPrices } from "./generate-prices.ts";

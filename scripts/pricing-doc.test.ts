@@ -1,11 +1,7 @@
 import { readFileSync } from "node:fs";
 import { loadModelConfig } from "@proliferate/llm-proxy/config/load-model-config";
-import { readAnthropicAnswer } from "@proliferate/metering/usage/anthropic-usage";
-import { readOpenAIAnswer } from "@proliferate/metering/usage/openai-usage";
-import type { UsageReport } from "@proliferate/metering/usage/usage-report";
-import { priceReport } from "@proliferate/metering/pricing/cost";
-import { findListedModel, type PricedProvider } from "@proliferate/metering/pricing/price-table";
-import { requestPrices } from "@proliferate/metering/pricing/request-prices";
+import { readAnthropicAnswer, readOpenAIAnswer, type UsageReport } from "@proliferate/metering/usage";
+import { findListedModel, type PricedProvider, priceReport, requestPrices } from "@proliferate/metering/pricing";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import { expect, test } from "vitest";
 

@@ -1,6 +1,5 @@
 import { ProxyMetrics } from "@proliferate/llm-proxy/metrics/proxy-metrics";
-import { NO_USAGE } from "@proliferate/metering/usage/usage";
-import { reportOf } from "@proliferate/metering/usage/usage-report";
+import { NO_USAGE, reportOf } from "@proliferate/metering/usage";
 import { expect, test } from "vitest";
 import { evaluate } from "./evaluate.ts";
 import { type AlertRule, readRuleFile } from "./rule-file.ts";

@@ -1,5 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { findPrice } from "@proliferate/metering/pricing/price-table";
+import { findPrice } from "@proliferate/metering/test/find-price";
 import { priceUsage } from "@proliferate/metering/pricing/cost";
 import { addDecimals, decimalFromPicoUsd } from "@proliferate/shared/money";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";

@@ -1,5 +1,16 @@
-import { FEES, MODIFIER_KINDS, type UsageModifiers, type UsagePart, type UsageReport } from "../usage/usage-report.ts";
-import { INPUT_CLASSES, NO_USAGE, OUTPUT_CLASSES, type PricedClass, promptTokens, type Usage } from "../usage/usage.ts";
+import {
+  FEES,
+  MODIFIER_KINDS,
+  type UsageModifiers,
+  type UsagePart,
+  type UsageReport,
+  INPUT_CLASSES,
+  NO_USAGE,
+  OUTPUT_CLASSES,
+  type PricedClass,
+  promptTokens,
+  type Usage,
+} from "../usage/index.ts";
 import { add, ceiling, type Fraction, multiply, whole, ZERO } from "./fraction.ts";
 import { type Price, type RateCard, ratesFor } from "./price.ts";
 import { decimalFromPicoUsd, type DecimalText } from "@proliferate/shared/money";

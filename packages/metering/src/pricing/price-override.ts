@@ -1,6 +1,5 @@
 import { type DecimalText, picoUsdFromDecimal } from "@proliferate/shared/money";
-import type { Fee, ModifierKind } from "../usage/usage-report.ts";
-import type { PricedClass } from "../usage/usage.ts";
+import type { Fee, ModifierKind, PricedClass } from "../usage/index.ts";
 import { ceiling, fractionFromText, multiply, ONE, whole } from "./fraction.ts";
 import { onHost } from "./host-price.ts";
 import { type ListedModel, scheduleOf } from "./price-table.ts";

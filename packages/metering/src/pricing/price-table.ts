@@ -1,5 +1,4 @@
-import type { Fee, ModifierKind } from "../usage/usage-report.ts";
-import type { PricedClass } from "../usage/usage.ts";
+import type { Fee, ModifierKind, PricedClass } from "../usage/index.ts";
 import { fractionFromText, ONE } from "./fraction.ts";
 import type { Modifier, Price, PriceSchedule, TokenRates } from "./price.ts";
 import table from "./prices.json" with { type: "json" };
@@ -61,18 +60,10 @@ export function findListedModel(provider: PricedProvider, model: string): Listed
   return MODELS.get(`${provider}/${model}`) ?? MODELS.get(`${provider}/${undatedName(model)}`);
 }
 
-/** The list price of a model for a request that began at this moment. */
-export function findPrice(provider: PricedProvider, model: string, startedAt: Date): Price | undefined {
-  return findListedModel(provider, model)?.prices.at(startedAt);
-}
-
 /** Every model of the table, by id (`anthropic/claude-sonnet-5`). */
 export function listedModels(): ReadonlyMap<string, ListedModel> {
   return MODELS;
 }
-
-/** Where the table comes from, for people who ask: package, version, license, and what was laid over it. */
-export const PRICE_SOURCE: Readonly<Record<"package" | "version" | "license" | "overlay", string>> = table.source;
 
 /** The price of the last period that began, by the day in UTC; the first where none had. */
 export function scheduleOf(id: string, periods: readonly { readonly since: string | undefined; readonly price: Price }[]): PriceSchedule {

@@ -1,5 +1,4 @@
-import type { Fee, ModifierKind } from "../usage/usage-report.ts";
-import type { PricedClass } from "../usage/usage.ts";
+import type { Fee, ModifierKind, PricedClass } from "../usage/index.ts";
 import type { Fraction } from "./fraction.ts";
 
 /** Whole pico-USD (10^-12 USD) per token of each class: $3 per million tokens is 3,000,000. */

@@ -1,4 +1,4 @@
-import type { PricedClass } from "../usage/usage.ts";
+import type { PricedClass } from "../usage/index.ts";
 
 /** Which rate a setting of LiteLLM's config.yaml sets. */
 export interface RateSetting {

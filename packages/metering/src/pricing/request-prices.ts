@@ -3,7 +3,7 @@ import { findListedModel, type PricedProvider, undatedName } from "./price-table
 import type { Price, PriceSchedule } from "./price.ts";
 
 /** What an attempt or a spend row says of its price. */
-export interface PricedRequest {
+interface PricedRequest {
   readonly provider: PricedProvider;
   /** The deployment's model, as its provider names it. */
   readonly model: string;
@@ -32,7 +32,7 @@ export function requestPrices({ provider, model, prices, startedAt, findPrices }
 }
 
 /** Two names of one model: the same, or snapshots that the table does not tell apart. */
-export function isSameModel(provider: PricedProvider, a: string, b: string): boolean {
+function isSameModel(provider: PricedProvider, a: string, b: string): boolean {
   if (a === b) return true;
   const [listedA, listedB] = [findListedModel(provider, a), findListedModel(provider, b)];
   return listedA === listedB && (listedA !== undefined || undatedName(a) === undatedName(b));

@@ -1,5 +1,12 @@
-import { FEES, type FeeCounts, MODIFIER_KINDS, type UsageModifiers } from "../usage/usage-report.ts";
-import { INPUT_CLASSES, OUTPUT_CLASSES, type PricedClass } from "../usage/usage.ts";
+import {
+  FEES,
+  type FeeCounts,
+  MODIFIER_KINDS,
+  type UsageModifiers,
+  INPUT_CLASSES,
+  OUTPUT_CLASSES,
+  type PricedClass,
+} from "../usage/index.ts";
 import { applyModifiers } from "./cost.ts";
 import { ceiling, type Fraction, multiply, whole } from "./fraction.ts";
 import type { Price, RateCard } from "./price.ts";

@@ -29,13 +29,13 @@ const MOST_CHOICES = 128;
 const CHOICE_EDGE = /"(role|finish_reason)"\s*:\s*"/;
 
 /** What a request says that its answer's bill depends on, and the answer does not repeat. */
-export interface AskedOfOpenAI {
+interface AskedOfOpenAI {
   readonly search?: Search | undefined;
   /** How many answers were asked for. Default 1. */
   readonly choices?: number;
 }
 
-export interface OpenAIUsageReaderOptions extends AskedOfOpenAI {
+interface OpenAIUsageReaderOptions extends AskedOfOpenAI {
   /**
    * The proxy asked for the usage chunk and the client did not: the client must not get it. (The other chunks then carry
    * `"usage":null`, which every client ignores; they pass as they came.) Default false.

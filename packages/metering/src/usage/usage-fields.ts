@@ -1,7 +1,7 @@
 import { objectOf } from "./sse-data.ts";
 
 /** No model reads or writes so many tokens in one answer; a larger count is a fault of the provider, and counts as not reported. */
-export const MOST_TOKENS = 1_000_000_000;
+const MOST_TOKENS = 1_000_000_000;
 
 /** A token count that can be true: whole, not negative, not beyond belief. Anything else counts as not reported. */
 export function isCount(value: unknown): value is number {

@@ -16,7 +16,7 @@ import { requestPrices } from "../../src/pricing/request-prices.ts";
  */
 const CASES = new URL("cases/", import.meta.url);
 
-export interface PriceCase {
+interface PriceCase {
   readonly name: string;
   /** Where the case comes from. */
   readonly finding: string;
@@ -36,7 +36,7 @@ export interface PriceCase {
 }
 
 /** What the spend row says; tokens only where the case is about them. */
-export interface ExpectedRow {
+interface ExpectedRow {
   readonly spend: string;
   readonly tool: string;
   readonly prompt_tokens?: number;

@@ -2,14 +2,9 @@ import type { DatabaseClient } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { AppError } from "@proliferate/shared/errors";
 import { insertCorrection } from "@proliferate/access/requests/db";
-import { rereadReport } from "@proliferate/metering/usage/reread-report";
-import { objectOf } from "@proliferate/metering/usage/sse-data";
-import { totals, type UsageReport } from "@proliferate/metering/usage/usage-report";
-import { completionTokens, promptTokens } from "@proliferate/metering/usage/usage";
+import { rereadReport, objectOf, totals, type UsageReport, completionTokens, promptTokens } from "@proliferate/metering/usage";
 import { type Operator, recordAction, requireReason } from "../operator/index.ts";
-import { type Cost, costOf, priceReport } from "@proliferate/metering/pricing/cost";
-import { findPricesById } from "@proliferate/metering/pricing/host-price";
-import { requestPrices } from "@proliferate/metering/pricing/request-prices";
+import { type Cost, costOf, priceReport, findPricesById, requestPrices } from "@proliferate/metering/pricing";
 import { listRepriceable, type RepriceableRow, type RepriceFilter, type SpendLogRow } from "@proliferate/access/spend-logs/db";
 
 import { storableCount, storableJson } from "@proliferate/access/spend-logs/storable";
