@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { multiply, whole, listedModels, type Price, readRateSetting } from "@proliferate/metering/pricing";
+import { listedModels, multiply, type Price, readRateSetting, whole } from "@proliferate/metering/pricing";
 
 /**
  * Compares the price table with a second source: the map of an installed LiteLLM.

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { priceUsage, findListedModel, listedModels } from "@proliferate/metering/pricing";
+import { findListedModel, listedModels, priceUsage } from "@proliferate/metering/pricing";
 import { findPrice } from "@proliferate/metering/test/find-price";
 import { calcPrice } from "@pydantic/genai-prices";
 import { describe, expect, test } from "vitest";

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { type DatabaseClient, migrate, openDatabase } from "@proliferate/db";
 import { startEmbeddedPostgres } from "@proliferate/db/embedded";
-import { priceUsage, findListedModel } from "@proliferate/metering/pricing";
+import { findListedModel, priceUsage } from "@proliferate/metering/pricing";
 import { addDecimals, compareDecimals, decimalFromPicoUsd } from "@proliferate/shared/money";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { mintKey, PROVIDER_KEY, type ProxyProcess, startProxyProcess } from "../../apps/llm-proxy/test/proxy-process.ts";

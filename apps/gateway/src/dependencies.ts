@@ -2,7 +2,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Registry } from "@proliferate/runtime";
 import type { SinkSettings } from "@proliferate/services/sinks";
-import type { SessionAdmission, SessionLauncher, SessionKeys } from "@proliferate/services/sessions";
+import type { SessionAdmission, SessionKeys, SessionLauncher } from "@proliferate/services/sessions";
 import type { ReportRoom } from "./report-room.ts";
 import type { SessionEventSignal } from "./session-event-signal.ts";
 import type { GatewayVariables } from "./request-id.ts";

@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { type ReconcileReport, reconcileBalance, reconcileDueOrgs, type RemoteBalances } from "@proliferate/services/balance";
+import { reconcileBalance, reconcileDueOrgs, type ReconcileReport, type RemoteBalances } from "@proliferate/services/balance";
 import { foldCounts } from "@proliferate/services/billing";
 import type { RateCard } from "@proliferate/services/rates";
 import { moveDueOrgs } from "@proliferate/services/billing-gate";

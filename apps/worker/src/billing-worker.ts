@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { auditCompleteness, flushRecentSpend, type SpendSyncResult, sweepSpend, syncRecentSpend } from "@proliferate/services/billing";
 import type { RateCard } from "@proliferate/services/rates";
-import { type LiteLLMSpendApiOptions, importSource } from "@proliferate/services/import";
+import { importSource, type LiteLLMSpendApiOptions } from "@proliferate/services/import";
 import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/ledger";
 import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/passes";
 import { deleteEndedCounters } from "@proliferate/access/limits/counters-db";

@@ -29,7 +29,7 @@ export {
 } from "../src/key-budgets/db.ts";
 export { countStrayEvents, ensurePartitions } from "../src/ledger/retention-db.ts";
 export { readLowWaterMark } from "../src/ledger/retention.ts";
-export { MOST_OVERDUE, compareSourceWithLedger } from "../src/reports/status-db.ts";
+export { compareSourceWithLedger, MOST_OVERDUE } from "../src/reports/status-db.ts";
 export { readBatchStates, readOpenEvents, readOpenReviews } from "../src/reports/usage-db.ts";
 export { findLiveToken, writeLastUse } from "../src/service-tokens/db.ts";
 export { takeAgentsToAsk } from "../src/sessions/agent-watch-db.ts";
@@ -44,7 +44,7 @@ export {
   selectUnfinished,
 } from "../src/sessions/sandbox-db.ts";
 export type { WatchResult } from "../src/sessions/watch-agents.ts";
-export { type ClaimedBatch, claimDueBatches } from "../src/settlement/claim-batches-db.ts";
+export { claimDueBatches, type ClaimedBatch } from "../src/settlement/claim-batches-db.ts";
 export { closeCircuit, enterCircuit } from "../src/settlement/settlement-circuit-db.ts";
 export {
   type AttemptRecord,

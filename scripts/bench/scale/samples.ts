@@ -2,7 +2,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { amountsOf, amountsTaken } from "@proliferate/access/limits/meters";
 import { insertAttemptIfFits } from "@proliferate/access/requests/db";
-import { type ClaimedBatch, claimDueBatches, type AttemptRecord } from "@proliferate/services/test/internals";
+import { type AttemptRecord, claimDueBatches, type ClaimedBatch } from "@proliferate/services/test/internals";
 import { findCaller } from "@proliferate/access/keys/db";
 import type { SpendLogRow } from "@proliferate/access/spend-logs/db";
 

@@ -1,4 +1,4 @@
-import { type AuditResult, auditCompleteness } from "@proliferate/services/billing";
+import { auditCompleteness, type AuditResult } from "@proliferate/services/billing";
 import type { Action } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseInstant } from "../instant.ts";

@@ -1,5 +1,5 @@
 import { requireKnownOrg } from "@proliferate/services/reports";
-import { readSinkCustomers, mapCustomer, type MappedCustomer, MAPPED_SINKS } from "@proliferate/services/sinks";
+import { mapCustomer, MAPPED_SINKS, type MappedCustomer, readSinkCustomers } from "@proliferate/services/sinks";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseChoice } from "../option-values.ts";

@@ -1,4 +1,4 @@
-import { type ExplainedBatch, type ExplainedEvent, explainBilling, type Explanation } from "@proliferate/services/reports";
+import { explainBilling, type ExplainedBatch, type ExplainedEvent, type Explanation } from "@proliferate/services/reports";
 import type { Action } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { jsonDocument, table } from "../output.ts";

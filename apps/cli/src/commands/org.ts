@@ -1,6 +1,6 @@
 import type { OrgState } from "@proliferate/db";
 import { requestFlush } from "@proliferate/services/settlement";
-import { type OrgSettings, changeOrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate";
+import { changeOrgSettings, type OrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate";
 import { describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/reports";
 import { AppError } from "@proliferate/shared/errors";
 import type { Action, CommandContext, OperatorOptions } from "../command-context.ts";

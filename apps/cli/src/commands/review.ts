@@ -1,5 +1,5 @@
 import { listReviews, mapKey } from "@proliferate/services/reviews";
-import { SPEND_REVIEW_REASONS, requireKnownOrg } from "@proliferate/services/reports";
+import { requireKnownOrg, SPEND_REVIEW_REASONS } from "@proliferate/services/reports";
 import type { Action, OperatorOptions } from "../command-context.ts";
 import { EXIT } from "../exit-status.ts";
 import { parseChoice, parseLimit } from "../option-values.ts";

@@ -2,11 +2,11 @@ import { requireKnownOrg } from "@proliferate/services/reports";
 import {
   listPacks,
   readTopUpPolicy,
-  type TopUpPolicy,
   removeTopUpPolicy,
   resetTopUpBreaker,
-  setTopUpPolicy,
   settlePack,
+  setTopUpPolicy,
+  type TopUpPolicy,
 } from "@proliferate/services/top-up";
 import { AppError } from "@proliferate/shared/errors";
 import type { Action, OperatorOptions } from "../command-context.ts";

@@ -1,15 +1,15 @@
 import {
   FEES,
-  MODIFIER_KINDS,
-  type UsageModifiers,
-  type UsagePart,
-  type UsageReport,
   INPUT_CLASSES,
+  MODIFIER_KINDS,
   NO_USAGE,
   OUTPUT_CLASSES,
   type PricedClass,
   promptTokens,
   type Usage,
+  type UsageModifiers,
+  type UsagePart,
+  type UsageReport,
 } from "../usage/index.ts";
 import { add, ceiling, type Fraction, multiply, whole, ZERO } from "./fraction.ts";
 import { type Price, type RateCard, ratesFor } from "./price.ts";

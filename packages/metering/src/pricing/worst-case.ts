@@ -1,11 +1,11 @@
 import {
-  FEES,
   type FeeCounts,
-  MODIFIER_KINDS,
-  type UsageModifiers,
+  FEES,
   INPUT_CLASSES,
+  MODIFIER_KINDS,
   OUTPUT_CLASSES,
   type PricedClass,
+  type UsageModifiers,
 } from "../usage/index.ts";
 import { applyModifiers } from "./cost.ts";
 import { ceiling, type Fraction, multiply, whole } from "./fraction.ts";

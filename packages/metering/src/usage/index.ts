@@ -3,15 +3,15 @@ export { readOpenAIAnswer } from "./openai-usage.ts";
 export { rereadReport } from "./reread-report.ts";
 export { objectOf } from "./sse-data.ts";
 export {
-  FEES,
   type Fee,
   type FeeCounts,
+  FEES,
   MODIFIER_KINDS,
   type ModifierKind,
+  reportOf,
+  totals,
   type UsageModifiers,
   type UsagePart,
   type UsageReport,
-  reportOf,
-  totals,
 } from "./usage-report.ts";
-export { INPUT_CLASSES, NO_USAGE, OUTPUT_CLASSES, type PricedClass, type Usage, completionTokens, promptTokens } from "./usage.ts";
+export { completionTokens, INPUT_CLASSES, NO_USAGE, OUTPUT_CLASSES, type PricedClass, promptTokens, type Usage } from "./usage.ts";

@@ -3,11 +3,11 @@ import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import {
   type AutumnSinkOptions,
-  decimalFromJsonNumber,
-  openAutumn,
   type AutumnSubscription,
   classifyAutumnError,
   customerIdForOrg,
+  decimalFromJsonNumber,
+  openAutumn,
 } from "../sinks/index.ts";
 import type { RemoteBalance, RemoteBalances, RemoteSubscription } from "./remote-balance.ts";
 

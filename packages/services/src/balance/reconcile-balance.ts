@@ -4,7 +4,7 @@ import { compareDecimals, type DecimalText, normalizeDecimal, subtractDecimals }
 import { noiseOfSum } from "../sinks/index.ts";
 import type { RateCard } from "../rates/index.ts";
 import { endWaitForBalance } from "../settlement/index.ts";
-import { ensureGatesOfSpenders, ensureOrg, lockGate, type OrgGateRow, readGate, moveOrg } from "../billing-gate/index.ts";
+import { ensureGatesOfSpenders, ensureOrg, lockGate, moveOrg, type OrgGateRow, readGate } from "../billing-gate/index.ts";
 import { insertWebhookEvent } from "../webhook-events/index.ts";
 import {
   beginReading,

@@ -1,11 +1,11 @@
 export {
-  type OrgGateRow,
-  type OrgSettings,
   ensureGatesOfSpenders,
   ensureOrg,
   isKnownOrg,
   listOrgsNearZero,
   lockGate,
+  type OrgGateRow,
+  type OrgSettings,
   readGate,
 } from "./db.ts";
 export { findRefusal, moveDueOrgs, moveOrg } from "./gate.ts";

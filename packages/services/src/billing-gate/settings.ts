@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, isAmount, normalizeDecimal } from "@proliferate/shared/money";
-import { recordAction, type Operator } from "../operator/index.ts";
+import { type Operator, recordAction } from "../operator/index.ts";
 import { ensureOrg, lockGate, type OrgGateRow, type OrgSettings, readGate, writeSettings, writeState } from "./db.ts";
 import { moveOrg } from "./gate.ts";
 

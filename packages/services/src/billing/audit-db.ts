@@ -8,7 +8,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
 import type { RateCard } from "../rates/index.ts";
-import { isRetired, CORRECTED_REQUEST_ID, IS_CORRECTION, JOIN_OWNER, REVIEW_REASON } from "../ledger/index.ts";
+import { CORRECTED_REQUEST_ID, IS_CORRECTION, isRetired, JOIN_OWNER, REVIEW_REASON } from "../ledger/index.ts";
 
 /** By the start of the request; `from` inclusive, `to` exclusive. */
 export interface AuditRange {

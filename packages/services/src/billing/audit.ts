@@ -13,7 +13,7 @@ import {
 } from "./audit-db.ts";
 import type { RateCard } from "../rates/index.ts";
 import { findChunkEnd } from "./db.ts";
-import { lockIngest, clearAlert, raiseAlert, readOpenAlerts } from "../ledger/index.ts";
+import { clearAlert, lockIngest, raiseAlert, readOpenAlerts } from "../ledger/index.ts";
 import { syncSpendRange } from "./spend-sync.ts";
 
 interface AuditOptions extends AuditRange {

@@ -5,12 +5,12 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
 import {
-  MOVE_ACCOUNTS,
   HAS_NO_EVENT,
   hasNoEventWithin,
   IS_CORRECTION,
   isWithin,
   JOIN_OWNER,
+  MOVE_ACCOUNTS,
   REVIEW_REASON,
   ROW_START,
   type SourceRange,

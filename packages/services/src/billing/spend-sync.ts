@@ -2,21 +2,21 @@ import { type DatabaseClient, type DatabaseExecutor, isTableMissing, isUniqueVio
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import {
-  type AdjustmentChunk,
   adjustByCorrectionRows,
   adjustChangedRows,
+  type AdjustmentChunk,
   adjustOriginalsOfCorrections,
-  countDifferences,
-  lockIngest,
-  quarantineRetiredChanges,
-  watchSourceRetention,
   beginSweep,
+  countDifferences,
   endSweep,
   findMonthEnd,
+  lockIngest,
+  quarantineRetiredChanges,
   readOldestStart,
   readSourceMark,
-  writeSweepPosition,
   type SourceRange,
+  watchSourceRetention,
+  writeSweepPosition,
 } from "../ledger/index.ts";
 import type { RateCard } from "../rates/index.ts";
 import {

@@ -1,2 +1,2 @@
-export { type UndecidedBatchRow, closeFindings, confirmDelivery, lockBatch, redriveForgotten } from "./reconcile-deliveries-db.ts";
-export { type DeliveryFinding, type ReconcileDeliveriesResult, reconcileDeliveries } from "./reconcile-deliveries.ts";
+export { closeFindings, confirmDelivery, lockBatch, redriveForgotten, type UndecidedBatchRow } from "./reconcile-deliveries-db.ts";
+export { type DeliveryFinding, reconcileDeliveries, type ReconcileDeliveriesResult } from "./reconcile-deliveries.ts";

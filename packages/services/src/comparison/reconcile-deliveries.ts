@@ -2,9 +2,9 @@ import type { DatabaseClient, DeliveryFindingKind } from "@proliferate/db";
 import { addDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { readBillingNow } from "../balance/index.ts";
 import {
+  type DeliveryOutcome,
   isWithinNoise,
   noiseOfSum,
-  type DeliveryOutcome,
   type RecordedDeduction,
   type RecordedUsage,
   type SettlementLedgerView,

@@ -1,7 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { type Operator, recordAction } from "../operator/index.ts";
-import { requireKnownOrg, type ExplainedBatchRow, type ExplainedReviewRow, readBatch, readReviews } from "../reports/index.ts";
+import { type ExplainedBatchRow, type ExplainedReviewRow, readBatch, readReviews, requireKnownOrg } from "../reports/index.ts";
 import { dismissReview, mapReview } from "../reviews/index.ts";
 import { redriveBatch } from "../settlement/index.ts";
 

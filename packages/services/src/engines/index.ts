@@ -1,1 +1,1 @@
-export { ENGINES, ENGINE_FEATURES, type Engine, type EngineDemand, requireEngineFeatures } from "./engines.ts";
+export { type Engine, ENGINE_FEATURES, type EngineDemand, ENGINES, requireEngineFeatures } from "./engines.ts";

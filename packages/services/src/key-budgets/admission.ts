@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
-import { ensureOrg, readGate, findRefusal, moveOrg } from "../billing-gate/index.ts";
+import { ensureOrg, findRefusal, moveOrg, readGate } from "../billing-gate/index.ts";
 import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 import type { SessionAdmission } from "../sessions/index.ts";
 import { deleteReservation, insertReservation, readReservations, releaseReservations, writeKeyHash, writeLimit } from "./db.ts";

@@ -1,8 +1,8 @@
 export { MOVE_ACCOUNTS } from "./accounts-db.ts";
 export {
-  type AdjustmentChunk,
   adjustByCorrectionRows,
   adjustChangedRows,
+  type AdjustmentChunk,
   adjustOriginalsOfCorrections,
   countDifferences,
 } from "./corrections-db.ts";
@@ -20,19 +20,19 @@ export {
   readSourceMark,
   writeSweepPosition,
 } from "./retention-db.ts";
-export { type PartitionUpkeep, maintainPartitions, previewRetirement, retireMonth, watchSourceRetention } from "./retention.ts";
-export { RETIRED_REVIEW_KEY, isRetired, quarantineRetiredChanges } from "./retired-changes-db.ts";
+export { maintainPartitions, type PartitionUpkeep, previewRetirement, retireMonth, watchSourceRetention } from "./retention.ts";
+export { isRetired, quarantineRetiredChanges, RETIRED_REVIEW_KEY } from "./retired-changes-db.ts";
 export {
   CORRECTED_REQUEST_ID,
   HAS_NO_EVENT,
+  hasNoEventWithin,
   IS_CORRECTION,
+  isWithin,
   JOIN_OWNER,
+  plainAmount,
+  plainSpend,
   REVIEW_REASON,
   ROW_HASH,
   ROW_START,
   type SourceRange,
-  hasNoEventWithin,
-  isWithin,
-  plainAmount,
-  plainSpend,
 } from "./source-rows-db.ts";

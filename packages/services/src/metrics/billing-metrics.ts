@@ -3,16 +3,16 @@ import { addDecimals } from "@proliferate/shared/money";
 import { readPasses } from "../passes/index.ts";
 import { findChunkEnd } from "../billing/index.ts";
 import {
+  type AttentionRow,
   checkCompleteness,
   type Completeness,
-  type AttentionRow,
+  getBillingStatus,
   readAttention,
   readBalances,
   readDelivery,
   readOpenFindings,
   readRecentlyBroken,
   readSourceLag,
-  getBillingStatus,
 } from "../reports/index.ts";
 
 /** What a metrics page takes: a gauge with its values. Amounts are decimal text. */

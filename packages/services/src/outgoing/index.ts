@@ -1,2 +1,2 @@
 export { withDeadline } from "./deadline.ts";
-export { type WholeAnswer, fetchStatus, fetchWhole } from "./fetch-whole.ts";
+export { fetchStatus, fetchWhole, type WholeAnswer } from "./fetch-whole.ts";

@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { CREDITS_PER_USD } from "@proliferate/shared/money";
-import { createAutumnBalances, type ReconcileReport, reconcileBalances } from "../balance/index.ts";
+import { createAutumnBalances, reconcileBalances, type ReconcileReport } from "../balance/index.ts";
 import { reconcileDeliveries, type ReconcileDeliveriesResult } from "../comparison/index.ts";
 import { createSinkFromSettings, type SinkSettings } from "../sinks/index.ts";
 import { requireKnownOrg } from "./org-report.ts";

@@ -1,7 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { listReadOrgs } from "../balance/index.ts";
-import { openAutumn, examineAutumn, type SinkCheck, type SinkSettings } from "../sinks/index.ts";
+import { examineAutumn, openAutumn, type SinkCheck, type SinkSettings } from "../sinks/index.ts";
 import { listOrgsWithPolicy } from "../top-up/index.ts";
 
 /** Autumn answers about one customer a call; so many are asked about. */

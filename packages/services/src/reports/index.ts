@@ -1,9 +1,9 @@
-export { type SinkComparison, compareWithSink } from "./compare-with-sink.ts";
+export { compareWithSink, type SinkComparison } from "./compare-with-sink.ts";
 export { examineSink } from "./examine-sink.ts";
 export { type ExplainedBatchRow, type ExplainedReviewRow, readBatch, readReviews } from "./explain-db.ts";
-export { type ExplainedBatch, type ExplainedEvent, type Explanation, explainBilling } from "./explain.ts";
+export { explainBilling, type ExplainedBatch, type ExplainedEvent, type Explanation } from "./explain.ts";
 export { checkRange, exportEvents } from "./export.ts";
-export { type OrgReport, describeOrg, listOrgs, requireKnownOrg } from "./org-report.ts";
+export { describeOrg, listOrgs, type OrgReport, requireKnownOrg } from "./org-report.ts";
 export { reportBody } from "./report-body.ts";
 export {
   type AttentionRow,
@@ -14,15 +14,15 @@ export {
   readRecentlyBroken,
   readSourceLag,
 } from "./status-db.ts";
-export { type Completeness, type OperatorStatus, checkCompleteness, getOperatorStatus, nameResting, recentRequestsFrom } from "./status.ts";
+export { checkCompleteness, type Completeness, getOperatorStatus, nameResting, type OperatorStatus, recentRequestsFrom } from "./status.ts";
 export {
+  getBillingStatus,
+  getOrgUsage,
   type LedgerBatch,
   type LedgerEvent,
   type LedgerPage,
+  listLedger,
   type OrgUsage,
   SPEND_REVIEW_REASONS,
   type UsageTotals,
-  getBillingStatus,
-  getOrgUsage,
-  listLedger,
 } from "./usage.ts";

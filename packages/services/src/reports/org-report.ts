@@ -4,7 +4,7 @@ import { type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
 import { readReconciliations } from "../balance/index.ts";
 import { customerIdForOrg, readSinkCustomers } from "../sinks/index.ts";
 import { isKnownOrg, readGate } from "../billing-gate/index.ts";
-import { listPacks, readTopUpPolicy, type PackView, type PolicyView } from "../top-up/index.ts";
+import { listPacks, type PackView, type PolicyView, readTopUpPolicy } from "../top-up/index.ts";
 import { type OrgKeysRow, type OrgRow, readOrgFindings, readOrgKeys, readOrgReviews, readOrgs } from "./org-report-db.ts";
 
 /** Where an organization stands. Credits exact. */

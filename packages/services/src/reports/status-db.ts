@@ -8,7 +8,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { type RawBuilder, sql } from "kysely";
 import { BATCHES_UNDER_WAY, GATES } from "../billing/index.ts";
-import { IS_IN_BATCH, isRetired, RETIRED_REVIEW_KEY, IS_CORRECTION, ROW_HASH } from "../ledger/index.ts";
+import { IS_CORRECTION, IS_IN_BATCH, isRetired, RETIRED_REVIEW_KEY, ROW_HASH } from "../ledger/index.ts";
 import { OPEN_ACCOUNTS } from "./open-accounts-db.ts";
 
 interface CompletenessRow {

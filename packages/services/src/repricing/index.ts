@@ -1,1 +1,1 @@
-export { type RepriceResult, applyReprice, previewReprice } from "./reprice.ts";
+export { applyReprice, previewReprice, type RepriceResult } from "./reprice.ts";

@@ -2,9 +2,9 @@ import type { DatabaseClient } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { AppError } from "@proliferate/shared/errors";
 import { insertCorrection } from "@proliferate/access/requests/db";
-import { rereadReport, objectOf, totals, type UsageReport, completionTokens, promptTokens } from "@proliferate/metering/usage";
+import { completionTokens, objectOf, promptTokens, rereadReport, totals, type UsageReport } from "@proliferate/metering/usage";
 import { type Operator, recordAction, requireReason } from "../operator/index.ts";
-import { type Cost, costOf, priceReport, findPricesById, requestPrices } from "@proliferate/metering/pricing";
+import { type Cost, costOf, findPricesById, priceReport, requestPrices } from "@proliferate/metering/pricing";
 import { listRepriceable, type RepriceableRow, type RepriceFilter, type SpendLogRow } from "@proliferate/access/spend-logs/db";
 
 import { storableCount, storableJson } from "@proliferate/access/spend-logs/storable";

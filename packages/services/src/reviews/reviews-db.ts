@@ -2,14 +2,14 @@
 import type { DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
 import { sql } from "kysely";
 import {
-  MOVE_ACCOUNTS,
-  isRetired,
   CORRECTED_REQUEST_ID,
   HAS_NO_EVENT,
   hasNoEventWithin,
   IS_CORRECTION,
+  isRetired,
   isWithin,
   JOIN_OWNER,
+  MOVE_ACCOUNTS,
   plainSpend,
   REVIEW_REASON,
   ROW_HASH,

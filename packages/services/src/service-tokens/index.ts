@@ -1,5 +1,4 @@
 export {
-  type TokenOwner,
   authenticateServiceToken,
   createServiceToken,
   describeServiceToken,
@@ -7,4 +6,5 @@ export {
   readServiceToken,
   revokeServiceToken,
   rotateServiceToken,
+  type TokenOwner,
 } from "./service-tokens.ts";

@@ -1,4 +1,4 @@
-import { NO_BALANCE, type DeliveryOutcome } from "../sinks/index.ts";
+import { type DeliveryOutcome, NO_BALANCE } from "../sinks/index.ts";
 import { parkedDelayMs, retryDelayMs } from "./backoff.ts";
 import type { ClaimedBatch } from "./claim-batches-db.ts";
 import type { AttemptRecord } from "./settlement-db.ts";

@@ -1,4 +1,4 @@
-import { type AutumnSinkOptions, openAutumn, classifyAutumnError, customerIdForOrg } from "../sinks/index.ts";
+import { type AutumnSinkOptions, classifyAutumnError, customerIdForOrg, openAutumn } from "../sinks/index.ts";
 import type { TopUpOutcome, TopUpProvider } from "./top-up-provider.ts";
 
 /** Charging a card takes longer than a deduction. */

@@ -1,9 +1,9 @@
 export { createAutumnTopUpProvider } from "./autumn-top-up.ts";
-export { type TopUpPolicy, listOrgsWithPolicy } from "./db.ts";
+export { listOrgsWithPolicy, type TopUpPolicy } from "./db.ts";
 export {
+  listPacks,
   type PackView,
   type PolicyView,
-  listPacks,
   readTopUpPolicy,
   removeTopUpPolicy,
   resetTopUpBreaker,

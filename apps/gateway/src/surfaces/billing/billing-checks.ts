@@ -1,7 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { requestReconcile } from "@proliferate/services/balance";
 import { auditCompleteness } from "@proliferate/services/billing";
-import { reportBody, compareWithSink, requireKnownOrg } from "@proliferate/services/reports";
+import { compareWithSink, reportBody, requireKnownOrg } from "@proliferate/services/reports";
 import {
   auditRequestSchema,
   auditResultSchema,

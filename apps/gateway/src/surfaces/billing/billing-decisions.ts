@@ -4,7 +4,7 @@ import { reportBody, requireKnownOrg } from "@proliferate/services/reports";
 import { previewRetirement, retireMonth } from "@proliferate/services/ledger";
 import { listReviews, mapKey } from "@proliferate/services/reviews";
 import { readActions } from "@proliferate/services/operator";
-import { readSinkCustomers, mapCustomer } from "@proliferate/services/sinks";
+import { mapCustomer, readSinkCustomers } from "@proliferate/services/sinks";
 import {
   actionListQuerySchema,
   actionListSchema,

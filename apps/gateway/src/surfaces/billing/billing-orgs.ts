@@ -1,7 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { reportBody, describeOrg, listOrgs, requireKnownOrg } from "@proliferate/services/reports";
+import { describeOrg, listOrgs, reportBody, requireKnownOrg } from "@proliferate/services/reports";
 import { requestFlush } from "@proliferate/services/settlement";
-import { type OrgSettings, changeOrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate";
+import { changeOrgSettings, type OrgSettings, resumeOrg, suspendOrg } from "@proliferate/services/billing-gate";
 import {
   byHandRequestSchema,
   flushRequestedSchema,

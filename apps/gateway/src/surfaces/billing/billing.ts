@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { explainBilling, reportBody, getOperatorStatus, recentRequestsFrom } from "@proliferate/services/reports";
+import { explainBilling, getOperatorStatus, recentRequestsFrom, reportBody } from "@proliferate/services/reports";
 import { dismiss, redrive } from "@proliferate/services/decisions";
 import {
   explanationSchema,

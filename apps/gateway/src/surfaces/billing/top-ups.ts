@@ -1,6 +1,6 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { reportBody, requireKnownOrg } from "@proliferate/services/reports";
-import { listPacks, readTopUpPolicy, removeTopUpPolicy, resetTopUpBreaker, setTopUpPolicy, settlePack } from "@proliferate/services/top-up";
+import { listPacks, readTopUpPolicy, removeTopUpPolicy, resetTopUpBreaker, settlePack, setTopUpPolicy } from "@proliferate/services/top-up";
 import {
   breakerResetSchema,
   byHandRequestSchema,

@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { reportBody, describeOrg, getOrgUsage, listLedger } from "@proliferate/services/reports";
+import { describeOrg, getOrgUsage, listLedger, reportBody } from "@proliferate/services/reports";
 import {
   ledgerQuerySchema,
   ledgerResponseSchema,

@@ -2,19 +2,19 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import {
-  findSession,
-  type SessionRow,
+  describeSandbox,
   endSession,
-  type OneRun,
-  type StoredAnswer,
+  findSession,
+  type LaunchContent,
   type LaunchDependencies,
   launchSession,
   type LaunchUnderWay,
+  type OneRun,
   resumeSession,
-  type LaunchContent,
+  type SessionRow,
   type StartedSession,
   type StartSessionRequest,
-  describeSandbox,
+  type StoredAnswer,
 } from "@proliferate/services/sessions";
 import { buildSandboxEnv } from "@proliferate/shared";
 import type { createSessionRequestSchema, LaunchedSession, resumeSessionRequestSchema } from "@proliferate/shared/contracts";

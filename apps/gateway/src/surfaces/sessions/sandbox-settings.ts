@@ -1,4 +1,4 @@
-import { type SessionRow, allowsModel, modelSpellings, providerOfModel } from "@proliferate/services/sessions";
+import { allowsModel, modelSpellings, providerOfModel, type SessionRow } from "@proliferate/services/sessions";
 import { buildSandboxEnv, getOpencodeConfig, OPENCODE_GLOBAL_CONFIG_PATH } from "@proliferate/shared";
 import type { CreateSessionResponse } from "@proliferate/shared/contracts";
 

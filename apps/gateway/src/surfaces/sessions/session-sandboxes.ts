@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { extendSession, pauseSession, getSessionCost, describeSession } from "@proliferate/services/sessions";
+import { describeSession, extendSession, getSessionCost, pauseSession } from "@proliferate/services/sessions";
 import {
   extendSessionRequestSchema,
   type LaunchedSession,

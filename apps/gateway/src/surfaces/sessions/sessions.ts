@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { createRoute, z } from "@hono/zod-openapi";
 import {
-  endSessionWithin,
-  type OneRun,
-  runOnce,
-  type StoredAnswer,
-  startSession,
-  type StartSessionRequest,
   describeSession,
+  endSessionWithin,
   getSession,
   listSessions,
+  type OneRun,
+  runOnce,
+  startSession,
+  type StartSessionRequest,
+  type StoredAnswer,
 } from "@proliferate/services/sessions";
 import {
   createSessionRequestSchema,

@@ -1,9 +1,9 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import {
-  listServiceTokens,
-  readServiceToken,
   createServiceToken,
   describeServiceToken,
+  listServiceTokens,
+  readServiceToken,
   revokeServiceToken,
   rotateServiceToken,
 } from "@proliferate/services/service-tokens";

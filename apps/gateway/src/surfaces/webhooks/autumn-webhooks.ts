@@ -1,5 +1,5 @@
 import { createRoute, z } from "@hono/zod-openapi";
-import { takeAutumnWebhook, isSignedBySvix } from "@proliferate/services/autumn-webhooks";
+import { isSignedBySvix, takeAutumnWebhook } from "@proliferate/services/autumn-webhooks";
 import { AppError } from "@proliferate/shared/errors";
 import type { GatewayApp, WebhooksDependencies } from "../../dependencies.ts";
 import { errorResponsesOf, json } from "../../openapi.ts";
