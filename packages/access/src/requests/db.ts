@@ -147,11 +147,6 @@ function takenRows(taken: Taken): RawBuilder<unknown> {
   return sql`unnest(${[...taken.keys()]}::text[], ${[...taken.values()]}::numeric[]) as m (meter, amount)`;
 }
 
-/** The rows of `reservations`, a jsonb value, in the shape of `limit_counters`. */
-function heldBeside(reservations: RawBuilder<unknown>): RawBuilder<unknown> {
-  return sql`jsonb_to_recordset(${reservations}) as r (kind text, id text, meter text, "window" text, model text, start timestamptz, amount numeric)`;
-}
-
 /**
  * Settles an attempt in one atomic statement: attempt out, spend row in, what it took added to the counters of its limits and to
  * LiteLLM's own columns, reservations released. False, and nothing changed, when the attempt is gone: settled before, by anyone.
@@ -165,7 +160,7 @@ export async function replaceAttemptBySpendLog(db: DatabaseExecutor, attemptId: 
       union all
       select 'team', team_id, 'usd', 'total', '', '-infinity', reserved_usd from attempt where team_id is not null
       union all
-      select r.kind, r.id, r.meter, r."window", r.model, r.start, r.amount from attempt cross join ${heldBeside(sql`coalesce(attempt.reservations, '[]')`)}
+      select r.* from attempt cross join reservations_of(attempt.reservations) r
     ), locked as (
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}
@@ -200,7 +195,8 @@ export async function insertCorrection(
       union all
       select 'team', ${row.team_id}, 'usd', 'total', '', '-infinity' from correction
       union all
-      select r.kind, r.id, r.meter, r."window", r.model, r.start from correction cross join ${heldBeside(sql`${JSON.stringify(reservations ?? [])}::jsonb`)}
+      select r.principal_kind, r.principal_id, r.meter, r.limit_window, r.model, r.window_start
+        from correction cross join reservations_of(${JSON.stringify(reservations ?? [])}::jsonb) r
     ), locked as (
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}

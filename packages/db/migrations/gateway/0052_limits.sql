@@ -80,3 +80,14 @@ create view budget_counters with (security_invoker = true) as
 -- What an attempt holds beside `reserved_usd` in the counters of its key and team: null where that is all. Each amount is text, so that no
 -- float touches it: [{"kind": "user", "id": "u1", "meter": "requests", "window": "day", "model": "", "start": "2026-11-27 00:00:00+00", "amount": "1"}]
 alter table request_attempts add column reservations jsonb;
+
+-- What such a list holds, in the shape of a counter. A function of its own, and none that the planner looks into, so that it expects the
+-- few rows that there are; of a list of JSON it expects a hundred, and would read all counters to find them.
+create function reservations_of(reservations jsonb)
+  returns table (principal_kind text, principal_id text, meter text, limit_window text, model text, window_start timestamptz, amount numeric)
+  language plpgsql immutable strict rows 2 as $$
+begin
+  return query select r.kind, r.id, r.meter, r."window", r.model, r.start, r.amount
+    from jsonb_to_recordset(reservations) as r (kind text, id text, meter text, "window" text, model text, start timestamptz, amount numeric);
+end
+$$;
