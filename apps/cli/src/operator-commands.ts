@@ -4,6 +4,7 @@ import { actions } from "./commands/actions.ts";
 import { customerList, customerMap } from "./commands/customer.ts";
 import { decideOne } from "./commands/decide.ts";
 import { orgFlush, orgList, type OrgListOptions, orgResume, orgSet, type OrgSetOptions, orgShow, orgSuspend } from "./commands/org.ts";
+import { payerList, type PayerListOptions, payerSet, payerUnset } from "./commands/payer.ts";
 import { type RepriceOptions, repriceRows } from "./commands/reprice.ts";
 import { retire } from "./commands/retire-month.ts";
 import { reviewList, type ReviewListOptions, reviewMapKey } from "./commands/review.ts";
@@ -27,9 +28,10 @@ const CREATE_OPTION = ["--create", "also where billing does not know the organiz
 export const byHand = (command: Command): Command =>
   command.option("--by <name>", "who acts; without it OPERATOR_NAME, else your account").option("--reason <text>", "why, for the record");
 
-/** What a person decides or sets: `billing org`, `top-up`, `decide`, `customer`, `review`, `retire-month`, `reprice`, `actions`. Each change is put on record with who and why. */
+/** What a person decides or sets: `billing org`, `payer`, `top-up`, `decide`, `customer`, `review`, `retire-month`, `reprice`, `actions`. Each change is put on record with who and why. */
 export function registerOperatorCommands(billing: Command, add: Add, run: Run): void {
   registerOrgCommands(billing.command("org").description("organizations: where they stand, and what they are allowed"), add, run);
+  registerPayerCommands(billing.command("payer").description("who is billed for a team, where it is not the team itself"), add, run);
   registerTopUpCommands(billing.command("top-up").description("packs that are bought when a balance runs low"), add, run);
   registerReviewCommands(billing.command("review").description("spend rows that wait for a person"), add, run);
   const customer = billing.command("customer").description("what a sink calls an organization: Stripe's cus_…; Autumn needs no mapping");
@@ -90,6 +92,10 @@ function registerOrgCommands(org: Command, add: Add, run: Run): void {
     (orgId: string, options: OperatorOptions, command: Command) => run(command, orgResume(orgId, options)),
   );
   byHand(add("set <org>", "change settings; what is left out stays", org))
+    .option(
+      "--mode <mode>",
+      "settled: what it uses is sent to the sink; kept: it stays on the ledger, for good; refused while something is to be settled",
+    )
     .option("--plan <plan>", "paid or trial; trial gets no grace")
     .option("--grace <time>", "how long running work may end after the last credit: 0, 30s, 5m, at most 1h")
     .option("--overdraft <credits>", "how far below zero grace may go")
@@ -101,6 +107,24 @@ function registerOrgCommands(org: Command, add: Add, run: Run): void {
   add("flush <org>", "settle its usage at once, ahead of the worker's pass", org).action(
     (orgId: string, _options: object, command: Command) => run(command, orgFlush(orgId)),
   );
+}
+
+function registerPayerCommands(payer: Command, add: Add, run: Run): void {
+  byHand(
+    add("set <team> <org>", "bill the organization for what the team uses from now on; what is on the ledger stays", payer).option(
+      ...CREATE_OPTION,
+    ),
+  ).action((teamId: string, orgId: string, options: OperatorOptions & { create?: boolean }, command: Command) =>
+    run(command, payerSet(teamId, orgId, options)),
+  );
+  byHand(add("unset <team>", "let it pay for itself again, from now on", payer)).action(
+    (teamId: string, options: OperatorOptions, command: Command) => run(command, payerUnset(teamId, options)),
+  );
+  add("list", "teams that another organization pays for, by id", payer)
+    .option("--org <id>", "those that this one pays for")
+    .option("--limit <count>", "100 without it, 500 at most")
+    .option("--after <team>", "the next page: after this team")
+    .action((options: PayerListOptions, command: Command) => run(command, payerList(options)));
 }
 
 function registerTopUpCommands(topUp: Command, add: Add, run: Run): void {

@@ -86,6 +86,34 @@ describe("org", () => {
     );
   });
 
+  test("set --mode keeps what an organization uses, once nothing is to be settled, and show says it", async () => {
+    const refused = await billing("org", "set", "org_a", "--mode", "kept");
+    expect(refused).toMatchObject({ status: 4 });
+    expect(refused.stderr).toMatch(/1 open events/);
+    await deliver(() => undefined);
+    expect((await billing("org", "set", "org_a", "--mode", "kept")).stdout).toMatch(
+      /state +active[^]*account +kept: what it uses stays on the ledger/,
+    );
+    await insertSpendRows(database.db, [{ requestId: "msg_kept", spendUsd: "0.5" }]);
+    await syncSpend(database.db, { rate: RATE });
+    expect((await billing("org", "show", "org_a")).stdout).toMatch(/open +0 in no batch[^]*kept +150: on the ledger, never sent/);
+    expect((await billing("explain", "msg_kept")).stdout).toMatch(/Kept: it is on the ledger, and is never sent/);
+    expect(await actions()).toEqual(["org.settings_changed"]);
+  });
+
+  test("payer set, list and unset say who is billed for a team", async () => {
+    expect(await billing("payer", "set", "team_1", "org_typo")).toMatchObject({ status: 3 });
+    expect((await billing("payer", "list")).stdout).toBe("Every team pays for itself.\n");
+    expect((await billing("payer", "set", "team_1", "org_a")).stdout).toMatch(/^org_a pays for team_1 from now on, and no longer team_1/);
+    expect((await billing("payer", "set", "team_1", "org_a")).stdout).toMatch(/already; nothing was changed/);
+    expect((await billing("payer", "list", "--org", "org_a")).stdout).toMatch(/^team +payer +since *\nteam_1 +org_a /);
+    await insertSpendRows(database.db, [{ requestId: "msg_2", orgId: "team_1", spendUsd: "0.01" }]);
+    await syncSpend(database.db, { rate: RATE });
+    expect(await json("explain", "msg_2")).toMatchObject({ source: { team_id: "team_1" }, events: [{ org_id: "org_a" }] });
+    expect((await billing("payer", "unset", "team_1")).stdout).toMatch(/^team_1 pays for itself from now on/);
+    expect(await actions()).toEqual(["team.payer_set", "team.payer_unset"]);
+  });
+
   test("suspend, resume and set change it once, and put on record who and why", async () => {
     const suspended = await billing("org", "suspend", "org_a", "--reason", "card stolen", "--by", "ben");
     expect(suspended.stdout).toMatch(/state +suspended since .*: card stolen/);

@@ -35,6 +35,7 @@ const EXAMPLES: Readonly<Record<string, JsonObject>> = {
   putBillingOrgTopUpPolicy: { plan_id: "top_up", pack_credits: "500" },
   postBillingOrgTopUpPolicyResetBreaker: { reason: "the card was replaced" },
   postBillingKeyMap: { org_id: "org_a" },
+  putBillingPayer: { org_id: "org_a" },
   putBillingOrgCustomer: { customer_id: "cus_a" },
   postBillingTopUpSettle: { bought: true, reason: "seen in Autumn" },
   postBillingBatchDecide: { delivered: true, reason: "seen in Autumn" },

@@ -130,6 +130,7 @@ test("every documented route really answers, with a status that it documents", a
     const concrete = path
       .replace("{session_id}", "s1")
       .replace("{token_id}", tokenId)
+      .replace("{team_id}", "team_1")
       .replace("{org_id}", "org_of_msg_1")
       .replace("{id}", "msg_1")
       .replace("{batch_id}", batchId)

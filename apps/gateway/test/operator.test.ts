@@ -49,6 +49,56 @@ test("organizations are listed, shown, set, suspended and resumed, and each chan
   });
 });
 
+test("an account mode is set, shown and on record, and refused by name while something is to be settled", async () => {
+  await insertSpendRows(gateway.database.db, [{ orgId: "org_of_mode", spendUsd: "0.01" }]);
+  await syncSpend(gateway.database.db, { rate: { markup: "3", creditsPerUsd: "100" } });
+  const refused = await gateway.call("PATCH", "/v1/billing/orgs/org_of_mode", { mode: "kept" });
+  expect(refused).toMatchObject({
+    status: 409,
+    body: { error: { code: "account_mode_refused", message: expect.stringContaining("1 open events") } },
+  });
+
+  const kept = await gateway.call("PATCH", "/v1/billing/orgs/org_new_kept", { mode: "kept", create: true, by: "ann" });
+  expect(kept).toMatchObject({ status: 200, body: { mode: "kept", kept_credits: "0", state: "active", payer_id: "org_new_kept" } });
+  expect((await gateway.call("PATCH", "/v1/billing/orgs/org_new_kept", { mode: "sold" })).status).toBe(400);
+  const { actions } = (await gateway.call("GET", "/v1/billing/actions?org_id=org_new_kept")).body;
+  expect(actions).toMatchObject([
+    { action: "org.settings_changed", operator: "ann", facts: { mode: { before: "settled", after: "kept" } } },
+  ]);
+});
+
+const payer = (team: string): string => `/v1/billing/payers/${team}`;
+
+test("a payer is set, listed and unset, each on record; chains, unknown payers and ids that are none are refused", async () => {
+  expect(await gateway.call("PUT", payer("team_1"), { org_id: "org_nowhere" })).toMatchObject({
+    status: 404,
+    body: { error: { code: "org_not_found" } },
+  });
+  expect(await gateway.call("PUT", payer("team_1"), { org_id: "org_of_msg_1", by: "ann", reason: "one invoice" })).toMatchObject({
+    status: 200,
+    body: { team_id: "team_1", org_id: "org_of_msg_1", previous_org_id: "team_1" },
+  });
+  expect(await gateway.call("PUT", payer("team_2"), { org_id: "team_1", create: true })).toMatchObject({
+    status: 409,
+    body: { error: { code: "payer_refused" } },
+  });
+  expect((await gateway.call("PUT", payer("x".repeat(201)), { org_id: "org_of_msg_1" })).status).toBe(400);
+  expect((await gateway.call("GET", "/v1/billing/payers?org_id=org_of_msg_1")).body).toMatchObject({
+    payers: [{ team_id: "team_1", org_id: "org_of_msg_1" }],
+    next_cursor: null,
+  });
+  expect((await gateway.call("DELETE", payer("team_1"))).body).toEqual({
+    team_id: "team_1",
+    org_id: "team_1",
+    previous_org_id: "org_of_msg_1",
+  });
+  expect((await gateway.call("GET", "/v1/billing/payers")).body.payers).toEqual([]);
+  expect((await gateway.call("GET", "/v1/billing/actions?subject=team_1")).body.actions).toMatchObject([
+    { action: "team.payer_unset" },
+    { action: "team.payer_set", operator: "ann", reason: "one invoice" },
+  ]);
+});
+
 test("a policy is set, read and taken away", async () => {
   expect(
     await gateway.call("PUT", `${org}/top-up-policy`, { plan_id: "top_up", pack_credits: "500", max_packs_per_month: 2 }),

@@ -1,9 +1,12 @@
-/** Tables of migrations 0007 and 0013: the gate, balances, top-ups, outgoing events, what was done by hand. */
+/** Tables of migrations 0007, 0013 and 0053: the gate, balances, top-ups, outgoing events, what was done by hand. */
 import type { ColumnType, Generated } from "kysely";
 import type { Amount, AmountWithDefault, Instant, InstantWithDefault, Json } from "./column-types.ts";
 
 /** What an organization may start; the table of states is in billing-gate/README.md. */
 export type OrgState = "unconfigured" | "trial" | "active" | "grace" | "exhausted" | "suspended";
+
+/** What becomes of what an account uses: `settled` is sent to the sink, `kept` stays on the ledger (migration 0053). */
+export type AccountMode = "settled" | "kept";
 
 /** One row an organization: its state at the gate, its settings, its overdraft. Example: org_a, active, plan paid. */
 export interface OrgGateTable {
@@ -30,6 +33,8 @@ export interface OrgGateTable {
   reconcile_wanted_at: Instant | null;
   reconcile_retry_at: Instant | null;
   reconcile_problem: string | null;
+  /** The account's mode, written with it; the account's is what counts. */
+  account_mode: ColumnType<AccountMode, never, never>;
 }
 
 /**

@@ -29,6 +29,7 @@ export { DEFAULT_LITELLM_SCHEMA } from "./schema-names.ts";
 export { applySettings, DEAD_PEER_SETTINGS, KEEP_ALIVE, type Pooling, sessionSettings } from "./session-settings.ts";
 export { plainSslMode } from "./ssl-mode.ts";
 export type {
+  AccountMode,
   BalanceReconciliationTable,
   OperatorActionTable,
   OrgGateTable,

@@ -1,6 +1,7 @@
 import type { ColumnType, Generated, JSONColumnType } from "kysely";
 import type { Amount, AmountWithDefault, BigInteger, Instant, InstantWithDefault, Json } from "./column-types.ts";
 import type {
+  AccountMode,
   BalanceReconciliationTable,
   KeyReservationTable,
   OperatorActionTable,
@@ -173,6 +174,17 @@ interface BillingAccountTable {
   gate_low_credits: ColumnType<string | null, never, never>;
   gate_low_told: ColumnType<boolean | null, never, never>;
   gate_overdraft_credits: ColumnType<string | null, never, never>;
+  mode: ColumnType<AccountMode, never, AccountMode>;
+  /** What it used while its mode was `kept`: in no batch, and never open. */
+  kept_event_count: ColumnType<string, never, never>;
+  kept_credits: ColumnType<string, never, never>;
+}
+
+/** Who is billed for a team's usage, where it is not the team itself. */
+interface PayerTable {
+  team_id: string;
+  org_id: string;
+  created_at: InstantWithDefault;
 }
 
 /** A count is the sum of its rows; see migration 0050. */
@@ -385,6 +397,7 @@ export interface Database {
   limit_counters: LimitCounterTable;
   billing_deployment: BillingDeploymentTable;
   billing_accounts: BillingAccountTable;
+  payers: PayerTable;
   billing_totals: BillingTotalsTable;
   kept_counts: KeptCountTable;
   settlement_batches: SettlementBatchTable;

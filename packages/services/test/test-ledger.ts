@@ -60,9 +60,10 @@ interface UnbalancedOrg {
   readonly batch_credits: string;
   readonly carry_credits: string;
   readonly open_credits: string;
+  readonly kept_credits: string;
 }
 
-/** Orgs whose events are not exactly their batches + carry + open events. The ledger is sound when there is none. */
+/** Orgs whose events are not exactly their batches + carry + open events + what was kept. The ledger is sound when there is none. */
 async function readUnbalancedOrgs(db: DatabaseExecutor): Promise<readonly UnbalancedOrg[]> {
   const result = await sql<UnbalancedOrg>`
     with events as (
@@ -77,14 +78,14 @@ async function readUnbalancedOrgs(db: DatabaseExecutor): Promise<readonly Unbala
       select org_id, sum(credits) as batch_credits from settlement_batches group by org_id
     )
     select org_id, coalesce(events_credits, 0) as events_credits, coalesce(batch_credits, 0) as batch_credits,
-      coalesce(carry_credits, 0) as carry_credits, coalesce(open_credits, 0) as open_credits
+      coalesce(carry_credits, 0) as carry_credits, coalesce(open_credits, 0) as open_credits, coalesce(kept_credits, 0) as kept_credits
     from events full join batches using (org_id) full join billing_accounts using (org_id)
-    where coalesce(events_credits, 0) <> coalesce(batch_credits, 0) + coalesce(carry_credits, 0) + coalesce(open_credits, 0)
+    where coalesce(events_credits, 0) <> coalesce(batch_credits, 0) + coalesce(carry_credits, 0) + coalesce(open_credits, 0) + coalesce(kept_credits, 0)
     order by org_id`.execute(db);
   return result.rows;
 }
 
-/** Throws when the ledger of any org does not add up: events = batches + carry + open events. */
+/** Throws when the ledger of any org does not add up: events = batches + carry + open events + what was kept. */
 export async function checkLedger(db: DatabaseExecutor): Promise<void> {
   const unbalanced = await readUnbalancedOrgs(db);
   if (unbalanced.length > 0) throw new Error(`The ledger does not add up: ${JSON.stringify(unbalanced)}`);

@@ -68,7 +68,7 @@ import {
   writeSeen,
   writeState,
 } from "@proliferate/services/test/internals";
-import { writeAllRates, writeReconcileWanted } from "@proliferate/services/balance";
+import { isKept, writeAllRates, writeReconcileWanted } from "@proliferate/services/balance";
 import { findChunkEnd, foldCounts } from "@proliferate/services/billing";
 import {
   countDifferences,
@@ -93,6 +93,7 @@ import { ensureGatesOfSpenders, ensureOrg, isKnownOrg, listOrgsNearZero, readGat
 import { readReservations } from "@proliferate/access/requests/reservations-db";
 import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys/db";
 import { deleteOldSessions, endForgottenSessions, findSession } from "@proliferate/services/sessions";
+import { readPayer } from "@proliferate/access/principals/payers-db";
 import { listTeamsDueForReset } from "@proliferate/access/teams/db";
 import { insertAnomalyEvents } from "@proliferate/services/webhook-events";
 import { NEW_ROWS } from "./fill.ts";
@@ -280,6 +281,10 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   hot("isKnownOrg, writeReconcileWanted", "gateway, a webhook of the sink", async (db) => {
     await isKnownOrg(db, "org-5");
     return writeReconcileWanted(db, "org-5");
+  }),
+  hot("readPayer, isKept", "gateway, each question to the gate; worker, each reading of a balance", async (db) => {
+    await readPayer(db, "org-5");
+    return isKept(db, "org-5");
   }),
   hot("ensureOrg, readGate, countLiveSessions", "gateway, a session that starts: the gate", async (db) => {
     await ensureOrg(db, "org-5");

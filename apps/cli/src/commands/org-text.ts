@@ -23,6 +23,11 @@ export function orgText(org: OrgReport): string {
       "at the sink",
       [`autumn: ${org.autumnCustomerId}`, ...org.customers.map(({ sink, customerId }) => `${sink}: ${customerId}`)].join(", "),
     ],
+    ...(org.payerId === org.orgId ? [] : [["payer", `${org.payerId} pays for its usage`] as const]),
+    [
+      "account",
+      org.mode === "kept" ? "kept: what it uses stays on the ledger, and nothing is sent" : "settled: what it uses is sent to the sink",
+    ],
     ...creditRows(org),
     ...settingRows(org),
     ["Top-up"],
@@ -69,6 +74,7 @@ function creditRows(org: OrgReport): Rows {
     ["dead", org.deadCredits],
     ["unapplied", org.unappliedCredits],
     ["shortfall", shortfall],
+    ...(compareDecimals(org.keptCredits, "0") === 0 ? [] : [["kept", `${org.keptCredits}: on the ledger, never sent`] as const]),
   ];
 }
 

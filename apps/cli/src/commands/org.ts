@@ -76,6 +76,7 @@ export function orgResume(orgId: string, options: OperatorOptions): Action {
 }
 
 export interface OrgSetOptions extends OperatorOptions {
+  readonly mode?: string;
   readonly plan?: string;
   readonly grace?: string;
   readonly overdraft?: string;
@@ -92,7 +93,7 @@ export function orgSet(orgId: string, options: OrgSetOptions): Action {
     if (Object.keys(settings).length === 0)
       throw new AppError(
         "invalid_request",
-        "Nothing is to be set: give --plan, --grace, --overdraft, --min-credits, --max-sessions or --low-balance.",
+        "Nothing is to be set: give --mode, --plan, --grace, --overdraft, --min-credits, --max-sessions or --low-balance.",
       );
     const operator = context.operator(options);
     if (!options.create) await requireKnownOrg(context.db, orgId);
@@ -103,6 +104,7 @@ export function orgSet(orgId: string, options: OrgSetOptions): Action {
 
 function settingsOf(options: OrgSetOptions): OrgSettings {
   return {
+    ...(options.mode !== undefined && { mode: parseChoice("--mode", options.mode, ["settled", "kept"]) }),
     ...(options.plan !== undefined && { plan: parseChoice("--plan", options.plan, ["paid", "trial"]) }),
     ...(options.grace !== undefined && { graceMs: parseDurationMs("--grace", options.grace) }),
     ...(options.overdraft !== undefined && { overdraftCredits: options.overdraft }),

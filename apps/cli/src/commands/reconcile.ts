@@ -64,7 +64,7 @@ function findingLine({ orgId, batchId, kind, message, correctionCredits, correct
 }
 
 /** What to say where a reading did not become a balance. */
-const NOT_RECONCILED = { failed: "not read", unknown: "no balance there", outdated: "not booked" } as const;
+const NOT_RECONCILED = { failed: "not read", unknown: "no balance there", outdated: "not booked", kept: "not asked for" } as const;
 
 function balanceLine(report: ReconcileReport, would: string): string {
   if (report.outcome !== "reconciled") return `  ${report.orgId}: ${NOT_RECONCILED[report.outcome]}, ${report.problem}`;

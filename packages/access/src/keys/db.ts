@@ -2,6 +2,7 @@ import { type DatabaseExecutor, prepared, type VerificationTokenTable } from "@p
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
 import type { DueBudget } from "../limits/limit.ts";
+import { payerOf } from "../principals/payers-db.ts";
 
 /**
  * Every statement on LiteLLM's key table. LiteLLM's own definition of it lets every list be NULL, which it reads as an empty
@@ -46,7 +47,7 @@ export interface CallerRow {
 export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise<CallerRow | undefined> {
   const { rows } = await sql<CallerRow>`${prepared("find_caller")}
     select k.token as "keyHash", k.key_name as "keyName", k.key_alias as "keyAlias", k.user_id as "userId",
-           nullif(k.team_id, '') as "payerId", nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
+           ${payerOf(sql`nullif(k.team_id, '')`)} as "payerId", nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
            coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",
            coalesce(k.expires <= clock_timestamp() at time zone 'utc', false) as expired, k.expires,
            coalesce(k.models, '{}') as models, coalesce(t.models, '{}') as "teamModels",

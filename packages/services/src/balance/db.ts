@@ -176,9 +176,11 @@ export async function writeReadingProblem(db: DatabaseExecutor, orgId: string, p
     where org_id = ${orgId}`.execute(db);
 }
 
-/** Asks for a reading of an org's balance; it is at the front of the next tick. Idempotent. */
+/** Asks for a reading of an org's balance; it is at the front of the next tick. Idempotent. A kept account has none to be read, so nothing is asked for. */
 export async function writeReconcileWanted(db: DatabaseExecutor, orgId: string): Promise<void> {
-  await sql`update org_gates set reconcile_wanted_at = billing_now(), reconcile_retry_at = null where org_id = ${orgId}`.execute(db);
+  await sql`update org_gates set reconcile_wanted_at = billing_now(), reconcile_retry_at = null where org_id = ${orgId} and account_mode = 'settled'`.execute(
+    db,
+  );
 }
 
 const before = (ms: number): RawBuilder<Date> => sql`billing_now() - ${ms}::float8 * interval '1 millisecond'`;
@@ -191,13 +193,13 @@ interface DueOrg {
 
 /**
  * Orgs whose balance has to be read: asked for, never read, at the end of a trial, without credits for `outOfCreditsMs` since the last reading, or
- * not read for `everyMs`; the longest waiting first. One whose reading failed a moment ago waits for its next try.
+ * not read for `everyMs`; the longest waiting first. One whose reading failed a moment ago waits for its next try. Kept accounts are not among them.
  */
 export async function listOrgsToReconcile(
   db: DatabaseExecutor,
   options: { readonly limit: number; readonly everyMs: number; readonly outOfCreditsMs: number },
 ): Promise<readonly DueOrg[]> {
-  const due = sql`(g.reconcile_retry_at is null or g.reconcile_retry_at <= (select now from clock))
+  const due = sql`g.account_mode = 'settled' and (g.reconcile_retry_at is null or g.reconcile_retry_at <= (select now from clock))
       and (g.reconciled_at is null or g.reconcile_wanted_at is not null
         or (g.remote_trial_ends_at > g.reconciled_at and g.remote_trial_ends_at <= (select now from clock))
         or g.reconciled_at <= (select regular from clock)
@@ -215,7 +217,7 @@ export async function listOrgsToReconcile(
       (select g.org_id from org_gates g where g.reconciled_at <= (select regular from clock) and ${due} order by g.reconciled_at limit ${options.limit})
       union
       (select g.org_id from billing_accounts u cross join lateral (select * from org_gates where org_id = u.org_id offset 0) g
-        where (u.balance_credits <= 0 or u.balance_credits is null) and g.reconciled_at <= (select used_up from clock) and ${due} order by g.reconciled_at limit ${options.limit})
+        where (u.balance_credits <= 0 or u.balance_credits is null) and u.mode = 'settled' and g.reconciled_at <= (select used_up from clock) and ${due} order by g.reconciled_at limit ${options.limit})
     )
     select g.org_id, case when g.reconciled_at is null then 'first_sight' when g.reconcile_wanted_at is not null then 'on_demand' else 'scheduled' end as trigger
     from found cross join lateral (select * from org_gates where org_id = found.org_id offset 0) g
@@ -251,16 +253,25 @@ export async function listReadOrgs(db: DatabaseExecutor, limit: number): Promise
     .selectFrom("org_gates")
     .select("org_id")
     .where("reconciled_at", "is not", null)
+    .where("account_mode", "=", "settled")
     .orderBy("org_id")
     .limit(limit)
     .execute();
   return rows.map((row) => row.org_id);
 }
 
-/** Every org that spent, or that the gate was asked about. */
+/** Whether the org's account is kept: it has no balance at the sink, and none is asked for. */
+export async function isKept(db: DatabaseExecutor, orgId: string): Promise<boolean> {
+  const result = await sql`select 1 from billing_accounts where org_id = ${orgId} and mode = 'kept'`.execute(db);
+  return result.rows.length > 0;
+}
+
+/** Every org that spent, or that the gate was asked about; without kept accounts. */
 export async function listKnownOrgs(db: DatabaseExecutor): Promise<readonly string[]> {
   const result = await sql<{
     org_id: string;
-  }>`select org_id from org_gates union select org_id from billing_accounts order by org_id`.execute(db);
+  }>`select org_id from org_gates where account_mode = 'settled' union select org_id from billing_accounts where mode = 'settled' order by org_id`.execute(
+    db,
+  );
   return result.rows.map((row) => row.org_id);
 }

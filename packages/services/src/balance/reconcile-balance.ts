@@ -10,6 +10,7 @@ import {
   beginReading,
   hasNewerReading,
   insertReconciliation,
+  isKept,
   listKnownOrgs,
   listOrgsToReconcile,
   lockUnposted,
@@ -48,8 +49,11 @@ export type ReconcileReport =
       readonly unpostedCredits: DecimalText;
       readonly uncertainCredits: DecimalText;
     })
-  /** The sink has no credits of the org, or could not be asked, or a later reading was booked before this one was; the balance is as it was. */
-  | { readonly orgId: string; readonly outcome: "unknown" | "failed" | "outdated"; readonly problem: string };
+  /**
+   * The sink has no credits of the org, or could not be asked, or a later reading was booked before this one was, or the account is kept
+   * and has none; the balance is as it was.
+   */
+  | { readonly orgId: string; readonly outcome: "unknown" | "failed" | "outdated" | "kept"; readonly problem: string };
 
 /** A reading that failed is tried again after this long. */
 const RETRY_MS = 60_000;
@@ -62,7 +66,7 @@ export async function requestReconcile(db: DatabaseClient, orgId: string): Promi
 
 /**
  * Reads the org's balance at the sink and brings ours to what it justifies: remote minus what is not posted, never a blind
- * overwrite (README.md). The sink is asked outside of any transaction; balance, audit row, state and webhook event change in
+ * overwrite (README.md). Of a kept account nothing is asked. The sink is asked outside of any transaction; balance, audit row, state and webhook event change in
  * one. Never throws for what the sink does or says, a reading that no row can hold included: that is a report, and the balance stays. Repeating it changes nothing. Of readings that
  * overlap only the one that began last is booked: an older one would take back what was granted in between, and asks for a new one instead.
  */
@@ -72,6 +76,7 @@ export async function reconcileBalance(
   options: ReconcileOptions & { readonly trigger: ReconcileTrigger },
 ): Promise<ReconcileReport> {
   await ensureOrg(db, orgId);
+  if (await isKept(db, orgId)) return keptReport(orgId);
   const start = await beginReading(db, orgId);
   const reading = await readRemote(options.remote, orgId);
   if (reading.kind !== "known") return noteProblem(db, orgId, reading.kind, reading.problem);
@@ -83,6 +88,12 @@ export async function reconcileBalance(
     throw error;
   });
 }
+
+const keptReport = (orgId: string): ReconcileReport => ({
+  orgId,
+  outcome: "kept",
+  problem: "what it uses is kept: it has no balance at the sink",
+});
 
 async function noteProblem(db: DatabaseClient, orgId: string, outcome: "unknown" | "failed", problem: string): Promise<ReconcileReport> {
   await writeReadingProblem(db, orgId, problem, RETRY_MS);
@@ -98,6 +109,8 @@ async function bookReading(
   const { readAt } = start;
   return db.transaction().execute(async (tx) => {
     await lockGate(tx, orgId);
+    // It became one while the sink was asked.
+    if (await isKept(tx, orgId)) return keptReport(orgId);
     if (await hasNewerReading(tx, orgId, readAt)) {
       await writeReconcileWanted(tx, orgId);
       return { orgId, outcome: "outdated", problem: "another reading began later and was booked first" };
@@ -129,6 +142,7 @@ async function previewReconcile(
   orgId: string,
   options: Pick<ReconcileOptions, "remote" | "tiers">,
 ): Promise<ReconcileReport> {
+  if (await isKept(db, orgId)) return keptReport(orgId);
   const start = await beginReading(db, orgId);
   const reading = await readRemote(options.remote, orgId);
   if (reading.kind !== "known") return { orgId, outcome: reading.kind, problem: reading.problem };

@@ -1,5 +1,5 @@
 /** Statements on the state and the settings of orgs. Locks are taken in the order org_gates, billing_accounts. */
-import type { DatabaseExecutor, OrgGateTable } from "@proliferate/db";
+import type { AccountMode, DatabaseExecutor, OrgGateTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, type Selectable, sql } from "kysely";
 
@@ -39,6 +39,8 @@ export type OrgGateRow = Selectable<OrgGateTable> & {
   readonly balance_credits: DecimalText | null;
   readonly grace_is_over: boolean;
   readonly is_low: boolean;
+  /** The account's; `account_mode` is its copy. */
+  readonly mode: AccountMode;
 };
 
 /** Locks the gate until the transaction ends. Undefined for an org that was never seen. */
@@ -51,7 +53,7 @@ export async function lockGate(tx: DatabaseExecutor, orgId: string): Promise<boo
 export async function readGate(db: DatabaseExecutor, orgId: string): Promise<OrgGateRow | undefined> {
   const result = await sql<OrgGateRow>`
     select g.*, a.balance_credits, coalesce(g.grace_until <= billing_now(), true) as grace_is_over,
-      coalesce(a.balance_credits < g.low_balance_credits, false) as is_low
+      coalesce(a.balance_credits < g.low_balance_credits, false) as is_low, coalesce(a.mode, 'settled') as mode
     from org_gates g left join billing_accounts a using (org_id)
     where g.org_id = ${orgId}`.execute(db);
   return result.rows[0];
@@ -96,6 +98,8 @@ export async function holdsPlace(db: DatabaseExecutor, orgId: string, sessionId:
 
 /** What may be set for an org; what is absent stays. */
 export interface OrgSettings {
+  /** What becomes of what it uses from now on; {@link writeMode}. */
+  readonly mode?: AccountMode;
   readonly plan?: "paid" | "trial";
   readonly graceMs?: number;
   readonly overdraftCredits?: DecimalText;
@@ -116,6 +120,63 @@ export async function writeSettings(db: DatabaseExecutor, orgId: string, setting
     ...(settings.lowBalanceCredits !== undefined && { low_balance_credits: settings.lowBalanceCredits }),
   };
   if (Object.keys(columns).length > 0) await db.updateTable("org_gates").set(columns).where("org_id", "=", orgId).execute();
+}
+
+/** Locks an org's policy of buying packs until the transaction ends: no pack is planned meanwhile. Before the gate's lock, as who plans a pack takes them. */
+export async function lockPurchases(tx: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`select 1 from top_up_policies where org_id = ${orgId} for update`.execute(tx);
+}
+
+/** Locks the org's account until the transaction ends: nobody writes events of it, or seals them. */
+export async function lockAccount(tx: DatabaseExecutor, orgId: string): Promise<void> {
+  await sql`select 1 from billing_accounts where org_id = ${orgId} for update`.execute(tx);
+}
+
+/** What of an org is not settled yet, in one number each: an account that is to be kept has none of them. */
+export interface UnsettledCounts {
+  readonly open_events: number;
+  /** Neither delivered nor found short. */
+  readonly batches: number;
+  /** Delivered on the word of a refused duplicate. */
+  readonly unconfirmed_batches: number;
+  /** Differences from the sink's record that are open, and corrections of it that are under way. */
+  readonly differences: number;
+  /** Under way, or waiting for a person. */
+  readonly packs: number;
+}
+
+/** Counts them. Call it after {@link lockAccount}, as a later statement. */
+export async function countUnsettledOf(tx: DatabaseExecutor, orgId: string): Promise<UnsettledCounts> {
+  const result = await sql<UnsettledCounts>`
+    select (select open_event_count from billing_accounts where org_id = ${orgId}) as open_events,
+      (select count(*)::int from settlement_batches where org_id = ${orgId} and state <> 'delivered' and state <> 'shortfall') as batches,
+      (select count(*)::int from settlement_batches where org_id = ${orgId} and state = 'delivered' and deducted_credits is null) as unconfirmed_batches,
+      (select count(*)::int from delivery_findings where org_id = ${orgId} and resolved_at is null)
+        + (select count(*)::int from settlement_corrections where org_id = ${orgId} and finished_at is null) as differences,
+      (select count(*)::int from top_ups where org_id = ${orgId} and state in ('charging', 'unknown', 'needs_review')) as packs`.execute(
+    tx,
+  );
+  const row = result.rows[0];
+  if (row === undefined) throw new Error("a statement without a table has one row");
+  return row;
+}
+
+/**
+ * Changes what becomes of what the org uses, in the account and its copy in the gate. A kept account has no balance and no reading of one.
+ * Call it under the locks of gate and account, and to `kept` only where {@link countUnsettledOf} counts nothing.
+ */
+export async function writeMode(tx: DatabaseExecutor, orgId: string, mode: AccountMode): Promise<void> {
+  await sql`
+    with account as (
+      update billing_accounts set mode = ${mode}, balance_credits = null where org_id = ${orgId}
+    ), calm as (
+      delete from settlement_org_backoff where org_id = ${orgId}
+    )
+    update org_gates
+    set account_mode = ${mode}, state = case state when 'suspended' then state else 'unconfigured' end, state_since = billing_now(), exhausted_by = null, grace_until = null,
+      low_balance_told = false, remote_granted_credits = null, remote_forgiven_credits = 0, remote_next_reset_at = null, remote_plan_id = null, remote_trial_ends_at = null,
+      reconciled_at = null, reconcile_wanted_at = null, reconcile_retry_at = null, reconcile_problem = null
+    where org_id = ${orgId}`.execute(tx);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { readPayer } from "@proliferate/access/principals/payers-db";
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError, type ErrorCode } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
@@ -25,19 +26,21 @@ const NEW_WORK: ReadonlySet<BillingOperation> = new Set(["session_start", "autom
 /** What may take a place among an org's live sessions: a paused session has given its own back. */
 const TAKES_PLACE: ReadonlySet<BillingOperation> = new Set([...NEW_WORK, "session_resume"]);
 
-/** What the gate knows of an organization; `balanceCredits` is null while no balance is known. */
+/** What the gate knows of an organization; `balanceCredits` is null while no balance is known, and of a kept account. */
 interface GateView {
+  /** Who pays. */
   readonly orgId: string;
   readonly state: OrgGateRow["state"];
   readonly balanceCredits: DecimalText | null;
 }
 
 /**
- * Lets the operation pass or throws `grace_expired`, `billing_not_configured`, `billing_state_blocked`, `no_credits` or
+ * Lets an operation of the team pass by what its payer's gate says, or throws `grace_expired`, `billing_not_configured`, `billing_state_blocked`, `no_credits` or
  * `concurrent_session_limit` (README.md). Fails closed: an org that was never seen is not configured, and is put on record
  * so that the worker asks the sink about it. It promises nothing for later: a session is admitted by `admitSession`.
  */
-export async function checkBillingGate(db: DatabaseClient, orgId: string, operation: BillingOperation): Promise<GateView> {
+export async function checkBillingGate(db: DatabaseClient, teamId: string, operation: BillingOperation): Promise<GateView> {
+  const orgId = await readPayer(db, teamId);
   await ensureOrg(db, orgId);
   const { gate, refusal } = await db.transaction().execute(async (tx) => {
     const current = await moveOrg(tx, orgId);
@@ -56,6 +59,7 @@ export async function moveOrg(tx: DatabaseExecutor, orgId: string): Promise<OrgG
   if (!(await lockGate(tx, orgId))) throw new AppError("billing_not_configured", `Organization ${orgId} was never seen by billing.`);
   const before = (await readGate(tx, orgId)) as OrgGateRow;
   const next = nextOrgState(before.state, {
+    mode: before.mode,
     balanceCredits: before.balance_credits,
     plan: before.plan,
     graceIsOver: before.grace_is_over,
@@ -135,6 +139,7 @@ function refusalByState(gate: OrgGateRow, operation: BillingOperation): ErrorCod
       return NEW_WORK.has(operation) ? "no_credits" : undefined;
     case "trial":
     case "active":
+      if (gate.mode === "kept") return undefined;
       return compareDecimals(gate.balance_credits ?? "0", gate.min_credits) < 0 ? "no_credits" : undefined;
   }
 }

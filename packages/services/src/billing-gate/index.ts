@@ -8,5 +8,6 @@ export {
   type OrgSettings,
   readGate,
 } from "./db.ts";
+export { lockPayersGate } from "./payer.ts";
 export { findRefusal, moveDueOrgs, moveOrg } from "./gate.ts";
 export { changeOrgSettings, resumeOrg, suspendOrg } from "./settings.ts";

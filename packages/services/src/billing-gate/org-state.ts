@@ -1,8 +1,10 @@
-import type { OrgState } from "@proliferate/db";
+import type { AccountMode, OrgState } from "@proliferate/db";
 import { compareDecimals, type DecimalText, multiplyDecimals } from "@proliferate/shared/money";
 
 /** All that an organization's state follows from. */
 export interface OrgStateFacts {
+  /** Default `settled`. What a kept account uses is nobody's debt, so it is always active. */
+  readonly mode?: AccountMode;
   /** Null while the sink was never asked, or knows no credits of the org. */
   readonly balanceCredits: DecimalText | null;
   readonly plan: "paid" | "trial";
@@ -23,7 +25,9 @@ interface OrgTransition {
 /** The state that the facts call for (README.md). Pure; the same facts lead to the same state, so repeating is safe. */
 export function nextOrgState(state: OrgState, facts: OrgStateFacts): OrgTransition {
   const { balanceCredits } = facts;
-  if (state === "suspended" || balanceCredits === null) return { state };
+  if (state === "suspended") return { state };
+  if (facts.mode === "kept") return { state: "active" };
+  if (balanceCredits === null) return { state };
   if (compareDecimals(balanceCredits, "0") > 0) return { state: facts.plan === "trial" ? "trial" : "active" };
   const isOverdrawn = compareDecimals(balanceCredits, multiplyDecimals(facts.overdraftCredits, "-1")) <= 0;
   switch (state) {

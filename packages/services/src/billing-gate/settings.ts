@@ -1,9 +1,23 @@
-import type { DatabaseClient } from "@proliferate/db";
+import type { AccountMode, DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, isAmount, normalizeDecimal } from "@proliferate/shared/money";
 import { type Operator, recordAction } from "../operator/index.ts";
-import { ensureOrg, lockGate, type OrgGateRow, type OrgSettings, readGate, writeSettings, writeState } from "./db.ts";
+import {
+  countUnsettledOf,
+  ensureOrg,
+  lockAccount,
+  lockGate,
+  lockPurchases,
+  type OrgGateRow,
+  type OrgSettings,
+  readGate,
+  type UnsettledCounts,
+  writeMode,
+  writeSettings,
+  writeState,
+} from "./db.ts";
 import { moveOrg } from "./gate.ts";
+import { requireOwnPayer } from "./payer.ts";
 
 /** $10,000: what one wrong digit beyond it would do is lock an organization out for good. */
 const MAX_MIN_CREDITS = "1000000";
@@ -13,7 +27,8 @@ const MAX_GRACE_MS = 60 * 60 * 1_000;
 
 /**
  * Changes what is given of an org's settings, and its state where they call for another. With `operator` the change is put on
- * record, if it is one. Idempotent. Throws `invalid_request` naming the setting; nothing is changed then.
+ * record, if it is one. Idempotent. Throws `invalid_request` naming the setting, `payer_refused` for a team that another org pays for, and
+ * `account_mode_refused` where an account that is to be kept has something to settle; nothing is changed then.
  */
 export async function changeOrgSettings(
   db: DatabaseClient,
@@ -29,10 +44,13 @@ export async function changeOrgSettings(
   checkAmount("low_balance_credits", settings.lowBalanceCredits);
   return db.transaction().execute(async (tx) => {
     await ensureOrg(tx, orgId);
+    if (settings.mode !== undefined) await lockPurchases(tx, orgId);
     await lockGate(tx, orgId);
+    await requireOwnPayer(tx, orgId);
     const known = (await readGate(tx, orgId)) as OrgGateRow;
     const before = settingsOf(known);
     checkPlanIsOurs(known, settings.plan);
+    if (settings.mode !== undefined && settings.mode !== known.mode) await changeMode(tx, orgId, settings.mode);
     await writeSettings(tx, orgId, settings);
     const gate = await moveOrg(tx, orgId);
     const after = settingsOf(gate);
@@ -44,13 +62,41 @@ export async function changeOrgSettings(
 }
 
 /**
+ * Settled to kept: only where all that was used so far is settled, as nothing of a kept account is ever sent. Kept to settled: what was
+ * kept stays so for good, and sealing begins behind the newest event, as the ends of the open range already say.
+ */
+async function changeMode(tx: DatabaseExecutor, orgId: string, mode: AccountMode): Promise<void> {
+  await lockAccount(tx, orgId);
+  if (mode === "kept") {
+    const reasons = whatIsUnsettled(await countUnsettledOf(tx, orgId));
+    if (reasons.length > 0)
+      throw new AppError("account_mode_refused", `${orgId} cannot be kept while it has something to settle: ${reasons.join(", ")}.`, {
+        param: "mode",
+      });
+  }
+  await writeMode(tx, orgId, mode);
+}
+
+function whatIsUnsettled(counts: UnsettledCounts): readonly string[] {
+  const named: readonly (readonly [number, string])[] = [
+    [counts.open_events, "open events"],
+    [counts.batches, "batches that are not delivered"],
+    [counts.unconfirmed_batches, "deliveries that the sink's record has not confirmed"],
+    [counts.differences, "differences from the sink's record"],
+    [counts.packs, "packs that are being bought"],
+  ];
+  return named.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+}
+
+/**
  * Refuses everything to the org from now on; the worker blocks its keys. Usage so far is billed all the same. `reason` is told to
- * whoever is refused. Idempotent.
+ * whoever is refused. Idempotent. Throws `payer_refused` for a team that another org pays for: its gate is not asked.
  */
 export async function suspendOrg(db: DatabaseClient, orgId: string, reason: string, operator?: Operator): Promise<OrgGateRow> {
   return db.transaction().execute(async (tx) => {
     await ensureOrg(tx, orgId);
     await lockGate(tx, orgId);
+    await requireOwnPayer(tx, orgId);
     const before = (await readGate(tx, orgId)) as OrgGateRow;
     if (before.state === "suspended" && before.suspended_reason === reason) return before;
     await writeState(tx, { orgId, state: "suspended", exhaustedBy: null, suspendedReason: reason });
@@ -89,6 +135,7 @@ export async function resumeOrg(db: DatabaseClient, orgId: string, operator?: Op
 /** The settings as they are told and compared. */
 function settingsOf(gate: OrgGateRow): Readonly<Record<string, string | number | null>> {
   return {
+    mode: gate.mode,
     plan: gate.plan,
     grace_ms: gate.grace_ms,
     overdraft_credits: normalizeDecimal(gate.overdraft_credits),

@@ -33,7 +33,7 @@ const JOIN_ADJUSTMENTS: RawBuilder<unknown> = sql`left join lateral (
 ) adj on k.adjustment_count > 0`;
 
 /**
- * Source rows `s` of the range with their key `k` and what is wrong: `not_ingested` (nothing was ever billed),
+ * Source rows `s` of the range with their key `k`, whose they are (once billed, the account that they were billed to, whoever pays for the team now), and what is wrong: `not_ingested` (nothing was ever billed),
  * `event_deleted` (it was billed, and its event is gone from a partition that is not retired), `adjustment_deleted` (the same of an
  * adjustment to a later amount), `amount_differs`.
  */
@@ -42,7 +42,7 @@ const compared = (range: AuditRange): RawBuilder<unknown> => sql`
   with source as materialized (
     select s.request_id, s."startTime", s.spend, s.team_id, s.api_key, s."user" from "LiteLLM_SpendLogs" s where ${isWithinAudit(range)}
   )
-  select s.request_id, s."startTime" as start_time, coalesce(e.org_id, o.org_id, '') as org_id, to_char(s."startTime", 'YYYY-MM-DD') as day,
+  select s.request_id, s."startTime" as start_time, coalesce(e.org_id, k.org_id, o.org_id, '') as org_id, to_char(s."startTime", 'YYYY-MM-DD') as day,
     case when abs(s.spend) <= 1000000 then s.spend::text::numeric else 0 end as source_usd,
     case when e.event_id is null then 0 when adj.lost > 0 then e.spend_usd + adj.usd else k.source_spend::text::numeric end as ledger_usd, k.event_id is not null as has_key, e.event_id is not null as has_event,
     case

@@ -50,7 +50,7 @@ interface ComparableOrgs {
 }
 
 /**
- * A page of orgs: `limit` that have something open, by the indexes of what is open; or those of `limit` accounts that have anything to
+ * Without kept accounts, of which everything that was ever sent is settled, and nothing is open. A page of orgs: `limit` that have something open, by the indexes of what is open; or those of `limit` accounts that have anything to
  * compare, at one look-up or two for each account. So a page costs the same however many orgs there are, and however much is under way.
  */
 export async function listComparableOrgs(
@@ -99,7 +99,7 @@ async function listAccountsToCompare(
   const result = await sql<PagedOrg>`
     with page as materialized (
       select a.org_id from billing_accounts a
-      where a.org_id > ${page.afterOrgId} and (${range.orgId ?? null}::text is null or a.org_id = ${range.orgId ?? null})
+      where a.org_id > ${page.afterOrgId} and a.mode = 'settled' and (${range.orgId ?? null}::text is null or a.org_id = ${range.orgId ?? null})
       order by a.org_id limit ${page.limit}
     )
     select p.org_id, ${exists(sql`b.first_sent_at >= (select billing_now()) - ${range.lookBackMs} * interval '1 millisecond'`)} or ${exists(sql`b.state <> 'delivered'`)} as is_comparable

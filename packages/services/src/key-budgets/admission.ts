@@ -1,14 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { readPayer } from "@proliferate/access/principals/payers-db";
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
-import { ensureOrg, findRefusal, moveOrg, readGate } from "../billing-gate/index.ts";
+import { ensureOrg, findRefusal, lockPayersGate, moveOrg, readGate } from "../billing-gate/index.ts";
 import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
 import type { SessionAdmission } from "../sessions/index.ts";
 import { deleteReservation, insertReservation, readReservations, releaseReservations, writeKeyHash, writeLimit } from "./db.ts";
 
 /** A session that asks whether it may start. */
 interface AdmissionRequest {
+  /** The team of the session; its payer is asked, and reserves. */
   readonly orgId: string;
   readonly sessionId: string;
   /** The generation of the key that is to be minted; more than one means that the session is resumed. */
@@ -19,22 +21,23 @@ interface AdmissionRequest {
 }
 
 /**
- * Asks the gate and reserves what the session's new key may spend, in one transaction under the org's lock: however many
+ * Asks the gate of the team's payer and reserves there what the session's new key may spend, in one transaction under the org's lock: however many
  * calls there are at once, live sessions stay within the limit and reservations within the balance. Returns the budget to
  * mint the key with, USD. Throws what the gate throws, and `no_credits` where all that is left is reserved by others.
  */
 export async function admitSession(db: DatabaseClient, request: AdmissionRequest): Promise<DecimalText> {
-  await ensureOrg(db, request.orgId);
+  await ensureOrg(db, await readPayer(db, request.orgId));
   const admitted = await db.transaction().execute(async (tx) => {
-    const gate = await moveOrg(tx, request.orgId);
+    const orgId = await lockPayersGate(tx, request.orgId);
+    const gate = await moveOrg(tx, orgId);
     const refusal = await findRefusal(tx, gate, request.operation, request.sessionId);
     if (refusal) return refusal;
-    const budgetUsd = await insertReservation(tx, request, request.limitUsd ?? null);
+    const budgetUsd = await insertReservation(tx, { ...request, orgId }, request.limitUsd ?? null);
     if (budgetUsd !== undefined) return budgetUsd;
-    const held = await readReservations(tx, request.orgId);
+    const held = await readReservations(tx, orgId);
     return new AppError(
       "no_credits",
-      `Organization ${request.orgId} can afford ${held?.affordable_usd ?? "0"} USD, of which ${held?.live_sessions ?? 0} live sessions hold ${held?.reserved_usd ?? "0"}.`,
+      `Organization ${orgId} can afford ${held?.affordable_usd ?? "0"} USD, of which ${held?.live_sessions ?? 0} live sessions hold ${held?.reserved_usd ?? "0"}.`,
     );
   });
   // Thrown outside, so that a transition that the question found is kept.
@@ -86,7 +89,7 @@ export function createSessionAdmission(db: DatabaseClient, { firstBalanceTimeout
 async function awaitFirstBalance(db: DatabaseClient, orgId: string, timeoutMs: number): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
-    const gate = await readGate(db, orgId);
+    const gate = await readGate(db, await readPayer(db, orgId));
     if (gate?.reconciled_at) return true;
     if ((gate?.reconcile_problem ?? null) !== null || performance.now() >= deadline) return false;
     await delay(FIRST_BALANCE_POLL_MS);

@@ -17,8 +17,12 @@ import { type RawBuilder, sql } from "kysely";
  */
 export const RESERVED: RawBuilder<string> = sql`greatest(greatest(r.budget_usd, r.applied_usd, r.telling_usd, r.held_usd) - r.spent_usd, 0)`;
 
+/** What a kept account can pay for, USD: it has no balance that could end. So much that no key's share of it is a limit, and exact in a JSON number. */
+const KEPT_AFFORDABLE_USD = "100000000";
+
 /** The USD that the organization of gate `g` and account `a` can pay for. Null while we know no balance or no rate. */
-const AFFORDABLE = sql`trunc(greatest(a.balance_credits + case when g.state = 'grace' then g.overdraft_credits else 0 end, 0) / g.credits_per_spend_usd, 6)`;
+const AFFORDABLE = sql`case a.mode when 'kept' then ${sql.lit(KEPT_AFFORDABLE_USD)}::numeric else
+  trunc(greatest(a.balance_credits + case when g.state = 'grace' then g.overdraft_credits else 0 end, 0) / g.credits_per_spend_usd, 6) end`;
 
 /**
  * The ledger has no event of a key before this moment: its reservation, less one day in case somebody set the clock back. The
@@ -64,7 +68,7 @@ export async function insertReservation(
   const result = await sql<{ budget_usd: DecimalText }>`
     with org as (
       select ${AFFORDABLE} - coalesce((select sum(${RESERVED}) from key_reservations r where r.org_id = g.org_id), 0) as unreserved_usd,
-        trunc(g.min_credits / g.credits_per_spend_usd, 6) as min_usd
+        case a.mode when 'kept' then 0 else trunc(g.min_credits / g.credits_per_spend_usd, 6) end as min_usd
       from org_gates g join billing_accounts a using (org_id)
       where g.org_id = ${key.orgId}
     ), share as (
@@ -78,6 +82,25 @@ export async function insertReservation(
     )
     select trim_scale(budget_usd) as budget_usd from reserved`.execute(tx);
   return result.rows[0]?.budget_usd;
+}
+
+/**
+ * Lets the keys of a team's sessions hold what they have reserved of another org: what they use is billed to that one from now on. The
+ * next refresh brings them to what it can afford. Call it under the locks of both gates.
+ */
+export async function moveReservations(
+  tx: DatabaseExecutor,
+  { teamId, fromOrgId, toOrgId }: { readonly teamId: string; readonly fromOrgId: string; readonly toOrgId: string },
+): Promise<void> {
+  await sql`
+    with moving as materialized (
+      select r.session_id, r.key_generation from key_reservations r
+      where r.org_id = ${fromOrgId} and exists (select from gateway_sessions s where s.session_id = r.session_id and s.org_id = ${teamId})
+      order by r.session_id, r.key_generation for no key update of r
+    )
+    update key_reservations r set org_id = ${toOrgId} from moving m where r.session_id = m.session_id and r.key_generation = m.key_generation`.execute(
+    tx,
+  );
 }
 
 /** Names the key that was minted for a reservation. */
@@ -204,7 +227,8 @@ export async function lockReservations(tx: DatabaseExecutor, orgId: string): Pro
 
 /**
  * Decides what each live key of an org may spend: its share of what is affordable, its own limit at most. Raises take only
- * what nobody has reserved; changes below a tenth of the share are not worth a call unless too much is reserved. In
+ * what nobody has reserved; changes below a tenth of the share are not worth a call unless too much is reserved; where the limit is less
+ * than the share, the budget is the limit. In
  * exhausted and suspended orgs keys are to be blocked, and their budgets stay. Call it under the org's lock.
  */
 export async function decideBudgets(tx: DatabaseExecutor, orgId: string): Promise<void> {
@@ -225,7 +249,8 @@ export async function decideBudgets(tx: DatabaseExecutor, orgId: string): Promis
       from keys k, org o, held h
       where k.released_at is null
     ), targets as (
-      select w.*, least(w.share_usd, greatest(w.most_usd - w.spent_usd, 0)) as target_usd from wanted w
+      select t.*, case when t.target_usd < t.share_usd then 0 else t.share_usd / 10 end as negligible_usd
+      from (select w.*, least(w.share_usd, greatest(w.most_usd - w.spent_usd, 0)) as target_usd from wanted w) t
     ), room as (
       select greatest(o.affordable_usd - h.total_usd, 0) / nullif(sum(greatest(t.target_usd - t.reserved_usd, 0)), 0) as ratio
       from targets t, org o, held h group by o.affordable_usd, h.total_usd
@@ -233,8 +258,8 @@ export async function decideBudgets(tx: DatabaseExecutor, orgId: string): Promis
       select t.session_id, t.key_generation, o.is_blocked,
         case
           when o.is_blocked or o.affordable_usd is null then t.budget_usd
-          when t.target_usd > t.reserved_usd + t.share_usd / 10 then trunc(t.spent_usd + t.reserved_usd + (t.target_usd - t.reserved_usd) * least(room.ratio, 1), 6)
-          when t.target_usd < t.reserved_usd - t.share_usd / 10 or h.total_usd > o.affordable_usd then least(trunc(t.spent_usd + t.target_usd, 6), t.budget_usd)
+          when t.target_usd > t.reserved_usd + t.negligible_usd then trunc(t.spent_usd + t.reserved_usd + (t.target_usd - t.reserved_usd) * least(room.ratio, 1), 6)
+          when t.target_usd < t.reserved_usd - t.negligible_usd or h.total_usd > o.affordable_usd then least(trunc(t.spent_usd + t.target_usd, 6), t.budget_usd)
           else t.budget_usd
         end as budget_usd
       from targets t, org o, held h, room

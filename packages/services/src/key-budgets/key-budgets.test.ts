@@ -8,7 +8,7 @@ import { insertSpend, RATE, ScriptedBalances } from "../../test/test-balances.ts
 import { syncSpend } from "../billing/spend-sync.ts";
 import { changeOrgSettings, suspendOrg } from "../billing-gate/settings.ts";
 import { admitSession, confirmAdmission, releaseSession } from "./admission.ts";
-import { readReservations } from "./db.ts";
+import { readReservations, writeLimit } from "./db.ts";
 import { refreshKeyBudgets } from "./refresh-key-budgets.ts";
 import { ModelProxy } from "../../test/test-proxy.ts";
 
@@ -85,6 +85,16 @@ describe("admission", () => {
     await grant("3000");
     expect(proxy.keys.get(await start({ limitUsd: "0.25" }))?.maxUsd).toBe("0.25");
     expect(proxy.keys.get(await start())?.maxUsd).toBe("2.4375");
+  });
+
+  test("a limit that a caller raises or lowers is followed, however little that is beside what the org can afford", async () => {
+    await grant("3000000");
+    const key = await start({ sessionId: `${orgId}_limited`, limitUsd: "2.5" });
+    for (const limitUsd of ["4", "3.75"]) {
+      await writeLimit(database.db, `${orgId}_limited`, 1, limitUsd);
+      await refresh();
+      expect(proxy.keys.get(key)?.maxUsd).toBe(limitUsd);
+    }
   });
 
   test("a resume reserves for its new key and gives back what the old one did not use", async () => {

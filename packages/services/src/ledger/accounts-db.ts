@@ -4,7 +4,8 @@ import { type RawBuilder, sql } from "kysely";
 /**
  * Common table expressions over `rows` (`event_id`, `org_id`, `recorded_at`, `credits`, `session_id`, `key_hash`, `spend_usd`; an event each): `totals` sums them by org, and
  * `accounts` moves each org's account by its sum, making those that were missing. What is open grows (and says since when, so that it is looked for in no month before), and a balance that is
- * known shrinks, and so does what the keys of the events may still spend (`key_reservations`), with the balance or not at all. Accounts are locked in the byte order of their ids; sealing keeps the same order, so neither can wait for
+ * known shrinks, and so does what the keys of the events may still spend (`key_reservations`), with the balance or not at all. Of an account whose mode is `kept` only what is kept grows; the mode is
+ * the locked row's, so a change of it lies before or behind all events of a statement. Accounts are locked in the byte order of their ids; sealing keeps the same order, so neither can wait for
  * the other in a circle; reservations are locked after them, in the order of their keys.
  */
 export const MOVE_ACCOUNTS: RawBuilder<unknown> = sql`
@@ -14,9 +15,15 @@ export const MOVE_ACCOUNTS: RawBuilder<unknown> = sql`
     insert into billing_accounts as a (org_id, last_event_id, open_event_count, open_credits, open_since)
     select org_id, last_event_id, events, credits, open_since from totals order by org_id collate "C"
     on conflict (org_id) do update
-    set last_event_id = excluded.last_event_id, open_event_count = a.open_event_count + excluded.open_event_count,
+    set last_event_id = excluded.last_event_id,
+      -- What a kept account uses is never open: its open range begins behind it.
+      sealed_event_id = case a.mode when 'kept' then excluded.last_event_id else a.sealed_event_id end,
+      open_event_count = case a.mode when 'kept' then 0 else a.open_event_count + excluded.open_event_count end,
+      open_credits = case a.mode when 'kept' then 0 else a.open_credits + excluded.open_credits end,
+      kept_event_count = case a.mode when 'kept' then a.kept_event_count + excluded.open_event_count else a.kept_event_count end,
+      kept_credits = case a.mode when 'kept' then a.kept_credits + excluded.open_credits else a.kept_credits end,
       open_since = case when a.last_event_id > a.sealed_event_id then least(a.open_since, excluded.open_since) else excluded.open_since end,
-      open_credits = a.open_credits + excluded.open_credits, balance_credits = a.balance_credits - excluded.open_credits
+      balance_credits = a.balance_credits - excluded.open_credits
   ), spent as (
     select session_id, key_hash, sum(spend_usd) as spend_usd from rows where session_id is not null and key_hash is not null group by session_id, key_hash
   ), reservations as materialized (

@@ -75,11 +75,12 @@ interface UnsettledRow {
   readonly events: number;
 }
 
-/** Whose events of the partition are in no delivered batch, and in which; at most `limit` groups. */
+/** Whose events of the partition are in no delivered batch, and in which; at most `limit` groups. What was kept is settled. */
 export async function readUnsettled(tx: DatabaseExecutor, name: string, limit: number): Promise<readonly UnsettledRow[]> {
   const result = await sql<UnsettledRow>`
     select e.org_id, b.batch_id, b.state, count(*)::int as events from ${sql.table(name)} e ${JOIN_BATCH}
     where b.state is distinct from 'delivered'
+      and (b.batch_id is not null or e.event_id > (select a.sealed_event_id from billing_accounts a where a.org_id = e.org_id))
     group by e.org_id, b.batch_id, b.state
     order by e.org_id, b.batch_id nulls first
     limit ${limit}`.execute(tx);

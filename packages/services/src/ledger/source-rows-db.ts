@@ -1,4 +1,5 @@
 /** SQL on a spend row `s` and its owner `o`, shared by the statements that bill, quarantine and audit: what a row is worth, and whose it is. */
+import { joinPayer } from "@proliferate/access/principals/payers-db";
 import { type RawBuilder, sql } from "kysely";
 
 /** As long as Autumn takes a customer's id, in bytes; far beyond it a row could not be indexed and would fail its whole statement. */
@@ -16,14 +17,15 @@ export const IS_CORRECTION: RawBuilder<boolean> = sql`s.request_id like ${sql.li
 export const CORRECTED_REQUEST_ID: RawBuilder<string> = sql`left(s.request_id, ${sql.lit(-CORRECTION_SUFFIX.length)})`;
 
 /**
- * Lateral join of the owner as `o.org_id`: the row's team, else whose key it is by LiteLLM, by our sessions, or by what a
- * person told (`key_owners`). The look-ups run only for rows without a team.
+ * Join of the owner as `o.org_id`: who pays for the row's team. Where it names none, the team is whose key it is by LiteLLM, by our
+ * sessions, or by what a person told (`key_owners`); these look-ups run only for such rows. It says who is billed for a row that has no event yet; of one
+ * that has, the event does.
  */
 export const JOIN_OWNER: RawBuilder<unknown> = sql`cross join lateral (select case when s.team_id <> '' then s.team_id else coalesce(
   (select nullif(t.team_id, '') from "LiteLLM_VerificationToken" t where t.token = s.api_key),
   (select g.org_id from gateway_sessions g where g.key_hash = s.api_key limit 1),
   (select g.org_id from gateway_sessions g where g.session_id = s."user"),
-  (select known.org_id from key_owners known where known.key_hash = s.api_key)) end as org_id) o`;
+  (select known.org_id from key_owners known where known.key_hash = s.api_key)) end as team_id) whose ${joinPayer(sql`whose.team_id`, "o")}`;
 
 /** What a row lacks to be billed; null where it lacks nothing. Rows that correct others are asked for an owner of their own, too. */
 export const REVIEW_REASON: RawBuilder<string | null> = sql`case

@@ -17,6 +17,8 @@ type OperatorAction =
   | "org.resumed"
   | "org.settings_changed"
   | "org.customer_mapped"
+  | "team.payer_set"
+  | "team.payer_unset"
   | "top_up.policy_set"
   | "top_up.policy_removed"
   | "top_up.breaker_reset"

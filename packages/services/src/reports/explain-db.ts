@@ -60,12 +60,15 @@ export interface ExplainedEventRow {
   readonly occurred_at: Date;
   readonly recorded_at: Date;
   readonly batch_id: string | null;
+  /** It came while its account was kept: it is in no batch, and never will be. */
+  readonly is_kept: boolean;
 }
 
 const SELECT_EVENT = sql`
   select e.event_id, e.idempotency_key, e.event_type, e.org_id, e.request_id, e.original_event_id, e.session_id, e.key_hash, e.model, e.prompt_tokens, e.completion_tokens,
     trim_scale(e.spend_usd) as spend_usd, e.rate_card_id, c.org_id as rate_card_org_id, greatest(c.valid_from, 'epoch') as rate_valid_from,
-    trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd, trim_scale(e.credits) as credits, e.occurred_at, e.recorded_at, b.batch_id
+    trim_scale(e.markup) as markup, trim_scale(e.credits_per_usd) as credits_per_usd, trim_scale(e.credits) as credits, e.occurred_at, e.recorded_at, b.batch_id,
+    b.batch_id is null and exists (select from billing_accounts a where a.org_id = e.org_id and a.sealed_event_id >= e.event_id) as is_kept
   from keys k join billing_events e on e.org_id = k.org_id and e.event_id = k.event_id and e.recorded_at = k.recorded_at
   left join rate_cards c using (rate_card_id) ${JOIN_BATCH}
   order by e.event_id`;

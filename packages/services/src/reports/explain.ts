@@ -244,6 +244,10 @@ function verdictOf(
     if (chain.source === null) return "Not billed any more: its source row is gone; the review tells what it was.";
     return "Not billed yet: the next spend sync makes its event.";
   }
-  if (chain.events.some((event) => event.batch_id === null)) return "Billed to the ledger; the next outbox pass seals it into a batch.";
-  return batches.map((batch) => batch.verdict).join(" ");
+  if (chain.events.some((event) => event.batch_id === null && !event.is_kept))
+    return "Billed to the ledger; the next outbox pass seals it into a batch.";
+  const kept = chain.events.some((event) => event.is_kept)
+    ? ["Kept: it is on the ledger, and is never sent, as its account was kept when it came."]
+    : [];
+  return [...kept, ...batches.map((batch) => batch.verdict)].join(" ");
 }

@@ -1,5 +1,6 @@
 /** Statements behind what an operator sees of organizations. Read only. */
-import type { DatabaseExecutor, DeliveryFindingTable, OrgState, SpendReviewReason } from "@proliferate/db";
+import type { AccountMode, DatabaseExecutor, DeliveryFindingTable, OrgState, SpendReviewReason } from "@proliferate/db";
+import { payerOf } from "@proliferate/access/principals/payers-db";
 import { type Selectable, sql } from "kysely";
 import { RESERVED } from "../key-budgets/index.ts";
 
@@ -19,6 +20,10 @@ export interface OrgRow {
   readonly dead_credits: string;
   readonly unapplied_credits: string;
   readonly shortfall_credits: string;
+  readonly mode: AccountMode;
+  readonly kept_credits: string;
+  /** Who pays for it; itself where nobody else does. */
+  readonly payer_id: string;
   readonly drift_credits: string | null;
   readonly drift_cause: string | null;
   readonly drift_severity: string | null;
@@ -44,7 +49,8 @@ export async function readOrgs(
   const result = await sql<OrgRow>`
     with page as materialized (
       select o.org_id, coalesce(g.state, 'unconfigured') as state, g.state_since, g.exhausted_by, g.grace_until, g.suspended_reason, g.reconciled_at, g.reconcile_problem,
-        trim_scale(a.balance_credits) as balance_credits, coalesce(a.carry_credits, 0) as carry, coalesce(a.open_credits, 0) as open
+        trim_scale(a.balance_credits) as balance_credits, coalesce(a.carry_credits, 0) as carry, coalesce(a.open_credits, 0) as open,
+        coalesce(a.mode, 'settled') as mode, trim_scale(coalesce(a.kept_credits, 0)) as kept_credits, ${payerOf(sql`o.org_id`)} as payer_id
       from (
         select org_id from org_gates union select org_id from billing_accounts union select org_id from gateway_sessions where org_id = ${options.orgId ?? null}
       ) o left join org_gates g using (org_id) left join billing_accounts a using (org_id)

@@ -1,4 +1,4 @@
-import type { DatabaseExecutor, OrgState } from "@proliferate/db";
+import type { AccountMode, DatabaseExecutor, OrgState } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
 import { readReconciliations } from "../balance/index.ts";
@@ -30,6 +30,12 @@ interface OrgSummary {
   readonly unappliedCredits: DecimalText;
   /** Used beyond a capped balance: on record, never collected. */
   readonly shortfallCredits: DecimalText;
+  /** What becomes of what it uses: sent to the sink, or kept on the ledger. */
+  readonly mode: AccountMode;
+  /** Used while it was kept: on the ledger, never sent. */
+  readonly keptCredits: DecimalText;
+  /** Who pays for it; its own id where nobody else does. */
+  readonly payerId: string;
   /** The last one that a reading of the sink found, positive where we had too much; null where there was none. */
   readonly drift: { readonly credits: DecimalText; readonly cause: string; readonly severity: string; readonly reconciledAt: Date } | null;
   readonly reconciledAt: Date | null;
@@ -168,6 +174,9 @@ function summaryOf(row: OrgRow): OrgSummary {
     deadCredits: row.dead_credits,
     unappliedCredits: row.unapplied_credits,
     shortfallCredits: row.shortfall_credits,
+    mode: row.mode,
+    keptCredits: row.kept_credits,
+    payerId: row.payer_id,
     drift:
       credits === null || cause === null || severity === null || reconciledAt === null ? null : { credits, cause, severity, reconciledAt },
     reconciledAt: row.reconciled_at,

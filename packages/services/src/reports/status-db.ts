@@ -111,7 +111,7 @@ export async function compareSourceWithLedger(
   return row;
 }
 
-/** Orgs of which the promise of billing does not hold: source = delivered + pending + parked + dead + unapplied + shortfall + carry. */
+/** Orgs of which the promise of billing does not hold: source = delivered + pending + parked + dead + unapplied + shortfall + carry + kept. */
 export async function readBrokenInvariants(
   db: DatabaseExecutor,
 ): Promise<readonly { readonly org_id: string; readonly difference: string }[]> {

@@ -1,5 +1,6 @@
 /** Statements on spend rows that cannot be billed as they are. They are kept with all that billing them later needs. */
 import type { DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
+import { payerOf } from "@proliferate/access/principals/payers-db";
 import { sql } from "kysely";
 import {
   CORRECTED_REQUEST_ID,
@@ -89,7 +90,7 @@ export async function readReviewsOfKey(db: DatabaseExecutor, keyHash: string): P
 }
 
 /**
- * Makes the event of a review from what the review keeps, owned by `orgId`, under the row's id or, where that is unusable,
+ * Makes the event of a review from what the review keeps, billed to the payer of `orgId`, under the row's id or, where that is unusable,
  * under its hash; and closes the review. Returns how many events were made: 0 when there was one. Fails on a null where no rate
  * card covers the row and no `rate` is given. Atomic; call it under `lockIngest`.
  */
@@ -103,14 +104,16 @@ export async function billReview(
     with picked as materialized (
       select case when r.review_key like 'id:%' then 'llm:' || substr(r.review_key, 4) else r.review_key end as idempotency_key,
         case when r.review_key like 'id:%' then substr(r.review_key, 4) when r.reason = 'retired_month' then r.request_id else r.review_key end as request_id,
-        r.spend_usd::numeric as spend_usd, r.spend_usd::float8 as spend, r.session_id, r.key_hash, r.model, r.prompt_tokens, r.completion_tokens, r.occurred_at
+        r.spend_usd::numeric as spend_usd, r.spend_usd::float8 as spend,
+        -- What was billed before its month was retired, was billed to whom the review names.
+        case when r.reason = 'retired_month' then ${orgId}::text else ${payerOf(sql`${orgId}::text`)} end as org_id, r.session_id, r.key_hash, r.model, r.prompt_tokens, r.completion_tokens, r.occurred_at
       from spend_reviews r where r.review_key = ${reviewKey}
     ), priced as (
-      select p.*, ${orgId}::text as org_id, coalesce(own.rate_card_id, base.rate_card_id) as rate_card_id,
+      select p.*, coalesce(own.rate_card_id, base.rate_card_id) as rate_card_id,
         coalesce(own.markup, base.markup, ${rate.markup}::numeric) as markup,
         coalesce(own.credits_per_usd, base.credits_per_usd, ${rate.creditsPerUsd}::numeric) as credits_per_usd
       from picked p
-      left join rate_cards own on own.org_id = ${orgId} and p.occurred_at >= own.valid_from and p.occurred_at < own.valid_to
+      left join rate_cards own on own.org_id = p.org_id and p.occurred_at >= own.valid_from and p.occurred_at < own.valid_to
       left join rate_cards base on base.org_id is null and p.occurred_at >= base.valid_from and p.occurred_at < base.valid_to
       where not exists (select from billing_event_keys k where k.idempotency_key = p.idempotency_key)
     ), rows as materialized (
@@ -125,7 +128,7 @@ export async function billReview(
         spend_usd, rate_card_id, markup, credits_per_usd, credits, occurred_at, recorded_at
       from rows
     ), ${MOVE_ACCOUNTS}, closed as (
-      update spend_reviews set resolved_at = billing_now(), resolution = 'billed', org_id = ${orgId} where review_key = ${reviewKey}
+      update spend_reviews set resolved_at = billing_now(), resolution = 'billed', org_id = (select org_id from picked) where review_key = ${reviewKey}
     )
     select count(*)::int as events from rows`.execute(tx);
   return result.rows[0]?.events ?? 0;

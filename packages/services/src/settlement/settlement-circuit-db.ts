@@ -1,5 +1,6 @@
 /** Statements of the circuit before each sink, and of requests to settle an org at once. */
 import type { DatabaseExecutor } from "@proliferate/db";
+import { payerOf } from "@proliferate/access/principals/payers-db";
 import { sql } from "kysely";
 
 /** How long a worker has for its probe before another may probe. */
@@ -45,10 +46,10 @@ export async function closeCircuit(db: DatabaseExecutor, sink: string): Promise<
   await sql`delete from settlement_circuits where sink = ${sink}`.execute(db);
 }
 
-/** Asks the worker to settle an org's usage at once (within about a second), as when its session ended. Idempotent. */
+/** Asks the worker to settle the usage of an org's payer at once (within about a second), as when its session ended. Idempotent. */
 export async function requestFlush(db: DatabaseExecutor, orgId: string): Promise<void> {
   await sql`
-    insert into settlement_flush_requests (org_id, requested_at) values (${orgId}, billing_now())
+    insert into settlement_flush_requests (org_id, requested_at) select ${payerOf(sql`${orgId}::text`)}, billing_now()
     on conflict (org_id) do nothing`.execute(db);
 }
 

@@ -180,10 +180,16 @@ export async function readPolicy(db: DatabaseExecutor, orgId: string): Promise<T
   return db.selectFrom("top_up_policies").selectAll().where("org_id", "=", orgId).executeTakeFirst();
 }
 
-/** Takes an org's policy away. Returns false where it had none. */
-/** Orgs that have a policy, by id, `limit` at most. */
+/** Orgs that have a policy, by id, `limit` at most; without kept accounts, which buy nothing. */
 export async function listOrgsWithPolicy(db: DatabaseExecutor, limit: number): Promise<readonly string[]> {
-  const rows = await db.selectFrom("top_up_policies").select("org_id").orderBy("org_id").limit(limit).execute();
+  const rows = await db
+    .selectFrom("top_up_policies")
+    .innerJoin("org_gates", "org_gates.org_id", "top_up_policies.org_id")
+    .select("top_up_policies.org_id")
+    .where("org_gates.account_mode", "=", "settled")
+    .orderBy("top_up_policies.org_id")
+    .limit(limit)
+    .execute();
   return rows.map((row) => row.org_id);
 }
 

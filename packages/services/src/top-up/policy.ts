@@ -1,6 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, isAmount, normalizeDecimal } from "@proliferate/shared/money";
+import { isKept } from "../balance/index.ts";
 import { ensureOrg } from "../billing-gate/index.ts";
 import { type Operator, recordAction } from "../operator/index.ts";
 import {
@@ -53,13 +54,17 @@ export interface PackView {
 
 /**
  * Sets when and how an org buys packs by itself, as a whole; its breaker and its packs stay as they are. Repeating it changes
- * nothing. With `operator` a change is put on record. Throws `invalid_request` naming the setting; nothing is changed then.
+ * nothing. With `operator` a change is put on record. Throws `invalid_request` naming the setting, and `account_mode_refused` for a kept account; nothing is changed then.
  */
 export async function setTopUpPolicy(db: DatabaseClient, orgId: string, policy: TopUpPolicy, operator?: Operator): Promise<PolicyView> {
   checkPolicy(policy);
   return db.transaction().execute(async (tx) => {
     await ensureOrg(tx, orgId);
     await lockPolicy(tx, orgId);
+    if (await isKept(tx, orgId))
+      throw new AppError("account_mode_refused", `${orgId} is kept: it has no balance that packs could be bought for.`, {
+        param: "org_id",
+      });
     const before = await readPolicy(tx, orgId);
     await writePolicy(tx, orgId, policy);
     const after = describePolicy((await readPolicy(tx, orgId)) as TopUpPolicyRow);

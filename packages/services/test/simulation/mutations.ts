@@ -21,8 +21,8 @@ function rewriting(pattern: RegExp, replacement: string): Mutation {
 export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   "fencing is disabled": rewriting(/(?<!set |, )(b\.)?\blease_token = (\$\d+)/g, "($1lease_token = $2 or true)"),
   "an account forgets what was open before": rewriting(
-    /open_credits = a\.open_credits \+ excluded\.open_credits/,
-    "open_credits = excluded.open_credits",
+    /else a\.open_credits \+ excluded\.open_credits end/,
+    "else excluded.open_credits end",
   ),
   "the carry is skipped": rewriting(/a\.carry_credits as carry_in/, "0::numeric as carry_in"),
   "every attempt has a key of its own": {

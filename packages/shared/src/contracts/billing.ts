@@ -131,6 +131,7 @@ const event = z.object({
   occurred_at: instant,
   recorded_at: instant,
   batch_id: z.string().nullable(),
+  is_kept: z.boolean().describe("it came while its account was kept: in no batch, never sent"),
   arithmetic,
 });
 const batch = z.object({

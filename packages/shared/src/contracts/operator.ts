@@ -18,6 +18,10 @@ const create = z
   .default(false)
   .describe("also where billing does not know the organization yet; a typing error is refused otherwise");
 
+const accountModeSchema = z
+  .enum(["settled", "kept"])
+  .describe("what becomes of what it uses: sent to the sink, or kept on the ledger; kept needs an account of which everything is settled");
+
 const orgSummary = z.object({
   org_id: z.string(),
   state: orgStateSchema,
@@ -34,6 +38,9 @@ const orgSummary = z.object({
   dead_credits: credits,
   unapplied_credits: credits,
   shortfall_credits: credits.describe("used beyond a capped balance: on record, never collected"),
+  mode: accountModeSchema,
+  kept_credits: credits.describe("used while the account was kept: on the ledger, never sent"),
+  payer_id: z.string().describe("who pays for it; its own id where nobody else does"),
   drift: z
     .object({ credits, cause: z.string(), severity: z.string(), reconciled_at: instant })
     .nullable()
@@ -127,6 +134,7 @@ export const orgReportSchema = orgSummary.extend({
 
 /** `PATCH /v1/billing/orgs/{org_id}`: what is absent stays. */
 export const orgSettingsRequestSchema = z.strictObject({
+  mode: accountModeSchema.optional(),
   plan: z.enum(["paid", "trial"]).optional(),
   grace_ms: z.number().int().min(0).max(3_600_000).optional(),
   overdraft_credits: amount.optional(),
@@ -194,6 +202,26 @@ export const batchDecisionSchema = z.object({
   decided: z.boolean().describe("false where it was so already"),
   state: settlementStateSchema,
   message: z.string(),
+});
+
+/** Body of `PUT /v1/billing/payers/{team_id}`: who is billed for the team. */
+export const setPayerRequestSchema = z.strictObject({ org_id: resourceIdSchema, create, by, reason: reason.optional() });
+/** 200 of `PUT` and `DELETE /v1/billing/payers/{team_id}`; a team that pays for itself has its own id as `org_id`. */
+export const changedPayerSchema = z.object({
+  team_id: z.string(),
+  org_id: z.string().describe("who is billed from now on"),
+  previous_org_id: z.string().describe("the same where nothing was changed"),
+});
+/** Query of `GET /v1/billing/payers`. */
+export const payerListQuerySchema = z.object({
+  org_id: resourceIdSchema.optional().describe("the teams that it pays for"),
+  cursor: z.string().max(500).optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+});
+/** 200 of `GET /v1/billing/payers`: teams that do not pay for themselves, by id; `next_cursor` is null on the last page. */
+export const payerListSchema = z.object({
+  payers: z.array(z.object({ team_id: z.string(), org_id: z.string(), since: instant })),
+  next_cursor: z.string().nullable(),
 });
 
 /** `PUT /v1/billing/orgs/{org_id}/customers/{sink}`. */
@@ -327,7 +355,7 @@ export const sinkComparisonSchema = z.object({
         cause: z.string(),
         severity: z.string(),
       }),
-      z.object({ org_id: z.string(), outcome: z.enum(["unknown", "failed", "outdated"]), problem: z.string() }),
+      z.object({ org_id: z.string(), outcome: z.enum(["unknown", "failed", "outdated", "kept"]), problem: z.string() }),
     ]),
   ),
 });

@@ -114,6 +114,8 @@ export const ERROR_CODES = {
   // Billing, for operators
   billing_not_found: row(404, false, "not_found_error", "invalid_request_error", "Name a request, event, batch or review of this deployment; `./scripts/billing export` lists them."),
   org_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the id: `./scripts/billing org list` lists the organizations that billing knows. One that is to be set up before its first session is created explicitly (--create, or create)."),
+  account_mode_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Settle what the message names first; an account is kept only when nothing of it is still to be sent."),
+  payer_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Name who pays in the end: whoever pays for others pays for itself."),
   redrive_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Do what the message names first; a batch that may have been applied is reconciled, not sent again."),
   decision_refused: row(409, false, "invalid_request_error", "invalid_request_error", "Do what the message names; only what nobody else can find out is decided by hand."),
   top_up_not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the id; `./scripts/billing top-up list` lists packs, `./scripts/billing top-up show` an organization's policy."),

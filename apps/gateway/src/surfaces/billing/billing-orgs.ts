@@ -31,11 +31,11 @@ const list = createRoute({
 const change = createRoute({
   method: "patch",
   path: "/v1/billing/orgs/{org_id}",
-  summary: "Change settings of an organization: plan, grace, overdraft, limits",
-  description: "What is absent stays. Put on record with who and why.",
+  summary: "Change settings of an organization: account mode, plan, grace, overdraft, limits",
+  description: "What is absent stays. Put on record with who and why. Mode kept: what it uses stays on the ledger and is never sent.",
   security: BEARER_SECURITY,
   request: { params, body: jsonBody(orgSettingsRequestSchema) },
-  responses: asItIsNow,
+  responses: { ...asItIsNow, ...errorResponses("org_not_found", "account_mode_refused", "payer_refused") },
 });
 
 const suspend = createRoute({
@@ -45,7 +45,7 @@ const suspend = createRoute({
   description: "Usage so far is billed. Whoever is refused is told the reason. Safe to repeat.",
   security: BEARER_SECURITY,
   request: { params, body: jsonBody(suspendOrgRequestSchema) },
-  responses: asItIsNow,
+  responses: { ...asItIsNow, ...errorResponses("org_not_found", "payer_refused") },
 });
 
 const resume = createRoute({
@@ -105,6 +105,7 @@ export function registerBillingOrgRoutes(app: GatewayApp, { db }: BillingDepende
 
 function settingsOf(body: z.output<typeof orgSettingsRequestSchema>): OrgSettings {
   return {
+    ...(body.mode !== undefined && { mode: body.mode }),
     ...(body.plan !== undefined && { plan: body.plan }),
     ...(body.grace_ms !== undefined && { graceMs: body.grace_ms }),
     ...(body.overdraft_credits !== undefined && { overdraftCredits: body.overdraft_credits }),

@@ -4,6 +4,7 @@ import { registerBillingCheckRoutes } from "./billing-checks.ts";
 import { registerBillingDecisionRoutes } from "./billing-decisions.ts";
 import { registerBillingExportRoute } from "./billing-export.ts";
 import { registerBillingOrgRoutes } from "./billing-orgs.ts";
+import { registerPayerRoutes } from "./payers.ts";
 import { registerRateCardRoutes } from "./rate-cards.ts";
 import { registerTopUpRoutes } from "./top-ups.ts";
 
@@ -18,6 +19,7 @@ export const billingSurface: Surface = {
     registerBillingCheckRoutes(app, dependencies);
     registerBillingExportRoute(app, dependencies);
     registerBillingOrgRoutes(app, dependencies);
+    registerPayerRoutes(app, dependencies);
     registerTopUpRoutes(app, dependencies);
     registerBillingDecisionRoutes(app, dependencies);
     registerRateCardRoutes(app, dependencies);

@@ -1,0 +1,1 @@
+export { type ChangedPayer, listPayers, setPayer, unsetPayer } from "./payers.ts";
