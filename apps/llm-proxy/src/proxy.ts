@@ -8,6 +8,7 @@ import type { ModelTable } from "./config/model-table.ts";
 import { ADMISSION_WAIT_LIMITS, AdmissionQueue, type AdmissionWaitLimits } from "./data-plane/admission-queue.ts";
 import { Checkpoints } from "./data-plane/checkpoints.ts";
 import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
+import { FairReads } from "./data-plane/fair-reads.ts";
 import { HeldAnswers } from "./data-plane/held-answers.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
@@ -94,6 +95,8 @@ export async function startProxy(
   await recoverOrphans(recovery).catch((error: unknown) => logger.error({ error: String(error) }, "recover.failed"));
   const uploads = new Uploads(options.uploads ?? UPLOAD_LIMITS);
   const heldAnswers = new HeldAnswers();
+  const reads = new FairReads();
+  heldAnswers.read(() => reads.heldBytes);
   const metrics = new ProxyMetrics({
     models: () => catalogue.current.everybody,
     held: { bodies: () => uploads.memory.held, answers: () => heldAnswers.bytes },
@@ -102,7 +105,7 @@ export async function startProxy(
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
   const checkpoints = lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry: metrics.registry }));
-  const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs }));
+  const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs, reads }));
 
   const shutdown = new Shutdown();
   const manage = createManagementHandler({

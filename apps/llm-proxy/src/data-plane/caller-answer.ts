@@ -12,10 +12,17 @@ export interface Flow {
  */
 export class CallerAnswer {
   readonly #response: ServerResponse;
-  #isWaiting = false;
+  /** What is stopped until the caller has taken what was sent. */
+  #stopped: Flow | undefined;
 
   constructor(response: ServerResponse) {
     this.#response = response;
+    // One for all times: a listener for each is work for every piece of an answer.
+    response.on("drain", () => {
+      const flow = this.#stopped;
+      this.#stopped = undefined;
+      flow?.resume();
+    });
   }
 
   /** The connection is gone, and with it what was not sent yet. */
@@ -48,13 +55,9 @@ export class CallerAnswer {
     if (this.#response.destroyed) return;
     let isFull = false;
     for (const piece of pieces) isFull = !this.#response.write(piece);
-    if (!isFull || this.#isWaiting) return;
-    this.#isWaiting = true;
+    if (!isFull || this.#stopped) return;
+    this.#stopped = flow;
     flow.pause();
-    this.#response.once("drain", () => {
-      this.#isWaiting = false;
-      flow.resume();
-    });
   }
 
   /** Sends what is left without waiting: its size is bounded by whoever held it back. */

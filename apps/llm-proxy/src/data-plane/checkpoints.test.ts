@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { DatabaseClient } from "@proliferate/db";
+import type { AttemptCheckpoint } from "@proliferate/access/requests/checkpoint";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { NO_USAGE } from "@proliferate/metering/usage/usage";
 import type { Logger } from "@proliferate/runtime";
@@ -16,7 +17,7 @@ test("hostile 7: the checkpoints of five hundred answers are three statements a 
   const counted = countStatements(database.db);
   const checkpoints = new Checkpoints({ db: counted.db, logger: silent(), everyMs: 1 });
   let reads = 0;
-  const ends = ids.map((id, index) => checkpoints.follow(id, () => ((reads += 1), ofTokens(index + 1))));
+  const ends = ids.map((id, index) => follow(checkpoints, id, () => ((reads += 1), ofTokens(index + 1))));
   await expect.poll(async () => outputTokensOf(ids)).toEqual(ids.map((_, index) => index + 1));
   for (const end of ends) end();
   await checkpoints.stop();
@@ -24,16 +25,38 @@ test("hostile 7: the checkpoints of five hundred answers are three statements a 
   expect(counted.statements()).toBeLessThanOrEqual(Math.ceil(reads / 500) * 3);
 });
 
+test("an answer of which nothing came since its checkpoint costs no statement, and what was not stored is stored later", async () => {
+  const [still = "", moving = ""] = await insertAttempts(2);
+  let isDown = true;
+  let stillReads = 0;
+  let tokens = 0;
+  const checkpoints = new Checkpoints({ db: failingWhile(database.db, () => isDown), logger: silent(), everyMs: 1 });
+  checkpoints.follow(still, { progress: () => 1, read: () => ((stillReads += 1), ofTokens(5)) });
+  checkpoints.follow(moving, { progress: () => tokens, read: () => ofTokens(tokens) });
+  await expect.poll(() => stillReads).toBeGreaterThan(1);
+  expect(await outputTokensOf([still])).toEqual([null]);
+  isDown = false;
+  await expect.poll(async () => outputTokensOf([still])).toEqual([5]);
+  const reads = stillReads;
+  for (let round = 1; round <= 5; round += 1) {
+    tokens = round;
+    await expect.poll(async () => outputTokensOf([moving])).toEqual([round]);
+  }
+  await checkpoints.stop();
+
+  expect(stillReads).toBe(reads);
+});
+
 test("an attempt that is followed no more is not read, and what runs is over when it stops", async () => {
   const [first = "", second = ""] = await insertAttempts(2);
   const checkpoints = new Checkpoints({ db: database.db, logger: silent(), everyMs: 1 });
-  const end = checkpoints.follow(first, () => ofTokens(7));
+  const end = follow(checkpoints, first, () => ofTokens(7));
   await expect.poll(async () => outputTokensOf([first])).toEqual([7]);
   end();
   await checkpoints.stop();
   const again = new Checkpoints({ db: database.db, logger: silent(), everyMs: 1 });
-  again.follow(first, () => ofTokens(8))();
-  again.follow(second, () => ofTokens(9));
+  follow(again, first, () => ofTokens(8))();
+  follow(again, second, () => ofTokens(9));
   await expect.poll(async () => outputTokensOf([second])).toEqual([9]);
   await again.stop();
 
@@ -47,12 +70,18 @@ test("a checkpoint that the store never takes costs no other attempt its own", a
   );
   const warnings: unknown[] = [];
   const checkpoints = new Checkpoints({ db: database.db, logger: silent(warnings), everyMs: 1 });
-  ids.forEach((id, index) => checkpoints.follow(id, () => ({ ...ofTokens(index), providerResponseId: index === 3 ? "poison" : "msg_1" })));
+  ids.forEach((id, index) => follow(checkpoints, id, () => ({ ...ofTokens(index), providerResponseId: index === 3 ? "poison" : "msg_1" })));
   await expect.poll(async () => outputTokensOf(ids)).toEqual(ids.map((_, index) => (index === 3 ? null : index)));
   await checkpoints.stop();
 
   expect(warnings.every((facts) => JSON.stringify(facts).includes(ids[3] ?? "?"))).toBe(true);
 });
+
+/** An answer that progresses from round to round. */
+function follow(checkpoints: Checkpoints, id: string, read: () => AttemptCheckpoint): () => void {
+  let progress = 0;
+  return checkpoints.follow(id, { read, progress: () => (progress += 1) });
+}
 
 const ofTokens = (outputTokens: number) => ({ usage: { ...NO_USAGE, outputTokens }, providerResponseId: null, firstByteAt: null });
 
@@ -64,6 +93,16 @@ function countStatements(db: DatabaseClient): { readonly db: DatabaseClient; sta
   let count = 0;
   const counting = db.withPlugin({ transformQuery: ({ node }) => ((count += 1), node), transformResult: async ({ result }) => result });
   return { db: counting, statements: () => count };
+}
+
+function failingWhile(db: DatabaseClient, isDown: () => boolean): DatabaseClient {
+  return db.withPlugin({
+    transformQuery: ({ node }) => {
+      if (isDown()) throw new Error("the store is away");
+      return node;
+    },
+    transformResult: async ({ result }) => result,
+  });
 }
 
 async function insertAttempts(count: number): Promise<readonly string[]> {

@@ -16,14 +16,27 @@ const EVERY_MS = 1_000;
 /** So many attempts are one statement: what is read of them at a time does not hold up the event loop. */
 const MOST_OF_A_STATEMENT = 200;
 
+/** An attempt whose answer runs. */
+export interface FollowedAnswer {
+  /** What is known of it now. */
+  read(): AttemptCheckpoint;
+  /** A number that is another one whenever a new checkpoint says something new. */
+  progress(): number;
+}
+
+interface Followed extends FollowedAnswer {
+  /** Its progress when it was last kept. */
+  kept: number | undefined;
+}
+
 /**
- * Keeps what is known of the answers that run, about once a second. All of them share one connection and one commit for every two
+ * Keeps what is known of the answers that run, about once a second, where that has changed. All of them share one connection and one commit for every two
  * hundred: a thousand streams that nobody reads do not stand before the statements of others in the database's queue, as a
  * thousand statements a second would.
  */
 export class Checkpoints implements Stoppable {
   readonly #options: CheckpointsOptions;
-  readonly #followed = new Map<string, () => AttemptCheckpoint>();
+  readonly #followed = new Map<string, Followed>();
   readonly #loop: Stoppable;
 
   constructor(options: CheckpointsOptions) {
@@ -36,9 +49,12 @@ export class Checkpoints implements Stoppable {
     });
   }
 
-  /** Reads the checkpoint of the attempt in each round, the first after about `everyMs` at most, until the returned function is called. */
-  follow(attemptId: string, read: () => AttemptCheckpoint): () => void {
-    this.#followed.set(attemptId, read);
+  /**
+   * Keeps the checkpoint of the attempt in each round in which it has progressed, the first after about `everyMs` at most, until the
+   * returned function is called.
+   */
+  follow(attemptId: string, answer: FollowedAnswer): () => void {
+    this.#followed.set(attemptId, { read: () => answer.read(), progress: () => answer.progress(), kept: undefined });
     return () => void this.#followed.delete(attemptId);
   }
 
@@ -48,7 +64,7 @@ export class Checkpoints implements Stoppable {
   }
 
   async #keepAll(signal: AbortSignal): Promise<void> {
-    const attempts = [...this.#followed.keys()];
+    const attempts = [...this.#followed].filter(([, answer]) => answer.progress() !== answer.kept).map(([attemptId]) => attemptId);
     for (let from = 0; from < attempts.length && !signal.aborted; from += MOST_OF_A_STATEMENT)
       await this.#keep(attempts.slice(from, from + MOST_OF_A_STATEMENT));
   }
@@ -58,10 +74,12 @@ export class Checkpoints implements Stoppable {
     if (attemptIds.length === 0) return;
     try {
       const checkpoints = attemptIds.flatMap((attemptId) => {
-        const checkpoint = this.#followed.get(attemptId)?.();
-        return checkpoint ? [{ attemptId, checkpoint }] : [];
+        const answer = this.#followed.get(attemptId);
+        return answer ? [{ attemptId, answer, progress: answer.progress(), checkpoint: answer.read() }] : [];
       });
       if (checkpoints.length > 0) await checkpointAttempts(this.#options.db, checkpoints);
+      // One that was not stored is read again in the next round.
+      for (const { answer, progress } of checkpoints) answer.kept = progress;
     } catch (error) {
       if (attemptIds.length === 1 || isDatabaseUnavailable(error)) {
         const facts = { attempts: attemptIds.length, first: attemptIds[0], error: String(error) };

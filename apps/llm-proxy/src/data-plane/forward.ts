@@ -183,14 +183,20 @@ class Relay {
 
   #begin(): void {
     this.#sentAt = performance.now();
-    if (this.#request.attempt.hidden_tokens_per_second > 0) this.#checkpointAlways();
+    if (this.#makesHiddenOutput()) this.#checkpointAlways();
   }
 
   #checkpointAlways(): void {
     const { attempt } = this.#request;
-    this.#endCheckpoints ??= this.#deps.checkpoints.follow(attempt.attempt_id, () =>
-      checkpointOf(this.#stream?.reading(), attempt.estimated_input_tokens, this.#firstByteAt),
-    );
+    this.#endCheckpoints ??= this.#deps.checkpoints.follow(attempt.attempt_id, {
+      read: () => checkpointOf(this.#stream?.reading(), attempt.estimated_input_tokens, this.#firstByteAt),
+      // Of hidden output more was made with every second, of other output no more than what came.
+      progress: () => (this.#makesHiddenOutput() ? performance.now() : this.#bytes),
+    });
+  }
+
+  #makesHiddenOutput(): boolean {
+    return this.#request.attempt.hidden_tokens_per_second > 0;
   }
 
   #accept(head: UpstreamHead): (chunk: Buffer) => void {

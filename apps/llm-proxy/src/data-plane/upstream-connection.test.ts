@@ -1,13 +1,18 @@
 import { once } from "node:events";
-import { createServer } from "node:http";
+import { createServer, type Server } from "node:http";
+import { createServer as createTlsServer, Server as TlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { afterEach, expect, onTestFinished, test } from "vitest";
+import { afterEach, expect, onTestFinished, test, vi } from "vitest";
 import { keepBuffersSmall } from "../http/buffer-pool.ts";
 import { OutgoingBody } from "./outgoing-body.ts";
+import { makeTestCertificate } from "./test-certificate.ts";
 import { Upstreams } from "./upstream.ts";
 
 const POOL_BYTES = Buffer.poolSize;
-afterEach(() => void (Buffer.poolSize = POOL_BYTES));
+afterEach(() => {
+  Buffer.poolSize = POOL_BYTES;
+  vi.unstubAllEnvs();
+});
 
 /** The piece that was begun before, which has 64 KB, is used up first. */
 function keepBuffersSmallFromHere(): void {
@@ -36,19 +41,44 @@ test("bytes come as they were sent, whatever was read after them", async () => {
   expect(Buffer.concat(await read(sent)).equals(sent)).toBe(true);
 });
 
+test("over TLS, too: many at once that share what they are read into get each its own bytes", async () => {
+  keepBuffersSmall();
+  vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
+  const answers = [1, 2, 3, 4, 5, 6, 7, 8].map((factor) => Buffer.from(Array.from({ length: 200_000 }, (_, at) => (at * factor) % 251)));
+  const origin = await listen(
+    createTlsServer(makeTestCertificate(), (request, response) =>
+      request.resume().on("end", () => response.end(answers[Number(request.url?.slice(1))])),
+    ),
+  );
+  const upstreams = new Upstreams({ timeoutMs: 60_000 });
+  onTestFinished(async () => upstreams.stop());
+  const got = await Promise.all(answers.map(async (_, index) => readFrom(upstreams, origin, `/${index}`)));
+
+  expect(got.map((chunks, index) => Buffer.concat(chunks).equals(answers[index] ?? Buffer.alloc(0)))).toEqual(answers.map(() => true));
+  // Smaller ones are cut out of a piece that others have a part of, too.
+  const large = got.flat().filter((chunk) => chunk.length >= 4 * 1024);
+  expect(Math.max(...large.map((chunk) => chunk.buffer.byteLength))).toBeLessThanOrEqual(16 * 1024);
+});
+
 /** The pieces in which an answer comes. */
 async function read(answer: Buffer): Promise<readonly Buffer[]> {
-  const server = createServer((request, response) => void request.resume().on("end", () => response.end(answer)));
+  const origin = await listen(createServer((request, response) => void request.resume().on("end", () => response.end(answer))));
+  const upstreams = new Upstreams({ timeoutMs: 60_000 });
+  onTestFinished(async () => upstreams.stop());
+  return readFrom(upstreams, origin, "/");
+}
+
+/** Resolves with the server's origin. */
+async function listen(server: Server | TlsServer): Promise<string> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const upstreams = new Upstreams({ timeoutMs: 60_000 });
-  onTestFinished(async () => {
-    await upstreams.stop();
-    server.close();
-  });
+  onTestFinished(() => void server.close());
+  return `${server instanceof TlsServer ? "https" : "http"}://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function readFrom(upstreams: Upstreams, origin: string, path: string): Promise<readonly Buffer[]> {
   const chunks: Buffer[] = [];
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const request = { origin, path: "/", headers: {}, body: new OutgoingBody(Buffer.from("{}"), () => undefined) };
+  const request = { origin, path, headers: {}, body: new OutgoingBody(Buffer.from("{}"), () => undefined) };
   await upstreams.call(request, { onHead: () => (chunk) => void chunks.push(chunk) }, new AbortController().signal);
   return chunks;
 }

@@ -3,6 +3,8 @@ import type { Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import type { Stoppable } from "@proliferate/runtime";
 import { type Dispatcher, Pool } from "undici";
+import type { Flow } from "./caller-answer.ts";
+import { type FairRead, FairReads } from "./fair-reads.ts";
 import type { OutgoingBody } from "./outgoing-body.ts";
 import { UPSTREAM_CONNECTION } from "./upstream-connection.ts";
 
@@ -14,20 +16,18 @@ export interface UpstreamRequest {
   readonly body: OutgoingBody;
 }
 
-export interface UpstreamHead {
+/** The head of an answer; its flow stops and restarts with back-pressure, decompression included. */
+export interface UpstreamHead extends Flow {
   readonly status: number;
   /** Without a content encoding that was decoded: what is read is what came, decompressed. */
   readonly headers: IncomingHttpHeaders;
-  /** Back-pressure: stops and restarts the flow of the body, decompression included. */
-  pause(): void;
-  resume(): void;
 }
 
 /** Whoever asked. */
 export interface UpstreamListener {
   /** A connection was made and the request is written to it: from now on the provider may do the work. */
   onSent?(): void;
-  /** Called with the head of the answer; returns what takes the bytes of its body. */
+  /** Called with the head of the answer; returns what takes the bytes of its body, in turn with other answers. */
   onHead(head: UpstreamHead): (chunk: Buffer) => void;
 }
 
@@ -36,20 +36,24 @@ export interface UpstreamOptions {
   readonly timeoutMs: number;
   /** Connections to one provider at most; more requests wait, and are told nothing. Default 8,192: half of what callers may open. */
   readonly maxConnections?: number;
+  /** Whose turn it is; default: ones of their own. */
+  readonly reads?: FairReads;
 }
 
 /** undici's view of one request. It may wait for a connection first: then an abort ends it without waiting along. */
 class UpstreamCall implements Dispatcher.DispatchHandler {
   readonly ended: Promise<void>;
   readonly #listener: UpstreamListener;
+  readonly #reads: FairReads;
   readonly #signal: AbortSignal;
   readonly #end: PromiseWithResolvers<void>;
   #controller: Dispatcher.DispatchController | undefined;
-  #consume: ((chunk: Buffer) => void) | undefined;
+  #read: FairRead | undefined;
   #decoder: Transform | undefined;
 
-  constructor(listener: UpstreamListener, signal: AbortSignal) {
+  constructor(listener: UpstreamListener, reads: FairReads, signal: AbortSignal) {
     this.#listener = listener;
+    this.#reads = reads;
     this.#signal = signal;
     this.#end = Promise.withResolvers<void>();
     this.ended = this.#end.promise;
@@ -71,34 +75,43 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
     const decoder = decoderOf(headers);
     this.#decoder = decoder;
     if (!decoder) {
-      this.#consume = this.#listener.onHead({ status, headers, pause: () => controller.pause(), resume: () => controller.resume() });
+      const flow = { pause: () => controller.pause(), resume: () => controller.resume() };
+      this.#read = this.#begin(controller, flow, { status, headers });
       return;
     }
     const { "content-encoding": _encoding, ...decodedHeaders } = headers;
     // A paused decoder fills up, and then stops the wire: a little that expands to much is held as little.
-    this.#consume = this.#listener.onHead({
-      status,
-      headers: decodedHeaders,
-      pause: () => void decoder.pause(),
-      resume: () => void decoder.resume(),
-    });
-    decoder.on("data", this.#consume).once("end", () => this.#end.resolve());
+    const flow = { pause: () => void decoder.pause(), resume: () => void decoder.resume() };
+    const read = this.#begin(controller, flow, { status, headers: decodedHeaders });
+    this.#read = read;
+    decoder.on("data", (chunk: Buffer) => read.take(chunk)).once("end", () => this.#succeed());
     decoder.on("drain", () => controller.resume());
     decoder.once("error", (error) => {
       controller.abort(error);
-      this.#end.reject(error);
+      this.#fail(error);
     });
   }
 
+  /** The listener has a flow of its own to stop, before it says what takes the bytes. */
+  #begin(controller: Dispatcher.DispatchController, flow: Flow, head: Pick<UpstreamHead, "status" | "headers">): FairRead {
+    let consume: ((chunk: Buffer) => void) | undefined;
+    const fail = (error: Error): void => {
+      controller.abort(error);
+      this.#fail(error);
+    };
+    const read = this.#reads.join(flow, (chunk) => consume?.(chunk), fail);
+    consume = this.#listener.onHead({ ...head, pause: () => read.pause(), resume: () => read.resume() });
+    return read;
+  }
+
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#decoder) this.#consume?.(chunk);
+    if (!this.#decoder) this.#read?.take(chunk);
     else if (!this.#decoder.write(chunk)) controller.pause();
   }
 
   onResponseEnd(): void {
-    this.#signal.removeEventListener("abort", this.#onAbort);
     if (this.#decoder) this.#decoder.end();
-    else this.#end.resolve();
+    else this.#succeed();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
@@ -111,8 +124,17 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
     this.#fail(reason);
   };
 
+  #succeed(): void {
+    this.#signal.removeEventListener("abort", this.#onAbort);
+    this.#read?.flush();
+    this.#end.resolve();
+  }
+
+  /** What came before a failure of the provider's side was made, too: it is read. */
   #fail(error: Error): void {
     this.#signal.removeEventListener("abort", this.#onAbort);
+    if (!this.#signal.aborted) this.#read?.flush();
+    this.#read?.close();
     this.#end.reject(error);
     this.#decoder?.destroy();
   }
@@ -122,9 +144,11 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
 export class Upstreams implements Stoppable {
   readonly #pools = new Map<string, Pool>();
   readonly #options: UpstreamOptions;
+  readonly #reads: FairReads;
 
   constructor(options: UpstreamOptions) {
     this.#options = options;
+    this.#reads = options.reads ?? new FairReads();
   }
 
   /**
@@ -133,7 +157,7 @@ export class Upstreams implements Stoppable {
    * the request may have reached the provider is what `onSent` says, not the error: the same codes come from both.
    */
   call(request: UpstreamRequest, listener: UpstreamListener, signal: AbortSignal): Promise<void> {
-    const call = new UpstreamCall(listener, signal);
+    const call = new UpstreamCall(listener, this.#reads, signal);
     const { origin, path, body } = request;
     const headers = { ...request.headers, "content-length": String(body.length) };
     // undici takes what can be iterated, too; its types do not say so.

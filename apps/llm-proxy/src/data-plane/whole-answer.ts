@@ -51,7 +51,7 @@ export class WholeAnswer {
   push(chunk: Buffer): readonly Buffer[] {
     this.#bytes += chunk.length;
     this.#fields?.push(chunk);
-    this.#held.push(Buffer.from(chunk));
+    this.#held.push(ownBuffer(chunk));
     this.#heldBytes += chunk.length;
     if (!this.#fields && this.#heldBytes <= HOLD_BYTES) return [];
     if (!this.#fields) {
@@ -80,4 +80,9 @@ export class WholeAnswer {
       json !== undefined && (objectOf(json["error"]) !== undefined || typeof json["error"] === "string" || json["type"] === "error");
     return { kind: hasError ? "error" : "nothing", usage };
   }
+}
+
+/** What is kept keeps alive no more than twice its size: a view of something larger is copied. */
+function ownBuffer(chunk: Buffer): Buffer {
+  return chunk.length * 2 >= chunk.buffer.byteLength ? chunk : Buffer.from(chunk);
 }

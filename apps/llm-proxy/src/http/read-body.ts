@@ -29,8 +29,10 @@ export interface ReadBody {
 
 /** How long a body that is refused may go on arriving; then its connection is cut. */
 const DISCARD_TIMEOUT_MS = 10_000;
-/** 1 MB a second: what is dropped is memory until the next collection, and many may be refused at a time. */
+/** Of one body, at most: 1 MB a second. */
 const DISCARD_BYTES_PER_MS = 1_024;
+/** Of all bodies together: what is dropped is work, and memory until the next collection, and many may be refused at a time. */
+const ALL_DISCARDS_BYTES_PER_MS = 16 * 1_024;
 /** Enough for another model's name and the wish for usage. */
 const ROOM_BYTES = 1_024;
 /** How a body without an announced length takes memory. */
@@ -50,18 +52,29 @@ export async function readBody(request: IncomingMessage, { limitBytes, pace = UP
   return sink.body();
 }
 
+/** Bodies of this process that are dropped now. */
+let discards = 0;
+
 /**
- * Reads on and drops what comes, so that a client that sends first and reads then can read why it was refused. Slowly, because what is
- * dropped is work as well, and not for long: then the connection is cut.
+ * Reads on and drops what comes, so that a client that sends first and reads then can read why it was refused. Slowly, the more so the
+ * more bodies are dropped, because what is dropped is work as well, and not for long: then the connection is cut.
  */
 export function discardRest(request: IncomingMessage): void {
   if (request.complete || request.destroyed) return;
+  discards += 1;
   const timers = [setTimeout(() => request.socket.destroy(), DISCARD_TIMEOUT_MS).unref()];
   const drop = (chunk: Buffer): void => {
     request.pause();
-    timers[1] = setTimeout(() => request.resume(), chunk.length / DISCARD_BYTES_PER_MS).unref();
+    const bytesPerMs = Math.min(DISCARD_BYTES_PER_MS, ALL_DISCARDS_BYTES_PER_MS / discards);
+    timers[1] = setTimeout(() => request.resume(), chunk.length / bytesPerMs).unref();
   };
-  const end = (): void => timers.forEach((timer) => clearTimeout(timer));
+  let isOver = false;
+  const end = (): void => {
+    if (isOver) return;
+    isOver = true;
+    discards -= 1;
+    timers.forEach((timer) => clearTimeout(timer));
+  };
   request.on("data", drop).once("close", end).once("end", end);
   request.resume();
 }

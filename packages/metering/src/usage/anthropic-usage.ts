@@ -145,7 +145,7 @@ export class AnthropicUsageReader implements StreamUsageReader {
         this.#hasOutput = true;
         this.#isFinal = false;
         this.#outputBytes += measureJsonStrings(text, DELTA_MARKERS);
-        this.#thinkingTokens += Number(/"estimated_tokens": ?(\d{1,6})\b/.exec(text)?.[1] ?? 0);
+        if (text.includes('"estimated_tokens"')) this.#thinkingTokens += Number(/"estimated_tokens": ?(\d{1,6})\b/.exec(text)?.[1] ?? 0);
         return "pass";
       case "message_start":
         this.#start(objectOf(parseFrameData(frame)?.["message"]));

@@ -58,6 +58,10 @@ export function measureJsonStrings(frame: FrameText, markers: readonly string[])
 }
 
 function measureFrom(frame: FrameText, start: number): number {
+  const quote = frame.indexOf('"', start);
+  const backslash = quote < 0 ? start : frame.indexOf("\\", start);
+  // To search is many times faster than to look at each character.
+  if (backslash < 0 || backslash > quote) return quote - start;
   let length = 0;
   for (let index = start; index < frame.length; index += 1) {
     const character = frame.charCodeAt(index);

@@ -1,0 +1,348 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { createGzip } from "node:zlib";
+import fc from "fast-check";
+import { expect, onTestFinished, test } from "vitest";
+import { type FairRead, FairReads, type FairReadsSettings } from "./fair-reads.ts";
+import { OutgoingBody } from "./outgoing-body.ts";
+import { Upstreams } from "./upstream.ts";
+
+const KB = 1024;
+const PIECE_BYTES = 16 * KB;
+const A_BYTE_A_TURN = { bulkBytesPerTurn: 1, promptBytesPerTurn: 1, promptBytesPerSecond: 1 };
+const SETTINGS = { bulkBytesPerTurn: 64 * KB, promptBytesPerTurn: 64 * KB, promptBytesPerSecond: 32 * KB };
+
+/** An event loop of the test: a turn is what was asked for before it began. */
+class Turns {
+  readonly #asked: (() => void)[] = [];
+  readonly next = (act: () => void): void => void this.#asked.push(act);
+
+  /** Whether somebody asked for one. */
+  run(): boolean {
+    const asked = this.#asked.splice(0);
+    for (const act of asked) act();
+    return asked.length > 0;
+  }
+}
+
+/** A provider that always has more, in pieces of one size, as long as its flow runs; and how much of it was relayed. */
+class Answer {
+  relayed = 0;
+  readonly order: number[] = [];
+  #isPaused = false;
+  #sent = 0;
+  readonly #read: FairRead;
+  readonly #pieceBytes: number;
+
+  constructor(reads: FairReads, pieceBytes = PIECE_BYTES, onRelay: (bytes: number) => void = () => undefined) {
+    this.#pieceBytes = pieceBytes;
+    const flow = { pause: () => (this.#isPaused = true), resume: () => (this.#isPaused = false) };
+    const relay = (chunk: Buffer): void => {
+      this.relayed += chunk.length;
+      this.order.push(chunk.readUInt32BE(0));
+      onRelay(chunk.length);
+    };
+    this.#read = reads.join(flow, relay, (error) => {
+      throw error;
+    });
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  get read(): FairRead {
+    return this.#read;
+  }
+
+  /** What libuv does: up to 32 reads of a connection before the next one. */
+  arrive(pieces = 32): void {
+    for (let index = 0; index < pieces && !this.#isPaused; index += 1) {
+      const chunk = Buffer.alloc(this.#pieceBytes);
+      chunk.writeUInt32BE(this.#sent);
+      this.#sent += 1;
+      this.#read.take(chunk);
+    }
+  }
+}
+
+function start(settings: Partial<FairReadsSettings> = SETTINGS) {
+  const turns = new Turns();
+  // Its second never ends.
+  return { turns, reads: new FairReads(settings, turns.next, () => 0) };
+}
+
+test("property: however many answers there are and however they come, a turn relays no more than its shares, none starves, and each comes in order", () => {
+  const answers = fc.array(fc.record({ pieceBytes: fc.integer({ min: 4, max: PIECE_BYTES }), pieces: fc.integer({ min: 1, max: 64 }) }), {
+    minLength: 1,
+    maxLength: 60,
+  });
+  fc.assert(
+    fc.property(answers, fc.integer({ min: 1, max: 12 }), (kinds, rounds) => {
+      const { turns, reads } = start();
+      let ofTurn = 0;
+      const all = kinds.map(({ pieceBytes, pieces }) => ({ pieces, answer: new Answer(reads, pieceBytes, (bytes) => (ofTurn += bytes)) }));
+      const most = SETTINGS.bulkBytesPerTurn + SETTINGS.promptBytesPerTurn + 2 * PIECE_BYTES;
+      for (let round = 0; round < rounds; round += 1) {
+        for (const { answer, pieces } of all) answer.arrive(pieces);
+        expect(ofTurn).toBeLessThanOrEqual(most);
+        ofTurn = 0;
+        turns.run();
+      }
+      // Nothing more arrives: all that is held comes out, in so many turns as the shares ask for.
+      let left = 0;
+      for (; reads.heldBytes > 0; left += 1) {
+        ofTurn = 0;
+        turns.run();
+        expect(ofTurn).toBeLessThanOrEqual(most);
+      }
+      expect(left).toBeLessThanOrEqual(Math.ceil((all.length * PIECE_BYTES) / SETTINGS.bulkBytesPerTurn) + 1);
+      for (const { answer } of all) {
+        expect(answer.order).toEqual(answer.order.map((_, index) => index));
+        expect(answer.isPaused).toBe(false);
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("hostile 7: of fifty answers that always have more, each is relayed as often as every other, give or take what is served in one turn", () => {
+  const { turns, reads } = start();
+  const answers = Array.from({ length: 50 }, () => new Answer(reads));
+  const run = (count: number): void => {
+    for (let turn = 0; turn < count; turn += 1) {
+      for (const answer of answers) answer.arrive();
+      turns.run();
+    }
+  };
+  // At first nobody waits yet, and none is bulk.
+  run(50);
+  const before = answers.map(({ relayed }) => relayed);
+  run(200);
+  const pieces = answers.map(({ relayed }, index) => (relayed - (before[index] ?? 0)) / PIECE_BYTES);
+
+  // Those that are served in the same turn come again in any order.
+  expect(Math.max(...pieces) - Math.min(...pieces)).toBeLessThanOrEqual(2);
+  expect(Math.min(...pieces)).toBeGreaterThanOrEqual(Math.floor((200 * SETTINGS.bulkBytesPerTurn) / PIECE_BYTES / answers.length) - 1);
+});
+
+test("what has had little in this second is relayed at once, however much of the bulk waits", () => {
+  const { turns, reads } = start();
+  const bulk = Array.from({ length: 20 }, () => new Answer(reads));
+  for (let turn = 0; turn < 20; turn += 1) {
+    for (const answer of bulk) answer.arrive();
+    turns.run();
+  }
+  for (const answer of bulk) answer.arrive();
+  expect(reads.heldBytes).toBeGreaterThan(0);
+  const small = new Answer(reads);
+  small.arrive(2);
+
+  expect(small.relayed).toBe(2 * PIECE_BYTES);
+});
+
+test("after a second of its own a large answer is prompt again", () => {
+  const turns = new Turns();
+  let nowMs = 0;
+  const reads = new FairReads({ ...SETTINGS, bulkBytesPerTurn: 1 }, turns.next, () => nowMs);
+  const [first, second] = [new Answer(reads), new Answer(reads)];
+  for (let turn = 0; turn < 9; turn += 1) {
+    first.arrive(1);
+    second.arrive(1);
+    turns.run();
+  }
+  first.arrive(1);
+  second.arrive(1);
+  expect([first.isPaused, second.isPaused]).toContain(true);
+  turns.run();
+  turns.run();
+  nowMs = 1_000;
+  const before = first.relayed + second.relayed;
+  first.arrive(2);
+  second.arrive(2);
+
+  expect(first.relayed + second.relayed - before).toBe(4 * PIECE_BYTES);
+});
+
+test("a sole answer has its whole share of every turn, and no turn is asked for when nothing waits and nothing came", () => {
+  const { turns, reads } = start();
+  const sole = new Answer(reads);
+  sole.arrive();
+  let turnsRun = 0;
+  for (const before = sole.relayed; sole.relayed < before + 100 * SETTINGS.bulkBytesPerTurn; turnsRun += 1) {
+    turns.run();
+    sole.arrive();
+  }
+
+  expect(turnsRun).toBeLessThanOrEqual(101);
+  while (turns.run());
+  expect(reads.heldBytes).toBe(0);
+});
+
+test("what its reader paused stays paused and held, whoever's turn it is, and stands in nobody's way", () => {
+  const { turns, reads } = start({ ...SETTINGS, promptBytesPerSecond: 0 });
+  const [slow, other] = [new Answer(reads), new Answer(reads)];
+  slow.arrive();
+  slow.read.pause();
+  const relayed = slow.relayed;
+  for (let turn = 0; turn < 10; turn += 1) {
+    other.arrive();
+    turns.run();
+  }
+  expect([slow.relayed, slow.isPaused]).toEqual([relayed, true]);
+  expect(other.relayed).toBeGreaterThanOrEqual(9 * SETTINGS.bulkBytesPerTurn);
+  slow.read.resume();
+  turns.run();
+
+  expect(slow.relayed).toBeGreaterThan(relayed);
+});
+
+test("pieces of nothing are no pieces: undici tells of one whenever it is resumed and has nothing", () => {
+  const { turns, reads } = start({ ...SETTINGS, bulkBytesPerTurn: 1, promptBytesPerSecond: 0 });
+  const answer = new Answer(reads);
+  answer.arrive(2);
+  answer.read.take(Buffer.alloc(0));
+  let count = 0;
+  while (turns.run()) count += 1;
+
+  expect(count).toBeLessThan(5);
+  expect(answer.relayed).toBe(2 * PIECE_BYTES);
+});
+
+test("a relay that throws ends its own answer, and no other", () => {
+  const { turns, reads } = start({ ...SETTINGS, bulkBytesPerTurn: 1, promptBytesPerSecond: 0 });
+  const failures: Error[] = [];
+  const flow = { pause: () => undefined, resume: () => undefined };
+  let isBroken = false;
+  const relay = (): void => {
+    if (isBroken) throw new Error("broken");
+  };
+  const broken = reads.join(flow, relay, (error) => failures.push(error));
+  const other = new Answer(reads);
+  broken.take(Buffer.alloc(PIECE_BYTES));
+  broken.take(Buffer.alloc(PIECE_BYTES));
+  other.arrive(1);
+  isBroken = true;
+  while (turns.run());
+  broken.take(Buffer.alloc(PIECE_BYTES));
+
+  expect(failures.map(({ message }) => message)).toEqual(["broken"]);
+  expect(other.relayed).toBe(PIECE_BYTES);
+});
+
+test("hostile 7: of forty answers of 3 MB at once over real connections, a turn of the event loop relays no more than its shares", async () => {
+  const size = 3 * 1024 * KB;
+  const { origin } = await serve(Buffer.alloc(size, "x"));
+  const upstreams = startUpstreams();
+  let ofTurn = 0;
+  let most = 0;
+  let isOver = false;
+  const watch = (): void => {
+    most = Math.max(most, ofTurn);
+    ofTurn = 0;
+    if (!isOver) setImmediate(watch);
+  };
+  setImmediate(watch);
+  const sizes = await Promise.all(Array.from({ length: 40 }, async () => ask(upstreams, origin, (chunk) => void (ofTurn += chunk.length))));
+  isOver = true;
+
+  expect(sizes).toEqual(sizes.map(() => size));
+  // Twice the shares, because this watch and the turn of the reads are two of the same phase, in either order.
+  expect(most).toBeLessThanOrEqual(2 * (128 + 256 + 2 * 16) * KB);
+});
+
+test("what is held when an answer ends is relayed before its end, compressed or not", async () => {
+  const body = Buffer.from(Array.from({ length: 700_000 }, (_, index) => (index * 7) % 253));
+  for (const encoding of [undefined, "gzip"]) {
+    const { origin } = await serve(body, encoding);
+    const upstreams = startUpstreams(new FairReads(A_BYTE_A_TURN));
+    const chunks: Buffer[] = [];
+    await ask(upstreams, origin, (chunk) => void chunks.push(chunk));
+    expect(Buffer.concat(chunks).equals(body)).toBe(true);
+  }
+});
+
+test("what came before a provider broke off is relayed before that is told", async () => {
+  const server = createServer((request, response) => {
+    request.resume().on("end", () => {
+      response.writeHead(200, { "content-length": 1_000_000 });
+      response.write(Buffer.alloc(40_000, "x"), () => setImmediate(() => response.socket?.resetAndDestroy()));
+    });
+  });
+  const { origin } = await listening(server);
+  // Its turn never comes.
+  const reads = new FairReads(A_BYTE_A_TURN, () => undefined);
+  const pieces: number[] = [];
+  await expect(ask(startUpstreams(reads), origin, (chunk) => void pieces.push(chunk.length))).rejects.toMatchObject({
+    code: expect.any(String),
+  });
+
+  // One at once, and the one that was held.
+  expect(pieces.length).toBeGreaterThanOrEqual(2);
+  expect(reads.heldBytes).toBe(0);
+});
+
+test("an answer that nobody waits for any more ends at once, also where all of it came and is not decompressed yet", async () => {
+  const { origin } = await serve(Buffer.alloc(5_000_000, "x"), "gzip");
+  const upstreams = new Upstreams({ timeoutMs: 60_000, maxConnections: 1 });
+  onTestFinished(async () => upstreams.stop());
+  const gone = new AbortController();
+  const request = { origin, path: "/", headers: {}, body: new OutgoingBody(Buffer.from("{}"), () => undefined) };
+  const paused = Promise.withResolvers<void>();
+  const call = upstreams.call(
+    request,
+    {
+      onHead: (head) => () => {
+        head.pause();
+        paused.resolve();
+      },
+    },
+    gone.signal,
+  );
+  await paused.promise;
+  // The only connection is free for the next one when all of the first came.
+  await ask(upstreams, origin, () => undefined);
+  gone.abort(new Error("gone"));
+
+  await expect(call).rejects.toThrow("gone");
+});
+
+function startUpstreams(reads?: FairReads): Upstreams {
+  const upstreams = new Upstreams({ timeoutMs: 60_000, ...(reads && { reads }) });
+  onTestFinished(async () => upstreams.stop());
+  return upstreams;
+}
+
+async function listening(server: ReturnType<typeof createServer>): Promise<{ readonly origin: string }> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+async function serve(body: Buffer, encoding?: string): Promise<{ readonly origin: string }> {
+  return listening(
+    createServer((request, response) => {
+      request.resume().on("end", () => {
+        response.writeHead(200, { ...(encoding && { "content-encoding": encoding }) });
+        if (!encoding) return void response.end(body);
+        const gzip = createGzip();
+        gzip.pipe(response);
+        gzip.end(body);
+      });
+    }),
+  );
+}
+
+/** Resolves with how many bytes came. */
+async function ask(upstreams: Upstreams, origin: string, take: (chunk: Buffer) => void): Promise<number> {
+  let bytes = 0;
+  const request = { origin, path: "/", headers: {}, body: new OutgoingBody(Buffer.from("{}"), () => undefined) };
+  const relay = (chunk: Buffer): void => {
+    bytes += chunk.length;
+    take(chunk);
+  };
+  await upstreams.call(request, { onHead: () => relay }, new AbortController().signal);
+  return bytes;
+}
