@@ -1,6 +1,7 @@
 import { type DatabaseExecutor, prepared, type VerificationTokenTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
+import { HAS_OTHER_LIMITS } from "../limits/counters-db.ts";
 import type { DueBudget } from "../limits/limit.ts";
 import { payerOf } from "../principals/payers-db.ts";
 
@@ -41,6 +42,8 @@ export interface CallerRow {
   readonly teamModels: readonly string[];
   readonly maxBudgetUsd: DecimalText | null;
   readonly teamMaxBudgetUsd: DecimalText | null;
+  /** Whether any limit stands on its path beside the two budgets. */
+  readonly hasOtherLimits: boolean;
 }
 
 /** The key that a request shows, by its hash; undefined when there is none. No cache: what was revoked is gone at once. */
@@ -51,7 +54,8 @@ export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise
            coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",
            coalesce(k.expires <= clock_timestamp() at time zone 'utc', false) as expired, k.expires,
            coalesce(k.models, '{}') as models, coalesce(t.models, '{}') as "teamModels",
-           trim_scale(k.max_budget::text::numeric) as "maxBudgetUsd", trim_scale(t.max_budget::text::numeric) as "teamMaxBudgetUsd"
+           trim_scale(k.max_budget::text::numeric) as "maxBudgetUsd", trim_scale(t.max_budget::text::numeric) as "teamMaxBudgetUsd",
+           ${HAS_OTHER_LIMITS} as "hasOtherLimits"
       from "LiteLLM_VerificationToken" k
       left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
      where k.token = ${keyHash}`.execute(db);

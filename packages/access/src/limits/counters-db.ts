@@ -14,6 +14,20 @@ import type { CountedLimit } from "./limit.ts";
  */
 
 /**
+ * Whether any limit stands on the path of the key `k` with its team `t`, beside the two budgets: one look into `limits`, and none where nobody
+ * uses what it is about. Most callers have none, and their statements are shorter by it.
+ */
+export const HAS_OTHER_LIMITS = sql<boolean>`(
+      k.rpm_limit is not null or k.tpm_limit is not null or k.max_parallel_requests is not null or coalesce(k.model_max_budget <> '{}', false)
+      or t.rpm_limit is not null or t.tpm_limit is not null or t.max_parallel_requests is not null or coalesce(t.model_max_budget <> '{}', false)
+      or coalesce(k.metadata ?| '{model_rpm_limit,model_tpm_limit}', false) or coalesce(t.metadata ?| '{model_rpm_limit,model_tpm_limit}', false)
+      or exists (
+        select from limits l
+         where (l.principal_kind = 'key' and l.principal_id = k.token) or (l.principal_kind = 'user' and l.principal_id = k.user_id)
+            or (l.principal_kind in ('team', 'payer') and l.principal_id = k.team_id)
+      ))`;
+
+/**
  * The common table `caller`: what LiteLLM's columns of key and team say now. Where `condition` does not hold it is empty, and so is
  * `applied`.
  */
@@ -191,8 +205,12 @@ export async function clearBudgetCounter(tx: DatabaseExecutor, kind: "key" | "te
   await sql`update limit_counters c set used = 0 where ${isBudgetOf(kind, id)}`.execute(tx);
 }
 
-function isBudgetOf(kind: "key" | "team", id: string): RawBuilder<unknown> {
-  return sql`c.principal_kind = ${kind} and c.principal_id = ${id} and c.meter = 'usd' and c.limit_window = 'total' and c.model = '' and c.window_start = '-infinity'`;
+/** Whether the counter `c` is one of LiteLLM's budgets, where it is of a key or a team. */
+export const IS_BUDGET = sql`c.meter = 'usd' and c.limit_window = 'total' and c.model = '' and c.window_start = '-infinity'`;
+
+/** Whether the counter `c` is that of LiteLLM's budget of a key or team; of none where there is no id. */
+export function isBudgetOf(kind: "key" | "team", id: string | null | RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`(c.principal_kind = ${sql.lit(kind)} and c.principal_id = ${id}::text and ${IS_BUDGET})`;
 }
 
 /** Deletes counters of windows that ended longer ago than `olderThanMs` and in which nothing is reserved; `limit` at most. Returns how many. */

@@ -343,13 +343,13 @@ test("the one statement admits exactly what the rule lets through, whatever limi
     reserved: small,
     enforce: fc.constantFrom("refuse" as const, "refuse" as const, "count" as const),
   });
-  const asking = fc.record({
+  const askings = fc.record({
     worstCaseUsd: small,
     inputTokens: fc.integer({ min: 0, max: 4 }),
     outputTokens: fc.integer({ min: 0, max: 4 }),
   });
   await fc.assert(
-    fc.asyncProperty(fc.array(limit, { maxLength: 4 }), asking, async (limits, asked) => {
+    fc.asyncProperty(fc.array(limit, { maxLength: 4 }), askings, async (limits, asked) => {
       await sql`delete from limits`.execute(database.db);
       await sql`delete from limit_counters where limit_window <> 'total'`.execute(database.db);
       for (const { kind, meter, window, model, amount, enforce } of limits)
@@ -362,10 +362,11 @@ test("the one statement admits exactly what the rule lets through, whatever limi
       const { metered, attempt } = await request(key.row.token, asked);
       const amounts = amountsOf(metered);
       const before = await readLimits(database.db, caller, "claude-haiku-4-5");
+      const asking = requireUsable(await findCaller(database.db, key.row.token));
       const verdict = checkLimits(before.limits, amounts);
 
       const row = { ...attempt, key_hash: key.row.token, team_id: teamId, user_id: userId, key_alias: null };
-      const admitted = await insertAttemptIfFits(database.db, row, caller, { asked: amounts, runningMs: 0 });
+      const admitted = await insertAttemptIfFits(database.db, row, asking, { asked: amounts, runningMs: 0 });
 
       expect(admitted !== undefined).toBe(verdict.kind === "fits");
       if (admitted) await settleAttempt(database.db, admitted, outcome("0", { status: "failure", report: reportOf(NO_USAGE) }));

@@ -2,7 +2,17 @@ import { type DatabaseClient, type DatabaseExecutor, prepared, type RequestAttem
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, type Selectable, sql } from "kysely";
 import type { CallerRow } from "../keys/db.ts";
-import { callerNow, COUNTER_OF_LIMIT, isForeign, limitsOfCaller, LOCK_ORDER, reserve } from "../limits/counters-db.ts";
+import {
+  callerNow,
+  COUNTER_OF_LIMIT,
+  HAS_OTHER_LIMITS,
+  IS_BUDGET,
+  isBudgetOf,
+  isForeign,
+  limitsOfCaller,
+  LOCK_ORDER,
+  reserve,
+} from "../limits/counters-db.ts";
 import type { CountedLimit } from "../limits/limit.ts";
 import type { Amounts } from "../limits/meters.ts";
 import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/db.ts";
@@ -88,9 +98,65 @@ export async function insertAttemptIfFits(
   caller: CallerRow,
   { asked, runningMs }: { readonly asked: Amounts; readonly runningMs: number },
 ): Promise<AdmittedAttempt | undefined> {
-  // In one order, whoever made the object: a prepared statement has one text.
-  const columns = (Object.keys(attempt) as (keyof NewAttempt)[]).toSorted();
-  const { rows } = await sql<{ started_at: Date; reservations: readonly ReservationJson[] | null }>`${prepared("insert_attempt_if_fits")}
+  const { rows } = await (
+    caller.hasOtherLimits
+      ? insertWithinLimits(attempt, caller, { asked, runningMs })
+      : insertWithinBudgets(attempt, caller, { asked, runningMs })
+  ).execute(db);
+  return rows[0] && { ...attempt, reserved_usd: reservedUsdOf(asked), ...rows[0] };
+}
+
+interface Admission {
+  readonly asked: Amounts;
+  readonly runningMs: number;
+}
+interface Admitted {
+  readonly started_at: Date;
+  readonly reservations: readonly ReservationJson[] | null;
+}
+
+/** In one order, whoever made the object: a prepared statement has one text. */
+function columnsOf(attempt: NewAttempt): readonly (keyof NewAttempt)[] {
+  return (Object.keys(attempt) as (keyof NewAttempt)[]).toSorted();
+}
+
+/** The same for the many callers that have no limit but the two budgets: these alone are looked at, and only if that is still so. */
+function insertWithinBudgets(attempt: NewAttempt, caller: CallerRow, { asked, runningMs }: Admission): RawBuilder<Admitted> {
+  const columns = columnsOf(attempt);
+  return sql`${prepared("insert_attempt_within_budgets")}
+    with caller as (
+      select k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
+             k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd
+        from "LiteLLM_VerificationToken" k
+        left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
+       where k.token = ${caller.keyHash} and ${isStill(caller)} and not ${HAS_OTHER_LIMITS}
+    ), locked as (
+      select c.principal_kind, c.principal_id, case c.principal_kind when 'key' then a.key_max_usd else a.team_max_usd end as max_usd,
+             c.reserved + case when s.column_usd > c.used and ${isForeign("s.column_usd", "c.used")} then s.column_usd else c.used end as taken
+        from limit_counters c cross join caller a
+       cross join lateral (select case c.principal_kind when 'key' then a.key_column_usd else a.team_column_usd end as column_usd) s
+       where ${isBudgetOf("key", caller.keyHash)} or ${isBudgetOf("team", caller.teamId)}
+       order by ${LOCK_ORDER}
+         for update of c
+    ), fitting as (
+      select from locked
+      having count(*) = ${caller.teamId === null ? 1 : 2}::integer
+        and bool_and(max_usd is null or (max_usd > taken and ${asked.get("usd")?.least ?? "0"}::numeric <= max_usd - taken))
+    ), attempt as (
+      insert into request_attempts (started_at, reserved_usd, ${sql.join(columns.map((column) => sql.ref(column)))})
+      select ${startOf(runningMs)}, ${reservedUsdOf(asked)}, ${sql.join(columns.map((column) => sql`${attempt[column]}`))} from fitting
+      returning started_at, reserved_usd
+    ), moved as (
+      update limit_counters c set reserved = c.reserved + a.reserved_usd from attempt a
+       where ${isBudgetOf("key", caller.keyHash)} or ${isBudgetOf("team", caller.teamId)}
+    )
+    select started_at, null as reservations from attempt`;
+}
+
+/** The same for every caller. */
+function insertWithinLimits(attempt: NewAttempt, caller: CallerRow, { asked, runningMs }: Admission): RawBuilder<Admitted> {
+  const columns = columnsOf(attempt);
+  return sql`${prepared("insert_attempt_within_limits")}
     with caller as (${callerNow(caller.keyHash, isStill(caller))}), applied as materialized (${limitsOfCaller(caller, attempt.model_group)}), locked as (
       select a.*, c.reserved + case when a.column_usd > c.used and ${isForeign("a.column_usd", "c.used")} then a.column_usd else c.used end as taken
         from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
@@ -114,8 +180,7 @@ export async function insertAttemptIfFits(
     ), moved as (
       update limit_counters c set reserved = c.reserved + a.most from judged a, attempt where ${COUNTER_OF_LIMIT}
     )
-    select started_at, reservations from attempt`.execute(db);
-  return rows[0] && { ...attempt, reserved_usd: reservedUsdOf(asked), ...rows[0] };
+    select started_at, reservations from attempt`;
 }
 
 /** Whether key and team still are as they were read: a change a moment ago is decided anew. */
@@ -151,11 +216,48 @@ function takenRows(taken: Taken): RawBuilder<unknown> {
  * Settles an attempt in one atomic statement: attempt out, spend row in, what it took added to the counters of its limits and to
  * LiteLLM's own columns, reservations released. False, and nothing changed, when the attempt is gone: settled before, by anyone.
  */
-export async function replaceAttemptBySpendLog(db: DatabaseExecutor, attemptId: string, row: SpendLogRow, taken: Taken): Promise<boolean> {
-  const { rows } = await sql<{ settled: boolean }>`${prepared("replace_attempt_by_spend_log")}
+export async function replaceAttemptBySpendLog(
+  db: DatabaseExecutor,
+  { attempt_id: attemptId, reservations }: Pick<AdmittedAttempt, "attempt_id" | "reservations">,
+  row: SpendLogRow,
+  taken: Taken,
+): Promise<boolean> {
+  const counters = reservations === null ? settleBudgets(row) : settleLimits(taken);
+  const { rows } = await sql<{ settled: boolean }>`${counters.name}
     with attempt as (
       delete from request_attempts where attempt_id = ${attemptId} returning key_hash, team_id, reserved_usd, reservations
-    ), held as (
+    ), ${counters.moved}, spend_log as (${insertSpendLogFrom(row, "attempt")}), key_spend as (
+      update "LiteLLM_VerificationToken" k set spend = k.spend + ${row.spend}::float8
+        from attempt a where k.token = a.key_hash and (select count(*) from locked) >= 0
+    ), team_spend as (
+      update "LiteLLM_TeamTable" t set spend = t.spend + ${row.spend}::float8
+        from attempt a where t.team_id = a.team_id and (select count(*) from locked) >= 0
+    )
+    select count(*) > 0 as settled from attempt`.execute(db);
+  return rows[0]?.settled ?? false;
+}
+
+/** The common tables `locked` and `moved` of an attempt that holds nothing beside the budgets of its key and team. */
+function settleBudgets(row: SpendLogRow): { readonly name: RawBuilder<unknown>; readonly moved: RawBuilder<unknown> } {
+  return {
+    name: prepared("settle_within_budgets"),
+    moved: sql`locked as (
+      select c.principal_kind, c.principal_id, a.reserved_usd from limit_counters c
+        join attempt a on ${isBudgetOf("key", sql`a.key_hash`)} or ${isBudgetOf("team", sql`a.team_id`)}
+       order by ${LOCK_ORDER}
+         for update of c
+    ), moved as (
+      update limit_counters c set used = c.used + ${row.spend}::numeric, reserved = c.reserved - l.reserved_usd
+        from locked l where c.principal_kind = l.principal_kind and c.principal_id = l.principal_id and ${IS_BUDGET}
+    )`,
+  };
+}
+
+/** The same of every attempt. */
+function settleLimits(taken: Taken): { readonly name: RawBuilder<unknown>; readonly moved: RawBuilder<unknown> } {
+  return {
+    name: prepared("settle_within_limits"),
+    moved: sql`held as (
       select 'key' as principal_kind, key_hash as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start, reserved_usd as amount from attempt
       union all
       select 'team', team_id, 'usd', 'total', '', '-infinity', reserved_usd from attempt where team_id is not null
@@ -165,21 +267,12 @@ export async function replaceAttemptBySpendLog(db: DatabaseExecutor, attemptId: 
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}
          for update of c
-    ), spend_log as (${insertSpendLogFrom(row, "attempt")}),
-    moved as (
-      update limit_counters c
-         set used = c.used + coalesce(a.taken, a.amount), reserved = c.reserved - a.amount
+    ), moved as (
+      update limit_counters c set used = c.used + coalesce(a.taken, a.amount), reserved = c.reserved - a.amount
         from (select l.*, m.amount as taken from locked l left join ${takenRows(taken)} on m.meter = l.meter) a
        where ${COUNTER_OF_LIMIT}
-    ), key_spend as (
-      update "LiteLLM_VerificationToken" k set spend = k.spend + ${row.spend}::float8
-        from attempt a where k.token = a.key_hash and (select count(*) from locked) >= 0
-    ), team_spend as (
-      update "LiteLLM_TeamTable" t set spend = t.spend + ${row.spend}::float8
-        from attempt a where t.team_id = a.team_id and (select count(*) from locked) >= 0
-    )
-    select count(*) > 0 as settled from attempt`.execute(db);
-  return rows[0]?.settled ?? false;
+    )`,
+  };
 }
 
 /** Adds a row that corrects one, and moves the counters of its limits by the difference. False when this correction exists already. */

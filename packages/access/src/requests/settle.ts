@@ -36,7 +36,7 @@ async function settleOnce(
   shape: (row: SpendLogRow) => SpendLogRow,
 ): Promise<SettlementResult> {
   const taken = amountsTaken(meteredOutcome(outcome));
-  if (await replaceAttemptBySpendLog(db, attempt.attempt_id, shape(buildSpendLog(attempt, outcome)), taken)) return "settled";
+  if (await replaceAttemptBySpendLog(db, attempt, shape(buildSpendLog(attempt, outcome)), taken)) return "settled";
   if (outcome.recovered) return "repeated";
   const written = await findSpendLog(db, attempt.attempt_id);
   if (!written || written.metadata["recovered"] !== true) return "repeated";
