@@ -1,6 +1,7 @@
 import { type DatabaseExecutor, prepared } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
+import { payerOf } from "../principals/payers-db.ts";
 import { type PathOwner, pathOf, type PrincipalKind } from "../principals/principal.ts";
 import type { CountedLimit } from "./limit.ts";
 
@@ -24,7 +25,8 @@ export const HAS_OTHER_LIMITS = sql<boolean>`(
       or exists (
         select from limits l
          where (l.principal_kind = 'key' and l.principal_id = k.token) or (l.principal_kind = 'user' and l.principal_id = k.user_id)
-            or (l.principal_kind in ('team', 'payer') and l.principal_id = k.team_id)
+            or (l.principal_kind = 'team' and l.principal_id = k.team_id)
+            or (l.principal_kind = 'payer' and l.principal_id = ${payerOf(sql`nullif(k.team_id, '')`)})
       ))`;
 
 /**

@@ -8,6 +8,7 @@ import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { findCaller } from "../keys/db.ts";
 import { type MintedKey, mintKey, revokeKeys } from "../keys/keys.ts";
+import { writePayer } from "../principals/payers-db.ts";
 import type { Principal } from "../principals/principal.ts";
 import { type AdmissionRequest, admitAttempt, requireUsable } from "../requests/admit.ts";
 import { type AdmittedAttempt, insertAttemptIfFits } from "../requests/db.ts";
@@ -111,6 +112,19 @@ describe("every level of the path", () => {
     const codes = results.flatMap((result) => (result.status === "rejected" ? [result.reason.code] : []));
     expect(new Set(codes)).toEqual(new Set(["limit_exceeded"]));
     expect(await counters({ kind, id: ids[kind] }, "requests")).toEqual([{ used: "0", reserved: "3" }]);
+  });
+
+  test("a limit of the payer holds for every team that it pays for, in one counter", async () => {
+    const [payerId, teamId, otherId] = [await newTeam(), await newTeam(), await newTeam()];
+    await writePayer(database.db, teamId, payerId);
+    const keys = await Promise.all([mintKey(database.db, { teamId }), mintKey(database.db, { teamId: payerId })]);
+    const stranger = await mintKey(database.db, { teamId: otherId });
+    await set({ kind: "payer", id: payerId }, "requests", "day", "1");
+
+    await admit(keys[0]);
+
+    await expect(admit(keys[1])).rejects.toMatchObject({ code: "limit_exceeded" });
+    await expect(admit(stranger)).resolves.toMatchObject({ team_id: otherId });
   });
 
   test("a limit that is set or taken away holds for the next request", async () => {
