@@ -2,7 +2,7 @@ import type { Server } from "node:http";
 import { createAdaptorServer } from "@hono/node-server";
 import { ChannelListener, checkDatabase, type DatabaseOptions, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger, Registry } from "@proliferate/runtime";
-import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests/db";
+import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests";
 import { requireEngineFeatures } from "@proliferate/services/engines";
 import { createSessionAdmission } from "@proliferate/services/key-budgets";
 import type { StepListener, WatchOptions } from "@proliferate/services/sessions";

@@ -3,7 +3,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import type { DatabaseClient } from "@proliferate/db";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { createLogger, listen } from "@proliferate/runtime";
-import { nextInstanceId } from "@proliferate/access/requests/db";
+import { nextInstanceId } from "@proliferate/access/requests";
 import { type SessionAdmission, SessionLauncher } from "@proliferate/services/sessions";
 import type { LLMProxyConfig } from "@proliferate/shared";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";

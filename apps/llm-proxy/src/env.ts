@@ -155,7 +155,7 @@ export const LLM_PROXY_ENVIRONMENT = {
 } as const;
 
 /** The proxy's environment, parsed. */
-export interface LLMProxyProcessConfig {
+interface LLMProxyProcessConfig {
   readonly database: DatabaseSettings;
   readonly masterKey: string;
   readonly metricsToken: string | undefined;

@@ -3,7 +3,7 @@ import { type DatabaseClient, isDatabaseReachable } from "@proliferate/db";
 /** LiteLLM's answer, a JSON string. */
 export const ALIVE = "I'm alive!";
 
-export interface Readiness {
+interface Readiness {
   readonly status: number;
   readonly body: { readonly status: "healthy" | "unhealthy" | "draining"; readonly db: "connected" | "disconnected" };
 }

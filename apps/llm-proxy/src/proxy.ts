@@ -1,7 +1,7 @@
 import { checkDatabase, type DatabaseClient, type DatabaseOptions, isTableMissing, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
-import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests/db";
+import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests";
 import { Catalogue } from "./catalogue/catalogue.ts";
 import type { ModelConfig } from "./config/load-model-config.ts";
 import type { ModelTable } from "./config/model-table.ts";
@@ -32,7 +32,7 @@ export interface ConnectionLimits {
 }
 
 /** All that a proxy is started with. */
-export interface ProxyOptions {
+interface ProxyOptions {
   readonly database: DatabaseOptions;
   /** The same database by an address that keeps its session, for the process lock. Default: `database`. */
   readonly directDatabase?: DatabaseOptions;

@@ -1,6 +1,6 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { findPrice } from "@proliferate/metering/test/find-price";
-import { priceUsage } from "@proliferate/metering/pricing/cost";
+import { priceUsage } from "@proliferate/metering/pricing";
 import { addDecimals, decimalFromPicoUsd } from "@proliferate/shared/money";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { afterAll, beforeAll, expect, test } from "vitest";

@@ -1,5 +1,5 @@
-import { CALLER_KINDS } from "@proliferate/access/principals/caller-kinds";
-import { METERS } from "@proliferate/access/limits/meters";
+import { CALLER_KINDS } from "@proliferate/access/principals";
+import { METERS } from "@proliferate/access/limits";
 import { redactSecrets } from "@proliferate/runtime";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { manage } from "./proxy-process.ts";

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { StoredSpendLog } from "@proliferate/access/spend-logs/db";
+import type { StoredSpendLog } from "@proliferate/access/spend-logs";
 import { sql } from "kysely";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startProxyProcess } from "./proxy-process.ts";

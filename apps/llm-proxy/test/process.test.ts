@@ -1,5 +1,5 @@
-import { withDeadInstance } from "@proliferate/access/requests/db";
-import { findSpendLog } from "@proliferate/access/spend-logs/db";
+import { withDeadInstance } from "@proliferate/access/requests";
+import { findSpendLog } from "@proliferate/access/spend-logs";
 import { addDecimals, compareDecimals } from "@proliferate/shared/money";
 import { patience } from "@proliferate/testing/test-patience";
 import { sql } from "kysely";

@@ -7,7 +7,7 @@ export const PROVIDER_KEY = "sk-provider-key-of-the-tests";
 
 const MAIN = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 
-export interface ProxyProcessOptions {
+interface ProxyProcessOptions {
   readonly connectionString: string;
   readonly providerUrl: string;
   /** Added to, or taken from (undefined), the environment. */

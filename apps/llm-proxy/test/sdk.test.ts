@@ -1,6 +1,6 @@
 import Anthropic from "@anthropic-ai/sdk";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { findSpendLog } from "@proliferate/access/spend-logs/db";
+import { findSpendLog } from "@proliferate/access/spend-logs";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

@@ -1,5 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { findSpendLog, type StoredSpendLog } from "@proliferate/access/spend-logs/db";
+import { findSpendLog, type StoredSpendLog } from "@proliferate/access/spend-logs";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { until } from "@proliferate/testing/test-patience";
 import { mintKey, PROVIDER_KEY, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
@@ -44,7 +44,7 @@ export async function startTestStack(environment: Readonly<Record<string, string
 export const MESSAGE = { model: "claude-haiku-4-5", max_tokens: 200, messages: [{ role: "user", content: "Say something." }] } as const;
 export const CHAT = { model: "gpt-4o-mini", messages: [{ role: "user", content: "Say something." }] } as const;
 
-export interface PostOptions {
+interface PostOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
 }

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import type { StoredSpendLog } from "@proliferate/access/spend-logs/db";
+import type { StoredSpendLog } from "@proliferate/access/spend-logs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { mintKey } from "./proxy-process.ts";
 import { CHAT, inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";

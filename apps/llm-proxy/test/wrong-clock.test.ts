@@ -1,4 +1,4 @@
-import { readClock } from "@proliferate/access/requests/db";
+import { readClock } from "@proliferate/access/test/internals";
 import { until } from "@proliferate/testing/test-patience";
 import { expect, onTestFinished, test } from "vitest";
 import { MESSAGE, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";

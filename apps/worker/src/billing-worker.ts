@@ -4,8 +4,8 @@ import type { RateCard } from "@proliferate/services/rates";
 import { importSource, type LiteLLMSpendApiOptions } from "@proliferate/services/import";
 import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/ledger";
 import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/passes";
-import { deleteEndedCounters } from "@proliferate/access/limits/counters-db";
-import { areKeysOurs, deleteExpiredKeys } from "@proliferate/access/keys/db";
+import { deleteEndedCounters } from "@proliferate/access/limits";
+import { areKeysOurs, deleteExpiredKeys } from "@proliferate/access/keys";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions";
 
 /** What metering needs. */

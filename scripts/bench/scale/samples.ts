@@ -1,10 +1,10 @@
 /** What the statements of a request and of a delivery are measured with. */
 import type { DatabaseClient } from "@proliferate/db";
-import { amountsOf, amountsTaken } from "@proliferate/access/limits/meters";
-import { insertAttemptIfFits } from "@proliferate/access/requests/db";
+import { amountsOf, amountsTaken } from "@proliferate/access/limits";
+import { insertAttemptIfFits } from "@proliferate/access/test/internals";
 import { type AttemptRecord, claimDueBatches, type ClaimedBatch } from "@proliferate/services/test/internals";
-import { findCaller } from "@proliferate/access/keys/db";
-import type { SpendLogRow } from "@proliferate/access/spend-logs/db";
+import { findCaller } from "@proliferate/access/keys";
+import type { SpendLogRow } from "@proliferate/access/spend-logs";
 
 /** Of an attempt, or of nothing. */
 export const NO_ID = "00000000-0000-4000-8000-000000000001";

@@ -1,6 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { checkpointAttempts, listInstancesWithAttempts, readClock, replaceAttemptBySpendLog } from "@proliferate/access/requests/db";
-import { deleteEndedCounters, lockCounters, readLimits } from "@proliferate/access/limits/counters-db";
+import { checkpointAttempts, listInstancesWithAttempts, readReservations } from "@proliferate/access/requests";
+import { readClock, replaceAttemptBySpendLog } from "@proliferate/access/test/internals";
+import { deleteEndedCounters, lockCounters, readLimits } from "@proliferate/access/limits";
 import {
   beginAttempt,
   beginReading,
@@ -90,11 +91,10 @@ import {
   readSourceLag,
 } from "@proliferate/services/reports";
 import { ensureGatesOfSpenders, ensureOrg, isKnownOrg, listOrgsNearZero, readGate } from "@proliferate/services/billing-gate";
-import { readReservations } from "@proliferate/access/requests/reservations-db";
-import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys/db";
+import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys";
 import { deleteOldSessions, endForgottenSessions, findSession } from "@proliferate/services/sessions";
-import { readPayer } from "@proliferate/access/principals/payers-db";
-import { listTeamsDueForReset } from "@proliferate/access/teams/db";
+import { readPayer } from "@proliferate/access/principals";
+import { listTeamsDueForReset } from "@proliferate/access/teams";
 import { insertAnomalyEvents } from "@proliferate/services/webhook-events";
 import { NEW_ROWS } from "./fill.ts";
 import { admit, claimOne, DELIVERED, KEY_MEMORY_MS, NO_ID, SPEND_ROW, TAKEN } from "./samples.ts";

@@ -8,7 +8,7 @@ const MOST_FACTS = 4_096;
 const MOST_UNKNOWN_FIELDS = 16;
 
 /** What the body itself says, judged when it ended. */
-export type RootFacts = Pick<
+type RootFacts = Pick<
   RequestFacts,
   | "model"
   | "stream"

@@ -4,7 +4,7 @@
  */
 
 /** A floor for English text and code; the provider's own count replaces it as soon as it is seen. */
-export const BYTES_PER_TOKEN = 4;
+const BYTES_PER_TOKEN = 4;
 
 /** What an image or a page costs about, whatever the size of its base64 text. */
 const MEDIA_TOKENS = 1_600;

@@ -188,11 +188,6 @@ export const OPENAI_FIELDS: Place = {
   others: UNKNOWN,
 };
 
-/** Names of the body that a dialect documents. */
-export function documentedFields({ values = [], inside = {} }: Place): readonly string[] {
-  return [...new Set([...values, ...Object.keys(inside)])].toSorted();
-}
-
 function documented(...names: readonly string[]): Readonly<Record<string, Place>> {
   return Object.fromEntries(names.map((name) => [name, NOTHING]));
 }

@@ -32,7 +32,7 @@ function usesOf(tool: SeenObject): number | undefined {
   return tool.limit("max_uses");
 }
 
-export const FALLBACK: Place = {
+const FALLBACK: Place = {
   values: ["model", "max_tokens", "speed"],
   judge: (fallback, facts) => nameModel(fallback, facts, "fallback", fallback.text("model")),
 };

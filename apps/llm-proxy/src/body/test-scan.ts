@@ -4,7 +4,6 @@ import type { RequestFacts } from "./request-facts.ts";
 import { FactCollector } from "./fact-collector.ts";
 import { JsonScanner, SCAN_LIMITS, type ScanLimits } from "./json-scanner.ts";
 import type { RequestBody } from "./request-body.ts";
-import * as fields from "./spending-fields.ts";
 
 /** The dialects by the short names of these tests. */
 export const DIALECT = { anthropic: anthropicMessages, openai: openaiChat } as const;
@@ -12,10 +11,11 @@ export type TestDialect = keyof typeof DIALECT;
 
 /** Names of the body that a dialect documents. */
 export function documentedFields(dialect: TestDialect): readonly string[] {
-  return fields.documentedFields(DIALECT[dialect].body.source);
+  const { values = [], inside = {} } = DIALECT[dialect].body.source;
+  return [...new Set([...values, ...Object.keys(inside)])].toSorted();
 }
 
-export interface ScanOptions {
+interface ScanOptions {
   readonly limits?: ScanLimits;
   /** Bytes of one slice; the whole body when it is not given. */
   readonly slice?: number;

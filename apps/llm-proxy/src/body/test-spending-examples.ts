@@ -2,7 +2,7 @@ import type { TestDialect } from "./test-scan.ts";
 import type { RequestFacts } from "./request-facts.ts";
 
 /** A field that can make a provider spend or that names a model, with the smallest body that uses it and the facts that follow. */
-export interface SpendingExample {
+interface SpendingExample {
   readonly dialect: TestDialect;
   /** As README.md writes it. */
   readonly field: string;

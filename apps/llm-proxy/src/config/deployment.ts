@@ -1,4 +1,4 @@
-import { findListedModel } from "@proliferate/metering/pricing/price-table";
+import { findListedModel } from "@proliferate/metering/pricing";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import type { Provider } from "../providers/provider.ts";
 import { findProvider, PROVIDERS } from "../providers/registry.ts";

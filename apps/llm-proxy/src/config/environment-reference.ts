@@ -2,7 +2,7 @@ import type { EnvironmentSource } from "@proliferate/shared/env";
 import type { YamlCursor } from "./yaml-cursor.ts";
 
 /** A value that may stand in the file or in the environment. */
-export interface Reference {
+interface Reference {
   /** Undefined if the variable is not set or empty. */
   readonly value: string | undefined;
   /** The variable's name; undefined if the value stands in the file. */

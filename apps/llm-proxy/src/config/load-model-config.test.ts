@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { reportOf } from "@proliferate/metering/usage/usage-report";
-import { NO_USAGE, type Usage } from "@proliferate/metering/usage/usage";
-import { priceReport, type PricedReport } from "@proliferate/metering/pricing/cost";
+import { NO_USAGE, reportOf, type Usage } from "@proliferate/metering/usage";
+import { type PricedReport, priceReport } from "@proliferate/metering/pricing";
 import { showModel } from "../data-plane/models.ts";
 import { daysLeft } from "../metrics/proxy-metrics.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages.ts";

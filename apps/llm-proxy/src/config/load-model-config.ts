@@ -6,12 +6,12 @@ import { type Deployment, ModelTable } from "./model-table.ts";
 import { type YamlCursor, YamlFile } from "./yaml-cursor.ts";
 
 /** How errors name the file that is read. */
-export interface LoadModelConfigOptions {
+interface LoadModelConfigOptions {
   /** The file's name in error messages. Default `litellm/config.yaml`. */
   readonly file?: string;
 }
 
-export interface RouterSettings {
+interface RouterSettings {
   /** `num_retries`: repeats of a request of which the provider has answered nothing. Default 2. */
   readonly retries: number;
   /** `retry_after`, the least pause before a repeat. Default 0. */

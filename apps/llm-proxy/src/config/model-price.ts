@@ -1,7 +1,11 @@
-import { NO_OVERRIDE, overridePrices, type PriceOverride } from "@proliferate/metering/pricing/price-override";
-import type { ListedModel } from "@proliferate/metering/pricing/price-table";
-import type { PriceSchedule } from "@proliferate/metering/pricing/price";
-import { readRateSetting } from "@proliferate/metering/pricing/rate-setting";
+import {
+  type ListedModel,
+  NO_OVERRIDE,
+  overridePrices,
+  type PriceOverride,
+  type PriceSchedule,
+  readRateSetting,
+} from "@proliferate/metering/pricing";
 import type { YamlCursor } from "./yaml-cursor.ts";
 
 /** What an entry of `model_list` says of money and limits. Whatever of it is not understood stops the start: it would be lost in silence. */

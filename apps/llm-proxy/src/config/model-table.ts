@@ -1,8 +1,11 @@
-import type { RequestPrices } from "@proliferate/metering/pricing/cost";
-import { findPricesById } from "@proliferate/metering/pricing/host-price";
-import type { Price, PriceSchedule } from "@proliferate/metering/pricing/price";
-import { findListedModel } from "@proliferate/metering/pricing/price-table";
-import { requestPrices } from "@proliferate/metering/pricing/request-prices";
+import {
+  findListedModel,
+  findPricesById,
+  type Price,
+  type PriceSchedule,
+  type RequestPrices,
+  requestPrices,
+} from "@proliferate/metering/pricing";
 import type { Dialect } from "../dialects/dialect.ts";
 import type { Provider } from "../providers/provider.ts";
 import { AppError } from "@proliferate/shared/errors";
@@ -40,7 +43,7 @@ export interface Deployment {
 export type NamedModel = Pick<Deployment, "prices" | "contextTokens" | "maxOutputTokens">;
 
 /** What an attempt says of its price. */
-export interface PricedAttempt {
+interface PricedAttempt {
   readonly price_id: string;
   readonly provider: string;
   /** With the provider's prefix. */

@@ -1,5 +1,5 @@
 import { setTimeout } from "node:timers/promises";
-import type { CallerRow } from "@proliferate/access/keys/db";
+import type { CallerRow } from "@proliferate/access/keys";
 import { type AppError, isAppError } from "@proliferate/shared/errors";
 
 /** How long and how many requests wait for what others have reserved. */
@@ -15,7 +15,7 @@ export interface AdmissionWaitLimits {
 /** The limits where the environment sets none. */
 export const ADMISSION_WAIT_LIMITS: AdmissionWaitLimits = { mostMs: 30_000, mostPerKey: 64, most: 1_024, mostBytes: 16 * 1024 * 1024 };
 
-export interface WaitingRequest {
+interface WaitingRequest {
   readonly caller: Pick<CallerRow, "keyHash" | "teamId">;
   /** What is held while it waits. */
   readonly bytes: number;

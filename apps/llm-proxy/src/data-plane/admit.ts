@@ -1,9 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { type AdmissionRequest, admitAttempt } from "@proliferate/access/requests/admit";
-import type { AdmittedAttempt } from "@proliferate/access/requests/db";
-import type { CallerRow } from "@proliferate/access/keys/db";
-import { priceUsage } from "@proliferate/metering/pricing/cost";
-import { storableCount } from "@proliferate/access/spend-logs/storable";
+import { type AdmissionRequest, admitAttempt, type AdmittedAttempt } from "@proliferate/access/requests";
+import type { CallerRow } from "@proliferate/access/keys";
+import { priceUsage } from "@proliferate/metering/pricing";
+import { storableCount } from "@proliferate/access/spend-logs";
 import { AppError } from "@proliferate/shared/errors";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import type { Call } from "./call.ts";
@@ -17,7 +16,7 @@ import type { Deployment, ModelTable } from "../config/model-table.ts";
 const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "x-session-affinity"] as const;
 
 /** What admission needs of a request beside its call. */
-export interface Admittable {
+interface Admittable {
   readonly caller: CallerRow;
   readonly models: ModelTable;
   readonly facts: RequestFacts;

@@ -1,4 +1,4 @@
-import { type AdmittedAttempt, MOST_BEFORE_ADMISSION_MS } from "@proliferate/access/requests/db";
+import { type AdmittedAttempt, MOST_BEFORE_ADMISSION_MS } from "@proliferate/access/requests";
 
 /**
  * Tells the time on the record of one attempt: from its start, which the database's clock gave it at admission, it goes on by the

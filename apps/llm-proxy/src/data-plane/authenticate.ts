@@ -1,9 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
-import { requireUsable } from "@proliferate/access/requests/admit";
-import { type CallerRow, findCaller } from "@proliferate/access/keys/db";
-import { type CallerRoute, requireOpens } from "@proliferate/access/principals/caller-kinds";
-import { hashKey } from "@proliferate/access/keys/virtual-key";
+import { requireUsable } from "@proliferate/access/requests";
+import { type CallerRow, findCaller, hashKey } from "@proliferate/access/keys";
+import { type CallerRoute, requireOpens } from "@proliferate/access/principals";
 import { AppError } from "@proliferate/shared/errors";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
 

@@ -3,7 +3,7 @@ import type { RequestBody } from "../body/request-body.ts";
 import type { Deployment } from "../config/model-table.ts";
 import type { Dialect } from "../dialects/dialect.ts";
 
-export interface UpstreamBody {
+interface UpstreamBody {
   readonly bytes: Buffer;
   /** What counts a stream was asked for by us alone; the caller must not get it. */
   readonly dropUsageChunk: boolean;

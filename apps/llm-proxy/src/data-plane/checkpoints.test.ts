@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { DatabaseClient } from "@proliferate/db";
-import type { AttemptCheckpoint } from "@proliferate/access/requests/checkpoint";
+import type { AttemptCheckpoint } from "@proliferate/access/requests";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { NO_USAGE } from "@proliferate/metering/usage/usage";
+import { NO_USAGE } from "@proliferate/metering/usage";
 import type { Logger } from "@proliferate/runtime";
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";

@@ -1,9 +1,8 @@
 import { type DatabaseClient, isDatabaseUnavailable } from "@proliferate/db";
 import { type Logger, type LoopOptions, startLoop, type Stoppable } from "@proliferate/runtime";
-import type { AttemptCheckpoint } from "@proliferate/access/requests/checkpoint";
-import { checkpointAttempts } from "@proliferate/access/requests/db";
+import { type AttemptCheckpoint, checkpointAttempts } from "@proliferate/access/requests";
 
-export interface CheckpointsOptions {
+interface CheckpointsOptions {
   readonly db: DatabaseClient;
   readonly logger: Logger;
   /** Between two rounds. Default 1 s. */
@@ -17,7 +16,7 @@ const EVERY_MS = 1_000;
 const MOST_OF_A_STATEMENT = 200;
 
 /** An attempt whose answer runs. */
-export interface FollowedAnswer {
+interface FollowedAnswer {
   /** What is known of it now. */
   read(): AttemptCheckpoint;
   /** A number that is another one whenever a new checkpoint says something new. */

@@ -1,5 +1,5 @@
-import { requireModelAllowed } from "@proliferate/access/principals/policy";
-import { requireLimitsLeft } from "@proliferate/access/requests/limits-left";
+import { requireModelAllowed } from "@proliferate/access/principals";
+import { requireLimitsLeft } from "@proliferate/access/requests";
 import { AppError } from "@proliferate/shared/errors";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";

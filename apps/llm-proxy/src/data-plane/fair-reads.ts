@@ -17,7 +17,7 @@ const LEAST_PIECE_BYTES = 1_024;
 const SECOND_MS = 1_000;
 
 /** Runs something once everything that is ready now has had its turn. */
-export type NextTurn = (act: () => void) => void;
+type NextTurn = (act: () => void) => void;
 
 /** One answer of a provider, as its reader sees it. What is paused here for its reader stays paused until the reader resumes it. */
 export interface FairRead extends Flow {

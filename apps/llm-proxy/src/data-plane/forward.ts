@@ -1,8 +1,6 @@
 import { setTimeout } from "node:timers/promises";
-import type { AdmittedAttempt } from "@proliferate/access/requests/db";
-import { totals } from "@proliferate/metering/usage/usage-report";
-import type { StreamUsageReader } from "@proliferate/metering/usage/usage-reader";
-import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
+import type { AdmittedAttempt, AttemptOutcome } from "@proliferate/access/requests";
+import { type StreamUsageReader, totals } from "@proliferate/metering/usage";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import type { Asked } from "../dialects/dialect.ts";
 import { type Deployment, type ModelTable, priceAt } from "../config/model-table.ts";
@@ -21,7 +19,7 @@ import { CALLER_GONE, CallerGone, type Exchange, isSuccess, judge, type Reply } 
 import { WholeAnswer } from "./whole-answer.ts";
 
 /** An admitted request, ready to be sent. */
-export interface ForwardRequest {
+interface ForwardRequest {
   readonly call: Call;
   readonly attempt: AdmittedAttempt;
   readonly models: ModelTable;

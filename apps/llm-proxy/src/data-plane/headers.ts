@@ -91,7 +91,7 @@ export function headersForCaller(headers: IncomingHttpHeaders): Record<string, s
   return result;
 }
 
-export function providerRequestIdOf(headers: IncomingHttpHeaders): string | undefined {
+function providerRequestIdOf(headers: IncomingHttpHeaders): string | undefined {
   const id = headers["request-id"] ?? headers["x-request-id"];
   return typeof id === "string" ? id : undefined;
 }

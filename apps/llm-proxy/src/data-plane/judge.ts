@@ -1,7 +1,6 @@
-import { requireModelAllowed } from "@proliferate/access/principals/policy";
-import type { CallerRow } from "@proliferate/access/keys/db";
-import type { Price } from "@proliferate/metering/pricing/price";
-import { worstCasePicoUsd } from "@proliferate/metering/pricing/worst-case";
+import { requireModelAllowed } from "@proliferate/access/principals";
+import type { CallerRow } from "@proliferate/access/keys";
+import { type Price, worstCasePicoUsd } from "@proliferate/metering/pricing";
 import { AppError } from "@proliferate/shared/errors";
 import { type Deployment, type ModelTable, type NamedModel as ListedModel, priceAt } from "../config/model-table.ts";
 import type { Provider } from "../providers/provider.ts";
@@ -27,7 +26,7 @@ import { withCertainSearch } from "./search.ts";
 export type UnjudgedPolicy = "refuse" | "reserve";
 
 /** A request that may be spent on, and what it is spent on at most. */
-export interface Judged extends Reservation {
+interface Judged extends Reservation {
   /** Of the called model, at the moment of the call. */
   readonly price: Price;
 }

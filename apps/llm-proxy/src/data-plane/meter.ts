@@ -1,7 +1,13 @@
-import type { AttemptCheckpoint } from "@proliferate/access/requests/checkpoint";
-import { estimateOutputTokens } from "@proliferate/metering/usage/sse-data";
-import { NO_REPORT, totals, type UsagePart, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
-import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
+import type { AttemptCheckpoint } from "@proliferate/access/requests";
+import {
+  estimateOutputTokens,
+  NO_REPORT,
+  totals,
+  type UsagePart,
+  type UsageReading,
+  type UsageReport,
+  withLastUsage,
+} from "@proliferate/metering/usage";
 import type { Asked, Dialect } from "../dialects/dialect.ts";
 
 /** Reads an answer that is no stream. `body` may be without what is large in it; `bytes` is how many there were. */

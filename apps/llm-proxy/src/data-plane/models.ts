@@ -1,5 +1,5 @@
-import { isModelAllowed } from "@proliferate/access/principals/policy";
-import type { CallerRow } from "@proliferate/access/keys/db";
+import { isModelAllowed } from "@proliferate/access/principals";
+import type { CallerRow } from "@proliferate/access/keys";
 import { AppError } from "@proliferate/shared/errors";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
 

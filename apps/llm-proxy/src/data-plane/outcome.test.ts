@@ -1,8 +1,6 @@
-import type { AttemptRow } from "@proliferate/access/requests/db";
-import { NO_USAGE, type Usage } from "@proliferate/metering/usage/usage";
-import { reportOf, totals, type UsagePart } from "@proliferate/metering/usage/usage-report";
-import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
-import { findListedModel } from "@proliferate/metering/pricing/price-table";
+import type { AttemptRow } from "@proliferate/access/requests";
+import { NO_USAGE, reportOf, totals, type Usage, type UsagePart, type UsageReading } from "@proliferate/metering/usage";
+import { findListedModel } from "@proliferate/metering/pricing";
 import { picoUsdFromDecimal } from "@proliferate/shared/money";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

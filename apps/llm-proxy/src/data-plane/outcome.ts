@@ -1,7 +1,5 @@
-import type { AdmittedAttempt, AttemptRow } from "@proliferate/access/requests/db";
-import { readCheckpoint } from "@proliferate/access/requests/checkpoint";
-import { NO_REPORT, type UsageReport, withLastUsage } from "@proliferate/metering/usage/usage-report";
-import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
+import { type AdmittedAttempt, type AttemptOutcome, type AttemptRow, readCheckpoint } from "@proliferate/access/requests";
+import { NO_REPORT, type UsageReading, type UsageReport, withLastUsage } from "@proliferate/metering/usage";
 import {
   type Cost,
   costOf,
@@ -10,8 +8,7 @@ import {
   type PricedReport,
   priceReport,
   type RequestPrices,
-} from "@proliferate/metering/pricing/cost";
-import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
+} from "@proliferate/metering/pricing";
 import { picoUsdFromDecimal } from "@proliferate/shared/money";
 import { reportSoFar } from "./meter.ts";
 

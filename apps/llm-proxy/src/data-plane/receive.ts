@@ -1,5 +1,5 @@
-import { requireLimitsLeft } from "@proliferate/access/requests/limits-left";
-import type { CallerRow } from "@proliferate/access/keys/db";
+import { requireLimitsLeft } from "@proliferate/access/requests";
+import type { CallerRow } from "@proliferate/access/keys";
 import { readRequestBody } from "../body/request-body.ts";
 import { bodyForProvider } from "./body-for-provider.ts";
 import { readBody } from "../http/read-body.ts";

@@ -1,13 +1,18 @@
 import { type DatabaseClient, isDatabaseUnavailable } from "@proliferate/db";
 import { type Leader, type Logger, type LoopOptions, startLoop, type Stoppable } from "@proliferate/runtime";
-import { resetDueBudgets } from "@proliferate/access/requests/budget-reset";
-import { type AttemptRow, listAttempts, listInstancesWithAttempts, withDeadInstance } from "@proliferate/access/requests/db";
-import { settleAttempt } from "@proliferate/access/requests/settle";
+import {
+  type AttemptRow,
+  listAttempts,
+  listInstancesWithAttempts,
+  resetDueBudgets,
+  settleAttempt,
+  withDeadInstance,
+} from "@proliferate/access/requests";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { outcomeOfOrphan } from "./outcome.ts";
 
 /** What settling the requests of dead proxies needs. */
-export interface RecoverDeps {
+interface RecoverDeps {
   readonly db: DatabaseClient;
   readonly logger: Logger;
   readonly catalogue: Pick<Catalogue, "current">;
@@ -63,7 +68,7 @@ async function settleOrphan(deps: RecoverDeps, attempt: AttemptRow): Promise<boo
 }
 
 /** Of the upkeep: of the proxies on one database, the one that leads ends the windows of budgets. */
-export interface UpkeepDeps extends RecoverDeps {
+interface UpkeepDeps extends RecoverDeps {
   readonly budgetLeader: Leader;
   readonly registry?: LoopOptions["registry"];
 }

@@ -1,8 +1,6 @@
 import { readFileSync } from "node:fs";
-import { type PricedReport, priceReport } from "@proliferate/metering/pricing/cost";
-import type { UsageModifiers, UsagePart } from "@proliferate/metering/usage/usage-report";
-import { NO_REPORT } from "@proliferate/metering/usage/usage-report";
-import { NO_USAGE } from "@proliferate/metering/usage/usage";
+import { type PricedReport, priceReport } from "@proliferate/metering/pricing";
+import { NO_REPORT, NO_USAGE, type UsageModifiers, type UsagePart } from "@proliferate/metering/usage";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { loadModelConfig } from "../config/load-model-config.ts";

@@ -1,7 +1,5 @@
-import { unpricedModifiers } from "@proliferate/metering/pricing/cost";
-import type { Price } from "@proliferate/metering/pricing/price";
-import { worstCasePicoUsd, type WorstCaseRequest } from "@proliferate/metering/pricing/worst-case";
-import type { Fee, FeeCounts, UsageModifiers } from "@proliferate/metering/usage/usage-report";
+import { type Price, unpricedModifiers, worstCasePicoUsd, type WorstCaseRequest } from "@proliferate/metering/pricing";
+import type { Fee, FeeCounts, UsageModifiers } from "@proliferate/metering/usage";
 import type { NamedDeployment } from "./named-models.ts";
 import type { RequestFacts, ServerTool } from "../body/request-facts.ts";
 
@@ -22,7 +20,7 @@ import type { RequestFacts, ServerTool } from "../body/request-facts.ts";
 export const MOST_CONTEXT_TOKENS = 1_100_000;
 export const MOST_OUTPUT_TOKENS = 128_000;
 /** Uses of a tool of the provider where the caller sets no limit; the providers' own loops stop there. */
-export const DEFAULT_USES = 10;
+const DEFAULT_USES = 10;
 /** A caller's `max_uses` beyond this is no limit. */
 const MOST_USES = 100;
 
@@ -128,7 +126,7 @@ function outputOf(bounds: Bounds, limit: number | undefined, facts: RequestFacts
 const STANDARD: ReadonlySet<string> = new Set(["auto", "default", "standard", "standard_only", "global", "not_available"]);
 
 /** What the request asks for beyond the standard. */
-export function askedOf({ serviceTier, speed, geography }: Pick<RequestFacts, "serviceTier" | "speed" | "geography">): UsageModifiers {
+function askedOf({ serviceTier, speed, geography }: Pick<RequestFacts, "serviceTier" | "speed" | "geography">): UsageModifiers {
   return { serviceTier: beyondStandard(serviceTier), speed: beyondStandard(speed), geography: beyondStandard(geography) };
 }
 

@@ -1,4 +1,4 @@
-import type { Search } from "@proliferate/metering/usage/openai-report";
+import type { Search } from "@proliferate/metering/usage";
 import type { Dialect } from "../dialects/dialect.ts";
 import type { RequestFacts } from "../body/request-facts.ts";
 

@@ -1,8 +1,8 @@
-import { NO_COST } from "@proliferate/metering/pricing/cost";
+import { NO_COST } from "@proliferate/metering/pricing";
 import type { DatabaseClient } from "@proliferate/db";
 import { createLogger } from "@proliferate/runtime";
-import type { AdmittedAttempt } from "@proliferate/access/requests/db";
-import { NO_REPORT } from "@proliferate/metering/usage/usage-report";
+import type { AdmittedAttempt } from "@proliferate/access/requests";
+import { NO_REPORT } from "@proliferate/metering/usage";
 
 import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from "kysely";
 import { afterEach, expect, test, vi } from "vitest";

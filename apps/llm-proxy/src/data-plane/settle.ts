@@ -1,12 +1,10 @@
 import { setTimeout } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
-import type { AdmittedAttempt } from "@proliferate/access/requests/db";
-import { settleAttempt } from "@proliferate/access/requests/settle";
-import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
+import { type AdmittedAttempt, type AttemptOutcome, settleAttempt } from "@proliferate/access/requests";
 
 /** What settling requests needs. */
-export interface SettlerOptions {
+interface SettlerOptions {
   readonly db: DatabaseClient;
   readonly logger: Logger;
   /** How long the end of an answer waits for a store that does not answer. Default 3 s. */

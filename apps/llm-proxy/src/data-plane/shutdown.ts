@@ -36,7 +36,7 @@ export class Shutdown {
 }
 
 /** What stops taking requests, and how long what runs may go on. */
-export interface DrainOptions {
+interface DrainOptions {
   readonly shutdown: Shutdown;
   readonly listener: Listener;
   /** Resolves when nothing is being handled. */

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign } from "node:crypto";
 
 /** What a TLS server of a test shows: a certificate that it signed itself, made anew for each, so that no key lies about in files. PEM. */
-export interface TestCertificate {
+interface TestCertificate {
   readonly key: string;
   readonly cert: string;
 }

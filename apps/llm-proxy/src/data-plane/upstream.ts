@@ -31,7 +31,7 @@ export interface UpstreamListener {
   onHead(head: UpstreamHead): (chunk: Buffer) => void;
 }
 
-export interface UpstreamOptions {
+interface UpstreamOptions {
   /** For the head of an answer, and between two pieces of its body. */
   readonly timeoutMs: number;
   /** Connections to one provider at most; more requests wait, and are told nothing. Default 8,192: half of what callers may open. */

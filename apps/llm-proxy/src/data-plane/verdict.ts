@@ -1,4 +1,4 @@
-import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usage/usage-reader";
+import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usage";
 import { AppError } from "@proliferate/shared/errors";
 import type { Ending, EndingError } from "./outcome.ts";
 import { isKeyRejection, keyRejected, providerError } from "./provider-error.ts";
@@ -38,7 +38,7 @@ export type Reply =
   | { readonly kind: "held_error"; readonly status: number }
   | { readonly kind: "error"; readonly error: AppError };
 
-export interface Verdict {
+interface Verdict {
   readonly ending: Ending;
   readonly reply: Reply;
 }

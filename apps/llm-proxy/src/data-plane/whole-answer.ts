@@ -1,5 +1,4 @@
-import { objectOf, parseJsonObject } from "@proliferate/metering/usage/sse-data";
-import type { UsageReading } from "@proliferate/metering/usage/usage-reader";
+import { objectOf, parseJsonObject, type UsageReading } from "@proliferate/metering/usage";
 import type { Asked, Dialect } from "../dialects/dialect.ts";
 import { readAnswer } from "./meter.ts";
 import { TopLevelFields } from "./top-level-fields.ts";
@@ -15,7 +14,7 @@ const HOLD_BYTES = 128 * 1024;
  * - `error`: a provider's error under a status that says success
  * - `nothing`: no answer of this dialect (a page of a middlebox, broken JSON)
  */
-export interface WholeReading {
+interface WholeReading {
   readonly kind: "answer" | "error" | "nothing";
   readonly usage: UsageReading;
 }

@@ -1,4 +1,4 @@
-import { AnthropicUsageReader, readAnthropicAnswer } from "@proliferate/metering/usage/anthropic-usage";
+import { AnthropicUsageReader, readAnthropicAnswer } from "@proliferate/metering/usage";
 import type { AppError, Refusal } from "@proliferate/shared/errors";
 import { compilePlace } from "../body/place.ts";
 import { ANTHROPIC_FIELDS } from "../body/spending-fields.ts";

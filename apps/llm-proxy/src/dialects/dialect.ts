@@ -1,13 +1,12 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { Search } from "@proliferate/metering/usage/openai-report";
-import type { StreamUsageReader, UsageReading } from "@proliferate/metering/usage/usage-reader";
+import type { Search, StreamUsageReader, UsageReading } from "@proliferate/metering/usage";
 import type { AppError, Refusal } from "@proliferate/shared/errors";
 import type { Edit } from "../body/edits.ts";
 import type { CompiledPlace } from "../body/place.ts";
 import type { RequestBody } from "../body/request-body.ts";
 
 /** Whose clients speak a dialect: the envelope of an error, its types, and what a client makes of a status go by it. */
-export type ClientFamily = "anthropic" | "openai";
+type ClientFamily = "anthropic" | "openai";
 
 /** A route of a dialect. `answer` is admitted, metered and billed; `count_tokens` is free. */
 export interface DialectRoute {
@@ -25,7 +24,7 @@ export interface Asked {
 }
 
 /** What a reader of streams has to know of the request. */
-export interface StreamReaderOptions extends Asked {
+interface StreamReaderOptions extends Asked {
   /** The proxy asked for the event that counts, and the caller did not: the caller must not get it. */
   readonly dropUsageChunk: boolean;
 }

@@ -1,4 +1,4 @@
-import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/metering/usage/openai-usage";
+import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/metering/usage";
 import type { AppError, Refusal } from "@proliferate/shared/errors";
 import type { Edit } from "../body/edits.ts";
 import { compilePlace } from "../body/place.ts";

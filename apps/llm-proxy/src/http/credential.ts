@@ -1,6 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
-import { hashKey } from "@proliferate/access/keys/virtual-key";
+import { hashKey } from "@proliferate/access/keys";
 
 /** Where a credential may stand, in the order in which it is looked for; LiteLLM's order for those it shares. */
 const CREDENTIAL_HEADERS = ["x-litellm-api-key", "authorization", "api-key", "x-api-key"] as const;

@@ -13,7 +13,7 @@ export interface UploadPace {
 
 export const UPLOAD_PACE: UploadPace = { idleMs: 15_000, graceMs: 30_000, leastBytesPerSecond: 32 * 1024 };
 
-export interface ReadBodyOptions {
+interface ReadBodyOptions {
   readonly limitBytes: number;
   readonly pace?: UploadPace;
   /** Takes the memory of the body before anything of it is read. Whoever gives it releases it; also when reading fails. */

@@ -1,9 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { nextBudgetReset } from "@proliferate/access/limits/budget-window";
-import { type KeyFields, type KeyRow, listKeys } from "@proliferate/access/keys/db";
-import { callerKind } from "@proliferate/access/principals/caller-kinds";
-import { intervalFromDuration } from "@proliferate/access/limits/duration";
-import { changeKey, mintKey, requireKey, revokeKeys } from "@proliferate/access/keys/keys";
+import { intervalFromDuration, nextBudgetReset } from "@proliferate/access/limits";
+import { changeKey, type KeyFields, type KeyRow, listKeys, mintKey, requireKey, revokeKeys } from "@proliferate/access/keys";
+import { callerKind } from "@proliferate/access/principals";
 import {
   blockKeyRequestSchema,
   deleteKeysRequestSchema,

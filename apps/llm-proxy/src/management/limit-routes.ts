@@ -1,8 +1,7 @@
 import { type DatabaseClient, isPermanentError } from "@proliferate/db";
-import { hashOfKeyOrHash } from "@proliferate/access/keys/virtual-key";
-import { deleteLimit, listLimits, type SetLimit, upsertLimit } from "@proliferate/access/limits/limits-db";
-import { METERS } from "@proliferate/access/limits/meters";
-import type { Principal } from "@proliferate/access/principals/principal";
+import { hashOfKeyOrHash } from "@proliferate/access/keys";
+import { deleteLimit, listLimits, METERS, type SetLimit, upsertLimit } from "@proliferate/access/limits";
+import type { Principal } from "@proliferate/access/principals";
 import { limitNameSchema, limitQuerySchema, setLimitRequestSchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { parseBody, parseQuery, type Route } from "./route.ts";

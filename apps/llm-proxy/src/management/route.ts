@@ -3,7 +3,7 @@ import { ValidationError } from "./error-response.ts";
 import { requireStorable } from "./storable-input.ts";
 import { type KnownFields, refuseUnkeptFields } from "./unkept-fields.ts";
 
-export interface RouteInput {
+interface RouteInput {
   /** The parsed JSON body; `{}` when there is none. */
   readonly body: unknown;
   readonly query: URLSearchParams;

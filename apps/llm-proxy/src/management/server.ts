@@ -12,7 +12,7 @@ import type { Route } from "./route.ts";
 import { spendRoutes } from "./spend-routes.ts";
 import { teamRoutes } from "./team-routes.ts";
 
-export interface ManagementDeps {
+interface ManagementDeps {
   readonly db: DatabaseClient;
   readonly logger: Logger;
   readonly masterKey: string;
@@ -29,7 +29,7 @@ const BODY_LIMIT_BYTES = 1024 * 1024;
 const HEALTH_PATHS = new Set(["/health/liveliness", "/health/liveness", "/health/readiness"]);
 
 /** Answers one request of the management API: LiteLLM's shapes, Bearer master key. */
-export type ManagementHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+type ManagementHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 /** The management API, without a socket: it has one of its own, and on demand the data plane hands it what is its (`LLM_PROXY_MANAGEMENT`). */
 export function createManagementHandler(deps: ManagementDeps): ManagementHandler {

@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { hashOfKeyOrHash } from "@proliferate/access/keys/virtual-key";
-import { listSpendLogs, type StoredSpendLog } from "@proliferate/access/spend-logs/db";
+import { hashOfKeyOrHash } from "@proliferate/access/keys";
+import { listSpendLogs, type StoredSpendLog } from "@proliferate/access/spend-logs";
 import { z } from "zod";
 import { parseQuery, type Route } from "./route.ts";
 

@@ -1,8 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { DatabaseClient } from "@proliferate/db";
-import { listKeys } from "@proliferate/access/keys/db";
-import { ADMIN_USER_ID } from "@proliferate/access/keys/virtual-key";
-import { findTeam, insertTeam, listTeams, type TeamRow } from "@proliferate/access/teams/db";
+import { ADMIN_USER_ID, listKeys } from "@proliferate/access/keys";
+import { findTeam, insertTeam, listTeams, type TeamRow } from "@proliferate/access/teams";
 import { newTeamRequestSchema, teamInfoQuerySchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import type { z } from "zod";

@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { createMetricsPage, type MetricsPage } from "@proliferate/runtime";
-import { readReservations } from "@proliferate/access/requests/reservations-db";
+import { readReservations } from "@proliferate/access/requests";
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 
 /** `/metrics` of one proxy: what it counted, and what its own requests have reserved. */

@@ -1,9 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Counter, Gauge, Histogram, Registry } from "@proliferate/runtime";
-import type { AdmittedAttempt } from "@proliferate/access/requests/db";
-import { PRICED_CLASSES } from "@proliferate/metering/usage/usage";
-import { totals } from "@proliferate/metering/usage/usage-report";
-import type { AttemptOutcome } from "@proliferate/access/requests/spend-log";
+import type { AdmittedAttempt, AttemptOutcome } from "@proliferate/access/requests";
+import { PRICED_CLASSES, totals } from "@proliferate/metering/usage";
 import { ERROR_CODES } from "@proliferate/shared/errors";
 import type { ModelTable } from "../config/model-table.ts";
 import { findProvider } from "../providers/registry.ts";
@@ -131,7 +129,7 @@ export function daysLeft(models: Pick<ModelTable, "retiring">, now: Date): reado
 const DAY_MS = 86_400_000;
 
 /** What is kept in memory for callers now. */
-export interface HeldBytes {
+interface HeldBytes {
   bodies(): number;
   answers(): number;
 }

@@ -1,9 +1,8 @@
 import { type DatabaseExecutor, prepared, type VerificationTokenTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
-import { HAS_OTHER_LIMITS } from "../limits/counters-db.ts";
-import type { DueBudget } from "../limits/limit.ts";
-import { payerOf } from "../principals/payers-db.ts";
+import { type DueBudget, HAS_OTHER_LIMITS } from "../limits/index.ts";
+import { payerOf } from "../principals/index.ts";
 
 /**
  * Every statement on LiteLLM's key table. LiteLLM's own definition of it lets every list be NULL, which it reads as an empty
@@ -166,14 +165,14 @@ export async function lockAlias(db: DatabaseExecutor, keyAlias: string): Promise
   await sql`select pg_advisory_xact_lock(hashtextextended(${`key_alias:${keyAlias}`}, 0))`.execute(db);
 }
 
-export interface KeyFilter {
+interface KeyFilter {
   readonly teamId?: string | undefined;
   readonly userId?: string | undefined;
   readonly keyAlias?: string | undefined;
   readonly keyHash?: string | undefined;
 }
 
-export interface KeyPage {
+interface KeyPage {
   readonly rows: readonly KeyRow[];
   readonly total: number;
 }

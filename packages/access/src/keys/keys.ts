@@ -1,7 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { keyAliasPattern } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
-import { clearBudgetCounter, lockBudgetCounter } from "../limits/counters-db.ts";
+import { clearBudgetCounter, lockBudgetCounter } from "../limits/index.ts";
 import {
   deleteKeyRows,
   findAliasHolder,
@@ -13,7 +13,7 @@ import {
   restartKeySpend,
   updateKeyRow,
 } from "./db.ts";
-import { CALLER_KINDS, type CallerKind, requireUserOf } from "../principals/caller-kinds.ts";
+import { CALLER_KINDS, type CallerKind, requireUserOf } from "../principals/index.ts";
 import { abbreviateKey, ADMIN_USER_ID, hashKey, hashOfKeyOrHash, makeKey } from "./virtual-key.ts";
 
 export interface MintedKey {

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { CALLER_KINDS, type CallerKind, kindOfCredential } from "../principals/caller-kinds.ts";
+import { CALLER_KINDS, type CallerKind, kindOfCredential } from "../principals/index.ts";
 
 /** Who made what the master key made; LiteLLM's id for its proxy administrator. */
 export const ADMIN_USER_ID = "default_user_id";

@@ -1,8 +1,7 @@
 import { type DatabaseExecutor, prepared } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
-import { payerOf } from "../principals/payers-db.ts";
-import { type PathOwner, pathOf, type PrincipalKind } from "../principals/principal.ts";
+import { pathOf, type PathOwner, payerOf, type PrincipalKind } from "../principals/index.ts";
 import type { CountedLimit } from "./limit.ts";
 
 /**

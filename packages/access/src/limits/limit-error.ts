@@ -1,5 +1,5 @@
 import { AppError } from "@proliferate/shared/errors";
-import type { PrincipalKind } from "../principals/principal.ts";
+import type { PrincipalKind } from "../principals/index.ts";
 import type { CountedLimit, LimitVerdict } from "./limit.ts";
 import { METERS } from "./meters.ts";
 

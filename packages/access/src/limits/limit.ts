@@ -1,5 +1,5 @@
-import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
-import type { Principal } from "../principals/principal.ts";
+import { compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
+import type { Principal } from "../principals/index.ts";
 import type { Amounts } from "./meters.ts";
 
 /**
@@ -57,13 +57,6 @@ export function checkLimits(limits: readonly CountedLimit[], asked: Amounts): Li
 /** Something must be left even for a request that costs nothing: a spent limit admits nothing. */
 function fits(least: DecimalText, left: DecimalText): boolean {
   return compareDecimals(left, "0") > 0 && compareDecimals(least, left) <= 0;
-}
-
-/** What is left of a limit; never less than nothing. */
-export function leftOf({ amount, used, reserved }: CountedLimit): DecimalText | null {
-  if (amount === null) return null;
-  const left = subtractDecimals(amount, addDecimals(used, reserved));
-  return compareDecimals(left, "0") > 0 ? left : "0";
 }
 
 /** A LiteLLM budget of a key or team whose window has ended. */

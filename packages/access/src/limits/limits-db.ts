@@ -1,7 +1,7 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { sql } from "kysely";
-import type { Principal, PrincipalKind } from "../principals/principal.ts";
+import type { Principal, PrincipalKind } from "../principals/index.ts";
 import type { Limit } from "./limit.ts";
 
 /** Statements on `limits`: what holds for whom, beside LiteLLM's `max_budget`. They hold for the next request of any process. */

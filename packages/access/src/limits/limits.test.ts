@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
-import { NO_USAGE } from "@proliferate/metering/usage/usage";
-import { reportOf } from "@proliferate/metering/usage/usage-report";
+import { NO_USAGE, reportOf } from "@proliferate/metering/usage";
 import type { DecimalText } from "@proliferate/shared/money";
 import fc from "fast-check";
 import { sql } from "kysely";

@@ -23,7 +23,7 @@ export interface MeteredOutcome {
  * One thing that limits count. To add one: write it here, and have the body's reader count what it asks for (`counts`). Nothing else
  * knows meters by name.
  */
-export interface Meter {
+interface Meter {
   /** In words, with its unit, as a caller is told: "tokens". */
   readonly unit: string;
   /** Whether a request may wait for what others have reserved: what comes back when they end. */

@@ -28,7 +28,7 @@ export async function readPayer(db: DatabaseExecutor, teamId: string): Promise<s
 }
 
 /** One team that does not pay for itself. */
-export interface PayerRow {
+interface PayerRow {
   readonly team_id: string;
   readonly org_id: string;
   readonly created_at: Date;

@@ -4,7 +4,7 @@ import { AppError } from "@proliferate/shared/errors";
  * Which models one principal may call. A request's model, and every other model that its body names, needs the consent of each policy
  * of its path.
  */
-export interface Policy {
+interface Policy {
   /** Names that are allowed, exactly as the catalogue has them; empty = all. `all-proxy-models` allows all, too. */
   readonly models: readonly string[];
   /** A word among {@link models} that leaves the matter to the other policies of the path. */
@@ -12,13 +12,13 @@ export interface Policy {
 }
 
 /** What authentication found, as far as it says which models may be called. */
-export interface PolicyOwner {
+interface PolicyOwner {
   readonly models: readonly string[];
   readonly teamModels: readonly string[];
 }
 
 /** The policies of a caller, from the narrowest to the widest. */
-export function policiesOf(caller: PolicyOwner): readonly Policy[] {
+function policiesOf(caller: PolicyOwner): readonly Policy[] {
   return [{ models: caller.models, wordForAll: "all-team-models" }, { models: caller.teamModels }];
 }
 

@@ -12,7 +12,7 @@
  * a caller came from: it is a path, its policies and its limits.
  */
 export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number];
-export const PRINCIPAL_KINDS = ["payer", "team", "user", "key"] as const;
+const PRINCIPAL_KINDS = ["payer", "team", "user", "key"] as const;
 
 export interface Principal {
   readonly kind: PrincipalKind;
@@ -20,7 +20,7 @@ export interface Principal {
 }
 
 /** From the payer to the key; a level that a request does not have is not in it. */
-export type PrincipalPath = readonly Principal[];
+type PrincipalPath = readonly Principal[];
 
 /** What authentication found, as far as it says whom a request is made for. */
 export interface PathOwner {

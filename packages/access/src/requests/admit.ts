@@ -1,11 +1,19 @@
 import { type DatabaseClient, type DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import { type CallerRow, findCaller } from "../keys/db.ts";
-import { adoptForeignSpend, insertMissingCounters, lockCounters, readLimits } from "../limits/counters-db.ts";
-import { checkLimits, type CountedLimit } from "../limits/limit.ts";
-import { limitError } from "../limits/limit-error.ts";
-import { type Amounts, amountsOf, type MeteredRequest } from "../limits/meters.ts";
-import { requireModelAllowed } from "../principals/policy.ts";
+import { type CallerRow, findCaller } from "../keys/index.ts";
+import {
+  adoptForeignSpend,
+  type Amounts,
+  amountsOf,
+  checkLimits,
+  type CountedLimit,
+  insertMissingCounters,
+  limitError,
+  lockCounters,
+  type MeteredRequest,
+  readLimits,
+} from "../limits/index.ts";
+import { requireModelAllowed } from "../principals/index.ts";
 import { type AdmittedAttempt, insertAttempt, insertAttemptIfFits, type NewAttempt } from "./db.ts";
 
 export interface AdmissionRequest {

@@ -1,10 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { nextBudgetReset } from "../limits/budget-window.ts";
-import { clearKeySpend, listKeysDueForReset } from "../keys/db.ts";
-import { clearTeamSpend, listTeamsDueForReset } from "../teams/db.ts";
-import type { DueBudget } from "../limits/limit.ts";
+import { clearBudgetCounter, type DueBudget, lockBudgetCounter, nextBudgetReset } from "../limits/index.ts";
+import { clearKeySpend, listKeysDueForReset } from "../keys/index.ts";
+import { clearTeamSpend, listTeamsDueForReset } from "../teams/index.ts";
 import { readClock } from "./db.ts";
-import { clearBudgetCounter, lockBudgetCounter } from "../limits/counters-db.ts";
 
 const CLEAR = { key: clearKeySpend, team: clearTeamSpend } as const;
 

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { NO_USAGE } from "@proliferate/metering/usage/usage";
-import { reportOf } from "@proliferate/metering/usage/usage-report";
+import { NO_USAGE, reportOf } from "@proliferate/metering/usage";
 import { readCheckpoint } from "./checkpoint.ts";
 
 test("a checkpoint of today and one of an older process are read", () => {

@@ -1,5 +1,4 @@
-import { NO_REPORT, reportOf, type UsagePart, type UsageReport } from "@proliferate/metering/usage/usage-report";
-import { NO_USAGE, type Usage } from "@proliferate/metering/usage/usage";
+import { NO_REPORT, NO_USAGE, reportOf, type Usage, type UsagePart, type UsageReport } from "@proliferate/metering/usage";
 
 /** What is known of an answer while it runs; kept on the attempt about once a second, so that a crash forgets no more than that. */
 export interface AttemptCheckpoint {

@@ -1,9 +1,11 @@
 import { type DatabaseClient, type DatabaseExecutor, prepared, type RequestAttemptTable, type ReservationJson } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, type Selectable, sql } from "kysely";
-import type { CallerRow } from "../keys/db.ts";
+import type { CallerRow } from "../keys/index.ts";
 import {
+  type Amounts,
   callerNow,
+  type CountedLimit,
   COUNTER_OF_LIMIT,
   HAS_OTHER_LIMITS,
   IS_BUDGET,
@@ -12,11 +14,8 @@ import {
   limitsOfCaller,
   LOCK_ORDER,
   reserve,
-} from "../limits/counters-db.ts";
-import type { CountedLimit } from "../limits/limit.ts";
-import type { Amounts } from "../limits/meters.ts";
-import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/db.ts";
-import { storableJson } from "../spend-logs/storable.ts";
+} from "../limits/index.ts";
+import { insertSpendLogFrom, type SpendLogRow, storableJson } from "../spend-logs/index.ts";
 import type { AttemptCheckpoint } from "./checkpoint.ts";
 
 /**
@@ -205,7 +204,7 @@ export async function checkpointAttempts(
 }
 
 /** What was taken, by meter. */
-export type Taken = ReadonlyMap<string, DecimalText>;
+type Taken = ReadonlyMap<string, DecimalText>;
 
 /** Of what a statement took: a meter that this process does not know took what was reserved. */
 function takenRows(taken: Taken): RawBuilder<unknown> {

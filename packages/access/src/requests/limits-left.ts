@@ -1,8 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
-import type { CallerRow } from "../keys/db.ts";
-import { readLimits } from "../limits/counters-db.ts";
-import { checkLimits } from "../limits/limit.ts";
-import { limitError } from "../limits/limit-error.ts";
+import type { CallerRow } from "../keys/index.ts";
+import { checkLimits, limitError, readLimits } from "../limits/index.ts";
 
 const NOTHING = new Map<string, never>();
 

@@ -1,10 +1,8 @@
 import { type DatabaseClient, isPermanentError } from "@proliferate/db";
-import { totals } from "@proliferate/metering/usage/usage-report";
-import { completionTokens, promptTokens } from "@proliferate/metering/usage/usage";
+import { completionTokens, promptTokens, totals } from "@proliferate/metering/usage";
 import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
-import { amountsTaken, type MeteredOutcome } from "../limits/meters.ts";
-import { findSpendLog, type SpendLogRow } from "../spend-logs/db.ts";
-import { storableCount } from "../spend-logs/storable.ts";
+import { amountsTaken, type MeteredOutcome } from "../limits/index.ts";
+import { findSpendLog, type SpendLogRow, storableCount } from "../spend-logs/index.ts";
 import { type AttemptOutcome, buildCorrection, buildSpendLog } from "./spend-log.ts";
 import { type AdmittedAttempt, insertCorrection, replaceAttemptBySpendLog } from "./db.ts";
 
@@ -13,7 +11,7 @@ import { type AdmittedAttempt, insertCorrection, replaceAttemptBySpendLog } from
  * - `corrected`: another process had settled the attempt at an estimate; this call wrote the difference.
  * - `repeated`: it was settled (and corrected) before; nothing changed.
  */
-export type SettlementResult = "settled" | "corrected" | "repeated";
+type SettlementResult = "settled" | "corrected" | "repeated";
 
 /**
  * Settles an attempt, atomically and idempotently: repeat it after any error, also one that hides whether it committed. A row

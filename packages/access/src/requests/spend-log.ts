@@ -1,10 +1,8 @@
 import type { AdmittedAttempt } from "./db.ts";
-import { totals, type UsageReport } from "@proliferate/metering/usage/usage-report";
-import { completionTokens, promptTokens, type Usage } from "@proliferate/metering/usage/usage";
-import type { Cost } from "@proliferate/metering/pricing/cost";
+import { completionTokens, promptTokens, totals, type Usage, type UsageReport } from "@proliferate/metering/usage";
+import type { Cost } from "@proliferate/metering/pricing";
 import type { DecimalText } from "@proliferate/shared/money";
-import type { SpendLogRow } from "../spend-logs/db.ts";
-import { storableCount, storableJson } from "../spend-logs/storable.ts";
+import { type SpendLogRow, storableCount, storableJson } from "../spend-logs/index.ts";
 
 /** How an attempt ended. */
 export interface AttemptOutcome {

@@ -25,7 +25,7 @@ export async function findSpendLog(db: DatabaseExecutor, requestId: string): Pro
   >;
 }
 
-export interface SpendLogFilter {
+interface SpendLogFilter {
   /** Bounds on "startTime", both inclusive, as LiteLLM has them. */
   readonly from: Date;
   readonly to: Date;
@@ -36,12 +36,12 @@ export interface SpendLogFilter {
   readonly status?: string | undefined;
 }
 
-export interface SpendLogOrder {
+interface SpendLogOrder {
   readonly column: "startTime" | "endTime" | "spend" | "total_tokens";
   readonly direction: "asc" | "desc";
 }
 
-export interface SpendLogPage {
+interface SpendLogPage {
   readonly rows: readonly StoredSpendLog[];
   readonly total: number;
 }

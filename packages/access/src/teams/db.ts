@@ -1,7 +1,7 @@
 import type { DatabaseExecutor, TeamTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
-import type { DueBudget } from "../limits/limit.ts";
+import type { DueBudget } from "../limits/index.ts";
 
 /** Every statement on LiteLLM's team table. Its lists may be NULL there, which is an empty one, to LiteLLM and here. */
 
@@ -15,7 +15,7 @@ function withLists<Row extends TeamRow | undefined>(row: Row): Row {
   return { ...row, ...Object.fromEntries(LISTS.map((name) => [name, row[name] ?? []])) };
 }
 
-export interface NewTeam {
+interface NewTeam {
   readonly teamId: string;
   readonly teamAlias: string | null;
   readonly maxBudgetUsd: DecimalText | null;

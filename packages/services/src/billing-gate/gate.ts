@@ -1,4 +1,4 @@
-import { readPayer } from "@proliferate/access/principals/payers-db";
+import { readPayer } from "@proliferate/access/principals";
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError, type ErrorCode } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText, normalizeDecimal } from "@proliferate/shared/money";

@@ -1,4 +1,4 @@
-import { readPayer } from "@proliferate/access/principals/payers-db";
+import { readPayer } from "@proliferate/access/principals";
 import type { DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { lockGate } from "./db.ts";

@@ -3,7 +3,7 @@ import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { getSessionCost } from "../sessions/session-cost.ts";
 import { selectEndedWithKeys } from "../sessions/sandbox-db.ts";
-import { deleteExpiredKeys } from "@proliferate/access/keys/db";
+import { deleteExpiredKeys } from "@proliferate/access/keys";
 import { countDifferences } from "../ledger/corrections-db.ts";
 import { readMark, takePass } from "../passes/db.ts";
 import { readLowWaterMark } from "../ledger/retention.ts";

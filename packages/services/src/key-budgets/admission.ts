@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { readPayer } from "@proliferate/access/principals/payers-db";
+import { readPayer } from "@proliferate/access/principals";
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import type { DecimalText } from "@proliferate/shared/money";
 import { ensureOrg, findRefusal, lockPayersGate, moveOrg, readGate } from "../billing-gate/index.ts";
-import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
+import { hasSpendLogs } from "@proliferate/access/spend-logs";
 import type { SessionAdmission } from "../sessions/index.ts";
 import { deleteReservation, insertReservation, readReservations, releaseReservations, writeKeyHash, writeLimit } from "./db.ts";
 

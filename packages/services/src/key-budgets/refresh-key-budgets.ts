@@ -3,7 +3,7 @@ import { isAppError } from "@proliferate/shared/errors";
 import { writeAllRates } from "../balance/index.ts";
 import type { RateCard } from "../rates/index.ts";
 import { lockGate, moveOrg } from "../billing-gate/index.ts";
-import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
+import { hasSpendLogs } from "@proliferate/access/spend-logs";
 import {
   type ClaimedKey,
   claimUntoldKey,

@@ -1,5 +1,5 @@
 /** SQL on a spend row `s` and its owner `o`, shared by the statements that bill, quarantine and audit: what a row is worth, and whose it is. */
-import { joinPayer } from "@proliferate/access/principals/payers-db";
+import { joinPayer } from "@proliferate/access/principals";
 import { type RawBuilder, sql } from "kysely";
 
 /** As long as Autumn takes a customer's id, in bytes; far beyond it a row could not be indexed and would fail its whole statement. */

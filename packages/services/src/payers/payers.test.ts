@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { findCaller } from "@proliferate/access/keys/db";
+import { findCaller } from "@proliferate/access/keys";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";

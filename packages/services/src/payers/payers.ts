@@ -1,4 +1,4 @@
-import { deletePayer, findChain, listPayerRows, readPayer, writePayer } from "@proliferate/access/principals/payers-db";
+import { deletePayer, findChain, listPayerRows, readPayer, writePayer } from "@proliferate/access/principals";
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { ensureOrg, lockGate, readGate } from "../billing-gate/index.ts";

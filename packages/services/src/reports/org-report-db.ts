@@ -1,6 +1,6 @@
 /** Statements behind what an operator sees of organizations. Read only. */
 import type { AccountMode, DatabaseExecutor, DeliveryFindingTable, OrgState, SpendReviewReason } from "@proliferate/db";
-import { payerOf } from "@proliferate/access/principals/payers-db";
+import { payerOf } from "@proliferate/access/principals";
 import { type Selectable, sql } from "kysely";
 import { RESERVED } from "../key-budgets/index.ts";
 

@@ -3,7 +3,7 @@ import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { checkInvariant, insertSpendRows } from "../../test/test-ledger.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
-import { findSpendLog } from "@proliferate/access/spend-logs/db";
+import { findSpendLog } from "@proliferate/access/spend-logs";
 import { applyReprice, previewReprice } from "./reprice.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" };

@@ -1,13 +1,18 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { addDecimals, compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { AppError } from "@proliferate/shared/errors";
-import { insertCorrection } from "@proliferate/access/requests/db";
+import { insertCorrection } from "@proliferate/access/requests";
 import { completionTokens, objectOf, promptTokens, rereadReport, totals, type UsageReport } from "@proliferate/metering/usage";
 import { type Operator, recordAction, requireReason } from "../operator/index.ts";
 import { type Cost, costOf, findPricesById, priceReport, requestPrices } from "@proliferate/metering/pricing";
-import { listRepriceable, type RepriceableRow, type RepriceFilter, type SpendLogRow } from "@proliferate/access/spend-logs/db";
-
-import { storableCount, storableJson } from "@proliferate/access/spend-logs/storable";
+import {
+  listRepriceable,
+  type RepriceableRow,
+  type RepriceFilter,
+  type SpendLogRow,
+  storableCount,
+  storableJson,
+} from "@proliferate/access/spend-logs";
 
 /**
  * Prices rows anew, by today's table and today's reading of what their providers reported: what changed is written as a

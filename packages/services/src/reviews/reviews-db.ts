@@ -1,6 +1,6 @@
 /** Statements on spend rows that cannot be billed as they are. They are kept with all that billing them later needs. */
 import type { DatabaseExecutor, SpendReviewReason } from "@proliferate/db";
-import { payerOf } from "@proliferate/access/principals/payers-db";
+import { payerOf } from "@proliferate/access/principals";
 import { sql } from "kysely";
 import {
   CORRECTED_REQUEST_ID,

@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from "node:crypto";
 import type { DatabaseClient } from "@proliferate/db";
 import { AppError, isAppError } from "@proliferate/shared/errors";
-import { withDeadInstance } from "@proliferate/access/requests/db";
+import { withDeadInstance } from "@proliferate/access/requests";
 import { claimRequest, deleteRequest, takeRequestOver, writeAnswer, writeDraft } from "./idempotency-db.ts";
 
 /** A request that is to be run once. */

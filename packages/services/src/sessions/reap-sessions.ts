@@ -1,8 +1,8 @@
 import { isAppError } from "@proliferate/shared/errors";
 import { agentIsClosed, sandboxName } from "@proliferate/shared/sandbox";
-import { withDeadInstance } from "@proliferate/access/requests/db";
+import { withDeadInstance } from "@proliferate/access/requests";
 import { findSession, type SessionRow } from "./db.ts";
-import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
+import { hasSpendLogs } from "@proliferate/access/spend-logs";
 import { endSession } from "./end-session.ts";
 import { deleteOldRequests } from "./idempotency-db.ts";
 import type { LaunchDependencies } from "./launch-session.ts";

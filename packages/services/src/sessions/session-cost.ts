@@ -3,7 +3,7 @@ import type { SessionCost } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { addDecimals, normalizeDecimal } from "@proliferate/shared/money";
 import { findSession } from "./db.ts";
-import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
+import { hasSpendLogs } from "@proliferate/access/spend-logs";
 import { type ModelCost, selectModelCosts } from "./cost-db.ts";
 
 /**

@@ -2,7 +2,7 @@ import type { DatabaseClient } from "@proliferate/db";
 import type { UsageTotals } from "@proliferate/shared/contracts";
 import { addDecimals, type DecimalText, normalizeDecimal } from "@proliferate/shared/money";
 import { sumBilledEvents, sumUnbilledSpend } from "./db.ts";
-import { hasSpendLogs } from "@proliferate/access/spend-logs/db";
+import { hasSpendLogs } from "@proliferate/access/spend-logs";
 
 /** What a session has cost so far: on the ledger, beyond it, and together. Exact decimal text. */
 interface SessionSpend {

@@ -1,6 +1,6 @@
 import { isAppError } from "@proliferate/shared/errors";
 import { type AgentSign, probeAgent, readLastWords, restartAgent } from "@proliferate/shared/sandbox";
-import { withDeadInstance } from "@proliferate/access/requests/db";
+import { withDeadInstance } from "@proliferate/access/requests";
 import { takeAgentsToAsk, takeSilentAgent, writeAgentAnswers, writeAgentRestart, writeAgentSilence } from "./agent-watch-db.ts";
 import type { SessionRow } from "./db.ts";
 import { endSession } from "./end-session.ts";

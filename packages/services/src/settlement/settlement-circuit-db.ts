@@ -1,6 +1,6 @@
 /** Statements of the circuit before each sink, and of requests to settle an org at once. */
 import type { DatabaseExecutor } from "@proliferate/db";
-import { payerOf } from "@proliferate/access/principals/payers-db";
+import { payerOf } from "@proliferate/access/principals";
 import { sql } from "kysely";
 
 /** How long a worker has for its probe before another may probe. */

@@ -1,0 +1,13 @@
+export {
+  areKeysOurs,
+  type CallerRow,
+  clearKeySpend,
+  deleteExpiredKeys,
+  findCaller,
+  type KeyFields,
+  type KeyRow,
+  listKeys,
+  listKeysDueForReset,
+} from "./db.ts";
+export { changeKey, mintKey, requireKey, revokeKeys } from "./keys.ts";
+export { ADMIN_USER_ID, hashKey, hashOfKeyOrHash } from "./virtual-key.ts";

@@ -1,0 +1,24 @@
+export { nextBudgetReset } from "./budget-window.ts";
+export {
+  adoptForeignSpend,
+  callerNow,
+  clearBudgetCounter,
+  COUNTER_OF_LIMIT,
+  deleteEndedCounters,
+  HAS_OTHER_LIMITS,
+  insertMissingCounters,
+  IS_BUDGET,
+  isBudgetOf,
+  isForeign,
+  limitsOfCaller,
+  LOCK_ORDER,
+  lockBudgetCounter,
+  lockCounters,
+  readLimits,
+  reserve,
+} from "./counters-db.ts";
+export { intervalFromDuration } from "./duration.ts";
+export { limitError } from "./limit-error.ts";
+export { checkLimits, type CountedLimit, type DueBudget } from "./limit.ts";
+export { deleteLimit, listLimits, type SetLimit, upsertLimit } from "./limits-db.ts";
+export { type Amounts, amountsOf, amountsTaken, type MeteredOutcome, type MeteredRequest, METERS } from "./meters.ts";

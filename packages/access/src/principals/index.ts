@@ -1,0 +1,12 @@
+export {
+  CALLER_KINDS,
+  callerKind,
+  type CallerKind,
+  type CallerRoute,
+  kindOfCredential,
+  requireOpens,
+  requireUserOf,
+} from "./caller-kinds.ts";
+export { deletePayer, findChain, joinPayer, listPayerRows, payerOf, readPayer, writePayer } from "./payers-db.ts";
+export { isLimitedToModels, isModelAllowed, requireModelAllowed } from "./policy.ts";
+export { pathOf, type PathOwner, type Principal, type PrincipalKind } from "./principal.ts";

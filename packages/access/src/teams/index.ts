@@ -1,0 +1,1 @@
+export { clearTeamSpend, findTeam, insertTeam, listTeams, listTeamsDueForReset, type TeamRow } from "./db.ts";
