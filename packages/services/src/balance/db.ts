@@ -2,6 +2,7 @@
 import type { BalanceReconciliationTable, DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Insertable, type RawBuilder, type Selectable, sql } from "kysely";
+import { isGateOf } from "../billing-gate/index.ts";
 import type { RateCard } from "../rates/index.ts";
 import type { RemoteSubscription } from "./remote-balance.ts";
 
@@ -216,8 +217,8 @@ export async function listOrgsToReconcile(
       union
       (select g.org_id from org_gates g where g.reconciled_at <= (select regular from clock) and ${due} order by g.reconciled_at limit ${options.limit})
       union
-      (select g.org_id from billing_accounts u cross join lateral (select * from org_gates where org_id = u.org_id offset 0) g
-        where (u.balance_credits <= 0 or u.balance_credits is null) and u.mode = 'settled' and g.reconciled_at <= (select used_up from clock) and ${due} order by g.reconciled_at limit ${options.limit})
+      (select g.org_id from billing_accounts u cross join lateral (select * from org_gates where ${isGateOf("u")} offset 0) g
+        where case u.mode when 'settled' then coalesce(u.balance_credits <= 0, true) else false end and g.reconciled_at <= (select used_up from clock) and ${due} order by g.reconciled_at limit ${options.limit})
     )
     select g.org_id, case when g.reconciled_at is null then 'first_sight' when g.reconcile_wanted_at is not null then 'on_demand' else 'scheduled' end as trigger
     from found cross join lateral (select * from org_gates where org_id = found.org_id offset 0) g

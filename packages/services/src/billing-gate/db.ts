@@ -180,6 +180,14 @@ export async function writeMode(tx: DatabaseExecutor, orgId: string, mode: Accou
 }
 
 /**
+ * Whether a gate is that of an account, or of a row whose org comes from one. Ids of accounts are compared by their bytes and those of gates are not, so the
+ * index of gates serves only where it is said which; without it each look-up reads all gates.
+ */
+export function isGateOf(account: string): RawBuilder<boolean> {
+  return sql`org_id = ${sql.ref(`${account}.org_id`)} collate "default"`;
+}
+
+/**
  * Gates `g` and accounts `a` of the orgs of which `isFound` holds, said of the account and its copy of the gate alone, as a partial index
  * says it; and of those whose account has no copy yet. One look-up for each of these few, whatever the number of orgs.
  */
@@ -188,7 +196,7 @@ const joinGates = (isFound: RawBuilder<boolean>): RawBuilder<unknown> => sql`
       select a.org_id from billing_accounts a where ${isFound}
       union select a.org_id from billing_accounts a where a.gate_state is null
     ) found
-    cross join lateral (select * from org_gates where org_id = found.org_id offset 0) g
+    cross join lateral (select * from org_gates where ${isGateOf("found")} offset 0) g
     cross join lateral (select * from billing_accounts where org_id = found.org_id offset 0) a`;
 
 /** Orgs whose state may have to move: what the balance calls for is not what the row says, or a grace is over. */

@@ -1,6 +1,7 @@
 export {
   ensureGatesOfSpenders,
   ensureOrg,
+  isGateOf,
   isKnownOrg,
   listOrgsNearZero,
   lockGate,

@@ -185,7 +185,7 @@ export async function readBalances(db: DatabaseExecutor): Promise<BalancesRow> {
     select coalesce((select sum(count) from ${GATES} gates), 0) as orgs,
       (select coalesce(json_object_agg(state, count), '{}') from ${GATES} gates) as states,
       -- With a beginning, as the planner believes that a third of all gates lie before a moment it does not know.
-      (select count(*) from org_gates where reconciled_at >= '-infinity' and reconciled_at < (select billing_now()) - interval '36 hours') as late_orgs,
+      (select count(*) from org_gates where account_mode = 'settled' and reconciled_at >= '-infinity' and reconciled_at < (select billing_now()) - interval '36 hours') as late_orgs,
       (select count(*) from drifts) as drifts, (select trim_scale(coalesce(sum(abs(drift_credits)), 0)) from drifts) as drift_credits,
       (select org_id from worst) as worst_org, (select cause from worst) as worst_cause, (select trim_scale(drift_credits) from worst) as worst_credits,
       (select severity from worst) as worst_severity`.execute(db);
