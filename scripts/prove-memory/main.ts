@@ -14,6 +14,7 @@ import { cpuSeconds } from "../bench/process-stats.ts";
 import { makeTemporaryFolder } from "../temporary-folder.ts";
 import { parse } from "yaml";
 import type { Attack } from "./attack-process.ts";
+import type { LoopDelay } from "./loop-delay.ts";
 
 const MOST_MEMORY_MB = 400;
 /** What the proxy reads on for those who left is part of the attack. */
@@ -34,6 +35,8 @@ by whoever reads it, because attackers, providers, PostgreSQL, callers and proxy
   would send some 20,000, and copying that alone takes the cores that the callers are measured on.
 - "waited" is how long the proxy's main thread was ready to run and had no core, a second: where it is large under attack, the
   percentile tells of the machine.
+- "loop late" is how late the proxy's event loop came to what was due, at the 99th percentile, measured inside of it: its part of a
+  percentile is that, some ten times a request (and what it waited for a core is in it).
 - The time under attack begins when every connection was opened and every reader's stream has begun; memory is watched from the first of
   them until ${AFTER_SECONDS} s after all have left at once.
 
@@ -59,6 +62,7 @@ interface Figures {
   readonly memoryMb: { readonly before: number; readonly most: number };
   readonly others: { readonly before: Latency; readonly during: Latency };
   readonly cpu: { readonly before: Cpu; readonly during: Cpu };
+  readonly loop: { readonly before: LoopDelay; readonly during: LoopDelay };
   /** Answers to the attackers, by kind and status. */
   readonly seen: Readonly<Record<string, Readonly<Record<string, number>>>>;
   /** Attackers' connections that stood at the end, by kind. */
@@ -124,6 +128,14 @@ async function deployedSettings(): Promise<{ readonly flags: readonly string[]; 
 async function urlOf(provider: ChildProcess): Promise<string> {
   const [{ port }] = (await once(provider, "message")) as [{ readonly port: number }];
   return `http://127.0.0.1:${port}`;
+}
+
+/** How late its event loop was since this was asked for last. */
+async function loopDelay(proxy: ProxyProcess): Promise<LoopDelay> {
+  const answered = once(proxy.child, "message");
+  proxy.child.send("loop delay");
+  const [delay] = (await answered) as [LoopDelay];
+  return delay;
 }
 
 async function memoryMb(pid: number | undefined): Promise<number> {
@@ -198,7 +210,7 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
   const proxy = await startProxyProcess({
     connectionString,
     providerUrl: attacked,
-    flags,
+    flags: [...flags, "--import", new URL("loop-delay.ts", import.meta.url).href],
     environment: { ...environment, OPENAI_API_BASE: quiet, DETACHED_READ_MS: undefined, DRAIN_MS: undefined },
   });
   let attackers: ChildProcess | undefined;
@@ -207,8 +219,9 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
     const keys = await Promise.all(Array.from({ length: ATTACKING_KEYS }, async () => (await mintKey(proxy, { max_budget: 1_000 })).key));
     await measureOthers(proxy, key, Math.min(options.seconds, 5));
     const cpuBefore = await watchCpu(proxy.child.pid);
+    await loopDelay(proxy);
     const before = await measureOthers(proxy, key, options.seconds);
-    const cpu = { before: await cpuBefore() };
+    const [cpu, loopBefore] = [{ before: await cpuBefore() }, await loopDelay(proxy)];
     const memoryBefore = await memoryMb(proxy.child.pid);
     say(`alone: ${whole(memoryBefore)} MB, others p99 ${before.p99Ms.toFixed(1)} ms`);
     const watch = watchMemory(proxy.child.pid);
@@ -227,8 +240,9 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
     const connections = await openConnections(proxy);
     say(`attacked by ${whole(connections)} connections`);
     const cpuDuring = await watchCpu(proxy.child.pid);
+    await loopDelay(proxy);
     const during = await measureOthers(proxy, key, options.seconds);
-    const [underAttack, load] = [await cpuDuring(), loadavg()[0] ?? 0];
+    const [underAttack, loopDuring, load] = [await cpuDuring(), await loopDelay(proxy), loadavg()[0] ?? 0];
     attackers.kill("SIGTERM");
     const [{ seen, standing }] = (await once(attackers, "message")) as [Pick<Figures, "seen" | "standing">];
     await sleep(AFTER_SECONDS * 1_000);
@@ -241,6 +255,7 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
       memoryMb: { before: memoryBefore, most },
       others: { before, during },
       cpu: { ...cpu, during: underAttack },
+      loop: { before: loopBefore, during: loopDuring },
       ...{ seen, standing, connections, load },
     };
   } finally {
@@ -251,8 +266,9 @@ async function measure(options: Options, say: (line: string) => void): Promise<F
   }
 }
 
-function latency({ requests, failed, p50Ms, p99Ms }: Latency): string {
-  return `${whole(requests)} | ${failed} | ${p50Ms.toFixed(1)} | ${p99Ms.toFixed(1)}`;
+function rowOf(when: string, { requests, failed, p50Ms, p99Ms }: Latency, cpu: Cpu, loop: LoopDelay): string {
+  const others = `${whole(requests)} | ${failed} | ${p50Ms.toFixed(1)} | ${p99Ms.toFixed(1)}`;
+  return `| ${when} | ${others} | ${cpu.computed.toFixed(2)} | ${cpu.waited.toFixed(2)} | ${loop.p50Ms.toFixed(1)} | ${loop.p99Ms.toFixed(1)} |`;
 }
 
 const table = (counts: Readonly<Record<string, number>>): string =>
@@ -260,7 +276,7 @@ const table = (counts: Readonly<Record<string, number>>): string =>
     .map(([name, count]) => `${name} ${whole(count)}`)
     .join(", ");
 
-function describeFigures({ machine, options, memoryMb: memory, others, cpu, seen, standing, connections, load }: Figures): string {
+function describeFigures({ machine, options, memoryMb: memory, others, cpu, loop, seen, standing, connections, load }: Figures): string {
   return [
     `At once: ${options.uploads} uploads that stop at 31 of 32 MB (again and again), ${options.answers} answers of ${options["answer-mb"]} MB read at 8 MB/s, ${whole(options.readers)} streams`,
     `that nobody reads, ${whole(options.idle)} connections that do nothing. Attackers and their provider: ${whole(options.mbit)} Mbit/s each, lowest priority.`,
@@ -273,10 +289,10 @@ function describeFigures({ machine, options, memoryMb: memory, others, cpu, seen
     "|---|",
     ...Object.entries(seen).map(([who, counts]) => `| ${who}: ${table(counts)} |`),
     "",
-    "| other callers | requests | failed | p50 ms | p99 ms | proxy computed, s a second | waited for a core, s a second |",
-    "|---|---|---|---|---|---|---|",
-    `| alone | ${latency(others.before)} | ${cpu.before.computed.toFixed(2)} | ${cpu.before.waited.toFixed(2)} |`,
-    `| under attack | ${latency(others.during)} | ${cpu.during.computed.toFixed(2)} | ${cpu.during.waited.toFixed(2)} |`,
+    "| other callers | requests | failed | p50 ms | p99 ms | proxy computed, s a second | waited for a core, s a second | loop late, p50 ms | p99 ms |",
+    "|---|---|---|---|---|---|---|---|---|",
+    rowOf("alone", others.before, cpu.before, loop.before),
+    rowOf("under attack", others.during, cpu.during, loop.during),
     "",
     `p99 under attack: **${(others.during.p99Ms / others.before.p99Ms).toFixed(1)}x**.`,
   ].join("\n");

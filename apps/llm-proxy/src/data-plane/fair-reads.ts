@@ -1,16 +1,21 @@
 import type { Flow } from "./caller-answer.ts";
 
-/** How many bytes of answers are relayed before everything else gets its turn. */
-export interface FairReadsSettings {
-  /** Of all answers together that had more than {@link promptBytesPerSecond} in this second: the bulk. */
-  readonly bulkBytesPerTurn: number;
-  /** Of all others together. */
-  readonly promptBytesPerTurn: number;
-  readonly promptBytesPerSecond: number;
+/** Answers that had more than those of the lane before it, and up to so much, in this second; and how much of them all a turn relays. */
+export interface LaneSettings {
+  readonly upToBytes: number;
+  readonly bytesPerTurn: number;
 }
 
-/** A turn of both is two to three milliseconds; a stream of tokens has 20 KB a second, and most whole answers are below 128 KB. */
-const SETTINGS: FairReadsSettings = { bulkBytesPerTurn: 128 * 1024, promptBytesPerTurn: 256 * 1024, promptBytesPerSecond: 128 * 1024 };
+/**
+ * A turn of all three is about two milliseconds. A stream of tokens has 20 KB a second, and most whole answers have less than a read. The
+ * lane in the middle keeps a thousand streams of 100 KB a second from standing before them.
+ */
+const LANES: readonly LaneSettings[] = [
+  { upToBytes: 16 * 1024, bytesPerTurn: 128 * 1024 },
+
+  { upToBytes: 128 * 1024, bytesPerTurn: 128 * 1024 },
+  { upToBytes: Number.POSITIVE_INFINITY, bytesPerTurn: 128 * 1024 },
+];
 
 /** What a piece counts at least: to relay one byte is about as much work as this. */
 const LEAST_PIECE_BYTES = 1_024;
@@ -33,33 +38,29 @@ export interface FairRead extends Flow {
  * Shares the event loop between the answers that are relayed. libuv reads a connection on which much has arrived up to 32 times before it
  * looks at the next one, so that a few dozen large answers kept everybody else waiting for a quarter of a second.
  *
- * The rule. In a turn of the event loop a bounded number of bytes is relayed, of all answers together: so many of the bulk, and
- * apart from them so many of the others, which therefore never wait behind the bulk. What comes when a share is used up is held, at most one piece
+ * The rule. An answer is in a lane by what it had in this second. In a turn of the event loop a bounded number of bytes is relayed of all
+ * answers of a lane together, so that those that had little never wait behind the bulk. What comes when this share is used up is held, at most one piece
  * of each answer, and its connection is read no further, so that TCP holds back the provider. In the next turn those that wait are
  * served first, in the order in which they began to wait, each with the piece that it holds, until the share is used up again. So none
  * starves: whoever waits has at most all others before it, once. A sole answer waits for no timer: it has the whole share of each turn, and
  * turns follow one another at once while somebody waits.
  */
 export class FairReads {
-  readonly #bulk: Lane;
-  readonly #prompt: Lane;
-  readonly #promptBytesPerSecond: number;
+  readonly #lanes: readonly Lane[];
   readonly #nextTurn: NextTurn;
   readonly #nowMs: () => number;
   #isTurnAsked = false;
 
-  constructor(settings: Partial<FairReadsSettings> = {}, nextTurn: NextTurn = setImmediate, nowMs: () => number = () => performance.now()) {
-    const { bulkBytesPerTurn, promptBytesPerTurn, promptBytesPerSecond } = { ...SETTINGS, ...settings };
-    this.#bulk = new Lane(bulkBytesPerTurn);
-    this.#prompt = new Lane(promptBytesPerTurn);
-    this.#promptBytesPerSecond = promptBytesPerSecond;
+  /** `lanes`: by what their answers had, and the last without an end. */
+  constructor(lanes: readonly LaneSettings[] = LANES, nextTurn: NextTurn = setImmediate, nowMs: () => number = () => performance.now()) {
+    this.#lanes = lanes.map((lane) => new Lane(lane));
     this.#nextTurn = nextTurn;
     this.#nowMs = nowMs;
   }
 
   /** Bytes that wait for their turn now. */
   get heldBytes(): number {
-    return this.#bulk.heldBytes + this.#prompt.heldBytes;
+    return this.#lanes.reduce((sum, lane) => sum + lane.heldBytes, 0);
   }
 
   /** `flow` is what the bytes come from, `relay` what takes them when it is their turn; what it throws goes to `fail`. */
@@ -73,9 +74,15 @@ export class FairReads {
         bytes = 0;
       }
       bytes += length;
-      return bytes > this.#promptBytesPerSecond ? this.#bulk : this.#prompt;
+      return this.#laneOf(bytes);
     };
     return new Read(flow, relay, fail, laneOf, () => this.#askForTurn());
+  }
+
+  #laneOf(bytes: number): Lane {
+    const lane = this.#lanes.find(({ upToBytes }) => bytes <= upToBytes);
+    if (!lane) throw new Error("The last lane has no end.");
+    return lane;
   }
 
   #askForTurn(): void {
@@ -86,20 +93,22 @@ export class FairReads {
 
   readonly #turn = (): void => {
     this.#isTurnAsked = false;
-    const isPromptBusy = this.#prompt.serve();
-    const isBulkBusy = this.#bulk.serve();
+    let isBusy = false;
+    for (const lane of this.#lanes) isBusy = lane.serve() || isBusy;
     // What was relayed now is part of the turn that begins: its share is whole again in the next one.
-    if (isPromptBusy || isBulkBusy) this.#askForTurn();
+    if (isBusy) this.#askForTurn();
   };
 }
 
 /** Answers that share so many bytes of a turn, and those of them that wait. */
 class Lane {
+  readonly upToBytes: number;
   readonly #bytesPerTurn: number;
   readonly #waiting = new Set<Read>();
   #bytes = 0;
 
-  constructor(bytesPerTurn: number) {
+  constructor({ upToBytes, bytesPerTurn }: LaneSettings) {
+    this.upToBytes = upToBytes;
     this.#bytesPerTurn = bytesPerTurn;
   }
 
