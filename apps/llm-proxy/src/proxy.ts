@@ -12,7 +12,7 @@ import { FairReads } from "./data-plane/fair-reads.ts";
 import { HeldAnswers } from "./data-plane/held-answers.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
-import { createDataPlane } from "./data-plane/server.ts";
+import { createDataPlane, type DataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
 import { drainingPart, Shutdown } from "./data-plane/shutdown.ts";
 import { UPLOAD_LIMITS, type UploadLimits, Uploads } from "./data-plane/uploads.ts";
@@ -80,16 +80,7 @@ export async function startProxy(
   const db = openDatabase({ ...options.database, applicationName: "llm-proxy" });
   lifecycle.own("database", { stop: () => db.destroy() });
   const instanceId = await enrol(db);
-  const processLock = lifecycle.own(
-    "process lock",
-    await ProcessLock.hold({
-      ...(options.directDatabase ?? options.database),
-      lockClass: INSTANCE_LOCK_CLASS,
-      lockId: instanceId,
-      onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost"),
-      onHeld: () => logger.info({}, "process_lock.held"),
-    }),
-  );
+  const processLock = await holdProcessLock(instanceId, options, { lifecycle, logger });
   const recovery = { db, logger, catalogue, instanceId };
   // What cannot be recovered now is tried again by the upkeep; it is no reason not to serve.
   await recoverOrphans(recovery).catch((error: unknown) => logger.error({ error: String(error) }, "recover.failed"));
@@ -140,9 +131,37 @@ export async function startProxy(
     masterKey,
     manage: options.management.isShared ? manage : undefined,
   });
-  // A caller that neither reads nor leaves would hold its reservation for ever.
-  dataPlane.server.timeout = Math.max(2 * config.router.timeoutMs, LEAST_SILENCE_MS);
   metrics.observe(dataPlane.server);
+  const dataPort = await serveDataPlane(dataPlane, options, { shutdown, lifecycle });
+  return { dataPlane: dataPort, management: management.port };
+}
+
+/** The lock that says that this process lives. */
+async function holdProcessLock(
+  instanceId: number,
+  options: ProxyOptions,
+  { lifecycle, logger }: { readonly lifecycle: Lifecycle; readonly logger: Logger },
+): Promise<ProcessLock> {
+  return lifecycle.own(
+    "process lock",
+    await ProcessLock.hold({
+      ...(options.directDatabase ?? options.database),
+      lockClass: INSTANCE_LOCK_CLASS,
+      lockId: instanceId,
+      onLost: (error) => logger.error({ error: String(error) }, "process_lock.lost"),
+      onHeld: () => logger.info({}, "process_lock.held"),
+    }),
+  );
+}
+
+/** Opens the data plane's listener within its bounds; `lifecycle` drains it. Answers its port. */
+async function serveDataPlane(
+  dataPlane: DataPlane,
+  options: ProxyOptions,
+  { shutdown, lifecycle }: { readonly shutdown: Shutdown; readonly lifecycle: Lifecycle },
+): Promise<number> {
+  // A caller that neither reads nor leaves would hold its reservation for ever.
+  dataPlane.server.timeout = Math.max(2 * options.config.router.timeoutMs, LEAST_SILENCE_MS);
   if (options.connections) dataPlane.server.maxConnections = options.connections.most;
   boundIdleConnections(dataPlane.server, options.connections?.mostIdle ?? Number.POSITIVE_INFINITY);
   const { drainMs } = options;
@@ -153,7 +172,7 @@ export async function startProxy(
     idleGraceMs: Math.min(LONGEST_IDLE_GRACE_MS, drainMs / 10),
   });
   lifecycle.own("data plane", drainingPart({ shutdown, listener: data, idle: () => dataPlane.idle(), drainMs }));
-  return { dataPlane: data.port, management: management.port };
+  return data.port;
 }
 
 /** What an operator has to know of the model list before callers find it out. */

@@ -90,6 +90,20 @@ export async function startWorker(
     syncSpend: () => flushLLMSpend(ledger),
   });
 
+  await startGateJobs({ db, rate, config, problems, every });
+  return { ports: { worker: listener.port } };
+}
+
+interface GateJobs {
+  readonly db: DatabaseClient;
+  readonly rate: { readonly markup: string; readonly creditsPerUsd: string };
+  readonly config: WorkerConfig;
+  readonly problems: ReturnType<typeof createProblemLog>;
+  readonly every: (name: string, intervalMs: number, pass: () => Promise<object>) => Promise<void>;
+}
+
+/** What follows from balances: the states of organizations, readings of what they have, and what their systems are told. */
+async function startGateJobs({ db, rate, config, problems, every }: GateJobs): Promise<void> {
   const gate = {
     db,
     rate,
@@ -104,7 +118,6 @@ export async function startWorker(
   }
   const { webhook } = config;
   if (webhook) await every(WEBHOOKS, WEBHOOK_INTERVAL_MS, () => sendDueWebhooks(db, webhook));
-  return { ports: { worker: listener.port } };
 }
 
 /** The first statement of the process: says at the start what would otherwise fail in every pass. */

@@ -39,15 +39,8 @@ export type {
   WebhookEventTable,
 } from "./gate-tables.ts";
 export type { ReservationJson } from "./limit-tables.ts";
-export type {
-  Database,
-  RequestAttemptTable,
-  SettlementState,
-  SpendLogTable,
-  SpendReviewReason,
-  TeamTable,
-  VerificationTokenTable,
-} from "./schema.ts";
+export type { SpendLogTable, TeamTable, VerificationTokenTable } from "./litellm-tables.ts";
+export type { Database, RequestAttemptTable, SettlementState, SpendReviewReason } from "./schema.ts";
 export type {
   GatewaySessionTable,
   ServiceTokenAuditTable,

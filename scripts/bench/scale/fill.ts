@@ -43,7 +43,7 @@ const LAST_EVENT = `($1 - ${NEW_ROWS} - ($1 - ${NEW_ROWS} - i) % $orgs)`;
 export async function fill(client: pg.Client, size: Size, say: (line: string) => void): Promise<Date> {
   // One moment for all steps: an event names the start of its spend row to the millisecond.
   const now = new Date();
-  const { spendRows, keys, endedSessions, batches, orgs } = size;
+  const { spendRows, keys, batches, orgs } = size;
   const eachBatch = Math.ceil(spendRows / (batches / orgs));
   const step = (name: string, text: string): Promise<void> =>
     runStep(
@@ -67,22 +67,7 @@ export async function fill(client: pg.Client, size: Size, say: (line: string) =>
     insert into org_gates (org_id, state, credits_per_spend_usd, reconciled_at, remote_granted_credits) select 'org-' || i, 'active', 300, now(), 10000 from generate_series(0, $orgs - 1) i;
     insert into "LiteLLM_TeamTable" (team_id) select 'org-' || i from generate_series(0, $orgs - 1) i`,
   );
-  await step(
-    "keys",
-    `insert into "LiteLLM_VerificationToken" (token, key_name, user_id, team_id, expires, budget_duration, budget_reset_at)
-    select 'key-' || i, 'sk-...', 'session-' || i, ${ORG_OF_SESSION}, now() at time zone 'utc' + case when i <= ${LIVE_SESSIONS} then interval '6 hours' else interval '1 hour' - i * interval '20 days' / ${keys} end,
-      case when i % 100 = 0 then '30d' end, case when i % 100 = 0 then now() at time zone 'utc' + interval '10 days' end from generate_series(1, ${keys}) i;
-    insert into limit_counters (principal_kind, principal_id) select 'key', 'key-' || i from generate_series(1, ${keys}) i union all select 'team', 'org-' || i from generate_series(0, $orgs - 1) i`,
-  );
-  await step(
-    "sessions",
-    `insert into gateway_sessions (session_id, org_id, state, model, key_hash, expires_at, created_at, ended_at, keys_gone_at)
-    select 'session-' || i, ${ORG_OF_SESSION}, case when i <= ${LIVE_SESSIONS} then 'active' else 'ended' end, 'm', 'key-' || i, now() + interval '6 hours',
-      now() - interval '1 hour' - i * interval '80 days' / ${endedSessions}, case when i > ${LIVE_SESSIONS} then now() - i * interval '80 days' / ${endedSessions} end,
-      case when i > ${LIVE_SESSIONS} + 50 then now() end from generate_series(1, ${endedSessions + LIVE_SESSIONS}) i;
-    insert into key_reservations (session_id, key_generation, org_id, key_hash, budget_usd, applied_usd, created_at)
-    select 'session-' || i, 1, ${ORG_OF_SESSION}, 'key-' || i, 1, 1, now() - interval '1 hour' from generate_series(1, ${LIVE_SESSIONS}) i`,
-  );
+  await fillCallers(step, size);
   await step(
     "spend rows",
     `insert into "LiteLLM_SpendLogs" (request_id, call_type, api_key, spend, total_tokens, prompt_tokens, completion_tokens, "startTime", "endTime", model, "user", team_id, session_id, status)
@@ -116,6 +101,26 @@ export async function fill(client: pg.Client, size: Size, say: (line: string) =>
   await client.query("reset session_replication_role");
   await step("vacuum", "vacuum (analyze)");
   return now;
+}
+
+/** Keys with their counters, and the sessions that hold them. */
+async function fillCallers(step: (name: string, text: string) => Promise<void>, { keys, endedSessions }: Size): Promise<void> {
+  await step(
+    "keys",
+    `insert into "LiteLLM_VerificationToken" (token, key_name, user_id, team_id, expires, budget_duration, budget_reset_at)
+    select 'key-' || i, 'sk-...', 'session-' || i, ${ORG_OF_SESSION}, now() at time zone 'utc' + case when i <= ${LIVE_SESSIONS} then interval '6 hours' else interval '1 hour' - i * interval '20 days' / ${keys} end,
+      case when i % 100 = 0 then '30d' end, case when i % 100 = 0 then now() at time zone 'utc' + interval '10 days' end from generate_series(1, ${keys}) i;
+    insert into limit_counters (principal_kind, principal_id) select 'key', 'key-' || i from generate_series(1, ${keys}) i union all select 'team', 'org-' || i from generate_series(0, $orgs - 1) i`,
+  );
+  await step(
+    "sessions",
+    `insert into gateway_sessions (session_id, org_id, state, model, key_hash, expires_at, created_at, ended_at, keys_gone_at)
+    select 'session-' || i, ${ORG_OF_SESSION}, case when i <= ${LIVE_SESSIONS} then 'active' else 'ended' end, 'm', 'key-' || i, now() + interval '6 hours',
+      now() - interval '1 hour' - i * interval '80 days' / ${endedSessions}, case when i > ${LIVE_SESSIONS} then now() - i * interval '80 days' / ${endedSessions} end,
+      case when i > ${LIVE_SESSIONS} + 50 then now() end from generate_series(1, ${endedSessions + LIVE_SESSIONS}) i;
+    insert into key_reservations (session_id, key_generation, org_id, key_hash, budget_usd, applied_usd, created_at)
+    select 'session-' || i, 1, ${ORG_OF_SESSION}, 'key-' || i, 1, 1, now() - interval '1 hour' from generate_series(1, ${LIVE_SESSIONS}) i`,
+  );
 }
 
 /** How often a step that takes long says that it goes on: whoever waits sees that it is alive. */

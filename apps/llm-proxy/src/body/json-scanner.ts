@@ -1,3 +1,26 @@
+import {
+  CLOSE_LIST,
+  CLOSE_OBJECT,
+  COLON,
+  COMMA,
+  ENDS,
+  ESCAPES,
+  ESCAPE_LETTERS,
+  IN_STRING,
+  LETTER_U,
+  MINUS,
+  OPEN_LIST,
+  OPEN_OBJECT,
+  PLAIN,
+  QUOTE,
+  WORDS,
+  endOfNumber,
+  hexAt,
+  isDigit,
+  isSpace,
+  notJson,
+  tooMuch,
+} from "./json-grammar.ts";
 import { isUtf8 } from "node:buffer";
 import { AppError } from "@proliferate/shared/errors";
 import type { FactCollector } from "./fact-collector.ts";
@@ -14,7 +37,6 @@ export const SCAN_LIMITS: ScanLimits = { depth: 512, values: 1_000_000 };
 /** Fields of the body itself, and how long the name of one may be. */
 const MOST_ROOT_FIELDS = 256;
 const LONGEST_ROOT_NAME_BYTES = 256;
-const LONGEST_NUMBER_BYTES = 1_024;
 
 /** What may come next. */
 const Expect = { value: 0, firstElement: 1, firstName: 2, name: 3, colon: 4, separator: 5, end: 6 } as const;
@@ -311,87 +333,6 @@ export class JsonScanner {
     this.#current = this.#objects[this.#placed - 1];
     if (object?.isObject && object.isAwake) object.place.source.judge?.(object, this.#facts);
   }
-}
-
-const QUOTE = 0x22;
-const COLON = 0x3a;
-const COMMA = 0x2c;
-const PLUS = 0x2b;
-const MINUS = 0x2d;
-const POINT = 0x2e;
-const ZERO = 0x30;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
-const OPEN_LIST = 0x5b;
-const CLOSE_LIST = 0x5d;
-const LETTER_U = 0x75;
-const ESCAPE_LETTERS: ReadonlySet<number> = new Set(Buffer.from('"\\/bfnrt'));
-const WORDS: ReadonlyMap<number, { readonly text: string; readonly kind: Kind }> = new Map([
-  [0x74, { text: "true", kind: Kind.true }],
-  [0x66, { text: "false", kind: Kind.false }],
-  [0x6e, { text: "null", kind: Kind.null }],
-]);
-
-const PLAIN = 0;
-const ENDS = 1;
-const ESCAPES = 2;
-const FORBIDDEN = 3;
-/** What each byte is within a string. */
-const IN_STRING = Uint8Array.from({ length: 256 }, (_, byte) =>
-  byte === QUOTE ? ENDS : byte === 0x5c ? ESCAPES : byte < 0x20 ? FORBIDDEN : PLAIN,
-);
-
-/** The value of each byte as a hexadecimal digit; -1 where it is none. */
-const HEX_DIGIT = Int8Array.from({ length: 256 }, (_, byte) => "0123456789abcdef".indexOf(String.fromCharCode(byte).toLowerCase() || "-"));
-
-function isSpace(byte: number): boolean {
-  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
-}
-
-function isDigit(byte: number): boolean {
-  return byte >= 0x30 && byte <= 0x39;
-}
-
-/** The position after the number that begins at `start`. */
-function endOfNumber(bytes: Buffer, start: number): number {
-  let end = start + (bytes[start] === MINUS ? 1 : 0);
-  // No digit follows a zero that leads.
-  end = bytes[end] === ZERO ? end + 1 : endOfDigits(bytes, end);
-  if (bytes[end] === POINT) end = endOfDigits(bytes, end + 1);
-  if (bytes[end] === 0x65 || bytes[end] === 0x45) {
-    const sign = bytes[end + 1];
-    end = endOfDigits(bytes, sign === PLUS || sign === MINUS ? end + 2 : end + 1);
-  }
-  return end;
-}
-
-/** The position after one digit or more. */
-function endOfDigits(bytes: Buffer, start: number): number {
-  let end = start;
-  while (isDigit(bytes[end] ?? 0)) end += 1;
-  if (end === start) throw notJson();
-  if (end - start > LONGEST_NUMBER_BYTES) throw tooMuch("a number that is too long");
-  return end;
-}
-
-/** The value of four hexadecimal digits; -1 where there are none. */
-function hexAt(bytes: Buffer, start: number): number {
-  let value = 0;
-  for (let position = start; position < start + 4; position += 1) {
-    const digit = HEX_DIGIT[bytes[position] ?? 0] ?? -1;
-    if (digit < 0) return -1;
-    value = value * 16 + digit;
-  }
-  return value;
-}
-
-/** The text itself stays here: a body is never quoted. */
-function notJson(message = "The body is not JSON."): AppError {
-  return new AppError("invalid_json", message);
-}
-
-function tooMuch(what: string): AppError {
-  return new AppError("invalid_request", `The body has ${what}.`);
 }
 
 function givenTwice(path: string): AppError {

@@ -28,6 +28,16 @@ interface CompletenessRow {
   readonly oldest_unbilled_seconds: string | null;
 }
 
+/** What all compared rows come to. */
+const TOTALS_OF_DIFFERENCES = sql`count(*) as source_rows, trim_scale(coalesce(sum(source_usd), 0)) as source_usd, trim_scale(coalesce(sum(billed_usd), 0)) as billed_usd,
+      count(*) filter (where in_review or retired_usd is not null) as review_rows,
+      trim_scale(coalesce(sum(source_usd) filter (where in_review), 0) + coalesce(sum(retired_usd), 0)) as review_usd,
+      count(*) filter (where is_unbilled) as unbilled_rows, trim_scale(coalesce(sum(missing_usd) filter (where is_unbilled), 0)) as unbilled_usd,
+      count(*) filter (where is_unbilled and is_overdue) as overdue_rows,
+      trim_scale(coalesce(sum(missing_usd) filter (where is_unbilled and is_overdue), 0)) as overdue_usd,
+      trim_scale(coalesce(-sum(missing_usd) filter (where not is_unbilled and missing_usd < 0), 0)) as overbilled_usd,
+      round(extract(epoch from billing_now() - min(ended_at) filter (where is_unbilled))) as oldest_unbilled_seconds`;
+
 /**
  * Compares every spend row with its event and that event's adjustments, amount by amount; `from` and `to` narrow it to requests that
  * began between them (`to` excluded), and the cost to them. Reads both tables once. An amount that is no number, or beyond reason, counts as zero here and
@@ -97,15 +107,7 @@ export async function compareSourceWithLedger(
         ended_at < billing_now() - ${options.graceMs} * interval '1 millisecond' as is_overdue
       from compared
     )
-    select count(*) as source_rows, trim_scale(coalesce(sum(source_usd), 0)) as source_usd, trim_scale(coalesce(sum(billed_usd), 0)) as billed_usd,
-      count(*) filter (where in_review or retired_usd is not null) as review_rows,
-      trim_scale(coalesce(sum(source_usd) filter (where in_review), 0) + coalesce(sum(retired_usd), 0)) as review_usd,
-      count(*) filter (where is_unbilled) as unbilled_rows, trim_scale(coalesce(sum(missing_usd) filter (where is_unbilled), 0)) as unbilled_usd,
-      count(*) filter (where is_unbilled and is_overdue) as overdue_rows,
-      trim_scale(coalesce(sum(missing_usd) filter (where is_unbilled and is_overdue), 0)) as overdue_usd,
-      trim_scale(coalesce(-sum(missing_usd) filter (where not is_unbilled and missing_usd < 0), 0)) as overbilled_usd,
-      round(extract(epoch from billing_now() - min(ended_at) filter (where is_unbilled))) as oldest_unbilled_seconds
-    from differences`.execute(db);
+    select ${TOTALS_OF_DIFFERENCES} from differences`.execute(db);
   const row = result.rows[0];
   if (row === undefined) throw new Error("an aggregate without groups has one row");
   return row;

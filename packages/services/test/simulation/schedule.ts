@@ -121,9 +121,14 @@ interface Chance {
   readonly faultiness: number;
 }
 
-function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Move[] {
-  const worker = random.whole(0, workers - 1);
-  const kind = random.weighted([
+function nextMoves(chance: Chance): readonly Move[] {
+  const worker = chance.random.whole(0, chance.workers - 1);
+  return movesOf(kindOf(chance), worker, chance);
+}
+
+/** The kinds of moves, by how often they come. */
+function kindOf({ random, faultiness }: Chance) {
+  return random.weighted([
     [60, "work"],
     [2 * faultiness, "stall"],
     [4 * faultiness, "crash"],
@@ -143,6 +148,9 @@ function nextMoves({ random, workers, writer, faultiness }: Chance): readonly Mo
     [1.5, "map"],
     [0.7, "lose_event"],
   ] as const);
+}
+
+function movesOf(kind: ReturnType<typeof kindOf>, worker: number, { random, workers, writer }: Chance): readonly Move[] {
   switch (kind) {
     case "work":
       return [
