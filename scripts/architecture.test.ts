@@ -358,3 +358,15 @@ test("the road knows no dialect, no provider and no family of clients by name: w
     );
   expect(wrong).toEqual([]);
 });
+
+test("code 12: no line of a source file is longer than 240 characters, but in the table of errors, whose rows stay one line each", () => {
+  const long = sources
+    .filter((path) => !isTest(path) && path !== "packages/shared/src/errors/codes.ts")
+    .flatMap((path) =>
+      textOf(path)
+        .split("\n")
+        .flatMap((line, index) => (line.length > 240 ? [`${path}:${index + 1}`] : [])),
+    );
+
+  expect(long).toEqual([]);
+});

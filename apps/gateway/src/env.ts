@@ -58,7 +58,8 @@ export const GATEWAY_ENVIRONMENT = {
   GATEWAY_OPERATOR_PORT: portNumber
     .optional()
     .describe(
-      "Port of a second listener, for operators: billing, tokens and metrics are then served there alone, and GATEWAY_PORT serves sessions, an organization's own usage and webhooks. Unset: one listener serves both",
+      "Port of a second listener, for operators: billing, tokens and metrics are then served there alone, and " +
+        "GATEWAY_PORT serves sessions, an organization's own usage and webhooks. Unset: one listener serves both",
     ),
   GATEWAY_OPERATOR_HOST: z
     .string()
@@ -87,7 +88,9 @@ export const GATEWAY_ENVIRONMENT = {
     .enum(["auto", "own", "same"])
     .default("auto")
     .describe(
-      "Whose processes local sandboxes are. auto: each has a user of its own (40000 to 49999) where the gateway runs as root on Linux and such users reach SANDBOX_ROOT_FOLDER and the agent, else the gateway's, which its start then says. own: no local sandbox without. same: the gateway's",
+      "Whose processes local sandboxes are. auto: each has a user of its own (40000 to 49999) where the gateway runs " +
+        "as root on Linux and such users reach SANDBOX_ROOT_FOLDER and the agent, else the gateway's, which its start " +
+        "then says. own: no local sandbox without. same: the gateway's",
     ),
   SANDBOX_LIFETIME_MS: z.coerce
     .number()

@@ -42,7 +42,9 @@ export const LLM_PROXY_ENVIRONMENT = {
     .enum(["separate", "shared"])
     .default("separate")
     .describe(
-      "shared: the management API answers on the data plane's port as well, as stock LiteLLM has it, so that LLM_PROXY_URL and LLM_PROXY_MASTER_KEY alone can mint. Whoever reaches that port can then try master keys: not for a port that sandboxes or a tunnel reach",
+      "shared: the management API answers on the data plane's port as well, as stock LiteLLM has it, so that " +
+        "LLM_PROXY_URL and LLM_PROXY_MASTER_KEY alone can mint. Whoever reaches that port can then try master keys: " +
+        "not for a port that sandboxes or a tunnel reach",
     ),
   LLM_PROXY_DATABASE_CONNECTIONS: z.coerce.number().int().min(2).max(500).default(20).describe("Connections to PostgreSQL at most"),
   DRAIN_MS: z.coerce
@@ -100,7 +102,9 @@ export const LLM_PROXY_ENVIRONMENT = {
     .enum(["refuse", "reserve"])
     .default("refuse")
     .describe(
-      "A body with a field whose cost nobody can say beforehand (`fallbacks: default`, tools of the provider that are not known, tiers without a price): refuse it with 400 and the field's name; or reserve for each such field as if the dearest model of the provider did all of it once more",
+      "A body with a field whose cost nobody can say beforehand (`fallbacks: default`, tools of the provider that " +
+        "are not known, tiers without a price): refuse it with 400 and the field's name; or reserve for each such " +
+        "field as if the dearest model of the provider did all of it once more",
     ),
   ...OBSERVER_ENVIRONMENT,
   LLM_PROXY_BODY_BYTES: z.coerce

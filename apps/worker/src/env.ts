@@ -32,7 +32,8 @@ export const WORKER_ENVIRONMENT = {
     .enum(["sql", "rest"])
     .default("sql")
     .describe(
-      "Where spend rows are read: the LiteLLM_* tables, or LiteLLM's REST API where its database is out of reach; `rest` keeps a mirror in the schema litellm_imported, which is then LITELLM_DB_SCHEMA for the other processes",
+      "Where spend rows are read: the LiteLLM_* tables, or LiteLLM's REST API where its database is out of reach; " +
+        "`rest` keeps a mirror in the schema litellm_imported, which is then LITELLM_DB_SCHEMA for the other processes",
     ),
   LLM_SYNC_INTERVAL_MS: milliseconds.default(30_000).describe("Milliseconds between two passes from spend rows to events"),
   OUTBOX_INTERVAL_MS: milliseconds

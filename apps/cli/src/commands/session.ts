@@ -111,7 +111,8 @@ async function attach({ opencode, environment }: SessionContext, { agent, sessio
       fail(
         new AppError(
           "invalid_request",
-          `${program} could not be started here (${(error as NodeJS.ErrnoException).code}). Install it (npm install -g opencode-ai), name it in OPENCODE_COMMAND, or start the stack with --opencode, which fetches it. Session ${sessionId} runs on; \`./scripts/session end ${sessionId}\` ends it.`,
+          `${program} could not be started here (${(error as NodeJS.ErrnoException).code}). Install it (npm install -g opencode-ai), ` +
+            `name it in OPENCODE_COMMAND, or start the stack with --opencode, which fetches it. Session ${sessionId} runs on; \`./scripts/session end ${sessionId}\` ends it.`,
           { param: "OPENCODE_COMMAND", cause: error },
         ),
       ),
@@ -133,8 +134,11 @@ export function sessionList(options: { readonly org?: string; readonly limit?: s
   };
 }
 
-const sessionLine = (session: SessionListResponse["sessions"][number]): string =>
-  `${session.created_at}  ${(session.state === "active" && session.sandbox ? session.sandbox.state : session.state).padEnd(9)}  ${session.launcher.padEnd(5)}  ${session.model}  ${session.session_id}${session.failure ? `  ${session.failure.code}` : ""}\n`;
+function sessionLine(session: SessionListResponse["sessions"][number]): string {
+  const { created_at: createdAt, sandbox, launcher, model, session_id: sessionId, failure } = session;
+  const state = session.state === "active" && sandbox ? sandbox.state : session.state;
+  return `${createdAt}  ${state.padEnd(9)}  ${launcher.padEnd(5)}  ${model}  ${sessionId}${failure ? `  ${failure.code}` : ""}\n`;
+}
 
 /** `session logs`: what the session went through; with `--follow`, until it ends; with `--agent`, what its agent wrote last. */
 export function sessionLogs(sessionId: string, options: { readonly follow?: boolean; readonly agent?: boolean }): SessionAction {

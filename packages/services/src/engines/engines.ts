@@ -29,7 +29,8 @@ export const ENGINE_FEATURES = {
   spend_rows: row(true, true, "Usage and cost of each request as a row that billing reads."),
   exact_caps: row(false, true, "A budget is overshot by one request at most, however many ask at once, over all processes."),
   immediate_revocation: row(false, true, "A revoked key is refused with its next request; stock LiteLLM caches keys for up to a minute."),
-  row_before_end: row(false, true, "A caller that saw the end of its answer has its spend row (the end waits for it, 3 s at most while the database is away); stock LiteLLM writes in batches and can lose the newest."),
+  row_before_end: row(false, true, "A caller that saw the end of its answer has its spend row (the end waits for it, 3 s at most while the " +
+"database is away); stock LiteLLM writes in batches and can lose the newest."),
   management_listener: row(false, true, "The management API on a port of its own, so that no tunnel exposes it."),
   request_limits: row(false, true, "Limits in USD, requests, tokens or requests at a time, of a minute to a month, on key, user, team or payer (`POST /limit/set`)."),
   model_rewrites: row(false, false, "Not built yet. A tier's or a member's models are rewritten, and the caller is told."),

@@ -42,7 +42,9 @@ export async function maintainPartitions(db: DatabaseClient): Promise<PartitionU
     await lockIngest(tx);
     return adoptStrayEvents(tx);
   });
-  const message = `${strays} events stood in billing_events_default, because the partition of their month was missing; they are in their months' partitions now. They were billed all along. Look why the worker did not make the partitions in time.`;
+  const message =
+    `${strays} events stood in billing_events_default, because the partition of their month was missing; ` +
+    `they are in their months' partitions now. They were billed all along. Look why the worker did not make the partitions in time.`;
   await raiseAlert(db, { key: "partition_missing", kind: "partition_missing", message, facts: { events: strays } });
   return { made: await ensurePartitions(db, MONTHS_AHEAD), strays };
 }

@@ -88,7 +88,8 @@ export async function removeTopUpPolicy(db: DatabaseClient, orgId: string, opera
     if (open)
       throw new AppError(
         "decision_refused",
-        `The policy of ${orgId} cannot be removed: its pack ${open.top_up_id} is ${open.state}. ${open.state === "needs_review" ? "Settle the pack first: billing top-up settle." : "Wait until it has ended; --disabled buys no more meanwhile."}`,
+        `The policy of ${orgId} cannot be removed: its pack ${open.top_up_id} is ${open.state}. ` +
+          `${open.state === "needs_review" ? "Settle the pack first: billing top-up settle." : "Wait until it has ended; --disabled buys no more meanwhile."}`,
       );
     await deletePolicy(tx, orgId);
     await recordAction(tx, {

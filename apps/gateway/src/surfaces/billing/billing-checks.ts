@@ -41,7 +41,9 @@ const compare = createRoute({
   path: "/v1/billing/reconcile",
   summary: "Compare deliveries and balances with the sink now, as `billing reconcile` does",
   description:
-    "A dry run unless `dry_run` is false; what it changes then, and what corrections at the sink are: docs/billing.md. Needs the sink's secret in this gateway's environment. Safe to repeat. Name an org where there are many: each costs a call or two.",
+    "A dry run unless `dry_run` is false; what it changes then, and what corrections at the sink are: " +
+    "docs/billing.md. Needs the sink's secret in this gateway's environment. Safe to repeat. Name an org where " +
+    "there are many: each costs a call or two.",
   security: BEARER_SECURITY,
   request: { body: jsonBody(compareRequestSchema) },
   responses: {
@@ -68,7 +70,8 @@ export function registerBillingCheckRoutes(app: GatewayApp, { db, comparison }: 
     if (comparison === undefined)
       throw new AppError(
         "sink_not_configured",
-        "This gateway holds no secret of a sink (AUTUMN_API_KEY), so it cannot compare with it. The worker compares by itself, and at once for one organization: POST /v1/billing/orgs/{org_id}/reconcile.",
+        "This gateway holds no secret of a sink (AUTUMN_API_KEY), so it cannot compare with it. The worker compares by " +
+          "itself, and at once for one organization: POST /v1/billing/orgs/{org_id}/reconcile.",
       );
     if (dryRun && applyCorrections)
       throw new AppError("invalid_request", "A dry run changes nothing: send apply_corrections with dry_run false.", {

@@ -12,7 +12,9 @@ const exportRoute = createRoute({
   path: "/v1/billing/export",
   summary: "Every billing event that was recorded before the export began, with its batch",
   description:
-    "Requests that began in `from` (counts) to `to` (does not). A connection that ends early is an export that failed: the last chunk is missing. It is cut when its reader takes nothing for 30 s, or has not read all of it after 30 min.",
+    "Requests that began in `from` (counts) to `to` (does not). A connection that ends early is an export that " +
+    "failed: the last chunk is missing. It is cut when its reader takes nothing for 30 s, or has not read all of " +
+    "it after 30 min.",
   security: BEARER_SECURITY,
   request: { query: exportQuerySchema },
   responses: {

@@ -19,7 +19,9 @@ const events = createRoute({
   path: "/v1/sessions/{session_id}/events",
   summary: "What a session goes through, as it happens",
   description:
-    "Server-sent events in order, from the first one or after `Last-Event-ID`: `event` is the type, `data` the event as JSON. The stream ends when the session has ended (or, with `until=ready`, when its sandbox is ready, paused or gone); a reader that comes back for more than there will ever be gets 204, at which EventSource stops.",
+    "Server-sent events in order, from the first one or after `Last-Event-ID`: `event` is the type, `data` the " +
+    "event as JSON. The stream ends when the session has ended (or, with `until=ready`, when its sandbox is ready, " +
+    "paused or gone); a reader that comes back for more than there will ever be gets 204, at which EventSource stops.",
   security: BEARER_SECURITY,
   request: {
     params: z.object({ session_id: resourceIdSchema }),

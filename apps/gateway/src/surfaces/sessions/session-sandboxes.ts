@@ -21,7 +21,9 @@ const extend = createRoute({
   path: "/v1/sessions/{session_id}/extend",
   summary: "Give a running session more time, another budget, or both; a paused one another budget",
   description:
-    "On the key that it has: nothing in the sandbox changes. A paused session has no key: its new budget holds from its resume on, which also takes a duration. With the billing gate on, the budget follows within seconds as far as the balance allows.",
+    "On the key that it has: nothing in the sandbox changes. A paused session has no key: its new budget holds " +
+    "from its resume on, which also takes a duration. With the billing gate on, the budget follows within seconds " +
+    "as far as the balance allows.",
   security: BEARER_SECURITY,
   request: { params: sessionPath, body: jsonBody(extendSessionRequestSchema.meta({ id: "ExtendSession" })) },
   responses: {

@@ -52,7 +52,10 @@ const create = createRoute({
   path: "/v1/sessions",
   summary: "Start a session, or resume it",
   description:
-    "Mints a key that is limited to the session. Without a launcher it returns all that a sandbox needs; the id of a running session of the same org then resumes it: a new key, then the old one is revoked. With a launcher the gateway starts the sandbox: 202 at once, or with `wait=true` 201 when the agent answers. The same `Idempotency-Key` with the same body is answered the same for 24 hours.",
+    "Mints a key that is limited to the session. Without a launcher it returns all that a sandbox needs; the id of " +
+    "a running session of the same org then resumes it: a new key, then the old one is revoked. With a launcher " +
+    "the gateway starts the sandbox: 202 at once, or with `wait=true` 201 when the agent answers. The same " +
+    "`Idempotency-Key` with the same body is answered the same for 24 hours.",
   security: BEARER_SECURITY,
   request: { headers: requestHeaders, query: waitQuery, body: jsonBody(createSessionRequestSchema.meta({ id: "CreateSession" })) },
   responses: {
@@ -101,7 +104,9 @@ const end = createRoute({
   path: "/v1/sessions/{session_id}",
   summary: "End a session",
   description:
-    "Revokes every key of the session, ends the sandbox that the gateway launched for it, and settles its usage at once. Answers within seconds, 202 while a launcher or the proxy hangs. Final and idempotent: ending it again revokes again.",
+    "Revokes every key of the session, ends the sandbox that the gateway launched for it, and settles its usage at " +
+    "once. Answers within seconds, 202 while a launcher or the proxy hangs. Final and idempotent: ending it again " +
+    "revokes again.",
   security: BEARER_SECURITY,
   request: { params: sessionPath },
   responses: {
