@@ -132,7 +132,7 @@ async function explainSeed(
   const database = await openSimulationDatabase(await server.createDatabase());
   const run = (schedule: Schedule) => simulate(database, schedule, MUTATIONS[options.mutation ?? ""]);
   try {
-    const schedule = createSchedule(seed);
+    const schedule = createSchedule(seed, MUTATIONS[options.mutation ?? ""]?.oftener);
     const result = await run(schedule);
     if (result.violation === undefined) {
       if (options.trace) console.log(result.trace.join("\n"));

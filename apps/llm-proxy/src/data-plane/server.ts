@@ -15,7 +15,7 @@ import { asAppError, identityHeaders, sendError } from "./error-response.ts";
 import { listModels, showModel } from "./models.ts";
 import { type DataPlaneRoute, queryOf, ROUTE_METHODS, routeOfPath } from "./paths.ts";
 
-interface DataPlane {
+export interface DataPlane {
   readonly server: Server;
   /** Resolves when no request is being handled; each one's settlement included. */
   idle(): Promise<void>;

@@ -1,3 +1,4 @@
+import type { Move } from "./schedule.ts";
 import type { AutumnClient } from "../../src/sinks/autumn/autumn-client.ts";
 import type { SettlementSink } from "../../src/sinks/port/sink.ts";
 import type { StatementRewrite } from "./simulated-process.ts";
@@ -8,6 +9,8 @@ export interface Mutation {
   readonly sink: (sink: SettlementSink) => SettlementSink;
   /** What the sink makes of Autumn's answers. */
   readonly client: (client: AutumnClient) => AutumnClient;
+  /** Moves that the defect needs more of than other schedules have. */
+  readonly oftener?: readonly Move["kind"][];
 }
 
 export const NO_MUTATION: Mutation = { rewrite: (statement) => statement, sink: (sink) => sink, client: (client) => client };
@@ -90,6 +93,8 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   },
   "an event that took nothing counts as what was asked": {
     ...NO_MUTATION,
+    // An event takes nothing where a customer has no balance, and an answer has to be lost, too.
+    oftener: ["customer"],
     client: (client) => ({
       ...client,
       events: {

@@ -83,8 +83,11 @@ const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 
-/** The schedule of a seed: the same one, always. */
-export function createSchedule(seed: number): Schedule {
+/** How much oftener a kind of move comes where a schedule is to have many of it. */
+const OFTENER = 10;
+
+/** The schedule of a seed: the same one, always. Moves of the kinds `oftener` come ten times as often. */
+export function createSchedule(seed: number, oftener: readonly Move["kind"][] = []): Schedule {
   const random = new Random(seed);
   const workers = random.weighted([
     [1, 1],
@@ -102,7 +105,7 @@ export function createSchedule(seed: number): Schedule {
   for (let at = 0; at < length; at += 1) {
     if (at === setAt && skew.endsWith("_set"))
       moves.push({ kind: "clock", whose: skew === "autumn_set" ? "autumn" : "database", byMs: hourOrLess() });
-    moves.push(...nextMoves({ random, workers, writer, faultiness }));
+    moves.push(...nextMoves({ random, workers, writer, faultiness, oftener }));
   }
   return {
     seed,
@@ -119,6 +122,7 @@ interface Chance {
   readonly workers: number;
   readonly writer: RowWriter;
   readonly faultiness: number;
+  readonly oftener: readonly Move["kind"][];
 }
 
 function nextMoves(chance: Chance): readonly Move[] {
@@ -127,8 +131,8 @@ function nextMoves(chance: Chance): readonly Move[] {
 }
 
 /** The kinds of moves, by how often they come. */
-function kindOf({ random, faultiness }: Chance) {
-  return random.weighted([
+function kindOf({ random, faultiness, oftener }: Chance) {
+  const kinds = [
     [60, "work"],
     [2 * faultiness, "stall"],
     [4 * faultiness, "crash"],
@@ -147,7 +151,8 @@ function kindOf({ random, faultiness }: Chance) {
     [0.7, "rate_card"],
     [1.5, "map"],
     [0.7, "lose_event"],
-  ] as const);
+  ] as const;
+  return random.weighted(kinds.map(([weight, kind]) => [oftener.some((one) => one === kind) ? weight * OFTENER : weight, kind] as const));
 }
 
 function movesOf(kind: ReturnType<typeof kindOf>, worker: number, { random, workers, writer }: Chance): readonly Move[] {

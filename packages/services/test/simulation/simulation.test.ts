@@ -38,7 +38,7 @@ async function findFailure(
     while (next <= seeds && failures.length === 0) {
       const seed = next;
       next += 1;
-      const { violation } = await simulate(database, createSchedule(seed), mutation);
+      const { violation } = await simulate(database, createSchedule(seed, mutation.oftener), mutation);
       if (violation !== undefined) failures.push({ seed, violation });
     }
   };
