@@ -35,7 +35,7 @@ export interface AuditResult {
 }
 
 /** Spend rows of one statement. */
-const SLICE_ROWS = 1_000;
+const SLICE_ROWS = 500;
 const DAY_MS = 24 * 60 * 60 * 1_000;
 /** As the environment's default; only rows from before the first rate card meet it. */
 const FALLBACK_RATE: RateCard = { markup: "3", creditsPerUsd: CREDITS_PER_USD };
