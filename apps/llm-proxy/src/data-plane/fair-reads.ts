@@ -93,10 +93,9 @@ export class FairReads {
 
   readonly #turn = (): void => {
     this.#isTurnAsked = false;
-    let isBusy = false;
-    for (const lane of this.#lanes) isBusy = lane.serve() || isBusy;
+    for (const lane of this.#lanes) lane.serve();
     // What was relayed now is part of the turn that begins: its share is whole again in the next one.
-    if (isBusy) this.#askForTurn();
+    if (this.#lanes.some((lane) => lane.needsTurn)) this.#askForTurn();
   };
 }
 
@@ -121,6 +120,14 @@ class Lane {
     return this.#waiting.size === 0 && this.#bytes < this.#bytesPerTurn;
   }
 
+  /**
+   * Whether the next turn has something to do: somebody waits, or half of the share is used up. What was less counts on into the turns
+   * that come, so that a stream of tokens costs no turn for each of its pieces; a share never holds more for it.
+   */
+  get needsTurn(): boolean {
+    return this.#waiting.size > 0 || this.#bytes * 2 >= this.#bytesPerTurn;
+  }
+
   /** A turn has an end even if everything comes byte by byte. */
   spend(bytes: number): void {
     this.#bytes += Math.max(bytes, LEAST_PIECE_BYTES);
@@ -134,8 +141,8 @@ class Lane {
     this.#waiting.delete(read);
   }
 
-  /** Begins a turn. Whether it relayed anything. */
-  serve(): boolean {
+  /** Begins a turn. */
+  serve(): void {
     this.#bytes = 0;
     // A read that holds something again is at the end of the set, and comes again.
     for (const read of this.#waiting) {
@@ -143,7 +150,6 @@ class Lane {
       this.#waiting.delete(read);
       read.serve();
     }
-    return this.#bytes > 0 || this.#waiting.size > 0;
   }
 }
 
@@ -181,8 +187,12 @@ class Read implements FairRead {
     // undici tells of nothing, too, when it is resumed and has nothing; as a piece that waits it would come again without end.
     if (this.#isClosed || chunk.length === 0) return;
     const lane = this.#laneOf(chunk.length);
+    if (this.#held.length === 0 && lane.hasRoom) {
+      this.#relayNow(chunk, lane);
+      if (lane.needsTurn) this.#askForTurn();
+      return;
+    }
     this.#askForTurn();
-    if (this.#held.length === 0 && lane.hasRoom) return this.#relayNow(chunk, lane);
     this.#held.push(chunk);
     // What came although the flow was stopped goes with what is held.
     if (this.#held.length > 1) return;
