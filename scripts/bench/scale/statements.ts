@@ -143,7 +143,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
     return countDifferences(db, { from, to: await findChunkEnd(db, { from, to: "infinity" }, 5_000) });
   }),
   idle("findChunkEnd", "one worker, as the slices", 7, (db) => findChunkEnd(db, { from: sourceAgo(DAY_MS), to: "infinity" }, 5_000)),
-  idle("readGaps", "one worker, hourly, and once a day for two days: a slice of 500 rows", 1, async (db) => {
+  idle("readGaps", "one worker, hourly, and once a day for two days: a slice of 500 rows", 2, async (db) => {
     const from = ago(1_800_000);
     const last = await findChunkEnd(db, { from: from.toISOString(), to: "infinity" }, 500);
     return readGaps(db, { from, to: new Date(`${last.replace(" ", "T")}Z`) });
