@@ -25,7 +25,7 @@ beforeEach(async () => {
   autumn = await startAutumnEmulator({ secretKey: SECRET_KEY });
   autumn.grant("org_a", "1000");
   autumn.grant("org_b", "1000");
-  sink = createAutumnSink({ secretKey: SECRET_KEY, serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits", timeoutMs: 400 });
+  sink = createAutumnSink({ secretKey: SECRET_KEY, serverUrl: autumn.url, apiVersion: "2.3.0", featureId: "credits", timeoutMs: 1_500 });
 });
 afterEach(() => autumn.stop());
 

@@ -56,7 +56,7 @@ test("every lag and state is measured, amounts exactly", async () => {
     "batches{delivered}": 1,
     "batch_credits{delivered}": "0.0003",
     "reviews{no_org}": 1,
-    "pass_age_seconds{llm-spend-sync}": 0,
+    "pass_age_seconds{llm-spend-sync}": expect.any(Number),
     "unposted_credits": "30",
     "unbilled_usd": "0.25",
     "overdue_rows": 0,

@@ -41,7 +41,7 @@ afterAll(() => {
 });
 
 const nameOf = (work: Promise<unknown>): Promise<unknown> => work.catch((error: Error) => error.name);
-const limits = { timeoutMs: 500, maxBytes: 1_000_000 };
+const limits = { timeoutMs: 1_500, maxBytes: 1_000_000 };
 
 it.each([
   ["silent", "TimeoutError"],

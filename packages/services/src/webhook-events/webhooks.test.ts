@@ -49,7 +49,7 @@ afterAll(async () => {
 
 const url = (): string => `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/events`;
 const send = (options: Partial<WebhookOptions> = {}) =>
-  sendDueWebhooks(database.db, { url: url(), secret: SECRET, timeoutMs: 300, retryDelayMs: () => 0, ...options });
+  sendDueWebhooks(database.db, { url: url(), secret: SECRET, timeoutMs: 1_500, retryDelayMs: () => 0, ...options });
 const emit = (key?: string) =>
   insertWebhookEvent(database.db, { type: "balance.low", orgId: "org_a", key, payload: { balance_credits: "12.5" } });
 const rows = () => database.db.selectFrom("webhook_events").selectAll().execute();

@@ -37,7 +37,7 @@ const sinkOptions = () => ({
   serverUrl: `${autumn.url}/v1`,
   apiVersion: "2.3.0",
   featureId: "credits",
-  timeoutMs: 400,
+  timeoutMs: 1_500,
 });
 
 async function spend(...rows: readonly SpendRow[]): Promise<void> {
