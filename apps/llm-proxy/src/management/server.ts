@@ -31,9 +31,14 @@ const HEALTH_PATHS = new Set(["/health/liveliness", "/health/liveness", "/health
 /** Answers one request of the management API: LiteLLM's shapes, Bearer master key. */
 type ManagementHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
+/** Every route that takes the master key. */
+export function managementRoutes(db: DatabaseClient): readonly Route[] {
+  return [...keyRoutes(db), ...teamRoutes(db), ...limitRoutes(db), ...spendRoutes(db)];
+}
+
 /** The management API, without a socket: it has one of its own, and on demand the data plane hands it what is its (`LLM_PROXY_MANAGEMENT`). */
 export function createManagementHandler(deps: ManagementDeps): ManagementHandler {
-  const routes = [...keyRoutes(deps.db), ...teamRoutes(deps.db), ...limitRoutes(deps.db), ...spendRoutes(deps.db)];
+  const routes = managementRoutes(deps.db);
   return async (request, response) => {
     if (isMetricsRequest(deps, request)) return sendMetrics(deps, response);
     const result = await answer(deps, routes, request).catch((error: unknown) => {
