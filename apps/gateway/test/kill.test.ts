@@ -277,7 +277,12 @@ test("sessions F2, F3: a gateway killed at any step of a launch, a pause, a resu
   const ended = await Promise.all(scenarios.map(({ sessionId }) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   expect(again.map(({ status }) => status)).toEqual([201, 200]);
   await areEnded(ended);
-  expect([await leftBehind(rootFolder), proxy.keys.size]).toEqual([[], 0]);
+  // What a killed gateway had made and not recorded is found by the next one's upkeep, in its own time.
+  await until(
+    () => leftBehind(rootFolder),
+    (left) => left.length === 0,
+  );
+  expect(proxy.keys.size).toBe(0);
 
   await insertSpendRows(
     database.db,
@@ -360,7 +365,12 @@ test("gateways killed at any moment while ten sessions start at once leave nothi
   ]);
   const ended = await Promise.all(ready.map((sessionId) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   await areEnded(ended);
-  expect([await leftBehind(rootFolder), proxy.keys.size]).toEqual([[], 0]);
+  // What a killed gateway had made and not recorded is found by the next one's upkeep, in its own time.
+  await until(
+    () => leftBehind(rootFolder),
+    (left) => left.length === 0,
+  );
+  expect(proxy.keys.size).toBe(0);
 });
 
 async function countEvents(): Promise<number> {
