@@ -39,6 +39,21 @@ async function sendRaw(text: string): Promise<number> {
 
 const deep = (depth: number): string => `${"[".repeat(depth)}${"]".repeat(depth)}`;
 
+test.each(["gzip", "deflate", "br", "zstd", "GZIP, identity"])(
+  "review 1: a body that is said to be %s is refused by name",
+  async (encoding) => {
+    for (const path of PATHS) {
+      const response = await fetch(`${stack.proxy.url}${path}`, {
+        method: "POST",
+        headers: { "x-api-key": stack.key, "content-type": "application/json", "content-encoding": encoding },
+        body: JSON.stringify(path.endsWith("completions") ? CHAT : MESSAGE),
+      });
+      expect([response.status, await response.text()]).toEqual([400, expect.stringContaining("content encoding")]);
+    }
+    expect(stack.provider.requests).toHaveLength(0);
+  },
+);
+
 test.each([
   ["nothing", ""],
   ["deep options of a stream", `{"model":"gpt-4o-mini","stream":true,"stream_options":{"a":${deep(100_000)}}}`],

@@ -5,6 +5,8 @@ import type { SeenValue } from "./seen-object.ts";
 
 /** More than this is no request; a list that was cut would be a fact that is missing. */
 const MOST_FACTS = 4_096;
+/** Of models that are named, and of what cannot be judged: each is looked up, priced and reserved by itself. */
+const MOST_PRICED_APART = 64;
 const MOST_UNKNOWN_FIELDS = 16;
 
 /** What the body itself says, judged when it ended. */
@@ -98,6 +100,8 @@ export class FactCollector {
   }
 
   namedModel(model: NamedModel): void {
+    if (this.#namedModels.length >= MOST_PRICED_APART)
+      throw new AppError("invalid_request", `The body names more than ${MOST_PRICED_APART} models.`);
     this.#namedModels.push(this.#bounded(model));
   }
 
@@ -110,6 +114,8 @@ export class FactCollector {
   }
 
   unjudged(unjudged: Unjudged): void {
+    if (this.#unjudged.length >= MOST_PRICED_APART)
+      throw new AppError("invalid_request", `The body has more than ${MOST_PRICED_APART} fields of which nobody can say what they cost.`);
     this.#unjudged.push(this.#bounded(unjudged));
   }
 

@@ -231,6 +231,7 @@ export class JsonScanner {
     this.#rule = this.#ruleOf(current.place, start, end);
     const slot = this.#rule?.slot ?? -1;
     current.slot = slot;
+    if (!this.#rule && current.place.source.isExact) this.#judgeCase(current, start, end);
     if (slot < 0) return;
     if (current.hasSlot(slot)) throw givenTwice(current.pathOf(textAt(this.#bytes, start, end, this.#stringEscapes > 0)));
     if (this.#rule?.wakesJudge) current.isAwake = true;
@@ -242,6 +243,13 @@ export class JsonScanner {
     if (end - start > LONGEST_ROOT_NAME_BYTES) return undefined;
     const name = Buffer.from(textAt(this.#bytes, start, end, true));
     return place.ruleOf(name, 0, name.length);
+  }
+
+  #judgeCase(current: SeenObject, start: number, end: number): void {
+    if (end - start > LONGEST_ROOT_NAME_BYTES) return;
+    const name = textAt(this.#bytes, start, end, this.#stringEscapes > 0);
+    const isOfValue = (current.place.foldedRuleOf(name)?.slot ?? -1) >= 0;
+    if (isOfValue) this.#facts.unjudged({ path: current.pathOf(name.slice(0, 64)), why: "unknown_value" });
   }
 
   #readRootName(start: number, end: number): void {
@@ -261,7 +269,7 @@ export class JsonScanner {
   /** Some servers read names whatever their case: one that is known but for that may count there, and cannot be judged here. */
   #takeUnknown(name: string): void {
     const param = name.slice(0, 64);
-    if (this.#rootPlace.knows(name.toLowerCase()))
+    if (this.#rootPlace.foldedRuleOf(name))
       throw new AppError("invalid_request", `${param} differs from a field of this API in its case only.`, { param });
     this.#facts.unknownRootField(name);
   }

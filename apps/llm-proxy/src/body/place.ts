@@ -21,6 +21,8 @@ export interface Place {
   readonly judgeElement?: (element: SeenElement, facts: FactCollector) => void;
   /** Whether every name of the object is told to the collector, and may be given only once. */
   readonly isRoot?: true;
+  /** A name that differs from one of `values` in its case only is not judged: some servers read it all the same. The body's own are refused. */
+  readonly isExact?: true;
 }
 
 /** What a field of a place means to the scanner. */
@@ -52,9 +54,10 @@ export class CompiledPlace {
     return undefined;
   }
 
-  knows(name: string): boolean {
-    const bytes = Buffer.from(name);
-    return this.ruleOf(bytes, 0, bytes.length) !== undefined;
+  /** The rule of the name that is this one but for its case, as Unicode folds it: to some servers `toolſ` is `tools`. */
+  foldedRuleOf(name: string): FieldRule | undefined {
+    const bytes = Buffer.from(name.toUpperCase().toLowerCase());
+    return this.ruleOf(bytes, 0, bytes.length);
   }
 
   add(name: string, rule: FieldRule): void {

@@ -123,12 +123,19 @@ export class SeenObject {
     return unescapedAscii(head).startsWith(prefix);
   }
 
-  /** Where it stands: `messages[0].content[2].source`, names as the caller wrote them. The body itself is ''. */
+  /**
+   * Where it stands: `messages[0].content[2].source`, names as the caller wrote them. The body itself is ''. Of what lies deeper than
+   * {@link MOST_STEPS} the innermost steps, behind an ellipsis: however deep a body is, a path is short and soon made.
+   */
   path(): string {
-    if (this.#parent === undefined) return "";
-    const step = this.#parent.step();
-    const above = this.#parent.path();
-    return step.startsWith("[") || above === "" ? `${above}${step}` : `${above}.${step}`;
+    const steps: string[] = [];
+    let parent = this.#parent;
+    for (; parent !== undefined && steps.length < MOST_STEPS; parent = parent.#parent) {
+      const step = parent.step();
+      steps.push(step.startsWith("[") || parent.#parent === undefined ? step : `.${step}`);
+    }
+    if (parent !== undefined) steps.push("…");
+    return steps.toReversed().join("");
   }
 
   /** The step that leads to what is being read in it. */
@@ -145,6 +152,8 @@ export class SeenObject {
 
 /** A path is shown to people; a field's name in it is cut. */
 const LONGEST_STEP_BYTES = 64;
+/** Twice as many as the deepest place has where a documented body can spend. */
+const MOST_STEPS = 16;
 
 /** The text of a string that was found to be right. */
 export function textAt(bytes: Buffer, start: number, end: number, hasEscapes: boolean): string {

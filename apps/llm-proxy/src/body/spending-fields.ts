@@ -38,6 +38,7 @@ const METADATA: Place = { values: ["user_id"], judgedWith: [] };
 
 /** Anthropic's `thinking`. */
 const THINKING: Place = {
+  isExact: true,
   values: ["type"],
   judge: (thinking, facts) => {
     facts.reasoning = reasoningOf(thinking.text("type"));

@@ -12,6 +12,7 @@ const CLIENT_TOOL = /^(?:custom|function|(?:bash|text_editor|computer|memory|bro
 const SERVER_TOOL = /^(?:web_search|web_fetch|code_execution|advisor|tool_search_tool_regex|tool_search_tool_bm25|mcp_toolset)(?:_\d{8})?$/;
 
 export const TOOL: Place = {
+  isExact: true,
   values: ["type", "model", "max_uses", "max_tokens"],
   judge: (tool, facts) => {
     const model = tool.text("model");
@@ -33,6 +34,7 @@ function usesOf(tool: SeenObject): number | undefined {
 }
 
 const FALLBACK: Place = {
+  isExact: true,
   values: ["model", "max_tokens", "speed"],
   judge: (fallback, facts) => nameModel(fallback, facts, "fallback", fallback.text("model")),
 };
@@ -64,6 +66,7 @@ function ownLimit(object: SeenObject): number | undefined {
 const NO_LIMIT = 1e9;
 
 export const MODERATION: Place = {
+  isExact: true,
   values: ["model"],
   judge: (moderation, facts) => nameModel(moderation, facts, "moderation", moderation.text("model")),
 };
@@ -80,6 +83,7 @@ const SCHEMA_NAMES: Place = {
 
 /** In a field that no dialect documents: whatever names a model there may be called. A schema (`guided_json`) names none. */
 export const UNKNOWN: Place = {
+  isExact: true,
   values: ["model", "models", "model_id", "model_name", "fallback_model", "fallback_models"],
   judge: (object, facts) => facts.unjudged({ path: object.path(), why: "unknown_field_names_model" }),
   inside: { properties: SCHEMA_NAMES, $defs: SCHEMA_NAMES, definitions: SCHEMA_NAMES },
@@ -92,11 +96,13 @@ export const UNKNOWN: Place = {
 };
 
 export const MCP_SERVER: Place = {
+  isExact: true,
   values: ["url", "name", "type"],
   judge: (server, facts) => facts.unmeasured({ path: server.path(), kind: "mcp" }),
 };
 
 export const COMPACTION_EDIT: Place = {
+  isExact: true,
   values: ["type"],
   judge: (edit, facts) => {
     const type = edit.text("type") ?? "";
@@ -106,6 +112,7 @@ export const COMPACTION_EDIT: Place = {
 };
 
 export const STREAM_OPTIONS: Place = {
+  isExact: true,
   values: ["include_usage"],
   judge: (options, facts) => {
     facts.positions.includeUsage = options.value("include_usage");

@@ -161,6 +161,33 @@ test("settings without effect here are named with their place", () => {
 });
 
 test.each([
+  ["litellm_settings: { max_budget: 10, budget_duration: 30d }", "litellm_settings.max_budget"],
+  ["litellm_settings: { default_team_params: { max_budget: 1 } }", "litellm_settings.default_team_params.max_budget"],
+  ["litellm_settings: { upperbound_key_generate_params: { tpm_limit: 1 } }", "litellm_settings.upperbound_key_generate_params.tpm_limit"],
+  ["litellm_settings: { cost_margin_config: { openai: 0.5 } }", "litellm_settings.cost_margin_config"],
+  ["litellm_settings: { cost_discount_config: { openai: 0.5 } }", "litellm_settings.cost_discount_config"],
+  ["general_settings: { global_max_parallel_requests: 3 }", "general_settings.global_max_parallel_requests"],
+  ["general_settings: { allowed_ips: [10.0.0.1] }", "general_settings.allowed_ips"],
+  ["router_settings: { provider_budget_config: { openai: { budget_limit: 1 } } }", "router_settings.provider_budget_config"],
+  ["    rpm: 3", "model_list[0].rpm"],
+  ["    input_cost_per_token: 0.1", "model_list[0].input_cost_per_token"],
+])("review 6: a limit or a price that is kept nowhere stops the start by its name: %s", (text, path) => {
+  const read = (): unknown => loadModelConfig(`model_list:\n${SONNET}${text}\n`, {}, { file: "c.yaml" });
+
+  expect(read).toThrow(`${path} is a limit or a price that is not kept where it stands`);
+});
+
+test("review 6: what is only named after money is ignored by its place", () => {
+  const { ignoredSettings } = loadModelConfig(
+    `model_list:\n${SONNET}litellm_settings: { include_cost_in_streaming_usage: true }\ngeneral_settings: { proxy_budget_rescheduler_min_time: 5 }\n`,
+    {},
+    { file: "c.yaml" },
+  );
+
+  expect(ignoredSettings).toHaveLength(2);
+});
+
+test.each([
   ["broken YAML", "model_list: [\n", /^c\.yaml:\d+:\d+: this is not YAML/],
   ["an empty file", "", /^c\.yaml:1:1: model_list is missing; list at least one model/],
   ["a list that is none", "model_list: sonnet\n", /^c\.yaml:1:13: model_list is not a list/],

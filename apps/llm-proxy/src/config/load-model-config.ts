@@ -1,7 +1,7 @@
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import { readDeployment } from "./deployment.ts";
 import { readReference } from "./environment-reference.ts";
-import { isMoneySetting } from "./model-price.ts";
+import { isMoneySetting, refuseBounds } from "./model-price.ts";
 import { type Deployment, ModelTable } from "./model-table.ts";
 import { type YamlCursor, YamlFile } from "./yaml-cursor.ts";
 
@@ -42,7 +42,7 @@ const KNOWN_SETTINGS: Readonly<Record<string, readonly string[]>> = {
 /**
  * Reads LiteLLM's config.yaml, as far as this engine follows it. Reads nothing but its arguments. Throws `config_invalid`,
  * with line, column and what to write instead, for: broken YAML, a missing or repeated `model_name`, a provider or a
- * setting's value that cannot be used, a price or a limit that is not understood. An environment variable that is not set is no error here.
+ * setting's value that cannot be used, a price or a limit that is not understood or stands where none is read. An environment variable that is not set is no error here.
  */
 export function loadModelConfig(yamlText: string, environment: EnvironmentSource, options: LoadModelConfigOptions = {}): ModelConfig {
   const root = new YamlFile(options.file ?? "litellm/config.yaml", yamlText).root();
@@ -86,6 +86,7 @@ function findIgnoredSettings(root: YamlCursor): readonly string[] {
     ...sections.flatMap(([section, known]) => unknownSettings(root.get(section), known)),
     ...entries,
   ];
+  for (const cursor of ignored) refuseBounds(cursor);
   return ignored.map((cursor) => `${cursor.place()}: ${cursor.path}`);
 }
 

@@ -13,6 +13,12 @@ import type { YamlCursor } from "./yaml-cursor.ts";
 /** LiteLLM's limits of one deployment; keys and teams have ours. */
 const LIMITS = ["rpm", "tpm", "max_budget", "budget_duration", "max_parallel_requests"];
 const MONEY = /cost|price|uplift|budget/;
+/** What bounds or prices requests in LiteLLM's other sections, at any depth: `max_budget` of `default_team_params`, `cost_margin_config` … */
+const BOUNDS_ELSEWHERE = /budget|cost|price|uplift|margin|discount|parallel_requests|(?:^|_)(?:rpm|tpm)(?:_|$)/;
+/** Who may call, from where and with how much. */
+const ACCESS = ["allowed_ips", "allowed_routes", "blocked_user_list", "max_request_size_mb", "max_response_size_mb"];
+/** Named after money or a limit, and neither: what answers show, and when LiteLLM resets budgets and warns of them. */
+const NEITHER = /^(?:include_cost_in_streaming_usage|proxy_budget_rescheduler_(?:min|max)_time|budget_alert_ttl)$/;
 /** `model_info` first: LiteLLM reads rates in either. */
 const SECTIONS = ["model_info", "litellm_params"] as const;
 
@@ -34,6 +40,20 @@ export function refuseLimits(entry: YamlCursor): void {
         .get(limit)
         .error("is a limit of a deployment, which this engine does not keep; remove it, and limit keys or teams instead");
   }
+}
+
+/**
+ * Throws `config_invalid` on the first setting in or below an ignored one that bounds, prices or forbids requests in LiteLLM: without
+ * it the same file would let through more, or bill otherwise, than it says.
+ */
+export function refuseBounds(ignored: YamlCursor, mostDepth = 16): void {
+  const name = ignored.path.slice(ignored.path.lastIndexOf(".") + 1);
+  const isBound = BOUNDS_ELSEWHERE.test(name) || ACCESS.includes(name);
+  if (isBound && !NEITHER.test(name) && ignored.exists)
+    throw ignored.error(
+      "is a limit or a price that is not kept where it stands; remove it, and limit keys and teams, or set prices in model_info",
+    );
+  if (mostDepth > 0 && ignored.isMapping) for (const key of ignored.keys()) refuseBounds(ignored.get(key), mostDepth - 1);
 }
 
 /** The names among the entry's settings that this module understands. */

@@ -35,6 +35,11 @@ export class YamlCursor {
     return this.#node !== undefined && this.#node !== null && !(isScalar(this.#node) && this.#node.value === null);
   }
 
+  /** Whether it has keys. */
+  get isMapping(): boolean {
+    return isMap(this.#node);
+  }
+
   get(key: string): YamlCursor {
     const value = isMap(this.#node) ? this.#pairs(this.#node).find((pair) => keyOf(pair) === key)?.value : undefined;
     return new YamlCursor(this.#file, this.path === "" ? key : `${this.path}.${key}`, value, this.#offset);

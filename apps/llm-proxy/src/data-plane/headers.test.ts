@@ -27,12 +27,26 @@ test("no credential, no hop-by-hop header and nothing about the caller's connect
       "openai-organization": "org-x",
       "accept-encoding": "gzip",
       "upgrade": "h2c",
+      "x-http-method-override": "GET",
+      "x-original-url": "/v1/files",
     },
     anthropic,
     "provider-key",
   );
 
-  expect(sent).toEqual({ "accept-encoding": "identity", "anthropic-version": "2023-06-01", "x-api-key": "provider-key" });
+  expect(sent).toEqual({
+    "content-type": "application/json",
+    "accept-encoding": "identity",
+    "anthropic-version": "2023-06-01",
+    "x-api-key": "provider-key",
+  });
+});
+
+test("review 1: the provider reads the body as what it was judged as, whatever charset or encoding the caller names", () => {
+  for (const contentType of ["application/json; charset=utf-7", "application/x-www-form-urlencoded", undefined])
+    expect(
+      headersForProvider({ ...(contentType && { "content-type": contentType }), "content-encoding": "identity" }, openai, "k"),
+    ).toEqual({ "content-type": "application/json", "accept-encoding": "identity", "authorization": "Bearer k" });
 });
 
 test("open lists pass: anthropic-* and headers nobody knows", () => {
@@ -47,6 +61,7 @@ test("open lists pass: anthropic-* and headers nobody knows", () => {
     "anthropic-version": "2026-10-21",
     "x-new": "1, 2",
     "user-agent": "opencode/1",
+    "content-type": "application/json",
     "accept-encoding": "identity",
     "authorization": "Bearer provider-key",
   });

@@ -16,15 +16,26 @@ const HOP_BY_HOP = new Set([
   "upgrade",
 ]);
 
-/** What a caller sends about its connection to us, or about an account that is not ours. */
+/**
+ * What a caller sends about its connection to us, or about an account that is not ours, and what tells some servers another
+ * method or path than the one that was judged.
+ */
 const NOT_FOR_PROVIDERS = new Set([
   "host",
   "content-length",
   "expect",
   "accept-encoding",
+  "content-type",
+  "content-encoding",
   "forwarded",
   "via",
   "x-real-ip",
+  "x-http-method",
+  "x-http-method-override",
+  "x-method-override",
+  "x-original-uri",
+  "x-original-url",
+  "x-rewrite-url",
   ...PROVIDERS.flatMap(({ accountHeaders }) => accountHeaders),
 ]);
 
@@ -63,7 +74,8 @@ function namedByConnection(headers: IncomingHttpHeaders): ReadonlySet<string> {
 /**
  * The headers that go to the provider: the caller's but for its credential, what belongs to its connection and our own
  * `x-litellm-*`; unknown ones pass, because `anthropic-beta` and its kind are open lists. The encoding is identity: usage
- * is read off the passing bytes.
+ * is read off the passing bytes. The body is told as what it was judged as, JSON in UTF-8: a server that reads it by another
+ * charset of the caller's (`utf-7`) would find other fields in it.
  */
 export function headersForProvider(headers: IncomingHttpHeaders, provider: Provider, apiKey: string): Record<string, string> {
   const listed = namedByConnection(headers);
@@ -74,6 +86,7 @@ export function headersForProvider(headers: IncomingHttpHeaders, provider: Provi
     if (name.startsWith("x-litellm-") || name.startsWith("x-forwarded-")) continue;
     result[name] = Array.isArray(value) ? value.join(", ") : value;
   }
+  result["content-type"] = "application/json";
   result["accept-encoding"] = "identity";
   return { ...provider.defaultHeaders, ...result, ...provider.credentialHeaders(apiKey) };
 }

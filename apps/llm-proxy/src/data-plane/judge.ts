@@ -53,8 +53,9 @@ export function judge(
   const called: Bounds = { ...boundsOf(deployment), price: priceAt(deployment, startedAt) };
   const beyond = beyondJudgement(facts, called, named);
   if (unjudged === "refuse") requireJudged(beyond);
-  const instead = beyond.map(({ path }): NamedBounds => ({
-    ...dearestOf(models, serving),
+  const dearest = beyond.length > 0 ? dearestOf(models, serving) : undefined;
+  const instead = (dearest ? beyond : []).map(({ path }): NamedBounds => ({
+    ...(dearest as Bounds),
     named: { path, model: "", role: "fallback", maxOutputTokens: undefined, speed: undefined },
   }));
   return { ...reservationOf(facts, called, [...named, ...instead]), price: called.price };

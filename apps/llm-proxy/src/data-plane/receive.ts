@@ -1,5 +1,6 @@
 import { requireLimitsLeft } from "@proliferate/access/requests";
 import type { CallerRow } from "@proliferate/access/keys";
+import { AppError } from "@proliferate/shared/errors";
 import { readRequestBody } from "../body/request-body.ts";
 import { bodyForProvider } from "./body-for-provider.ts";
 import { readBody } from "../http/read-body.ts";
@@ -33,6 +34,7 @@ export interface Received {
  */
 export async function receive(deps: DataPlaneDeps, call: Call, route: DialectRoute["kind"]): Promise<Received> {
   const caller = await authenticate(deps, call.request.headers, route);
+  requirePlainBody(call);
   if (mayBeLarge(call)) await requireLimitsLeft(deps.db, caller);
   const catalogue = deps.catalogue.current;
   let memory: HeldMemory | undefined;
@@ -56,6 +58,13 @@ export async function receive(deps: DataPlaneDeps, call: Call, route: DialectRou
     memory?.release();
     throw error;
   }
+}
+
+/** What is encoded cannot be judged. Throws `invalid_request`. */
+function requirePlainBody({ request }: Call): void {
+  const encoding = request.headers["content-encoding"]?.trim().toLowerCase() ?? "";
+  if (encoding === "" || encoding === "identity") return;
+  throw new AppError("invalid_request", "The body has a content encoding; send it plain, as JSON in UTF-8.", { param: "content-encoding" });
 }
 
 /** Whether the body is worth a look at the budget before it is read; admission looks at every one. */

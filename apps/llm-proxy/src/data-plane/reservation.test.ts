@@ -121,6 +121,20 @@ describe("what is reserved", () => {
       usd([4 * 200_000, 2], [1, 5]) + 3n * usd([1_000_000, 8], [2_048, 20]),
     );
   });
+
+  test("review 2: of tools whose paths are cut to one text the larger count of uses holds for each advisor", () => {
+    const named: NamedBounds = {
+      ...bounds("claude-opus-5-5"),
+      named: { path: "….a.model", model: "claude-opus-5-5", role: "advisor", maxOutputTokens: 2_048, speed: undefined },
+    };
+    expect(
+      reserve(
+        "claude-haiku-4-5",
+        { serverTools: [1, 3].map((maxUses) => ({ path: "….a", type: "advisor_20260301", maxUses })), maxOutputTokens: 1 },
+        [named],
+      ).worstCasePicoUsd,
+    ).toBe(usd([5 * 200_000, 2], [1, 5]) + 3n * usd([1_000_000, 8], [2_048, 20]));
+  });
 });
 
 test("breaker 8: a fallback that is asked for at the standard speed is judged, and reserved at the request's speed all the same", () => {

@@ -69,7 +69,8 @@ export function reservationOf(facts: RequestFacts, called: Bounds, named: readon
     );
   };
   const fees = worstCasePicoUsd(called.price, { inputTokens: 0, outputTokens: 0, uses: feesOf(uses, choices) });
-  const beside = named.map((model) => besideCost(facts, model, uses, choices, serve, modifiers));
+  const usesOfTool = countsByPath(uses);
+  const beside = named.map((model) => besideCost(facts, model, usesOfTool, choices, serve, modifiers));
   return {
     worstCasePicoUsd: beside.reduce((sum, cost) => sum + cost, serve(called, facts.maxOutputTokens, modifiers) + fees),
     outputTokens: choices * outputOf(called, facts.maxOutputTokens, facts),
@@ -81,7 +82,7 @@ type Serve = (bounds: Bounds, limit: number | undefined, speeds: readonly UsageM
 function besideCost(
   facts: RequestFacts,
   model: NamedBounds,
-  uses: readonly Uses[],
+  usesOfTool: ReadonlyMap<string, number>,
   choices: number,
   serve: Serve,
   modifiers: readonly UsageModifiers[],
@@ -95,7 +96,7 @@ function besideCost(
     outputTokens: outputOf(model, named.maxOutputTokens, undefined),
     modifiers: own,
   });
-  const times = uses.find(({ tool }) => named.path.startsWith(`${tool.path}.`))?.count ?? DEFAULT_USES;
+  const times = usesOfTool.get(named.path.replace(/\.model$/, "")) ?? DEFAULT_USES;
   return BigInt(choices * times) * once;
 }
 
@@ -106,6 +107,13 @@ interface Uses {
 
 function usesOf({ maxUses }: ServerTool): number {
   return maxUses === undefined ? DEFAULT_USES : Math.min(maxUses, MOST_USES);
+}
+
+/** How often each tool may be used, by its path; of two whose paths are cut to the same text the larger count holds for both. */
+function countsByPath(uses: readonly Uses[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { tool, count } of uses) counts.set(tool.path, Math.max(count, counts.get(tool.path) ?? 0));
+  return counts;
 }
 
 /** Tools that find other tools of the same body. */

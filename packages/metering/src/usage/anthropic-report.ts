@@ -138,6 +138,8 @@ function readFallbackCredit(fields: UsageFields, unknown: UnknownUsage): void {
   if (saysSomething(credit) && status !== "not_applied") unknown.add("fallback_credit");
 }
 
+/** More than any loop of a provider. Of a longer list the rest is what the top level has beyond these. */
+const MOST_ITERATIONS = 1_000;
 const ITERATIONS = ["message", "compaction", "advisor_message", "fallback_message"] as const;
 
 interface Iteration {
@@ -156,7 +158,8 @@ function readPasses(
     if (saysSomething(value)) unknown.add("iterations");
     return undefined;
   }
-  const entries = value.flatMap((entry) => {
+  if (value.length > MOST_ITERATIONS) unknown.add(`iterations=more than ${MOST_ITERATIONS}`);
+  const entries = value.slice(0, MOST_ITERATIONS).flatMap((entry) => {
     const wire = objectOf(entry);
     if (!wire) unknown.add("iterations[]");
     return wire ? [wire] : [];

@@ -182,3 +182,23 @@ test("breaker 6: output beside an empty content is seen, however the server call
     expect(totals(reader.reading().report).outputTokens).toBe(100);
   }
 });
+
+const outputOf = (...events: readonly Buffer[]) => totals(anthropic(START, ...events).reading().report).outputTokens;
+
+test("review 4: a text that does not end in its frame counts as far as it came, and takes nothing from what came before", () => {
+  const unended = Buffer.from(`event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"text":"${"y".repeat(400)}\n\n`);
+
+  expect(outputOf(TEXT)).toBe(1_000);
+  expect(outputOf(TEXT, unended)).toBe(1_100);
+});
+
+test("review 5: of a list of passes without end the first thousand are parts, the rest is what the whole has beyond them", () => {
+  const iterations = Array.from({ length: 100_000 }, () => ({ type: "message", input_tokens: 1, output_tokens: 1 }));
+  const { report } = readAnthropicAnswer(
+    Buffer.from(JSON.stringify({ model: "m", content: [], usage: { input_tokens: 100_000, output_tokens: 100_000, iterations } })),
+  );
+
+  expect(report.parts).toHaveLength(1_001);
+  expect(totals(report)).toMatchObject({ inputTokens: 100_000, outputTokens: 100_000 });
+  expect(report.unknown).toEqual(expect.arrayContaining(["iterations=less than the whole", "iterations=more than 1000"]));
+});

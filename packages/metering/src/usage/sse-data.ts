@@ -58,8 +58,10 @@ export function measureJsonStrings(frame: FrameText, markers: readonly string[])
 }
 
 function measureFrom(frame: FrameText, start: number): number {
-  const quote = frame.indexOf('"', start);
-  const backslash = quote < 0 ? start : frame.indexOf("\\", start);
+  const found = frame.indexOf('"', start);
+  // A string that does not end in its frame goes on to the frame's end.
+  const quote = found < 0 ? frame.length : found;
+  const backslash = frame.indexOf("\\", start);
   // To search is many times faster than to look at each character.
   if (backslash < 0 || backslash > quote) return quote - start;
   let length = 0;
