@@ -333,13 +333,26 @@ interface BegunCorrection {
 
 /**
  * Puts a correction on record before it is made. One that is still open for the same amount is taken up again under its key
- * while the sink remembers it, and given up after that (the comparison has just shown that it was not applied).
+ * while the sink remembers it, and given up after that (the comparison has just shown that it was not applied). Undefined where
+ * another amount is under way, or where another correction of the batch ended since `comparedAt`, before which the sink's record
+ * was not read: two who compare at once found one difference, and what the first corrected is not to be corrected again.
  */
 export async function beginCorrection(
   tx: DatabaseExecutor,
-  correction: { readonly batchId: string; readonly orgId: string; readonly credits: string; readonly keyMemoryMs: number },
+  correction: {
+    readonly batchId: string;
+    readonly orgId: string;
+    readonly credits: string;
+    readonly keyMemoryMs: number;
+    readonly comparedAt: string;
+  },
 ): Promise<BegunCorrection | undefined> {
   await sql`select 1 from settlement_batches where batch_id = ${correction.batchId} for update`.execute(tx);
+  const later = await sql`
+    select 1 from settlement_corrections where batch_id = ${correction.batchId} and finished_at >= ${correction.comparedAt}::timestamptz limit 1`.execute(
+    tx,
+  );
+  if (later.rows.length > 0) return undefined;
   await sql`
     update settlement_corrections set state = 'refused', finished_at = billing_now(), error_code = 'key_forgotten'
     where batch_id = ${correction.batchId} and state = 'sending'

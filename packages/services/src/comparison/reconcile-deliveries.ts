@@ -144,13 +144,17 @@ async function compareOrg(
   options: ReconcileDeliveriesOptions,
 ): Promise<ReconcileDeliveriesResult> {
   const since = new Date(Math.min(...batches.map((batch) => batch.firstSentAt.getTime())) - CLOCK_MARGIN_MS);
-  const { verdicts, baseline } = await judgeOrg(db, view, { orgId, since, batches });
+  const comparedAt = await readBillingNow(db);
+  const { verdicts, baseline } = await judgeOrg(db, view, { orgId, since, batches, comparedAt });
   const batchIds = batches.map((batch) => batch.batchId);
   const findings: DeliveryFinding[] = [];
   for (const { batch, verdict } of verdicts) {
     if (!options.dryRun) await decide(db, batch, verdict);
     const finding = findingOf(batch, verdict);
-    if (finding) findings.push(options.dryRun || options.corrections !== "apply" ? finding : await correct(db, view, finding, options));
+    if (finding)
+      findings.push(
+        options.dryRun || options.corrections !== "apply" ? finding : await correct(db, view, finding, { ...options, comparedAt }),
+      );
   }
   if (!options.dryRun)
     await recordFindings(
@@ -178,15 +182,16 @@ interface OrgBatches {
   readonly orgId: string;
   readonly since: Date;
   readonly batches: readonly ComparableBatch[];
+  /** Before the sink was asked, by the billing clock. */
+  readonly comparedAt: string;
 }
 
 /** Of one org: what the sink's record says of each batch. Where it cannot be read, that is said of those that wait for it. */
 async function judgeOrg(db: DatabaseClient, view: SettlementLedgerView, org: OrgBatches): Promise<OrgComparison> {
-  const startedAt = await readBillingNow(db);
   try {
     const deductions = await view.listDeductions(org.orgId, org.since);
     const usage = await view.readUsage?.(org.orgId);
-    const books = await readBooks(db, org.orgId, { comparedIds: org.batches.map((batch) => batch.batchId), since: startedAt });
+    const books = await readBooks(db, org.orgId, { comparedIds: org.batches.map((batch) => batch.batchId), since: org.comparedAt });
     if (deductions === undefined) return compareByUsage(org.batches, usage, books);
     return compareByList(org.batches, {
       deductions,
@@ -327,13 +332,11 @@ async function correct(
   db: DatabaseClient,
   view: SettlementLedgerView,
   finding: DeliveryFinding,
-  options: ReconcileDeliveriesOptions,
+  { comparedAt, keyMemoryMs = KEY_MEMORY_MS }: ReconcileDeliveriesOptions & { readonly comparedAt: string },
 ): Promise<DeliveryFinding> {
   const { batchId, orgId, correctionCredits: credits } = finding;
   if (credits === null) return finding;
-  const begun = await db
-    .transaction()
-    .execute(async (tx) => beginCorrection(tx, { batchId, orgId, credits, keyMemoryMs: options.keyMemoryMs ?? KEY_MEMORY_MS }));
+  const begun = await db.transaction().execute(async (tx) => beginCorrection(tx, { batchId, orgId, credits, keyMemoryMs, comparedAt }));
   if (begun === undefined) return { ...finding, correction: "open" };
   const outcome = await view
     .correct({ batchId, orgId, credits, idempotencyKey: begun.idempotencyKey })

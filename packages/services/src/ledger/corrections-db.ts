@@ -13,6 +13,7 @@ import {
   CORRECTED_REQUEST_ID,
   HAS_NO_EVENT,
   IS_CORRECTION,
+  IS_OF_ANOTHER_KEY,
   isWithin,
   JOIN_OWNER,
   KEY_START,
@@ -40,9 +41,9 @@ interface SourceDifferences {
 /** Whether the row `s` stands in review under its id, or under its content. */
 const IS_KNOWN: RawBuilder<boolean> = sql`exists (select from spend_reviews v where v.review_key in ('id:' || s.request_id, 'row:' || ${ROW_HASH}))`;
 
-/** Whether the correction `s` waits in review for a request that has no event which could be adjusted. */
-const WAITS_FOR_ORIGINAL: RawBuilder<boolean> = sql`${IS_KNOWN}
-  and not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID} and not ${isRetired("k")})`;
+/** Whether the correction `s` waits in review for a request that has no event which could be adjusted, or none of the same key. */
+const WAITS_FOR_ORIGINAL: RawBuilder<boolean> = sql`${IS_KNOWN} and (${IS_OF_ANOTHER_KEY}
+  or not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID} and not ${isRetired("k")}))`;
 
 /**
  * Counts what a pass has to do. Reads the rows and the keys of the range once each, and joins them by hash. What stands in review
@@ -127,7 +128,7 @@ function changedRows(which: RawBuilder<boolean>, limit: number): RawBuilder<unkn
 }
 
 /**
- * Adds an adjustment for each correction row whose original is billed: a refund takes back at most what the request was
+ * Adds an adjustment for each correction row whose original is billed, and of the same key: a refund takes back at most what the request was
  * charged, and what was cut stands in review. One whose original has a change that is not adjusted yet waits for it. Atomic;
  * call it under `lockIngest`.
  */
@@ -150,6 +151,7 @@ export async function adjustByCorrectionRows(
       cross join lateral (select * from billing_events x where x.org_id = a.org_id and x.event_id = a.event_id and x.recorded_at = a.recorded_at limit 1) x
     ) charged
     where ${isWithin(ROW_START, options.range)} and ${IS_CORRECTION} and abs(s.spend) <= 1000000 and ${HAS_NO_EVENT} and e.event_type = 'llm'
+      and e.key_hash is not distinct from nullif(s.api_key, '')
       and (select count(*) from "LiteLLM_SpendLogs" twin where twin.request_id = s.request_id) = 1
       and not exists (select from "LiteLLM_SpendLogs" original where original.request_id = e.request_id
         and original."startTime" = k.source_start and original.spend <> k.source_spend and abs(original.spend) <= 1000000)

@@ -27,6 +27,7 @@ export {
   HAS_NO_EVENT,
   hasNoEventWithin,
   IS_CORRECTION,
+  IS_OF_ANOTHER_KEY,
   isWithin,
   JOIN_OWNER,
   plainAmount,

@@ -17,6 +17,14 @@ export const IS_CORRECTION: RawBuilder<boolean> = sql`s.request_id like ${sql.li
 export const CORRECTED_REQUEST_ID: RawBuilder<string> = sql`left(s.request_id, ${sql.lit(-CORRECTION_SUFFIX.length)})`;
 
 /**
+ * Of a correction `s`: true when what it names was billed for another key. Who may choose the ids of its rows (a header does, at stock
+ * LiteLLM) could otherwise have its own use charged to whoever made that request.
+ */
+export const IS_OF_ANOTHER_KEY: RawBuilder<boolean> = sql`exists (select from billing_event_keys k
+  cross join lateral (select e.key_hash from billing_events e where e.org_id = k.org_id and e.event_id = k.event_id and e.recorded_at = k.recorded_at limit 1) e
+  where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID} and e.key_hash is distinct from nullif(s.api_key, ''))`;
+
+/**
  * Join of the owner as `o.org_id`: who pays for the row's team. Where it names none, the team is whose key it is by LiteLLM, by our
  * sessions, or by what a person told (`key_owners`); these look-ups run only for such rows. It says who is billed for a row that has no event yet; of one
  * that has, the event does.

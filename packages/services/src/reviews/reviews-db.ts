@@ -7,6 +7,7 @@ import {
   HAS_NO_EVENT,
   hasNoEventWithin,
   IS_CORRECTION,
+  IS_OF_ANOTHER_KEY,
   isRetired,
   isWithin,
   JOIN_OWNER,
@@ -34,6 +35,7 @@ export async function quarantineSpendRows(
           case when exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || s.request_id and k.source_start <> s."startTime") then 'recycled_id' end
         when ${REVIEW_REASON} is not null then ${REVIEW_REASON}
         when ${IS_CORRECTION} and not exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID}) then 'unlinked_refund'
+        when ${IS_CORRECTION} and ${IS_OF_ANOTHER_KEY} then 'unlinked_refund'
         when ${IS_CORRECTION} and exists (select from billing_event_keys k where k.idempotency_key = 'llm:' || ${CORRECTED_REQUEST_ID} and ${isRetired("k")}) then 'retired_month'
       end as reason) q
       -- Those that are billed as they stand, nearly all, are left out by one hash join before anything is looked up.
