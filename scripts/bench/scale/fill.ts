@@ -16,6 +16,8 @@ export const HOUR_ROWS = 40_000;
 export const NEW_ROWS = 300;
 export const LIVE_SESSIONS = 2_000;
 export const ACTIVE_ORGS = 1_000;
+/** Batches sealed in the last hour, whatever there is besides: some 17 a minute. */
+export const HOUR_BATCHES = 1_000;
 const HISTORY_MONTHS = 24;
 /** As many batches has each org, so that what reads those of one org reads the same at each size. */
 const BATCHES_OF_ORG = 40;
@@ -30,6 +32,11 @@ export function sizeOf(spendRows: number): Size {
 const START = `(case when i > $1 - ${HOUR_ROWS} then now() - ($1 - i) * interval '1 hour' / ${HOUR_ROWS}
   when i > $1 * 0.9 then now() - interval '1 hour' - ($1 - ${HOUR_ROWS} - i) * interval '23 hours' / ($1 * 0.1)
   else now() - interval '1 day' - interval '700 days' * (($1 * 0.9 - i) / ($1 * 0.9)) end)`;
+
+/** When the i-th of so many batches was sealed: the newest ones over the last hour, as many at each size; the others over the 700 days before it. */
+const sealedAt = (batches: number): string => `(case when i >= ${batches - HOUR_BATCHES}
+  then now() - interval '1 hour' * ((${batches} - i) / ${HOUR_BATCHES}::numeric)
+  else now() - interval '1 hour' - interval '700 days' * ((${batches - HOUR_BATCHES} - i) / ${batches}::numeric) end)`;
 
 /** The org of the i-th session and key: those that live belong to the orgs that spend. */
 const ORG_OF_SESSION = `'org-' || i % case when i <= ${LIVE_SESSIONS} then ${ACTIVE_ORGS} else $orgs end`;
@@ -90,7 +97,7 @@ export async function fill(client: pg.Client, size: Size, say: (line: string) =>
     `insert into settlement_batches (batch_id, org_id, sequence, idempotency_key, event_count, spend_usd, events_credits, carry_in, carry_out, credits, state, sealed_at, next_attempt_at, attempt_count, first_sent_at, delivered_at, deducted_credits, after_event_id, through_event_id, oldest_event_at)
     select md5('b' || i)::uuid, 'org-' || i % $orgs, 1 + i / $orgs, 'pb:' || i, 5, 0.005, 1.5, 0, 0, 1.5, case when due then 'sealed' else 'delivered' end, s, s, 1, case when due then null else s end, case when due then null else s end, case when due then null else 1.5 end,
       (i / $orgs) * ${eachBatch}::bigint, (1 + i / $orgs) * ${eachBatch}::bigint, ${START.replaceAll(/\bi\b/g, `(i / $orgs * ${eachBatch}::bigint)`)}
-    from (select i, i >= ${batches - ACTIVE_ORGS / 2} as due, now() - interval '1 minute' - interval '700 days' * ((${batches} - i) / ${batches}::numeric) as s from generate_series(0, ${batches - 1}) i) rows;
+    from (select i, i >= ${batches - ACTIVE_ORGS / 2} as due, ${sealedAt(batches)} as s from generate_series(0, ${batches - 1}) i) rows;
     insert into settlement_attempts (batch_id, attempt, idempotency_key, started_at, finished_at, outcome) select batch_id, 1, idempotency_key, sealed_at, sealed_at, 'delivered' from settlement_batches where state = 'delivered';
     ${COUNTS}`,
   );
