@@ -44,7 +44,7 @@ export function judge(
 ): Judged {
   const facts = withCertainSearch(dialect, deployment.upstreamModel, asked);
   const { models, unjudged } = deps;
-  requireModelAllowed(caller, deployment.modelName);
+  requireModelAllowed(caller, deployment);
   const { provider } = deployment;
   const serving = { provider, startedAt };
   const named = requireNamedModels(models, caller, provider, facts, unjudged === "reserve").map((model) =>

@@ -10,7 +10,7 @@ const CREATED = 1_677_610_602;
 export function listModels(models: ModelTable, caller: CallerRow): unknown {
   const data = models
     .list()
-    .filter(({ modelName }) => isModelAllowed(caller, modelName))
+    .filter((deployment) => isModelAllowed(caller, deployment))
     .map(modelView);
   return { object: "list", data, has_more: false, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
 }
@@ -18,7 +18,7 @@ export function listModels(models: ModelTable, caller: CallerRow): unknown {
 /** `GET /v1/models/{id}`. Throws `model_not_found`, also for one that the key may not use. */
 export function showModel(models: ModelTable, caller: CallerRow, id: string): unknown {
   const deployment = models.find(id);
-  if (deployment && isModelAllowed(caller, id)) return modelView(deployment);
+  if (deployment && isModelAllowed(caller, deployment)) return modelView(deployment);
   throw new AppError("model_not_found", `There is no model "${id.slice(0, 128)}" for this key.`, { param: "model" });
 }
 

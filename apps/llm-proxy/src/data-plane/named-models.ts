@@ -27,7 +27,7 @@ export function requireNamedModels(
 ): readonly NamedDeployment[] {
   return facts.namedModels.map((named) => {
     const served = models.list().filter(({ provider, upstreamModel }) => provider === serving && sameModel(upstreamModel, named.model));
-    const allowed = served.find(({ modelName }) => isModelAllowed(caller, modelName));
+    const allowed = served.find((deployment) => isModelAllowed(caller, deployment));
     if (allowed) return { named, deployment: allowed };
     const model = named.model.slice(0, 128);
     if (served.length > 0)

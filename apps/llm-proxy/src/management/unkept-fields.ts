@@ -45,8 +45,8 @@ export interface KnownFields {
 }
 
 /**
- * Throws `invalid_request` for the first field that would not be kept: a limit of LiteLLM that is not enforced here, a field
- * that nobody knows, a pattern among the models, which only ever match by their exact names.
+ * Throws `invalid_request` for the first field that would not be kept: a limit of LiteLLM that is not enforced here, or a
+ * field that nobody knows.
  */
 export function refuseUnkeptFields(schema: KnownFields, body: unknown): void {
   if (typeof body !== "object" || body === null) return;
@@ -56,8 +56,7 @@ export function refuseUnkeptFields(schema: KnownFields, body: unknown): void {
     if (why !== undefined) throw refused(name, why);
     if (!Object.hasOwn(schema.shape, name)) throw refused(name, "there is no such field here; leave it out");
   }
-  const { models, metadata } = body as { readonly models?: unknown; readonly metadata?: unknown };
-  if (Array.isArray(models)) refusePatterns(models);
+  const { metadata } = body as { readonly metadata?: unknown };
   if (typeof metadata !== "object" || metadata === null) return;
   const labels = metadata as Readonly<Record<string, unknown>>;
   for (const [name, why] of Object.entries(LIMITS_IN_METADATA))
@@ -78,15 +77,6 @@ function asksForNothing(name: string, value: unknown): boolean {
   if (value === undefined || value === null || value === false || value === "") return true;
   if (typeof value === "object" && Object.keys(value).length === 0) return true;
   return (ASKS_FOR_NOTHING[name] ?? []).includes(value);
-}
-
-function refusePatterns(models: readonly unknown[]): void {
-  const pattern = models.find((model) => typeof model === "string" && model.includes("*"));
-  if (pattern !== undefined)
-    throw refused(
-      "models",
-      `"${String(pattern).slice(0, 64)}" is a pattern; name each model as GET /v1/models does, or send no models to allow all`,
-    );
 }
 
 function refused(name: string, why: string): AppError {

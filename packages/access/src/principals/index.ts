@@ -8,5 +8,5 @@ export {
   requireUserOf,
 } from "./caller-kinds.ts";
 export { deletePayer, findChain, joinPayer, listPayerRows, payerOf, readPayer, writePayer } from "./payers-db.ts";
-export { isLimitedToModels, isModelAllowed, requireModelAllowed } from "./policy.ts";
+export { type CallableModel, isLimitedToModels, isModelAllowed, requireModelAllowed } from "./policy.ts";
 export { pathOf, type PathOwner, type Principal, type PrincipalKind } from "./principal.ts";

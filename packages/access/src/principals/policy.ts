@@ -1,15 +1,5 @@
 import { AppError } from "@proliferate/shared/errors";
-
-/**
- * Which models one principal may call. A request's model, and every other model that its body names, needs the consent of each policy
- * of its path.
- */
-interface Policy {
-  /** Names that are allowed, exactly as the catalogue has them; empty = all. `all-proxy-models` allows all, too. */
-  readonly models: readonly string[];
-  /** A word among {@link models} that leaves the matter to the other policies of the path. */
-  readonly wordForAll?: string;
-}
+import { matchesPattern } from "./model-pattern.ts";
 
 /** What authentication found, as far as it says which models may be called. */
 interface PolicyOwner {
@@ -17,33 +7,83 @@ interface PolicyOwner {
   readonly teamModels: readonly string[];
 }
 
-/** The policies of a caller, from the narrowest to the widest. */
-function policiesOf(caller: PolicyOwner): readonly Policy[] {
-  return [{ models: caller.models, wordForAll: "all-team-models" }, { models: caller.teamModels }];
+/** A model as policies judge it. */
+export interface CallableModel {
+  /** As callers call it. */
+  readonly modelName: string;
+  /** As its provider knows it, behind the provider's name: `anthropic/claude-haiku-4-5-20251001`. */
+  readonly model: string;
 }
 
-function allows({ models, wordForAll }: Policy, model: string): boolean {
-  return (
-    models.length === 0 ||
-    models.includes(model) ||
-    models.includes("all-proxy-models") ||
-    (wordForAll !== undefined && models.includes(wordForAll))
+/**
+ * Which models one principal may call; empty = all. A request's model, and every other model that its body names, needs the consent of
+ * each list of its path. An entry is, as LiteLLM reads it:
+ *
+ * | entry | stands for |
+ * |---|---|
+ * | `gpt-4o` | the model that callers call so |
+ * | `gpt-4*`, `*` | every model that callers call like this |
+ * | `anthropic/*` | the same; also a model that has no `/` in its name, is served by this provider, and is known to it by its name |
+ * | `all-proxy-models` | every model |
+ * | `all-team-models` | of a key: leaves the matter to its team; of a team: every model |
+ * | `no-default-models` | none; for a list that allows nothing |
+ */
+type ModelList = readonly string[];
+
+const WORDS_FOR_ALL: ReadonlySet<string> = new Set(["all-proxy-models", "all-team-models", "*"]);
+
+/** As many names as a refusal tells, and characters of each. */
+const MOST_TOLD_NAMES = 20;
+const MOST_TOLD_CHARACTERS = 128;
+
+/** The lists of a caller, from the narrowest to the widest. */
+function listsOf(caller: PolicyOwner): readonly ModelList[] {
+  return [caller.models, caller.teamModels];
+}
+
+function allows(list: ModelList, model: CallableModel): boolean {
+  if (list.length === 0) return true;
+  const names = namesOf(model);
+  return list.some(
+    (entry) =>
+      entry === model.modelName || WORDS_FOR_ALL.has(entry) || (entry.includes("*") && names.some((name) => matchesPattern(entry, name))),
   );
 }
 
-/** Whether some policy of the path allows only what it names. */
-export function isLimitedToModels(caller: PolicyOwner): boolean {
-  return policiesOf(caller).some(({ models }) => models.length > 0);
+/** The date that a provider appends to the name of a model: the same model with and without. */
+const SNAPSHOT_DATE = /-(?:\d{8}|\d{4}-\d{2}-\d{2})$/;
+
+/**
+ * What patterns are compared with. A name that the operator made up is known to no provider, so no pattern of a provider reaches it: LiteLLM
+ * asks its list of known names in the same place.
+ */
+function namesOf({ modelName, model }: CallableModel): readonly string[] {
+  if (modelName.includes("/")) return [modelName];
+  const provider = model.slice(0, model.indexOf("/") + 1);
+  const isKnownByIt = withoutDate(model) === withoutDate(provider + modelName);
+  return isKnownByIt ? [modelName, provider + modelName] : [modelName];
 }
 
-/** Whether every policy of the path allows the model. */
-export function isModelAllowed(caller: PolicyOwner, model: string): boolean {
-  return policiesOf(caller).every((policy) => allows(policy, model));
+function withoutDate(name: string): string {
+  return name.replace(SNAPSHOT_DATE, "");
+}
+
+/** Whether some list of the path allows only what it names. */
+export function isLimitedToModels(caller: PolicyOwner): boolean {
+  return listsOf(caller).some((list) => list.length > 0);
+}
+
+/** Whether every list of the path allows the model. */
+export function isModelAllowed(caller: PolicyOwner, model: CallableModel): boolean {
+  return listsOf(caller).every((list) => allows(list, model));
 }
 
 /** Throws `model_not_allowed`, naming what is. */
-export function requireModelAllowed(caller: PolicyOwner, model: string): void {
-  if (isModelAllowed(caller, model)) return;
-  const names = policiesOf(caller).find(({ models }) => models.length > 0)?.models ?? [];
-  throw new AppError("model_not_allowed", `The API key may not use model "${model}"; it may use: ${names.join(", ")}.`, { param: "model" });
+export function requireModelAllowed(caller: PolicyOwner, model: CallableModel): void {
+  const refusing = listsOf(caller).find((list) => !allows(list, model));
+  if (refusing === undefined) return;
+  const told = refusing.slice(0, MOST_TOLD_NAMES).map((name) => name.slice(0, MOST_TOLD_CHARACTERS));
+  const names = refusing.length > told.length ? [...told, `${refusing.length - told.length} more`] : told;
+  const asked = model.modelName.slice(0, MOST_TOLD_CHARACTERS);
+  throw new AppError("model_not_allowed", `The API key may not use model "${asked}"; it may use: ${names.join(", ")}.`, { param: "model" });
 }

@@ -13,7 +13,7 @@ import {
   type MeteredRequest,
   readLimits,
 } from "../limits/index.ts";
-import { requireModelAllowed } from "../principals/index.ts";
+import { type CallableModel, requireModelAllowed } from "../principals/index.ts";
 import { type AdmittedAttempt, insertAttempt, insertAttemptIfFits, type NewAttempt } from "./db.ts";
 
 export interface AdmissionRequest {
@@ -41,7 +41,7 @@ const MOST_TRIES = 4;
  * limit that stands in the way.
  */
 export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedAttempt> {
-  requireModelAllowed(requireUsable(request.caller), request.attempt.model_group);
+  requireModelAllowed(requireUsable(request.caller), modelOf(request));
   const asked = amountsOf(request.metered);
   const attempt = attemptOf(request.caller, request);
   const fits = await insertAttemptIfFits(db, attempt, request.caller, { asked, runningMs: request.runningMs() });
@@ -60,7 +60,7 @@ export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest
 async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, asked: Amounts): Promise<AdmittedAttempt | CallerRow> {
   return db.transaction().execute(async (tx) => {
     const caller = requireUsable(await findCaller(tx, request.caller.keyHash));
-    requireModelAllowed(caller, request.attempt.model_group);
+    requireModelAllowed(caller, modelOf(request));
     request.requireNamedAllowed(caller);
     const limits = await currentLimits(tx, caller, request.attempt.model_group);
     if (limits === undefined) return caller;
@@ -78,6 +78,10 @@ async function currentLimits(tx: DatabaseExecutor, caller: CallerRow, model: str
   await adoptForeignSpend(tx, caller);
   const { limits, isMissing } = await readLimits(tx, caller, model);
   return isMissing || limits.length !== before.limits.length ? undefined : limits;
+}
+
+function modelOf({ attempt }: AdmissionRequest): CallableModel {
+  return { modelName: attempt.model_group, model: attempt.model };
 }
 
 function attemptOf(caller: CallerRow, { attempt }: AdmissionRequest): NewAttempt {

@@ -282,7 +282,12 @@ describe("a caller that was read before something changed", () => {
     await changeKey({ models: ["claude-haiku-4-5"] })(row.token);
 
     await expect(
-      admitAttempt(database.db, request(caller, { requireNamedAllowed: (now) => requireModelAllowed(now, "claude-fable-5-2") })),
+      admitAttempt(
+        database.db,
+        request(caller, {
+          requireNamedAllowed: (now) => requireModelAllowed(now, { modelName: "claude-fable-5-2", model: "anthropic/claude-fable-5-2" }),
+        }),
+      ),
     ).rejects.toMatchObject({ code: "model_not_allowed" });
   });
 

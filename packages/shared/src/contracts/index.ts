@@ -1,5 +1,6 @@
 export * from "./billing.ts";
 export * from "./key-management.ts";
+export * from "./model-names.ts";
 export * from "./operator.ts";
 export * from "./session.ts";
 export * from "./sandbox.ts";

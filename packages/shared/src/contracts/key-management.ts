@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { normalizeDecimal } from "../money.ts";
+import { modelListSchema } from "./model-names.ts";
 
 /**
  * LiteLLM's management API, as far as this product speaks it: the client in `llm-proxy/` sends and reads it, the engine in
@@ -45,7 +46,9 @@ const limits = {
     .describe("USD a model and window"),
   model_rpm_limit: z.record(z.string(), positiveInteger).nullish().describe("requests a minute, by model"),
   model_tpm_limit: z.record(z.string(), positiveInteger).nullish().describe("tokens a minute, by model"),
-  models: z.array(z.string()).nullish().describe("model names that are allowed; empty or absent = all"),
+  models: modelListSchema
+    .nullish()
+    .describe("what may be called: names, patterns with *, all-proxy-models, all-team-models, no-default-models; empty or absent = all"),
   metadata: jsonObject.nullish(),
   blocked: z.boolean().nullish(),
 };
