@@ -1,11 +1,9 @@
-import { once } from "node:events";
-import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { addDecimals, compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import { sql } from "kysely";
 import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { HeldProvider } from "./held-provider.ts";
 import { mintKey, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
 
 /**
@@ -143,48 +141,22 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-/** Holds each answer until it is told. */
-class AdversarialProvider {
-  readonly server: Server;
-  #held: ServerResponse[] = [];
-  answer: unknown;
-
-  constructor() {
-    this.server = createServer((request, response) => {
-      request.resume();
-      request.on("end", () => this.#held.push(response));
-    });
-  }
-
-  get held(): number {
-    return this.#held.length;
-  }
-
-  letGo(): void {
-    for (const response of this.#held.splice(0))
-      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(this.answer));
-  }
-}
-
 let database: TestDatabase;
 let proxy: ProxyProcess;
-const provider = new AdversarialProvider();
+const provider = new HeldProvider();
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  provider.server.listen(0, "127.0.0.1");
-  await once(provider.server, "listening");
-  const { port } = provider.server.address() as AddressInfo;
+  await provider.start();
   proxy = await startProxyProcess({
     connectionString: database.connectionString,
-    providerUrl: `http://127.0.0.1:${port}`,
+    providerUrl: provider.url,
     environment: { ADMISSION_WAIT_MS: "0" },
   });
 });
 afterAll(async () => {
   await proxy.stop();
-  provider.server.closeAllConnections();
-  provider.server.close();
+  provider.stop();
   await database.drop();
 });
 
