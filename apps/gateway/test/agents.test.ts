@@ -3,7 +3,7 @@ import { addDecimals, compareDecimals, subtractDecimals } from "@proliferate/sha
 import { until } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Engine, startEngine } from "./engine.ts";
-import { leftBehind, serveSandboxes, type ServedSandboxes } from "./sandbox-gateway.ts";
+import { serveSandboxes, type ServedSandboxes, untilNothingIsLeft } from "./sandbox-gateway.ts";
 
 /** Agents in local sandboxes that call a model through our own engine. */
 
@@ -60,7 +60,7 @@ test("a pause takes the key away at once, settles the call that is under way by 
   expect(after).toMatchObject({ requests: 2, spend_usd: spentUsd, reserved_usd: "0" });
   expect(key?.max_budget).toBe(subtractDecimals("0.5", spentUsd));
   await gateway.call("DELETE", "/v1/sessions/s1");
-  expect(await leftBehind(gateway.rootFolder)).toEqual([]);
+  await untilNothingIsLeft(gateway.rootFolder);
 });
 
 test("a key that was minted for a session after its end is revoked", async () => {

@@ -12,7 +12,7 @@ import { until } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Engine, startEngine } from "./engine.ts";
 import { GatewayProcess } from "./gateway-process.ts";
-import { leftBehind, STAND_IN_AGENT } from "./sandbox-gateway.ts";
+import { STAND_IN_AGENT, untilNothingIsLeft } from "./sandbox-gateway.ts";
 
 /** Where each session stands when its gateway is killed, while its agent calls the model without a pause; and what it is afterwards. */
 const SESSIONS = {
@@ -122,10 +122,7 @@ test("agents that call a model while their gateway is killed at any step are bil
   const { db } = engine.database;
   await until(async () => (await db.selectFrom("request_attempts").select("attempt_id").execute()).length === 0);
   // What a killed gateway had made and not recorded is found by the next one's upkeep, in its own time.
-  await until(
-    () => leftBehind(rootFolder),
-    (left) => left.length === 0,
-  );
+  await untilNothingIsLeft(rootFolder);
   expect(await db.selectFrom("LiteLLM_VerificationToken").select("token").execute()).toEqual([]);
 
   // What the provider served, and the spend rows: one for each call, exact where the call came to its end. An agent makes one

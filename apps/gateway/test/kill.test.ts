@@ -14,10 +14,11 @@ import {
   probeAgent,
 } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
+import { seededRandom } from "@proliferate/testing/test-random";
 import { until } from "@proliferate/testing/test-patience";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { GatewayProcess, type ProcessAnswer } from "./gateway-process.ts";
-import { leftBehind, STAND_IN_AGENT, sandboxFolders, takenPorts } from "./sandbox-gateway.ts";
+import { STAND_IN_AGENT, sandboxFolders, takenPorts, untilNothingIsLeft } from "./sandbox-gateway.ts";
 
 type Outcome = "ended" | "ready" | "paused";
 type Action =
@@ -278,10 +279,7 @@ test("sessions F2, F3: a gateway killed at any step of a launch, a pause, a resu
   expect(again.map(({ status }) => status)).toEqual([201, 200]);
   await areEnded(ended);
   // What a killed gateway had made and not recorded is found by the next one's upkeep, in its own time.
-  await until(
-    () => leftBehind(rootFolder),
-    (left) => left.length === 0,
-  );
+  await untilNothingIsLeft(rootFolder);
   expect(proxy.keys.size).toBe(0);
 
   await insertSpendRows(
@@ -337,6 +335,7 @@ test("a start that is repeated with its idempotency key after its gateway was ki
 });
 
 test("gateways killed at any moment while ten sessions start at once leave nothing that is neither ready nor gone", async () => {
+  const random = seededRandom("kills of gateways");
   const sessionIds: string[] = [];
   for (const round of ["a", "b"]) {
     const gateway = await start();
@@ -345,7 +344,7 @@ test("gateways killed at any moment while ten sessions start at once leave nothi
     sessionIds.push(...begun);
     const broken = Promise.allSettled(begun.map((sessionId) => launch(gateway, sessionId)));
     // Six events each: the moment differs in each run, also within a step.
-    const fatalEvent = eventsBefore + 5 + Math.floor(Math.random() * 50);
+    const fatalEvent = eventsBefore + 5 + Math.floor(random() * 50);
     await until(async () => (await countEvents()) >= fatalEvent);
     await gateway.kill();
     await broken;
@@ -366,10 +365,7 @@ test("gateways killed at any moment while ten sessions start at once leave nothi
   const ended = await Promise.all(ready.map((sessionId) => gateway.call("DELETE", `/v1/sessions/${sessionId}`)));
   await areEnded(ended);
   // What a killed gateway had made and not recorded is found by the next one's upkeep, in its own time.
-  await until(
-    () => leftBehind(rootFolder),
-    (left) => left.length === 0,
-  );
+  await untilNothingIsLeft(rootFolder);
   expect(proxy.keys.size).toBe(0);
 });
 

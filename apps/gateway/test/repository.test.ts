@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { patience, until } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type RepositoryServer, serveRedirect, serveRepository, serveSilence } from "./repository-server.ts";
-import { leftBehind, type SandboxGateway, startSandboxGateway } from "./sandbox-gateway.ts";
+import { type SandboxGateway, startSandboxGateway, untilNothingIsLeft } from "./sandbox-gateway.ts";
 
 /** Repositories whose servers do what servers should not. */
 
@@ -131,5 +131,5 @@ test("sessions F4: a session whose repository's server stays silent is ended at 
   expect([ended.status, ended.body.state, failed.body.error.code]).toEqual([200, "ended", "sandbox_launch_cancelled"]);
   expect(tookMs).toBeLessThan(patience(5_000));
   for (let other = 1; other < sessions; other += 1) await gateway.call("DELETE", `/v1/sessions/s${other}`);
-  expect(await leftBehind(gateway.rootFolder)).toEqual([]);
+  await untilNothingIsLeft(gateway.rootFolder);
 });

@@ -8,6 +8,7 @@ import { type SessionAdmission, type SessionKeys, SessionLauncher } from "@proli
 import { type LLMProxyConfig, opencodeServeArguments } from "@proliferate/shared";
 import { createLocalSandboxProvider, type LocalSandboxProvider, PORT_CLAIMS_FOLDER } from "@proliferate/shared/sandbox";
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
+import { until } from "@proliferate/testing/test-patience";
 import { connectLLMProxy } from "../src/llm-proxy.ts";
 import { serveGateway, type TestGateway } from "./test-gateway.ts";
 
@@ -98,6 +99,17 @@ export async function leftBehind(rootFolder: string): Promise<readonly string[]>
     ["sandboxes", "staging", "snapshots"].map(async (name) => (await filesIn(rootFolder, name)).map((file) => `${name}/${file}`)),
   );
   return [...files.flat(), ...(await takenPorts(rootFolder)), ...(await processesIn(rootFolder))];
+}
+
+/**
+ * Resolves once nothing is left of any sandbox of this root. Not at once: an end may be answered with 202 and go on (after 5 s, on a slow
+ * machine), and what a killed gateway left is removed by the next one's upkeep in its own time.
+ */
+export async function untilNothingIsLeft(rootFolder: string): Promise<void> {
+  await until(
+    () => leftBehind(rootFolder),
+    (left) => left.length === 0,
+  );
 }
 
 /** Ports that are claimed for sandboxes of this root. */

@@ -1,5 +1,6 @@
 import { addDecimals } from "@proliferate/shared/money";
 import type { Fault, Script } from "@proliferate/testing/provider-stand-in/script";
+import { seededRandom } from "@proliferate/testing/test-random";
 import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { manage, mintKey } from "./proxy-process.ts";
@@ -28,12 +29,13 @@ const FAULTS: readonly (Fault | undefined)[] = [
   { kind: "not_a_stream" },
 ];
 
-const oneOf = <Item>(items: readonly Item[]): Item => items[Math.floor(Math.random() * items.length)] as Item;
+const random = seededRandom("chaos");
+const oneOf = <Item>(items: readonly Item[]): Item => items[Math.floor(random() * items.length)] as Item;
 
 function randomScript(): Script {
   const fault = oneOf(FAULTS);
   return {
-    answerBytes: Math.floor(Math.random() * 3_000),
+    answerBytes: Math.floor(random() * 3_000),
     frameGapMs: oneOf([0, 0, 1]),
     headersDelayMs: oneOf([0, 5]),
     ...(fault && { fault }),
@@ -46,11 +48,11 @@ async function ask(key: string): Promise<void> {
     ["/v1/messages", MESSAGE],
     ["/v1/chat/completions", CHAT],
   ] as const);
-  const signal = Math.random() < 0.3 ? AbortSignal.timeout(Math.random() * 30) : AbortSignal.timeout(patience(20_000));
+  const signal = random() < 0.3 ? AbortSignal.timeout(random() * 30) : AbortSignal.timeout(patience(20_000));
   const response = await fetch(`${stack.proxy.url}${path}`, {
     method: "POST",
     headers: { "authorization": `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({ ...body, stream: Math.random() < 0.6 }),
+    body: JSON.stringify({ ...body, stream: random() < 0.6 }),
     signal,
   });
   await response.text();

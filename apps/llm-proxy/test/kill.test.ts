@@ -3,6 +3,7 @@ import { findPrice } from "@proliferate/metering/test/find-price";
 import { priceUsage } from "@proliferate/metering/pricing";
 import { addDecimals, decimalFromPicoUsd } from "@proliferate/shared/money";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
+import { seededRandom } from "@proliferate/testing/test-random";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { manage, mintKey, PROVIDER_KEY, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
 import { MESSAGE } from "./test-stack.ts";
@@ -44,6 +45,7 @@ async function askUntilKilled(proxy: ProxyProcess, key: string, seen: Set<string
 }
 
 test("after kill -9 at random moments under load, what callers were answered is recorded exactly, everything once, nothing reserved", async () => {
+  const random = seededRandom("kills of a proxy");
   const seen = new Set<string>();
   let proxy = await startProxy();
   await manage(proxy, "/team/new", { team_id: "org" });
@@ -52,7 +54,8 @@ test("after kill -9 at random moments under load, what callers were answered is 
     const before = seen.size;
     const load = Array.from({ length: WORKERS }, (_, index) => askUntilKilled(proxy, keys[index % keys.length]?.key ?? "", seen));
     // Under way for sure, at a moment that differs each time.
-    await expect.poll(() => seen.size - before, { interval: 3 }).toBeGreaterThan(20 + Math.random() * 40);
+    const answers = 20 + random() * 40;
+    await expect.poll(() => seen.size - before, { interval: 3 }).toBeGreaterThan(answers);
     await proxy.kill();
     await Promise.all(load);
     proxy = await startProxy();

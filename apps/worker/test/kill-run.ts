@@ -7,6 +7,7 @@ import { customerIdForOrg } from "@proliferate/services/sinks";
 import { checkInvariant, checkLedger, insertSpendRows } from "@proliferate/services/test/test-ledger";
 import { addDecimals } from "@proliferate/shared/money";
 import { type AutumnEmulator, startAutumnEmulator } from "@proliferate/testing/autumn-emulator/server";
+import { seededRandom } from "@proliferate/testing/test-random";
 import { patience } from "@proliferate/testing/test-patience";
 import { Redis } from "ioredis";
 import pg from "pg";
@@ -80,6 +81,7 @@ export async function runKills(options: KillRunOptions): Promise<KillReport> {
 
 class KillRun {
   readonly #options: KillRunOptions;
+  readonly #random = seededRandom("kills of workers");
   readonly #workers = new Set<WorkerProcess>();
   readonly #report: KillReport = {
     kills: 0,
@@ -127,7 +129,7 @@ class KillRun {
     for (let turn = 0; this.#report.kills < this.#options.kills; turn += 1) {
       this.#burstsLeft = BURSTS_PER_TURN;
       this.#spoilNextCall();
-      await delay(20 + Math.random() * 300);
+      await delay(20 + this.#random() * 300);
       await this.#make(EVENTS[turn % EVENTS.length] ?? "worker");
       await checkLedger(this.#db);
       await checkInvariant(this.#db);
@@ -152,7 +154,7 @@ class KillRun {
 
   async #make(event: (typeof EVENTS)[number]): Promise<void> {
     if (event === "worker") {
-      const [victim] = [...this.#workers].toSorted(() => Math.random() - 0.5);
+      const [victim] = [[...this.#workers][Math.floor(this.#random() * this.#workers.size)]];
       if (!victim) return;
       this.#workers.delete(victim);
       await victim.end("SIGKILL");
@@ -187,8 +189,8 @@ class KillRun {
       this.#burstsLeft -= 1;
       const rows = Array.from({ length: ROWS_PER_BURST }, (_, index) => ({
         orgId: ORGS[index % ORGS.length] ?? null,
-        spendUsd: String(Math.random() / 10),
-        ageMs: Math.random() * 60_000,
+        spendUsd: String(this.#random() / 10),
+        ageMs: this.#random() * 60_000,
       }));
       // A burst that broke off may be there or not: what the source holds at the end is what counts.
       await insertSpendRows(this.#db, rows).catch((error: unknown) => {
@@ -198,7 +200,7 @@ class KillRun {
   }
 
   #spoilNextCall(): void {
-    const fault = FAULTS[Math.floor(Math.random() * FAULTS.length)];
+    const fault = FAULTS[Math.floor(this.#random() * FAULTS.length)];
     if (fault === "reset_after_apply") this.#autumn.failNext({ kind: "reset_after_apply" });
     if (fault === "hang_applied") this.#autumn.failNext({ kind: "hang", applied: true });
     if (fault === "server_error") this.#autumn.failNext({ kind: "status", status: 500 });

@@ -359,9 +359,11 @@ describe("a proxy in trouble", () => {
 
   it("is not waited for longer than the time-out, whether it is silent, endless or asks for patience", async () => {
     const hasty = createLLMProxyClient({ adminUrl: proxy.url, masterKey: proxy.masterKey, timeoutMs: 250 });
-    proxy.failNext("/team/new", { kind: "hang" }, { kind: "answer", status: 429, body: {}, headers: { "retry-after": "3600" } });
 
-    for (let call = 0; call < 2; call += 1) {
+    for (const fault of [{ kind: "hang" }, { kind: "answer", status: 429, body: {}, headers: { "retry-after": "3600" } }] as const) {
+      proxy.reset();
+      // As often as it may be asked in that time.
+      proxy.failNext("/team/new", fault, fault, fault);
       const error = await failureOf(hasty.ensureTeamExists("org-1"));
       expect(error.code).toBe("proxy_timeout");
       expect(error.message).toBe("The LLM proxy did not answer POST /team/new within 250 ms.");

@@ -37,11 +37,15 @@ describe("the completeness audit", () => {
       { orgId: "org_gap", ageMs: 30 * HOUR_MS },
       {},
     ]);
+    // Both on the day of the first, in UTC, whatever the clock says by now.
+    const moved = await sql<{ day: string }>`
+      update "LiteLLM_SpendLogs" s set "startTime" = p."startTime", "endTime" = p."endTime" from "LiteLLM_SpendLogs" p
+      where s.team_id = 'org_gap' and p.request_id = 'planted' returning to_char(s."startTime", 'YYYY-MM-DD') as day`.execute(database.db);
+    const day = moved.rows[0]?.day;
     await sync();
 
     const found = await audit();
 
-    const day = new Date(Date.now() - 30 * HOUR_MS).toISOString().slice(0, 10);
     expect(found).toMatchObject({ comparedRows: 3, missingRows: 2, missingUsd: "0.071", healedRows: 0 });
     expect(found.gaps).toMatchObject([{ org_id: "org_gap", day, source_rows: 2, ledger_rows: 0, not_ingested: 2, missing_usd: "0.071" }]);
     expect(await readOpenAlerts(database.db)).toMatchObject([{ kind: "ledger_gap", facts: { orgId: "org_gap", missingUsd: "0.071" } }]);
