@@ -116,6 +116,18 @@ test("the answer holds no master key, and the database holds no key at all", asy
   expect(rows).not.toContain(body.api_key);
 });
 
+test("a third provider's model is asked for by its own name, in OpenAI's dialect, and a pattern allows no more than it says", async () => {
+  const { body } = await start({ org_id: "org_a", model: "mistral/codestral", models: ["mistral/codestral", "anthropic/*"] });
+
+  expect(minted()[0]?.["models"]).toEqual(["mistral/codestral", "anthropic/*"]);
+  expect(body.opencode_config).toMatchObject({
+    model: "openai-proxy/mistral/codestral",
+    small_model: "openai-proxy/mistral/codestral",
+    enabled_providers: ["openai-proxy"],
+    provider: { "openai-proxy": { models: { "mistral/codestral": { name: "mistral/codestral" } } } },
+  });
+});
+
 test("an allow list allows both names of its models, and the agent's titles stay inside it", async () => {
   const { body } = await start({ org_id: "org_a", model: "anthropic/claude-opus-4-5", models: ["claude-opus-4-5"] });
 

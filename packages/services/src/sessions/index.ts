@@ -4,7 +4,7 @@ export { endSession, endSessionWithin } from "./end-session.ts";
 export { extendSession } from "./extend-session.ts";
 export { type OneRun, runOnce, type StoredAnswer } from "./idempotent-request.ts";
 export { type LaunchDependencies, launchSession, type LaunchUnderWay, resumeSession } from "./launch-session.ts";
-export { allowsModel, modelSpellings, providerOfModel } from "./model-name.ts";
+export { allowsModel, modelNames, prefixedName, providerOfModel } from "./model-name.ts";
 export { pauseSession } from "./pause-session.ts";
 export { reapSessions } from "./reap-sessions.ts";
 export { isSessionFinal, readSessionEvents } from "./session-events.ts";

@@ -1,4 +1,4 @@
-import { allowsModel, modelSpellings, providerOfModel, type SessionRow } from "@proliferate/services/sessions";
+import { allowsModel, modelNames, prefixedName, providerOfModel, type SessionRow } from "@proliferate/services/sessions";
 import { buildSandboxEnv, getOpencodeConfig, OPENCODE_GLOBAL_CONFIG_PATH } from "@proliferate/shared";
 import type { CreateSessionResponse } from "@proliferate/shared/contracts";
 
@@ -20,9 +20,9 @@ export function sandboxSettings(options: {
   const models = options.models ?? session.models;
   const usesSmallModel = providerOfModel(options.smallModel) === providerOfModel(session.model) && allowsModel(models, options.smallModel);
   const config = getOpencodeConfig({
-    model: prefixed(session.model),
-    smallModel: prefixed(usesSmallModel ? options.smallModel : session.model),
-    models: [...new Set(models.map(prefixed))].map((id) => ({ id })),
+    model: opencodeModel(session.model),
+    smallModel: opencodeModel(usesSmallModel ? options.smallModel : session.model),
+    models: [...new Set(modelNames(models).map(prefixedName))].map((name) => ({ id: opencodeModel(name), name })),
     baseUrl,
   });
   return {
@@ -39,4 +39,11 @@ export function sandboxSettings(options: {
   };
 }
 
-const prefixed = (model: string): string => modelSpellings(model)[1];
+/**
+ * A model as OpenCode's configuration has it: what stands before the first slash says in which dialect it is asked for, and is not sent.
+ * Another provider's model is asked for in OpenAI's, by its whole name: `openai/mistral/codestral` sends `mistral/codestral`.
+ */
+function opencodeModel(model: string): string {
+  const name = prefixedName(model);
+  return ["anthropic", "openai"].includes(providerOfModel(name)) ? name : `openai/${name}`;
+}
