@@ -10,6 +10,7 @@ interface Service {
   readonly build?: string;
   readonly command?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  readonly env_file?: readonly { readonly path: string; readonly required: boolean }[];
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
   readonly healthcheck?: object;
@@ -105,6 +106,18 @@ test("a provider key is given to the proxy and to nobody else", () => {
   );
 
   expect(holders.map(([name]) => name)).toEqual(["llm-proxy", "engine"]);
+});
+
+test("the key of any provider reaches both proxies, by a file that need not be there, is theirs alone and is in no commit", async () => {
+  const given = Object.entries(services).flatMap(([name, { env_file: files }]) => (files === undefined ? [] : [[name, files]]));
+  const ignored = (await readFile(new URL("../.gitignore", import.meta.url), "utf8")).split("\n");
+
+  expect(given).toEqual(["llm-proxy", "engine"].map((name) => [name, [{ path: "providers.env", required: false }]]));
+  expect(ignored).toContain("providers.env");
+  // What stands under `environment` wins over the file, also when it is empty: so only what is in .env may stand there.
+  const example = await readFile(new URL("../.env.example", import.meta.url), "utf8");
+  const named = Object.keys(environmentOf("llm-proxy")).filter((name) => name.endsWith("_API_KEY"));
+  expect(named.filter((name) => !new RegExp(`^${name}=`, "m").test(example))).toEqual([]);
 });
 
 test("every image is pinned by an exact version", () => {
