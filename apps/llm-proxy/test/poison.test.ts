@@ -129,6 +129,8 @@ describe("code 2: recovery", () => {
           estimated_input_tokens: 10,
           max_output_tokens: 100,
           hidden_tokens_per_second: 0,
+          requested_model: null,
+          request_tags: null,
           checkpoint: JSON.stringify(checkpoint),
         })
         .execute();
@@ -168,6 +170,8 @@ describe("code 2: recovery", () => {
         estimated_input_tokens: 10,
         max_output_tokens: 100,
         hidden_tokens_per_second: 0,
+        requested_model: null,
+        request_tags: null,
       })
       .execute();
     await sql`update limit_counters set reserved = reserved + 0.001 where principal_kind = 'key' and principal_id = ${keyHash}`.execute(

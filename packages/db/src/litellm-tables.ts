@@ -45,6 +45,9 @@ export interface VerificationTokenTable {
   models: Generated<string[]>;
   allowed_cache_controls: Generated<string[]>;
   allowed_routes: Generated<string[]>;
+  key_type: string | null;
+  aliases: Json;
+  budget_id: string | null;
   user_id: string | null;
   team_id: string | null;
   max_parallel_requests: number | null;
@@ -69,6 +72,8 @@ export interface TeamTable {
   metadata: Json;
   max_budget: Amount | null;
   spend: AmountWithDefault;
+  soft_budget: Amount | null;
+  model_id: number | null;
   models: Generated<string[]>;
   admins: Generated<string[]>;
   members: Generated<string[]>;
@@ -83,4 +88,29 @@ export interface TeamTable {
   blocked: Generated<boolean>;
   created_at: InstantWithDefault;
   updated_at: InstantWithDefault;
+}
+
+/** LiteLLM's table of budgets that keys share; what a key sets itself goes before what its budget says. */
+export interface BudgetTable {
+  budget_id: string;
+  max_budget: Amount | null;
+  soft_budget: Amount | null;
+  max_parallel_requests: number | null;
+  tpm_limit: BigInteger | null;
+  rpm_limit: BigInteger | null;
+  model_max_budget: JSONColumnType<Record<string, unknown>, string | null | undefined, string | null> | null;
+  budget_duration: string | null;
+  budget_reset_at: Instant | null;
+  created_at: InstantWithDefault;
+  created_by: string;
+  updated_at: InstantWithDefault;
+  updated_by: string;
+}
+
+/** LiteLLM's table of the aliases that a team's `model_id` leads to. */
+export interface ModelAliasTable {
+  id: Generated<number>;
+  aliases: JSONColumnType<Record<string, string>, string | null, string | null> | null;
+  created_by: string;
+  updated_by: string;
 }

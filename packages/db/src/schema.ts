@@ -10,7 +10,7 @@ import type {
   TopUpTable,
   WebhookEventTable,
 } from "./gate-tables.ts";
-import type { SpendLogTable, TeamTable, VerificationTokenTable } from "./litellm-tables.ts";
+import type { BudgetTable, ModelAliasTable, SpendLogTable, TeamTable, VerificationTokenTable } from "./litellm-tables.ts";
 import type { LimitCounterTable, LimitTable, ReservationJson } from "./limit-tables.ts";
 import type {
   GatewaySessionTable,
@@ -58,6 +58,9 @@ export interface RequestAttemptTable {
   /** Over all choices; null = admitted before this column was there. */
   max_output_tokens: number | null;
   hidden_tokens_per_second: number;
+  /** As the caller asked for the model, where an alias led elsewhere. */
+  requested_model: string | null;
+  request_tags: readonly string[] | null;
   checkpoint: ColumnType<Record<string, unknown> | null, string | null, string | null>;
   started_at: InstantWithDefault;
   checkpointed_at: Instant | null;
@@ -310,6 +313,8 @@ export interface Database {
   LiteLLM_SpendLogs: SpendLogTable;
   LiteLLM_VerificationToken: VerificationTokenTable;
   LiteLLM_TeamTable: TeamTable;
+  LiteLLM_BudgetTable: BudgetTable;
+  LiteLLM_ModelTable: ModelAliasTable;
   request_attempts: RequestAttemptTable;
   limits: LimitTable;
   limit_counters: LimitCounterTable;

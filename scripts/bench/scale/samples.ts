@@ -39,6 +39,8 @@ export async function admit(db: DatabaseClient): Promise<boolean> {
     estimated_input_tokens: 1_000,
     max_output_tokens: 500,
     hidden_tokens_per_second: 0,
+    requested_model: null,
+    request_tags: null,
   } as const;
   if (!(await insertAttemptIfFits(db, attempt, caller, { asked: ASKED, runningMs: 0 })))
     throw new Error("a key without a budget is admitted");

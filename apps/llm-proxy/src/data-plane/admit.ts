@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { type AdmissionRequest, admitAttempt, type AdmittedAttempt } from "@proliferate/access/requests";
 import type { CallerRow } from "@proliferate/access/keys";
+import { requestTags, requireRouteAllowed } from "@proliferate/access/principals";
 import { priceUsage } from "@proliferate/metering/pricing";
 import { storableCount } from "@proliferate/access/spend-logs";
 import { AppError } from "@proliferate/shared/errors";
@@ -10,6 +11,7 @@ import type { DataPlaneDeps } from "./deps.ts";
 import { hiddenTokensPerSecond } from "./hidden-output.ts";
 import { judge } from "./judge.ts";
 import { requireNamedModels } from "./named-models.ts";
+import { openableRoute } from "./openable-routes.ts";
 import type { RequestFacts } from "../body/request-facts.ts";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
 
@@ -20,6 +22,7 @@ interface Admittable {
   readonly caller: CallerRow;
   readonly models: ModelTable;
   readonly facts: RequestFacts;
+  readonly requestedAs: string | null;
   readonly deployment: Deployment;
   /** Of the body, which is held while the request waits. */
   readonly bytes: number;
@@ -47,13 +50,24 @@ export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable
   }
 }
 
-function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, deployment }: Admittable): AdmissionRequest {
+function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, requestedAs, deployment }: Admittable): AdmissionRequest {
   const { estimatedInputTokens } = facts;
-  const { price, worstCasePicoUsd, outputTokens } = judge({ models, unjudged: deps.unjudged }, call, caller, facts, deployment);
+  const tags = requestTags(caller, headerText(call.request.headers, "x-litellm-tags"));
+  const { price, worstCasePicoUsd, outputTokens } = judge(
+    { models, unjudged: deps.unjudged },
+    call,
+    caller,
+    facts,
+    deployment,
+    requestedAs,
+  );
   return {
     caller,
     runningMs: () => performance.now() - call.startedAtMs,
-    requireNamedAllowed: (now) => void requireNamedModels(models, now, deployment.provider, facts, deps.unjudged === "reserve"),
+    requireNamedAllowed: (now) => {
+      requireRouteAllowed(now, openableRoute(call.request.url ?? "/"));
+      requireNamedModels(models, now, deployment.provider, facts, deps.unjudged === "reserve");
+    },
     metered: {
       minimumUsd: decimalFromPicoUsd(priceUsage(price, { inputTokens: estimatedInputTokens })),
       worstCaseUsd: decimalFromPicoUsd(worstCasePicoUsd),
@@ -76,6 +90,8 @@ function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, d
       requester_ip_address: call.request.socket.remoteAddress ?? null,
       estimated_input_tokens: estimatedInputTokens,
       max_output_tokens: storableCount(outputTokens),
+      requested_model: requestedAs,
+      request_tags: tags.length === 0 ? null : tags,
       hidden_tokens_per_second: hiddenTokensPerSecond(deployment.upstreamModel, facts),
     },
   };

@@ -7,9 +7,16 @@ import { searchOf } from "./search.ts";
 
 /** The road of a request that costs: authenticate, read, route, admit, forward. Throws before anything was answered. */
 export async function answerRequest(deps: DataPlaneDeps, call: Call): Promise<void> {
-  const { caller, models, facts, routed, upstream, dropUsageChunk } = await receive(deps, call, "answer");
+  const { caller, models, facts, requestedAs, routed, upstream, dropUsageChunk } = await receive(deps, call, "answer");
   try {
-    const attempt = await admit(deps, call, { caller, models, facts, deployment: routed.deployment, bytes: upstream.body.length });
+    const attempt = await admit(deps, call, {
+      caller,
+      models,
+      facts,
+      requestedAs,
+      deployment: routed.deployment,
+      bytes: upstream.body.length,
+    });
     const { deployment } = routed;
     const asked = { choices: facts.choices, search: searchOf(call.dialect, deployment.upstreamModel, facts) };
     await forward(deps, { call, attempt, models, deployment, upstream, asksForStream: facts.stream, dropUsageChunk, asked });

@@ -1,10 +1,11 @@
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import { requireUsable } from "@proliferate/access/requests";
 import { type CallerRow, findCaller, hashKey } from "@proliferate/access/keys";
-import { type CallerRoute, requireOpens } from "@proliferate/access/principals";
+import { type CallerRoute, requireOpens, requireRouteAllowed } from "@proliferate/access/principals";
 import { AppError } from "@proliferate/shared/errors";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
+import { openableRoute } from "./openable-routes.ts";
 
 /**
  * Who is calling, before the body is read. Throws `missing_api_key`, `invalid_api_key`, `blocked_api_key`,
@@ -12,7 +13,7 @@ import { credentialOf, isSameSecret } from "../http/credential.ts";
  */
 export async function authenticate(
   deps: { readonly db: DatabaseClient; readonly masterKey: string },
-  headers: IncomingHttpHeaders,
+  { headers, url }: Pick<IncomingMessage, "headers" | "url">,
   route: CallerRoute,
 ): Promise<CallerRow> {
   const credential = credentialOf(headers);
@@ -25,5 +26,7 @@ export async function authenticate(
     );
   }
   requireOpens(credential, route);
-  return requireUsable(await findCaller(deps.db, hashKey(credential)));
+  const caller = requireUsable(await findCaller(deps.db, hashKey(credential)));
+  requireRouteAllowed(caller, openableRoute(url ?? "/"));
+  return caller;
 }

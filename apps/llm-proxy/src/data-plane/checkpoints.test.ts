@@ -113,6 +113,8 @@ async function insertAttempts(count: number): Promise<readonly string[]> {
     ...{ call_type: "anthropic_messages", model_group: "m", model: "m", price_id: "m" },
     ...{ client_session_id: null, requester_ip_address: null, reserved_usd: "0", estimated_input_tokens: 10, max_output_tokens: 10 },
     hidden_tokens_per_second: 0,
+    requested_model: null,
+    request_tags: null,
   };
   await database.db
     .insertInto("request_attempts")

@@ -20,7 +20,7 @@ export async function countTokens(deps: DataPlaneDeps, call: Call): Promise<void
   const received = await receive(deps, call, "count_tokens");
   const { caller, upstream } = received;
   try {
-    requireModelAllowed(caller, received.routed.deployment);
+    requireModelAllowed(caller, { ...received.routed.deployment, requestedAs: received.requestedAs });
     await requireLimitsLeft(deps.db, caller);
     await deps.counts.run(caller.keyHash, async () => forwardCount(deps, call, received));
   } finally {

@@ -322,6 +322,12 @@ class Relay {
 
   #headers(head: UpstreamHead): Record<string, string | string[]> {
     const { call, attempt } = this.#request;
-    return { ...headersForCaller(head.headers), ...identityHeaders(call.requestId), "x-litellm-model-group": attempt.model_group };
+    return {
+      ...headersForCaller(head.headers),
+      ...identityHeaders(call.requestId),
+      "x-litellm-model-group": attempt.model_group,
+      // The caller's text: what no header may hold is escaped.
+      ...(attempt.requested_model != null && { "x-gateway-requested-model": encodeURI(attempt.requested_model.toWellFormed()) }),
+    };
   }
 }

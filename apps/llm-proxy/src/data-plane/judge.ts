@@ -41,10 +41,11 @@ export function judge(
   caller: CallerRow,
   asked: RequestFacts,
   deployment: Deployment,
+  requestedAs: string | null = null,
 ): Judged {
   const facts = withCertainSearch(dialect, deployment.upstreamModel, asked);
   const { models, unjudged } = deps;
-  requireModelAllowed(caller, deployment);
+  requireModelAllowed(caller, { ...deployment, requestedAs });
   const { provider } = deployment;
   const serving = { provider, startedAt };
   const named = requireNamedModels(models, caller, provider, facts, unjudged === "reserve").map((model) =>

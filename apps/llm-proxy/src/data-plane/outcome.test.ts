@@ -42,6 +42,8 @@ function attempt(limits: Partial<AttemptRow> = {}): AttemptRow {
     estimated_input_tokens: 100,
     max_output_tokens: 1_000,
     hidden_tokens_per_second: 0,
+    requested_model: null,
+    request_tags: null,
     started_at: startedAt,
     checkpoint: null,
     checkpointed_at: null,

@@ -42,12 +42,17 @@ export const ROUTE_METHODS: Readonly<Record<DataPlaneRoute["kind"], readonly str
  * `/v1/messages`, `/messages` and `/v1/v1/messages` are one route.
  */
 export function routeOfPath(target: string): DataPlaneRoute {
-  const path = withoutTrailingSlashes(target.replace(/[?#].*$/s, "")) || "/";
-  const short = path.replace(/^(?:\/v1){1,2}(?=\/)/, "");
+  const short = shortPathOf(target);
   const fixed = Object.hasOwn(FIXED, short) ? FIXED[short] : undefined;
   if (fixed) return fixed;
   if (short.startsWith("/models/")) return { kind: "model", id: decode(short.slice("/models/".length)) };
   return { kind: /^\/(key|team|limit|spend|user|budget|global|model|credentials|v2)(\/|$)/.test(short) ? "management" : "unknown" };
+}
+
+/** The path of a request target as routes are named: without `/v1`, query and slashes at its end. */
+export function shortPathOf(target: string): string {
+  const path = withoutTrailingSlashes(target.replace(/[?#].*$/s, "")) || "/";
+  return path.replace(/^(?:\/v1){1,2}(?=\/)/, "");
 }
 
 /** `?…` of a request target, or ''. It is forwarded as it came. */

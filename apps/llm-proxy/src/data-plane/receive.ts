@@ -1,5 +1,6 @@
 import { requireLimitsLeft } from "@proliferate/access/requests";
 import type { CallerRow } from "@proliferate/access/keys";
+import { servedName } from "@proliferate/access/principals";
 import { AppError } from "@proliferate/shared/errors";
 import { readRequestBody } from "../body/request-body.ts";
 import { bodyForProvider } from "./body-for-provider.ts";
@@ -22,6 +23,8 @@ export interface Received {
   /** All that the caller can call, as it was when the request came. */
   readonly models: ModelTable;
   readonly facts: RequestFacts;
+  /** As the caller asked for the model, where an alias led elsewhere; else null. */
+  readonly requestedAs: string | null;
   readonly routed: RoutedModel;
   /** Its body holds memory until it is released. */
   readonly upstream: UpstreamRequest;
@@ -33,7 +36,7 @@ export interface Received {
  * before a large body, too. What is held is counted first. Throws what its steps throw, and holds nothing then.
  */
 export async function receive(deps: DataPlaneDeps, call: Call, route: DialectRoute["kind"]): Promise<Received> {
-  const caller = await authenticate(deps, call.request.headers, route);
+  const caller = await authenticate(deps, call.request, route);
   requirePlainBody(call);
   if (mayBeLarge(call)) await requireLimitsLeft(deps.db, caller);
   const catalogue = deps.catalogue.current;
@@ -43,13 +46,16 @@ export async function receive(deps: DataPlaneDeps, call: Call, route: DialectRou
     const hold = (bytes: number): HeldMemory => (memory = uploads.hold(caller.keyHash, call.request.socket, bytes));
     const read = await readBody(call.request, { limitBytes: limits.bodyBytes, pace: limits.pace, hold });
     const body = await readRequestBody(read, call.dialect.body, scanTurns);
-    const [routed] = catalogue.resolve(caller, body.facts.model, call.dialect);
+    const asked = body.facts.model;
+    const served = servedName(caller, asked);
+    const [routed] = catalogue.resolve(caller, served, call.dialect);
     const { bytes, dropUsageChunk } = bodyForProvider(body, call.dialect, routed.deployment);
     const outgoing = new OutgoingBody(bytes, () => memory?.release());
     return {
       caller,
       models: catalogue.modelsFor(caller),
       facts: body.facts,
+      requestedAs: served === asked ? null : asked,
       routed,
       upstream: upstreamRequest(call, routed, outgoing),
       dropUsageChunk,

@@ -122,7 +122,7 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
 
 /** What the caller may use: one model, or the list. */
 async function readModels({ db, masterKey, catalogue }: DataPlaneDeps, { request }: Call, id: string | undefined): Promise<unknown> {
-  const caller = await authenticate({ db, masterKey }, request.headers, "models");
+  const caller = await authenticate({ db, masterKey }, request, "models");
   const models = catalogue.current.modelsFor(caller);
   return id === undefined ? listModels(models, caller) : showModel(models, caller, id);
 }

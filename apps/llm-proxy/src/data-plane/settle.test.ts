@@ -33,6 +33,8 @@ const attempt: AdmittedAttempt = {
   estimated_input_tokens: 1,
   max_output_tokens: 1,
   hidden_tokens_per_second: 0,
+  requested_model: null,
+  request_tags: null,
   started_at: new Date(0),
 };
 const outcome = {

@@ -1,7 +1,8 @@
 import type { DatabaseClient } from "@proliferate/db";
+import { findBudgets } from "@proliferate/access/budgets";
 import { intervalFromDuration, nextBudgetReset } from "@proliferate/access/limits";
 import { changeKey, type KeyFields, type KeyRow, listKeys, mintKey, requireKey, revokeKeys } from "@proliferate/access/keys";
-import { callerKind } from "@proliferate/access/principals";
+import { callerKind, opens } from "@proliferate/access/principals";
 import {
   blockKeyRequestSchema,
   deleteKeysRequestSchema,
@@ -11,7 +12,9 @@ import {
   updateKeyRequestSchema,
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
+import { budgetView, numberOf } from "./budget-view.ts";
 import type { z } from "zod";
+import { OPENABLE_ROUTES } from "../data-plane/openable-routes.ts";
 import { parseBody, parseLimits, parseQuery, type Route } from "./route.ts";
 
 /** `/key/*` in LiteLLM's shapes. */
@@ -52,27 +55,57 @@ function fieldsOf(request: KeyRequest): KeyFields {
     ...(request.max_parallel_requests !== undefined && { maxParallelRequests: request.max_parallel_requests }),
     ...(request.model_max_budget !== undefined && { modelMaxBudget: request.model_max_budget ?? {} }),
     ...(models !== undefined && { models: models ?? [] }),
+    ...(request.aliases !== undefined && { aliases: request.aliases ?? {} }),
+    ...(request.allowed_routes !== undefined && { allowedRoutes: openedRoutes(request.allowed_routes ?? []) }),
+    ...(request.soft_budget !== undefined && { softBudgetUsd: request.soft_budget }),
     ...(metadata !== undefined && { metadata: metadata ?? {} }),
     ...(blocked !== undefined && { blocked: blocked ?? false }),
-    ...limitsByModel(request),
+    ...keptInMetadata(request),
   };
 }
 
-/** LiteLLM keeps these two among the metadata, and reads them there. */
-export function limitsByModel(request: Pick<KeyRequest, "model_rpm_limit" | "model_tpm_limit">): Pick<KeyFields, "addedMetadata"> {
-  const given = Object.entries({ model_rpm_limit: request.model_rpm_limit, model_tpm_limit: request.model_tpm_limit }).filter(
-    ([, value]) => value !== undefined,
+/** LiteLLM keeps these among the metadata, and reads them there. */
+export function keptInMetadata(
+  request: Pick<KeyRequest, "model_rpm_limit" | "model_tpm_limit" | "tags">,
+): Pick<KeyFields, "addedMetadata"> {
+  const { model_rpm_limit, model_tpm_limit, tags } = request;
+  const added = {
+    ...(model_rpm_limit !== undefined && { model_rpm_limit: model_rpm_limit ?? {} }),
+    ...(model_tpm_limit !== undefined && { model_tpm_limit: model_tpm_limit ?? {} }),
+    ...(tags !== undefined && { tags: tags ?? [] }),
+  };
+  return Object.keys(added).length === 0 ? {} : { addedMetadata: added };
+}
+
+/** Throws `invalid_request` for a route that no key can be given. */
+function openedRoutes(allowedRoutes: readonly string[], param = "allowed_routes"): readonly string[] {
+  const useless = allowedRoutes.find((entry) => !OPENABLE_ROUTES.some((route) => opens(entry, route)));
+  if (useless === undefined) return allowedRoutes;
+  throw new AppError(
+    "invalid_request",
+    `${param} would not be kept: "${useless.slice(0, 64)}" opens nothing here. A key opens routes of the data plane, and the management API takes the master key alone.`,
+    { param },
   );
-  return given.length === 0 ? {} : { addedMetadata: Object.fromEntries(given.map(([name, value]) => [name, value ?? {}])) };
+}
+
+/** What LiteLLM makes of each type; `default` is every route that a key can open. */
+const ROUTES_OF_TYPE = { default: [], llm_api: ["llm_api_routes"], management: ["management_routes"], read_only: ["info_routes"] } as const;
+
+/** The type's routes go before those that are named beside it, as LiteLLM has it. */
+function routesOfType(keyType: keyof typeof ROUTES_OF_TYPE | null | undefined): Pick<KeyFields, "keyType" | "allowedRoutes"> {
+  if (keyType === null || keyType === undefined) return {};
+  if (keyType === "default") return { keyType };
+  return { keyType, allowedRoutes: openedRoutes(ROUTES_OF_TYPE[keyType], "key_type") };
 }
 
 async function generateKey(db: DatabaseClient, request: z.output<typeof generateKeyRequestSchema>): Promise<unknown> {
-  const minted = await mintKey(db, fieldsOf(request), { chosenKey: request.key ?? undefined, kind: callerKind(request.caller_kind) });
-  return { ...keyView(minted.row), key: minted.key, token_id: minted.row.token };
+  const fields = { ...fieldsOf(request), ...routesOfType(request.key_type) };
+  const minted = await mintKey(db, fields, { chosenKey: request.key ?? undefined, kind: callerKind(request.caller_kind) });
+  return { ...(await viewOf(db, minted.row)), key: minted.key, token_id: minted.row.token };
 }
 
 async function updateKey(db: DatabaseClient, request: z.output<typeof updateKeyRequestSchema>): Promise<unknown> {
-  return { ...keyView(await changeKey(db, request.key, fieldsOf(request))), key: request.key };
+  return { ...(await viewOf(db, await changeKey(db, request.key, fieldsOf(request)))), key: request.key };
 }
 
 async function deleteKeys(db: DatabaseClient, request: z.output<typeof deleteKeysRequestSchema>): Promise<unknown> {
@@ -81,12 +114,12 @@ async function deleteKeys(db: DatabaseClient, request: z.output<typeof deleteKey
 }
 
 async function setBlocked(db: DatabaseClient, key: string, blocked: boolean): Promise<unknown> {
-  return keyView(await changeKey(db, key, { blocked }));
+  return viewOf(db, await changeKey(db, key, { blocked }));
 }
 
 async function keyInfo(db: DatabaseClient, { key }: z.output<typeof keyInfoQuerySchema>): Promise<unknown> {
   if (key === undefined) throw new AppError("invalid_request", "key is required: the master key has no row of its own.", { param: "key" });
-  const { token: _hash, ...info } = keyView(await requireKey(db, key));
+  const { token: _hash, ...info } = await viewOf(db, await requireKey(db, key));
   return { key, info };
 }
 
@@ -94,21 +127,34 @@ async function keyList(db: DatabaseClient, query: z.output<typeof keyListQuerySc
   const filter = { teamId: query.team_id, userId: query.user_id, keyAlias: query.key_alias, keyHash: query.key_hash };
   const { rows, total } = await listKeys(db, filter, query.page, query.size);
   return {
-    keys: rows.map((row) => (query.return_full_object ? keyView(row) : row.token)),
+    keys: query.return_full_object ? await keyViews(db, rows) : rows.map((row) => row.token),
     total_count: total,
     current_page: query.page,
     total_pages: Math.ceil(total / query.size),
   };
 }
 
-/** A row as LiteLLM answers it: amounts are JSON numbers on this wire, for display; nothing here computes with them. */
-export function keyView(row: KeyRow): Record<string, unknown> & { readonly token: string } {
-  return {
-    ...row,
-    spend: Number(row.spend),
-    max_budget: row.max_budget === null ? null : Number(row.max_budget),
-    tpm_limit: row.tpm_limit === null ? null : Number(row.tpm_limit),
-    rpm_limit: row.rpm_limit === null ? null : Number(row.rpm_limit),
-    litellm_budget_table: null,
-  };
+/** Rows with their budgets, as LiteLLM answers them: amounts are JSON numbers on this wire, for display; nothing here computes with them. */
+export async function keyViews(db: DatabaseClient, rows: readonly KeyRow[]): Promise<readonly KeyView[]> {
+  const ids = rows.flatMap((row) => row.budget_id ?? []);
+  const budgets = new Map(ids.length === 0 ? [] : (await findBudgets(db, ids)).map((budget) => [budget.budget_id, budget]));
+  return rows.map((row) => {
+    const budget = row.budget_id === null ? undefined : budgets.get(row.budget_id);
+    return {
+      ...row,
+      spend: Number(row.spend),
+      max_budget: numberOf(row.max_budget),
+      tpm_limit: numberOf(row.tpm_limit),
+      rpm_limit: numberOf(row.rpm_limit),
+      soft_budget: numberOf(budget?.soft_budget),
+      litellm_budget_table: budget === undefined ? null : budgetView(budget),
+    };
+  });
+}
+
+type KeyView = Record<string, unknown> & { readonly token: string };
+
+async function viewOf(db: DatabaseClient, row: KeyRow): Promise<KeyView> {
+  const [view] = await keyViews(db, [row]);
+  return view as KeyView;
 }

@@ -1,3 +1,4 @@
+import { tagsSchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 
 /**
@@ -7,15 +8,9 @@ import { AppError } from "@proliferate/shared/errors";
  */
 const NOT_KEPT: Readonly<Record<string, string>> = {
   tpd_limit: "tokens a day are not limited here; leave it out, and set max_budget with budget_duration",
-  allowed_routes: "a key may call every route of the data plane and no management route; leave it out",
-  key_type: "every key may call models and nothing else; leave it out, or send default or llm_api",
   budget_id: "there is no budget table; set max_budget and budget_duration on the key or team itself",
   budget_limits: "a key or team has one budget; set max_budget and budget_duration",
   budget_fallbacks: "no model takes another's place; leave it out",
-  soft_budget: "nobody is told when it is passed; set max_budget",
-  aliases: "a model is called by its own name; leave it out, or add the name to litellm/config.yaml",
-  model_aliases: "a model is called by its own name; leave it out, or add the name to litellm/config.yaml",
-  tags: "spend is recorded by key, team and user; put labels into metadata under another name",
   guardrails: "there are none; leave it out",
   members_with_roles: "a team has no members here; leave it out",
   admins: "a team has no members here; leave it out",
@@ -25,14 +20,21 @@ const NOT_KEPT: Readonly<Record<string, string>> = {
 };
 
 /** LiteLLM's own defaults beside those that are empty. */
-const ASKS_FOR_NOTHING: Readonly<Record<string, readonly unknown[]>> = { key_type: ["default", "llm_api"], spend: [0] };
+const ASKS_FOR_NOTHING: Readonly<Record<string, readonly unknown[]>> = { key_type: ["default"], spend: [0] };
+
+/** Fields that some other request takes. */
+const TAKEN_ELSEWHERE: Readonly<Record<string, string>> = {
+  key_type: "a key has it from its mint on; set allowed_routes",
+  allowed_routes: "routes are opened by keys; set it on the key",
+  aliases: "those of a team are model_aliases",
+  model_aliases: "those of a key are aliases",
+};
 
 /** What LiteLLM reads as a limit, or more than a label, although it stands among the labels. */
 const LIMITS_IN_METADATA: Readonly<Record<string, string>> = {
   rpm_limit: "set it as a field of the key itself",
   tpm_limit: "set it as a field of the key itself",
   model_max_budget: "set it as a field of the key itself",
-  tags: "spend is recorded by key, team and user; put labels into metadata under another name",
   guardrails: "there are none; leave it out",
 };
 
@@ -54,7 +56,8 @@ export function refuseUnkeptFields(schema: KnownFields, body: unknown): void {
     if (asksForNothing(name, value)) continue;
     const why = Object.hasOwn(NOT_KEPT, name) ? NOT_KEPT[name] : undefined;
     if (why !== undefined) throw refused(name, why);
-    if (!Object.hasOwn(schema.shape, name)) throw refused(name, "there is no such field here; leave it out");
+    if (!Object.hasOwn(schema.shape, name))
+      throw refused(name, (Object.hasOwn(TAKEN_ELSEWHERE, name) && TAKEN_ELSEWHERE[name]) || "there is no such field here; leave it out");
   }
   const { metadata } = body as { readonly metadata?: unknown };
   if (typeof metadata !== "object" || metadata === null) return;
@@ -64,6 +67,8 @@ export function refuseUnkeptFields(schema: KnownFields, body: unknown): void {
   for (const name of LIMITS_BY_MODEL)
     if (Object.hasOwn(labels, name) && !isNumberByModel(labels[name]))
       throw refused(`metadata.${name}`, "it must be a whole number by model");
+  if (Object.hasOwn(labels, "tags") && !tagsSchema.nullish().safeParse(labels["tags"]).success)
+    throw refused("metadata.tags", "it must be a list of texts, as tags of the key or team itself");
 }
 
 function isNumberByModel(value: unknown): boolean {

@@ -39,6 +39,16 @@ export interface CallerRow {
   /** Names that are allowed; empty = all. */
   readonly models: readonly string[];
   readonly teamModels: readonly string[];
+  /** Routes that it opens; empty = all of the data plane. */
+  readonly allowedRoutes: readonly string[];
+  /** What key and team call models, and the tags of both, as their tables have it: judged where it is read (`principals`). */
+  readonly aliases: unknown;
+  readonly teamAliases: unknown;
+  readonly tags: unknown;
+  readonly teamTags: unknown;
+  /** What to spend before somebody is told; null = nobody is. It refuses nothing. */
+  readonly softBudgetUsd: DecimalText | null;
+  readonly teamSoftBudgetUsd: DecimalText | null;
   readonly maxBudgetUsd: DecimalText | null;
   readonly teamMaxBudgetUsd: DecimalText | null;
   /** Whether any limit stands on its path beside the two budgets. */
@@ -53,6 +63,10 @@ export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise
            coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",
            coalesce(k.expires <= clock_timestamp() at time zone 'utc', false) as expired, k.expires,
            coalesce(k.models, '{}') as models, coalesce(t.models, '{}') as "teamModels",
+           coalesce(k.allowed_routes, '{}') as "allowedRoutes", k.aliases, k.metadata->'tags' as tags, t.metadata->'tags' as "teamTags",
+           (select m.aliases from "LiteLLM_ModelTable" m where m.id = t.model_id) as "teamAliases",
+           trim_scale((select b.soft_budget::text::numeric from "LiteLLM_BudgetTable" b where b.budget_id = k.budget_id)) as "softBudgetUsd",
+           trim_scale(t.soft_budget::text::numeric) as "teamSoftBudgetUsd",
            trim_scale(k.max_budget::text::numeric) as "maxBudgetUsd", trim_scale(t.max_budget::text::numeric) as "teamMaxBudgetUsd",
            ${HAS_OTHER_LIMITS} as "hasOtherLimits"
       from "LiteLLM_VerificationToken" k
@@ -69,6 +83,13 @@ export interface KeyFields {
   readonly userId?: string | null;
   readonly teamId?: string | null;
   readonly models?: readonly string[];
+  readonly allowedRoutes?: readonly string[];
+  /** What LiteLLM calls the key after its routes; it says nothing that these do not. */
+  readonly keyType?: string;
+  readonly aliases?: Readonly<Record<string, string>>;
+  readonly budgetId?: string | null;
+  /** No column: it stands in the key's budget. */
+  readonly softBudgetUsd?: DecimalText | null;
   readonly metadata?: Readonly<Record<string, unknown>>;
   /** What LiteLLM keeps among the metadata without being told to: added to those that are given, or there. */
   readonly addedMetadata?: Readonly<Record<string, unknown>>;
@@ -94,6 +115,10 @@ function columns(fields: KeyFields) {
     ...(fields.userId !== undefined && { user_id: fields.userId }),
     ...(fields.teamId !== undefined && { team_id: fields.teamId }),
     ...(fields.models !== undefined && { models: [...fields.models] }),
+    ...(fields.allowedRoutes !== undefined && { allowed_routes: [...fields.allowedRoutes] }),
+    ...(fields.keyType !== undefined && { key_type: fields.keyType }),
+    ...(fields.aliases !== undefined && { aliases: JSON.stringify(fields.aliases) }),
+    ...(fields.budgetId !== undefined && { budget_id: fields.budgetId }),
     ...(fields.metadata !== undefined && { metadata: JSON.stringify({ ...fields.metadata, ...fields.addedMetadata }) }),
     ...(fields.blocked !== undefined && { blocked: fields.blocked }),
     ...(fields.maxBudgetUsd !== undefined && { max_budget: fields.maxBudgetUsd }),

@@ -1,6 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { keyAliasPattern } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
+import { requireBudget, writeSoftBudget } from "../budgets/index.ts";
 import { clearBudgetCounter, lockBudgetCounter } from "../limits/index.ts";
 import {
   deleteKeyRows,
@@ -45,7 +46,8 @@ export async function mintKey(
     const known = chosenKey === undefined ? undefined : await findKey(tx, hash);
     if (known) return { key, row: known, created: false };
     await claimAlias(tx, fields.keyAlias, hash);
-    const inserted = await insertKey(tx, { hash, name: abbreviateKey(key), createdBy: ADMIN_USER_ID, fields });
+    const withBudget = await claimBudget(tx, fields, async () => null);
+    const inserted = await insertKey(tx, { hash, name: abbreviateKey(key), createdBy: ADMIN_USER_ID, fields: withBudget });
     const row = inserted ?? (await requireKey(tx, hash));
     return { key, row, created: inserted !== undefined };
   });
@@ -59,10 +61,19 @@ export async function changeKey(db: DatabaseClient, keyOrHash: string, fields: K
   return db.transaction().execute(async (tx) => {
     await claimAlias(tx, fields.keyAlias, hash);
     if (fields.budgetDuration) await startFirstWindow(tx, hash);
-    const row = await updateKeyRow(tx, hash, ADMIN_USER_ID, fields);
+    const withBudget = await claimBudget(tx, fields, async () => (await requireKey(tx, hash)).budget_id);
+    const row = await updateKeyRow(tx, hash, ADMIN_USER_ID, withBudget);
     if (!row) throw keyNotFound();
     return row;
   });
+}
+
+/** The fields with the budget in which the soft budget stands. A budget that is named exists then, until the transaction ends. */
+async function claimBudget(tx: DatabaseExecutor, fields: KeyFields, currentBudgetId: () => Promise<string | null>): Promise<KeyFields> {
+  if (fields.budgetId) await requireBudget(tx, fields.budgetId);
+  if (fields.softBudgetUsd === undefined) return fields;
+  const budgetId = await currentBudgetId();
+  return { ...fields, budgetId: await writeSoftBudget(tx, { budgetId, changedBy: ADMIN_USER_ID }, fields.softBudgetUsd) };
 }
 
 async function startFirstWindow(tx: DatabaseExecutor, hash: string): Promise<void> {

@@ -58,6 +58,8 @@ async function request(
       estimated_input_tokens: 10,
       max_output_tokens: null,
       hidden_tokens_per_second: 0,
+      requested_model: null,
+      request_tags: null,
     },
   };
 }

@@ -23,7 +23,7 @@ export interface AdmissionRequest {
   readonly runningMs: () => number;
   /** As it was read when the request was authenticated. */
   readonly caller: CallerRow;
-  /** Throws where the caller, as it is now, may not use what the request names beside its model. */
+  /** Throws where the caller, as it is now, may not use the route, or what the request names beside its model. */
   readonly requireNamedAllowed: (caller: CallerRow) => void;
   /** What it can take of every meter. */
   readonly metered: MeteredRequest;
@@ -81,7 +81,7 @@ async function currentLimits(tx: DatabaseExecutor, caller: CallerRow, model: str
 }
 
 function modelOf({ attempt }: AdmissionRequest): CallableModel {
-  return { modelName: attempt.model_group, model: attempt.model };
+  return { modelName: attempt.model_group, model: attempt.model, requestedAs: attempt.requested_model };
 }
 
 function attemptOf(caller: CallerRow, { attempt }: AdmissionRequest): NewAttempt {

@@ -61,6 +61,8 @@ function request(caller: CallerRow, costs: Costs = {}): AdmissionRequest {
       estimated_input_tokens: 10,
       max_output_tokens: null,
       hidden_tokens_per_second: 0,
+      requested_model: null,
+      request_tags: null,
     },
   };
 }

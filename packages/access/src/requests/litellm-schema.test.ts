@@ -68,6 +68,8 @@ describe.each([
         estimated_input_tokens: 10,
         max_output_tokens: null,
         hidden_tokens_per_second: 0,
+        requested_model: null,
+        request_tags: null,
       },
     };
   }

@@ -54,7 +54,7 @@ export function buildSpendLog(attempt: AdmittedAttempt, outcome: AttemptOutcome)
     metadata: JSON.stringify(storableJson(metadataOf(attempt, outcome))),
     cache_hit: "False",
     cache_key: "Cache OFF",
-    request_tags: "[]",
+    request_tags: JSON.stringify(storableJson(attempt.request_tags ?? [])),
     team_id: attempt.team_id ?? "",
     organization_id: "",
     end_user: attempt.end_user ?? "",
@@ -117,6 +117,7 @@ function metadataOf(attempt: AdmittedAttempt, outcome: AttemptOutcome): Record<s
     provider_response_id: outcome.providerResponseId,
     estimated: outcome.estimated,
     recovered: outcome.recovered,
+    ...(attempt.requested_model != null && { requested_model: attempt.requested_model }),
     // What the provider said, so that the row can be priced anew; and what of it nobody could price.
     provider_usage: report.raw ?? null,
     ...(unknown.length > 0 && { unknown_usage: unknown }),

@@ -29,13 +29,28 @@ interface NewTeam {
   readonly maxParallelRequests?: number | null;
   /** USD by model, as LiteLLM writes it. */
   readonly modelMaxBudget?: Readonly<Record<string, unknown>>;
+  /** What callers of the team call models. Default: nothing of their own. */
+  readonly modelAliases?: Readonly<Record<string, string>>;
+  readonly softBudgetUsd?: DecimalText | null;
   readonly blocked: boolean;
   /** Becomes the team's first member, as an admin. */
   readonly createdBy: string;
 }
 
-/** Inserts a team; undefined when the id exists, which is then untouched. */
+/** Inserts a team with its aliases; undefined when the id exists, which is then untouched. In a transaction, so that nothing of it stays alone. */
 export async function insertTeam(db: DatabaseExecutor, team: NewTeam): Promise<TeamRow | undefined> {
+  const row = await insertTeamRow(db, team);
+  if (row === undefined || team.modelAliases === undefined) return row;
+  const { id } = await db
+    .insertInto("LiteLLM_ModelTable")
+    .values({ aliases: JSON.stringify(team.modelAliases), created_by: team.createdBy, updated_by: team.createdBy })
+    .returning("id")
+    .executeTakeFirstOrThrow();
+  await db.updateTable("LiteLLM_TeamTable").set({ model_id: id }).where("team_id", "=", team.teamId).execute();
+  return { ...row, model_id: id };
+}
+
+async function insertTeamRow(db: DatabaseExecutor, team: NewTeam): Promise<TeamRow | undefined> {
   const row = await db
     .insertInto("LiteLLM_TeamTable")
     .values({
@@ -43,6 +58,7 @@ export async function insertTeam(db: DatabaseExecutor, team: NewTeam): Promise<T
       team_id: team.teamId,
       team_alias: team.teamAlias,
       max_budget: team.maxBudgetUsd,
+      soft_budget: team.softBudgetUsd ?? null,
       budget_duration: team.budgetDuration,
       budget_reset_at: team.budgetResetAt?.toISOString() ?? null,
       models: [...team.models],
@@ -62,6 +78,12 @@ export async function insertTeam(db: DatabaseExecutor, team: NewTeam): Promise<T
 
 export async function findTeam(db: DatabaseExecutor, teamId: string): Promise<TeamRow | undefined> {
   return withLists(await db.selectFrom("LiteLLM_TeamTable").selectAll().where("team_id", "=", teamId).executeTakeFirst());
+}
+
+/** The aliases that a team's `model_id` leads to; null where there are none. */
+export async function findAliases(db: DatabaseExecutor, modelId: number): Promise<unknown> {
+  const row = await db.selectFrom("LiteLLM_ModelTable").select("aliases").where("id", "=", modelId).executeTakeFirst();
+  return row?.aliases ?? null;
 }
 
 /** Newest first, `limit` at most. */

@@ -1,1 +1,1 @@
-export { clearTeamSpend, findTeam, insertTeam, listTeams, listTeamsDueForReset, type TeamRow } from "./db.ts";
+export { findAliases, clearTeamSpend, findTeam, insertTeam, listTeams, listTeamsDueForReset, type TeamRow } from "./db.ts";

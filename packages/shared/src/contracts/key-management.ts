@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { normalizeDecimal } from "../money.ts";
-import { modelListSchema } from "./model-names.ts";
+import { modelAliasesSchema, modelListSchema } from "./model-names.ts";
 
 /**
  * LiteLLM's management API, as far as this product speaks it: the client in `llm-proxy/` sends and reads it, the engine in
@@ -33,6 +33,9 @@ const usdAmount = z
 const positiveInteger = z.number().int().nonnegative();
 const jsonObject = z.record(z.string(), z.unknown());
 
+/** Labels of requests: they stand in `request_tags` of spend rows. */
+export const tagsSchema = z.array(z.string().min(1).max(256)).max(64);
+
 /** What a key and a team can both be limited by. `null` means no limit, in a request and in an answer. */
 const limits = {
   max_budget: usdAmount.nullish().describe("USD the key or team may spend; raw provider cost, before any markup"),
@@ -50,7 +53,19 @@ const limits = {
     .nullish()
     .describe("what may be called: names, patterns with *, all-proxy-models, all-team-models, no-default-models; empty or absent = all"),
   metadata: jsonObject.nullish(),
+  tags: tagsSchema.nullish().describe("stand in request_tags of every spend row"),
+  soft_budget: usdAmount.nullish().describe("USD after which somebody is told; it refuses nothing"),
   blocked: z.boolean().nullish(),
+};
+
+/** What only a key can have. */
+const ofKey = {
+  allowed_routes: z
+    .array(z.string().min(1).max(255))
+    .max(100)
+    .nullish()
+    .describe("paths (/v1/messages), beginnings of paths (/v1/*) or groups (llm_api_routes); empty or absent = all of the data plane"),
+  aliases: modelAliasesSchema.nullish().describe("the model that is served, by the name that callers of the key say"),
 };
 
 /** `POST /key/generate`. Sending the same `key` value again changes nothing. */
@@ -58,6 +73,11 @@ export const generateKeyRequestSchema = z.looseObject({
   ...limits,
   key: z.string().nullish().describe("chosen by the caller; made by the proxy when absent"),
   caller_kind: z.string().nullish().describe("our engine only: which kind of caller the key is for; absent = virtual_key"),
+  ...ofKey,
+  key_type: z
+    .enum(["default", "llm_api", "management", "read_only"])
+    .nullish()
+    .describe("a word for allowed_routes: llm_api = llm_api_routes, read_only = info_routes"),
   key_alias: z.string().nullish(),
   duration: z.string().nullish().describe("life of the key from now; absent = never expires"),
   team_id: z.string().nullish(),
@@ -132,6 +152,7 @@ export type KeyListResponse = z.infer<typeof keyListResponseSchema>;
 /** `POST /key/update`. Fields that are absent stay; `null` clears a limit; `metadata` replaces the whole object. */
 export const updateKeyRequestSchema = z.looseObject({
   ...limits,
+  ...ofKey,
   key: z.string().min(1).describe("the key or its hash"),
   key_alias: z.string().nullish(),
   duration: z.string().nullish().describe("new life counted from now"),
@@ -162,7 +183,12 @@ export const blockKeyRequestSchema = z.looseObject({ key: z.string().min(1) });
 export type BlockKeyRequest = z.input<typeof blockKeyRequestSchema>;
 
 /** `POST /team/new`. `team_id` is made by the proxy when absent; an id that exists is refused with 400. */
-export const newTeamRequestSchema = z.looseObject({ ...limits, team_id: z.string().nullish(), team_alias: z.string().nullish() });
+export const newTeamRequestSchema = z.looseObject({
+  ...limits,
+  model_aliases: modelAliasesSchema.nullish().describe("the model that is served, by the name that callers of the team say"),
+  team_id: z.string().nullish(),
+  team_alias: z.string().nullish(),
+});
 /** Body of `POST /team/new` as a caller writes it. */
 export type NewTeamRequest = z.input<typeof newTeamRequestSchema>;
 

@@ -43,7 +43,7 @@ export const ERROR_CODES = {
 
   // What is asked for
   model_not_found: row(404, false, "not_found_error", "invalid_request_error", "Use a model that `GET /v1/models` lists, or add it to litellm/config.yaml."),
-  route_not_allowed: row(403, false, "permission_error", "invalid_request_error", "Use a key of a kind that opens this route."),
+  route_not_allowed: row(403, false, "permission_error", "invalid_request_error", "Use a key that opens this route: its kind does, and its `allowed_routes`, if any, name it."),
   model_not_allowed: row(403, false, "permission_error", "invalid_request_error", "Use a model that the key allows, or mint a key that allows this one."),
   model_dialect_mismatch: row(400, false, "invalid_request_error", "invalid_request_error", "Call the route that the message names; this model is not served in this dialect."),
   model_unpriced: row(400, false, "invalid_request_error", "invalid_request_error", "Give the model a price in litellm/config.yaml (`model_info`), or regenerate the price table."),

@@ -1,0 +1,2 @@
+export { requireBudget, writeSoftBudget } from "./budgets.ts";
+export { type BudgetRow, findBudgets } from "./db.ts";
