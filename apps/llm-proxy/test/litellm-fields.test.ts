@@ -11,7 +11,7 @@ const SHAPES = { key: generateKeyRequestSchema.shape, update: updateKeyRequestSc
 type RequestKind = keyof typeof SHAPES;
 const KINDS = ["key", "update", "team"] as const;
 
-/** A real LiteLLM 1.104 whose models lead to any stand-in: `docs/litellm-fields.md` says how to start one. */
+/** A real LiteLLM 1.104 whose models lead to any stand-in: the README of this app says how to start one. */
 const { TEST_LITELLM_URL: LITELLM_URL, TEST_LITELLM_MASTER_KEY: LITELLM_MASTER_KEY } = process.env;
 
 /** A key that has the fields of one request; undefined: a key as any other. */
