@@ -61,6 +61,10 @@ export async function teamInfo({ engine, teamId }: Subject): Promise<Record<stri
   return (await engine.manage(`/team/info?team_id=${encodeURIComponent(teamId ?? "")}`)).body["team_info"] as Record<string, unknown>;
 }
 
+function dayFromNow(days: number): string {
+  return new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
+}
+
 /** The spend row of one successful call, which is written a moment after its answer. */
 export async function spendRow(
   subject: Subject,
@@ -68,8 +72,7 @@ export async function spendRow(
 ): Promise<Record<string, unknown>> {
   const { engine, key, token } = subject;
   await (await engine.call(key, "/v1/messages", { ...MESSAGE, ...(request.model && { model: request.model }) }, request.headers)).text();
-  const day = (offset: number): string => new Date(Date.now() + offset * 86_400_000).toISOString().slice(0, 10);
-  const query = new URLSearchParams({ start_date: day(-1), end_date: day(1), api_key: token });
+  const query = new URLSearchParams({ start_date: dayFromNow(-1), end_date: dayFromNow(1), api_key: token });
   const [row] = await until(
     async () => ((await engine.manage(`/spend/logs/v2?${query}`)).body["data"] ?? []) as readonly Record<string, unknown>[],
     (rows) => rows.length > 0,
