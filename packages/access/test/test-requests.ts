@@ -41,6 +41,8 @@ export async function requestOf(db: DatabaseClient, keyHash: string, asked: Test
       estimated_input_tokens: inputTokens,
       max_output_tokens: outputTokens,
       hidden_tokens_per_second: 0,
+      requested_model: null,
+      request_tags: null,
     },
   };
 }
