@@ -7,7 +7,7 @@ import { type Selectable, sql } from "kysely";
 export type BudgetRow = Selectable<BudgetTable>;
 
 /** A column that is absent is left as it is (update) or empty (insert); null clears it. */
-export interface BudgetFields {
+interface BudgetFields {
   readonly maxBudgetUsd?: DecimalText | null;
   readonly softBudgetUsd?: DecimalText | null;
   readonly maxParallelRequests?: number | null;

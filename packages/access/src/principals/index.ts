@@ -9,7 +9,7 @@ export {
 } from "./caller-kinds.ts";
 export { deletePayer, findChain, joinPayer, listPayerRows, payerOf, readPayer, writePayer } from "./payers-db.ts";
 export { opens, type OpenableRoute, requireRouteAllowed } from "./allowed-routes.ts";
-export { aliasesOf, type AliasOwner, servedName } from "./model-aliases.ts";
+export { aliasesOf, servedName } from "./model-aliases.ts";
 export { type CallableModel, isLimitedToModels, isModelAllowed, requireModelAllowed } from "./policy.ts";
 export { requestTags } from "./request-tags.ts";
 export { pathOf, type PathOwner, type Principal, type PrincipalKind } from "./principal.ts";

@@ -3,7 +3,7 @@ const MOST_TAGS = 64;
 const MOST_TAG_CHARACTERS = 256;
 
 /** Tags as the metadata of a key and of its team have them; perhaps no lists at all. */
-export interface TagOwner {
+interface TagOwner {
   readonly tags: unknown;
   readonly teamTags: unknown;
 }
