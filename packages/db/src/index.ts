@@ -23,7 +23,7 @@ export {
 export { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "./database-environment.ts";
 export { grantRole } from "./grant-role.ts";
 export { migrate } from "./migrate.ts";
-export { prepared } from "./prepared-statements.ts";
+export { type Placeholders, preparedStatement } from "./prepared-statements.ts";
 export { ProcessLock } from "./process-lock.ts";
 export { DEFAULT_LITELLM_SCHEMA } from "./schema-names.ts";
 export { applySettings, DEAD_PEER_SETTINGS, KEEP_ALIVE, type Pooling, sessionSettings } from "./session-settings.ts";

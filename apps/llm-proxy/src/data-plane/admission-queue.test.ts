@@ -10,11 +10,15 @@ class Budgets {
   readonly closed = new Map<"team" | string, boolean>();
   tries = 0;
 
-  attempt(name: string, keyHash: string, admitted: string[]): () => Promise<string> {
+  attempt(
+    name: string,
+    { keyHash, userId }: { readonly keyHash: string; readonly userId: string },
+    admitted: string[],
+  ): () => Promise<string> {
     return async () => {
       this.tries += 1;
       await Promise.resolve();
-      const scope = this.closed.get(keyHash) ? "key" : this.closed.get("team") ? "team" : undefined;
+      const scope = this.closed.get(keyHash) ? "key" : this.closed.get(userId) ? "user" : this.closed.get("team") ? "team" : undefined;
       if (scope) throw new AppError("budget_reserved", "reserved", { details: { scope } });
       admitted.push(name);
       return name;
@@ -26,12 +30,19 @@ function setUp(limits: Partial<AdmissionWaitLimits> = {}) {
   const queue = new AdmissionQueue({ ...LIMITS, ...limits });
   const budgets = new Budgets();
   const admitted: string[] = [];
-  const ask = (name: string, keyHash = "k", options: { readonly gone?: AbortSignal; readonly bytes?: number } = {}): Promise<string> =>
-    queue.admit(
-      { caller: { keyHash, teamId: "t" }, bytes: options.bytes ?? 10, gone: options.gone ?? new AbortController().signal },
-      budgets.attempt(name, keyHash, admitted),
+  const ask = (
+    name: string,
+    keyHash = "k",
+    options: { readonly gone?: AbortSignal; readonly bytes?: number; readonly userId?: string } = {},
+  ): Promise<string> => {
+    const caller = { keyHash, teamId: "t", userId: options.userId ?? `user of ${keyHash}` };
+    return queue.admit(
+      { caller, bytes: options.bytes ?? 10, gone: options.gone ?? new AbortController().signal },
+      budgets.attempt(name, caller, admitted),
     );
-  const settle = (keyHash = "k"): void => queue.settled({ key_hash: keyHash, team_id: "t" });
+  };
+  const settle = (keyHash = "k", userId = `user of ${keyHash}`): void =>
+    queue.settled({ key_hash: keyHash, team_id: "t", user_id: userId });
   return { queue, budgets, admitted, ask, settle };
 }
 
@@ -74,6 +85,22 @@ test("a key that waits for its own budget holds up no other key of its team", as
   budgets.closed.set("k1", false);
   settle("k1");
   expect(await held).toBe("held");
+});
+
+test("a user who waits for a limit of his own holds up his other keys, and nobody else of the team", async () => {
+  const { budgets, ask, queue, settle, admitted } = setUp();
+  budgets.closed.set("u1", true);
+  const first = ask("first", "k1", { userId: "u1" });
+  await expect.poll(() => queue.waiting).toBe(1);
+  const second = ask("second", "k2", { userId: "u1" });
+  await expect.poll(() => queue.waiting).toBe(2);
+
+  expect(await ask("free", "k3", { userId: "u2" })).toBe("free");
+  budgets.closed.set("u1", false);
+  settle("k2", "u1");
+  await Promise.all([first, second]);
+
+  expect(admitted).toEqual(["free", "first", "second"]);
 });
 
 test("what another process gives back is seen without being told, by one look at a time", async () => {
@@ -134,11 +161,14 @@ test("a caller that leaves is forgotten at once; one that leaves while it is bei
 test("another refusal, found while waiting, is told at once", async () => {
   const queue = new AdmissionQueue(LIMITS);
   let isRevoked = false;
-  const waiting = queue.admit({ caller: { keyHash: "k", teamId: null }, bytes: 1, gone: new AbortController().signal }, async () => {
-    throw isRevoked
-      ? new AppError("invalid_api_key", "revoked")
-      : new AppError("budget_reserved", "reserved", { details: { scope: "key" } });
-  });
+  const waiting = queue.admit(
+    { caller: { keyHash: "k", teamId: null, userId: null }, bytes: 1, gone: new AbortController().signal },
+    async () => {
+      throw isRevoked
+        ? new AppError("invalid_api_key", "revoked")
+        : new AppError("budget_reserved", "reserved", { details: { scope: "key" } });
+    },
+  );
   await expect.poll(() => queue.waiting).toBe(1);
 
   isRevoked = true;

@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import type { CallerRow } from "@proliferate/access/keys";
+import type { AdmittedAttempt } from "@proliferate/access/requests";
 import { type AppError, isAppError } from "@proliferate/shared/errors";
 
 /** How long and how many requests wait for what others have reserved. */
@@ -16,15 +17,15 @@ export interface AdmissionWaitLimits {
 export const ADMISSION_WAIT_LIMITS: AdmissionWaitLimits = { mostMs: 30_000, mostPerKey: 64, most: 1_024, mostBytes: 16 * 1024 * 1024 };
 
 interface WaitingRequest {
-  readonly caller: Pick<CallerRow, "keyHash" | "teamId">;
+  readonly caller: Pick<CallerRow, "keyHash" | "teamId" | "userId">;
   /** What is held while it waits. */
   readonly bytes: number;
   /** Aborts when the caller leaves or the process stops; its reason is what `admit` then throws. */
   readonly gone: AbortSignal;
 }
 
-/** Whose limit stands in the way: the key's own, or one that others share (of its user, team or payer). */
-type Scope = "key" | "shared";
+/** Whose limit stands in the way: the key's own, its user's, or one of all in the room (of the team or the payer). */
+type Scope = "key" | "user" | "room";
 
 interface Waiter extends WaitingRequest {
   /** Tries to be admitted. Resolves with what stands in the way if that is a reservation, undefined when it is decided. */
@@ -44,7 +45,7 @@ const POLL_MS = { first: 100, most: 1_000 } as const;
 /**
  * Where requests wait when only reservations stand in their way. Order: within this process, and for each budget, who came
  * first is tried first, and nobody who came later is tried before: neither a smaller request, nor one that arrives while others
- * wait. A request that waits for its key's budget holds up that key's alone. Between processes no order holds; each tries
+ * wait. A request that waits for a limit of its key or its user holds up that one's alone. Between processes no order holds; each tries
  * the first of its own.
  *
  * They are tried again when a request of the same team (or key) is settled here, and, for what other processes settle, by a
@@ -72,7 +73,7 @@ export class AdmissionQueue {
    */
   async admit<Admitted>(request: WaitingRequest, attempt: () => Promise<Admitted>): Promise<Admitted> {
     const room = this.#rooms.get(roomOf(request.caller));
-    const before = room?.before(request.caller.keyHash);
+    const before = room?.before(request.caller);
     if (before) return this.#wait(request, attempt, before.reason, before.blockedBy);
     try {
       return await attempt();
@@ -83,8 +84,8 @@ export class AdmissionQueue {
   }
 
   /** Something was settled: whoever waits for its budgets is tried again. */
-  settled({ key_hash: keyHash, team_id: teamId }: { readonly key_hash: string; readonly team_id: string | null }): void {
-    this.#rooms.get(roomOf({ keyHash, teamId }))?.wake(keyHash);
+  settled({ key_hash: keyHash, team_id: teamId, user_id: userId }: Pick<AdmittedAttempt, "key_hash" | "team_id" | "user_id">): void {
+    this.#rooms.get(roomOf({ keyHash, teamId }))?.wake({ keyHash, userId });
   }
 
   async #wait<Admitted>(request: WaitingRequest, attempt: () => Promise<Admitted>, reason: AppError, blockedBy: Scope): Promise<Admitted> {
@@ -140,24 +141,24 @@ export class AdmissionQueue {
 }
 
 /**
- * Those who share a team wait in one room, because its budget is one; who has none, alone with its key. Limits of a user or a payer, which keys
- * of several teams may share, are settled in other rooms, too: there the look at intervals finds out.
+ * Those who share a team wait in one room, because its budget is one; who has none, alone with its key. What holds for a user or a payer may
+ * be opened from another room, too, by a key of another team: the look at intervals finds out.
  */
 class Room {
   readonly #onEmpty: () => void;
   #waiters: Waiter[] = [];
   #wake = new AbortController();
-  /** Keys of which something was settled since the last round. */
-  #settledKeys = new Set<string>();
+  /** Of whom something was settled since the last round. */
+  #settled = new Owners();
   #isRunning = false;
 
   constructor(onEmpty: () => void) {
     this.#onEmpty = onEmpty;
   }
 
-  /** Who would be overtaken by a request of this key; undefined if nobody. */
-  before(keyHash: string): Waiter | undefined {
-    return this.#waiters.find((waiter) => !waiter.isDone && (waiter.blockedBy === "shared" || waiter.caller.keyHash === keyHash));
+  /** Who would be overtaken by a request of this caller; undefined if nobody. */
+  before(caller: Owner): Waiter | undefined {
+    return this.#waiters.find((waiter) => !waiter.isDone && (waiter.blockedBy === "room" || holdsUp(waiter, caller)));
   }
 
   add(waiter: Waiter): void {
@@ -166,8 +167,8 @@ class Room {
     if (!this.#isRunning) void this.#run();
   }
 
-  wake(keyHash: string): void {
-    this.#settledKeys.add(keyHash);
+  wake(owner: Owner): void {
+    this.#settled.add(owner);
     this.#wake.abort();
   }
 
@@ -179,9 +180,9 @@ class Room {
       const isWoken = await this.#pause(lookAt);
       // However often others settle, everybody is looked at in time: their budgets may have been opened elsewhere.
       const isLook = !isWoken || Date.now() >= lookAt;
-      const settledKeys = this.#settledKeys;
-      this.#settledKeys = new Set();
-      const admitted = await this.#round(isLook ? undefined : settledKeys);
+      const settled = this.#settled;
+      this.#settled = new Owners();
+      const admitted = await this.#round(isLook ? undefined : settled);
       if (!isLook && admitted === 0) continue;
       pauseMs = admitted > 0 ? POLL_MS.first : Math.min(pauseMs * 2, POLL_MS.most);
       lookAt = isLook ? Date.now() + pauseMs : Math.min(lookAt, Date.now() + pauseMs);
@@ -202,14 +203,13 @@ class Room {
    * Tries each in order, as far as nobody before waits for the same budget; after a settlement only those whose budgets it
    * can have opened. How many were admitted or refused.
    */
-  async #round(settledKeys: ReadonlySet<string> | undefined): Promise<number> {
-    const heldUp = new Set<string>();
+  async #round(settled: Owners | undefined): Promise<number> {
+    const waiting = new Owners();
     let decided = 0;
     for (const waiter of [...this.#waiters]) {
-      const { keyHash } = waiter.caller;
-      if (waiter.isDone || heldUp.has(keyHash)) continue;
-      if (settledKeys && waiter.blockedBy === "key" && !settledKeys.has(keyHash)) {
-        heldUp.add(keyHash);
+      if (waiter.isDone || waiting.holdUp(waiter.caller)) continue;
+      if (settled && waiter.blockedBy !== "room" && !settled.has(waiter.blockedBy, waiter.caller)) {
+        waiting.add(waiter.caller, waiter.blockedBy);
         continue;
       }
       waiter.isTrying = true;
@@ -226,8 +226,8 @@ class Room {
         this.#end(waiter, waiter.gone.reason);
         continue;
       }
-      if (waiter.blockedBy === "shared") break;
-      heldUp.add(keyHash);
+      if (waiter.blockedBy === "room") break;
+      waiting.add(waiter.caller, waiter.blockedBy);
     }
     for (const waiter of [...this.#waiters]) if (Date.now() >= waiter.deadline) this.#end(waiter, waiter.reason);
     return decided;
@@ -246,7 +246,34 @@ class Room {
   }
 }
 
-function roomOf({ keyHash, teamId }: WaitingRequest["caller"]): string {
+type Owner = Pick<CallerRow, "keyHash" | "userId">;
+
+/** Whether a later request of `caller` would overtake: it is of the same key, or of the user whose limit is waited for. */
+function holdsUp({ blockedBy, caller: { keyHash, userId } }: Waiter, caller: Owner): boolean {
+  return keyHash === caller.keyHash || (blockedBy === "user" && userId !== null && userId === caller.userId);
+}
+
+/** Keys, and the users of some of them. */
+class Owners {
+  readonly #keys = new Set<string>();
+  readonly #users = new Set<string>();
+
+  /** The user is only counted where the matter is not one of the key alone. */
+  add({ keyHash, userId }: Owner, scope: Scope = "user"): void {
+    this.#keys.add(keyHash);
+    if (scope === "user" && userId !== null) this.#users.add(userId);
+  }
+
+  has(scope: "key" | "user", { keyHash, userId }: Owner): boolean {
+    return scope === "key" ? this.#keys.has(keyHash) : userId !== null && this.#users.has(userId);
+  }
+
+  holdUp(owner: Owner): boolean {
+    return this.has("key", owner) || this.has("user", owner);
+  }
+}
+
+function roomOf({ keyHash, teamId }: Pick<CallerRow, "keyHash" | "teamId">): string {
   return teamId === null ? `key:${keyHash}` : `team:${teamId}`;
 }
 
@@ -255,5 +282,6 @@ function isReserved(error: unknown): error is AppError {
 }
 
 function scopeOf(error: AppError): Scope {
-  return error.details?.["scope"] === "key" ? "key" : "shared";
+  const scope = error.details?.["scope"];
+  return scope === "key" || scope === "user" ? scope : "room";
 }

@@ -1,6 +1,6 @@
 import { type DatabaseClient, isPermanentError } from "@proliferate/db";
 import { hashOfKeyOrHash } from "@proliferate/access/keys";
-import { deleteLimit, listLimits, METERS, type SetLimit, upsertLimit } from "@proliferate/access/limits";
+import { deleteLimit, listLimits, METERS, MOST_LIMITS, type SetLimit, upsertLimit } from "@proliferate/access/limits";
 import type { Principal } from "@proliferate/access/principals";
 import { limitNameSchema, limitQuerySchema, setLimitRequestSchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
@@ -43,10 +43,16 @@ async function setLimit(
   requireMeter(meter);
   requireNoBudget(request);
   const limit: SetLimit = { principal: principalOf(request), meter, window, model, amount, enforce };
-  await upsertLimit(db, limit).catch((error: unknown) => {
+  const isSet = await upsertLimit(db, limit).catch((error: unknown) => {
     if (!isPermanentError(error)) throw error;
     throw new AppError("invalid_request", `window "${window}" names no time zone that the database knows.`, { param: "window" });
   });
+  if (!isSet)
+    throw new AppError(
+      "invalid_request",
+      `This ${limit.principal.kind} has ${MOST_LIMITS} limits already; delete one with POST /limit/delete first.`,
+      { param: "principal_id" },
+    );
   return limitView(limit);
 }
 

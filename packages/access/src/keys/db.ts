@@ -1,4 +1,4 @@
-import { type DatabaseExecutor, prepared, type VerificationTokenTable } from "@proliferate/db";
+import { type DatabaseExecutor, preparedStatement, type VerificationTokenTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
 import { type DueBudget, HAS_OTHER_LIMITS } from "../limits/index.ts";
@@ -55,9 +55,9 @@ export interface CallerRow {
   readonly hasOtherLimits: boolean;
 }
 
-/** The key that a request shows, by its hash; undefined when there is none. No cache: what was revoked is gone at once. */
-export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise<CallerRow | undefined> {
-  const { rows } = await sql<CallerRow>`${prepared("find_caller")}
+const findCallerByHash = preparedStatement<{ keyHash: string }, CallerRow>(
+  "find_caller",
+  ({ keyHash }) => sql`
     select k.token as "keyHash", k.key_name as "keyName", k.key_alias as "keyAlias", k.user_id as "userId",
            ${payerOf(sql`nullif(k.team_id, '')`)} as "payerId", nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
            coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",
@@ -71,8 +71,12 @@ export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise
            ${HAS_OTHER_LIMITS} as "hasOtherLimits"
       from "LiteLLM_VerificationToken" k
       left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
-     where k.token = ${keyHash}`.execute(db);
-  return rows[0];
+     where k.token = ${keyHash}`,
+);
+
+/** The key that a request shows, by its hash; undefined when there is none. No cache: what was revoked is gone at once. */
+export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise<CallerRow | undefined> {
+  return (await findCallerByHash(db, { keyHash }))[0];
 }
 
 /** A column that is absent is left as it is (update) or at its default (insert); null clears it. */

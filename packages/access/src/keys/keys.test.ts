@@ -4,6 +4,7 @@ import { findCaller, listKeys } from "./db.ts";
 import { intervalFromDuration } from "../limits/duration.ts";
 import { readClock } from "../requests/db.ts";
 import { changeKey, mintKey, requireKey, revokeKeys } from "./keys.ts";
+import { CALLER_KINDS, type CallerKind } from "../principals/index.ts";
 import { hashKey } from "./virtual-key.ts";
 
 let database: TestDatabase;
@@ -53,6 +54,24 @@ test("an update changes what it names, and null clears a limit", async () => {
 
   expect(await requireKey(database.db, key)).toMatchObject({ max_budget: null, models: ["b"], metadata: { kept: true } });
   await expect(changeKey(database.db, "sk-nobody-has-it", {})).rejects.toMatchObject({ code: "key_not_found" });
+});
+
+test("a key of a kind whose users are named after it gets no other user, neither when it is minted nor later", async () => {
+  const kind: CallerKind = { name: "build_server", prefix: "bld_", opens: ["answer"], userPrefix: "build:" };
+  const kinds = CALLER_KINDS as unknown as CallerKind[];
+  kinds.push(kind);
+  try {
+    const refused = { code: "invalid_request", param: "user_id" };
+    await expect(mintKey(database.db, { userId: "someone" }, { kind })).rejects.toMatchObject(refused);
+    const { key } = await mintKey(database.db, { userId: "build:1" }, { kind });
+
+    await expect(changeKey(database.db, key, { userId: "someone", blocked: true })).rejects.toMatchObject(refused);
+
+    expect(await requireKey(database.db, key)).toMatchObject({ user_id: "build:1", blocked: null });
+    await expect(changeKey(database.db, key, { userId: "build:2" })).resolves.toMatchObject({ user_id: "build:2" });
+  } finally {
+    kinds.pop();
+  }
 });
 
 test("expiry is judged by the database's clock, in UTC", async () => {

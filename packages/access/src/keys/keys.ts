@@ -14,7 +14,7 @@ import {
   restartKeySpend,
   updateKeyRow,
 } from "./db.ts";
-import { CALLER_KINDS, type CallerKind, requireUserOf } from "../principals/index.ts";
+import { CALLER_KINDS, type CallerKind, kindOfCredential, requireUserOf } from "../principals/index.ts";
 import { abbreviateKey, ADMIN_USER_ID, hashKey, hashOfKeyOrHash, makeKey } from "./virtual-key.ts";
 
 export interface MintedKey {
@@ -55,7 +55,8 @@ export async function mintKey(
 
 /**
  * Changes a key, named by itself or its hash. A key that gets its first budget window starts it at 0; one that had a window
- * keeps what it spent in it. Throws `key_not_found`, `key_alias_taken`. */
+ * keeps what it spent in it. Throws `key_not_found`, `key_alias_taken`, `invalid_request` for a user that is not of the key's kind.
+ */
 export async function changeKey(db: DatabaseClient, keyOrHash: string, fields: KeyFields): Promise<KeyRow> {
   const hash = hashOfKeyOrHash(keyOrHash);
   return db.transaction().execute(async (tx) => {
@@ -64,6 +65,8 @@ export async function changeKey(db: DatabaseClient, keyOrHash: string, fields: K
     const withBudget = await claimBudget(tx, fields, async () => (await requireKey(tx, hash)).budget_id);
     const row = await updateKeyRow(tx, hash, ADMIN_USER_ID, withBudget);
     if (!row) throw keyNotFound();
+    // Its name begins as the key itself does. Thrown from here, nothing was changed.
+    if (fields.userId !== undefined) requireUserOf(kindOfCredential(row.key_name ?? "") ?? CALLER_KINDS[0], row.user_id);
     return row;
   });
 }

@@ -1,4 +1,4 @@
-import { type DatabaseExecutor, prepared } from "@proliferate/db";
+import { type DatabaseExecutor, type Placeholders, preparedStatement } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
 import { pathOf, type PathOwner, payerOf, type PrincipalKind } from "../principals/index.ts";
@@ -32,7 +32,7 @@ export const HAS_OTHER_LIMITS = sql<boolean>`(
  * The common table `caller`: what LiteLLM's columns of key and team say now. Where `condition` does not hold it is empty, and so is
  * `applied`.
  */
-export function callerNow(keyHash: string, condition: RawBuilder<unknown> = sql`true`): RawBuilder<unknown> {
+export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBuilder<unknown> = sql`true`): RawBuilder<unknown> {
   return sql`
       select k.token, nullif(k.team_id, '') as team_id, k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
              k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd,
@@ -43,6 +43,19 @@ export function callerNow(keyHash: string, condition: RawBuilder<unknown> = sql`
         from "LiteLLM_VerificationToken" k
         left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
        where k.token = ${keyHash} and ${condition}`;
+}
+
+/** Whose limits are asked for, as two lists side by side, and about which model beside all; null: not known yet. */
+export interface LimitPath {
+  readonly pathKinds: readonly string[];
+  readonly pathIds: readonly string[];
+  readonly model: string | null;
+}
+
+/** The path of an owner, for a statement. */
+export function limitPathOf(owner: PathOwner, model: string | null): LimitPath {
+  const path = pathOf(owner);
+  return { pathKinds: path.map(({ kind }) => kind), pathIds: path.map(({ id }) => id), model };
 }
 
 /**
@@ -57,8 +70,7 @@ export function callerNow(keyHash: string, condition: RawBuilder<unknown> = sql`
  *
  * Where the same limit is set twice, by a column of LiteLLM's and in `limits`, the one that refuses sooner holds.
  */
-export function limitsOfCaller(owner: PathOwner, model: string | null): RawBuilder<unknown> {
-  const path = pathOf(owner);
+export function limitsOfCaller({ pathKinds, pathIds, model }: LimitPath | Placeholders<LimitPath>): RawBuilder<unknown> {
   return sql`
       select 'key' as principal_kind, token as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start,
              'infinity'::timestamptz as window_end, key_max_usd as amount, 'refuse' as enforce, key_column_usd as column_usd from caller
@@ -69,7 +81,7 @@ export function limitsOfCaller(owner: PathOwner, model: string | null): RawBuild
         from (
           select distinct on (principal_kind, principal_id, meter, limit_window, model) * from (
             select l.principal_kind, l.principal_id, l.meter, l.limit_window, l.model, l.amount, l.enforce
-              from caller cross join unnest(${path.map(({ kind }) => kind)}::text[], ${path.map(({ id }) => id)}::text[]) as p (kind, id)
+              from caller cross join unnest(${pathKinds}::text[], ${pathIds}::text[]) as p (kind, id)
               join limits l on l.principal_kind = p.kind and l.principal_id = p.id
              where l.model = '' or l.model = ${model}::text
             union all
@@ -101,6 +113,25 @@ export const COUNTER_OF_LIMIT = sql`c.principal_kind = a.principal_kind and c.pr
 /** In which order counters are locked. */
 export const LOCK_ORDER = sql`c.principal_kind, c.principal_id, c.meter, c.limit_window, c.model, c.window_start`;
 
+interface CountedLimitRow extends Omit<CountedLimit, "principal"> {
+  readonly kind: PrincipalKind;
+  readonly id: string;
+  readonly isMissing: boolean;
+}
+
+const readLimitRows = preparedStatement<LimitPath & { readonly keyHash: string }, CountedLimitRow>(
+  "read_limits",
+  // Counter and column are of one moment here: a settlement moves both in one statement.
+  (p) => sql`
+    with caller as (${callerNow(p.keyHash)}), applied as (${limitsOfCaller(p)})
+    select a.principal_kind as kind, a.principal_id as id, a.meter, a.limit_window as "window", a.model, a.window_start::text as "windowStart",
+           a.window_end::text as "windowEnd", case when a.window_end < 'infinity' then greatest(0, ceil(extract(epoch from a.window_end - clock_timestamp())))::float8 end as "secondsLeft", trim_scale(a.amount) as amount, a.enforce,
+           case when c.used is null or ${isForeign("a.column_usd", "c.used")} then coalesce(a.column_usd, c.used, 0) else c.used end as used,
+           coalesce(c.reserved, 0) as reserved, c.used is null as "isMissing"
+      from applied a left join limit_counters c on ${COUNTER_OF_LIMIT}
+     order by a.principal_kind, a.principal_id, a.meter, a.limit_window, a.model`,
+);
+
 /**
  * Every limit of a path in its open window, and what its counter says, without a lock. `isMissing`: some counter was not made yet, and
  * is taken as it would be made. Of the counters that the transaction has locked it says what holds.
@@ -110,28 +141,7 @@ export async function readLimits(
   owner: PathOwner,
   model: string | null,
 ): Promise<{ readonly limits: readonly CountedLimit[]; readonly isMissing: boolean }> {
-  // Counter and column are of one moment here: a settlement moves both in one statement.
-  const { rows } = await sql<{
-    kind: PrincipalKind;
-    id: string;
-    meter: string;
-    window: string;
-    model: string;
-    windowStart: string;
-    windowEnd: string;
-    amount: DecimalText | null;
-    enforce: "refuse" | "count";
-    used: DecimalText;
-    reserved: DecimalText;
-    isMissing: boolean;
-  }>`${prepared("read_limits")}
-    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner, model)})
-    select a.principal_kind as kind, a.principal_id as id, a.meter, a.limit_window as "window", a.model, a.window_start::text as "windowStart",
-           a.window_end::text as "windowEnd", trim_scale(a.amount) as amount, a.enforce,
-           case when c.used is null or ${isForeign("a.column_usd", "c.used")} then coalesce(a.column_usd, c.used, 0) else c.used end as used,
-           coalesce(c.reserved, 0) as reserved, c.used is null as "isMissing"
-      from applied a left join limit_counters c on ${COUNTER_OF_LIMIT}
-     order by a.principal_kind, a.principal_id, a.meter, a.limit_window, a.model`.execute(db);
+  const rows = await readLimitRows(db, { keyHash: owner.keyHash, ...limitPathOf(owner, model) });
   return {
     limits: rows.map(({ kind, id, isMissing: _isMissing, ...limit }) => ({ principal: { kind, id }, ...limit })),
     isMissing: rows.some((row) => row.isMissing),
@@ -176,7 +186,7 @@ export function isForeign(column: string, counter: string) {
  */
 export async function adoptForeignSpend(tx: DatabaseExecutor, owner: PathOwner): Promise<number> {
   const { numAffectedRows } = await sql`
-    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner, null)})
+    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(limitPathOf(owner, null))})
     update limit_counters c set used = a.column_usd from applied a where ${COUNTER_OF_LIMIT} and ${isForeign("a.column_usd", "c.used")}`.execute(
     tx,
   );
@@ -189,7 +199,7 @@ export async function adoptForeignSpend(tx: DatabaseExecutor, owner: PathOwner):
  */
 export async function insertMissingCounters(db: DatabaseExecutor, owner: PathOwner, model: string | null): Promise<void> {
   await sql`
-    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(owner, model)})
+    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(limitPathOf(owner, model))})
     insert into limit_counters (principal_kind, principal_id, meter, limit_window, model, window_start, window_end, used)
     select principal_kind, principal_id, meter, limit_window, model, window_start, window_end, coalesce(column_usd, 0) from applied
     order by 1, 2, 3, 4, 5, 6
@@ -207,7 +217,7 @@ export async function clearBudgetCounter(tx: DatabaseExecutor, kind: "key" | "te
 }
 
 /** Whether the counter `c` is one of LiteLLM's budgets, where it is of a key or a team. */
-export const IS_BUDGET = sql`c.meter = 'usd' and c.limit_window = 'total' and c.model = '' and c.window_start = '-infinity'`;
+const IS_BUDGET = sql`c.meter = 'usd' and c.limit_window = 'total' and c.model = '' and c.window_start = '-infinity'`;
 
 /** Whether the counter `c` is that of LiteLLM's budget of a key or team; of none where there is no id. */
 export function isBudgetOf(kind: "key" | "team", id: string | null | RawBuilder<unknown>): RawBuilder<unknown> {

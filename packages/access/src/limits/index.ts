@@ -7,9 +7,10 @@ export {
   deleteEndedCounters,
   HAS_OTHER_LIMITS,
   insertMissingCounters,
-  IS_BUDGET,
   isBudgetOf,
   isForeign,
+  type LimitPath,
+  limitPathOf,
   limitsOfCaller,
   LOCK_ORDER,
   lockBudgetCounter,
@@ -20,5 +21,5 @@ export {
 export { intervalFromDuration } from "./duration.ts";
 export { limitError } from "./limit-error.ts";
 export { checkLimits, type CountedLimit, type DueBudget } from "./limit.ts";
-export { deleteLimit, listLimits, type SetLimit, upsertLimit } from "./limits-db.ts";
+export { deleteLimit, listLimits, MOST_LIMITS, type SetLimit, upsertLimit } from "./limits-db.ts";
 export { type Amounts, amountsOf, amountsTaken, type MeteredOutcome, type MeteredRequest, METERS } from "./meters.ts";

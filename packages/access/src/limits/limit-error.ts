@@ -38,15 +38,12 @@ export function limitError({ kind, limit }: Exclude<LimitVerdict, { kind: "fits"
       retryAfterSeconds: 1,
     });
   const message = `The limit of ${what} of the ${whose} is reached${amountText(limit)}${resetText(limit)}.`;
-  const untilMs = limit.windowEnd === "infinity" ? undefined : Math.max(0, Date.parse(limit.windowEnd) - Date.now());
   if (kind === "reserved" && limit.window === "total") return new AppError("rate_limited", message, { details, retryAfterSeconds: 1 });
   const lengthMs = Date.parse(limit.windowEnd) - Date.parse(limit.windowStart);
-  if (untilMs !== undefined && lengthMs <= LONGEST_SHORT_WINDOW_MS)
-    return new AppError("rate_limited", message, { details, retryAfterSeconds: Math.max(1, Math.ceil(untilMs / 1_000)) });
-  return new AppError("limit_exceeded", message, {
-    details,
-    ...(untilMs !== undefined && { retryAfterSeconds: Math.ceil(untilMs / 1_000) }),
-  });
+  const { secondsLeft } = limit;
+  if (secondsLeft !== null && lengthMs <= LONGEST_SHORT_WINDOW_MS)
+    return new AppError("rate_limited", message, { details, retryAfterSeconds: Math.max(1, secondsLeft) });
+  return new AppError("limit_exceeded", message, { details, ...(secondsLeft !== null && { retryAfterSeconds: secondsLeft }) });
 }
 
 function budgetError(

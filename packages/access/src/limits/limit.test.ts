@@ -13,6 +13,7 @@ const counted = (of: Pick<CountedLimit, "amount" | "used" | "reserved"> & Partia
   model: "",
   windowStart: "-infinity",
   windowEnd: "infinity",
+  secondsLeft: null,
   enforce: "refuse",
   ...of,
 });

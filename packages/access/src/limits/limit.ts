@@ -23,6 +23,8 @@ export interface CountedLimit extends Limit {
   /** Both as PostgreSQL writes them: `-infinity` and `infinity` where the window is `total`. */
   readonly windowStart: string;
   readonly windowEnd: string;
+  /** Until the window ends, whole, by the clock of the database; null where it never does. */
+  readonly secondsLeft: number | null;
   readonly used: DecimalText;
   /** By requests in flight. */
   readonly reserved: DecimalText;
@@ -40,13 +42,15 @@ export type LimitVerdict =
  * these limits, even where less is left: that closes the limit until the request ends, because nothing fits into less than nothing. So
  * what all requests together use beyond a limit is never more than one of them uses.
  *
- * The statement `insert_attempt_if_fits` decides the same; a test compares them.
+ * The statements `insert_attempt_within_budgets` and `insert_attempt_within_limits` decide the same; a test compares them.
  */
 export function checkLimits(limits: readonly CountedLimit[], asked: Amounts): LimitVerdict {
   let reserved: CountedLimit | undefined;
   for (const limit of limits) {
     if (limit.amount === null || limit.enforce === "count") continue;
-    const least = asked.get(limit.meter)?.least ?? "0";
+    const least = asked.get(limit.meter)?.least;
+    // A newer version of this program has set it: what it counts, nobody here knows.
+    if (least === undefined) return { kind: "exceeded", limit };
     const unused = subtractDecimals(limit.amount, limit.used);
     if (!fits(least, unused)) return { kind: "exceeded", limit };
     if (!fits(least, subtractDecimals(unused, limit.reserved))) reserved ??= limit;

@@ -1,4 +1,4 @@
-import type { DatabaseExecutor } from "@proliferate/db";
+import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { sql } from "kysely";
 import type { Principal, PrincipalKind } from "../principals/index.ts";
@@ -9,13 +9,28 @@ import type { Limit } from "./limit.ts";
 /** A limit as it is on record; its amount is set. */
 export type SetLimit = Limit & { readonly amount: DecimalText };
 
-/** Sets a limit: repeated, or with another amount, it is the same limit, and what its window counted stays. Fails with 22023 for an unknown time zone. */
-export async function upsertLimit(db: DatabaseExecutor, { principal, meter, window, model, amount, enforce }: SetLimit): Promise<void> {
-  await sql`
-    insert into limits (principal_kind, principal_id, meter, limit_window, model, amount, enforce)
-    select ${principal.kind}, ${principal.id}, ${meter}, ${window}, ${model}, ${amount}::numeric, ${enforce} where limit_window_start(${window}, now()) is not null
-    on conflict (principal_kind, principal_id, meter, limit_window, model)
-    do update set amount = excluded.amount, enforce = excluded.enforce, updated_at = now()`.execute(db);
+/** So many limits one principal has at most: every one of them is read, locked and counted for each of its requests. */
+export const MOST_LIMITS = 100;
+
+/**
+ * Sets a limit: repeated, or with another amount, it is the same limit, and what its window counted stays. Fails with 22023 for an unknown
+ * time zone. False, and nothing changed, where the principal has {@link MOST_LIMITS} others.
+ */
+export async function upsertLimit(db: DatabaseClient, { principal, meter, window, model, amount, enforce }: SetLimit): Promise<boolean> {
+  return db.transaction().execute(async (tx) => {
+    // Two that set limits of one principal at once count one after the other.
+    await sql`select pg_advisory_xact_lock(hashtextextended(${`limits:${principal.kind}:${principal.id}`}, 0))`.execute(tx);
+    const { numAffectedRows } = await sql`
+      insert into limits (principal_kind, principal_id, meter, limit_window, model, amount, enforce)
+      select ${principal.kind}, ${principal.id}, ${meter}, ${window}, ${model}, ${amount}::numeric, ${enforce}
+       where limit_window_start(${window}, now()) is not null
+         and (select count(*) from limits
+               where principal_kind = ${principal.kind} and principal_id = ${principal.id}
+                 and (meter, limit_window, model) <> (${meter}, ${window}, ${model})) < ${MOST_LIMITS}::integer
+      on conflict (principal_kind, principal_id, meter, limit_window, model)
+      do update set amount = excluded.amount, enforce = excluded.enforce, updated_at = now()`.execute(tx);
+    return numAffectedRows === 1n;
+  });
 }
 
 /** Takes a limit away; false when there was none. Its counters stay until their windows are long over. */
@@ -30,7 +45,7 @@ export async function deleteLimit(
   return numAffectedRows === 1n;
 }
 
-/** The limits of one principal, by meter and window. */
+/** The limits of one principal, {@link MOST_LIMITS} at most, by meter and window. */
 export async function listLimits(db: DatabaseExecutor, { kind, id }: Principal): Promise<readonly SetLimit[]> {
   const { rows } = await sql<{
     kind: PrincipalKind;
@@ -42,6 +57,6 @@ export async function listLimits(db: DatabaseExecutor, { kind, id }: Principal):
     enforce: "refuse" | "count";
   }>`
     select principal_kind as kind, principal_id as id, meter, limit_window as "window", model, trim_scale(amount) as amount, enforce from limits
-     where principal_kind = ${kind} and principal_id = ${id} order by meter, limit_window, model limit 100`.execute(db);
+     where principal_kind = ${kind} and principal_id = ${id} order by meter, limit_window, model`.execute(db);
   return rows.map(({ kind: rowKind, id: rowId, ...limit }) => ({ principal: { kind: rowKind, id: rowId }, ...limit }));
 }

@@ -14,7 +14,8 @@ import {
   readLimits,
 } from "../limits/index.ts";
 import { type CallableModel, requireModelAllowed } from "../principals/index.ts";
-import { type AdmittedAttempt, insertAttempt, insertAttemptIfFits, type NewAttempt } from "./db.ts";
+import { insertAttempt, insertAttemptIfFits } from "./admission-db.ts";
+import type { AdmittedAttempt, NewAttempt } from "./db.ts";
 
 export interface AdmissionRequest {
   /** All of the attempt but what admission decides. */

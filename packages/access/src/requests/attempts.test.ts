@@ -16,7 +16,8 @@ import { amountsOf } from "../limits/meters.ts";
 import { requireModelAllowed } from "../principals/policy.ts";
 import { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
 import { resetDueBudgets } from "./budget-reset.ts";
-import { type AdmittedAttempt, insertAttemptIfFits, readClock } from "./db.ts";
+import { insertAttemptIfFits } from "./admission-db.ts";
+import { type AdmittedAttempt, readClock } from "./db.ts";
 import { settleAttempt } from "./settle.ts";
 
 let database: TestDatabase;
@@ -311,6 +312,7 @@ const counted = (
   model: "",
   windowStart: "-infinity",
   windowEnd: "infinity",
+  secondsLeft: null,
   enforce: "refuse",
   amount: one.maxUsd,
   used: one.spendUsd,

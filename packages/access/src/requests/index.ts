@@ -5,14 +5,14 @@ export {
   type AdmittedAttempt,
   type AttemptRow,
   checkpointAttempts,
-  insertCorrection,
   INSTANCE_LOCK_CLASS,
   listAttempts,
   listInstancesWithAttempts,
-  MOST_BEFORE_ADMISSION_MS,
   nextInstanceId,
   withDeadInstance,
 } from "./db.ts";
+export { MOST_BEFORE_ADMISSION_MS } from "./admission-db.ts";
+export { insertCorrection } from "./settlement-db.ts";
 export { requireLimitsLeft } from "./limits-left.ts";
 export { readReservations } from "./reservations-db.ts";
 export { settleAttempt } from "./settle.ts";

@@ -11,7 +11,7 @@ import type { AttemptOutcome } from "./spend-log.ts";
 import { findTeam, insertTeam, listTeams } from "../teams/db.ts";
 import { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
 import { resetBudgetsDueAt } from "./budget-reset.ts";
-import { insertAttemptIfFits } from "./db.ts";
+import { insertAttemptIfFits } from "./admission-db.ts";
 import { settleAttempt } from "./settle.ts";
 
 const TEAM = {

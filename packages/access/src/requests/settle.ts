@@ -4,7 +4,8 @@ import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
 import { amountsTaken, type MeteredOutcome } from "../limits/index.ts";
 import { findSpendLog, type SpendLogRow, storableCount } from "../spend-logs/index.ts";
 import { type AttemptOutcome, buildCorrection, buildSpendLog } from "./spend-log.ts";
-import { type AdmittedAttempt, insertCorrection, replaceAttemptBySpendLog } from "./db.ts";
+import type { AdmittedAttempt } from "./db.ts";
+import { insertCorrection, replaceAttemptBySpendLog } from "./settlement-db.ts";
 
 /**
  * - `settled`: this call wrote the spend row.

@@ -1,4 +1,4 @@
-import type { DatabaseExecutor, SpendLogTable } from "@proliferate/db";
+import type { DatabaseExecutor, Placeholders, SpendLogTable } from "@proliferate/db";
 import { type Insertable, type RawBuilder, type Selectable, sql } from "kysely";
 
 /** Every statement on LiteLLM's spend table. */
@@ -8,15 +8,45 @@ export type SpendLogRow = Readonly<Required<Insertable<SpendLogTable>>>;
 
 export type StoredSpendLog = Selectable<SpendLogTable>;
 
+/** All columns of a row, in one order. */
+const COLUMNS = Object.keys({
+  api_base: true,
+  api_key: true,
+  cache_hit: true,
+  cache_key: true,
+  call_type: true,
+  completion_tokens: true,
+  completionStartTime: true,
+  custom_llm_provider: true,
+  end_user: true,
+  endTime: true,
+  litellm_call_id: true,
+  metadata: true,
+  model: true,
+  model_group: true,
+  model_id: true,
+  organization_id: true,
+  prompt_tokens: true,
+  request_duration_ms: true,
+  request_id: true,
+  request_tags: true,
+  requester_ip_address: true,
+  session_id: true,
+  spend: true,
+  startTime: true,
+  status: true,
+  team_id: true,
+  total_tokens: true,
+  user: true,
+} satisfies Record<keyof SpendLogRow, true>) as (keyof SpendLogRow)[];
+
 /**
  * `insert into … select … from <source>`: writes the row once for each row of the common table expression `source`, so
  * that it is written exactly if what it stands for happened in the same statement.
  */
-export function insertSpendLogFrom(row: SpendLogRow, source: string): RawBuilder<unknown> {
-  // In one order, whoever made the row: statements with it are prepared.
-  const columns = (Object.keys(row) as (keyof SpendLogRow)[]).toSorted();
-  const values = columns.map((column) => sql`${row[column]}`);
-  return sql`insert into "LiteLLM_SpendLogs" (${sql.join(columns.map((column) => sql.ref(column)))}) select ${sql.join(values)} from ${sql.ref(source)}`;
+export function insertSpendLogFrom(row: SpendLogRow | Placeholders<SpendLogRow>, source: string): RawBuilder<unknown> {
+  const values = COLUMNS.map((column) => sql`${row[column]}`);
+  return sql`insert into "LiteLLM_SpendLogs" (${sql.join(COLUMNS.map((column) => sql.ref(column)))}) select ${sql.join(values)} from ${sql.ref(source)}`;
 }
 
 export async function findSpendLog(db: DatabaseExecutor, requestId: string): Promise<StoredSpendLog | undefined> {

@@ -1,0 +1,233 @@
+import { type DatabaseExecutor, type Placeholders, preparedStatement, type ReservationJson } from "@proliferate/db";
+import type { DecimalText } from "@proliferate/shared/money";
+import { type RawBuilder, sql } from "kysely";
+import type { CallerRow } from "../keys/index.ts";
+import {
+  type Amounts,
+  callerNow,
+  type CountedLimit,
+  COUNTER_OF_LIMIT,
+  HAS_OTHER_LIMITS,
+  isBudgetOf,
+  isForeign,
+  type LimitPath,
+  limitPathOf,
+  limitsOfCaller,
+  LOCK_ORDER,
+  reserve,
+} from "../limits/index.ts";
+import type { AdmittedAttempt, NewAttempt } from "./db.ts";
+
+/**
+ * How an attempt comes on record, with what it reserves. Counters are locked in the order of their primary key by all of these, before
+ * anything of LiteLLM's is, so no two transactions wait for each other in a circle.
+ */
+
+/**
+ * What a request spent before its admission is part of it up to here; the clock of a process that stood still, or is wrong, puts no
+ * start further back. Less than what spend sync looks back (15 min), so that no row stands outside of it.
+ */
+export const MOST_BEFORE_ADMISSION_MS = 10 * 60_000;
+
+/**
+ * The start of a request that had been running for so long when its statement was sent, by the clock of the database; in whole
+ * milliseconds, as spend rows have it. Not `clock_timestamp()`: the statement may have waited for the counters of its scopes by then,
+ * and the attempt would start, and end, later than it did by that wait.
+ */
+function startOf(beforeMs: number | RawBuilder<number>) {
+  return sql<Date>`date_trunc('milliseconds', statement_timestamp() - ${beforeMs}::float8 * interval '1 millisecond')`;
+}
+
+function beforeMsOf(runningMs: number): number {
+  return Math.min(Math.max(0, runningMs), MOST_BEFORE_ADMISSION_MS);
+}
+
+/** Records an attempt that has been running for `runningMs`, and reserves the most that it can take in every one of its limits, whose counters the caller has locked. */
+export async function insertAttempt(
+  tx: DatabaseExecutor,
+  attempt: NewAttempt,
+  { limits, asked, runningMs }: { readonly limits: readonly CountedLimit[]; readonly asked: Amounts; readonly runningMs: number },
+): Promise<AdmittedAttempt> {
+  const mostOf = ({ meter }: CountedLimit): DecimalText => asked.get(meter)?.most ?? "0";
+  const beside = limits.filter((limit) => !isBudget(limit)).map((limit) => reservationOf(limit, mostOf(limit)));
+  const reservations = beside.length === 0 ? null : beside;
+  const reservedUsd = reservedUsdOf(asked);
+  const { started_at: startedAt } = await tx
+    .insertInto("request_attempts")
+    .values({
+      ...attempt,
+      reserved_usd: reservedUsd,
+      reservations: reservations === null ? null : JSON.stringify(reservations),
+      started_at: startOf(beforeMsOf(runningMs)),
+    })
+    .returning("started_at")
+    .executeTakeFirstOrThrow();
+  await reserve(tx, limits, mostOf);
+  return { ...attempt, reserved_usd: reservedUsd, reservations, started_at: startedAt };
+}
+
+/** What an attempt holds of the budgets of its key and team. */
+function reservedUsdOf(asked: Amounts): DecimalText {
+  return asked.get("usd")?.most ?? "0";
+}
+
+/** Whether what it holds stands in `reserved_usd`: USD of the key or the team, for all time. */
+function isBudget({ principal, meter, window, model }: CountedLimit): boolean {
+  return (principal.kind === "key" || principal.kind === "team") && meter === "usd" && window === "total" && model === "";
+}
+
+function reservationOf({ principal, meter, window, model, windowStart }: CountedLimit, amount: DecimalText): ReservationJson {
+  return { kind: principal.kind, id: principal.id, meter, window, model, start: windowStart, amount };
+}
+
+/** What an admission statement is told: the attempt, the caller as it was read, and what the request asks of each meter. */
+type AdmissionParameters = NewAttempt &
+  Pick<CallerRow, "keyHash" | "teamId" | "userId" | "models" | "teamModels"> & {
+    readonly beforeMs: number;
+    readonly reservedUsd: DecimalText;
+  };
+
+interface Admitted {
+  readonly started_at: Date;
+  readonly reservations: readonly ReservationJson[] | null;
+}
+
+/** All columns of an attempt but those that admission decides, in one order. */
+const ATTEMPT_COLUMNS = Object.keys({
+  api_base: true,
+  attempt_id: true,
+  call_type: true,
+  client_session_id: true,
+  dialect: true,
+  end_user: true,
+  estimated_input_tokens: true,
+  hidden_tokens_per_second: true,
+  instance_id: true,
+  key_alias: true,
+  key_hash: true,
+  max_output_tokens: true,
+  model: true,
+  model_group: true,
+  price_id: true,
+  provider: true,
+  request_tags: true,
+  requested_model: true,
+  requester_ip_address: true,
+  team_id: true,
+  user_id: true,
+} satisfies Record<keyof NewAttempt, true>) as (keyof NewAttempt)[];
+
+const attemptColumns = sql.join(ATTEMPT_COLUMNS.map((column) => sql.ref(column)));
+const attemptValues = (p: Placeholders<NewAttempt>): RawBuilder<unknown> => sql.join(ATTEMPT_COLUMNS.map((column) => p[column]));
+
+/** For the many callers that have no limit but the two budgets: these alone are looked at, and only if that is still so. */
+const insertWithinBudgets = preparedStatement<AdmissionParameters & { readonly leastUsd: DecimalText }, Admitted>(
+  "insert_attempt_within_budgets",
+  // Each counter is found by its whole key, and locked after the one before it: no plan reads other counters, whatever the planner
+  // believed of the table when it made it.
+  (p) => sql`
+    with caller as (
+      select k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
+             k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd
+        from "LiteLLM_VerificationToken" k
+        left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
+       where k.token = ${p.keyHash} and ${isStill(p)} and not ${HAS_OTHER_LIMITS}
+    ), locked_key as (
+      select a.key_max_usd as max_usd, ${takenOf("a.key_column_usd")} as taken from limit_counters c cross join caller a
+       where ${isBudgetOf("key", p.keyHash)}
+         for update of c
+    ), locked_team as (
+      select a.team_max_usd as max_usd, ${takenOf("a.team_column_usd")} as taken from limit_counters c cross join caller a
+       where ${isBudgetOf("team", p.teamId)} and (select count(*) from locked_key) > 0
+         for update of c
+    ), fitting as (
+      select from (select * from locked_key union all select * from locked_team) l
+      having count(*) = case when ${p.teamId}::text is null then 1 else 2 end
+        and bool_and(max_usd is null or (max_usd > taken and ${p.leastUsd}::numeric <= max_usd - taken))
+    ), attempt as (
+      insert into request_attempts (started_at, reserved_usd, ${attemptColumns})
+      select ${startOf(p.beforeMs)}, ${p.reservedUsd}::numeric, ${attemptValues(p)} from fitting
+      returning started_at, reserved_usd
+    ), moved_key as (
+      update limit_counters c set reserved = c.reserved + a.reserved_usd from attempt a where ${isBudgetOf("key", p.keyHash)}
+    ), moved_team as (
+      update limit_counters c set reserved = c.reserved + a.reserved_usd from attempt a where ${isBudgetOf("team", p.teamId)}
+    )
+    select started_at, null as reservations from attempt`,
+);
+
+/** What a request asks of each meter, as three lists side by side. */
+interface AskedLists {
+  readonly meters: readonly string[];
+  readonly least: readonly DecimalText[];
+  readonly most: readonly DecimalText[];
+}
+
+/** For every caller. A limit of a meter that this process does not know has no room, if it refuses anybody. */
+const insertWithinLimits = preparedStatement<AdmissionParameters & Pick<LimitPath, "pathKinds" | "pathIds"> & AskedLists, Admitted>(
+  "insert_attempt_within_limits",
+  (p) => sql`
+    with caller as (${callerNow(p.keyHash, isStill(p))}), applied as materialized (${limitsOfCaller({ pathKinds: p.pathKinds, pathIds: p.pathIds, model: p.model_group })}), locked as (
+      select a.*, ${takenOf("a.column_usd")} as taken from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
+       order by ${LOCK_ORDER}
+         for update of c
+    ), judged as (
+      select l.*, coalesce(m.most, 0) as most, m.least from locked l
+        left join unnest(${p.meters}::text[], ${p.least}::numeric[], ${p.most}::numeric[]) as m (meter, least, most) on m.meter = l.meter
+    ), fitting as (
+      select jsonb_agg(jsonb_build_object('kind', principal_kind, 'id', principal_id, 'meter', meter, 'window', limit_window, 'model', model,
+                                          'start', window_start::text, 'amount', most::text) order by principal_kind, principal_id, meter, limit_window, model)
+               filter (where not (principal_kind in ('key', 'team') and meter = 'usd' and limit_window = 'total' and model = '')) as reservations
+        from judged
+      having count(*) > 0 and count(*) = (select count(*) from applied)
+        and bool_and(amount is null or enforce = 'count' or coalesce(amount > taken and least <= amount - taken, false))
+    ), attempt as (
+      insert into request_attempts (started_at, reserved_usd, reservations, ${attemptColumns})
+      select ${startOf(p.beforeMs)}, ${p.reservedUsd}::numeric, reservations, ${attemptValues(p)} from fitting
+      returning started_at, reservations
+    ), moved as (
+      update limit_counters c set reserved = c.reserved + a.most from judged a, attempt where ${COUNTER_OF_LIMIT}
+    )
+    select started_at, reservations from attempt`,
+);
+
+/** What stands in the counter `c`, or in LiteLLM's column of the same budget where another engine has written more into that. */
+function takenOf(column: string): RawBuilder<unknown> {
+  return sql`c.reserved + case when ${sql.ref(column)} > c.used and ${isForeign(column, "c.used")} then ${sql.ref(column)} else c.used end`;
+}
+
+/** Whether key and team still are as they were read: a change a moment ago is decided anew. */
+function isStill(p: Placeholders<AdmissionParameters>): RawBuilder<unknown> {
+  return sql`nullif(k.team_id, '') is not distinct from ${p.teamId}::text and k.user_id is not distinct from ${p.userId}::text
+         and (${p.teamId}::text is null or t.team_id is not null)
+         and not coalesce(k.blocked, false) and not coalesce(t.blocked, false)
+         and (k.expires is null or k.expires > clock_timestamp() at time zone 'utc')
+         and coalesce(k.models, '{}') = ${p.models}::text[] and coalesce(t.models, '{}') = ${p.teamModels}::text[]`;
+}
+
+/**
+ * All of an admission in one atomic statement, of a request that has been running for `runningMs`, for a caller that still is what was
+ * read of it: compares every limit under the locks of their counters, as `checkLimits` does, reserves, and records the attempt.
+ * Undefined, and nothing changed, when the key or team may not be used any more, a counter is missing, or a limit has no room; it does
+ * not say which.
+ */
+export async function insertAttemptIfFits(
+  db: DatabaseExecutor,
+  attempt: NewAttempt,
+  caller: CallerRow,
+  { asked, runningMs }: { readonly asked: Amounts; readonly runningMs: number },
+): Promise<AdmittedAttempt | undefined> {
+  const { keyHash, teamId, userId, models, teamModels } = caller;
+  const reservedUsd = reservedUsdOf(asked);
+  const parameters = { ...attempt, keyHash, teamId, userId, models, teamModels, beforeMs: beforeMsOf(runningMs), reservedUsd };
+  const { pathKinds, pathIds } = limitPathOf(caller, attempt.model_group);
+  const [admitted] = caller.hasOtherLimits
+    ? await insertWithinLimits(db, { ...parameters, pathKinds, pathIds, ...askedLists(asked) })
+    : await insertWithinBudgets(db, { ...parameters, leastUsd: asked.get("usd")?.least ?? "0" });
+  return admitted && { ...attempt, reserved_usd: reservedUsd, ...admitted };
+}
+
+function askedLists(asked: Amounts): AskedLists {
+  const amounts = [...asked.values()];
+  return { meters: [...asked.keys()], least: amounts.map(({ least }) => least), most: amounts.map(({ most }) => most) };
+}
