@@ -2,7 +2,9 @@ import { z } from "zod";
 
 /** What a list of allowed models may hold: each of its entries is looked at with every request, so all three are bounded. */
 const MOST_MODELS = 1_000;
+/** So long a model's name, or a pattern, is at most. */
 export const MOST_MODEL_NAME_CHARACTERS = 255;
+/** So many stars one pattern has at most: each makes matching it longer by the name's length. */
 export const MOST_STARS_OF_PATTERN = 8;
 
 /** Aliases of one key or team. */
