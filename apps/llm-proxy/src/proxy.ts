@@ -1,6 +1,7 @@
 import { checkDatabase, type DatabaseClient, type DatabaseOptions, isTableMissing, openDatabase, ProcessLock } from "@proliferate/db";
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
+import { LimitedKeys } from "@proliferate/access/limits";
 import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests";
 import { Catalogue } from "./catalogue/catalogue.ts";
 import type { ModelConfig } from "./config/load-model-config.ts";
@@ -125,6 +126,7 @@ export async function startProxy(
     checkpoints,
     settler,
     queue,
+    limitedKeys: new LimitedKeys(),
     unjudged: options.unjudged ?? "refuse",
     shutdown,
     instanceId,

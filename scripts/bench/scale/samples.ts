@@ -42,7 +42,7 @@ export async function admit(db: DatabaseClient): Promise<boolean> {
     requested_model: null,
     request_tags: null,
   } as const;
-  if (!(await insertAttemptIfFits(db, attempt, caller, { asked: ASKED, runningMs: 0 })))
+  if (!(await insertAttemptIfFits(db, attempt, caller, { asked: ASKED, runningMs: 0, isLimited: false })))
     throw new Error("a key without a budget is admitted");
   return true;
 }

@@ -306,17 +306,11 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   hot("checkpointAttempts, replaceAttemptBySpendLog", "proxy, each request's end", async (db) => {
     await admit(db);
     await checkpointAttempts(db, [{ attemptId: NO_ID, checkpoint: { usage: {}, providerResponseId: null, firstByteAt: null } }]);
-    return replaceAttemptBySpendLog(
-      db,
-      { attempt_id: NO_ID, key_hash: LIVE.keyHash, team_id: "org-5", reservations: null },
-      SPEND_ROW,
-      TAKEN,
-    );
+    return replaceAttemptBySpendLog(db, { attempt_id: NO_ID, key_hash: "key-5", team_id: "org-5", reservations: null }, SPEND_ROW, TAKEN);
   }),
   hot("findCaller", "proxy, each request", (db) => findCaller(db, LIVE.keyHash)),
   hot("readLimits, lockCounters", "proxy, a request that does not fit", async (db) => {
-    const owner = { keyHash: LIVE.keyHash, userId: "user-5", teamId: "org-5", payerId: "org-5" };
-    return lockCounters(db, (await readLimits(db, owner, "m")).limits);
+    return lockCounters(db, (await readLimits(db, LIVE, "m")).limits);
   }),
   hot("findLiveToken, writeLastUse", "gateway, each request by a service token", async (db) => {
     await findLiveToken(db, "hash");

@@ -64,6 +64,7 @@ function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, r
   return {
     caller,
     runningMs: () => performance.now() - call.startedAtMs,
+    limitedKeys: deps.limitedKeys,
     requireNamedAllowed: (now) => {
       requireRouteAllowed(now, openableRoute(call.request.url ?? "/"));
       requireNamedModels(models, now, deployment.provider, facts, deps.unjudged === "reserve");

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { LimitedKeys } from "@proliferate/access/limits";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
 import type { Catalogue } from "../catalogue/catalogue.ts";
@@ -31,6 +32,8 @@ export interface DataPlaneDeps {
   readonly settler: Settler;
   /** Where requests wait for what others have reserved. */
   readonly queue: AdmissionQueue;
+  /** Which of two admission statements is tried first. */
+  readonly limitedKeys: LimitedKeys;
   readonly unjudged: UnjudgedPolicy;
   readonly shutdown: Shutdown;
   /** Written on each attempt; a lock on it says that this process lives. */

@@ -1,8 +1,7 @@
 import { type DatabaseExecutor, preparedStatement, type VerificationTokenTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
-import { type DueBudget, HAS_OTHER_LIMITS } from "../limits/index.ts";
-import { payerOf } from "../principals/index.ts";
+import { type DueBudget, HAS_LIMIT_COLUMNS } from "../limits/index.ts";
 
 /**
  * Every statement on LiteLLM's key table. LiteLLM's own definition of it lets every list be NULL, which it reads as an empty
@@ -26,8 +25,6 @@ export interface CallerRow {
   readonly keyName: string | null;
   readonly keyAlias: string | null;
   readonly userId: string | null;
-  /** Who is billed: the team, unless `payers` says otherwise. */
-  readonly payerId: string | null;
   /** Null where there is none; LiteLLM writes '' as well. */
   readonly teamId: string | null;
   readonly teamAlias: string | null;
@@ -51,32 +48,48 @@ export interface CallerRow {
   readonly teamSoftBudgetUsd: DecimalText | null;
   readonly maxBudgetUsd: DecimalText | null;
   readonly teamMaxBudgetUsd: DecimalText | null;
-  /** Whether any limit stands on its path beside the two budgets. */
-  readonly hasOtherLimits: boolean;
+  /** Whether columns of LiteLLM's limit key or team beside the two budgets; limits of our own table are admission's business. */
+  readonly hasLimitColumns: boolean;
 }
 
-const findCallerByHash = preparedStatement<{ keyHash: string }, CallerRow>(
+/** What few callers have, in tables that are not opened for all others. */
+type RareFields = Pick<CallerRow, "teamAliases" | "softBudgetUsd">;
+
+const findCallerByHash = preparedStatement<
+  { keyHash: string },
+  Omit<CallerRow, keyof RareFields> & { readonly budgetId: string | null; readonly teamModelId: number | null }
+>(
   "find_caller",
   ({ keyHash }) => sql`
     select k.token as "keyHash", k.key_name as "keyName", k.key_alias as "keyAlias", k.user_id as "userId",
-           ${payerOf(sql`nullif(k.team_id, '')`)} as "payerId", nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
+           nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
            coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",
            coalesce(k.expires <= clock_timestamp() at time zone 'utc', false) as expired, k.expires,
            coalesce(k.models, '{}') as models, coalesce(t.models, '{}') as "teamModels",
            coalesce(k.allowed_routes, '{}') as "allowedRoutes", k.aliases, k.metadata->'tags' as tags, t.metadata->'tags' as "teamTags",
-           (select m.aliases from "LiteLLM_ModelTable" m where m.id = t.model_id) as "teamAliases",
-           trim_scale((select b.soft_budget::text::numeric from "LiteLLM_BudgetTable" b where b.budget_id = k.budget_id)) as "softBudgetUsd",
+           t.model_id as "teamModelId", k.budget_id as "budgetId",
            trim_scale(t.soft_budget::text::numeric) as "teamSoftBudgetUsd",
            trim_scale(k.max_budget::text::numeric) as "maxBudgetUsd", trim_scale(t.max_budget::text::numeric) as "teamMaxBudgetUsd",
-           ${HAS_OTHER_LIMITS} as "hasOtherLimits"
+           ${HAS_LIMIT_COLUMNS} as "hasLimitColumns"
       from "LiteLLM_VerificationToken" k
       left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
      where k.token = ${keyHash}`,
 );
 
+const findRareFields = preparedStatement<{ budgetId: string | null; teamModelId: number | null }, RareFields>(
+  "find_rare_fields",
+  ({ budgetId, teamModelId }) => sql`
+    select (select m.aliases from "LiteLLM_ModelTable" m where m.id = ${teamModelId}) as "teamAliases",
+           trim_scale((select b.soft_budget::text::numeric from "LiteLLM_BudgetTable" b where b.budget_id = ${budgetId})) as "softBudgetUsd"`,
+);
+
 /** The key that a request shows, by its hash; undefined when there is none. No cache: what was revoked is gone at once. */
 export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise<CallerRow | undefined> {
-  return (await findCallerByHash(db, { keyHash }))[0];
+  const [found] = await findCallerByHash(db, { keyHash });
+  if (!found) return undefined;
+  const { budgetId, teamModelId, ...caller } = found;
+  const [rare] = budgetId === null && teamModelId === null ? [] : await findRareFields(db, { budgetId, teamModelId });
+  return { ...caller, teamAliases: rare?.teamAliases ?? null, softBudgetUsd: rare?.softBudgetUsd ?? null };
 }
 
 /** A column that is absent is left as it is (update) or at its default (insert); null clears it. */

@@ -1,7 +1,7 @@
-import { type DatabaseExecutor, type Placeholders, preparedStatement } from "@proliferate/db";
+import { type DatabaseExecutor, preparedStatement } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
-import { pathOf, type PathOwner, payerOf, type PrincipalKind } from "../principals/index.ts";
+import { payerOf, type PrincipalKind } from "../principals/index.ts";
 import type { CountedLimit } from "./limit.ts";
 
 /**
@@ -13,14 +13,15 @@ import type { CountedLimit } from "./limit.ts";
  * `model_rpm_limit` and `model_tpm_limit` among the metadata. `total` counts what LiteLLM's column `spend` says, too, because stock LiteLLM reads and writes that one.
  */
 
-/**
- * Whether any limit stands on the path of the key `k` with its team `t`, beside the two budgets: one look into `limits`, and none where nobody
- * uses what it is about. Most callers have none, and their statements are shorter by it.
- */
-export const HAS_OTHER_LIMITS = sql<boolean>`(
+/** Whether a column of LiteLLM's limits the key `k` or its team `t`, beside the two budgets. */
+export const HAS_LIMIT_COLUMNS = sql<boolean>`(
       k.rpm_limit is not null or k.tpm_limit is not null or k.max_parallel_requests is not null or coalesce(k.model_max_budget <> '{}', false)
       or t.rpm_limit is not null or t.tpm_limit is not null or t.max_parallel_requests is not null or coalesce(t.model_max_budget <> '{}', false)
       or coalesce(k.metadata ?| '{model_rpm_limit,model_tpm_limit}', false) or coalesce(t.metadata ?| '{model_rpm_limit,model_tpm_limit}', false)
+)`;
+
+/** Whether any limit stands on the path of the key `k` with its team `t`, beside the two budgets. Most callers have none, and a shorter statement. */
+export const HAS_OTHER_LIMITS = sql<boolean>`(${HAS_LIMIT_COLUMNS}
       or exists (
         select from limits l
          where (l.principal_kind = 'key' and l.principal_id = k.token) or (l.principal_kind = 'user' and l.principal_id = k.user_id)
@@ -34,7 +35,7 @@ export const HAS_OTHER_LIMITS = sql<boolean>`(
  */
 export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBuilder<unknown> = sql`true`): RawBuilder<unknown> {
   return sql`
-      select k.token, nullif(k.team_id, '') as team_id, k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
+      select k.token, nullif(k.team_id, '') as team_id, nullif(k.user_id, '') as user_id, ${payerOf(sql`nullif(k.team_id, '')`)} as payer_id, k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
              k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd,
              k.rpm_limit as key_rpm, k.tpm_limit as key_tpm, k.max_parallel_requests as key_parallel, k.model_max_budget as key_models,
              k.metadata->'model_rpm_limit' as key_model_rpm, k.metadata->'model_tpm_limit' as key_model_tpm,
@@ -43,19 +44,6 @@ export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBu
         from "LiteLLM_VerificationToken" k
         left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
        where k.token = ${keyHash} and ${condition}`;
-}
-
-/** Whose limits are asked for, as two lists side by side, and about which model beside all; null: not known yet. */
-export interface LimitPath {
-  readonly pathKinds: readonly string[];
-  readonly pathIds: readonly string[];
-  readonly model: string | null;
-}
-
-/** The path of an owner, for a statement. */
-export function limitPathOf(owner: PathOwner, model: string | null): LimitPath {
-  const path = pathOf(owner);
-  return { pathKinds: path.map(({ kind }) => kind), pathIds: path.map(({ id }) => id), model };
 }
 
 /**
@@ -70,7 +58,7 @@ export function limitPathOf(owner: PathOwner, model: string | null): LimitPath {
  *
  * Where the same limit is set twice, by a column of LiteLLM's and in `limits`, the one that refuses sooner holds.
  */
-export function limitsOfCaller({ pathKinds, pathIds, model }: LimitPath | Placeholders<LimitPath>): RawBuilder<unknown> {
+export function limitsOfCaller(model: string | null | RawBuilder<string | null>): RawBuilder<unknown> {
   return sql`
       select 'key' as principal_kind, token as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start,
              'infinity'::timestamptz as window_end, key_max_usd as amount, 'refuse' as enforce, key_column_usd as column_usd from caller
@@ -81,7 +69,7 @@ export function limitsOfCaller({ pathKinds, pathIds, model }: LimitPath | Placeh
         from (
           select distinct on (principal_kind, principal_id, meter, limit_window, model) * from (
             select l.principal_kind, l.principal_id, l.meter, l.limit_window, l.model, l.amount, l.enforce
-              from caller cross join unnest(${pathKinds}::text[], ${pathIds}::text[]) as p (kind, id)
+              from caller c cross join lateral (values ('payer', c.payer_id), ('team', c.team_id), ('user', c.user_id), ('key', c.token)) as p (kind, id)
               join limits l on l.principal_kind = p.kind and l.principal_id = p.id
              where l.model = '' or l.model = ${model}::text
             union all
@@ -113,17 +101,22 @@ export const COUNTER_OF_LIMIT = sql`c.principal_kind = a.principal_kind and c.pr
 /** In which order counters are locked. */
 export const LOCK_ORDER = sql`c.principal_kind, c.principal_id, c.meter, c.limit_window, c.model, c.window_start`;
 
+/** Whose path is meant: that of a key, as its row and its team's are now. */
+interface KeyOwner {
+  readonly keyHash: string;
+}
+
 interface CountedLimitRow extends Omit<CountedLimit, "principal"> {
   readonly kind: PrincipalKind;
   readonly id: string;
   readonly isMissing: boolean;
 }
 
-const readLimitRows = preparedStatement<LimitPath & { readonly keyHash: string }, CountedLimitRow>(
+const readLimitRows = preparedStatement<{ readonly keyHash: string; readonly model: string | null }, CountedLimitRow>(
   "read_limits",
   // Counter and column are of one moment here: a settlement moves both in one statement.
   (p) => sql`
-    with caller as (${callerNow(p.keyHash)}), applied as (${limitsOfCaller(p)})
+    with caller as (${callerNow(p.keyHash)}), applied as (${limitsOfCaller(p.model)})
     select a.principal_kind as kind, a.principal_id as id, a.meter, a.limit_window as "window", a.model, a.window_start::text as "windowStart",
            a.window_end::text as "windowEnd", case when a.window_end < 'infinity' then greatest(0, ceil(extract(epoch from a.window_end - clock_timestamp())))::float8 end as "secondsLeft", trim_scale(a.amount) as amount, a.enforce,
            case when c.used is null or ${isForeign("a.column_usd", "c.used")} then coalesce(a.column_usd, c.used, 0) else c.used end as used,
@@ -138,10 +131,10 @@ const readLimitRows = preparedStatement<LimitPath & { readonly keyHash: string }
  */
 export async function readLimits(
   db: DatabaseExecutor,
-  owner: PathOwner,
+  { keyHash }: KeyOwner,
   model: string | null,
 ): Promise<{ readonly limits: readonly CountedLimit[]; readonly isMissing: boolean }> {
-  const rows = await readLimitRows(db, { keyHash: owner.keyHash, ...limitPathOf(owner, model) });
+  const rows = await readLimitRows(db, { keyHash, model });
   return {
     limits: rows.map(({ kind, id, isMissing: _isMissing, ...limit }) => ({ principal: { kind, id }, ...limit })),
     isMissing: rows.some((row) => row.isMissing),
@@ -184,9 +177,9 @@ export function isForeign(column: string, counter: string) {
  * its counter differ, the column is what was spent. Only under the locks of these counters, where nobody else is between
  * the two. How many were taken over.
  */
-export async function adoptForeignSpend(tx: DatabaseExecutor, owner: PathOwner): Promise<number> {
+export async function adoptForeignSpend(tx: DatabaseExecutor, { keyHash }: KeyOwner): Promise<number> {
   const { numAffectedRows } = await sql`
-    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(limitPathOf(owner, null))})
+    with caller as (${callerNow(keyHash)}), applied as (${limitsOfCaller(null)})
     update limit_counters c set used = a.column_usd from applied a where ${COUNTER_OF_LIMIT} and ${isForeign("a.column_usd", "c.used")}`.execute(
     tx,
   );
@@ -197,9 +190,9 @@ export async function adoptForeignSpend(tx: DatabaseExecutor, owner: PathOwner):
  * Makes the counters that are missing, those of LiteLLM's budgets at what its columns say was spent; existing ones stay. Not within a
  * transaction that holds a counter.
  */
-export async function insertMissingCounters(db: DatabaseExecutor, owner: PathOwner, model: string | null): Promise<void> {
+export async function insertMissingCounters(db: DatabaseExecutor, { keyHash }: KeyOwner, model: string | null): Promise<void> {
   await sql`
-    with caller as (${callerNow(owner.keyHash)}), applied as (${limitsOfCaller(limitPathOf(owner, model))})
+    with caller as (${callerNow(keyHash)}), applied as (${limitsOfCaller(model)})
     insert into limit_counters (principal_kind, principal_id, meter, limit_window, model, window_start, window_end, used)
     select principal_kind, principal_id, meter, limit_window, model, window_start, window_end, coalesce(column_usd, 0) from applied
     order by 1, 2, 3, 4, 5, 6

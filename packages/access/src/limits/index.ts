@@ -5,12 +5,11 @@ export {
   clearBudgetCounter,
   COUNTER_OF_LIMIT,
   deleteEndedCounters,
+  HAS_LIMIT_COLUMNS,
   HAS_OTHER_LIMITS,
   insertMissingCounters,
   isBudgetOf,
   isForeign,
-  type LimitPath,
-  limitPathOf,
   limitsOfCaller,
   LOCK_ORDER,
   lockBudgetCounter,
@@ -21,5 +20,6 @@ export {
 export { intervalFromDuration } from "./duration.ts";
 export { limitError } from "./limit-error.ts";
 export { checkLimits, type CountedLimit, type DueBudget } from "./limit.ts";
+export { LimitedKeys } from "./limited-keys.ts";
 export { deleteLimit, listLimits, MOST_LIMITS, type SetLimit, upsertLimit } from "./limits-db.ts";
 export { type Amounts, amountsOf, amountsTaken, type MeteredOutcome, type MeteredRequest, METERS } from "./meters.ts";

@@ -11,30 +11,9 @@
  * Limits and policies may stand at each level, and all of the path must allow. Nobody behind authentication asks what kind of product
  * a caller came from: it is a path, its policies and its limits.
  */
-export type PrincipalKind = (typeof PRINCIPAL_KINDS)[number];
-const PRINCIPAL_KINDS = ["payer", "team", "user", "key"] as const;
+export type PrincipalKind = "payer" | "team" | "user" | "key";
 
 export interface Principal {
   readonly kind: PrincipalKind;
   readonly id: string;
-}
-
-/** From the payer to the key; a level that a request does not have is not in it. */
-type PrincipalPath = readonly Principal[];
-
-/** What authentication found, as far as it says whom a request is made for. */
-export interface PathOwner {
-  readonly payerId: string | null;
-  readonly teamId: string | null;
-  readonly userId: string | null;
-  readonly keyHash: string;
-}
-
-/** Whom a request is made for. */
-export function pathOf({ payerId, teamId, userId, keyHash }: PathOwner): PrincipalPath {
-  const levels = { payer: payerId, team: teamId, user: userId, key: keyHash };
-  return PRINCIPAL_KINDS.flatMap((kind) => {
-    const id = levels[kind];
-    return id === null || id === "" ? [] : [{ kind, id }];
-  });
 }

@@ -10,8 +10,6 @@ import {
   HAS_OTHER_LIMITS,
   isBudgetOf,
   isForeign,
-  type LimitPath,
-  limitPathOf,
   limitsOfCaller,
   LOCK_ORDER,
   reserve,
@@ -164,10 +162,10 @@ interface AskedLists {
 }
 
 /** For every caller. A limit of a meter that this process does not know has no room, if it refuses anybody. */
-const insertWithinLimits = preparedStatement<AdmissionParameters & Pick<LimitPath, "pathKinds" | "pathIds"> & AskedLists, Admitted>(
+const insertWithinLimits = preparedStatement<AdmissionParameters & AskedLists, Admitted>(
   "insert_attempt_within_limits",
   (p) => sql`
-    with caller as (${callerNow(p.keyHash, isStill(p))}), applied as materialized (${limitsOfCaller({ pathKinds: p.pathKinds, pathIds: p.pathIds, model: p.model_group })}), locked as (
+    with caller as (${callerNow(p.keyHash, isStill(p))}), applied as materialized (${limitsOfCaller(p.model_group)}), locked as (
       select a.*, ${takenOf("a.column_usd")} as taken from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}
          for update of c
@@ -208,21 +206,20 @@ function isStill(p: Placeholders<AdmissionParameters>): RawBuilder<unknown> {
 /**
  * All of an admission in one atomic statement, of a request that has been running for `runningMs`, for a caller that still is what was
  * read of it: compares every limit under the locks of their counters, as `checkLimits` does, reserves, and records the attempt.
- * Undefined, and nothing changed, when the key or team may not be used any more, a counter is missing, or a limit has no room; it does
- * not say which.
+ * Undefined, and nothing changed, when the key or team may not be used any more, a counter is missing, a limit has no room, or there are
+ * limits beside the two budgets and the statement was not told so (`isLimited`); it does not say which.
  */
 export async function insertAttemptIfFits(
   db: DatabaseExecutor,
   attempt: NewAttempt,
   caller: CallerRow,
-  { asked, runningMs }: { readonly asked: Amounts; readonly runningMs: number },
+  { asked, runningMs, isLimited }: { readonly asked: Amounts; readonly runningMs: number; readonly isLimited: boolean },
 ): Promise<AdmittedAttempt | undefined> {
   const { keyHash, teamId, userId, models, teamModels } = caller;
   const reservedUsd = reservedUsdOf(asked);
   const parameters = { ...attempt, keyHash, teamId, userId, models, teamModels, beforeMs: beforeMsOf(runningMs), reservedUsd };
-  const { pathKinds, pathIds } = limitPathOf(caller, attempt.model_group);
-  const [admitted] = caller.hasOtherLimits
-    ? await insertWithinLimits(db, { ...parameters, pathKinds, pathIds, ...askedLists(asked) })
+  const [admitted] = isLimited
+    ? await insertWithinLimits(db, { ...parameters, ...askedLists(asked) })
     : await insertWithinBudgets(db, { ...parameters, leastUsd: asked.get("usd")?.least ?? "0" });
   return admitted && { ...attempt, reserved_usd: reservedUsd, ...admitted };
 }

@@ -9,6 +9,7 @@ import {
   type CountedLimit,
   insertMissingCounters,
   limitError,
+  type LimitedKeys,
   lockCounters,
   type MeteredRequest,
   readLimits,
@@ -26,6 +27,8 @@ export interface AdmissionRequest {
   readonly caller: CallerRow;
   /** Throws where the caller, as it is now, may not use the route, or what the request names beside its model. */
   readonly requireNamedAllowed: (caller: CallerRow) => void;
+  /** Which keys are known to have limits beside their budgets. Default: none. */
+  readonly limitedKeys?: LimitedKeys;
   /** What it can take of every meter. */
   readonly metered: MeteredRequest;
 }
@@ -45,7 +48,9 @@ export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest
   requireModelAllowed(requireUsable(request.caller), modelOf(request));
   const asked = amountsOf(request.metered);
   const attempt = attemptOf(request.caller, request);
-  const fits = await insertAttemptIfFits(db, attempt, request.caller, { asked, runningMs: request.runningMs() });
+  const { keyHash, hasLimitColumns } = request.caller;
+  const isLimited = hasLimitColumns || (request.limitedKeys?.has(keyHash) ?? false);
+  const fits = await insertAttemptIfFits(db, attempt, request.caller, { asked, runningMs: request.runningMs(), isLimited });
   if (fits) return fits;
   // Seldom: the first request of a key, a team or a window, one that does not fit, or a key that was changed a moment ago.
   for (let tries = 0; tries < MOST_TRIES; tries += 1) {
@@ -65,6 +70,7 @@ async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, as
     request.requireNamedAllowed(caller);
     const limits = await currentLimits(tx, caller, request.attempt.model_group);
     if (limits === undefined) return caller;
+    request.limitedKeys?.note(caller.keyHash, limits.length > (caller.teamId === null ? 1 : 2));
     const verdict = checkLimits(limits, asked);
     if (verdict.kind !== "fits") throw limitError(verdict);
     return insertAttempt(tx, attemptOf(caller, request), { limits, asked, runningMs: request.runningMs() });

@@ -345,7 +345,7 @@ test("the one statement admits exactly what the rule of limits lets through", as
       const verdict = checkLimits([counted("key", row.token, keyBudget), counted("team", teamId, teamBudget)], asked);
 
       const attempt = { ...request(caller).attempt, key_hash: row.token, team_id: teamId, user_id: null, key_alias: null };
-      const admitted = await insertAttemptIfFits(database.db, attempt, caller, { asked, runningMs: 0 });
+      const admitted = await insertAttemptIfFits(database.db, attempt, caller, { asked, runningMs: 0, isLimited: false });
 
       expect(admitted !== undefined).toBe(verdict.kind === "fits");
       const { rows } = await sql<{ reserved: string }>`

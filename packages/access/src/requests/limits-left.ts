@@ -10,8 +10,8 @@ const NOTHING: Amounts = new Map(Object.keys(METERS).map((meter) => [meter, { le
  * costs nothing, and before the work of reading what admission would refuse.
  */
 export async function requireLimitsLeft(db: DatabaseClient, caller: CallerRow): Promise<void> {
-  // Asked for every large body: most callers have nothing that could be used up.
-  if (caller.maxBudgetUsd === null && caller.teamMaxBudgetUsd === null && !caller.hasOtherLimits) return;
+  // Asked for every large body, and most callers have nothing that could be used up. Limits of our own table are left to admission.
+  if (caller.maxBudgetUsd === null && caller.teamMaxBudgetUsd === null && !caller.hasLimitColumns) return;
   const { limits } = await readLimits(db, caller, null);
   const verdict = checkLimits(limits, NOTHING);
   if (verdict.kind === "exceeded") throw limitError(verdict);

@@ -98,7 +98,7 @@ describe.each([
         database.db,
         { ...second.attempt, key_hash: row.token, team_id: null, user_id: "s", key_alias: null },
         second.caller,
-        { asked: amountsOf(second.metered), runningMs: 0 },
+        { asked: amountsOf(second.metered), runningMs: 0, isLimited: false },
       ),
     ).toMatchObject({ key_hash: row.token });
     expect(await findSpendLog(database.db, second.attempt.attempt_id)).toBeUndefined();
@@ -120,7 +120,7 @@ describe.each([
           database.db,
           { ...again.attempt, key_hash: "their-key", team_id: "theirs", user_id: null, key_alias: null },
           again.caller,
-          { asked: amountsOf(again.metered), runningMs: 0 },
+          { asked: amountsOf(again.metered), runningMs: 0, isLimited: false },
         ),
       ).toMatchObject({ key_hash: "their-key" });
       expect(await requireKey(database.db, "their-key")).toMatchObject({ models: [], allowed_routes: [], spend: "0.002" });

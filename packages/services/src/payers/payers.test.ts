@@ -1,6 +1,5 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { findCaller } from "@proliferate/access/keys";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
@@ -100,16 +99,6 @@ test("a row without a team is its key's team's, and so that team's payer's: by L
 
   expect(await billed()).toEqual({ org_a: "31" });
   await checkInvariant(database.db);
-});
-
-test("the proxy's look-up of a key tells its payer", async () => {
-  await sql`insert into "LiteLLM_VerificationToken" (token, team_id) values ('hash_1', 't1'), ('hash_2', null)`.execute(database.db);
-  const payerId = async (hash: string) => (await findCaller(database.db, hash))?.payerId;
-  expect([await payerId("hash_1"), await payerId("hash_2")]).toEqual(["t1", null]);
-
-  await setPayer(database.db, "t1", "org_a");
-
-  expect([await payerId("hash_1"), await payerId("hash_2")]).toEqual(["org_a", null]);
 });
 
 test("the gate, the reservations and the flush of a team are its payer's, and live keys go along when the payer changes", async () => {
