@@ -12,6 +12,7 @@ import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-
 import { FairReads } from "./data-plane/fair-reads.ts";
 import { HeldAnswers } from "./data-plane/held-answers.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
+import { LimitWarnings } from "./data-plane/limit-warnings.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane, type DataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
@@ -97,6 +98,7 @@ export async function startProxy(
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
   const checkpoints = lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry: metrics.registry }));
+  const limitWarnings = lifecycle.own("limit warnings", new LimitWarnings({ db, logger, registry: metrics.registry }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs, reads }));
 
   const shutdown = new Shutdown();
@@ -127,6 +129,7 @@ export async function startProxy(
     settler,
     queue,
     limitedKeys: new LimitedKeys(),
+    limitWarnings,
     unjudged: options.unjudged ?? "refuse",
     shutdown,
     instanceId,

@@ -53,7 +53,7 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ..."checkDatabase openDatabase readDeploymentId findSpendLog adoptForeignSpend insertAttempt insertMissingCounters insertCorrection".split(
     " ",
   ),
-  ..."lockGate holdsPlace writeLowBalanceTold insertWebhookEvent insertReconciliation readBillingNow readUnposted writeBalance writeReadAgain writeReading listKnownOrgs".split(
+  ..."lockGate holdsPlace writeLowBalanceTold insertWebhookEvent insertLimitWarning insertReconciliation readBillingNow readUnposted writeBalance writeReadAgain writeReading listKnownOrgs".split(
     " ",
   ),
   ..."openCircuit redriveWithoutBalance endWaitForBalance beginCorrection confirmDelivery finishCorrection recordFindings redriveForgotten writeBaseline recordWebhookAttempt".split(

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { type AdmissionRequest, admitAttempt, type AdmittedAttempt } from "@proliferate/access/requests";
+import { type AdmissionRequest, admitAttempt, type AdmittedRequest } from "@proliferate/access/requests";
 import type { CallerRow } from "@proliferate/access/keys";
 import { requestTags, requireRouteAllowed } from "@proliferate/access/principals";
 import { priceUsage } from "@proliferate/metering/pricing";
@@ -7,6 +7,7 @@ import { storableCount } from "@proliferate/access/spend-logs";
 import { AppError } from "@proliferate/shared/errors";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import type { Call } from "./call.ts";
+import { limitOfError } from "./limit-headers.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { hiddenTokensPerSecond } from "./hidden-output.ts";
 import { judge } from "./judge.ts";
@@ -32,7 +33,7 @@ interface Admittable {
  * Judges what the request may spend on, puts it on record and reserves its worst case; where only reservations of others stand
  * in the way it waits for them. Throws what `judge`, `admitAttempt` and the queue throw; then nothing is forwarded.
  */
-export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable): Promise<AdmittedAttempt> {
+export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable): Promise<AdmittedRequest> {
   const admission = admissionOf(deps, call, request);
   const gone = new AbortController();
   const leave = (): void =>
@@ -44,6 +45,10 @@ export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable
     return await deps.queue.admit({ caller: request.caller, bytes: request.bytes, gone: gone.signal }, async () =>
       admitAttempt(deps.db, admission),
     );
+  } catch (error) {
+    const limit = limitOfError(error);
+    if (limit) deps.limitWarnings.look(request.caller, [limit]);
+    throw error;
   } finally {
     call.response.removeListener("close", leave);
     stayed();

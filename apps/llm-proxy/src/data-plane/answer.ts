@@ -17,9 +17,10 @@ export async function answerRequest(deps: DataPlaneDeps, call: Call): Promise<vo
       deployment: routed.deployment,
       bytes: upstream.body.length,
     });
+    const warnings = deps.limitWarnings.look(caller, attempt.limits);
     const { deployment } = routed;
     const asked = { choices: facts.choices, search: searchOf(call.dialect, deployment.upstreamModel, facts) };
-    await forward(deps, { call, attempt, models, deployment, upstream, asksForStream: facts.stream, dropUsageChunk, asked });
+    await forward(deps, { call, attempt, warnings, models, deployment, upstream, asksForStream: facts.stream, dropUsageChunk, asked });
   } finally {
     upstream.body.release();
   }

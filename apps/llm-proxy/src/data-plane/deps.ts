@@ -9,6 +9,7 @@ import type { Checkpoints } from "./checkpoints.ts";
 import type { DetachedReads } from "./detached-reads.ts";
 import type { HeldAnswers } from "./held-answers.ts";
 import type { UnjudgedPolicy } from "./judge.ts";
+import type { LimitWarnings } from "./limit-warnings.ts";
 import type { Settler } from "./settle.ts";
 import type { Shutdown } from "./shutdown.ts";
 import type { Uploads } from "./uploads.ts";
@@ -34,6 +35,8 @@ export interface DataPlaneDeps {
   readonly queue: AdmissionQueue;
   /** Which of two admission statements is tried first. */
   readonly limitedKeys: LimitedKeys;
+  /** Tells what is nearly used up. */
+  readonly limitWarnings: LimitWarnings;
   readonly unjudged: UnjudgedPolicy;
   readonly shutdown: Shutdown;
   /** Written on each attempt; a lock on it says that this process lives. */

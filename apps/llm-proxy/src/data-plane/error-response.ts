@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import { isDatabaseUnavailable } from "@proliferate/db";
 import { AppError, clientOf, isAppError, type Refusal, refusalOf, retryAfterOf } from "@proliferate/shared/errors";
 import type { Dialect } from "../dialects/dialect.ts";
+import { limitHeaders, limitOfError } from "./limit-headers.ts";
 
 /** Any error as an {@link AppError}; what is not one is ours. An unreachable store is 503, never a refused key. */
 export function asAppError(error: unknown): AppError {
@@ -39,6 +40,7 @@ export function sendError(
   const refusal = refusalFor(response, error);
   const { status } = refusal;
   const bytes = Buffer.from(JSON.stringify(dialect.errorBody(error, refusal, requestId)));
+  const limit = limitOfError(error);
   const retryAfterSeconds = retryAfterOf(error.code, error.retryAfterSeconds);
   // For whoever counts; nothing hangs on it.
   response.emit("refused", error.code);
@@ -52,6 +54,7 @@ export function sendError(
     // What is left of its body is not waited for.
     ...(status === 408 && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": error.code === "expired_api_key" ? 'Bearer error="invalid_token"' : "Bearer" }),
+    ...(limit && limitHeaders(dialect, [limit], [])),
     ...extra,
   });
   response.end(bytes);

@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
-import type { AdmittedAttempt, AttemptOutcome } from "@proliferate/access/requests";
+import type { LimitWarning } from "@proliferate/access/limits";
+import type { AdmittedRequest, AttemptOutcome } from "@proliferate/access/requests";
 import { type StreamUsageReader, totals } from "@proliferate/metering/usage";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import type { Asked } from "../dialects/dialect.ts";
@@ -11,6 +12,7 @@ import type { DataPlaneDeps } from "./deps.ts";
 import type { DetachedRead } from "./detached-reads.ts";
 import { errorEvent, identityHeaders, sendError } from "./error-response.ts";
 import { headersForCaller } from "./headers.ts";
+import { limitHeaders, withLimitHeaders } from "./limit-headers.ts";
 import { checkpointOf } from "./meter.ts";
 import { type Ending, outcomeOf } from "./outcome.ts";
 import { errorTextForCaller, pauseBeforeRepeat } from "./provider-error.ts";
@@ -21,7 +23,9 @@ import { WholeAnswer } from "./whole-answer.ts";
 /** An admitted request, ready to be sent. */
 interface ForwardRequest {
   readonly call: Call;
-  readonly attempt: AdmittedAttempt;
+  readonly attempt: AdmittedRequest;
+  /** What of its limits the caller is warned of. */
+  readonly warnings: readonly LimitWarning[];
   readonly models: ModelTable;
   readonly deployment: Deployment;
   readonly upstream: UpstreamRequest;
@@ -266,8 +270,9 @@ class Relay {
 
   /** As an answer of its own, as an event of a stream that has begun, or, in the middle of a JSON text, by cutting it. */
   #tellError(error: AppError): void {
-    const { response, dialect, requestId } = this.#request.call;
-    if (!this.#caller.hasBegun) return sendError(response, dialect, requestId, error);
+    const { call, attempt, warnings } = this.#request;
+    const { response, dialect, requestId } = call;
+    if (!this.#caller.hasBegun) return sendError(response, dialect, requestId, error, limitHeaders(dialect, attempt.limits, warnings));
     if (this.#stream) this.#caller.sendRest(errorEvent(response, dialect, requestId, error));
     else this.#caller.cut();
   }
@@ -321,9 +326,9 @@ class Relay {
   }
 
   #headers(head: UpstreamHead): Record<string, string | string[]> {
-    const { call, attempt } = this.#request;
+    const { call, attempt, warnings } = this.#request;
     return {
-      ...headersForCaller(head.headers),
+      ...withLimitHeaders(headersForCaller(head.headers), call.dialect, attempt.limits, warnings),
       ...identityHeaders(call.requestId),
       "x-litellm-model-group": attempt.model_group,
       // The caller's text: what no header may hold is escaped.

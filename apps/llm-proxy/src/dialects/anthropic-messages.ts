@@ -20,6 +20,11 @@ export const anthropicMessages: Dialect = {
   countsSearches: true,
   streamReader: () => new AnthropicUsageReader(),
   readAnswer: readAnthropicAnswer,
+  limitHeaders: (meter, { amount, left, reset }) => ({
+    [`anthropic-ratelimit-${meter}-limit`]: amount,
+    [`anthropic-ratelimit-${meter}-remaining`]: left,
+    ...(reset && { [`anthropic-ratelimit-${meter}-reset`]: reset.at.toISOString() }),
+  }),
   errorBody,
   errorEvent: (body) => `event: error\ndata: ${JSON.stringify(body)}\n\n`,
 };

@@ -29,6 +29,14 @@ interface StreamReaderOptions extends Asked {
   readonly dropUsageChunk: boolean;
 }
 
+/** What is left of a limit; amounts are exact decimals. */
+interface LimitLeft {
+  readonly amount: string;
+  readonly left: string;
+  /** When its window ends, and in how many seconds; undefined where it never does. */
+  readonly reset: { readonly at: Date; readonly seconds: number } | undefined;
+}
+
 /**
  * What a caller speaks: one wire format, everything that is particular to it, and nothing else. The road asks the dialect of
  * its call and knows no dialect by name (`scripts/architecture.test.ts`). Pure: no clock, no network, no state between calls.
@@ -56,6 +64,8 @@ export interface Dialect {
   /** Reads an answer that is no stream; large members of it may have been emptied. */
   readAnswer(body: Uint8Array, asked: Asked): UsageReading;
 
+  /** How clients of the dialect read what is left of a limit of a meter. */
+  limitHeaders(meter: "requests" | "tokens", left: LimitLeft): Readonly<Record<string, string>>;
   /** An error in the envelope of the dialect, as the refusal has its type. */
   errorBody(error: AppError, refusal: Refusal, requestId: string): unknown;
   /** The body as the last event of a stream that has begun; real clients raise on it. */

@@ -22,6 +22,11 @@ export const openaiChat: Dialect = {
   countsSearches: false,
   streamReader: (options) => new OpenAIUsageReader(options),
   readAnswer: readOpenAIAnswer,
+  limitHeaders: (meter, { amount, left, reset }) => ({
+    [`x-ratelimit-limit-${meter}`]: amount,
+    [`x-ratelimit-remaining-${meter}`]: left,
+    ...(reset && { [`x-ratelimit-reset-${meter}`]: `${reset.seconds}s` }),
+  }),
   errorBody,
   errorEvent: (body) => `data: ${JSON.stringify(body)}\n\n`,
 };

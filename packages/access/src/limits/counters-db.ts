@@ -94,6 +94,12 @@ export function limitsOfCaller(model: string | null | RawBuilder<string | null>)
        cross join lateral (select limit_window_start(l.limit_window, now()) as window_start) w`;
 }
 
+/** Until a window ends, in whole seconds; null where it never does. */
+export function secondsLeftOf(windowEnd: string): RawBuilder<unknown> {
+  const end = sql.ref(windowEnd);
+  return sql`case when ${end} < 'infinity' then greatest(0, ceil(extract(epoch from ${end} - clock_timestamp())))::float8 end`;
+}
+
 /** How the counter `c` of the limit `a` is found. */
 export const COUNTER_OF_LIMIT = sql`c.principal_kind = a.principal_kind and c.principal_id = a.principal_id and c.meter = a.meter
          and c.limit_window = a.limit_window and c.model = a.model and c.window_start = a.window_start`;
@@ -118,7 +124,7 @@ const readLimitRows = preparedStatement<{ readonly keyHash: string; readonly mod
   (p) => sql`
     with caller as (${callerNow(p.keyHash)}), applied as (${limitsOfCaller(p.model)})
     select a.principal_kind as kind, a.principal_id as id, a.meter, a.limit_window as "window", a.model, a.window_start::text as "windowStart",
-           a.window_end::text as "windowEnd", case when a.window_end < 'infinity' then greatest(0, ceil(extract(epoch from a.window_end - clock_timestamp())))::float8 end as "secondsLeft", trim_scale(a.amount) as amount, a.enforce,
+           a.window_end::text as "windowEnd", ${secondsLeftOf("a.window_end")} as "secondsLeft", trim_scale(a.amount) as amount, a.enforce,
            case when c.used is null or ${isForeign("a.column_usd", "c.used")} then coalesce(a.column_usd, c.used, 0) else c.used end as used,
            coalesce(c.reserved, 0) as reserved, c.used is null as "isMissing"
       from applied a left join limit_counters c on ${COUNTER_OF_LIMIT}

@@ -16,8 +16,11 @@ export {
   lockCounters,
   readLimits,
   reserve,
+  secondsLeftOf,
 } from "./counters-db.ts";
 export { intervalFromDuration } from "./duration.ts";
+export { type LimitWarning, warningsOf } from "./limit-warning.ts";
+export { insertLimitWarning } from "./warnings-db.ts";
 export { limitError } from "./limit-error.ts";
 export { checkLimits, type CountedLimit, type DueBudget } from "./limit.ts";
 export { LimitedKeys } from "./limited-keys.ts";

@@ -27,6 +27,8 @@ export function limitError({ kind, limit }: Exclude<LimitVerdict, { kind: "fits"
     amount: limit.amount,
     used: limit.used,
     reserved: limit.reserved,
+    // For headers; a body tells no details.
+    limit,
   };
   const whose = WHOSE[limit.principal.kind];
   if (limit.meter === "usd") return budgetError(kind, limit, { details, whose });

@@ -1,5 +1,5 @@
 import { type DatabaseExecutor, type Placeholders, preparedStatement, type ReservationJson } from "@proliferate/db";
-import type { DecimalText } from "@proliferate/shared/money";
+import { addDecimals, type DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
 import type { CallerRow } from "../keys/index.ts";
 import {
@@ -13,7 +13,9 @@ import {
   limitsOfCaller,
   LOCK_ORDER,
   reserve,
+  secondsLeftOf,
 } from "../limits/index.ts";
+import type { PrincipalKind } from "../principals/index.ts";
 import type { AdmittedAttempt, NewAttempt } from "./db.ts";
 
 /**
@@ -45,7 +47,7 @@ export async function insertAttempt(
   tx: DatabaseExecutor,
   attempt: NewAttempt,
   { limits, asked, runningMs }: { readonly limits: readonly CountedLimit[]; readonly asked: Amounts; readonly runningMs: number },
-): Promise<AdmittedAttempt> {
+): Promise<AdmittedRequest> {
   const mostOf = ({ meter }: CountedLimit): DecimalText => asked.get(meter)?.most ?? "0";
   const beside = limits.filter((limit) => !isBudget(limit)).map((limit) => reservationOf(limit, mostOf(limit)));
   const reservations = beside.length === 0 ? null : beside;
@@ -61,7 +63,17 @@ export async function insertAttempt(
     .returning("started_at")
     .executeTakeFirstOrThrow();
   await reserve(tx, limits, mostOf);
-  return { ...attempt, reserved_usd: reservedUsd, reservations, started_at: startedAt };
+  return {
+    ...attempt,
+    reserved_usd: reservedUsd,
+    reservations,
+    started_at: startedAt,
+    limits: limits.map((limit) => withMost(limit, mostOf(limit))),
+  };
+}
+
+function withMost(limit: CountedLimit, most: DecimalText): CountedLimit {
+  return { ...limit, reserved: addDecimals(limit.reserved, most) };
 }
 
 /** What an attempt holds of the budgets of its key and team. */
@@ -83,12 +95,24 @@ type AdmissionParameters = NewAttempt &
   Pick<CallerRow, "keyHash" | "teamId" | "userId" | "models" | "teamModels"> & {
     readonly beforeMs: number;
     readonly reservedUsd: DecimalText;
+    /** The two budgets are told even where they have no amount: somebody is to be told of what is spent. */
+    readonly tellsAll: boolean;
   };
 
 interface Admitted {
   readonly started_at: Date;
   readonly reservations: readonly ReservationJson[] | null;
+  readonly limits: readonly CountedLimitJson[] | null;
 }
+
+/** A limit as the statements tell it, what this request reserves included. */
+type CountedLimitJson = Omit<CountedLimit, "principal"> & { readonly kind: PrincipalKind; readonly id: string };
+
+/**
+ * An attempt that was admitted a moment ago, and how its limits stood then, its own reservation included. Those without an amount are among
+ * them where somebody may ask for what is used.
+ */
+export type AdmittedRequest = AdmittedAttempt & { readonly limits: readonly CountedLimit[] };
 
 /** All columns of an attempt but those that admission decides, in one order. */
 const ATTEMPT_COLUMNS = Object.keys({
@@ -131,17 +155,17 @@ const insertWithinBudgets = preparedStatement<AdmissionParameters & { readonly l
         left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
        where k.token = ${p.keyHash} and ${isStill(p)} and not ${HAS_OTHER_LIMITS}
     ), locked_key as (
-      select a.key_max_usd as max_usd, ${takenOf("a.key_column_usd")} as taken from limit_counters c cross join caller a
+      select a.key_max_usd as max_usd, c.reserved, ${usedOf("a.key_column_usd")} as used from limit_counters c cross join caller a
        where ${isBudgetOf("key", p.keyHash)}
          for update of c
     ), locked_team as (
-      select a.team_max_usd as max_usd, ${takenOf("a.team_column_usd")} as taken from limit_counters c cross join caller a
+      select a.team_max_usd as max_usd, c.reserved, ${usedOf("a.team_column_usd")} as used from limit_counters c cross join caller a
        where ${isBudgetOf("team", p.teamId)} and (select count(*) from locked_key) > 0
          for update of c
     ), fitting as (
       select from (select * from locked_key union all select * from locked_team) l
       having count(*) = case when ${p.teamId}::text is null then 1 else 2 end
-        and bool_and(max_usd is null or (max_usd > taken and ${p.leastUsd}::numeric <= max_usd - taken))
+        and bool_and(max_usd is null or (max_usd > used + reserved and ${p.leastUsd}::numeric <= max_usd - used - reserved))
     ), attempt as (
       insert into request_attempts (started_at, reserved_usd, ${attemptColumns})
       select ${startOf(p.beforeMs)}, ${p.reservedUsd}::numeric, ${attemptValues(p)} from fitting
@@ -151,7 +175,13 @@ const insertWithinBudgets = preparedStatement<AdmissionParameters & { readonly l
     ), moved_team as (
       update limit_counters c set reserved = c.reserved + a.reserved_usd from attempt a where ${isBudgetOf("team", p.teamId)}
     )
-    select started_at, null as reservations from attempt`,
+    select started_at, null as reservations, (
+             select jsonb_agg(jsonb_build_object('kind', kind, 'id', id, 'meter', 'usd', 'window', 'total', 'model', '', 'windowStart', '-infinity',
+                                'windowEnd', 'infinity', 'secondsLeft', null, 'enforce', 'refuse',
+                                'amount', max_usd::text, 'used', used::text, 'reserved', (reserved + attempt.reserved_usd)::text))
+               from (select 'key' as kind, ${p.keyHash} as id, * from locked_key union all select 'team', ${p.teamId}, * from locked_team) l
+              where max_usd is not null or ${p.tellsAll}::boolean) as limits
+      from attempt`,
 );
 
 /** What a request asks of each meter, as three lists side by side. */
@@ -166,7 +196,7 @@ const insertWithinLimits = preparedStatement<AdmissionParameters & AskedLists, A
   "insert_attempt_within_limits",
   (p) => sql`
     with caller as (${callerNow(p.keyHash, isStill(p))}), applied as materialized (${limitsOfCaller(p.model_group)}), locked as (
-      select a.*, ${takenOf("a.column_usd")} as taken from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
+      select a.*, c.reserved, ${usedOf("a.column_usd")} as used from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}
          for update of c
     ), judged as (
@@ -178,7 +208,7 @@ const insertWithinLimits = preparedStatement<AdmissionParameters & AskedLists, A
                filter (where not (principal_kind in ('key', 'team') and meter = 'usd' and limit_window = 'total' and model = '')) as reservations
         from judged
       having count(*) > 0 and count(*) = (select count(*) from applied)
-        and bool_and(amount is null or enforce = 'count' or coalesce(amount > taken and least <= amount - taken, false))
+        and bool_and(amount is null or enforce = 'count' or coalesce(amount > used + reserved and least <= amount - used - reserved, false))
     ), attempt as (
       insert into request_attempts (started_at, reserved_usd, reservations, ${attemptColumns})
       select ${startOf(p.beforeMs)}, ${p.reservedUsd}::numeric, reservations, ${attemptValues(p)} from fitting
@@ -186,12 +216,17 @@ const insertWithinLimits = preparedStatement<AdmissionParameters & AskedLists, A
     ), moved as (
       update limit_counters c set reserved = c.reserved + a.most from judged a, attempt where ${COUNTER_OF_LIMIT}
     )
-    select started_at, reservations from attempt`,
+    select started_at, reservations, (
+             select jsonb_agg(jsonb_build_object('kind', principal_kind, 'id', principal_id, 'meter', meter, 'window', limit_window, 'model', model,
+                                'windowStart', window_start::text, 'windowEnd', window_end::text, 'secondsLeft', ${secondsLeftOf("window_end")},
+                                'enforce', enforce, 'amount', trim_scale(amount)::text, 'used', trim_scale(used)::text, 'reserved', trim_scale(reserved + most)::text))
+               from judged where amount is not null or (${p.tellsAll}::boolean and meter = 'usd' and limit_window = 'total')) as limits
+      from attempt`,
 );
 
-/** What stands in the counter `c`, or in LiteLLM's column of the same budget where another engine has written more into that. */
-function takenOf(column: string): RawBuilder<unknown> {
-  return sql`c.reserved + case when ${sql.ref(column)} > c.used and ${isForeign(column, "c.used")} then ${sql.ref(column)} else c.used end`;
+/** What was used by the counter `c`, or by LiteLLM's column of the same budget where another engine has written more into that. */
+function usedOf(column: string): RawBuilder<unknown> {
+  return sql`case when ${sql.ref(column)} > c.used and ${isForeign(column, "c.used")} then ${sql.ref(column)} else c.used end`;
 }
 
 /** Whether key and team still are as they were read: a change a moment ago is decided anew. */
@@ -214,14 +249,22 @@ export async function insertAttemptIfFits(
   attempt: NewAttempt,
   caller: CallerRow,
   { asked, runningMs, isLimited }: { readonly asked: Amounts; readonly runningMs: number; readonly isLimited: boolean },
-): Promise<AdmittedAttempt | undefined> {
+): Promise<AdmittedRequest | undefined> {
   const { keyHash, teamId, userId, models, teamModels } = caller;
   const reservedUsd = reservedUsdOf(asked);
-  const parameters = { ...attempt, keyHash, teamId, userId, models, teamModels, beforeMs: beforeMsOf(runningMs), reservedUsd };
+  const tellsAll = hasSoftBudget(caller);
+  const parameters = { ...attempt, keyHash, teamId, userId, models, teamModels, beforeMs: beforeMsOf(runningMs), reservedUsd, tellsAll };
   const [admitted] = isLimited
     ? await insertWithinLimits(db, { ...parameters, ...askedLists(asked) })
     : await insertWithinBudgets(db, { ...parameters, leastUsd: asked.get("usd")?.least ?? "0" });
-  return admitted && { ...attempt, reserved_usd: reservedUsd, ...admitted };
+  if (!admitted) return undefined;
+  const limits = (admitted.limits ?? []).map(({ kind, id, ...limit }) => ({ principal: { kind, id }, ...limit }));
+  return { ...attempt, reserved_usd: reservedUsd, ...admitted, limits };
+}
+
+/** Whether somebody is to be told of what key or team have spent, whatever they may spend. */
+function hasSoftBudget({ softBudgetUsd, teamSoftBudgetUsd }: CallerRow): boolean {
+  return softBudgetUsd !== null || teamSoftBudgetUsd !== null;
 }
 
 function askedLists(asked: Amounts): AskedLists {

@@ -15,8 +15,8 @@ import {
   readLimits,
 } from "../limits/index.ts";
 import { type CallableModel, requireModelAllowed } from "../principals/index.ts";
-import { insertAttempt, insertAttemptIfFits } from "./admission-db.ts";
-import type { AdmittedAttempt, NewAttempt } from "./db.ts";
+import { type AdmittedRequest, insertAttempt, insertAttemptIfFits } from "./admission-db.ts";
+import type { NewAttempt } from "./db.ts";
 
 export interface AdmissionRequest {
   /** All of the attempt but what admission decides. */
@@ -44,7 +44,7 @@ const MOST_TRIES = 4;
  * Throws `invalid_api_key`, `blocked_api_key`, `expired_api_key`, `team_not_found`, `model_not_allowed`, and what `limitError` says of the
  * limit that stands in the way.
  */
-export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedAttempt> {
+export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest): Promise<AdmittedRequest> {
   requireModelAllowed(requireUsable(request.caller), modelOf(request));
   const asked = amountsOf(request.metered);
   const attempt = attemptOf(request.caller, request);
@@ -63,7 +63,7 @@ export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest
 }
 
 /** Decides anew, and throws what stands in the way. Answers the caller instead when one of its counters does not exist yet; then nothing was changed. */
-async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, asked: Amounts): Promise<AdmittedAttempt | CallerRow> {
+async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, asked: Amounts): Promise<AdmittedRequest | CallerRow> {
   return db.transaction().execute(async (tx) => {
     const caller = requireUsable(await findCaller(tx, request.caller.keyHash));
     requireModelAllowed(caller, modelOf(request));

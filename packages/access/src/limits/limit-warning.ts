@@ -1,0 +1,45 @@
+import { compareDecimals, type DecimalText, multiplyDecimals } from "@proliferate/shared/money";
+import type { CountedLimit } from "./limit.ts";
+
+/** Of how much of a limit somebody is told, the most first. */
+const WARNING_PERCENTS = [95, 80] as const;
+
+/** So much of a limit is used that somebody should know. */
+export interface LimitWarning {
+  /** Its amount is set. */
+  readonly limit: CountedLimit;
+  /** How much is used at least; null where a soft budget is, which stands in the limit as its amount. */
+  readonly percent: (typeof WARNING_PERCENTS)[number] | null;
+}
+
+/** LiteLLM's `soft_budget` of key and team, in USD; null: none. */
+interface SoftBudgets {
+  readonly key: DecimalText | null;
+  readonly team: DecimalText | null;
+}
+
+/**
+ * What is to be told of limits as they stand, by what is used and not by what is reserved: of each the highest percentage that is reached,
+ * and each soft budget that is. A limit of 0 is used up from the start, and nobody is told of it.
+ */
+export function warningsOf(limits: readonly CountedLimit[], softBudgets: SoftBudgets): readonly LimitWarning[] {
+  return limits.flatMap((limit) => {
+    const warnings: LimitWarning[] = [];
+    const percent = WARNING_PERCENTS.find((one) => isReached(limit, one));
+    if (percent !== undefined) warnings.push({ limit, percent });
+    const soft = isTotalUsd(limit) ? softBudgets[limit.principal.kind as keyof SoftBudgets] : null;
+    if (soft !== null && soft !== undefined && compareDecimals(soft, "0") > 0 && compareDecimals(limit.used, soft) >= 0)
+      warnings.push({ limit: { ...limit, amount: soft, enforce: "count" }, percent: null });
+    return warnings;
+  });
+}
+
+function isReached({ amount, used }: CountedLimit, percent: number): boolean {
+  if (amount === null || compareDecimals(amount, "0") <= 0) return false;
+  return compareDecimals(multiplyDecimals(used, "100"), multiplyDecimals(amount, String(percent))) >= 0;
+}
+
+/** LiteLLM's own budget: of a key or a team. */
+function isTotalUsd({ principal, meter, window, model }: CountedLimit): boolean {
+  return (principal.kind === "key" || principal.kind === "team") && meter === "usd" && window === "total" && model === "";
+}
