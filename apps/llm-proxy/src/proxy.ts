@@ -13,6 +13,7 @@ import { FairReads } from "./data-plane/fair-reads.ts";
 import { HeldAnswers } from "./data-plane/held-answers.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import { LimitWarnings } from "./data-plane/limit-warnings.ts";
+import { LostAdmissions } from "./data-plane/lost-admissions.ts";
 import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane, type DataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
@@ -98,6 +99,7 @@ export async function startProxy(
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
   const checkpoints = lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry: metrics.registry }));
+  const lostAdmissions = lifecycle.own("lost admissions", new LostAdmissions({ db, logger, catalogue, registry: metrics.registry }));
   const limitWarnings = lifecycle.own("limit warnings", new LimitWarnings({ db, logger, registry: metrics.registry }));
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs, reads }));
 
@@ -130,6 +132,7 @@ export async function startProxy(
     queue,
     limitedKeys: new LimitedKeys(),
     limitWarnings,
+    lostAdmissions,
     unjudged: options.unjudged ?? "refuse",
     shutdown,
     instanceId,

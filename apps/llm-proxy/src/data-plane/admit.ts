@@ -4,7 +4,7 @@ import type { CallerRow } from "@proliferate/access/keys";
 import { requestTags, requireRouteAllowed } from "@proliferate/access/principals";
 import { priceUsage } from "@proliferate/metering/pricing";
 import { storableCount } from "@proliferate/access/spend-logs";
-import { AppError } from "@proliferate/shared/errors";
+import { AppError, isAppError } from "@proliferate/shared/errors";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import type { Call } from "./call.ts";
 import { limitOfError } from "./limit-headers.ts";
@@ -48,6 +48,8 @@ export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable
   } catch (error) {
     const limit = limitOfError(error);
     if (limit) deps.limitWarnings.look(request.caller, [limit]);
+    // Whether it is on record, nobody knows.
+    if (!isAppError(error)) deps.lostAdmissions.note(call.requestId);
     throw error;
   } finally {
     call.response.removeListener("close", leave);

@@ -9,6 +9,7 @@ import type { Checkpoints } from "./checkpoints.ts";
 import type { DetachedReads } from "./detached-reads.ts";
 import type { HeldAnswers } from "./held-answers.ts";
 import type { UnjudgedPolicy } from "./judge.ts";
+import type { LostAdmissions } from "./lost-admissions.ts";
 import type { LimitWarnings } from "./limit-warnings.ts";
 import type { Settler } from "./settle.ts";
 import type { Shutdown } from "./shutdown.ts";
@@ -35,6 +36,8 @@ export interface DataPlaneDeps {
   readonly queue: AdmissionQueue;
   /** Which of two admission statements is tried first. */
   readonly limitedKeys: LimitedKeys;
+  /** Gives back what an admission holds whose answer was lost. */
+  readonly lostAdmissions: LostAdmissions;
   /** Tells what is nearly used up. */
   readonly limitWarnings: LimitWarnings;
   readonly unjudged: UnjudgedPolicy;

@@ -64,6 +64,16 @@ export async function listAttempts(
   return rows as readonly unknown[] as readonly AttemptRow[];
 }
 
+/** Those of these attempts that are on record. */
+export async function listAttemptsById(db: DatabaseExecutor, attemptIds: readonly string[]): Promise<readonly AttemptRow[]> {
+  const rows = await db
+    .selectFrom("request_attempts")
+    .selectAll()
+    .where("attempt_id", "in", [...attemptIds])
+    .execute();
+  return rows as readonly unknown[] as readonly AttemptRow[];
+}
+
 /** A new number for a proxy process; never given twice. */
 export async function nextInstanceId(db: DatabaseExecutor): Promise<number> {
   const { rows } = await sql<{ id: number }>`select nextval('proxy_instance_ids')::integer as id`.execute(db);

@@ -7,6 +7,7 @@ export {
   checkpointAttempts,
   INSTANCE_LOCK_CLASS,
   listAttempts,
+  listAttemptsById,
   listInstancesWithAttempts,
   nextInstanceId,
   withDeadInstance,
