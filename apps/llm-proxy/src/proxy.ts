@@ -8,6 +8,7 @@ import type { ModelConfig } from "./config/load-model-config.ts";
 import type { ModelTable } from "./config/model-table.ts";
 import { ADMISSION_WAIT_LIMITS, AdmissionQueue, type AdmissionWaitLimits } from "./data-plane/admission-queue.ts";
 import { Checkpoints } from "./data-plane/checkpoints.ts";
+import type { DataPlaneDeps } from "./data-plane/deps.ts";
 import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
 import { FairReads } from "./data-plane/fair-reads.ts";
 import { HeldAnswers } from "./data-plane/held-answers.ts";
@@ -99,8 +100,7 @@ export async function startProxy(
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
   const checkpoints = lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry: metrics.registry }));
-  const lostAdmissions = lifecycle.own("lost admissions", new LostAdmissions({ db, logger, catalogue, registry: metrics.registry }));
-  const limitWarnings = lifecycle.own("limit warnings", new LimitWarnings({ db, logger, registry: metrics.registry }));
+  const admissions = watchAdmissions({ db, logger, catalogue, registry: metrics.registry }, lifecycle);
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs, reads }));
 
   const shutdown = new Shutdown();
@@ -130,9 +130,7 @@ export async function startProxy(
     checkpoints,
     settler,
     queue,
-    limitedKeys: new LimitedKeys(),
-    limitWarnings,
-    lostAdmissions,
+    ...admissions,
     unjudged: options.unjudged ?? "refuse",
     shutdown,
     instanceId,
@@ -142,6 +140,18 @@ export async function startProxy(
   metrics.observe(dataPlane.server);
   const dataPort = await serveDataPlane(dataPlane, options, { shutdown, lifecycle });
   return { dataPlane: dataPort, management: management.port };
+}
+
+/** What is remembered of admissions, and what follows from them later. */
+function watchAdmissions(
+  options: Pick<DataPlaneDeps, "db" | "logger" | "catalogue"> & Pick<ProxyMetrics, "registry">,
+  lifecycle: Lifecycle,
+): Pick<DataPlaneDeps, "limitedKeys" | "limitWarnings" | "lostAdmissions"> {
+  return {
+    limitedKeys: new LimitedKeys(),
+    limitWarnings: lifecycle.own("limit warnings", new LimitWarnings(options)),
+    lostAdmissions: lifecycle.own("lost admissions", new LostAdmissions(options)),
+  };
 }
 
 /** The lock that says that this process lives. */
