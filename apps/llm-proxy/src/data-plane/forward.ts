@@ -12,7 +12,7 @@ import type { DataPlaneDeps } from "./deps.ts";
 import type { DetachedRead } from "./detached-reads.ts";
 import { errorEvent, identityHeaders, sendError } from "./error-response.ts";
 import { headersForCaller } from "./headers.ts";
-import { limitHeaders, withLimitHeaders } from "./limit-headers.ts";
+import { limitHeaders } from "./limit-headers.ts";
 import { checkpointOf } from "./meter.ts";
 import { type Ending, outcomeOf } from "./outcome.ts";
 import { errorTextForCaller, pauseBeforeRepeat } from "./provider-error.ts";
@@ -328,7 +328,8 @@ class Relay {
   #headers(head: UpstreamHead): Record<string, string | string[]> {
     const { call, attempt, warnings } = this.#request;
     return {
-      ...withLimitHeaders(headersForCaller(head.headers), call.dialect, attempt.limits, warnings),
+      ...headersForCaller(head.headers, { hasLimits: attempt.limits.some(({ amount }) => amount !== null) }),
+      ...limitHeaders(call.dialect, attempt.limits, warnings),
       ...identityHeaders(call.requestId),
       "x-litellm-model-group": attempt.model_group,
       // The caller's text: what no header may hold is escaped.

@@ -108,3 +108,12 @@ test("hostile 15: what a provider says of our account, or to the caller's progra
     "content-type": "text/event-stream; charset=utf-8",
   });
 });
+
+test("what is left of our account's limits is nothing to a caller that has limits here", () => {
+  const sent = headersForCaller(
+    { "anthropic-ratelimit-tokens-remaining": "9", "x-ratelimit-remaining-tokens": "8", "anthropic-fast-tokens": "1" },
+    { hasLimits: true },
+  );
+
+  expect(sent).toEqual({ "anthropic-fast-tokens": "1" });
+});

@@ -58,6 +58,7 @@ const FOR_CALLERS = new Set([
   ...PROVIDERS.flatMap(({ answerHeaders }) => answerHeaders.names),
 ]);
 const FOR_CALLERS_BEGIN = PROVIDERS.flatMap(({ answerHeaders }) => answerHeaders.beginnings);
+const ACCOUNT_LIMITS_BEGIN = PROVIDERS.flatMap(({ answerHeaders }) => answerHeaders.limitBeginnings);
 
 function namedByConnection(headers: IncomingHttpHeaders): ReadonlySet<string> {
   const connection = headers.connection;
@@ -91,12 +92,19 @@ export function headersForProvider(headers: IncomingHttpHeaders, provider: Provi
   return { ...provider.defaultHeaders, ...result, ...provider.credentialHeaders(apiKey) };
 }
 
-/** The headers that go back to the caller: those of {@link FOR_CALLERS}; the provider's request id under LiteLLM's name for it. */
-export function headersForCaller(headers: IncomingHttpHeaders): Record<string, string | string[]> {
+/**
+ * The headers that go back to the caller: those of {@link FOR_CALLERS}; the provider's request id under LiteLLM's name for it. What is left of
+ * our account's limits is nothing to a caller that has limits here.
+ */
+export function headersForCaller(
+  headers: IncomingHttpHeaders,
+  { hasLimits = false }: { readonly hasLimits?: boolean } = {},
+): Record<string, string | string[]> {
+  const beginnings = hasLimits ? FOR_CALLERS_BEGIN : [...FOR_CALLERS_BEGIN, ...ACCOUNT_LIMITS_BEGIN];
   const listed = namedByConnection(headers);
   const result: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(headers)) {
-    const isAllowed = FOR_CALLERS.has(name) || FOR_CALLERS_BEGIN.some((begin) => name.startsWith(begin));
+    const isAllowed = FOR_CALLERS.has(name) || beginnings.some((begin) => name.startsWith(begin));
     if (value !== undefined && isAllowed && !listed.has(name)) result[name] = value;
   }
   const providerRequestId = providerRequestIdOf(headers);

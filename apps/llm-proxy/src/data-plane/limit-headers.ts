@@ -18,22 +18,7 @@ import type { Dialect } from "../dialects/dialect.ts";
 /** So many limits are told in a header: a line has to fit into the buffers on its way. */
 const MOST_TOLD = 16;
 
-/** The headers that say how much of a provider's own limits is left: of our account, where no limit of the caller's takes their place. */
-const PROVIDER_LIMIT_HEADERS = /^(?:x-ratelimit-|anthropic-ratelimit-)/;
-
-/** The provider's headers without what it says of our account's limits, where the caller has limits of its own; and those. */
-export function withLimitHeaders(
-  headers: Readonly<Record<string, string | string[]>>,
-  dialect: Dialect,
-  limits: readonly CountedLimit[],
-  warnings: readonly LimitWarning[],
-): Record<string, string | string[]> {
-  const ours = limitHeaders(dialect, limits, warnings);
-  if (limits.every(({ amount }) => amount === null)) return { ...headers, ...ours };
-  return { ...Object.fromEntries(Object.entries(headers).filter(([name]) => !PROVIDER_LIMIT_HEADERS.test(name))), ...ours };
-}
-
-/** See above. */
+/** The headers that this file begins with. */
 export function limitHeaders(dialect: Dialect, limits: readonly CountedLimit[], warnings: readonly LimitWarning[]): Record<string, string> {
   const told = limits
     .filter(isTold)

@@ -12,5 +12,5 @@ export const anthropic: Provider = {
   // The version that a caller is taken to speak when it does not say.
   defaultHeaders: { "anthropic-version": "2023-06-01" },
   accountHeaders: [],
-  answerHeaders: { names: [], beginnings: ["anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-"] },
+  answerHeaders: { names: [], beginnings: ["anthropic-priority-", "anthropic-fast-"], limitBeginnings: ["anthropic-ratelimit-"] },
 };

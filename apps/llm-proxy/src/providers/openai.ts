@@ -11,5 +11,5 @@ export const openai: Provider = {
   credentialHeaders: bearer,
   defaultHeaders: {},
   accountHeaders: ["openai-organization", "openai-project"],
-  answerHeaders: { names: ["openai-model", "openai-processing-ms", "openai-version"], beginnings: ["x-ratelimit-"] },
+  answerHeaders: { names: ["openai-model", "openai-processing-ms", "openai-version"], beginnings: [], limitBeginnings: ["x-ratelimit-"] },
 };

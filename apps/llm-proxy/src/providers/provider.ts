@@ -21,8 +21,15 @@ export interface Provider {
   readonly defaultHeaders: Readonly<Record<string, string>>;
   /** Headers by which a caller would name an account that is not ours; they never go to any provider. */
   readonly accountHeaders: readonly string[];
-  /** Headers of its answers that a caller may read beside those that every provider may send: names, and beginnings of names. */
-  readonly answerHeaders: { readonly names: readonly string[]; readonly beginnings: readonly string[] };
+  /**
+   * Headers of its answers that a caller may read beside those that every provider may send: names, beginnings of names, and beginnings of
+   * what is left of our account's limits, which only callers read that have no limits of their own.
+   */
+  readonly answerHeaders: {
+    readonly names: readonly string[];
+    readonly beginnings: readonly string[];
+    readonly limitBeginnings: readonly string[];
+  };
   /** Its streams say what they cost without being asked, and it may refuse to be asked. Default false. */
   readonly countsUnasked?: true;
 }
