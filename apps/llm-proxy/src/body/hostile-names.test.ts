@@ -25,6 +25,29 @@ test.each([
   expect(factsOf({ model: "m", ...fields }, "openai").unjudged).toEqual([{ path, why: "unknown_value" }]);
 });
 
+const MEDIA = { type: "image", source: { type: "url", url: "https://x/a.png" } };
+
+test.each([
+  ["messages[0].content[0].Source", "anthropic", { type: "image", Source: MEDIA.source }],
+  ["messages[0].content[0].source.URL", "anthropic", { type: "image", source: { type: "url", URL: "https://x/a.png" } }],
+  ["messages[0].content[0].FILE_ID", "anthropic", { type: "container_upload", FILE_ID: "file_1" }],
+  ["messages[0].content[0].tool.Definition", "anthropic", { type: "tool_addition", tool: { Definition: { type: "web_search_20250305" } } }],
+  ["messages[0].content[0].Image_URL", "openai", { type: "image_url", Image_URL: { url: "https://x/a.png" } }],
+  ["messages[0].content[0].image_url.Url", "openai", { type: "image_url", image_url: { Url: "https://x/a.png" } }],
+  ["messages[0].content[0].file.File_Id", "openai", { type: "file", file: { File_Id: "file_1" } }],
+  ["messages[0].content[0].input_audio.URL", "openai", { type: "input_audio", input_audio: { URL: "https://x/a.wav" } }],
+] as const)("review: %s of an %s message may be read by a server that ignores case, so it is not judged", (path, dialect, part) => {
+  expect(factsOf({ model: "m", max_tokens: 1, messages: [{ role: "user", content: [part] }] }, dialect).unjudged).toEqual([
+    { path, why: "unknown_value" },
+  ]);
+});
+
+test("what a tool was called with may have names in any case", () => {
+  const call = { type: "tool_use", id: "t", name: "n", input: { Source: { URL: "https://x" }, File_ID: "f" } };
+
+  expect(factsOf({ model: "m", max_tokens: 1, messages: [{ role: "assistant", content: [call] }] }, "anthropic").unjudged).toEqual([]);
+});
+
 test("review 2: paths of facts are short however deep they stand, and end with the fact's own steps", () => {
   const name = "k".repeat(64);
   const files = Array.from({ length: 4_000 }, () => ({ file_id: "a" }));

@@ -24,7 +24,7 @@ import {
 import { isUtf8 } from "node:buffer";
 import { AppError } from "@proliferate/shared/errors";
 import type { FactCollector } from "./fact-collector.ts";
-import type { CompiledPlace, FieldRule } from "./place.ts";
+import { type CompiledPlace, type FieldRule, leadsToJudge } from "./place.ts";
 import { Kind, SeenObject, textAt } from "./seen-object.ts";
 
 export interface ScanLimits {
@@ -247,9 +247,11 @@ export class JsonScanner {
 
   #judgeCase(current: SeenObject, start: number, end: number): void {
     if (end - start > LONGEST_ROOT_NAME_BYTES) return;
+    if (this.#stringEscapes === 0 && !mayFold(this.#bytes, start, end)) return;
     const name = textAt(this.#bytes, start, end, this.#stringEscapes > 0);
-    const isOfValue = (current.place.foldedRuleOf(name)?.slot ?? -1) >= 0;
-    if (isOfValue) this.#facts.unjudged({ path: current.pathOf(name.slice(0, 64)), why: "unknown_value" });
+    const rule = current.place.foldedRuleOf(name);
+    if (rule === undefined || (rule.slot < 0 && !leadsToJudge(rule.place))) return;
+    this.#facts.unjudged({ path: current.pathOf(name.slice(0, 64)), why: "unknown_value" });
   }
 
   #readRootName(start: number, end: number): void {
@@ -341,6 +343,15 @@ export class JsonScanner {
     this.#current = this.#objects[this.#placed - 1];
     if (object?.isObject && object.isAwake) object.place.source.judge?.(object, this.#facts);
   }
+}
+
+/** Whether a name has a capital letter, or one beyond ASCII: no other one can be a known name in another case. */
+function mayFold(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let index = start; index < end; index += 1) {
+    const byte = bytes[index] ?? 0;
+    if (byte >= 0x80 || (byte >= 0x41 && byte <= 0x5a)) return true;
+  }
+  return false;
 }
 
 function givenTwice(path: string): AppError {

@@ -21,7 +21,10 @@ export interface Place {
   readonly judgeElement?: (element: SeenElement, facts: FactCollector) => void;
   /** Whether every name of the object is told to the collector, and may be given only once. */
   readonly isRoot?: true;
-  /** A name that differs from one of `values` in its case only is not judged: some servers read it all the same. The body's own are refused. */
+  /**
+   * A name that differs in its case only from one of `values`, or from one that leads to something that is judged, makes the request
+   * `unjudged`: some servers read it all the same. The body's own are refused.
+   */
   readonly isExact?: true;
 }
 
@@ -65,6 +68,11 @@ export class CompiledPlace {
     (this.#byLength[bytes.length] ??= []).push({ name: bytes, rule });
     if (rule.slot >= 0) this.slotOf.set(name, rule.slot);
   }
+}
+
+/** Whether something that stands there, or in a list there, is judged. */
+export function leadsToJudge(place: CompiledPlace | undefined): boolean {
+  return place !== undefined && (place.source.judge !== undefined || place.elements?.source.judge !== undefined);
 }
 
 /** Makes a place, and all that it leads to, fit for the scanner. Places may lead back to themselves. */

@@ -46,6 +46,7 @@ const THINKING: Place = {
 };
 
 const ANTHROPIC_CONTENT: Place = {
+  isExact: true,
   values: ["type", "file_id"],
   judgedWith: ["file_id"],
   judge: judgeBlock,
@@ -92,7 +93,7 @@ export const ANTHROPIC_FIELDS: Place = {
     fallbacks: FALLBACKS,
     mcp_servers: { elements: MCP_SERVER },
     thinking: THINKING,
-    context_management: { inside: { edits: { elements: COMPACTION_EDIT } } },
+    context_management: { isExact: true, inside: { edits: { elements: COMPACTION_EDIT } } },
     ...documented("model", "stream", "max_tokens", "service_tier", "speed", "inference_geo"),
     ...documented(
       "billing_policy",
@@ -110,6 +111,7 @@ export const ANTHROPIC_FIELDS: Place = {
 };
 
 const OPENAI_CONTENT: Place = {
+  isExact: true,
   values: ["type", "file_id", "input_audio", ...MEDIA_URL_FIELDS],
   judge: judgePart,
   inside: {

@@ -122,6 +122,7 @@ export const STREAM_OPTIONS: Place = {
 /** `source` of Anthropic's images and documents. `content` in it leads on. */
 export function sourcePlace(content: () => Place): Place {
   return {
+    isExact: true,
     values: ["type", "media_type", "data", "url", "file_id"],
     judgedWith: ["data", "url", "file_id"],
     judge: judgeSource,
@@ -144,7 +145,7 @@ function judgeSource(source: SeenObject, facts: FactCollector): void {
 }
 
 /** `image_url`, and `video_url` or `audio_url` of compatible servers, where they are objects. */
-export const MEDIA_URL: Place = { values: ["url"], judge: (object, facts) => judgeUrl(object, "url", facts) };
+export const MEDIA_URL: Place = { isExact: true, values: ["url"], judge: (object, facts) => judgeUrl(object, "url", facts) };
 
 function judgeUrl(object: SeenObject, name: string, facts: FactCollector): void {
   if (object.value(name).kind !== Kind.string) return;
@@ -157,6 +158,7 @@ function judgeUrl(object: SeenObject, name: string, facts: FactCollector): void 
 }
 
 export const FILE: Place = {
+  isExact: true,
   values: ["file_id", "file_data", "file_url"],
   judge: (file, facts) => {
     if (file.has("file_id")) facts.unmeasured({ path: file.pathOf("file_id"), kind: "file" });
@@ -169,6 +171,7 @@ export const FILE: Place = {
 };
 
 export const INPUT_AUDIO: Place = {
+  isExact: true,
   values: ["data", "url", "format"],
   judgedWith: ["data", "url"],
   judge: (sound, facts) => {
@@ -189,6 +192,7 @@ function linkedSound(path: string, facts: FactCollector): void {
 
 /** An earlier answer in sound, kept by the provider. */
 export const STORED_AUDIO: Place = {
+  isExact: true,
   values: ["id"],
   judge: (sound, facts) => {
     facts.unmeasured({ path: sound.pathOf("id"), kind: "stored" });
