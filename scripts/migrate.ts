@@ -1,16 +1,25 @@
-import { parseArgs } from "node:util";
 import { DATABASE_ENVIRONMENT, type DatabaseSettings, grantRole, migrate, parseDatabaseSettings } from "@proliferate/db";
 import { createLogger, redactSecrets } from "@proliferate/runtime";
 import { MIRROR_SCHEMA } from "@proliferate/services/import";
 import { parseEnvironment } from "@proliferate/shared/env";
-import { AppError, isAppError } from "@proliferate/shared/errors";
+import { isAppError } from "@proliferate/shared/errors";
 import { migrateQueue, QUEUE_SCHEMA } from "@proliferate/worker/queue";
 import { z } from "zod";
+import { runScript } from "./command-line.ts";
 
 /**
  * Makes what the product needs in the database, as its owner; `--grant ROLE` lets another role run on it afterwards. The
  * processes themselves then create nothing.
  */
+
+const HELP = `Applies the migrations that DATABASE_URL lacks, as the owner of its schemas; again it changes nothing. MIGRATION_SETS says which
+(gateway,litellm,queue); docs/operations.md, "Roles".
+
+  node scripts/migrate.ts
+  node scripts/migrate.ts --grant ROLE    and gives ROLE what the processes need
+
+Exit status: 0 done, 1 the database refused or cannot be reached, 2 wrong options.
+`;
 
 const SETS = ["gateway", "litellm", "queue", "mirror"] as const;
 type Set = (typeof SETS)[number];
@@ -41,19 +50,9 @@ async function make(set: Set, direct: DatabaseSettings["direct"]): Promise<reado
   }
 }
 
-/** The role of `--grant`; undefined without. Throws `invalid_request` on anything else. */
-function roleOfArguments(): string | undefined {
-  try {
-    return parseArgs({ options: { grant: { type: "string" } } }).values.grant;
-  } catch (error) {
-    throw new AppError("invalid_request", `${(error as Error).message} Usage: node scripts/migrate.ts [--grant ROLE].`, { cause: error });
-  }
-}
-
 /** Applies what is missing and says what it applied, and whom it let in. Throws as `migrate` and `grantRole` do. */
-async function main(): Promise<void> {
+async function main(role: string | undefined): Promise<void> {
   const logger = createLogger("migrate");
-  const role = roleOfArguments();
   const { MIGRATION_SETS: sets } = parseEnvironment(MIGRATE_ENVIRONMENT, process.env);
   const { pooled, direct } = parseDatabaseSettings(process.env);
   const applied: string[] = [];
@@ -72,10 +71,17 @@ async function main(): Promise<void> {
 
 const ORDER: readonly Set[] = ["litellm", "mirror", "gateway", "queue"];
 
-if (import.meta.main) {
-  await main().catch((error: unknown) => {
+async function run(role: string | undefined): Promise<number> {
+  try {
+    await main(role);
+    return 0;
+  } catch (error) {
     const message = isAppError(error) ? `${error.message} ${error.fix}` : String((error as Error).stack ?? error);
     process.stderr.write(`migrate: ${redactSecrets(message)}\n`);
-    process.exitCode = 1;
-  });
+    return 1;
+  }
+}
+
+if (import.meta.main) {
+  process.exitCode = await runScript({ help: HELP, options: { grant: { type: "string" } }, check: ({ grant }) => grant, run });
 }

@@ -1,4 +1,4 @@
-import { parseArgs } from "node:util";
+import { runScript, wholeNumber } from "../command-line.ts";
 import { writeSection } from "./figures.ts";
 
 interface Benchmark<Count extends string, Figures> {
@@ -15,41 +15,34 @@ interface Benchmark<Count extends string, Figures> {
 
 /** A benchmark's command line: reads the options, measures, prints (`--json`), writes the page (`--write`). Returns the exit status. */
 export async function runBenchmark<Count extends string, Figures>(benchmark: Benchmark<Count, Figures>): Promise<number> {
-  let options;
-  try {
-    options = readOptions(benchmark.counts);
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${benchmark.help}`);
-    return 2;
-  }
-  const { json, write, help, counts } = options;
-  if (help) return (console.log(benchmark.help), 0);
-  const figures = await benchmark.measure(counts, (line) => (json ? console.error(line) : console.log(line)));
-  console.log(json ? JSON.stringify(figures) : `\n${benchmark.describe(figures)}`);
-  if (write) {
-    const { name, title, command } = benchmark.section(figures);
-    await writeSection(name, `## ${title}\n\n\`${command}\`\n\n${benchmark.describe(figures)}`);
-  }
-  return 0;
-}
-
-function readOptions<Count extends string>(defaults: Readonly<Record<Count, number>>) {
-  const names = Object.keys(defaults) as Count[];
+  const names = Object.keys(benchmark.counts) as Count[];
   const flag = { type: "boolean", default: false } as const;
-  const { values } = parseArgs({
+  return runScript({
+    help: benchmark.help,
     options: {
-      ...Object.fromEntries(names.map((name) => [name, { type: "string" as const, default: String(defaults[name]) }])),
+      ...Object.fromEntries(names.map((name) => [name, { type: "string" as const, default: String(benchmark.counts[name]) }])),
       json: flag,
       write: flag,
-      help: flag,
+    },
+    check: (values) => {
+      const texts = values as Readonly<Record<string, unknown>>;
+      const counts = Object.fromEntries(names.map((name) => [name, wholeNumber(name, String(texts[name]))])) as Record<Count, number>;
+      return { counts, json: texts["json"] === true, write: texts["write"] === true };
+    },
+    run: async (options) => {
+      await measure(benchmark, options);
+      return 0;
     },
   });
-  const texts = values as Readonly<Record<string, unknown>>;
-  const counts = Object.fromEntries(names.map((name) => [name, wholeNumber(name, String(texts[name]))])) as Record<Count, number>;
-  return { counts, json: texts["json"] === true, write: texts["write"] === true, help: texts["help"] === true };
 }
 
-function wholeNumber(name: string, text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new TypeError(`--${name} must be a whole number from 1, not "${text}"`);
+async function measure<Count extends string, Figures>(
+  benchmark: Benchmark<Count, Figures>,
+  { counts, json, write }: { readonly counts: Readonly<Record<Count, number>>; readonly json: boolean; readonly write: boolean },
+): Promise<void> {
+  const figures = await benchmark.measure(counts, (line) => (json ? console.error(line) : console.log(line)));
+  console.log(json ? JSON.stringify(figures) : `\n${benchmark.describe(figures)}`);
+  if (!write) return;
+  const { name, title, command } = benchmark.section(figures);
+  await writeSection(name, `## ${title}\n\n\`${command}\`\n\n${benchmark.describe(figures)}`);
 }

@@ -1,5 +1,5 @@
-import { parseArgs } from "node:util";
 import { runKills } from "../../apps/worker/test/kill-run.ts";
+import { runScript, wholeNumber } from "../command-line.ts";
 import { makeTemporaryFolder } from "../temporary-folder.ts";
 
 const HELP = `Kills billing workers at random points under load, restarts and kills PostgreSQL, empties the queue, loses Autumn's
@@ -12,23 +12,12 @@ answers; then compares the spend rows, the ledger and what Autumn took, exactly.
 Exit status: 0 nothing lost and nothing twice, 1 otherwise, 2 wrong options.
 `;
 
-function readOptions(): { readonly kills: number; readonly redisUrl: string | undefined; readonly help: boolean } {
-  const { values } = parseArgs({
-    options: { kills: { type: "string", default: "200" }, redis: { type: "string" }, help: { type: "boolean", default: false } },
-  });
-  if (!/^[1-9]\d{0,5}$/.test(values.kills)) throw new TypeError(`--kills must be a whole number from 1, not "${values.kills}"`);
-  return { kills: Number(values.kills), redisUrl: values.redis ?? process.env["TEST_REDIS_URL"], help: values.help };
+interface Options {
+  readonly kills: number;
+  readonly redisUrl: string | undefined;
 }
 
-async function main(): Promise<number> {
-  let options;
-  try {
-    options = readOptions();
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${HELP}`);
-    return 2;
-  }
-  if (options.help) return (console.log(HELP), 0);
+async function run(options: Options): Promise<number> {
   const folder = await makeTemporaryFolder("kill");
   const startedAt = performance.now();
   const report = await runKills({
@@ -51,4 +40,12 @@ async function main(): Promise<number> {
   return isExact ? 0 : 1;
 }
 
-process.exitCode = await main();
+process.exitCode = await runScript({
+  help: HELP,
+  options: { kills: { type: "string", default: "200" }, redis: { type: "string" } },
+  check: ({ kills, redis }): Options => ({
+    kills: wholeNumber("kills", kills, { to: 999_999 }),
+    redisUrl: redis ?? process.env["TEST_REDIS_URL"],
+  }),
+  run,
+});

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { mkdir } from "node:fs/promises";
-import { parseArgs } from "node:util";
+import { runScript, wholeNumber } from "../command-line.ts";
 import { makeTemporaryFolder } from "../temporary-folder.ts";
 import { type FaultReport, runFaults } from "./fault-run.ts";
 
@@ -19,19 +19,17 @@ Exit status: 0 all of it holds, 1 something does not, 2 wrong options.
 
 const CLIENTS = ["autumn-js", "http"] as const;
 
-function readOptions() {
-  const { values } = parseArgs({
-    options: {
-      seconds: { type: "string", default: "600" },
-      client: { type: "string" },
-      json: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
-    },
-  });
-  if (!/^[1-9]\d{1,4}$/.test(values.seconds)) throw new TypeError(`--seconds must be a whole number from 10, not "${values.seconds}"`);
+interface Options {
+  readonly clients: readonly (typeof CLIENTS)[number][];
+  readonly secondsEach: number;
+  readonly json: boolean;
+}
+
+function check(values: { readonly seconds: string; readonly client?: string | undefined; readonly json: boolean }): Options {
+  const seconds = wholeNumber("seconds", values.seconds, { from: 10, to: 99_999 });
   const clients = CLIENTS.filter((client) => values.client === undefined || client === values.client);
   if (clients.length === 0) throw new TypeError(`--client must be one of ${CLIENTS.join(", ")}, not "${values.client}"`);
-  return { ...values, clients, secondsEach: Number(values.seconds) / clients.length };
+  return { clients, secondsEach: seconds / clients.length, json: values.json };
 }
 
 /** Of the time, one half is load; the other may be needed for the back-off of what is spoiled last. */
@@ -44,15 +42,7 @@ function describe({ client, batches, waits, spoiled, violations }: FaultReport):
   return [facts, ...violations.map((violation) => `  does not hold: ${violation}`)].join("\n");
 }
 
-async function main(): Promise<number> {
-  let options;
-  try {
-    options = readOptions();
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${HELP}`);
-    return 2;
-  }
-  if (options.help) return (console.log(HELP), 0);
+async function run(options: Options): Promise<number> {
   const folder = await makeTemporaryFolder("faults");
   const reports: FaultReport[] = [];
   for (const client of options.clients) {
@@ -73,4 +63,9 @@ async function main(): Promise<number> {
   return holds ? 0 : 1;
 }
 
-process.exitCode = await main();
+process.exitCode = await runScript({
+  help: HELP,
+  options: { seconds: { type: "string", default: "600" }, client: { type: "string" }, json: { type: "boolean", default: false } },
+  check,
+  run,
+});

@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { openDatabase } from "@proliferate/db";
 import { sql } from "kysely";
+import { runScript } from "../command-line.ts";
 import { makeTemporaryFolder } from "../temporary-folder.ts";
 import { type DocumentCommand, documentCommands } from "./document-commands.ts";
 import { type Placeholders, planFor } from "./plan.ts";
@@ -139,5 +139,10 @@ async function shell(
   return { status: status ?? -1, lastWords: said.join("").trim().slice(-500) };
 }
 
-const { values } = parseArgs({ options: { json: { type: "boolean", default: false } } });
-process.exit(await main(values.json));
+const status = await runScript({
+  help: await readFile(new URL("usage.txt", import.meta.url), "utf8"),
+  options: { json: { type: "boolean", default: false } },
+  check: ({ json }) => json,
+  run: main,
+});
+process.exit(status);

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { type DatabaseClient, migrate, openDatabase } from "@proliferate/db";
 import { startEmbeddedPostgres } from "@proliferate/db/embedded";
 import { findListedModel, priceUsage } from "@proliferate/metering/pricing";
 import { addDecimals, compareDecimals, decimalFromPicoUsd } from "@proliferate/shared/money";
 import { type ProviderStandIn, startProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { mintKey, PROVIDER_KEY, type ProxyProcess, startProxyProcess } from "../../apps/llm-proxy/test/proxy-process.ts";
+import { runScript, wholeNumber } from "../command-line.ts";
 import { makeTemporaryFolder } from "../temporary-folder.ts";
 
 const HELP = `Proves that an upgrade of the LLM proxies cuts nobody, and that a killed one loses no row.
@@ -17,7 +17,7 @@ each is restarted in turn, as an orchestrator does it (SIGTERM, and its successo
   ./scripts/prove-rolling-restart.sh                       about a minute
   ./scripts/prove-rolling-restart.sh --callers 40 --rounds 3
 
-Ends with 1 when a stream broke in a restart, a row is missing, doubled or not exact, or something stays reserved.
+Exit status: 0 all of it holds; 1 a stream broke in a restart, a row is missing, doubled or not exact, or something stays reserved; 2 wrong options.
 `;
 const MODEL = "claude-haiku-4-5";
 const FRAME_GAP_MS = 100;
@@ -179,12 +179,12 @@ Rows: ${provider.requests.length} requests reached the provider; ${faults.length
   }
 }
 
-const { values } = parseArgs({
-  options: {
-    callers: { type: "string", default: "20" },
-    rounds: { type: "string", default: "2" },
-    help: { type: "boolean", default: false },
-  },
+process.exitCode = await runScript({
+  help: HELP,
+  options: { callers: { type: "string", default: "20" }, rounds: { type: "string", default: "2" } },
+  check: ({ callers, rounds }): Settings => ({
+    callers: wholeNumber("callers", callers, { to: 10_000 }),
+    rounds: wholeNumber("rounds", rounds, { to: 1_000 }),
+  }),
+  run: async (settings) => ((await prove(settings)) ? 0 : 1),
 });
-if (values.help) process.stdout.write(HELP);
-else process.exitCode = (await prove({ callers: Number(values.callers), rounds: Number(values.rounds) })) ? 0 : 1;

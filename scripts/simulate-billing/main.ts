@@ -2,7 +2,6 @@ import { fork } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { migrate } from "@proliferate/db";
 import { startEmbeddedPostgres } from "@proliferate/db/embedded";
 
@@ -12,6 +11,7 @@ import { shrink } from "@proliferate/services/test/simulation/shrink";
 import { simulate } from "@proliferate/services/test/simulation/simulation";
 import { openSimulationDatabase } from "@proliferate/services/test/simulation/simulation-database";
 import pg from "pg";
+import { runScript, wholeNumber } from "../command-line.ts";
 import { makeTemporaryFolder } from "../temporary-folder.ts";
 import type { LaneReport } from "./lane.ts";
 
@@ -29,32 +29,15 @@ delayed as a seed says, against a model of Autumn with all its faults; the ledge
 Exit status: 0 all seeds passed, 1 a seed failed, 2 wrong options.
 `;
 
-const wholeNumber = (text: string, name: string): number => {
-  if (!/^\d{1,15}$/.test(text)) throw new TypeError(`--${name} must be a whole number, not "${text}"`);
-  return Number(text);
-};
+const SEEDS = { from: 0, to: 999_999_999_999_999 } as const;
 
-function readOptions() {
-  const { values } = parseArgs({
-    options: {
-      seeds: { type: "string", default: "1000" },
-      from: { type: "string", default: "1" },
-      seed: { type: "string" },
-      lanes: { type: "string", default: String(availableParallelism() + 1) },
-      trace: { type: "boolean", default: false },
-      mutation: { type: "string" },
-      help: { type: "boolean", default: false },
-    },
-  });
-  if (values.mutation !== undefined && values.mutation !== "list" && !(values.mutation in MUTATIONS))
-    throw new TypeError(`there is no mutation "${values.mutation}"; --mutation list names them`);
-  return {
-    ...values,
-    seeds: wholeNumber(values.seeds, "seeds"),
-    from: wholeNumber(values.from, "from"),
-    seed: values.seed === undefined ? undefined : wholeNumber(values.seed, "seed"),
-    lanes: Math.max(1, wholeNumber(values.lanes, "lanes")),
-  };
+interface Options {
+  readonly seeds: number;
+  readonly from: number;
+  readonly seed: number | undefined;
+  readonly lanes: number;
+  readonly trace: boolean;
+  readonly mutation: string | undefined;
 }
 
 /** A server for this run alone, gone with it; `createDatabase` makes a migrated copy. */
@@ -156,15 +139,7 @@ async function explainSeed(
 const kindOf = (violation: string | undefined): string | undefined =>
   violation?.split(";")[0]?.replaceAll(/pb:\S+|[0-9a-f-]{36}|org_\w+|acme\.io|-?\d[\d.e-]*/g, "…");
 
-async function main(): Promise<number> {
-  let options;
-  try {
-    options = readOptions();
-  } catch (error) {
-    console.error(`${(error as Error).message}\n\n${HELP}`);
-    return 2;
-  }
-  if (options.help) return (console.log(HELP), 0);
+async function play(options: Options): Promise<number> {
   if (options.mutation === "list") return (console.log(Object.keys(MUTATIONS).join("\n")), 0);
   const server = await startServer();
   try {
@@ -178,4 +153,27 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main();
+process.exitCode = await runScript({
+  help: HELP,
+  options: {
+    seeds: { type: "string", default: "1000" },
+    from: { type: "string", default: "1" },
+    seed: { type: "string" },
+    lanes: { type: "string", default: String(availableParallelism() + 1) },
+    trace: { type: "boolean", default: false },
+    mutation: { type: "string" },
+  },
+  check: ({ seeds, from, seed, lanes, trace, mutation }): Options => {
+    if (mutation !== undefined && mutation !== "list" && !(mutation in MUTATIONS))
+      throw new TypeError(`there is no mutation "${mutation}"; --mutation list names them`);
+    return {
+      seeds: wholeNumber("seeds", seeds),
+      from: wholeNumber("from", from, SEEDS),
+      seed: seed === undefined ? undefined : wholeNumber("seed", seed, SEEDS),
+      lanes: wholeNumber("lanes", lanes, { to: 999 }),
+      trace,
+      mutation,
+    };
+  },
+  run: play,
+});

@@ -73,6 +73,7 @@ import { isKept, writeAllRates, writeReconcileWanted } from "@proliferate/servic
 import { findChunkEnd, foldCounts } from "@proliferate/services/billing";
 import {
   countDifferences,
+  countMirrorRows,
   findMonthEnd,
   lockIngest,
   readOldestStart,
@@ -153,6 +154,9 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("readMirrorEnd", "worker over REST, each pass", 8, readMirrorEnd),
   idle("listKeysWithoutTeam", "worker over REST, each pass: the last 15 minutes", 8, (db) =>
     listKeysWithoutTeam(db, { from: ago(900_000), limit: 500 }),
+  ),
+  idle("countMirrorRows", "worker over REST, once a day: a window of 10 minutes", 1, (db) =>
+    countMirrorRows(db, { from: ago(1_800_000), to: ago(1_200_000) }),
   ),
   idle("findMonthEnd", "one worker, hourly", 1, async (db) => findMonthEnd(db, "-infinity", await readLookBackStart(db, DAY_MS))),
   idle("readOldestStart", "one worker, hourly", 1, readOldestStart),
