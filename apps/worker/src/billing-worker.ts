@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { auditCompleteness, flushRecentSpend, type SpendSyncResult, sweepSpend, syncRecentSpend } from "@proliferate/services/billing";
 import type { RateCard } from "@proliferate/services/rates";
-import { importSource, type LiteLLMSpendApiOptions } from "@proliferate/services/import";
+import { importLateRows, importSource, type LiteLLMSpendApiOptions } from "@proliferate/services/import";
 import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/ledger";
 import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/passes";
 import { deleteEndedCounters } from "@proliferate/access/limits";
@@ -27,6 +27,9 @@ const HOUR_MS = 60 * MINUTE_MS;
 /** A request may take ten minutes, and its row a while more. */
 const IMPORT_MS = 15 * MINUTE_MS;
 const IMPORT_ON_SWEEP_MS = 24 * HOUR_MS;
+/** Once a day rows are looked for that came in later still: a spool that was emptied days afterwards, a month at most. */
+const LATE_IMPORT = "spend-import-late";
+const LATE_IMPORT_MS = 31 * 24 * HOUR_MS;
 /** Rows younger than this may still be on their way to the ledger. */
 const AUDIT_DELAY_MS = 5 * MINUTE_MS;
 const AUDIT_RANGE_MS = 48 * HOUR_MS;
@@ -42,7 +45,7 @@ const SWEEP = "spend-sweep";
 /**
  * What is new, as a job: one pass from spend rows to billing events, safe at any time and at once on several workers; once each `sweepIntervalMs`, on
  * one of the workers, the last day and a part of the history besides. Over REST, the rows since 15 minutes before the newest known
- * one are brought in first, or 24 h before it.
+ * one are brought in first, or 24 h before it, and once a day those of a month of which the source has more.
  */
 export function createSpendSyncJob(deps: BillingWorkerDeps): () => Promise<SpendSyncResult> {
   const sweepIntervalMs = deps.sweepIntervalMs ?? HOUR_MS;
@@ -61,7 +64,16 @@ export function createSpendSyncJob(deps: BillingWorkerDeps): () => Promise<Spend
 const rateOf = ({ rate }: BillingWorkerDeps): { readonly rate: RateCard } => ({ rate });
 
 async function importRows({ db, spendApi }: BillingWorkerDeps, sweeps: boolean): Promise<void> {
-  if (spendApi !== undefined) await importSource(db, spendApi, { lookBackMs: sweeps ? IMPORT_ON_SWEEP_MS : IMPORT_MS });
+  if (spendApi === undefined) return;
+  await importSource(db, spendApi, { lookBackMs: sweeps ? IMPORT_ON_SWEEP_MS : IMPORT_MS });
+  if (!sweeps || !(await takePass(db, LATE_IMPORT, 24 * HOUR_MS))) return;
+  const now = Date.now();
+  try {
+    await importLateRows(db, spendApi, { from: new Date(now - LATE_IMPORT_MS), to: new Date(now - IMPORT_ON_SWEEP_MS) });
+  } catch (error) {
+    await returnPass(db, LATE_IMPORT).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** What one pass of ledger care found and did. */
@@ -113,7 +125,7 @@ async function putAway(
 ): Promise<{ readonly deletedKeys: number; readonly deletedSessions: number }> {
   const { keyRetentionDays = 30, sessionRetentionDays = 90 } = deps;
   await repeat((limit) => endForgottenSessions(db, { olderThanMs: FORGOTTEN_MS, limit }));
-  // A day later than its end, no request that was admitted in a window is left to be settled.
+  // A request may be settled after the window of its limit has ended. One day later none is left, and the window's counter may go.
   await repeat((limit) => deleteEndedCounters(db, { olderThanMs: DAY_MS, limit }));
   const keysAreOurs = keyRetentionDays > 0 && (await areKeysOurs(db));
   const deletedKeys = keysAreOurs ? await repeat((limit) => deleteExpiredKeys(db, { olderThanMs: keyRetentionDays * DAY_MS, limit })) : 0;

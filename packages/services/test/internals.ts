@@ -13,7 +13,7 @@ export { checkBillingGate } from "../src/billing-gate/gate.ts";
 export { countSourceRows, readGaps } from "../src/billing/audit-db.ts";
 export { ingestSpendRows, readEngineMark, readLookBackStart } from "../src/billing/db.ts";
 export { listComparableOrgs, readBooks, readComparableBatches, readDecided } from "../src/comparison/reconcile-deliveries-db.ts";
-export { listKeysWithoutTeam, readMirrorEnd } from "../src/import/spend-import-db.ts";
+export { countMirrorRows, listKeysWithoutTeam, readMirrorEnd } from "../src/import/spend-import-db.ts";
 export { importSpendRows } from "../src/import/spend-import.ts";
 export {
   claimUntoldKey,

@@ -41,6 +41,7 @@ import {
   readFirstSightDoubt,
   readGaps,
   readLookBackStart,
+  countMirrorRows,
   readMirrorEnd,
   readOpenEvents,
   readOpenReviews,
@@ -73,7 +74,6 @@ import { isKept, writeAllRates, writeReconcileWanted } from "@proliferate/servic
 import { findChunkEnd, foldCounts } from "@proliferate/services/billing";
 import {
   countDifferences,
-  countMirrorRows,
   findMonthEnd,
   lockIngest,
   readOldestStart,

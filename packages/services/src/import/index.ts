@@ -1,3 +1,3 @@
 export type { LiteLLMSpendApiOptions } from "./litellm-spend-api.ts";
 export { MIRROR_SCHEMA } from "./spend-import-db.ts";
-export { importSource } from "./spend-import.ts";
+export { importLateRows, importSource } from "./spend-import.ts";

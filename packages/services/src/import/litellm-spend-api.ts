@@ -4,6 +4,7 @@ import { AppError } from "@proliferate/shared/errors";
 export interface LiteLLMSpendApiOptions {
   /** Of the management port, without `/v1`. */
   readonly adminUrl: string;
+  /** Opens the management API; stands in no message. */
   readonly masterKey: string;
   /** Of one page. Default 30 s. */
   readonly timeoutMs?: number;

@@ -1,7 +1,7 @@
 /** Statements on our mirror of a source that is read over REST: LiteLLM's own tables, in a schema of ours. */
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
-import type { ApiSpendRow } from "./litellm-spend-api.ts";
+import { type ApiSpendRow, TOTAL_CAP } from "./litellm-spend-api.ts";
 
 /** The mirror's schema; it takes the place of LITELLM_DB_SCHEMA for whoever reads the source. */
 export const MIRROR_SCHEMA = "litellm_imported";
@@ -31,6 +31,15 @@ export async function readMirrorEnd(db: DatabaseExecutor): Promise<Date | null> 
     db,
   );
   return result.rows[0]?.newest ?? null;
+}
+
+/** Of a window, both bounds within it, as the source's API counts: at most {@link TOTAL_CAP} rows are counted. */
+export async function countMirrorRows(db: DatabaseExecutor, window: { readonly from: Date; readonly to: Date }): Promise<number> {
+  const result = await sql<{ rows: string }>`
+    select count(*) as rows from (
+      select from "LiteLLM_SpendLogs" where "startTime" >= ${window.from.toISOString()}::timestamptz at time zone 'UTC'
+        and "startTime" <= ${window.to.toISOString()}::timestamptz at time zone 'UTC' limit ${TOTAL_CAP}) some`.execute(db);
+  return Number(result.rows[0]?.rows ?? 0);
 }
 
 /** Keys of rows without a team, of requests that began at `from` or later, of which the mirror knows no team either; at most `limit`. */

@@ -3,13 +3,14 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { type LiteLLMStandIn, startLiteLLMStandIn } from "@proliferate/testing/litellm-stand-in";
 import { sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { importSpendRows } from "./spend-import.ts";
+import { importLateRows, importSpendRows } from "./spend-import.ts";
 import { MIRROR_SCHEMA } from "./spend-import-db.ts";
 import { syncSpend } from "../billing/spend-sync.ts";
 import { dumpBilling, insertSpendRows } from "../../test/test-ledger.ts";
 
 const RATE = { markup: "3", creditsPerUsd: "100" };
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 const LAST_DAYS = () => ({ from: new Date(Date.now() - 48 * HOUR_MS), to: new Date(Date.now() + HOUR_MS) });
 
 let database: TestDatabase;
@@ -101,6 +102,37 @@ describe("spend rows over REST", () => {
     expect(await importAll()).toMatchObject({ written: 1 });
 
     expect(await syncSpend(mirror, { rate: RATE })).toMatchObject({ adjustments: 1, credits: "60" });
+  });
+
+  it("that came into the source's table days later are brought in, without reading again what is there", async () => {
+    await insertSpendRows(
+      database.db,
+      Array.from({ length: 250 }, (_, index) => ({ requestId: `early_${index}`, ageMs: 4 * DAY_MS + index * 60_000 })),
+    );
+    await serveSource();
+    const window = { from: new Date(Date.now() - 31 * DAY_MS), to: new Date(Date.now() - DAY_MS) };
+    const first = await importLateRows(mirror, api(), window);
+    const requestsBefore = litellm.requests.length;
+    const again = await importLateRows(mirror, api(), window);
+    const requestsAgain = litellm.requests.length - requestsBefore;
+    litellm.spendRows.push({ ...(litellm.spendRows[7] as (typeof litellm.spendRows)[number]), request_id: "late" });
+    const found = await importLateRows(mirror, api(), window);
+
+    expect([first, again, requestsAgain]).toEqual([{ read: 250, written: 250 }, { read: 0, written: 0 }, 1]);
+    expect(found).toMatchObject({ written: 1 });
+    expect(await countMirrored()).toBe("251");
+  });
+
+  it("of an API that gives one page again and again are an error, instead of an import without an end", async () => {
+    const now = new Date().toISOString();
+    const data = Array.from({ length: 100 }, (_, index) => ({ request_id: `r_${index}`, startTime: now, endTime: now, spend: 1 }));
+    const page = { kind: "answer", status: 200, body: { data, total: 250, page: 1, page_size: 100, total_pages: 3 } } as const;
+    litellm.failNext("/spend/logs/v2", ...Array.from({ length: 10 }, () => page));
+
+    await expect(importAll()).rejects.toMatchObject({ code: "llm_proxy_failed", message: expect.stringContaining("comes to no end") });
+
+    expect(litellm.requests).toHaveLength(2);
+    expect(await countMirrored()).toBe("100");
   });
 
   it("that cannot be read are an error that names the call and not the key", async () => {
