@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, readlink, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -62,4 +62,26 @@ test("code 21: whoever does not get the file in time says so, has written nothin
     message: expect.stringContaining("SETTLEMENT_FILE"),
   });
   expect(await readFile(file, "utf8")).toBe("");
+});
+
+const deliver = (key: string, orgId = "org") => createJsonLinesSink(file).deliver({ ...DELIVERY, orgId, idempotencyKey: key });
+
+test("nothing is kept open between two steps, and lines are found in an index that another process made, or in none", async () => {
+  for (const key of ["one", "two"]) await deliver(key, `org_${key}`);
+  const opened = await Promise.all((await readdir("/proc/self/fd")).map((name) => readlink(`/proc/self/fd/${name}`).catch(() => "")));
+  const known = await deliver("two", "org_two");
+  await rm(`${file}.index`);
+  const anew = await deliver("one", "org_one");
+
+  expect(opened.filter((path) => path.startsWith(file))).toEqual([]);
+  expect([known.kind, anew.kind, (await readLines()).length]).toEqual(["delivered", "delivered", 2]);
+  expect(await createJsonLinesSink(file).ledger?.listDeductions("org_two", new Date(0))).toEqual([{ batchId: "batch", credits: "2" }]);
+});
+
+test("the index of a file that was put away says nothing of the one that took its place", async () => {
+  await deliver("one");
+  await rename(file, `${file}.old`);
+
+  expect(await deliver("one")).toMatchObject({ kind: "delivered" });
+  expect((await readLines()).map(({ key }) => key)).toEqual(["one"]);
 });

@@ -1,4 +1,5 @@
-import { type AutumnSinkOptions, classifyAutumnError, customerIdForOrg, openAutumn } from "../sinks/index.ts";
+import { compareDecimals } from "@proliferate/shared/money";
+import { type AutumnSinkOptions, classifyAutumnError, customerIdForOrg, decimalFromJsonNumber, openAutumn } from "../sinks/index.ts";
 import type { TopUpOutcome, TopUpProvider } from "./top-up-provider.ts";
 
 /** Charging a card takes longer than a deduction. */
@@ -16,9 +17,16 @@ export function createAutumnTopUpProvider(options: AutumnSinkOptions): TopUpProv
       client ??= openAutumn({ ...options, timeoutMs });
       const autumn = await client;
       const customerId = customerIdForOrg(orgId);
+      const quantity = Number(credits);
+      if (compareDecimals(decimalFromJsonNumber(quantity), credits) !== 0)
+        return {
+          kind: "declined",
+          code: "not_representable",
+          message: `A pack of ${credits} credits cannot be ordered: the number of Autumn's API would be another amount. Set a pack of 15 digits at most.`,
+        };
       try {
         const answer = await autumn.billing.attach(
-          { customerId, planId, featureQuantities: [{ featureId: options.featureId, quantity: Number(credits) }], redirectMode: "never" },
+          { customerId, planId, featureQuantities: [{ featureId: options.featureId, quantity }], redirectMode: "never" },
           { headers: { "Idempotency-Key": idempotencyKey } },
         );
         return judge(answer, customerId);

@@ -5,12 +5,17 @@ import { type Selectable, sql } from "kysely";
 
 /** When an organization buys which pack. */
 export interface TopUpPolicy {
+  /** Default true. */
   readonly enabled?: boolean;
   /** The sink's plan that sells the pack. */
   readonly planId: string;
+  /** What one pack brings. */
   readonly packCredits: DecimalText;
+  /** A pack is bought at this balance or below it. Default 0. */
   readonly thresholdCredits?: DecimalText;
+  /** Of a calendar month, in UTC. Default 20. */
   readonly maxPacksPerMonth?: number;
+  /** Between two packs. Default one minute. */
   readonly minIntervalMs?: number;
 }
 

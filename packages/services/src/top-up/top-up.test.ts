@@ -71,6 +71,12 @@ test("nothing is bought without a policy, above the threshold, or with the polic
   expect(charges()).toEqual([]);
 });
 
+test("a pack that no JSON number spells is not ordered as another one", async () => {
+  await policy({ packCredits: "1000000000000.12345" });
+  expect(await pass()).toEqual({ paid: 0, declined: 1, unsettled: 0 });
+  expect(charges()).toEqual([]);
+});
+
 test("credits that came in meanwhile are seen before anything is bought", async () => {
   await policy();
   autumn.grant(orgId, "1000");

@@ -21,6 +21,7 @@ import type { TopUpOutcome, TopUpProvider } from "./top-up-provider.ts";
 
 /** How packs are bought. */
 export interface TopUpOptions {
+  /** Charges the card. */
   readonly provider: TopUpProvider;
   /** Reconciles the org's balance now; what the sink grants afterwards confirms a pack, and brings its credits in. */
   readonly reconcile: (orgId: string) => Promise<unknown>;
@@ -34,6 +35,7 @@ export interface TopUpOptions {
   readonly retryMs?: number;
   /** The places between two durable steps; a test throws there to be a crash. */
   readonly onStep?: (step: "planned" | "claimed" | "answered" | "recorded") => void;
+  /** Told of each pack that was not bought for certain. */
   readonly onProblem?: (problem: { readonly orgId: string; readonly code: string; readonly message: string }) => void;
 }
 
@@ -66,7 +68,8 @@ export async function topUpDueOrgs(db: DatabaseClient, options: TopUpOptions): P
 async function topUpOrg(db: DatabaseClient, orgId: string, options: TopUpOptions): Promise<TopUpRow["state"] | undefined> {
   await closeDueBreaker(db, orgId);
   if (await isTopUpAllowed(db, orgId)) {
-    // Asked again before anything is bought: the credits may be there by now, and what is granted is what the pack adds to.
+    // The sink is asked again before anything is bought. The credits may have come in by now. What it says of grants is noted: a pack that is
+    // paid adds to it, and is confirmed by that.
     await options.reconcile(orgId);
     await db.transaction().execute(async (tx) => {
       await lockPolicy(tx, orgId);
@@ -100,7 +103,7 @@ async function judge(db: DatabaseClient, topUp: TopUpRow, outcome: TopUpOutcome,
     retryInMs: options.retryMs ?? 30_000,
     certainlyUnpaid: false,
   };
-  // An earlier attempt without an answer may have been paid, whatever this one says.
+  // An earlier attempt got no answer and may have been paid. This answer speaks of this attempt alone.
   const isFirst = topUp.state === "charging";
   switch (outcome.kind) {
     case "paid":
