@@ -98,10 +98,10 @@ async function openOnPostgres(options: JobQueueOptions): Promise<JobQueue> {
     throw error;
   });
   const postgres = withBackend(createPostgresBackend);
-  // The same object; only the two declarations of its optional fields differ.
+  // BullMQ and pg declare the same object with different optional fields; nothing is converted.
   const connection = pool as unknown as PgPool;
   const open: OpenQueue = (name, process, intervalMs) => {
-    // By construction there is always one that is free: a job more is a connection more.
+    // Each job keeps one connection for LISTEN. The pool grows by one with each job, so some connection is always free.
     pool.options.max += 1;
     const queue = new postgres.Queue(name, { connection });
     const worker = new postgres.Worker(name, process, { connection, ...ONE_AT_A_TIME });
@@ -264,7 +264,7 @@ class ScheduledJobs implements JobQueue {
       const timer = setTimeout(() => this.#abandoned.resolve(), STOP_TIMEOUT_MS);
       await Promise.all(this.#queues.map((queue) => queue.close()));
       clearTimeout(timer);
-      // A question that the queue was still asked has failed with its connection by now.
+      // A guard may have asked its queue a moment ago. The queue's connections are closed by now, so that question has failed and the guard ends.
       await Promise.race([Promise.all(guards), this.#abandoned.promise]);
       await this.#closeConnection();
     })();

@@ -35,7 +35,7 @@ export async function startSettlementJobs(deps: SettlementJobsDeps): Promise<voi
   const { db, sink, lifecycle, problems } = deps;
   const stopping = new AbortController();
   const onProblem = (problem: object): void => problems.report("settlement.undelivered", { ...problem });
-  // Attempts that a pass did not wait for: an org whose answers are slow holds up no pass.
+  // A pass does not wait for slow attempts. They stand here until they end, so that an org whose sink answers slowly holds up no pass.
   const slow = new Set<Promise<void>>();
   const detach = (attempt: Promise<void>): void => {
     slow.add(attempt);
@@ -50,14 +50,15 @@ export async function startSettlementJobs(deps: SettlementJobsDeps): Promise<voi
     registry: deps.registry,
     onError: (error) => problems.report("settlement.flush_failed", errorFacts(error)),
   });
-  // Stopped in reverse: first no attempt begins any more, then the flush that runs comes to its end.
+  // Parts stop in reverse order. First no attempt begins any more; then the flush that runs comes to its end.
   lifecycle.own("flush", flush);
   lifecycle.own("slow attempts", {
     stop: async () => Promise.race([Promise.all(slow), delay(SLOW_STOP_MS, undefined, { ref: false })]).then(() => undefined),
   });
   lifecycle.own("outbox", { stop: async () => stopping.abort() });
 
-  // Before the first delivery: a wrong feature would take another amount than it is asked for. Bounded by the sink's own time-out.
+  // The feature is checked before the first delivery: a wrong one would take another amount than it is asked for. The sink's own time-out
+  // bounds the check.
   await reportUnready(sink, problems);
   await deps.every(OUTBOX, deps.outboxIntervalMs, async () => settleOrgs());
   const { ledger } = sink;

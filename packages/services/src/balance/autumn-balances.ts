@@ -77,7 +77,8 @@ function judgeBalance(balance: WireBalance | undefined, featureId: string, subsc
   const grantedCredits = decimalFromJsonNumber(balance.granted);
   const remaining = decimalFromJsonNumber(balance.remaining);
   const unspent = subtractDecimals(grantedCredits, decimalFromJsonNumber(balance.usage));
-  // Overdrawn, Autumn says that 0 is left; how far it is below is granted - used. A grant that comes then is left whole: the debt is gone.
+  // Of an overdrawn balance Autumn says that 0 is left. Granted 100 and used 130, it is 30 below zero. A later grant of 50 leaves 50, not
+  // 20: Autumn forgets the debt.
   const isLeft = compareDecimals(remaining, "0") > 0;
   const remainingCredits = isLeft || compareDecimals(unspent, remaining) > 0 ? remaining : unspent;
   const beyond = subtractDecimals(remaining, unspent);

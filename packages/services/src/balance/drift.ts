@@ -56,7 +56,7 @@ export function findDrift(facts: BalanceFacts, tiers: DriftTiers = {}): BalanceF
   const none = { grantCredits: "0", forgivenCredits: "0", driftCredits: "0", severity: "none" } as const;
   const local = facts.localCredits;
   const noise = facts.noiseCredits ?? NOISE_CREDITS;
-  // At first sight nothing is assumed to be left that may be taken.
+  // This is the org's first reading. What the sink may have taken or may still take counts as taken: the balance is rather too low.
   if (local === null) return { ...none, afterCredits: low, cause: "first_sight" };
   if (liesBetween(local, low, high, noise)) return { ...none, afterCredits: local, cause: "agrees" };
   if (facts.periodReset) {
@@ -101,7 +101,7 @@ function unexplained(
     compareDecimals(comesBackCredits, addDecimals(facts.firstSightDoubtCredits, NOISE_CREDITS)) <= 0 &&
     isNotZero(facts.firstSightDoubtCredits)
   ) {
-    // The first reading had it already: what was taken off to be sure comes back.
+    // The sink had taken these credits before the first reading. That reading took them off once more, to be sure; so they come back.
     return {
       afterCredits,
       grantCredits: addDecimals(grantCredits, comesBackCredits),

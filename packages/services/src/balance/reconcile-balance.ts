@@ -33,9 +33,11 @@ export type ReconcileTrigger = "first_sight" | "scheduled" | "on_demand" | "top_
 
 /** How one balance is compared. */
 interface ReconcileOptions {
+  /** Tells what the sink has for an organization. */
   readonly remote: RemoteBalances;
   /** What spend costs where no rate card says so. */
   readonly rate: RateCard;
+  /** From which difference on a drift is a warning or an alarm. Default: those of `drift.ts`. */
   readonly tiers?: DriftTiers;
 }
 
@@ -80,10 +82,11 @@ export async function reconcileBalance(
   const start = await beginReading(db, orgId);
   const reading = await readRemote(options.remote, orgId);
   if (reading.kind !== "known") return noteProblem(db, orgId, reading.kind, reading.problem);
-  // What waits for a balance need not wait on. By itself, as a worker that records an outcome locks account and back-off, too.
+  // The org has a balance now, so its batches need not wait on. This is a transaction of its own: a worker that records an outcome locks
+  // the org's account and back-off as well, and the two could deadlock.
   if (compareDecimals(reading.remainingCredits, "0") > 0) await endWaitForBalance(db, orgId);
   return bookReading(db, orgId, { reading, start }, options).catch((error: unknown) => {
-    // Else the orgs behind this one would never be read: its reading is the same in each pass.
+    // The same reading would fail in each pass. Without this note the org would stay first in line, and those behind it would never be read.
     if (isPermanentError(error)) return noteProblem(db, orgId, "failed", "what the sink says of it cannot be put on record");
     throw error;
   });
@@ -109,7 +112,7 @@ async function bookReading(
   const { readAt } = start;
   return db.transaction().execute(async (tx) => {
     await lockGate(tx, orgId);
-    // It became one while the sink was asked.
+    // The account's mode became `kept` while the sink was asked.
     if (await isKept(tx, orgId)) return keptReport(orgId);
     if (await hasNewerReading(tx, orgId, readAt)) {
       await writeReconcileWanted(tx, orgId);
@@ -162,6 +165,7 @@ interface DueReconcileOptions extends ReconcileOptions {
   readonly everyMs?: number;
   /** For orgs without credits: how soon bought ones are seen. Default 60 s. */
   readonly outOfCreditsMs?: number;
+  /** Told of each organization, right after it was compared. */
   readonly onReport?: (report: ReconcileReport) => void;
 }
 

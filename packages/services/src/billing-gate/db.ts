@@ -100,12 +100,17 @@ export async function holdsPlace(db: DatabaseExecutor, orgId: string, sessionId:
 export interface OrgSettings {
   /** What becomes of what it uses from now on; {@link writeMode}. */
   readonly mode?: AccountMode;
+  /** `trial` is exhausted as soon as its credits are, `paid` has its grace before. Refused where Autumn knows a subscription. */
   readonly plan?: "paid" | "trial";
+  /** For so long work that runs may end when the credits ran out; an hour at most. */
   readonly graceMs?: number;
+  /** So many credits below zero end that time at once. */
   readonly overdraftCredits?: DecimalText;
+  /** So many credits it needs to begin something. */
   readonly minCredits?: DecimalText;
   /** Null: no limit. */
   readonly maxSessions?: number | null;
+  /** Below so many credits it is told that its balance is low. */
   readonly lowBalanceCredits?: DecimalText;
 }
 

@@ -46,7 +46,7 @@ export async function checkBillingGate(db: DatabaseClient, teamId: string, opera
     const current = await moveOrg(tx, orgId);
     return { gate: current, refusal: await findRefusal(tx, current, operation, null) };
   });
-  // Thrown outside, so that a transition that the question found is kept.
+  // The refusal is thrown after the transaction. Thrown inside, it would roll back the new state that the gate was moved to.
   if (refusal) throw refusal;
   return { orgId, state: gate.state, balanceCredits: gate.balance_credits };
 }

@@ -36,6 +36,7 @@ export async function areRequestIdsUnique(db: DatabaseExecutor): Promise<boolean
 }
 
 interface IngestOptions {
+  /** Spend rows that began in this time. */
   readonly range: SourceRange;
   /** Of rows that no rate card covers. */
   readonly rate: RateCard;

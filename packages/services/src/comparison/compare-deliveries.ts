@@ -90,8 +90,9 @@ export function confirmByWitness(batch: ComparableBatch, found: DecimalText, ver
       foundCredits: found,
       message: `${list}, and the difference is too small to show in its sum of usage, whose digits tell ${witness.noiseCredits} and more; look at the customer there, then billing decide`,
     };
-  // A sum without the batch tells that it was not taken only where it is of the balances that were noted before the batch was sent:
-  // what was taken from balances that are gone since is in no sum, and where nobody noted them, nobody knows whether they are gone.
+  // The sum of the sink lacks this batch. That proves that the batch was not taken only where the sum is one of the same balances as the
+  // sum that was noted before the batch was sent.
+  // Credits that were taken from a balance that is gone since are in no sum. Where no balances were noted, nobody knows whether one is gone.
   if (witness.kind === "agrees" && (compareDecimals(found, batch.credits) > 0 || witness.balances === "same")) return verdict;
   if (witness.kind === "agrees")
     return {

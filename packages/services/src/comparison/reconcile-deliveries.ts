@@ -228,13 +228,14 @@ function compareByList(batches: readonly ComparableBatch[], { deductions, usage,
     const found = addDecimals(...(byBatch.get(batch.batchId) ?? []).map((one) => one.credits));
     const isLeft = batch.expectedCredits !== null && decided.get(batch.batchId) === found;
     const verdict: Verdict = isLeft ? { kind: "agrees" } : judgeByList(batch, found);
-    // What is too recent for the list, and what a person left as it is, counts as our books have it.
+    // Batches that are too recent for the sink's list count with the amount of our books. So do those that a person left as they are.
     const countedCredits = isLeft || verdict.kind === "waits" || verdict.kind === "agrees" ? (batch.expectedCredits ?? found) : found;
     return { batch, found, verdict, countedCredits };
   });
   const accounted = addDecimals(books.otherCredits, ...judged.map((one) => one.countedCredits));
   const offset = usage && subtractDecimals(usage.credits, accounted);
-  // Each deduction was rounded: those that the list has, repeats and corrections included, and those of older batches.
+  // The sink rounded each deduction: those on the list (repeats and corrections included) and those of older batches. So many roundings
+  // may be in the sum.
   const witness = witnessOf({ hasSum, usage, books, offset, roundings: books.batchCount + deductions.length });
   const verdicts = judged.map(({ batch, found, verdict }) => ({ batch, verdict: confirmByWitness(batch, found, verdict, witness) }));
   const isSound = judged.every(({ verdict }) => verdict.kind === "agrees" || verdict.kind === "confirmed");
@@ -356,7 +357,7 @@ function endOf(outcome: DeliveryOutcome, mayBeApplied: boolean): "applied" | "op
       return "applied";
     case "duplicate":
       return mayBeApplied ? "applied" : "refused";
-    // Taken in part: the next comparison tells what is left.
+    // The sink took a part of the correction. The next comparison finds what is left of the difference.
     case "unapplied":
     case "shortfall":
     case "parked":

@@ -36,7 +36,7 @@ export async function decideBatch(
     const batch = (await lockBatch(tx, batchId)) as UndecidedBatchRow;
     const settled = settledMessage(batchId, batch, wasTaken);
     if (settled !== undefined) return { batchId, orgId: batch.org_id, decided: false, state: batch.state, message: settled };
-    // What counts as taken is never taken back: the sink is brought to it.
+    // A batch that counts as taken stays so in our books. Where the sink has less, the sink is corrected.
     if (!isUndecided(batch) || (!wasTaken && COUNTS_AS_TAKEN.has(batch.state)))
       throw new AppError("decision_refused", refusal(batchId, batch));
     await (wasTaken ? confirmDelivery(tx, batchId) : redriveForgotten(tx, batchId));

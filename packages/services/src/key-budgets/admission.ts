@@ -12,9 +12,11 @@ import { deleteReservation, insertReservation, readReservations, releaseReservat
 interface AdmissionRequest {
   /** The team of the session; its payer is asked, and reserves. */
   readonly orgId: string;
+  /** Whose key is to be minted; it reserves the budget. */
   readonly sessionId: string;
   /** The generation of the key that is to be minted; more than one means that the session is resumed. */
   readonly keyGeneration: number;
+  /** What is about to begin; the refusal says so. */
   readonly operation: "session_start" | "session_resume" | "automation_trigger";
   /** The caller's own limit for the key, USD of provider cost. */
   readonly limitUsd?: DecimalText | undefined;
@@ -40,7 +42,7 @@ export async function admitSession(db: DatabaseClient, request: AdmissionRequest
       `Organization ${orgId} can afford ${held?.affordable_usd ?? "0"} USD, of which ${held?.live_sessions ?? 0} live sessions hold ${held?.reserved_usd ?? "0"}.`,
     );
   });
-  // Thrown outside, so that a transition that the question found is kept.
+  // The refusal is thrown after the transaction. Thrown inside, it would roll back the new state that the gate was moved to.
   if (admitted instanceof AppError) throw admitted;
   return admitted;
 }

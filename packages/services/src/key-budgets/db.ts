@@ -164,7 +164,7 @@ export async function reapReservations(
       select r.session_id, r.key_generation, s.state, s.key_hash as session_key_hash, s.key_generation as session_generation,
         coalesce(s.state = 'ended' or s.expires_at < billing_now(), false) as is_over,
         r.key_hash is null and r.created_at < billing_now() - ${options.mintTimeoutMs} * interval '1 millisecond' as is_unminted
-      -- One look-up a live key; as a join it reads all sessions there ever were.
+      -- This looks up one session for each live key. As a join it would read all sessions that there ever were.
       from key_reservations r left join lateral (select * from gateway_sessions s where s.session_id = r.session_id offset 0) s on true
       where r.released_at is null and (r.key_hash is null or s.state = 'ended' or s.expires_at < billing_now())
       for update of r skip locked

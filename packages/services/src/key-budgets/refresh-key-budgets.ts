@@ -24,6 +24,7 @@ import type { KeyControl } from "./key-control.ts";
 export interface RefreshOptions {
   /** What spend costs where no rate card says so. */
   readonly rate: RateCard;
+  /** Tells the proxy a key's budget, and whether it is blocked. */
   readonly keys: KeyControl;
   /** How long a mint may take before its reservation counts as abandoned. Default 5 min. */
   readonly mintTimeoutMs?: number;
@@ -67,7 +68,7 @@ export async function refreshKeyBudgets(db: DatabaseClient, options: RefreshOpti
   let failed = 0;
   for (const org of await listOrgsToRefresh(db)) {
     const { org_id: orgId } = org;
-    // By itself: whoever moves a gate holds the org's account, and ingest does not wait for a decision about keys.
+    // This is a transaction of its own. Moving a gate locks the org's account, and ingest must not wait for that lock while keys are decided.
     await db.transaction().execute((tx) => moveOrg(tx, orgId));
     await db.transaction().execute(async (tx) => {
       await lockGate(tx, orgId);
@@ -94,7 +95,7 @@ async function tellOrgsKeys(db: DatabaseClient, orgId: string, options: RefreshO
     if (key === undefined) return { changed: tried.length - failed, failed };
     tried.push(key.key_hash);
     await options.onStep?.("claimed");
-    // This process stood still: the key may be somebody else's by now, and what it knows of it is old.
+    // This process stood still for longer than its lease. Another worker may have the key by now, and what this one knows of it is old.
     const problem = performance.now() - claimedAt > leaseMs / 2 ? LATE : await tellProxy(db, key, options);
     if (problem === undefined) continue;
     failed += 1;
@@ -117,7 +118,7 @@ async function tellProxy(
       key.budget_differs ? await options.keys.setBudget(key.key_hash, key.budget_usd) : "done",
     ];
     await options.onStep?.("told");
-    // Revoked or expired behind our back; with it, the session's older ones.
+    // The proxy does not know the key any more: somebody revoked it, or it expired. The session's older keys are gone with it.
     if (answers.includes("gone"))
       await releaseReservations(db, key.session_id, { belowGeneration: key.key_generation + 1, hasSpendLogs: await hasSpendLogs(db) });
     else await writeTold(db, key);

@@ -16,7 +16,7 @@ export const MOVE_ACCOUNTS: RawBuilder<unknown> = sql`
     select org_id, last_event_id, events, credits, open_since from totals order by org_id collate "C"
     on conflict (org_id) do update
     set last_event_id = excluded.last_event_id,
-      -- What a kept account uses is never open: its open range begins behind it.
+      -- Events of a kept account are never open: its open range begins behind its newest event.
       sealed_event_id = case a.mode when 'kept' then excluded.last_event_id else a.sealed_event_id end,
       open_event_count = case a.mode when 'kept' then 0 else a.open_event_count + excluded.open_event_count end,
       open_credits = case a.mode when 'kept' then 0 else a.open_credits + excluded.open_credits end,

@@ -61,7 +61,7 @@ export async function countDifferences(db: DatabaseExecutor, range: SourceRange)
       from "LiteLLM_SpendLogs" s ${JOIN_OWNER}
       left join (select * from billing_event_keys k where ${isWithin(KEY_START, range)}) billed on billed.idempotency_key = 'llm:' || s.request_id
       where ${isWithin(ROW_START, range)}
-      -- A boundary: what a row is found to be is worked out once, not in each of the sums.
+      -- "offset 0" keeps PostgreSQL from working out the row's owner and amount again in each of the sums.
       offset 0
     )
     select count(*) filter (where source_start is null and reason is null and not is_correction and not is_known)::int as fresh,

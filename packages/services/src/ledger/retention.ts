@@ -90,14 +90,15 @@ export async function previewRetirement(db: DatabaseExecutor, month: string): Pr
 export async function retireMonth(db: DatabaseClient, month: string, operator?: Operator): Promise<Retirement> {
   checkMonth(month);
   const partition = (await readPartitions(db)).find((one) => one.month === month);
-  // Looked through while billing goes on: nothing is recorded in a month that is over, and what is delivered stays so.
+  // This count runs while billing goes on. It stays right: a month that is over gets no new events, and a delivered batch stays delivered.
   const found = await previewRetirement(db, month);
   if (found.refusals.length > 0)
     throw new AppError("partition_not_retirable", `The month ${month} of the ledger cannot be retired: ${found.refusals.join("; ")}.`);
   if (found.retired || partition === undefined) return found;
   return db.transaction().execute(async (tx) => {
     const events = await noteRetiredSums(tx, partition.name);
-    // Only an audit puts an event back into an old month. Whoever writes events waits from here on, for a count.
+    // An audit alone may put an event back into an old month, so what is newer is counted again. From here on everybody who writes events
+    // waits until that count is done.
     await lockIngest(tx);
     await lockPartition(tx, partition.name);
     if (events !== found.events || (await countEvents(tx, partition.name)) !== events) {

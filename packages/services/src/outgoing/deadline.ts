@@ -13,7 +13,7 @@ export async function withDeadline<Result>(timeoutMs: number, work: (signal: Abo
     expired.reject(error);
   }, timeoutMs);
   try {
-    // Race listens to both: what fails after the deadline is nobody's unhandled rejection.
+    // `Promise.race` has a listener on both promises. So work that fails after the deadline is no unhandled rejection.
     return await Promise.race([work(controller.signal), expired.promise]);
   } finally {
     clearTimeout(timer);

@@ -3,7 +3,9 @@ import { withDeadline } from "./deadline.ts";
 interface WholeRequest {
   /** Default POST. */
   readonly method?: "GET" | "POST";
+  /** Sent with the request. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Default: none. */
   readonly body?: string;
 }
 
@@ -43,7 +45,7 @@ export async function fetchWhole(
 export async function fetchStatus(url: string, request: WholeRequest, { timeoutMs }: Pick<WholeLimits, "timeoutMs">): Promise<number> {
   return withDeadline(timeoutMs, async (signal) => {
     const response = await begin(url, request, signal);
-    // Not waited for: the connection is given up, whatever its other end makes of that.
+    // Nobody waits for this. The connection is given up, whatever the other end does.
     response.body?.cancel().catch(() => undefined);
     return response.status;
   });
@@ -55,7 +57,7 @@ const begin = (url: string, { method = "POST", headers, body }: WholeRequest, si
 async function readWhole(response: Response, signal: AbortSignal, maxBytes: number): Promise<string> {
   if (response.body === null) return "";
   const reader = response.body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
-  // Whatever became of the signal inside of fetch, the connection of an answer that stalls is given up with it.
+  // `fetch` may have stopped listening to the signal once it had the headers. This gives up the connection of a body that stalls.
   const giveUp = (): void => void reader.cancel(signal.reason).catch(() => undefined);
   signal.addEventListener("abort", giveUp, { once: true });
   const chunks: Uint8Array[] = [];

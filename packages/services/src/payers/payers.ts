@@ -73,7 +73,7 @@ async function changePayer(db: DatabaseClient, teamId: string, orgId: string, op
     const previousOrgId = await readPayer(tx, teamId);
     if (previousOrgId === orgId) return { teamId, orgId, previousOrgId };
     await ensureOrg(tx, orgId);
-    // In one order, as two that are locked by others might be each other's.
+    // Both orgs are locked in the order of their ids. Two calls that lock org_a and org_b in different orders could wait for each other.
     for (const id of [...new Set([teamId, previousOrgId, orgId])].toSorted()) await lockGate(tx, id);
     if (orgId === teamId) await deletePayer(tx, teamId);
     else {

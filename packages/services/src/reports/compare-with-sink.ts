@@ -7,6 +7,7 @@ import { requireKnownOrg } from "./org-report.ts";
 
 /** What is compared with the sink, and whether anything may be changed. */
 interface CompareWithSinkOptions {
+  /** Which sink is asked, with its secret. */
   readonly sinks: SinkSettings;
   /** Of orgs that no rate card covers. */
   readonly markup: string;

@@ -48,13 +48,13 @@ export async function compareSourceWithLedger(
   options: { readonly from?: Date | undefined; readonly to?: Date | undefined; readonly graceMs: number },
 ): Promise<CompletenessRow> {
   const { from, to } = options;
-  // Said of the source and of the keys, so that both are found by their index.
+  // The condition is written twice, for the source and for the keys, so that PostgreSQL finds both by their index.
   const started = (column: RawBuilder<unknown>): RawBuilder<boolean> =>
     from === undefined
       ? sql`true`
       : sql`${column} >= ${from}::timestamptz at time zone 'UTC'
     and (${to ?? null}::timestamptz is null or ${column} < ${to ?? null}::timestamptz at time zone 'UTC')`;
-  // A part of the events is looked up one by one, all of them are read in one go.
+  // With a range the events are looked up one by one by their key. Without one the whole table is read once.
   const eachByIndex = from === undefined ? sql`` : sql`offset 0`;
   const result = await sql<CompletenessRow>`
     with source as (
@@ -186,7 +186,7 @@ export async function readBalances(db: DatabaseExecutor): Promise<BalancesRow> {
     ), worst as (select * from drifts order by abs(drift_credits) desc limit 1)
     select coalesce((select sum(count) from ${GATES} gates), 0) as orgs,
       (select coalesce(json_object_agg(state, count), '{}') from ${GATES} gates) as states,
-      -- With a beginning, as the planner believes that a third of all gates lie before a moment it does not know.
+      -- The lower bound tells PostgreSQL that the range is small. Without it, it guesses that a third of all gates lie before the moment.
       (select count(*) from org_gates where account_mode = 'settled' and reconciled_at >= '-infinity' and reconciled_at < (select billing_now()) - interval '36 hours') as late_orgs,
       (select count(*) from drifts) as drifts, (select trim_scale(coalesce(sum(abs(drift_credits)), 0)) from drifts) as drift_credits,
       (select org_id from worst) as worst_org, (select cause from worst) as worst_cause, (select trim_scale(drift_credits) from worst) as worst_credits,
@@ -278,7 +278,8 @@ export async function readSourceLag(db: DatabaseExecutor): Promise<SourceLagRow>
   const result = await sql<SourceLagRow>`
     select (select greatest(0, round(extract(epoch from billing_now() - max("startTime") at time zone 'UTC'))) from "LiteLLM_SpendLogs"
         where "startTime" <= (select billing_now() + interval '5 minutes') at time zone 'UTC' having max("startTime") is not null) as newest_row_seconds,
-      -- With an end, as the planner believes that a third of all rows lie behind a moment it does not know, and calls helpers to read them.
+      -- The upper bound tells PostgreSQL that the range is small. Without it, it guesses that a third of all rows lie behind the moment, and
+      -- starts parallel workers to read them.
       (select count(*) from (select from "LiteLLM_SpendLogs" where "startTime" > (select billing_now() + interval '5 minutes') at time zone 'UTC' limit 10000) ahead) as future_rows,
       count(*) as attempts_in_flight, round(extract(epoch from billing_now() - min(started_at))) as oldest_attempt_seconds,
       (select low_water_mark from spend_source_marks) as low_water_mark

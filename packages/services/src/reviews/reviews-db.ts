@@ -107,7 +107,7 @@ export async function billReview(
       select case when r.review_key like 'id:%' then 'llm:' || substr(r.review_key, 4) else r.review_key end as idempotency_key,
         case when r.review_key like 'id:%' then substr(r.review_key, 4) when r.reason = 'retired_month' then r.request_id else r.review_key end as request_id,
         r.spend_usd::numeric as spend_usd, r.spend_usd::float8 as spend,
-        -- What was billed before its month was retired, was billed to whom the review names.
+        -- The event was billed before its month was retired. It was billed to the org that the review names.
         case when r.reason = 'retired_month' then ${orgId}::text else ${payerOf(sql`${orgId}::text`)} end as org_id, r.session_id, r.key_hash, r.model, r.prompt_tokens, r.completion_tokens, r.occurred_at
       from spend_reviews r where r.review_key = ${reviewKey}
     ), priced as (

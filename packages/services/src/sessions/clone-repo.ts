@@ -27,7 +27,7 @@ export async function cloneRepo(sandbox: Sandbox, { url, ref, token }: RepoSourc
   const git = (args: readonly string[], environment: Readonly<Record<string, string>>) =>
     runGit(sandbox, args, { ...QUIET, ...environment }, url, signal);
   await git(["clone", "--quiet", "--no-checkout", "--", url, WORKSPACE_FOLDER], token === undefined ? {} : authorization(url, token));
-  // Of an empty repository, too, where there is nothing to check out.
+  // This holds for an empty repository as well, where there is nothing to check out.
   await git(
     ref === undefined ? ["-C", WORKSPACE_FOLDER, "reset", "--quiet", "--hard"] : ["-C", WORKSPACE_FOLDER, "checkout", "--quiet", ref, "--"],
     {},
@@ -46,7 +46,8 @@ function authorization(url: string, token: string): Record<string, string> {
   const credentials = Buffer.from(`x-access-token:${token}`).toString("base64");
   return gitConfig([
     [`http.${url}.extraHeader`, `Authorization: Basic ${credentials}`],
-    // For this URL too: what names more of it stands above what names less, whatever file it is in.
+    // Git takes the setting that names most of the URL, whatever file it stands in: `http.https://x/a.extraHeader` wins over
+    // `http.https://x.extraHeader`. So this one names the whole URL.
     ["http.followRedirects", "false"],
     [`http.${url}.followRedirects`, "false"],
   ]);

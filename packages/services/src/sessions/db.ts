@@ -6,11 +6,15 @@ export type SessionRow = Selectable<GatewaySessionTable>;
 
 /** What the caller decides about a session; kept from the former start when a resume leaves it out. */
 export interface SessionSettings {
+  /** For the caller's own records. */
   readonly userId?: string | undefined;
+  /** The agent's model, as the caller named it. */
   readonly model?: string | undefined;
+  /** What its keys may call, as the caller named them; empty: all. */
   readonly models?: readonly string[] | undefined;
   /** USD, decimal text. */
   readonly maxBudgetUsd?: string | undefined;
+  /** The caller's own; answered with the session. */
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
 }
 

@@ -51,7 +51,7 @@ async function endNow({ db, keys, admission, sandboxes, instanceId }: SessionDep
   await admission?.release(sessionId);
   await requestFlush(db, ending.org_id);
   await sandboxes?.reach("released", sessionId);
-  // Together: a reader who sees the end has seen its event.
+  // State and event are written in one transaction. A reader who sees the session ended also finds the event `ended`.
   const ended = await db.transaction().execute(async (tx) => {
     await insertEndedEvent(tx, sessionId);
     return markSessionEnded(tx, sessionId);

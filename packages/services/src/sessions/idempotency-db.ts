@@ -38,7 +38,7 @@ export async function claimRequest(
     .where("org_id", "=", request.orgId)
     .where("key_hash", "=", request.keyHash)
     .executeTakeFirst();
-  // Taken away between the two statements: its request failed, so this one is the first.
+  // The row was deleted between the two statements: its request failed. So this request is the first one.
   return row ? { row, isNew: false } : claimRequest(db, request);
 }
 

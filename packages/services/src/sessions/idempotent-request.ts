@@ -6,6 +6,7 @@ import { claimRequest, deleteRequest, takeRequestOver, writeAnswer, writeDraft }
 
 /** A request that is to be run once. */
 interface IdempotentRequest {
+  /** Whose request it is: two organizations may use one key. */
   readonly orgId: string;
   /** The caller's, 16 characters at least: it also opens the stored answer, so it must not be guessable. */
   readonly idempotencyKey: string;
@@ -13,6 +14,7 @@ interface IdempotentRequest {
   readonly body: string;
   /** For a session whose id the caller left open; used by the first request, and by one that takes over from a dead gateway. */
   readonly sessionId: string;
+  /** The process lock of this gateway: once it is free, another may take the request over. */
   readonly instanceId: number;
 }
 

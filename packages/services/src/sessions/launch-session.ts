@@ -7,6 +7,7 @@ import { type SessionDependencies, startSession, type StartedSession, type Start
 
 /** What launching and ending sessions needs. */
 export interface LaunchDependencies extends SessionDependencies {
+  /** Launches, watches and ends sandboxes. */
   readonly sandboxes: SessionLauncher;
   /** The process lock that this gateway holds. */
   readonly instanceId: number;
@@ -16,7 +17,9 @@ export interface LaunchDependencies extends SessionDependencies {
 
 /** A session that the gateway launches a sandbox for. */
 interface LaunchSessionRequest extends StartSessionRequest {
+  /** Where the sandbox runs. */
   readonly launcher: LauncherName;
+  /** The repository that is cloned into it; undefined: none. */
   readonly repoUrl: string | undefined;
   /** Whether the caller knows the agent's password, or will be told, when this gateway dies. Else the launch dies with it. */
   readonly passwordIsKept: boolean;
@@ -55,12 +58,15 @@ export async function launchSession(deps: LaunchDependencies, request: LaunchSes
 
 /** A paused session that is to be woken. */
 interface ResumeSessionRequest {
+  /** Which one; it must be paused. */
   readonly sessionId: string;
+  /** Life of the new key, `24h`; the proxy client's default when absent. */
   readonly duration?: string | undefined;
   /** Of the whole session, USD; absent: as before. */
   readonly maxBudgetUsd?: string | undefined;
   /** As of a launch. */
   readonly passwordIsKept: boolean;
+  /** What goes into the sandbox, once there is a key. */
   readonly content: (started: StartedSession) => LaunchContent;
 }
 
@@ -119,7 +125,7 @@ async function failLaunch(deps: LaunchDependencies, session: SessionRow, error: 
     : { code: "internal_error", message: "The launch failed unexpectedly." };
   try {
     const isOurs = await writeLaunchFailure(deps.db, { sessionId: session.session_id, keyGeneration: session.key_generation }, failure);
-    // Whoever ended it has taken the launch apart, too; how that looked from here tells nobody anything.
+    // Another call ended the session, and its launch with it. The error that the launch saw then is of no use to anybody.
     if (!isOurs) return launchCancelled(session.session_id);
     await deps.sandboxes.note(session, "failed", { ...failure, ...lastWords(error) });
     await undo();
@@ -140,7 +146,7 @@ export async function notInState(deps: SessionDependencies, sessionId: string, n
   const session = await findSession(deps.db, sessionId);
   if (!session) return new AppError("session_not_found", `There is no session ${sessionId}.`);
   const now = session.state === "active" && session.sandbox_state !== null ? session.sandbox_state : session.state;
-  // In the state, and not taken all the same: its launcher is another gateway's.
+  // The session is in the right state, and this gateway did not get it: its launcher is one that only another gateway has.
   if (now === needed && session.launcher !== "none") deps.sandboxes?.provider(session.launcher);
   const launched = session.launcher === "none" ? "; its sandbox is launched by its caller" : "";
   return new AppError("session_not_ready", `Session ${sessionId} is ${now}, not ${needed}${launched}.`);

@@ -69,7 +69,7 @@ async function pauseNow(deps: LaunchDependencies, sessionId: string, failure: Pa
 /** The way from a recorded snapshot to rest. Idempotent; also what the reaper does for a pause that a crash broke off. */
 export async function finishPause(deps: LaunchDependencies, pausing: SessionRow): Promise<SessionRow> {
   const sessionId = pausing.session_id;
-  // The key first: what the agent does from here on is not in the snapshot, so nobody shall pay for it.
+  // The key is revoked before the snapshot is taken. What the agent does later is not in the snapshot, and nobody shall pay for it.
   await deps.keys.revokeAll(sessionId);
   await deps.sandboxes.reach("pause_revoked", sessionId);
   await deps.sandboxes.terminate(pausing);

@@ -71,7 +71,7 @@ export async function reapSessions(deps: LaunchDependencies, options: ReapOption
     await endAll(await selectSessionsWithoutSandbox(deps, launcher));
     result.snapshots += await deleteUnknownSnapshots(deps, launcher);
   };
-  // Together, as none of them needs another: the time of one is not the delay of the next.
+  // These steps run at the same time. None needs the result of another, and a slow one delays no other.
   await Promise.all([
     repairUnfinished(deps, abandonedMs, (outcome) => (result[outcome] += 1), failed),
     endAll(await selectExpiredSessions(deps.db, launchers)),
@@ -152,7 +152,7 @@ async function end(deps: LaunchDependencies, session: SessionRow): Promise<"ende
 const LATE_MINT_MS = 5_000;
 
 async function repairLaunch(deps: LaunchDependencies, session: SessionRow, abandonedMs: number): Promise<Outcome> {
-  // A key that came after the repair would be nobody's.
+  // The dead gateway's mint may still arrive at the proxy. A key that came after this repair would belong to no session.
   if (session.sandbox_step === "claimed" && !isOlder(session, Math.min(LATE_MINT_MS, abandonedMs))) return "nothing";
   const agent = await completeLaunch(deps, session);
   if (agent === "answers") return "completed";

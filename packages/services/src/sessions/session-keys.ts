@@ -1,6 +1,8 @@
 /** What a session's key may do. */
 interface SessionKeyRequest {
+  /** LiteLLM's user of the key. */
   readonly sessionId: string;
+  /** LiteLLM's team of the key. */
   readonly orgId: string;
   /** Model names, each in every spelling that an agent may send; empty = all. */
   readonly models: readonly string[];
@@ -8,6 +10,7 @@ interface SessionKeyRequest {
   readonly maxBudgetUsd?: string | undefined;
   /** LiteLLM's grammar (`24h`); the proxy client's default when absent. */
   readonly duration?: string | undefined;
+  /** Kept with the key; the session and the organization are added. */
   readonly metadata: Readonly<Record<string, unknown>>;
 }
 

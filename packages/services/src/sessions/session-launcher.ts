@@ -21,7 +21,9 @@ export type StepListener = (step: string, sessionId: string) => void | Promise<v
 
 /** What launches sandboxes, and within which limits. */
 interface SessionLauncherOptions {
+  /** Where each step of a launch is recorded. */
   readonly db: DatabaseClient;
+  /** What launches sandboxes, by name; a session for another launcher is refused. */
   readonly providers: ReadonlyMap<LauncherName, SandboxProvider>;
   /** The agent's command on the address that it is given. Default: `opencode serve`. */
   readonly command?: ((address: SandboxPort) => readonly string[]) | undefined;
@@ -134,7 +136,7 @@ export class SessionLauncher implements SessionSandboxes {
     );
     const running = { controller, settled };
     this.#running.set(session.session_id, running);
-    // A newer launch of the same session may stand there by now; it is its own to take away.
+    // A newer launch of the same session may be in the map by now. It takes itself away when it ends.
     void settled.then(() => this.#running.get(session.session_id) === running && this.#running.delete(session.session_id));
     if (this.#stopped) controller.abort();
     return launch;
@@ -172,7 +174,7 @@ export class SessionLauncher implements SessionSandboxes {
   }
 
   async #noteProgress(session: SessionRow, { step, sandboxId, elapsedMs }: LaunchProgress): Promise<void> {
-    // Noted by whoever knows the outcome of the session, with its cause.
+    // These two are noted by the caller, who knows what became of the session, and why.
     if (step === "ready" || step === "failed") return;
     await this.#noteStep(session, step, sandboxId, { elapsed_ms: elapsedMs, ...(sandboxId !== undefined && { sandbox_id: sandboxId }) });
   }

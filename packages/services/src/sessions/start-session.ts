@@ -19,7 +19,9 @@ import { getSessionSpend } from "./session-spend.ts";
 
 /** What a caller asks of a session. */
 export interface StartSessionRequest extends SessionSettings {
+  /** Starts it, or resumes it where the organization has one of this id. */
   readonly sessionId: string;
+  /** Who pays. */
   readonly orgId: string;
   /** For a new session that names no model. */
   readonly defaultModel: string;
@@ -42,7 +44,9 @@ export interface StartedSession {
 
 /** What starting and resuming a session needs. */
 export interface SessionDependencies {
+  /** Where sessions are recorded. */
   readonly db: DatabaseClient;
+  /** Mints and revokes keys at the proxy. */
   readonly keys: SessionKeys;
   /** Asks the billing gate before a key is minted, and keeps what keys may spend within the balance. Absent: the gate is off. */
   readonly admission?: SessionAdmission | undefined;

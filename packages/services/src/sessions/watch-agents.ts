@@ -111,7 +111,8 @@ async function restart(deps: LaunchDependencies, session: SessionRow, sign: Agen
       sandbox.release();
     }
   } catch (error) {
-    // Its sandbox has ended, which the reaper finds; or it cannot be started there, which the next look finds, and gives it up.
+    // Either the sandbox has ended: then the reaper finds it. Or the agent cannot be started there: then the next look finds it silent again,
+    // and pauses its session.
     await writeAgentRestart(deps.db, session);
     throw error;
   }
@@ -133,7 +134,7 @@ async function giveUp(deps: LaunchDependencies, session: SessionRow, silentMs: n
   try {
     await pauseSession(deps, sessionId, { ...failure, facts: agentLog === "" ? {} : { agent_log: agentLog } });
   } catch (error) {
-    // Whoever was faster has it in hand.
+    // Another gateway was faster and restarts this agent.
     if (isAppError(error, "session_not_ready") || isAppError(error, "session_not_found")) return "nothing";
     await writeSessionFailure(deps.db, sessionId, failure);
     await endSession(deps, sessionId);

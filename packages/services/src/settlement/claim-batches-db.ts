@@ -18,14 +18,17 @@ export interface ClaimedBatch {
 }
 
 interface ClaimOptions extends OrgSelection {
+  /** Batches in one claim. */
   readonly limit: number;
   /** Batches of one org; its others are claimed when these are done. */
   readonly limitPerOrg: number;
+  /** How long nobody else may claim them. */
   readonly leaseMs: number;
   /** Where the last claim stopped: orgs that come after this one are looked at first. Default: from the first. */
   readonly afterOrgId?: string | undefined;
   /** Orgs that are left out. */
   readonly exceptOrgIds: readonly string[];
+  /** A batch that was first sent longer ago is left out: the sink may have forgotten its key. */
   readonly keyMemoryMs: number;
 }
 
@@ -84,7 +87,7 @@ export async function claimDueBatches(db: DatabaseExecutor, options: ClaimOption
     ), orgs as materialized (
       select w.org_id from walk w
       where w.org_id is not null and w.org_id <> all(${options.exceptOrgIds as string[]}::text[])
-        -- Asked org by org, never as joins: these would look at all orgs to find the first of them.
+        -- These questions are asked for each org by itself. Written as joins, they would read all orgs to find the first one.
         and (select 1 from settlement_org_backoff o where o.org_id = w.org_id and o.retry_at > (select now from clock) limit 1) is null
         and (select 1 from settlement_batches s where s.org_id = w.org_id and s.state = 'sending' and ${IS_MOVING("s")} and s.lease_until > (select now from clock) limit 1) is null
         and (select 1 from settlement_batches b where b.org_id = w.org_id and ${due} limit 1) is not null

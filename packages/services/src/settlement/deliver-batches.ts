@@ -150,7 +150,7 @@ class DeliveryPass implements DeliveryResult {
     const claim = this.#claiming.then(async () => {
       if (this.#waiting.length === 0 && !this.#isOver) this.#waiting.push(...(await this.#claim()));
     });
-    // A claim that failed ends the lane that asked, not the others' waiting.
+    // A lane whose claim failed ends. The other lanes still wait for batches, and go on.
     this.#claiming = claim.catch(() => undefined);
     await claim;
     if (this.#isOver) return undefined;
@@ -184,7 +184,7 @@ class DeliveryPass implements DeliveryResult {
       orgIds: this.#options.orgIds,
     });
     const orgIds = claims.map((claim) => claim.orgId).toSorted();
-    // Orgs come in a circle: those before the start come last.
+    // The orgs are visited in a circle. With the start at org_c the order is org_c, org_d, org_a, org_b.
     const last = orgIds.findLast((orgId) => orgId <= afterOrgId) ?? orgIds.at(-1);
     if (last !== undefined) claimedThrough.set(this.#options.sink, last);
     return claims;
@@ -234,7 +234,7 @@ class DeliveryPass implements DeliveryResult {
       this.#isProbing = false;
       return;
     }
-    // What failed before, or began before the sink last worked, says something of the org alone.
+    // An org that failed before says nothing new of the sink. Neither does an attempt that began before the sink last worked for somebody.
     const tellsOfSink = !claim.isOrgFailing && startedAt > (workedAt.get(sink) ?? 0);
     if (tellsOfSink) this.#failuresInARow += 1;
     if (this.#failuresInARow < (this.#options.circuitOrgs ?? DEFAULT_CIRCUIT_ORGS) && !this.#isProbing) return;
@@ -266,7 +266,7 @@ interface Answered {
 /** One attempt, on record before and after. Undefined when the claim was lost before: nothing was sent. */
 async function deliverOne(db: DatabaseClient, claim: ClaimedBatch, options: SettlementOptions): Promise<Answered | undefined> {
   const { keyMemoryMs = DEFAULT_KEY_MEMORY_MS } = options;
-  // Before the attempt is begun: between the look at the key's age and the call nothing may be waited for.
+  // This is waited for before the attempt begins. The attempt looks at the key's age, and no wait may come between that look and the call.
   const delivery = await described(db, claim, options.sink);
   const attempt = await beginAttempt(db, claim, { idempotencyKey: claim.idempotencyKey, leaseMs: leaseOf(options), keyMemoryMs });
   if (attempt === undefined) return undefined;

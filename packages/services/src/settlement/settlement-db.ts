@@ -133,8 +133,11 @@ interface Claim {
 }
 
 interface AttemptOptions {
+  /** With which the sink is asked, this time and each later time. */
   readonly idempotencyKey: string;
+  /** How long the claim holds from now on. */
   readonly leaseMs: number;
+  /** As of the claim; looked at again, since time has passed. */
   readonly keyMemoryMs: number;
 }
 
@@ -251,7 +254,7 @@ export async function releaseClaims(db: DatabaseExecutor, claims: readonly Claim
  * sink said that it took nothing. Returns false for any other. It is for a person who corrected what the batch's error names.
  */
 export async function redriveBatch(db: DatabaseExecutor, batchId: string): Promise<boolean> {
-  // The back-off before the batch, as `redriveWithoutBalance` takes them: so the two do not deadlock.
+  // This locks the org's back-off before its batch. `redriveWithoutBalance` locks in the same order, so the two cannot deadlock.
   await sql`select 1 from settlement_org_backoff where org_id = (select org_id from settlement_batches where batch_id = ${batchId}) for update`.execute(
     db,
   );

@@ -5,6 +5,7 @@ import type { SettlementSink } from "../sinks/index.ts";
 type SettlementStep = "sealed" | "flagged" | "claimed" | "begun" | "answered" | "attempt_finished" | "recorded";
 
 export interface SettlementOptions {
+  /** Takes the credits of each batch. */
   readonly sink: SettlementSink;
   /** Only these orgs; default all. */
   readonly orgIds?: readonly string[];
@@ -33,8 +34,11 @@ export interface SettlementOptions {
   readonly circuitOrgs?: number;
   /** No attempt begins after it is aborted. */
   readonly signal?: AbortSignal;
+  /** How long a batch waits after a failed attempt. Default: that of `backoff.ts`. */
   readonly retryDelayMs?: typeof retryDelayMs;
+  /** How long a parked batch waits until it is tried again. Default: that of `backoff.ts`. */
   readonly parkedDelayMs?: typeof parkedDelayMs;
+  /** Called after each durable step; a test throws here to be a crash. */
   readonly onStep?: (step: SettlementStep) => void;
   /** Told of every attempt that did not deliver, of claims that were lost, and of orgs that could not be sealed. */
   readonly onProblem?: (problem: SettlementProblem) => void;

@@ -32,7 +32,8 @@ export function recordOf(
     case "shortfall":
       return { ...base, state: outcome.kind, mayBeApplied: true };
     case "unapplied":
-      // True of this attempt. Of an earlier one only the sink's record can tell, and a redrive would be a second key.
+      // The answer speaks of this attempt. Whether an earlier attempt was applied, only the sink's record can tell. A redrive would send the
+      // batch under a second key, and the credits could be taken twice.
       if (claim.mayBeApplied)
         return {
           ...base,
@@ -42,8 +43,8 @@ export function recordOf(
           deductedCredits: null,
           holdsOrg: outcome.code === NO_BALANCE,
         };
-      // Without a balance the org's next batch would lose its key in the same way, and leave an event that was nothing. A sink that
-      // can be asked is asked whether it has one by now; of another the next batch is tried after a while.
+      // The org has no balance. Its next batch would lose its key in the same way, and leave an event that took nothing. A sink that
+      // can be asked is asked whether the org has a balance by now. With a sink that cannot be asked, the next batch is tried after a while.
       return {
         ...base,
         state: "unapplied",

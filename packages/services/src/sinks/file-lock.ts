@@ -24,7 +24,7 @@ export async function withFileLock<Result>(path: string, options: FileLockOption
   const { retryMs = 20, mostMs = 30_000 } = options;
   const lockPath = `${path}.lock`;
   const untilMs = performance.now() + mostMs;
-  // The process is not to stand still while it waits.
+  // SQLite would wait by blocking the thread, and the whole process would stand still. So it does not wait; the loop below does.
   const lock = new DatabaseSync(lockPath, { timeout: 0 });
   try {
     while (!tryLock(lock)) {

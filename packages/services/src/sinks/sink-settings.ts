@@ -53,13 +53,17 @@ export const SINK_ENVIRONMENT = {
 
 /** The sink that is configured, with its secret. */
 export interface SinkSettings {
+  /** The one that counts. */
   readonly sink: SinkName;
+  /** The one that gets every attempt, too, and moves no state; undefined: none. */
   readonly shadow: SinkName | undefined;
   /** Undefined where no key is set. */
   readonly autumn: AutumnSinkOptions | undefined;
+  /** Undefined where no key is set; `decimals`: the meter counts units of 10^-decimals credits. */
   readonly stripe:
     | { readonly secretKey: string; readonly serverUrl: string; readonly eventName: string; readonly decimals: number }
     | undefined;
+  /** Of the sink `jsonl`; undefined where none is set. */
   readonly file: string | undefined;
 }
 

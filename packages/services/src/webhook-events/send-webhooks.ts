@@ -5,7 +5,9 @@ import { SIGNATURE_HEADER, signWebhook } from "./signature.ts";
 
 /** Where messages go, and how they are signed. */
 export interface WebhookOptions {
+  /** Receives each message as a POST. */
   readonly url: string;
+  /** Signs them; {@link signWebhook}. */
   readonly secret: string;
   /** For one call. Default 10 s. */
   readonly timeoutMs?: number;
@@ -13,6 +15,7 @@ export interface WebhookOptions {
   readonly giveUpAfterMs?: number;
   /** Calls at once. Default 4. */
   readonly concurrency?: number;
+  /** How long an event waits after so many failed attempts. Default: longer each time. */
   readonly retryDelayMs?: (attempt: number) => number;
 }
 

@@ -37,16 +37,20 @@ export interface AutumnConnection {
 export const AUTUMN_TIMEOUT_MS = 15_000;
 
 interface AutumnCallOptions {
+  /** Autumn applies a call of a key that it has seen in the last 24 h once. */
   readonly headers: { readonly "Idempotency-Key": string };
 }
 
 export interface AutumnTrackRequest {
+  /** The organization, as {@link customerIdForOrg} spells it. */
   readonly customerId: string;
+  /** What is counted: the feature of credits. */
   readonly featureId: string;
   /** Negative gives back. */
   readonly value: number;
   /** `overflow` takes all of it; `cap` what is left. */
   readonly overageBehavior: "overflow" | "cap";
+  /** Stand on Autumn's event, by which a batch is found again. */
   readonly properties: Record<string, string | number>;
 }
 
@@ -121,9 +125,13 @@ export interface AutumnEventPage {
 }
 
 interface AutumnAttachRequest {
+  /** The organization, as {@link customerIdForOrg} spells it. */
   readonly customerId: string;
+  /** The plan that sells the pack. */
   readonly planId: string;
+  /** How much of each prepaid feature is bought. */
   readonly featureQuantities: { featureId: string; quantity: number }[];
+  /** Nobody is there to be sent to a checkout page. */
   readonly redirectMode: "never";
 }
 

@@ -54,7 +54,7 @@ function rootCauseCode(error: Error): string | undefined {
   for (let link: unknown = error, depth = 0; link instanceof Error && depth < 8; link = link.cause, depth += 1) {
     const own = (link as { code?: unknown }).code;
     if (typeof own === "string") code = own;
-    // Happy eyeballs: each address was tried, and each failed.
+    // Node tried each address of the host (IPv6 and IPv4). This error holds one error for each, and all of them failed.
     if (link instanceof AggregateError && code === undefined) code = (link.errors[0] as { code?: string } | undefined)?.code;
   }
   return code;
@@ -98,7 +98,7 @@ function classifyAnswer(failure: HttpFailure): DeliveryOutcome {
       code: "redirected",
       message: "AUTUMN_API_URL leads to a redirect, which is not followed with a secret key; set it to where the redirect leads.",
     };
-  // 2xx that was not understood: accepted in some form.
+  // The status is 2xx, and the body is not one that we know. Autumn accepted the call in some form.
   if (status < 400)
     return { kind: "unknown", status, code: "unreadable_answer", message: "Autumn answered in a form that cannot be read." };
   if (status === 409) {

@@ -11,7 +11,7 @@ export function problemOfFeature(features: readonly AutumnFeature[], featureId: 
     ({ id, creditSchema, archived }) =>
       id !== featureId && archived !== true && creditSchema?.some(({ meteredFeatureId }) => meteredFeatureId === featureId),
   );
-  // A track of a metered feature takes its rate in credits of each system that prices it: a batch of 3 would take 7.5.
+  // A credit system prices the metered feature. Autumn multiplies each call by that price: at 2.5 a batch of 3 credits would take 7.5.
   if (system)
     return `The feature "${featureId}" is priced by the credit system "${system.id}": each credit would be deducted at that rate, not once. Set AUTUMN_FEATURE_ID=${system.id}.`;
   if (feature.type === "credit_system") return undefined;

@@ -35,7 +35,7 @@ export function createAutumnLedger(
         await pages.take();
         const page = await listPage(client, { customerId: customerIdForOrg(orgId), featureId, startCursor, limit: PAGE_EVENTS });
         if (page === undefined) return undefined;
-        // With the pages bounded, so is what one reading holds.
+        // The number of pages is bounded, so one reading holds a bounded number of events in memory.
         if (page.list.length > PAGE_EVENTS)
           throw new AppError("autumn_unavailable", `Autumn answered with ${page.list.length} events where ${PAGE_EVENTS} were asked for.`);
         for (const event of page.list) {
@@ -51,7 +51,8 @@ export function createAutumnLedger(
       const client = await open();
       const { balances } = await client.customers.get({ customerId: customerIdForOrg(orgId) });
       const balance = balances[featureId];
-      // A new period, or a balance that is gone or new, changes what the sum is of.
+      // The usage is summed over these balances. In a new period, or when a balance came or went, the sum is one of other balances, and the
+      // ids of both sums say so.
       const balanceIds = balance && [...(balance.breakdown ?? []).map((one) => one.id).toSorted(), String(balance.nextResetAt)].join(" ");
       return balance && balanceIds !== undefined
         ? { balanceIds, credits: decimalFromJsonNumber(balance.usage), grantedCredits: decimalFromJsonNumber(balance.granted) }

@@ -71,7 +71,7 @@ export function createAutumnSinkOver(open: () => Promise<AutumnClient>, options:
       const outcome = await track(delivery);
       if (outcome.code !== "customer_not_found" || !options.autoCreateCustomers) return outcome;
       const refusal = await createCustomer(await open(), customerIdForOrg(delivery.orgId));
-      // The refused call gave its key back, so this is the first one that can be applied.
+      // Autumn forgets the key of a call that it refused. So this second call, with the same key, is the first one that can be applied.
       return refusal ?? track(delivery);
     },
     async hasBalance(orgId) {
@@ -179,7 +179,7 @@ function judgeAnswer(
   const deductions = answer.deductions ?? [];
   const statedCredits = addDecimals(...deductions.map((deduction) => decimalFromJsonNumber(deduction.value)));
   const balance = answer.balance ? { balanceAfter: decimalFromJsonNumber(answer.balance.remaining) } : {};
-  // All of it, as far as Autumn's digits tell: then it is what was asked, to the last one.
+  // Autumn states 15 digits. Where those agree with what was asked, all of it was taken, and the exact amount is the one that was asked.
   if (isStatedAs(delivery.credits, statedCredits, deductions.length))
     return { kind: "delivered", status, deductedCredits: delivery.credits, ...balance };
   const facts = { status, deductedCredits: statedCredits, ...balance };
@@ -198,6 +198,6 @@ function judgeAnswer(
     };
   }
   if (overage === "cap") return { ...facts, kind: "shortfall", code: "shortfall", message: `${message}: the balance ended.` };
-  // Overflow goes past a balance, not past a limit that somebody set.
+  // `overflow` takes more than the balance holds. It does not take more than a spending limit that somebody set at Autumn.
   return { ...facts, kind: "shortfall", code: "spend_limit", message: `${message}: a spend limit of the customer forbids the rest.` };
 }

@@ -9,7 +9,7 @@ interface TokenBucket {
 /** Lets `perSecond` calls a second through, and as many at once after a pause of a second. Of this process only. */
 export function createTokenBucket(perSecond: number): TokenBucket {
   const intervalMs = 1_000 / perSecond;
-  // The moment at which the next call is free; up to one second in the past, which is the burst.
+  // The next call may begin at this moment. It may lie up to one second in the past: at 50 calls a second, 50 calls may then begin at once.
   let freeAt = Number.NEGATIVE_INFINITY;
   return {
     async take() {
