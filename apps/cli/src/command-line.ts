@@ -5,6 +5,7 @@ import { AppError, isAppError } from "@proliferate/shared/errors";
 import { Command, CommanderError } from "commander";
 import { registerBillingCommands } from "./billing-commands.ts";
 import { type Action, type GlobalOptions, withContext, withGateway } from "./command-context.ts";
+import { registerCompletion } from "./completion.ts";
 import { EXIT, type ExitStatus, exitStatusOf } from "./exit-status.ts";
 import { registerSessionCommands } from "./session-commands.ts";
 
@@ -32,6 +33,7 @@ export async function runCommandLine(argv: readonly string[], options: CommandLi
   registerSessionCommands(program, async (command, action) => {
     status = await withGateway(options.environment, command.optsWithGlobals<GlobalOptions>(), out, action);
   });
+  registerCompletion(program, options.write);
   try {
     await program.parseAsync([...argv], { from: "user" });
     return status;
@@ -71,6 +73,7 @@ export function groupHelp(group: "billing" | "session"): string {
   const program = createProgram([], []);
   registerBillingCommands(program, async () => undefined);
   registerSessionCommands(program, async () => undefined);
+  registerCompletion(program, async () => undefined);
   return asTyped(
     program.commands
       .find((command) => command.name() === group)

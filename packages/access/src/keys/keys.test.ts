@@ -38,6 +38,10 @@ test("of many that ask for one alias at once, one gets it", async () => {
   expect(new Set(refusals)).toEqual(new Set(["key_alias_taken"]));
 });
 
+test("litellm 12: an alias of one letter is taken", async () => {
+  await expect(mintKey(database.db, { keyAlias: "x" })).resolves.toMatchObject({ created: true, row: { key_alias: "x" } });
+});
+
 test("an alias is free again after its key was revoked, and a key can be revoked by its alias", async () => {
   const first = await mintKey(database.db, { keyAlias: "reused" });
 

@@ -115,7 +115,7 @@ async function claimAlias(tx: DatabaseExecutor, keyAlias: string | null | undefi
   if (!keyAliasPattern.test(keyAlias)) {
     throw new AppError(
       "invalid_request",
-      "key_alias must have 2 to 255 characters of a-z A-Z 0-9 _ - / . @ and a letter or digit at both ends.",
+      "key_alias must have 1 to 255 characters of a-z A-Z 0-9 _ - / . @ and a letter or digit at both ends.",
       { param: "key_alias" },
     );
   }

@@ -49,8 +49,8 @@ describe("key management", () => {
   });
 
   it("knows LiteLLM's aliases and durations", () => {
-    for (const alias of ["ab", "a/b@c.d-e_f", "a".repeat(255)]) expect(alias).toMatch(keyAliasPattern);
-    for (const alias of ["a", "-ab", "ab/", "a:b", "a".repeat(256), "ab\n"]) expect(alias).not.toMatch(keyAliasPattern);
+    for (const alias of ["a", "ab", "a/b@c.d-e_f", "a".repeat(255)]) expect(alias).toMatch(keyAliasPattern);
+    for (const alias of ["", "-", "-ab", "ab/", "a:b", "a".repeat(256), "ab\n"]) expect(alias).not.toMatch(keyAliasPattern);
     expect("30min").not.toMatch(durationPattern);
     expect("1mo").toMatch(durationPattern);
   });

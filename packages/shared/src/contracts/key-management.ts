@@ -14,8 +14,11 @@ import { modelAliasesSchema, modelListSchema } from "./model-names.ts";
 /** `sk-` and at least 8 printable characters without a space. LiteLLM refuses a custom key without the prefix. */
 export const virtualKeyPattern = /^sk-[\x21-\x7e]{8,}$/;
 
-/** 2..255 characters of `a-zA-Z0-9_-/.@`, a letter or digit at both ends; unique over all keys of the proxy. */
-export const keyAliasPattern = /^[a-zA-Z0-9][a-zA-Z0-9_\-/.@]{0,253}[a-zA-Z0-9]$/;
+/**
+ * 1..255 characters of `a-zA-Z0-9_-/.@`, a letter or digit at both ends; unique over all keys of the proxy. LiteLLM takes any text, and
+ * these characters from 2 on where its own check of aliases is switched on.
+ */
+export const keyAliasPattern = /^[a-zA-Z0-9](?:[a-zA-Z0-9_\-/.@]{0,253}[a-zA-Z0-9])?$/;
 
 /** A duration: digits and one of `s m h d w mo`. Strict; LiteLLM itself reads a prefix, so that `30min` means 30 m there. */
 export const durationPattern = /^[1-9]\d{0,8}(?:mo|[smhdw])$/;
