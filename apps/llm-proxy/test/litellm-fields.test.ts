@@ -1,5 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { generateKeyRequestSchema, newTeamRequestSchema, updateKeyRequestSchema } from "@proliferate/shared/contracts";
+import {
+  generateKeyRequestSchema,
+  newBudgetRequestSchema,
+  newTeamRequestSchema,
+  updateBudgetRequestSchema,
+  updateKeyRequestSchema,
+} from "@proliferate/shared/contracts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Engine, engineAt, type Subject } from "./litellm-engine.ts";
 import { type FieldCase, FIELDS } from "./litellm-fields.ts";
@@ -7,9 +13,15 @@ import { startTestStack, type TestStack } from "./test-stack.ts";
 
 /** Every field of LiteLLM's mint, update and team requests changes something that a test sees. */
 
-const SHAPES = { key: generateKeyRequestSchema.shape, update: updateKeyRequestSchema.shape, team: newTeamRequestSchema.shape };
+const SHAPES = {
+  "key": generateKeyRequestSchema.shape,
+  "update": updateKeyRequestSchema.shape,
+  "team": newTeamRequestSchema.shape,
+  "budget": newBudgetRequestSchema.shape,
+  "budget update": updateBudgetRequestSchema.shape,
+};
 type RequestKind = keyof typeof SHAPES;
-const KINDS = ["key", "update", "team"] as const;
+const KINDS = Object.keys(SHAPES) as readonly RequestKind[];
 
 /** A real LiteLLM 1.104 whose models lead to any stand-in: the README of this app says how to start one. */
 const { TEST_LITELLM_URL: LITELLM_URL, TEST_LITELLM_MASTER_KEY: LITELLM_MASTER_KEY } = process.env;
@@ -18,12 +30,30 @@ const { TEST_LITELLM_URL: LITELLM_URL, TEST_LITELLM_MASTER_KEY: LITELLM_MASTER_K
 async function subjectOf(engine: Engine, kind: RequestKind, fieldsOf: FieldCase["fields"] | undefined): Promise<Subject> {
   const unique = randomUUID().slice(0, 8);
   const fields = fieldsOf?.(unique) ?? {};
-  const team = kind === "team" ? await engine.manage("/team/new", { team_alias: null, ...fields }) : undefined;
-  const teamId = team?.body["team_id"] as string | undefined;
-  const minted = await engine.manage("/key/generate", kind === "key" ? fields : teamId === undefined ? {} : { team_id: teamId });
+  const before = await madeBefore(engine, kind, fields);
+  const minted = await engine.manage("/key/generate", kind === "key" ? fields : before);
   const key = minted.body["key"] as string;
-  const updated = kind === "update" && fieldsOf ? await engine.manage("/key/update", { key, ...fields }) : undefined;
-  return { engine, unique, status: (updated ?? team ?? minted).status, key, token: minted.body["token"] as string, teamId };
+  if (kind === "update" && fieldsOf) await engine.manage("/key/update", { key, ...fields });
+  if (kind === "budget update" && fieldsOf) await engine.manage("/budget/update", { ...before, ...fields });
+  return { engine, unique, status: minted.status, key, token: minted.body["token"] as string, teamId: before["team_id"] as string };
+}
+
+/** The team or budget that the key is minted with, with the fields where the request is about it. */
+async function madeBefore(
+  engine: Engine,
+  kind: RequestKind,
+  fields: Readonly<Record<string, unknown>>,
+): Promise<Readonly<Record<string, unknown>>> {
+  if (kind === "team") return { team_id: (await engine.manage("/team/new", { team_alias: null, ...fields })).body["team_id"] };
+  if (kind === "budget") return { budget_id: (await engine.manage("/budget/new", fields)).body["budget_id"] };
+  if (kind === "budget update") return { budget_id: (await engine.manage("/budget/new", {})).body["budget_id"] };
+  return {};
+}
+
+/** What rows name. */
+async function prepare(engine: Engine): Promise<void> {
+  await engine.manage("/team/new", { team_id: "team-of-the-table" });
+  await engine.manage("/budget/new", { budget_id: "budget-of-the-table", max_budget: 0 });
 }
 
 test("a field of the contract has its row in the table, and nothing else has", () => {
@@ -42,7 +72,7 @@ describe("our proxy", () => {
   beforeAll(async () => {
     stack = await startTestStack();
     engine = engineAt(stack.proxy);
-    await engine.manage("/team/new", { team_id: "team-of-the-table" });
+    await prepare(engine);
   });
   afterAll(() => stack.stop());
 
@@ -56,7 +86,7 @@ describe.runIf(LITELLM_URL)("real LiteLLM", () => {
   const url = LITELLM_URL ?? "";
   const engine = engineAt({ url, adminUrl: url, ...(LITELLM_MASTER_KEY !== undefined && { masterKey: LITELLM_MASTER_KEY }) });
   beforeAll(async () => {
-    await engine.manage("/team/new", { team_id: "team-of-the-table" });
+    await prepare(engine);
   });
 
   test.each(ROWS.filter(([, , { litellm }]) => litellm?.seen !== null))(

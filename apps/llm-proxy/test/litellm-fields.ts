@@ -48,6 +48,14 @@ const OF_ALL: Readonly<Record<string, FieldCase>> = {
   },
 };
 
+const SOFT_BUDGET: FieldCase = {
+  fields: () => ({ soft_budget: 1.5 }),
+  observe: async (subject) =>
+    ((await keyInfo(subject))["litellm_budget_table"] as { soft_budget?: number | null } | null)?.soft_budget ?? null,
+  seen: 1.5,
+  without: null,
+};
+
 const OF_KEY_AND_UPDATE: Readonly<Record<string, FieldCase>> = {
   ...OF_ALL,
   metadata: {
@@ -56,11 +64,16 @@ const OF_KEY_AND_UPDATE: Readonly<Record<string, FieldCase>> = {
     seen: { colour: "red" },
     without: {},
   },
-  soft_budget: {
-    fields: () => ({ soft_budget: 1.5 }),
-    observe: async (subject) => ((await keyInfo(subject))["litellm_budget_table"] as { soft_budget?: number } | null)?.soft_budget,
-    seen: 1.5,
-    without: undefined,
+  soft_budget: SOFT_BUDGET,
+  budget_id: {
+    fields: () => ({ budget_id: "budget-of-the-table" }),
+    observe: async (subject) => [
+      await statuses(subject),
+      ((await keyInfo(subject))["litellm_budget_table"] as { max_budget?: number } | null)?.max_budget,
+    ],
+    seen: [[402, 402], 0],
+    without: [OPEN, undefined],
+    litellm: { seen: [[422, 422], 0], because: spent.because },
   },
   budget_duration: {
     fields: () => ({ budget_duration: "1d" }),
@@ -103,6 +116,27 @@ const OF_KEY_AND_UPDATE: Readonly<Record<string, FieldCase>> = {
   },
 };
 
+/** Limits that several keys have in common, seen by one of the keys. */
+const { max_budget, tpm_limit, rpm_limit, model_max_budget } = OF_ALL as Readonly<Record<string, FieldCase>>;
+const OF_BUDGET = {
+  max_budget,
+  tpm_limit,
+  rpm_limit,
+  model_max_budget,
+  max_parallel_requests: limit({ max_parallel_requests: 0 }, [429, 429], {
+    seen: OPEN,
+    because: "LiteLLM keeps it and applies it to users and organizations, not to keys",
+  }),
+  soft_budget: SOFT_BUDGET,
+  budget_duration: {
+    fields: () => ({ budget_duration: "1d" }),
+    observe: async (subject: Subject) =>
+      ((await keyInfo(subject))["litellm_budget_table"] as { budget_reset_at: unknown }).budget_reset_at !== null,
+    seen: true,
+    without: false,
+  },
+} as Readonly<Record<string, FieldCase>>;
+
 /** What is called by the alias, and how it is told. */
 async function calledByAlias(subject: Subject): Promise<unknown> {
   const alias = `mine-${subject.unique}`;
@@ -113,8 +147,8 @@ async function calledByAlias(subject: Subject): Promise<unknown> {
 }
 
 /** By request of LiteLLM's contract, every field of it. */
-export const FIELDS: Readonly<Record<"key" | "update" | "team", Readonly<Record<string, FieldCase>>>> = {
-  key: {
+export const FIELDS: Readonly<Record<"key" | "update" | "team" | "budget" | "budget update", Readonly<Record<string, FieldCase>>>> = {
+  "key": {
     ...OF_KEY_AND_UPDATE,
     key: {
       fields: (unique) => ({ key: `sk-chosen-${unique}` }),
@@ -131,7 +165,7 @@ export const FIELDS: Readonly<Record<"key" | "update" | "team", Readonly<Record<
       litellm: { seen: 200, because: "it is ours alone; LiteLLM ignores what it does not know" },
     },
   },
-  update: {
+  "update": {
     ...OF_KEY_AND_UPDATE,
     key: {
       fields: () => ({ metadata: { touched: true } }),
@@ -140,7 +174,21 @@ export const FIELDS: Readonly<Record<"key" | "update" | "team", Readonly<Record<
       without: {},
     },
   },
-  team: {
+  "budget": {
+    ...OF_BUDGET,
+    budget_id: {
+      fields: (unique) => ({ budget_id: `budget-${unique}` }),
+      observe: async (subject) => (await keyInfo(subject))["budget_id"] === `budget-${subject.unique}`,
+      seen: true,
+      without: false,
+    },
+  },
+  "budget update": {
+    ...OF_BUDGET,
+    // Names the budget that is changed: without it nothing would be.
+    budget_id: limit({ max_budget: 0 }, [402, 402], spent),
+  },
+  "team": {
     ...OF_ALL,
     metadata: {
       fields: () => ({ metadata: { colour: "red" } }),

@@ -95,6 +95,7 @@ import { ensureGatesOfSpenders, ensureOrg, isKnownOrg, listOrgsNearZero, readGat
 import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys";
 import { deleteOldSessions, endForgottenSessions, findSession } from "@proliferate/services/sessions";
 import { readPayer } from "@proliferate/access/principals";
+import { listBudgetsDueForReset } from "@proliferate/access/budgets";
 import { listTeamsDueForReset } from "@proliferate/access/teams";
 import { insertAnomalyEvents } from "@proliferate/services/webhook-events";
 import { NEW_ROWS } from "./fill.ts";
@@ -227,6 +228,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("readClock", "proxy, each 10 s", PROCESSES.proxies * 6, readClock),
   idle("readReservations", "metrics of proxies, each scrape", PROCESSES.proxies * 4, (db) => readReservations(db, 1)),
   idle("listKeysDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listKeysDueForReset(db, new Date())),
+  idle("listBudgetsDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listBudgetsDueForReset(db, new Date())),
   idle("listTeamsDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listTeamsDueForReset(db, new Date())),
   idle("listInstancesWithAttempts", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listInstancesWithAttempts(db, 1)),
   idle("selectEndedWithKeys", "gateway, each 10 s", PROCESSES.gateways * 6, selectEndedWithKeys),

@@ -40,8 +40,16 @@ export function budgetWindow(duration: string | null | undefined): {
   return { budgetDuration: duration ?? null, budgetResetAt: duration ? nextBudgetReset(duration, new Date()) : null };
 }
 
+/** LiteLLM would drop the budget that is named. Throws `invalid_request`. */
+function requireOneBudget(request: KeyRequest): void {
+  if (request.budget_id == null || request.soft_budget == null) return;
+  const message = "soft_budget would not be kept: it stands in the budget that budget_id names; set it there, with POST /budget/update.";
+  throw new AppError("invalid_request", message, { param: "soft_budget" });
+}
+
 /** Fields that are absent stay absent: an insert then takes the column's default and an update leaves it. */
 function fieldsOf(request: KeyRequest): KeyFields {
+  requireOneBudget(request);
   const { duration, models, metadata, blocked } = request;
   return {
     ...(request.key_alias !== undefined && { keyAlias: request.key_alias }),
@@ -57,6 +65,7 @@ function fieldsOf(request: KeyRequest): KeyFields {
     ...(models !== undefined && { models: models ?? [] }),
     ...(request.aliases !== undefined && { aliases: request.aliases ?? {} }),
     ...(request.allowed_routes !== undefined && { allowedRoutes: openedRoutes(request.allowed_routes ?? []) }),
+    ...(request.budget_id !== undefined && { budgetId: request.budget_id }),
     ...(request.soft_budget !== undefined && { softBudgetUsd: request.soft_budget }),
     ...(metadata !== undefined && { metadata: metadata ?? {} }),
     ...(blocked !== undefined && { blocked: blocked ?? false }),

@@ -6,6 +6,7 @@ import { ALIVE, checkReadiness } from "../health.ts";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
 import { readBody } from "../http/read-body.ts";
 import { asAppError, type ManagementAnswer, managementError, ValidationError } from "./error-response.ts";
+import { budgetRoutes } from "./budget-routes.ts";
 import { keyRoutes } from "./key-routes.ts";
 import { limitRoutes } from "./limit-routes.ts";
 import type { Route } from "./route.ts";
@@ -33,7 +34,7 @@ type ManagementHandler = (request: IncomingMessage, response: ServerResponse) =>
 
 /** Every route that takes the master key. */
 export function managementRoutes(db: DatabaseClient): readonly Route[] {
-  return [...keyRoutes(db), ...teamRoutes(db), ...limitRoutes(db), ...spendRoutes(db)];
+  return [...keyRoutes(db), ...teamRoutes(db), ...budgetRoutes(db), ...limitRoutes(db), ...spendRoutes(db)];
 }
 
 /** The management API, without a socket: it has one of its own, and on demand the data plane hands it what is its (`LLM_PROXY_MANAGEMENT`). */

@@ -8,7 +8,7 @@ import { AppError } from "@proliferate/shared/errors";
  */
 const NOT_KEPT: Readonly<Record<string, string>> = {
   tpd_limit: "tokens a day are not limited here; leave it out, and set max_budget with budget_duration",
-  budget_id: "there is no budget table; set max_budget and budget_duration on the key or team itself",
+  budget_reset_at: "it follows from budget_duration; leave it out",
   budget_limits: "a key or team has one budget; set max_budget and budget_duration",
   budget_fallbacks: "no model takes another's place; leave it out",
   guardrails: "there are none; leave it out",
@@ -26,6 +26,7 @@ const ASKS_FOR_NOTHING: Readonly<Record<string, readonly unknown[]>> = { key_typ
 const TAKEN_ELSEWHERE: Readonly<Record<string, string>> = {
   key_type: "a key has it from its mint on; set allowed_routes",
   allowed_routes: "routes are opened by keys; set it on the key",
+  budget_id: "keys have budgets; give it to the keys of the team, or set the limits on the team itself",
   aliases: "those of a team are model_aliases",
   model_aliases: "those of a key are aliases",
 };

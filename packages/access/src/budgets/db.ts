@@ -1,13 +1,14 @@
 import type { BudgetTable, DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
+import type { DueBudget } from "../limits/index.ts";
 
 /** Every statement on LiteLLM's budget table. */
 
 export type BudgetRow = Selectable<BudgetTable>;
 
 /** A column that is absent is left as it is (update) or empty (insert); null clears it. */
-interface BudgetFields {
+export interface BudgetFields {
   readonly maxBudgetUsd?: DecimalText | null;
   readonly softBudgetUsd?: DecimalText | null;
   readonly maxParallelRequests?: number | null;
@@ -74,6 +75,40 @@ export async function findBudgets(db: DatabaseExecutor, budgetIds: readonly stri
     .selectAll()
     .where("budget_id", "in", [...new Set(budgetIds)])
     .execute();
+}
+
+/** By id, `limit` at most. */
+export async function listBudgets(db: DatabaseExecutor, limit: number): Promise<readonly BudgetRow[]> {
+  return db.selectFrom("LiteLLM_BudgetTable").selectAll().orderBy("budget_id").limit(limit).execute();
+}
+
+/** Waits for those who give the budget to a key; until the transaction ends no more do. False where there is none. */
+export async function lockBudget(tx: DatabaseExecutor, budgetId: string): Promise<boolean> {
+  const { rows } = await sql`select from "LiteLLM_BudgetTable" where budget_id = ${budgetId} for update`.execute(tx);
+  return rows.length > 0;
+}
+
+/** Deletes a budget that the transaction has locked. */
+export async function deleteBudgetRow(tx: DatabaseExecutor, budgetId: string): Promise<void> {
+  await tx.deleteFrom("LiteLLM_BudgetTable").where("budget_id", "=", budgetId).execute();
+}
+
+/** Budgets whose window ended at `now` or before, oldest first, 1,000 at most. */
+export async function listBudgetsDueForReset(db: DatabaseExecutor, now: Date): Promise<readonly DueBudget[]> {
+  const { rows } = await sql<DueBudget>`
+    select budget_id as id, budget_duration as duration, budget_reset_at as "resetAt" from "LiteLLM_BudgetTable"
+     where budget_duration is not null and budget_reset_at <= ${now.toISOString()}::timestamp
+     order by budget_reset_at
+     limit 1000`.execute(db);
+  return rows;
+}
+
+/** Ends the window of a budget, and what it counts is its keys'; false when somebody else did, or the window was changed meanwhile. */
+export async function beginNextWindow(tx: DatabaseExecutor, due: DueBudget, nextResetAt: Date): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    update "LiteLLM_BudgetTable" set budget_reset_at = ${nextResetAt.toISOString()}::timestamp
+     where budget_id = ${due.id} and budget_reset_at = ${due.resetAt.toISOString()}::timestamp`.execute(tx);
+  return numAffectedRows === 1n;
 }
 
 /** How many keys have a budget, `most` at most. */

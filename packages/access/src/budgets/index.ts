@@ -1,2 +1,2 @@
-export { requireBudget, writeSoftBudget } from "./budgets.ts";
-export { type BudgetRow, findBudgets } from "./db.ts";
+export { changeBudget, makeBudget, removeBudget, requireBudget, writeSoftBudget } from "./budgets.ts";
+export { beginNextWindow, type BudgetFields, type BudgetRow, findBudgets, listBudgets, listBudgetsDueForReset } from "./db.ts";

@@ -1,7 +1,7 @@
 import { type DatabaseExecutor, preparedStatement, type VerificationTokenTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
-import { type DueBudget, HAS_LIMIT_COLUMNS } from "../limits/index.ts";
+import { type DueBudget, HAS_LIMIT_COLUMNS, IS_BUDGET, LOCK_ORDER } from "../limits/index.ts";
 
 /**
  * Every statement on LiteLLM's key table. LiteLLM's own definition of it lets every list be NULL, which it reads as an empty
@@ -53,7 +53,7 @@ export interface CallerRow {
 }
 
 /** What few callers have, in tables that are not opened for all others. */
-type RareFields = Pick<CallerRow, "teamAliases" | "softBudgetUsd">;
+type RareFields = Pick<CallerRow, "teamAliases" | "softBudgetUsd"> & { readonly sharedBudgetUsd: DecimalText | null };
 
 const findCallerByHash = preparedStatement<
   { keyHash: string },
@@ -80,7 +80,8 @@ const findRareFields = preparedStatement<{ budgetId: string | null; teamModelId:
   "find_rare_fields",
   ({ budgetId, teamModelId }) => sql`
     select (select m.aliases from "LiteLLM_ModelTable" m where m.id = ${teamModelId}) as "teamAliases",
-           trim_scale((select b.soft_budget::text::numeric from "LiteLLM_BudgetTable" b where b.budget_id = ${budgetId})) as "softBudgetUsd"`,
+           trim_scale((select b.soft_budget::text::numeric from "LiteLLM_BudgetTable" b where b.budget_id = ${budgetId})) as "softBudgetUsd",
+           trim_scale((select b.max_budget::text::numeric from "LiteLLM_BudgetTable" b where b.budget_id = ${budgetId})) as "sharedBudgetUsd"`,
 );
 
 /** The key that a request shows, by its hash; undefined when there is none. No cache: what was revoked is gone at once. */
@@ -89,7 +90,8 @@ export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise
   if (!found) return undefined;
   const { budgetId, teamModelId, ...caller } = found;
   const [rare] = budgetId === null && teamModelId === null ? [] : await findRareFields(db, { budgetId, teamModelId });
-  return { ...caller, teamAliases: rare?.teamAliases ?? null, softBudgetUsd: rare?.softBudgetUsd ?? null };
+  const maxBudgetUsd = caller.maxBudgetUsd ?? rare?.sharedBudgetUsd ?? null;
+  return { ...caller, maxBudgetUsd, teamAliases: rare?.teamAliases ?? null, softBudgetUsd: rare?.softBudgetUsd ?? null };
 }
 
 /** A column that is absent is left as it is (update) or at its default (insert); null clears it. */
@@ -270,6 +272,26 @@ export async function listKeysDueForReset(db: DatabaseExecutor, now: Date): Prom
      order by budget_reset_at
      limit 1000`.execute(db);
   return rows;
+}
+
+/**
+ * Starts the spend of all keys of a budget again at 0, but for those that have a window of their own; their counters with it, which are
+ * locked first. What is reserved stays.
+ */
+export async function clearSpendOfBudget(tx: DatabaseExecutor, budgetId: string): Promise<void> {
+  await sql`
+    with followers as materialized (
+      select token from "LiteLLM_VerificationToken" where budget_id = ${budgetId} and budget_duration is null
+    ), locked as materialized (
+      select c.principal_id from limit_counters c join followers f on f.token = c.principal_id
+       where c.principal_kind = 'key' and ${IS_BUDGET}
+       order by ${LOCK_ORDER} for update of c
+    ), cleared as (
+      update limit_counters c set used = 0 from locked l where c.principal_kind = 'key' and c.principal_id = l.principal_id and ${IS_BUDGET}
+    )
+    update "LiteLLM_VerificationToken" k set spend = 0 from followers f where k.token = f.token and (select count(*) from locked) >= 0`.execute(
+    tx,
+  );
 }
 
 /** Sets what the key has spent, as LiteLLM reads it, to 0; its counter is the caller's. */

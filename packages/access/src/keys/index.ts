@@ -1,6 +1,7 @@
 export {
   areKeysOurs,
   type CallerRow,
+  clearSpendOfBudget,
   clearKeySpend,
   deleteExpiredKeys,
   findCaller,

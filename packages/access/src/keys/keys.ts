@@ -61,8 +61,9 @@ export async function changeKey(db: DatabaseClient, keyOrHash: string, fields: K
   const hash = hashOfKeyOrHash(keyOrHash);
   return db.transaction().execute(async (tx) => {
     await claimAlias(tx, fields.keyAlias, hash);
-    if (fields.budgetDuration) await startFirstWindow(tx, hash);
+    // The budget before any counter, as by whoever begins its next window.
     const withBudget = await claimBudget(tx, fields, async () => (await requireKey(tx, hash)).budget_id);
+    if (fields.budgetDuration) await startFirstWindow(tx, hash);
     const row = await updateKeyRow(tx, hash, ADMIN_USER_ID, withBudget);
     if (!row) throw keyNotFound();
     // Its name begins as the key itself does. Thrown from here, nothing was changed.

@@ -13,9 +13,9 @@ import type { CountedLimit } from "./limit.ts";
  * `model_rpm_limit` and `model_tpm_limit` among the metadata. `total` counts what LiteLLM's column `spend` says, too, because stock LiteLLM reads and writes that one.
  */
 
-/** Whether a column of LiteLLM's limits the key `k` or its team `t`, beside the two budgets. */
+/** Whether a column of LiteLLM's limits the key `k` or its team `t`, beside the two budgets; a budget that it shares may do so. */
 export const HAS_LIMIT_COLUMNS = sql<boolean>`(
-      k.rpm_limit is not null or k.tpm_limit is not null or k.max_parallel_requests is not null or coalesce(k.model_max_budget <> '{}', false)
+      k.budget_id is not null or k.rpm_limit is not null or k.tpm_limit is not null or k.max_parallel_requests is not null or coalesce(k.model_max_budget <> '{}', false)
       or t.rpm_limit is not null or t.tpm_limit is not null or t.max_parallel_requests is not null or coalesce(t.model_max_budget <> '{}', false)
       or coalesce(k.metadata ?| '{model_rpm_limit,model_tpm_limit}', false) or coalesce(t.metadata ?| '{model_rpm_limit,model_tpm_limit}', false)
 )`;
@@ -30,19 +30,22 @@ export const HAS_OTHER_LIMITS = sql<boolean>`(${HAS_LIMIT_COLUMNS}
       ))`;
 
 /**
- * The common table `caller`: what LiteLLM's columns of key and team say now. Where `condition` does not hold it is empty, and so is
+ * The common table `caller`: what LiteLLM's columns of key and team say now; what a key does not set itself says its budget. Where `condition` does not hold it is empty, and so is
  * `applied`.
  */
 export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBuilder<unknown> = sql`true`): RawBuilder<unknown> {
   return sql`
-      select k.token, nullif(k.team_id, '') as team_id, nullif(k.user_id, '') as user_id, ${payerOf(sql`nullif(k.team_id, '')`)} as payer_id, k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
+      select k.token, nullif(k.team_id, '') as team_id, nullif(k.user_id, '') as user_id, ${payerOf(sql`nullif(k.team_id, '')`)} as payer_id, coalesce(k.max_budget, b.max_budget)::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
              k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd,
-             k.rpm_limit as key_rpm, k.tpm_limit as key_tpm, k.max_parallel_requests as key_parallel, k.model_max_budget as key_models,
+             coalesce(k.rpm_limit, b.rpm_limit) as key_rpm, coalesce(k.tpm_limit, b.tpm_limit) as key_tpm,
+             coalesce(k.max_parallel_requests, b.max_parallel_requests) as key_parallel,
+             case when coalesce(k.model_max_budget, '{}') = '{}' then b.model_max_budget else k.model_max_budget end as key_models,
              k.metadata->'model_rpm_limit' as key_model_rpm, k.metadata->'model_tpm_limit' as key_model_tpm,
              t.rpm_limit as team_rpm, t.tpm_limit as team_tpm, t.max_parallel_requests as team_parallel, t.model_max_budget as team_models,
              t.metadata->'model_rpm_limit' as team_model_rpm, t.metadata->'model_tpm_limit' as team_model_tpm
         from "LiteLLM_VerificationToken" k
         left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
+        left join "LiteLLM_BudgetTable" b on b.budget_id = k.budget_id
        where k.token = ${keyHash} and ${condition}`;
 }
 
@@ -82,9 +85,9 @@ export function limitsOfCaller(model: string | null | RawBuilder<string | null>)
             union all
             select v.kind, v.id, v.meter, v.limit_window, ${model}::text, v.amount::numeric, 'refuse'
               from caller c cross join lateral (values
-                ('key', c.token, 'usd', limit_window_of(c.key_models->${model}::text->>'time_period'), c.key_models->${model}::text->>'budget_limit'),
+                ('key', c.token, 'usd', limit_window_of(coalesce(c.key_models->${model}::text->>'time_period', c.key_models->${model}::text->>'budget_duration')), coalesce(c.key_models->${model}::text->>'budget_limit', c.key_models->${model}::text->>'max_budget')),
                 ('key', c.token, 'requests', 'minute', c.key_model_rpm->>${model}::text), ('key', c.token, 'tokens', 'minute', c.key_model_tpm->>${model}::text),
-                ('team', c.team_id, 'usd', limit_window_of(c.team_models->${model}::text->>'time_period'), c.team_models->${model}::text->>'budget_limit'),
+                ('team', c.team_id, 'usd', limit_window_of(coalesce(c.team_models->${model}::text->>'time_period', c.team_models->${model}::text->>'budget_duration')), coalesce(c.team_models->${model}::text->>'budget_limit', c.team_models->${model}::text->>'max_budget')),
                 ('team', c.team_id, 'requests', 'minute', c.team_model_rpm->>${model}::text), ('team', c.team_id, 'tokens', 'minute', c.team_model_tpm->>${model}::text)
               ) as v (kind, id, meter, limit_window, amount)
              where v.amount ~ '^[0-9]{1,20}([.][0-9]{1,20})?$' and v.id is not null
@@ -216,7 +219,7 @@ export async function clearBudgetCounter(tx: DatabaseExecutor, kind: "key" | "te
 }
 
 /** Whether the counter `c` is one of LiteLLM's budgets, where it is of a key or a team. */
-const IS_BUDGET = sql`c.meter = 'usd' and c.limit_window = 'total' and c.model = '' and c.window_start = '-infinity'`;
+export const IS_BUDGET = sql`c.meter = 'usd' and c.limit_window = 'total' and c.model = '' and c.window_start = '-infinity'`;
 
 /** Whether the counter `c` is that of LiteLLM's budget of a key or team; of none where there is no id. */
 export function isBudgetOf(kind: "key" | "team", id: string | null | RawBuilder<unknown>): RawBuilder<unknown> {

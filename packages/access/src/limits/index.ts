@@ -8,6 +8,7 @@ export {
   HAS_LIMIT_COLUMNS,
   HAS_OTHER_LIMITS,
   insertMissingCounters,
+  IS_BUDGET,
   isBudgetOf,
   isForeign,
   limitsOfCaller,

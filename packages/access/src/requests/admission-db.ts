@@ -92,7 +92,7 @@ function reservationOf({ principal, meter, window, model, windowStart }: Counted
 
 /** What an admission statement is told: the attempt, the caller as it was read, and what the request asks of each meter. */
 type AdmissionParameters = NewAttempt &
-  Pick<CallerRow, "keyHash" | "teamId" | "userId" | "models" | "teamModels"> & {
+  Pick<CallerRow, "keyHash" | "teamId" | "userId" | "models" | "teamModels" | "allowedRoutes"> & {
     readonly beforeMs: number;
     readonly reservedUsd: DecimalText;
     /** The two budgets are told even where they have no amount: somebody is to be told of what is spent. */
@@ -235,7 +235,8 @@ function isStill(p: Placeholders<AdmissionParameters>): RawBuilder<unknown> {
          and (${p.teamId}::text is null or t.team_id is not null)
          and not coalesce(k.blocked, false) and not coalesce(t.blocked, false)
          and (k.expires is null or k.expires > clock_timestamp() at time zone 'utc')
-         and coalesce(k.models, '{}') = ${p.models}::text[] and coalesce(t.models, '{}') = ${p.teamModels}::text[]`;
+         and coalesce(k.models, '{}') = ${p.models}::text[] and coalesce(t.models, '{}') = ${p.teamModels}::text[]
+         and coalesce(k.allowed_routes, '{}') = ${p.allowedRoutes}::text[]`;
 }
 
 /**
@@ -250,10 +251,11 @@ export async function insertAttemptIfFits(
   caller: CallerRow,
   { asked, runningMs, isLimited }: { readonly asked: Amounts; readonly runningMs: number; readonly isLimited: boolean },
 ): Promise<AdmittedRequest | undefined> {
-  const { keyHash, teamId, userId, models, teamModels } = caller;
+  const { keyHash, teamId, userId, models, teamModels, allowedRoutes } = caller;
   const reservedUsd = reservedUsdOf(asked);
   const tellsAll = hasSoftBudget(caller);
-  const parameters = { ...attempt, keyHash, teamId, userId, models, teamModels, beforeMs: beforeMsOf(runningMs), reservedUsd, tellsAll };
+  const read = { keyHash, teamId, userId, models, teamModels, allowedRoutes };
+  const parameters = { ...attempt, ...read, beforeMs: beforeMsOf(runningMs), reservedUsd, tellsAll };
   const [admitted] = isLimited
     ? await insertWithinLimits(db, { ...parameters, ...askedLists(asked) })
     : await insertWithinBudgets(db, { ...parameters, leastUsd: asked.get("usd")?.least ?? "0" });

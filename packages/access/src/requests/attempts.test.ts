@@ -13,6 +13,7 @@ import type { AttemptOutcome } from "./spend-log.ts";
 import { insertTeam } from "../teams/db.ts";
 import { type CountedLimit, checkLimits } from "../limits/limit.ts";
 import { amountsOf } from "../limits/meters.ts";
+import { requireRouteAllowed } from "../principals/allowed-routes.ts";
 import { requireModelAllowed } from "../principals/policy.ts";
 import { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
 import { resetDueBudgets } from "./budget-reset.ts";
@@ -292,6 +293,20 @@ describe("a caller that was read before something changed", () => {
         }),
       ),
     ).rejects.toMatchObject({ code: "model_not_allowed" });
+  });
+
+  test("a key that lost the route while its request was read is refused", async () => {
+    const { row } = await mintKey(database.db, { maxBudgetUsd: "1" });
+    await settleAttempt(database.db, await admit(row.token), outcome("0"));
+    const caller = requireUsable(await findCaller(database.db, row.token));
+    await changeKey({ allowedRoutes: ["/chat/completions"] })(row.token);
+
+    await expect(
+      admitAttempt(
+        database.db,
+        request(caller, { requireNamedAllowed: (now) => requireRouteAllowed(now, { path: "/messages", groups: [] }) }),
+      ),
+    ).rejects.toMatchObject({ code: "route_not_allowed" });
   });
 
   test("is admitted where the change allows more", async () => {

@@ -1,6 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { clearBudgetCounter, type DueBudget, lockBudgetCounter, nextBudgetReset } from "../limits/index.ts";
-import { clearKeySpend, listKeysDueForReset } from "../keys/index.ts";
+import { beginNextWindow, listBudgetsDueForReset } from "../budgets/index.ts";
+import { clearKeySpend, clearSpendOfBudget, listKeysDueForReset } from "../keys/index.ts";
 import { clearTeamSpend, listTeamsDueForReset } from "../teams/index.ts";
 import { readClock } from "./db.ts";
 
@@ -21,6 +22,7 @@ export async function resetBudgetsDueAt(db: DatabaseClient, now: Date): Promise<
   for (const scope of ["key", "team"] as const) {
     for (const budget of due[scope]) if (await resetBudget(db, scope, budget, now)) reset += 1;
   }
+  for (const budget of await listBudgetsDueForReset(db, now)) if (await resetSharedBudget(db, budget, now)) reset += 1;
   return reset;
 }
 
@@ -29,6 +31,15 @@ async function resetBudget(db: DatabaseClient, scope: "key" | "team", budget: Du
     await lockBudgetCounter(tx, scope, budget.id);
     if (!(await CLEAR[scope](tx, budget, nextBudgetReset(budget.duration, now)))) return false;
     await clearBudgetCounter(tx, scope, budget.id);
+    return true;
+  });
+}
+
+/** The keys of a budget that have no window of their own follow the budget's: all of them at once, so that a crash forgets none and ends no window twice. */
+async function resetSharedBudget(db: DatabaseClient, budget: DueBudget, now: Date): Promise<boolean> {
+  return db.transaction().execute(async (tx) => {
+    if (!(await beginNextWindow(tx, budget, nextBudgetReset(budget.duration, now)))) return false;
+    await clearSpendOfBudget(tx, budget.id);
     return true;
   });
 }

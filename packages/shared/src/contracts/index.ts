@@ -1,4 +1,5 @@
 export * from "./billing.ts";
+export * from "./budgets.ts";
 export * from "./key-management.ts";
 export * from "./model-names.ts";
 export * from "./operator.ts";

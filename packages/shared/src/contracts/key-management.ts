@@ -39,17 +39,28 @@ const jsonObject = z.record(z.string(), z.unknown());
 /** Labels of requests: they stand in `request_tags` of spend rows. */
 export const tagsSchema = z.array(z.string().min(1).max(256)).max(64);
 
-/** What a key and a team can both be limited by. `null` means no limit, in a request and in an answer. */
-const limits = {
-  max_budget: usdAmount.nullish().describe("USD the key or team may spend; raw provider cost, before any markup"),
+/** The budget of one model, by either pair of names that LiteLLM takes; written by the first. */
+const modelBudget = z.union([
+  z.strictObject({ budget_limit: usdAmount, time_period: z.string().regex(durationPattern) }),
+  z
+    .strictObject({ max_budget: usdAmount, budget_duration: z.string().regex(durationPattern) })
+    .transform(({ max_budget, budget_duration }) => ({ budget_limit: max_budget, time_period: budget_duration })),
+]);
+
+/** What a key, a team and a budget can all limit. `null` means no limit, in a request and in an answer. */
+export const sharedLimits = {
+  max_budget: usdAmount.nullish().describe("USD that may be spent; raw provider cost, before any markup"),
   budget_duration: z.string().nullish().describe("window after which spend starts again at 0"),
   tpm_limit: positiveInteger.nullish().describe("tokens a minute"),
   rpm_limit: positiveInteger.nullish().describe("requests a minute"),
   max_parallel_requests: positiveInteger.max(2_147_483_647).nullish().describe("requests that run at one time"),
-  model_max_budget: z
-    .record(z.string(), z.strictObject({ budget_limit: usdAmount, time_period: z.string().regex(durationPattern) }))
-    .nullish()
-    .describe("USD a model and window"),
+  model_max_budget: z.record(z.string(), modelBudget).nullish().describe("USD a model and window"),
+  soft_budget: usdAmount.nullish().describe("USD after which somebody is told; it refuses nothing"),
+};
+
+/** What a key and a team can both be limited by. */
+const limits = {
+  ...sharedLimits,
   model_rpm_limit: z.record(z.string(), positiveInteger).nullish().describe("requests a minute, by model"),
   model_tpm_limit: z.record(z.string(), positiveInteger).nullish().describe("tokens a minute, by model"),
   models: modelListSchema
@@ -57,12 +68,17 @@ const limits = {
     .describe("what may be called: names, patterns with *, all-proxy-models, all-team-models, no-default-models; empty or absent = all"),
   metadata: jsonObject.nullish(),
   tags: tagsSchema.nullish().describe("stand in request_tags of every spend row"),
-  soft_budget: usdAmount.nullish().describe("USD after which somebody is told; it refuses nothing"),
   blocked: z.boolean().nullish(),
 };
 
 /** What only a key can have. */
 const ofKey = {
+  budget_id: z
+    .string()
+    .min(1)
+    .max(255)
+    .nullish()
+    .describe("a budget that it shares with other keys; what the key sets itself goes before it"),
   allowed_routes: z
     .array(z.string().min(1).max(255))
     .max(100)
