@@ -8,6 +8,8 @@ import { requireUsable } from "../src/requests/index.ts";
 
 /** What a request of a test asks for; what is left out is small. */
 export interface TestRequest {
+  /** A UUID; default: a random one. */
+  readonly attemptId?: string;
   readonly instanceId?: number;
   readonly model?: string;
   readonly minimumUsd?: DecimalText;
@@ -26,7 +28,7 @@ export async function requestOf(db: DatabaseClient, keyHash: string, asked: Test
     requireNamedAllowed: () => undefined,
     metered: { minimumUsd, worstCaseUsd, estimatedInputTokens: inputTokens, maxOutputTokens: outputTokens },
     attempt: {
-      attempt_id: randomUUID(),
+      attempt_id: asked.attemptId ?? randomUUID(),
       instance_id: instanceId,
       dialect: "anthropic",
       call_type: "anthropic_messages",

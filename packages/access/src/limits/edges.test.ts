@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { type ClockedClient, openClockedClient } from "@proliferate/db/test-clock";
+import { type ClockedClient, openClockedClient } from "@proliferate/db/test/test-clock";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

@@ -330,6 +330,22 @@ test("what another process settled at an estimate is corrected in every limit", 
   ]);
 });
 
+test("a request that came to nothing after all takes no place, though another process had settled it at an estimate", async () => {
+  const key = await mintKey(database.db, {});
+  const principal = { kind: "key", id: key.row.token } as const;
+  await set(principal, "requests", "month", "10");
+  const [nothing, real] = [await admit(key), await admit(key)];
+  await settleAttempt(database.db, nothing, outcome("0.0035", { recovered: true, estimated: true, status: "failure" }));
+  await settleAttempt(database.db, real, outcome("0", { recovered: true, estimated: true, status: "failure" }));
+  expect(await counters(principal, "requests")).toEqual([{ used: "1", reserved: "0" }]);
+
+  expect(await settleAttempt(database.db, nothing, outcome("0", { status: "failure", report: reportOf(NO_USAGE) }))).toBe("corrected");
+  expect(await counters(principal, "requests")).toEqual([{ used: "0", reserved: "0" }]);
+  expect(await settleAttempt(database.db, real, outcome("0.002"))).toBe("corrected");
+
+  expect(await counters(principal, "requests")).toEqual([{ used: "1", reserved: "0" }]);
+});
+
 test("with a key its limits and counters go, and what it still holds is given back by its attempts", async () => {
   const userId = newUser();
   const key = await mintKey(database.db, { userId });

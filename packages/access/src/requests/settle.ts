@@ -1,8 +1,8 @@
 import { type DatabaseClient, isPermanentError } from "@proliferate/db";
 import { completionTokens, promptTokens, totals } from "@proliferate/metering/usage";
-import { compareDecimals, subtractDecimals } from "@proliferate/shared/money";
+import { compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { amountsTaken, type MeteredOutcome } from "../limits/index.ts";
-import { findSpendLog, type SpendLogRow, storableCount } from "../spend-logs/index.ts";
+import { findSpendLog, type SpendLogRow, storableCount, type StoredSpendLog } from "../spend-logs/index.ts";
 import { type AttemptOutcome, buildCorrection, buildSpendLog } from "./spend-log.ts";
 import type { AdmittedAttempt } from "./db.ts";
 import { insertCorrection, replaceAttemptBySpendLog } from "./settlement-db.ts";
@@ -42,21 +42,25 @@ async function settleOnce(
   const estimate = { spendUsd: written.spend, promptTokens: written.prompt_tokens, completionTokens: written.completion_tokens };
   const moreUsd = subtractDecimals(outcome.cost.totalUsd, written.spend);
   const correction = buildCorrection(attempt, outcome, estimate, moreUsd);
-  const more = new Map([
-    ["usd", moreUsd],
-    ["tokens", String(correction.total_tokens)],
-  ]);
+  // Of every meter, as of USD: a request that came to nothing after all takes no place among requests.
+  const counted = amountsTaken(meteredRow(written));
+  const more = new Map([...taken].map(([meter, amount]) => [meter, subtractDecimals(amount, counted.get(meter) ?? "0")]));
   return (await insertCorrection(db, shape(correction), { reservations: attempt.reservations, more })) ? "corrected" : "repeated";
 }
 
-/** A failure that cost nothing came to nothing. */
 function meteredOutcome({ report, cost, status }: AttemptOutcome): MeteredOutcome {
   const usage = totals(report);
-  return {
-    costUsd: cost.totalUsd,
-    totalTokens: storableCount(promptTokens(usage) + completionTokens(usage)),
-    isVoid: status === "failure" && compareDecimals(cost.totalUsd, "0") === 0,
-  };
+  return metered(cost.totalUsd, storableCount(promptTokens(usage) + completionTokens(usage)), status);
+}
+
+/** The same of what was written. */
+function meteredRow({ spend, prompt_tokens: prompt, completion_tokens: completion, status }: StoredSpendLog): MeteredOutcome {
+  return metered(spend, prompt + completion, status);
+}
+
+/** A failure that cost nothing came to nothing. */
+function metered(costUsd: DecimalText, totalTokens: number, status: string | null): MeteredOutcome {
+  return { costUsd, totalTokens, isVoid: status === "failure" && compareDecimals(costUsd, "0") === 0 };
 }
 
 /** Who pays, what, and when; nothing that came from outside but what admission has stored before. */

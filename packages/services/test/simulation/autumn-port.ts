@@ -6,8 +6,8 @@ import { orgIdFromCustomerId } from "../../src/sinks/autumn/customer-id.ts";
 import type { SettlementSink } from "../../src/sinks/port/sink.ts";
 import { type AutumnModel, GRANTED_CREDITS, type Track, type TrackReply } from "./autumn-model.ts";
 import type { Mutation } from "./mutations.ts";
-import type { SimulatedProcess } from "./simulated-process.ts";
-import type { VirtualClock } from "./virtual-clock.ts";
+import type { SimulatedProcess } from "@proliferate/db/test/simulated-process";
+import type { VirtualClock } from "@proliferate/db/test/virtual-clock";
 
 const FEATURE = "credits";
 

@@ -1,7 +1,7 @@
 import type { Move } from "./schedule.ts";
 import type { AutumnClient } from "../../src/sinks/autumn/autumn-client.ts";
 import type { SettlementSink } from "../../src/sinks/port/sink.ts";
-import type { StatementRewrite } from "./simulated-process.ts";
+import type { StatementRewrite } from "@proliferate/db/test/simulated-process";
 
 /** A defect that is planted into the running code, to prove that the simulation finds it. */
 export interface Mutation {

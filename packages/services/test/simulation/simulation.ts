@@ -15,11 +15,11 @@ import { Decisions } from "./decisions.ts";
 import { findUnfinished, findViolation } from "./invariants.ts";
 import { type Mutation, NO_MUTATION } from "./mutations.ts";
 import { HOUR, type Move, ORGS, type Schedule } from "./schedule.ts";
-import { SimulatedProcess, type Step } from "./simulated-process.ts";
+import { SimulatedProcess, type Step } from "@proliferate/db/test/simulated-process";
 import { FIRST_READING, OPEN_FINDINGS, type OpenFinding, RESTORABLE_EVENTS, type SimulationDatabase } from "./simulation-database.ts";
 import { SpendWriters } from "./spend-writers.ts";
-import { StepRunner } from "./step-runner.ts";
-import { VirtualClock } from "./virtual-clock.ts";
+import { StepRunner } from "@proliferate/db/test/step-runner";
+import { VirtualClock } from "@proliferate/db/test/virtual-clock";
 
 /** What became of a schedule. */
 interface SimulationResult {

@@ -1,6 +1,6 @@
 import type pg from "pg";
 import type { PlannedRow } from "./schedule.ts";
-import type { VirtualClock } from "./virtual-clock.ts";
+import type { VirtualClock } from "@proliferate/db/test/virtual-clock";
 
 /** Engines that write spend rows: at once, or in transactions that commit late and out of order. */
 export class SpendWriters {

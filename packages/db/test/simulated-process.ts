@@ -1,4 +1,3 @@
-import type { Database, DatabaseClient } from "@proliferate/db";
 import {
   type CompiledQuery,
   type DatabaseConnection,
@@ -11,6 +10,7 @@ import {
   type QueryResult,
 } from "kysely";
 import type pg from "pg";
+import type { Database, DatabaseClient } from "../src/index.ts";
 import type { VirtualClock } from "./virtual-clock.ts";
 
 /** Something that a process waits for: a statement, or an answer of Autumn. It happens when the scheduler says so. */
@@ -134,7 +134,9 @@ class SimulatedConnection implements DatabaseConnection {
   readonly #clock: VirtualClock;
   readonly #rewrite: StatementRewrite;
   #transaction: "none" | "asked_for" | "open" = "none";
+  /** What the session takes for the time now, and for the time at which its transaction began. */
   #clockMs: number | undefined;
+  #begunMs: number | undefined;
 
   constructor(client: pg.Client, process: SimulatedProcess, options: { readonly clock: VirtualClock; readonly rewrite: StatementRewrite }) {
     this.client = client;
@@ -176,7 +178,7 @@ class SimulatedConnection implements DatabaseConnection {
       () =>
         this.#run(async () => {
           this.#transaction = "none";
-          if (statement === "rollback") this.#clockMs = undefined;
+          if (statement === "rollback") this.#forgetClock();
           return this.client.query(statement);
         }),
       this,
@@ -196,22 +198,33 @@ class SimulatedConnection implements DatabaseConnection {
   /** What PostgreSQL does when it sees a connection end; the process goes on with another. */
   async breakOff(): Promise<void> {
     this.#transaction = "none";
-    this.#clockMs = undefined;
+    this.#forgetClock();
     await this.client.query("rollback; select pg_advisory_unlock_all()");
+  }
+
+  /** What is set within a transaction goes with it. */
+  #forgetClock(): void {
+    this.#clockMs = undefined;
+    this.#begunMs = undefined;
+  }
+
+  async #setClock(): Promise<void> {
+    const { nowMs } = this.#clock;
+    const begunMs = this.#transaction === "open" && this.#begunMs !== undefined ? this.#begunMs : nowMs;
+    if (this.#clockMs === nowMs && this.#begunMs === begunMs) return;
+    await this.client.query({
+      name: "clock",
+      text: "select set_config('llm_gateway.virtual_now', $1, false), set_config('llm_gateway.virtual_begun', $2, false)",
+      values: [this.#clock.timestamp(), new Date(begunMs).toISOString()],
+    });
+    this.#clockMs = nowMs;
+    this.#begunMs = begunMs;
   }
 
   async #run<Result>(act: () => Promise<Result>): Promise<Result> {
     this.isBusy = true;
     try {
-      if (this.#clockMs !== this.#clock.nowMs) {
-        const nowMs = this.#clock.nowMs;
-        await this.client.query({
-          name: "clock",
-          text: "select set_config('llm_gateway.virtual_now', $1, false)",
-          values: [this.#clock.timestamp()],
-        });
-        this.#clockMs = nowMs;
-      }
+      await this.#setClock();
       return await act();
     } finally {
       this.isBusy = false;
