@@ -13,7 +13,7 @@ const ANSWERS = 30;
 const ANSWER_BYTES = 64 * 1024 * KB;
 const PIECE = Buffer.alloc(64 * KB, "x");
 /** What a turn of the event loop relays at most: `LANES` of fair-reads.ts, and a piece of each above it. */
-const TURN_BYTES = 3 * (128 + 16) * KB;
+const TURN_BYTES = (64 + 2 * 32 + 3 * 16) * KB;
 /** Accepting a connection, reading its request and answering it, with one more where the turn of the reads comes first. */
 const TURNS_OF_A_SMALL_ANSWER = 4;
 

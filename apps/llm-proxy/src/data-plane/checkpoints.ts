@@ -12,8 +12,8 @@ interface CheckpointsOptions {
 }
 
 const EVERY_MS = 1_000;
-/** So many attempts are one statement: what is read of them at a time does not hold up the event loop. */
-const MOST_OF_A_STATEMENT = 200;
+/** So many attempts are one statement: what is read and written down of them at a time, 0.1 ms each, does not hold up the event loop. */
+const MOST_OF_A_STATEMENT = 25;
 
 /** An attempt whose answer runs. */
 interface FollowedAnswer {
@@ -29,8 +29,8 @@ interface Followed extends FollowedAnswer {
 }
 
 /**
- * Keeps what is known of the answers that run, about once a second, where that has changed. All of them share one connection and one commit for every two
- * hundred: a thousand streams that nobody reads do not stand before the statements of others in the database's queue, as a
+ * Keeps what is known of the answers that run, about once a second, where that has changed. All of them share one connection and one commit for every
+ * twenty-five: a thousand streams that nobody reads do not stand before the statements of others in the database's queue, as a
  * thousand statements a second would.
  */
 export class Checkpoints implements Stoppable {

@@ -5,8 +5,9 @@ import type { AddressInfo } from "node:net";
 import { afterEach, expect, onTestFinished, test, vi } from "vitest";
 import { keepBuffersSmall } from "../http/buffer-pool.ts";
 import { OutgoingBody } from "./outgoing-body.ts";
+import { FairReads } from "./fair-reads.ts";
 import { makeTestCertificate } from "./test-certificate.ts";
-import { Upstreams } from "./upstream.ts";
+import { type UpstreamHead, Upstreams } from "./upstream.ts";
 
 const POOL_BYTES = Buffer.poolSize;
 afterEach(() => {
@@ -41,6 +42,26 @@ test("bytes come as they were sent, whatever was read after them", async () => {
   expect(Buffer.concat(await read(sent)).equals(sent)).toBe(true);
 });
 
+test("an answer of which all came is whole, though its provider closes while it is stopped at its last piece", async () => {
+  const body = Buffer.alloc(3_000, "x");
+  const origin = await listen(
+    createServer((request, response) => {
+      request.resume().on("end", () => response.writeHead(200, { "content-length": body.length }).end(body, () => request.socket.end()));
+    }),
+  );
+  const upstreams = new Upstreams({ timeoutMs: 60_000 });
+  onTestFinished(async () => upstreams.stop());
+  let bytes = 0;
+  const request = { origin, path: "/", headers: {}, body: new OutgoingBody(Buffer.from("{}"), () => undefined) };
+  const onHead = (head: UpstreamHead) => (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes === body.length) head.pause();
+  };
+  await upstreams.call(request, { onHead }, new AbortController().signal);
+
+  expect(bytes).toBe(body.length);
+});
+
 test("over TLS, too: many at once that share what they are read into get each its own bytes", async () => {
   keepBuffersSmall();
   vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
@@ -50,7 +71,7 @@ test("over TLS, too: many at once that share what they are read into get each it
       request.resume().on("end", () => response.end(answers[Number(request.url?.slice(1))])),
     ),
   );
-  const upstreams = new Upstreams({ timeoutMs: 60_000 });
+  const upstreams = new Upstreams({ timeoutMs: 60_000, reads: withoutTurns() });
   onTestFinished(async () => upstreams.stop());
   const got = await Promise.all(answers.map(async (_, index) => readFrom(upstreams, origin, `/${index}`)));
 
@@ -60,10 +81,13 @@ test("over TLS, too: many at once that share what they are read into get each it
   expect(Math.max(...large.map((chunk) => chunk.buffer.byteLength))).toBeLessThanOrEqual(16 * 1024);
 });
 
+/** What is stopped for its turn has been read ahead, and comes as one piece with it later. */
+const withoutTurns = (): FairReads => new FairReads([{ upToBytes: Number.POSITIVE_INFINITY, bytesPerTurn: Number.POSITIVE_INFINITY }]);
+
 /** The pieces in which an answer comes. */
 async function read(answer: Buffer): Promise<readonly Buffer[]> {
   const origin = await listen(createServer((request, response) => void request.resume().on("end", () => response.end(answer))));
-  const upstreams = new Upstreams({ timeoutMs: 60_000 });
+  const upstreams = new Upstreams({ timeoutMs: 60_000, reads: withoutTurns() });
   onTestFinished(async () => upstreams.stop());
   return readFrom(upstreams, origin, "/");
 }

@@ -50,6 +50,8 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #read: FairRead | undefined;
   #decoder: Transform | undefined;
+  /** Of the announced length, what has not come yet; unknown where none was announced. */
+  #leftBytes: number | undefined;
 
   constructor(listener: UpstreamListener, reads: FairReads, signal: AbortSignal) {
     this.#listener = listener;
@@ -72,6 +74,7 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
     if (status < 200) return;
     // They are views of the first piece that was read, and would keep all of it until the answer is over.
     controller.rawHeaders = null;
+    this.#leftBytes = headers["content-length"] === undefined ? undefined : Number(headers["content-length"]);
     const decoder = decoderOf(headers);
     this.#decoder = decoder;
     if (!decoder) {
@@ -105,6 +108,7 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#leftBytes !== undefined) this.#leftBytes -= chunk.length;
     if (!this.#decoder) this.#read?.take(chunk);
     else if (!this.#decoder.write(chunk)) controller.pause();
   }
@@ -114,8 +118,10 @@ class UpstreamCall implements Dispatcher.DispatchHandler {
     else this.#succeed();
   }
 
+  /** A provider may close when it has said all; where the answer is stopped at its last piece, undici takes that for a failure. */
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#fail(error);
+    if (this.#leftBytes === 0 && !this.#signal.aborted) this.onResponseEnd();
+    else this.#fail(error);
   }
 
   readonly #onAbort = (): void => {

@@ -5,9 +5,14 @@ import { TopLevelFields } from "./top-level-fields.ts";
 
 /**
  * An answer up to this size is held until it is settled, so that a failure can still be told by status. Of a larger one only
- * the last piece is held: memory does not follow what a provider sends, nor a caller that does not read.
+ * its last bytes are held: memory does not follow what a provider sends, nor a caller that does not read.
  */
 const HOLD_BYTES = 128 * 1024;
+/**
+ * The end that waits for its settlement. A copy: the piece that it was the end of goes on at once and is garbage at once, as long as that costs
+ * little. A piece that waits for the next one is old by then, and fifty large answers filled the old generation with such pieces.
+ */
+const END_BYTES = 64;
 
 /**
  * - `answer`: the provider's answer, with or without its usage
@@ -50,17 +55,23 @@ export class WholeAnswer {
   push(chunk: Buffer): readonly Buffer[] {
     this.#bytes += chunk.length;
     this.#fields?.push(chunk);
+    if (this.#fields) return this.#passOn(chunk);
     this.#held.push(ownBuffer(chunk));
     this.#heldBytes += chunk.length;
-    if (!this.#fields && this.#heldBytes <= HOLD_BYTES) return [];
-    if (!this.#fields) {
-      this.#fields = new TopLevelFields();
-      for (const piece of this.#held) this.#fields.push(piece);
-    }
-    const released = this.#held.slice(0, -1);
-    this.#held = this.#held.slice(-1);
-    this.#heldBytes = chunk.length;
-    return this.#passes ? released : [];
+    if (this.#heldBytes <= HOLD_BYTES) return [];
+    this.#fields = new TopLevelFields();
+    for (const piece of this.#held) this.#fields.push(piece);
+    return this.#passOn(this.#held.pop() ?? chunk);
+  }
+
+  /** Everything up to the last bytes of what has come. */
+  #passOn(chunk: Buffer): readonly Buffer[] {
+    const last = chunk.length > END_BYTES ? chunk : Buffer.concat([...this.#held, chunk]);
+    const before = chunk.length > END_BYTES ? this.#held : [];
+    const end = Math.max(0, last.length - END_BYTES);
+    this.#held = [Buffer.from(last.subarray(end))];
+    this.#heldBytes = last.length - end;
+    return this.#passes ? [...before, last.subarray(0, end)].filter(({ length }) => length > 0) : [];
   }
 
   /** The end that was held back; the whole of a small answer. */
