@@ -11,5 +11,8 @@ COPY scripts ./scripts
 # Without optional packages: they hold the embedded PostgreSQL and Node, which this image does not need.
 RUN pnpm install --frozen-lockfile --prod --no-optional
 
+# Of the proxy's spool (STORE_SPOOL_DIR): a volume that is mounted here is this user's.
+RUN mkdir -p /var/lib/llm-gateway/spool && chown -R node:node /var/lib/llm-gateway
+
 ENV NODE_ENV=production
 USER node

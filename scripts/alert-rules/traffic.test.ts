@@ -9,6 +9,7 @@ import { parseMetricsPage, type Scrape } from "./scrape.ts";
 
 const rules: readonly AlertRule[] = await readRuleFile(new URL("../../ops/traffic-alerts.yaml", import.meta.url));
 const MINUTE_MS = 60_000;
+type GraceState = Parameters<ProxyMetrics["watchGrace"]>[0];
 
 type Settled = Parameters<ProxyMetrics["settled"]>;
 const STARTED_AT = new Date("2026-01-01T00:00:00Z");
@@ -25,14 +26,17 @@ const OUTCOME: Settled[1] = {
   endedAt: new Date(STARTED_AT.getTime() + 1_000),
 };
 
-const newMetrics = (retiring: readonly string[] = []): ProxyMetrics =>
-  new ProxyMetrics({
+const newMetrics = (retiring: readonly string[] = [], grace?: Partial<GraceState>): ProxyMetrics => {
+  const metrics = new ProxyMetrics({
     models: () => ({
       find: (modelName) => (modelName === "claude-sonnet-5" ? ({ modelName } as never) : undefined),
       retiring: (now) => retiring.map((modelName) => ({ modelName, retiresOn: dayAfter(now, 7) }) as never),
     }),
     held: { bodies: () => 0, answers: () => 0 },
   });
+  if (grace) metrics.watchGrace({ isAbsent: () => false, knownKeys: () => 0, spooledRequests: () => 0, spooledBytes: () => 0, ...grace });
+  return metrics;
+};
 const dayAfter = (now: Date, days: number): string => new Date(now.getTime() + days * 24 * 60 * MINUTE_MS).toISOString().slice(0, 10);
 const scrape = async (metrics: ProxyMetrics, ageMs: number): Promise<Scrape> => ({
   takenAtMs: Date.now() - ageMs,
@@ -52,6 +56,8 @@ interface Situation {
   readonly what: string;
   readonly happens: (metrics: ProxyMetrics) => void;
   readonly retiring?: readonly string[];
+  /** What grace shows now. Default: there is none. */
+  readonly grace?: Partial<GraceState>;
   readonly alerts: readonly string[];
 }
 
@@ -64,6 +70,9 @@ const SITUATIONS: readonly Situation[] = [
     happens: (metrics) => Array.from({ length: 11 }, () => metrics.answered("answer", 503, 1)),
     alerts: ["ProxyStoreUnavailable"],
   },
+  { what: "grace that nothing calls for", happens: () => undefined, grace: { knownKeys: () => 3 }, alerts: [] },
+  { what: "a proxy that does without a database", happens: () => undefined, grace: { isAbsent: () => true }, alerts: ["ProxyStoreAbsent"] },
+  { what: "a spool that is not put on record", happens: () => undefined, grace: { spooledRequests: () => 2 }, alerts: ["ProxySpoolWaits"] },
   {
     what: "a provider that fails every third time",
     happens: (metrics) => (serve(metrics, 2), serve(metrics, 1, { status: "failure", error: { code: "529", kind: "x", message: "x" } })),
@@ -104,8 +113,8 @@ const SITUATIONS: readonly Situation[] = [
   },
 ];
 
-test.each(SITUATIONS)("users 04: $what", async ({ happens, alerts, retiring }) => {
-  const metrics = newMetrics(retiring);
+test.each(SITUATIONS)("users 04: $what", async ({ happens, alerts, retiring, grace }) => {
+  const metrics = newMetrics(retiring, grace);
   const before = await scrape(metrics, 10 * MINUTE_MS);
   happens(metrics);
 

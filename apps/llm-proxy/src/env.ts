@@ -1,10 +1,13 @@
 import { DATABASE_ENVIRONMENT, type DatabaseSettings, parseDatabaseSettings } from "@proliferate/db";
 import { OBSERVER_ENVIRONMENT } from "@proliferate/runtime";
+import { AppError } from "@proliferate/shared/errors";
+import { isAmount } from "@proliferate/shared/money";
 import { type EnvironmentSource, parseEnvironment, portNumber } from "@proliferate/shared/env";
 import { z } from "zod";
 import { ADMISSION_WAIT_LIMITS, type AdmissionWaitLimits } from "./data-plane/admission-queue.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import type { UploadLimits } from "./data-plane/uploads.ts";
+import type { GraceSettings } from "./grace/grace.ts";
 import type { ConnectionLimits } from "./proxy.ts";
 import { UPLOAD_PACE } from "./http/read-body.ts";
 
@@ -106,6 +109,43 @@ export const LLM_PROXY_ENVIRONMENT = {
         "are not known, tiers without a price): refuse it with 400 and the field's name; or reserve for each such " +
         "field as if the dearest model of the provider did all of it once more",
     ),
+  STORE_ABSENCE: z
+    .enum(["closed", "grace"])
+    .default("closed")
+    .describe(
+      "What PostgreSQL's absence means. closed: 503 for everybody; grace: keys that this process has served lately are served on, within the " +
+        "bounds below, and what they took is kept in STORE_SPOOL_DIR until it is on record (docs/operations.md)",
+    ),
+  STORE_SPOOL_DIR: z
+    .string()
+    .optional()
+    .describe("Folder on a disk that stays, for one database alone; several proxies may share it. Required with STORE_ABSENCE=grace"),
+  STORE_GRACE_MS: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .max(86_400_000)
+    .default(600_000)
+    .describe("So long after PostgreSQL went away requests are taken; then they are 503 until it is back"),
+  STORE_GRACE_USD: z
+    .string()
+    .refine(isAmount, "must be an amount such as 5 or 0.50")
+    .default("5")
+    .describe("What one key may have open at one process that is not on record: worst cases of what runs, costs of what is over"),
+  STORE_GRACE_KNOWN_MS: z.coerce
+    .number()
+    .int()
+    .min(1_000)
+    .max(86_400_000)
+    .default(900_000)
+    .describe("Keys are known that this process has seen within this time"),
+  STORE_SPOOL_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1024 * 1024)
+    .max(4 * 1024 * 1024 * 1024)
+    .default(64 * 1024 * 1024)
+    .describe("Of the file of one process; what would not fit, its outcome included, is a 503"),
   ...OBSERVER_ENVIRONMENT,
   LLM_PROXY_BODY_BYTES: z.coerce
     .number()
@@ -172,6 +212,7 @@ interface LLMProxyProcessConfig {
   readonly connections: ConnectionLimits;
   readonly admissionWait: AdmissionWaitLimits;
   readonly unjudged: UnjudgedPolicy;
+  readonly grace: GraceSettings | undefined;
   readonly configFile: string | undefined;
 }
 
@@ -200,11 +241,25 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
       mostBytes: variables.ADMISSION_WAIT_BYTES,
     },
     unjudged: variables.UNJUDGED_REQUESTS,
+    grace: graceSettings(variables),
     configFile: variables.LITELLM_CONFIG,
   };
 }
 
 type Variables = ReturnType<typeof parseEnvironment<typeof LLM_PROXY_ENVIRONMENT>>;
+
+function graceSettings(variables: Variables): GraceSettings | undefined {
+  if (variables.STORE_ABSENCE === "closed") return undefined;
+  if (variables.STORE_SPOOL_DIR === undefined)
+    throw new AppError("env_invalid", "The environment is not usable: STORE_SPOOL_DIR is not set, and STORE_ABSENCE=grace needs it.");
+  return {
+    mostMs: variables.STORE_GRACE_MS,
+    mostUsdPerKey: variables.STORE_GRACE_USD,
+    knownMs: variables.STORE_GRACE_KNOWN_MS,
+    spoolFolder: variables.STORE_SPOOL_DIR,
+    spoolBytes: variables.STORE_SPOOL_BYTES,
+  };
+}
 
 function uploadLimits(variables: Variables): UploadLimits {
   const { LLM_PROXY_UPLOAD_BYTES: largeBytes, LLM_PROXY_UPLOAD_BYTES_PER_KEY: largeBytesPerKey } = variables;

@@ -2,7 +2,7 @@ import { checkDatabase, type DatabaseClient, type DatabaseOptions, isTableMissin
 import { type Lifecycle, listen, type Logger } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import { LimitedKeys } from "@proliferate/access/limits";
-import { INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests";
+import { type AdmittedAttempt, INSTANCE_LOCK_CLASS, nextInstanceId } from "@proliferate/access/requests";
 import { Catalogue } from "./catalogue/catalogue.ts";
 import type { ModelConfig } from "./config/load-model-config.ts";
 import type { ModelTable } from "./config/model-table.ts";
@@ -15,12 +15,14 @@ import { HeldAnswers } from "./data-plane/held-answers.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import { LimitWarnings } from "./data-plane/limit-warnings.ts";
 import { LostAdmissions } from "./data-plane/lost-admissions.ts";
-import { recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
+import { outcomeOfDead, recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane, type DataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
 import { drainingPart, Shutdown } from "./data-plane/shutdown.ts";
 import { UPLOAD_LIMITS, type UploadLimits, Uploads } from "./data-plane/uploads.ts";
 import { Upstreams } from "./data-plane/upstream.ts";
+import type { Grace, GraceSettings } from "./grace/grace.ts";
+import { openGrace } from "./grace/open-grace.ts";
 import { createProxyMetricsPage } from "./metrics/metrics-page.ts";
 import { ProxyMetrics } from "./metrics/proxy-metrics.ts";
 import { boundIdleConnections } from "./http/idle-connections.ts";
@@ -52,6 +54,8 @@ interface ProxyOptions {
   readonly detachedReads: DetachedReadSettings;
   readonly admissionWait?: AdmissionWaitLimits;
   readonly unjudged?: UnjudgedPolicy;
+  /** Serves known keys while the database is away. Default: nobody is served then. */
+  readonly grace?: GraceSettings | undefined;
   /** Default: {@link UPLOAD_LIMITS}. */
   readonly uploads?: UploadLimits;
   /** Connections of callers; default: no limit. */
@@ -98,7 +102,7 @@ export async function startProxy(
   });
   lifecycle.own("upkeep", startUpkeep({ ...recovery, budgetLeader: processLock.leader("reset_budgets"), registry: metrics.registry }));
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
-  const settler = lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased: (attempt) => queue.settled(attempt) }));
+  const { grace, settler } = await startSettling(options, { ...recovery, lifecycle, metrics, queue });
   const checkpoints = lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry: metrics.registry }));
   const admissions = watchAdmissions({ db, logger, catalogue, registry: metrics.registry }, lifecycle);
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs, reads }));
@@ -109,13 +113,13 @@ export async function startProxy(
     logger,
     masterKey,
     shutdown,
+    grace,
     metrics: createProxyMetricsPage({ db, metrics, instanceId }),
     metricsToken: options.metricsToken,
   });
-  const managementServer = createManagementServer(manage, logger);
   const management = lifecycle.own(
     "management",
-    await listen(managementServer, { ...options.management, portVariable: "LLM_PROXY_ADMIN_PORT" }),
+    await listen(createManagementServer(manage, logger), { ...options.management, portVariable: "LLM_PROXY_ADMIN_PORT" }),
   );
   const dataPlane = createDataPlane({
     db,
@@ -132,6 +136,7 @@ export async function startProxy(
     queue,
     ...admissions,
     unjudged: options.unjudged ?? "refuse",
+    grace,
     shutdown,
     instanceId,
     masterKey,
@@ -152,6 +157,48 @@ function watchAdmissions(
     limitWarnings: lifecycle.own("limit warnings", new LimitWarnings(options)),
     lostAdmissions: lifecycle.own("lost admissions", new LostAdmissions(options)),
   };
+}
+
+/** What settling stands on. */
+interface SettlingParts {
+  readonly db: DatabaseClient;
+  readonly logger: Logger;
+  readonly catalogue: Catalogue;
+  readonly instanceId: number;
+  readonly lifecycle: Lifecycle;
+  readonly metrics: ProxyMetrics;
+  readonly queue: AdmissionQueue;
+}
+
+/**
+ * Settles by the store, or into the spool of grace what was admitted without it; who waits for what that gives back is tried again. What dead
+ * processes left in the spool is on record before the first request is taken.
+ */
+async function startSettling(
+  options: ProxyOptions,
+  parts: SettlingParts,
+): Promise<{ readonly grace: Grace | undefined; readonly settler: Settler }> {
+  const { db, logger, lifecycle, metrics, queue } = parts;
+  const onReleased = (attempt: Pick<AdmittedAttempt, "key_hash" | "team_id" | "user_id">): void => queue.settled(attempt);
+  if (!options.grace) return { grace: undefined, settler: lifecycle.own("settler", new Settler({ db, logger, metrics, onReleased })) };
+  const grace = await openGrace({
+    ...parts,
+    settings: options.grace,
+    database: options.database,
+    onReleased,
+    outcomeOfDead: (attempt) => outcomeOfDead(parts, { ...attempt, checkpoint: null, checkpointed_at: null }),
+  });
+  const settler = new Settler({
+    db,
+    logger,
+    metrics,
+    spool: async (attempt, outcome) => grace.settle(attempt, outcome),
+    onReleased: (attempt) => {
+      grace.touched(attempt);
+      onReleased(attempt);
+    },
+  });
+  return { grace, settler: lifecycle.own("settler", settler) };
 }
 
 /** The lock that says that this process lives. */

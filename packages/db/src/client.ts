@@ -87,6 +87,13 @@ export async function connectSession(options: DatabaseOptions): Promise<pg.Clien
   }
 }
 
+/** True when the server takes writes now, false on a replica or where transactions are read-only. Throws when it cannot be asked. */
+export async function takesWrites(db: DatabaseExecutor): Promise<boolean> {
+  const { rows } = await sql<{ writable: boolean }>`
+    select not (pg_is_in_recovery() or current_setting('transaction_read_only')::boolean) as writable`.execute(db);
+  return rows[0]?.writable ?? false;
+}
+
 /** True when a statement gets through now, false when PostgreSQL is unavailable. Throws on any other error. */
 export async function isDatabaseReachable(db: DatabaseExecutor): Promise<boolean> {
   try {

@@ -8,6 +8,7 @@ export {
   type DatabaseOptions,
   isDatabaseReachable,
   openDatabase,
+  takesWrites,
 } from "./client.ts";
 export {
   isDatabaseUnavailable,

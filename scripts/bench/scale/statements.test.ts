@@ -62,6 +62,8 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ..."recordAudit restoreDeletedAdjustments restoreDeletedEvents clearAlert upsertKeyTeam upsertSpendRows".split(" "),
   ..."takeSilentAgent writeAgentAnswers writeAgentRestart writeAgentSilence writeSessionFailure".split(" "),
   ..."claimTopUp closeDueBreaker insertTopUp lockPolicy openBreaker readGranted recordTopUp".split(" "),
+  // By keys and ids alone; `takesWrites` reads no table.
+  ..."listUsableKeys placeReservations insertSpooledAttempt takesWrites".split(" "),
   // Questions about an error that is there already; no statements.
   ..."isDatabaseUnavailable isPermanentError isLoginRefused isTableMissing isUniqueViolation isOverlap isNullRefused".split(" "),
   ..."releaseTelling writeTold moveOrg hasSpendLogs markPaused moveSandbox writeLaunchFailure deleteOldRequests lockIngest readLookBackStart lockIngest".split(

@@ -43,7 +43,7 @@ export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable
   if (call.response.destroyed) leave();
   try {
     return await deps.queue.admit({ caller: request.caller, bytes: request.bytes, gone: gone.signal }, async () =>
-      admitAttempt(deps.db, admission),
+      admitOnce(deps, admission),
     );
   } catch (error) {
     const limit = limitOfError(error);
@@ -54,6 +54,21 @@ export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable
   } finally {
     call.response.removeListener("close", leave);
     stayed();
+  }
+}
+
+/** By the store; while that is away, by grace where there is any. */
+async function admitOnce({ db, grace }: DataPlaneDeps, admission: AdmissionRequest): Promise<AdmittedRequest> {
+  if (!grace) return admitAttempt(db, admission);
+  if (grace.isAbsent) return grace.admit(admission);
+  try {
+    const attempt = await admitAttempt(db, admission);
+    grace.touched(attempt);
+    return attempt;
+  } catch (error) {
+    // Whether it is on record cannot be said, so it is not admitted a second time: its caller may ask again.
+    grace.suspect(error);
+    throw error;
   }
 }
 

@@ -60,7 +60,7 @@ export function outcomeOf(
 }
 
 /** An attempt whose process died: an unfinished answer, as far as its last checkpoint tells. */
-export function outcomeOfOrphan(attempt: AttemptRow, prices: RequestPrices | undefined): AttemptOutcome {
+export function outcomeOfOrphan(attempt: Omit<AttemptRow, "reservations">, prices: RequestPrices | undefined): AttemptOutcome {
   const checkpoint = readCheckpoint(attempt.checkpoint);
   const endedAt = attempt.checkpointed_at ?? attempt.started_at;
   const reading = checkpoint && readingOf(checkpoint.report, checkpoint.isFinal ?? false);
@@ -90,8 +90,11 @@ function readingOf(report: UsageReport, isFinal: boolean): UsageReading {
   return { report, isInputReported: true, isFinal, hasOutput: true, isWhole: isFinal, responseId: undefined, model: undefined };
 }
 
+/** What a bill asks of an attempt. */
+type Billed = Pick<AdmittedAttempt, "reserved_usd" | "estimated_input_tokens" | "hidden_tokens_per_second" | "max_output_tokens">;
+
 /** The rule: what the provider counted is billed as it counted; where it did not count, what was seen and what can have been made, within bounds. */
-function billOf(attempt: AdmittedAttempt, prices: RequestPrices, ending: Ending): Bill {
+function billOf(attempt: Billed, prices: RequestPrices, ending: Ending): Bill {
   if (ending.kind === "free") return { report: NO_REPORT, cost: NO_COST, estimated: false, unpriced: [], flags: [] };
   const { reading } = ending;
   const reservedPicoUsd = picoUsdFromDecimal(attempt.reserved_usd);
@@ -113,7 +116,7 @@ function billOf(attempt: AdmittedAttempt, prices: RequestPrices, ending: Ending)
 }
 
 /** Seen and estimated; the output never above what the request may have. */
-function estimateOf(attempt: AdmittedAttempt, ending: Ending): UsageReport {
+function estimateOf(attempt: Billed, ending: Ending): UsageReport {
   const report = reportSoFar(ending.reading, attempt.estimated_input_tokens);
   const unseenPerSecond = ending.reading?.countsThinking ? 0 : attempt.hidden_tokens_per_second;
   const unseen = Math.floor((Math.max(0, ending.runMs) * unseenPerSecond) / 1_000);

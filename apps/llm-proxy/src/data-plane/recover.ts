@@ -1,6 +1,7 @@
 import { type DatabaseClient, isDatabaseUnavailable } from "@proliferate/db";
 import { type Leader, type Logger, type LoopOptions, startLoop, type Stoppable } from "@proliferate/runtime";
 import {
+  type AttemptOutcome,
   type AttemptRow,
   listAttempts,
   listInstancesWithAttempts,
@@ -57,14 +58,22 @@ async function settleAttemptsOf(deps: RecoverDeps, instanceId: number): Promise<
 /** True when this call settled it. Rejects only when the store is away: then the others cannot be settled either. */
 async function settleOrphan(deps: RecoverDeps, attempt: AttemptRow): Promise<boolean> {
   try {
-    const prices = deps.catalogue.current.modelsFor({ teamId: attempt.team_id }).requestPrices(attempt);
-    if (!prices) deps.logger.error({ attempt: attempt.attempt_id, price: attempt.price_id }, "recover.price_unknown");
-    return (await settleAttempt(deps.db, attempt, outcomeOfOrphan(attempt, prices))) === "settled";
+    return (await settleAttempt(deps.db, attempt, outcomeOfDead(deps, attempt))) === "settled";
   } catch (error) {
     if (isDatabaseUnavailable(error)) throw error;
     deps.logger.error({ attempt: attempt.attempt_id, error: String(error) }, "recover.attempt_failed");
     return false;
   }
+}
+
+/** How an attempt ended whose process died: at the usage that was checkpointed, by the prices of its moment. */
+export function outcomeOfDead(
+  { catalogue, logger }: Pick<RecoverDeps, "catalogue" | "logger">,
+  attempt: Omit<AttemptRow, "reservations">,
+): AttemptOutcome {
+  const prices = catalogue.current.modelsFor({ teamId: attempt.team_id }).requestPrices(attempt);
+  if (!prices) logger.error({ attempt: attempt.attempt_id, price: attempt.price_id }, "recover.price_unknown");
+  return outcomeOfOrphan(attempt, prices);
 }
 
 /** Of the upkeep: of the proxies on one database, the one that leads ends the windows of budgets. */

@@ -103,7 +103,7 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
     case "liveness":
       return sendJson(call, 200, ALIVE);
     case "readiness": {
-      const { status, body } = await checkReadiness(deps.db, deps.shutdown);
+      const { status, body } = await checkReadiness(deps);
       return sendJson(call, status, body);
     }
     case "root":
@@ -121,9 +121,9 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
 }
 
 /** What the caller may use: one model, or the list. */
-async function readModels({ db, masterKey, catalogue }: DataPlaneDeps, { request }: Call, id: string | undefined): Promise<unknown> {
-  const caller = await authenticate({ db, masterKey }, request, "models");
-  const models = catalogue.current.modelsFor(caller);
+async function readModels(deps: DataPlaneDeps, { request }: Call, id: string | undefined): Promise<unknown> {
+  const caller = await authenticate(deps, request, "models");
+  const models = deps.catalogue.current.modelsFor(caller);
   return id === undefined ? listModels(models, caller) : showModel(models, caller, id);
 }
 

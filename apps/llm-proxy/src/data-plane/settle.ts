@@ -11,6 +11,8 @@ interface SettlerOptions {
   readonly holdMs?: number;
   /** Told of each attempt that is over, and of each try that the store did not take. */
   readonly metrics?: { settled(attempt: AdmittedAttempt, outcome: AttemptOutcome): void; settleFailed(): void };
+  /** Keeps the outcome of an attempt that was admitted without the store; false for any other. Never rejects. */
+  readonly spool?: (attempt: AdmittedAttempt, outcome: AttemptOutcome) => Promise<boolean>;
   /** Told of each attempt whose reservation was given back. */
   readonly onReleased?: (attempt: AdmittedAttempt) => void;
 }
@@ -52,6 +54,7 @@ export class Settler implements Stoppable {
   }
 
   async #untilSettled(attempt: AdmittedAttempt, outcome: AttemptOutcome): Promise<void> {
+    if (await this.#options.spool?.(attempt, outcome)) return;
     for (let delayMs: number = RETRY_MS.first; ; delayMs = Math.min(delayMs * 2, RETRY_MS.most)) {
       const isLastTry = this.#stopping.signal.aborted;
       try {

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { DatabaseClient } from "@proliferate/db";
 import { isObserver, type Logger, type MetricsPage, requestTarget, safeListener, withoutTrailingSlashes } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
+import type { Grace } from "../grace/grace.ts";
 import { ALIVE, checkReadiness } from "../health.ts";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
 import { readBody } from "../http/read-body.ts";
@@ -22,6 +23,7 @@ interface ManagementDeps {
   readonly metricsToken?: string | undefined;
   /** What readiness says of the way out. */
   readonly shutdown: { readonly isDraining: boolean };
+  readonly grace: Pick<Grace, "isAbsent" | "isOpen"> | undefined;
 }
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
@@ -58,7 +60,7 @@ export function createManagementServer(handle: ManagementHandler, logger: Logger
 async function answer(deps: ManagementDeps, routes: readonly Route[], request: IncomingMessage): Promise<ManagementAnswer> {
   const target = requestTarget(request.url);
   const path = withoutTrailingSlashes(target.path);
-  if (HEALTH_PATHS.has(path)) return path.endsWith("readiness") ? checkReadiness(deps.db, deps.shutdown) : { status: 200, body: ALIVE };
+  if (HEALTH_PATHS.has(path)) return path.endsWith("readiness") ? checkReadiness(deps) : { status: 200, body: ALIVE };
   requireMasterKey(deps, request);
   const candidates = routes.filter((route) => route.path === path);
   if (candidates.length === 0) throw new AppError("not_found", `The management API has no route ${path}.`);

@@ -4,6 +4,8 @@ import type { AdmittedAttempt, AttemptOutcome } from "@proliferate/access/reques
 import { PRICED_CLASSES, totals } from "@proliferate/metering/usage";
 import { ERROR_CODES } from "@proliferate/shared/errors";
 import type { ModelTable } from "../config/model-table.ts";
+import { GRACE_REFUSALS, type GraceRefusal } from "../grace/grace.ts";
+import type { GraceState } from "../grace/open-grace.ts";
 import { findProvider } from "../providers/registry.ts";
 import { type DataPlaneRoute, routeOfPath } from "../data-plane/paths.ts";
 
@@ -36,6 +38,10 @@ export class ProxyMetrics {
     "flag",
   ]);
   readonly #settleFailures = this.#counter("settle_failures_total", "Tries to settle that the store did not take; each is repeated", []);
+
+  readonly #graceAdmissions = this.#counter("grace_admissions_total", "Requests that were taken while the database was away", []);
+  readonly #graceRefusals = this.#counter("grace_refusals_total", "Requests of that time that were not taken, by reason", ["reason"]);
+  readonly #spoolReplays = this.#counter("spool_replayed_total", "Requests of that time that were put on record afterwards", []);
 
   constructor(options: { readonly models: () => Pick<ModelTable, "find" | "retiring">; readonly held: HeldBytes }) {
     this.#models = options.models;
@@ -89,6 +95,35 @@ export class ProxyMetrics {
     if (outcome.error && outcome.error.code !== CALLER_GONE)
       this.#providerErrors.inc({ provider: providerLabel(attempt.provider), code: errorLabel(outcome.error.code) });
     for (const flag of flagsOf(attempt, outcome)) this.#flagged.inc({ model, flag });
+  }
+
+  /** A request was taken while the store was away. */
+  graceAdmitted(): void {
+    this.#graceAdmissions.inc();
+  }
+
+  /** A request was not taken while the store was away. */
+  graceRefused(reason: GraceRefusal): void {
+    this.#graceRefusals.inc({ reason });
+  }
+
+  /** A request that was taken while the store was away is on record. */
+  spoolReplayed(): void {
+    this.#spoolReplays.inc();
+  }
+
+  /** Shows what serves known keys while the store is away. */
+  watchGrace(state: GraceState): void {
+    const show = (name: string, help: string, read: () => number): void => {
+      const gauge: Gauge = this.#gauge(name, help, [], () => gauge.set(read()));
+    };
+    show("store_absent", "1 while the database is away", () => Number(state.isAbsent()));
+    show("known_keys", "Keys that are served should the database go away", () => state.knownKeys());
+    show("spool_requests", "Requests that were taken without the database and are not on record yet", () => state.spooledRequests());
+    show("spool_bytes", "Bytes of the file in which they stand", () => state.spooledBytes());
+    for (const reason of GRACE_REFUSALS) this.#graceRefusals.inc({ reason }, 0);
+    this.#graceAdmissions.inc(0);
+    this.#spoolReplays.inc(0);
   }
 
   /** The store did not take a settlement. */

@@ -94,6 +94,23 @@ export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise
   return { ...caller, maxBudgetUsd, teamAliases: rare?.teamAliases ?? null, softBudgetUsd: rare?.softBudgetUsd ?? null };
 }
 
+/** What decides about requests of a key without its limits: to compare it with what was read before. */
+export type KeyState = Pick<CallerRow, "keyHash" | "teamId" | "userId" | "models" | "teamModels" | "allowedRoutes" | "aliases">;
+
+/** Those of these keys, by their hashes, that may be used now: neither they nor their teams are blocked, and they have not expired. */
+export async function listUsableKeys(db: DatabaseExecutor, keyHashes: readonly string[]): Promise<readonly KeyState[]> {
+  const { rows } = await sql<KeyState>`
+    select k.token as "keyHash", nullif(k.team_id, '') as "teamId", k.user_id as "userId", coalesce(k.models, '{}') as models,
+           coalesce(t.models, '{}') as "teamModels", coalesce(k.allowed_routes, '{}') as "allowedRoutes", k.aliases
+      from "LiteLLM_VerificationToken" k
+      left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
+     where k.token = any(${[...keyHashes]}::text[]) and not coalesce(k.blocked, false) and not coalesce(t.blocked, false)
+       and (k.expires is null or k.expires > clock_timestamp() at time zone 'utc') and (nullif(k.team_id, '') is null or t.team_id is not null)`.execute(
+    db,
+  );
+  return rows;
+}
+
 /** A column that is absent is left as it is (update) or at its default (insert); null clears it. */
 export interface KeyFields {
   readonly keyAlias?: string | null;

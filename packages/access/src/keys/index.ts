@@ -7,8 +7,10 @@ export {
   findCaller,
   type KeyFields,
   type KeyRow,
+  type KeyState,
   listKeys,
   listKeysDueForReset,
+  listUsableKeys,
 } from "./db.ts";
 export { changeKey, mintKey, requireKey, revokeKeys } from "./keys.ts";
 export { ADMIN_USER_ID, hashKey, hashOfKeyOrHash } from "./virtual-key.ts";

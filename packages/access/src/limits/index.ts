@@ -23,7 +23,7 @@ export { intervalFromDuration } from "./duration.ts";
 export { type LimitWarning, warningsOf } from "./limit-warning.ts";
 export { insertLimitWarning } from "./warnings-db.ts";
 export { limitError } from "./limit-error.ts";
-export { checkLimits, type CountedLimit, type DueBudget } from "./limit.ts";
+export { checkLimits, type CountedLimit, type DueBudget, isLiteLLMBudget } from "./limit.ts";
 export { LimitedKeys } from "./limited-keys.ts";
 export { deleteLimit, listLimits, MOST_LIMITS, type SetLimit, upsertLimit } from "./limits-db.ts";
 export { type Amounts, amountsOf, amountsTaken, type MeteredOutcome, type MeteredRequest, METERS } from "./meters.ts";

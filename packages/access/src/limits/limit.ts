@@ -63,6 +63,11 @@ function fits(least: DecimalText, left: DecimalText): boolean {
   return compareDecimals(left, "0") > 0 && compareDecimals(least, left) <= 0;
 }
 
+/** Whether it is LiteLLM's `max_budget` of a key or team: what an attempt holds of it stands in `reserved_usd`. */
+export function isLiteLLMBudget({ principal, meter, window, model }: Limit): boolean {
+  return (principal.kind === "key" || principal.kind === "team") && meter === "usd" && window === "total" && model === "";
+}
+
 /** A LiteLLM budget of a key or team whose window has ended. */
 export interface DueBudget {
   readonly id: string;

@@ -87,7 +87,8 @@ async function currentLimits(tx: DatabaseExecutor, caller: CallerRow, model: str
   return isMissing || limits.length !== before.limits.length ? undefined : limits;
 }
 
-function modelOf({ attempt }: AdmissionRequest): CallableModel {
+/** What policies judge of the model that a request calls. */
+export function modelOf({ attempt }: Pick<AdmissionRequest, "attempt">): CallableModel {
   return { modelName: attempt.model_group, model: attempt.model, requestedAs: attempt.requested_model };
 }
 

@@ -1,4 +1,4 @@
-export { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
+export { type AdmissionRequest, admitAttempt, modelOf, requireUsable } from "./admit.ts";
 export { resetDueBudgets } from "./budget-reset.ts";
 export { type AttemptCheckpoint, readCheckpoint } from "./checkpoint.ts";
 export {
@@ -10,6 +10,7 @@ export {
   listAttemptsById,
   listInstancesWithAttempts,
   nextInstanceId,
+  readClock,
   withDeadInstance,
 } from "./db.ts";
 export { type AdmittedRequest, MOST_BEFORE_ADMISSION_MS } from "./admission-db.ts";
@@ -17,4 +18,6 @@ export { insertCorrection } from "./settlement-db.ts";
 export { requireLimitsLeft } from "./limits-left.ts";
 export { readReservations } from "./reservations-db.ts";
 export { settleAttempt } from "./settle.ts";
+export { settleSpooledAttempt, spooledAttempt } from "./spooled.ts";
+export type { SpooledAttempt } from "./spooled-db.ts";
 export type { AttemptOutcome } from "./spend-log.ts";

@@ -1,4 +1,4 @@
-import { type DatabaseClient, isPermanentError } from "@proliferate/db";
+import { type DatabaseClient, type DatabaseExecutor, isPermanentError } from "@proliferate/db";
 import { completionTokens, promptTokens, totals } from "@proliferate/metering/usage";
 import { compareDecimals, type DecimalText, subtractDecimals } from "@proliferate/shared/money";
 import { amountsTaken, type MeteredOutcome } from "../limits/index.ts";
@@ -12,7 +12,7 @@ import { insertCorrection, replaceAttemptBySpendLog } from "./settlement-db.ts";
  * - `corrected`: another process had settled the attempt at an estimate; this call wrote the difference.
  * - `repeated`: it was settled (and corrected) before; nothing changed.
  */
-type SettlementResult = "settled" | "corrected" | "repeated";
+export type SettlementResult = "settled" | "corrected" | "repeated";
 
 /**
  * Settles an attempt, atomically and idempotently: repeat it after any error, also one that hides whether it committed. A row
@@ -20,16 +20,28 @@ type SettlementResult = "settled" | "corrected" | "repeated";
  * provider or a caller said keeps an attempt open.
  */
 export async function settleAttempt(db: DatabaseClient, attempt: AdmittedAttempt, outcome: AttemptOutcome): Promise<SettlementResult> {
+  return settleWith(outcome, async (settle) => settle(db, attempt));
+}
+
+/** Settles one attempt, on record, once. */
+type SettleOnce = (db: DatabaseExecutor, attempt: AdmittedAttempt) => Promise<SettlementResult>;
+
+/** Runs what settles an attempt; where its row can never be taken, again with a settlement that writes a bare one. */
+export async function settleWith(
+  outcome: AttemptOutcome,
+  run: (settle: SettleOnce) => Promise<SettlementResult>,
+): Promise<SettlementResult> {
   try {
-    return await settleOnce(db, attempt, outcome, (row) => row);
+    return await run(async (db, attempt) => settleOnce(db, attempt, outcome, (row) => row));
   } catch (error) {
     if (!isPermanentError(error)) throw error;
-    return settleOnce(db, attempt, { ...outcome, providerResponseId: null }, (row) => bareRow(row, error));
+    const bare = { ...outcome, providerResponseId: null };
+    return run(async (db, attempt) => settleOnce(db, attempt, bare, (row) => bareRow(row, error)));
   }
 }
 
 async function settleOnce(
-  db: DatabaseClient,
+  db: DatabaseExecutor,
   attempt: AdmittedAttempt,
   outcome: AttemptOutcome,
   shape: (row: SpendLogRow) => SpendLogRow,

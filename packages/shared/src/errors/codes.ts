@@ -163,6 +163,7 @@ export const ERROR_CODES = {
   database_pooling: row(0, false, "api_error", "api_error", "Set DATABASE_POOLING=transaction and DATABASE_DIRECT_URL, and give the role its settings with node scripts/migrate.ts --grant ROLE (docs/operations.md, PgBouncer)."),
   database_forbidden: row(0, false, "api_error", "api_error", "Run node scripts/migrate.ts --grant ROLE as the owner of the schemas, with the role that was refused (docs/operations.md, Roles)."),
   redis_unreachable: row(0, true, "api_error", "api_error", "Check REDIS_URL and that Redis is up; unset it to keep the job schedules in PostgreSQL."),
+  spool_unusable: row(0, false, "api_error", "api_error", "Let STORE_SPOOL_DIR name a folder on a disk that stays, in which the process may write, or set STORE_ABSENCE=closed."),
   migration_failed: row(0, false, "api_error", "api_error", "Read the message; an applied migration file is never edited."),
   embedded_postgres_failed: row(0, false, "api_error", "api_error", "Read the server's last lines in the message, or set DATABASE_URL."),
 } as const satisfies Record<string, ErrorCodeRow>;

@@ -1,0 +1,164 @@
+import type { DatabaseClient } from "@proliferate/db";
+import { type Logger, startLoop, type Stoppable } from "@proliferate/runtime";
+import { type CallerRow, type KeyState, listUsableKeys } from "@proliferate/access/keys";
+import { type CountedLimit, readLimits } from "@proliferate/access/limits";
+import { readClock } from "@proliferate/access/requests";
+
+interface KnownCallersOptions {
+  readonly db: DatabaseClient;
+  readonly logger: Logger;
+  /** A key that was not seen for so long is forgotten. */
+  readonly knownMs: number;
+  /** While this is true nothing is read and nothing is forgotten. */
+  readonly isStoreAbsent: () => boolean;
+}
+
+/** What is known of one key and what it calls. */
+interface KnownPath {
+  readonly limits: readonly CountedLimit[];
+}
+
+interface Path {
+  limits: readonly CountedLimit[] | undefined;
+  readAtMs: number;
+  /** Something of it was settled since. */
+  isStale: boolean;
+}
+
+interface Known {
+  readonly caller: CallerRow;
+  readonly seenAtMs: number;
+  readonly paths: Map<string, Path>;
+}
+
+const MOST_KEYS = 10_000;
+const MOST_MODELS_PER_KEY = 16;
+const ROUND_MS = 1_000;
+/** So many paths are read in a round, the longest unread first: the store is asked so often a second at most, however many there are. */
+const PATHS_A_ROUND = 40;
+/** A path of which something was settled is read again after so long; one of which nothing was, after that. */
+const STALE_MS = 5_000;
+const FRESH_MS = 30_000;
+/** Whose keys still may be used is asked in every so manieth round, this many in a statement. */
+const ROUNDS_BETWEEN_KEYS = 5;
+const KEYS_A_STATEMENT = 1_000;
+
+/**
+ * The keys that this process has served lately, with what their limits said: what can be known of them while the store is away. Kept up
+ * to date in the background while the store is there: keys that were revoked or blocked are forgotten within some seconds, whoever did it,
+ * and limits are read again after their requests end.
+ */
+export class KnownCallers implements Stoppable {
+  readonly #options: KnownCallersOptions;
+  readonly #keys = new Map<string, Known>();
+  readonly #loop: Stoppable;
+  #clock: { readonly storeMs: number; readonly atMs: number } | undefined;
+  #rounds = 0;
+
+  constructor(options: KnownCallersOptions) {
+    this.#options = options;
+    this.#loop = startLoop("known_callers", ROUND_MS, (signal) => this.refresh(signal), {
+      first: "after a pause",
+      onError: (error) => options.logger.warn({ error: String(error) }, "known_callers.not_read"),
+    });
+  }
+
+  /** Keys that could be served if the store went away now. */
+  get size(): number {
+    return [...this.#keys.values()].filter(({ paths }) => [...paths.values()].some(({ limits }) => limits !== undefined)).length;
+  }
+
+  /** The store knows the key: so it stands there now. */
+  seen(caller: CallerRow): void {
+    const known = this.#keys.get(caller.keyHash);
+    // A path's limits are those of its team and user: with others it is another path.
+    const paths = known && stateOf(known.caller) === stateOf(caller) ? known.paths : new Map<string, Path>();
+    // Whoever was seen last is forgotten last.
+    this.#keys.delete(caller.keyHash);
+    this.#keys.set(caller.keyHash, { caller, seenAtMs: performance.now(), paths });
+    const [oldest] = this.#keys.keys();
+    if (this.#keys.size > MOST_KEYS && oldest !== undefined) this.#keys.delete(oldest);
+  }
+
+  /** The store does not know the key. */
+  forget(keyHash: string): void {
+    this.#keys.delete(keyHash);
+  }
+
+  /** A request of the key for this model was admitted or settled: its limits are worth reading again. */
+  touched(keyHash: string, model: string): void {
+    const paths = this.#keys.get(keyHash)?.paths;
+    const path = paths?.get(model);
+    if (path) path.isStale = true;
+    else if (paths && paths.size < MOST_MODELS_PER_KEY) paths.set(model, { limits: undefined, readAtMs: -Infinity, isStale: true });
+  }
+
+  /** The key as the store had it; undefined where it was not seen lately. */
+  caller(keyHash: string): CallerRow | undefined {
+    const known = this.#keys.get(keyHash);
+    return known && performance.now() - known.seenAtMs <= this.#options.knownMs ? known.caller : undefined;
+  }
+
+  /** What the limits of the key said that are about all or about this model; undefined where that was never read. */
+  path(keyHash: string, model: string): KnownPath | undefined {
+    const limits = this.#keys.get(keyHash)?.paths.get(model)?.limits;
+    return limits && { limits };
+  }
+
+  /** The time by the store's clock, as it went on since it was read; undefined where it never was. */
+  now(): Date | undefined {
+    return this.#clock && new Date(this.#clock.storeMs + performance.now() - this.#clock.atMs);
+  }
+
+  /** One round of looking at the store. Throws what its statements throw. */
+  async refresh(signal?: AbortSignal): Promise<void> {
+    if (this.#options.isStoreAbsent()) return;
+    this.#forgetUnseen();
+    if (this.#keys.size === 0) return;
+    if (this.#rounds % ROUNDS_BETWEEN_KEYS === 0) await this.#refreshKeys();
+    this.#rounds += 1;
+    for (const { known, model, path } of this.#due()) {
+      if (signal?.aborted || this.#options.isStoreAbsent()) return;
+      path.isStale = false;
+      path.limits = (await readLimits(this.#options.db, known.caller, model)).limits;
+      path.readAtMs = performance.now();
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  #forgetUnseen(): void {
+    for (const [keyHash, { seenAtMs }] of this.#keys) if (performance.now() - seenAtMs > this.#options.knownMs) this.#keys.delete(keyHash);
+  }
+
+  async #refreshKeys(): Promise<void> {
+    // Read before it is noted: what is told by it is never ahead of the store.
+    const clock = { storeMs: (await readClock(this.#options.db)).getTime(), atMs: performance.now() };
+    this.#clock = clock;
+    const hashes = [...this.#keys.keys()];
+    for (let from = 0; from < hashes.length; from += KEYS_A_STATEMENT) {
+      const asked = hashes.slice(from, from + KEYS_A_STATEMENT);
+      const usable = new Map((await listUsableKeys(this.#options.db, asked)).map((key) => [key.keyHash, stateOf(key)]));
+      for (const keyHash of asked) {
+        const known = this.#keys.get(keyHash);
+        // One that was changed is known again with its next request.
+        if (known && usable.get(keyHash) !== stateOf(known.caller)) this.#keys.delete(keyHash);
+      }
+    }
+  }
+
+  #due(): readonly { readonly known: Known; readonly model: string; readonly path: Path }[] {
+    const now = performance.now();
+    return [...this.#keys.values()]
+      .flatMap((known) => [...known.paths].map(([model, path]) => ({ known, model, path })))
+      .filter(({ path }) => now - path.readAtMs > (path.isStale ? STALE_MS : FRESH_MS))
+      .toSorted((a, b) => a.path.readAtMs - b.path.readAtMs)
+      .slice(0, PATHS_A_ROUND);
+  }
+}
+
+function stateOf({ teamId, userId, models, teamModels, allowedRoutes, aliases }: Omit<KeyState, "keyHash">): string {
+  return JSON.stringify([teamId, userId, models, teamModels, allowedRoutes, aliases]);
+}
