@@ -9,13 +9,13 @@ export interface Inside {
 }
 
 /** Of one kind: how many, for how long the main thread stood still in all, and for how long at most. */
-export interface Collections {
+interface Collections {
   readonly count: number;
   readonly ms: number;
   readonly mostMs: number;
 }
 
-export type CollectionKind = "young" | "old" | "step";
+type CollectionKind = "young" | "old" | "step";
 
 /** Imported into the proxy that is watched (`node --import`); answers each message of its parent with what was seen since the last one. */
 const RESOLUTION_MS = 2;

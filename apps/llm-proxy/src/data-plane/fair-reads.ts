@@ -28,7 +28,7 @@ const PIECE_BYTES = 16 * 1024;
 const SECOND_MS = 1_000;
 
 /** When turns are: `next` runs something once everything that is ready now has had its turn, `later` not before so many milliseconds. */
-export interface Turns {
+interface Turns {
   next(act: () => void): void;
   later(act: () => void, ms: number): void;
   nowMs(): number;

@@ -1,6 +1,8 @@
 import { crc32 } from "node:zlib";
 import type { AttemptOutcome, SpooledAttempt } from "@proliferate/access/requests";
 import { z } from "zod";
+import type { Dialect } from "../dialects/dialect.ts";
+import { DIALECTS } from "../providers/spoken-dialects.ts";
 
 /** One line of a spool: a request that was admitted without the store, with its outcome once that is known. */
 export interface SpoolEntry {
@@ -24,7 +26,7 @@ const attemptSchema = z.strictObject({
   team_id: z.string().nullable(),
   user_id: z.string().nullable(),
   key_alias: z.string().nullable(),
-  dialect: z.enum(["anthropic", "openai"]),
+  dialect: z.custom<Dialect["family"]>((value) => DIALECTS.some(({ family }) => family === value)),
   call_type: z.string(),
   model_group: z.string(),
   model: z.string(),

@@ -2,7 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import { type Logger, startLoop, type Stoppable } from "@proliferate/runtime";
 
 /** Asks the store whether it takes writes now. Rejects or says false where it does not. */
-export type StoreProbe = () => Promise<boolean>;
+type StoreProbe = () => Promise<boolean>;
 
 interface StoreWatchOptions {
   readonly probe: StoreProbe;

@@ -30,12 +30,13 @@ export const HAS_OTHER_LIMITS = sql<boolean>`(${HAS_LIMIT_COLUMNS}
       ))`;
 
 /**
- * The common table `caller`: what LiteLLM's columns of key and team say now; what a key does not set itself says its budget. Where `condition` does not hold it is empty, and so is
- * `applied`.
+ * The common table `caller`: what LiteLLM's columns of key and team say now; what a key does not set itself says its budget. Where
+ * `condition` does not hold it is empty, and so is `applied`.
  */
 export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBuilder<unknown> = sql`true`): RawBuilder<unknown> {
   return sql`
-      select k.token, nullif(k.team_id, '') as team_id, nullif(k.user_id, '') as user_id, ${payerOf(sql`nullif(k.team_id, '')`)} as payer_id, coalesce(k.max_budget, b.max_budget)::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
+      select k.token, nullif(k.team_id, '') as team_id, nullif(k.user_id, '') as user_id, ${payerOf(sql`nullif(k.team_id, '')`)} as payer_id,
+             coalesce(k.max_budget, b.max_budget)::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
              k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd,
              coalesce(k.rpm_limit, b.rpm_limit) as key_rpm, coalesce(k.tpm_limit, b.tpm_limit) as key_tpm,
              coalesce(k.max_parallel_requests, b.max_parallel_requests) as key_parallel,
@@ -85,9 +86,11 @@ export function limitsOfCaller(model: string | null | RawBuilder<string | null>)
             union all
             select v.kind, v.id, v.meter, v.limit_window, ${model}::text, v.amount::numeric, 'refuse'
               from caller c cross join lateral (values
-                ('key', c.token, 'usd', limit_window_of(coalesce(c.key_models->${model}::text->>'time_period', c.key_models->${model}::text->>'budget_duration')), coalesce(c.key_models->${model}::text->>'budget_limit', c.key_models->${model}::text->>'max_budget')),
+                ('key', c.token, 'usd', limit_window_of(coalesce(c.key_models->${model}::text->>'time_period', c.key_models->${model}::text->>'budget_duration')),
+                 coalesce(c.key_models->${model}::text->>'budget_limit', c.key_models->${model}::text->>'max_budget')),
                 ('key', c.token, 'requests', 'minute', c.key_model_rpm->>${model}::text), ('key', c.token, 'tokens', 'minute', c.key_model_tpm->>${model}::text),
-                ('team', c.team_id, 'usd', limit_window_of(coalesce(c.team_models->${model}::text->>'time_period', c.team_models->${model}::text->>'budget_duration')), coalesce(c.team_models->${model}::text->>'budget_limit', c.team_models->${model}::text->>'max_budget')),
+                ('team', c.team_id, 'usd', limit_window_of(coalesce(c.team_models->${model}::text->>'time_period', c.team_models->${model}::text->>'budget_duration')),
+                 coalesce(c.team_models->${model}::text->>'budget_limit', c.team_models->${model}::text->>'max_budget')),
                 ('team', c.team_id, 'requests', 'minute', c.team_model_rpm->>${model}::text), ('team', c.team_id, 'tokens', 'minute', c.team_model_tpm->>${model}::text)
               ) as v (kind, id, meter, limit_window, amount)
              where v.amount ~ '^[0-9]{1,20}([.][0-9]{1,20})?$' and v.id is not null

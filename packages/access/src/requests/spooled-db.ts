@@ -6,7 +6,7 @@ import type { AdmittedAttempt } from "./db.ts";
 /** Statements on attempts that were admitted while the store was away, and are put on record afterwards. */
 
 /** What an attempt holds of one limit, before its window is known: the database says which one was open when it started. */
-export type SpooledReservation = Omit<ReservationJson, "start">;
+type SpooledReservation = Omit<ReservationJson, "start">;
 
 /** An attempt that was admitted without the store. */
 export type SpooledAttempt = Omit<AdmittedAttempt, "reservations"> & { readonly reservations: readonly SpooledReservation[] | null };

@@ -6,7 +6,7 @@ import fc from "fast-check";
  */
 
 /** Who may have a limit. */
-export const PRINCIPALS = ["payer org_a", "team org_a", "team org_b", "user u1", "user u2", "key of seat 0", "key of seat 1"] as const;
+const PRINCIPALS = ["payer org_a", "team org_a", "team org_b", "user u1", "user u2", "key of seat 0", "key of seat 1"] as const;
 /** A user of a team, who has keys, and who pays for it. */
 export interface Seat {
   readonly userId: string;
@@ -20,7 +20,7 @@ export const SEATS: readonly Seat[] = [
   { userId: "u2", teamId: "org_a", payerId: "org_a" },
   { userId: "u2", teamId: null, payerId: null },
 ];
-export const MODELS = ["m1", "m2"] as const;
+const MODELS = ["m1", "m2"] as const;
 
 export interface LimitPlan {
   readonly principal: (typeof PRINCIPALS)[number];

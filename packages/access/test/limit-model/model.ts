@@ -2,7 +2,7 @@ import { type CounterName, type Facts, nameOf, startOf, unitsOf } from "./facts.
 import { add, type Asked, type Caller, type Counters, hasRoom, isBudget, limitsOf, type Setting, settingOf } from "./rules.ts";
 
 /** An admission under way: whatever was so at some moment of it, it may have seen. */
-export interface Admission {
+interface Admission {
   readonly attemptId: string;
   readonly caller: Caller;
   readonly asked: Asked;

@@ -14,7 +14,7 @@ const READING = /^(\/\* prepared: (find_caller|read_limits) |select )/;
 /** No plan takes so many steps to its end: something goes round in a circle. */
 const MOST_CLOSING_STEPS = 5_000;
 
-export interface Played {
+interface Played {
   readonly violation: string | undefined;
   /** Every command and every step, in order. */
   readonly trace: readonly string[];
@@ -54,7 +54,7 @@ interface Proxy {
 }
 
 /** Two proxies, one statement at a time; the model is shown what stands in the database after each. */
-export class TrafficPlayer {
+class TrafficPlayer {
   readonly trace: string[];
   /** The spend rows of their requests, as of the last look. */
   rows: readonly RowFact[] = [];

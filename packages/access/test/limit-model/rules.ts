@@ -16,14 +16,14 @@ export interface Asked {
   readonly most: Readonly<Record<string, bigint>>;
 }
 
-export interface Counter {
+interface Counter {
   used: bigint;
   reserved: bigint;
 }
 export type Counters = Map<string, Counter>;
 
 /** A limit that is set, without the window that is open. */
-export interface SetLimit extends Omit<CounterName, "start"> {
+interface SetLimit extends Omit<CounterName, "start"> {
   /** Null: none, and counted all the same. */
   readonly amount: bigint | null;
   readonly isRefusing: boolean;
@@ -74,7 +74,7 @@ const WINDOWS: Readonly<Record<string, readonly [lengthMs: number, aheadMs: numb
 };
 
 /** When the window began that is open. */
-export function windowStart(window: string, nowMs: number): number | null {
+function windowStart(window: string, nowMs: number): number | null {
   const [lengthMs, aheadMs] = WINDOWS[window] ?? [0, 0];
   return lengthMs === 0 ? null : Math.floor((nowMs + aheadMs) / lengthMs) * lengthMs - aheadMs;
 }

@@ -35,11 +35,11 @@ export async function readMirrorEnd(db: DatabaseExecutor): Promise<Date | null> 
 
 /** Of a window, both bounds within it, as the source's API counts: at most {@link TOTAL_CAP} rows are counted. */
 export async function countMirrorRows(db: DatabaseExecutor, window: { readonly from: Date; readonly to: Date }): Promise<number> {
-  const result = await sql<{ rows: string }>`
-    select count(*) as rows from (
+  const result = await sql<{ rows: number }>`
+    select count(*)::integer as rows from (
       select from "LiteLLM_SpendLogs" where "startTime" >= ${window.from.toISOString()}::timestamptz at time zone 'UTC'
         and "startTime" <= ${window.to.toISOString()}::timestamptz at time zone 'UTC' limit ${TOTAL_CAP}) some`.execute(db);
-  return Number(result.rows[0]?.rows ?? 0);
+  return result.rows[0]?.rows ?? 0;
 }
 
 /** Keys of rows without a team, of requests that began at `from` or later, of which the mirror knows no team either; at most `limit`. */
