@@ -118,7 +118,10 @@ export class SimulatedProcess {
 
   #acquire(): SimulatedConnection {
     const free = this.#connections.find((connection) => !connection.isTaken);
-    if (!free) throw new Error("the simulated process needs more connections than it was given");
+    if (!free) {
+      const held = this.#connections.map((connection) => `${connection.isBusy ? "at" : "after"} ${connection.lastLabel}`);
+      throw new Error(`the simulated process needs more connections than it was given; held: ${held.join("; ")}`);
+    }
     free.isTaken = true;
     return free;
   }
@@ -129,6 +132,8 @@ class SimulatedConnection implements DatabaseConnection {
   isTaken = false;
   /** True while a statement is with PostgreSQL. */
   isBusy = false;
+  /** The statement that it had last. */
+  lastLabel = "nothing";
   readonly client: pg.Client;
   readonly #process: SimulatedProcess;
   readonly #clock: VirtualClock;
@@ -152,6 +157,7 @@ class SimulatedConnection implements DatabaseConnection {
 
   async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
     const text = this.#rewrite(query.sql);
+    this.lastLabel = labelOf(text);
     const result = await this.#process.wait(
       labelOf(text),
       () =>
