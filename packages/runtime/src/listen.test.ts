@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { Agent, createServer, type IncomingMessage, request } from "node:http";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { listen } from "./listen.ts";
 
 test("a taken port is named together with the variable that moves it", async () => {
@@ -13,6 +13,15 @@ test("a taken port is named together with the variable that moves it", async () 
     message: `Port ${first.port} is taken by another program; set GATEWAY_PORT to another one.`,
   });
   await first.stop();
+});
+
+test("hostile 7: as many connections may wait to be accepted as Linux allows, not Node's 511", async () => {
+  const server = createServer();
+  const asked = vi.spyOn(server, "listen");
+  const listener = await listen(server, { port: 0, host: "127.0.0.1", portVariable: "PORT" });
+
+  expect(asked).toHaveBeenCalledWith(expect.objectContaining({ host: "127.0.0.1", backlog: 4_096 }), expect.any(Function));
+  await listener.stop();
 });
 
 test("stop lets a request in flight end and refuses new ones", async () => {

@@ -27,6 +27,12 @@ export interface Listener extends Stoppable {
 }
 
 /**
+ * Connections that may wait to be accepted: what Linux allows (`net.core.somaxconn`). With Node's 511 a storm of new connections fills the
+ * queue, and whoever connects then is silently dropped and tries again after a second.
+ */
+const BACKLOG = 4_096;
+
+/**
  * Listens, or throws `port_in_use` naming port and variable. `stop` refuses new connections at once, closes those on which
  * nothing runs, tells the others with their answer (`connection: close`) that it is the last, lets them end, then cuts them.
  */
@@ -38,7 +44,7 @@ export async function listen(server: Server, options: ListenOptions): Promise<Li
       const what = error.code === "EACCES" ? "may not be used by this user" : "is taken by another program";
       fail(new AppError("port_in_use", `Port ${options.port} ${what}; set ${options.portVariable} to another one.`, { cause: error }));
     });
-    server.listen(options.port, host, done);
+    server.listen({ port: options.port, host, backlog: BACKLOG }, done);
   });
   const sockets = new Set<Socket>();
   server.on("connection", (socket) => {
