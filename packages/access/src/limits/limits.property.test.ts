@@ -1,4 +1,5 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import { patience } from "@proliferate/testing/test-patience";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { plansOf, PROFILES } from "../../test/limit-model/commands.ts";
@@ -30,7 +31,7 @@ afterAll(async () => {
 
 test(
   "limits are never passed by more than one request, never refuse while there is room, and keep nothing reserved",
-  { timeout: 0 },
+  { timeout: RUNS > 100 ? 0 : patience(240_000) },
   async () => {
     let runs = 0;
     await fc.assert(

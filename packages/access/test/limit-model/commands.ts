@@ -6,7 +6,7 @@ import fc from "fast-check";
  */
 
 /** Who may have a limit. */
-const PRINCIPALS = ["payer org_a", "team org_a", "team org_b", "user u1", "user u2", "key of seat 0", "key of seat 1"] as const;
+export const PRINCIPALS = ["payer org_a", "team org_a", "team org_b", "user u1", "user u2", "key of seat 0", "key of seat 1"] as const;
 /** A user of a team, who has keys, and who pays for it. */
 export interface Seat {
   readonly userId: string;

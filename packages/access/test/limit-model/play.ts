@@ -54,7 +54,7 @@ interface Proxy {
 }
 
 /** Two proxies, one statement at a time; the model is shown what stands in the database after each. */
-class TrafficPlayer {
+export class TrafficPlayer {
   readonly trace: string[];
   /** The spend rows of their requests, as of the last look. */
   rows: readonly RowFact[] = [];

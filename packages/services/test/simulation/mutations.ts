@@ -1,3 +1,4 @@
+import { DEFECTS } from "@proliferate/access/test/limit-model/defects";
 import type { Move } from "./schedule.ts";
 import type { AutumnClient } from "../../src/sinks/autumn/autumn-client.ts";
 import type { SettlementSink } from "../../src/sinks/port/sink.ts";
@@ -19,6 +20,14 @@ export const NO_MUTATION: Mutation = { rewrite: (statement) => statement, sink: 
 function rewriting(pattern: RegExp, replacement: string): Mutation {
   return { ...NO_MUTATION, rewrite: (statement) => statement.replace(pattern, replacement) };
 }
+
+/** Of those that the model of limits is proved by. */
+const LIMIT_DEFECTS = [
+  "a settlement keeps what it reserved",
+  "what was reserved counts, not what was taken",
+  "a request is settled in the window in which it ends",
+  "limits of the payer are passed over",
+] as const;
 
 /** What an engineer might break, by name. */
 export const MUTATIONS: Readonly<Record<string, Mutation>> = {
@@ -112,4 +121,10 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
   ),
   "an org whose balance vanished never has one again": { ...NO_MUTATION, sink: (sink) => ({ ...sink, hasBalance: async () => false }) },
   "what a cap did not cover stays owed": rewriting(/where moved\.state = 'shortfall' and/, "where moved.state = 'never' and"),
+  ...Object.fromEntries(
+    LIMIT_DEFECTS.map((name) => [
+      `limits: ${name}`,
+      { ...NO_MUTATION, rewrite: DEFECTS[name]?.rewrite ?? NO_MUTATION.rewrite, oftener: ["traffic"] },
+    ]),
+  ),
 };

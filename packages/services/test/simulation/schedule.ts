@@ -1,4 +1,6 @@
+import type { Command, LimitPlan } from "@proliferate/access/test/limit-model/commands";
 import { Random } from "./random.ts";
+import { planTraffic } from "./traffic.ts";
 
 /**
  * What one seed does, as a list of moves. Every move can be made at any time (one that finds nothing to do does nothing),
@@ -13,6 +15,8 @@ export interface Schedule {
   readonly overage: "overflow" | "cap";
   /** Autumn's clock minus the database's, at the start. */
   readonly autumnSkewMs: number;
+  /** What is set from the start for requests through our own proxies; undefined: there are none. */
+  readonly limits: readonly LimitPlan[] | undefined;
   readonly moves: readonly Move[];
 }
 
@@ -50,6 +54,8 @@ export type Move =
   | { readonly kind: "rate_card"; readonly org: string | undefined; readonly markup: string }
   /** A person says on a worker's machine whose one of the rows without an org is. */
   | { readonly kind: "map"; readonly worker: number; readonly roll: number; readonly org: string }
+  /** A proxy of ours admits, settles, dies, or settles what a dead one left. */
+  | { readonly kind: "traffic"; readonly command: Command }
   /** After everything else: an event is deleted behind the ledger's back. */
   | { readonly kind: "lose_event"; readonly roll: number };
 
@@ -83,6 +89,9 @@ const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 
+/** Added to a seed: where chance begins that decides on requests through our own proxies. */
+const TRAFFIC_CHANCE = 7_000_000_000;
+
 /** How much oftener a kind of move comes where a schedule is to have many of it. */
 const OFTENER = 10;
 
@@ -107,14 +116,30 @@ export function createSchedule(seed: number, oftener: readonly Move["kind"][] = 
       moves.push({ kind: "clock", whose: skew === "autumn_set" ? "autumn" : "database", byMs: hourOrLess() });
     moves.push(...nextMoves({ random, workers, writer, faultiness, oftener }));
   }
+  const traffic = trafficOf(seed, oftener.includes("traffic"));
   return {
     seed,
+    limits: traffic?.limits,
     hasBalances: seed % 3 !== 0,
     overage: seed % 4 === 1 ? "cap" : "overflow",
     markup: random.pick(["3", "2.5", "1.000001", "0.37"]),
     autumnSkewMs: skew === "autumn_apart" ? hourOrLess() : 0,
-    moves,
+    moves: traffic ? traffic.among(moves) : moves,
   };
+}
+
+/** Of chance of its own, so that the rest of a schedule is the same with and without it: in two schedules of five, or in all. */
+function trafficOf(seed: number, isOften: boolean) {
+  const random = new Random(seed + TRAFFIC_CHANCE);
+  if (!isOften && !random.isLucky(0.4)) return undefined;
+  const { limits, commands } = planTraffic(random, isOften ? 40 : random.whole(6, 14));
+  const among = (moves: readonly Move[]): readonly Move[] => {
+    const mixed = [...moves];
+    const places = commands.map(() => random.whole(0, mixed.length)).toSorted((a, b) => b - a);
+    for (const [index, command] of commands.toReversed().entries()) mixed.splice(places[index] ?? 0, 0, { kind: "traffic", command });
+    return mixed;
+  };
+  return { limits, among };
 }
 
 interface Chance {

@@ -1,9 +1,12 @@
-import { connectSession } from "@proliferate/db";
+import { connectSession, type DatabaseClient, openDatabase } from "@proliferate/db";
+import { CLOCKED_SEARCH_PATH, installTestClock } from "@proliferate/db/test/test-clock";
 import type pg from "pg";
 
 /** Processes that a schedule may have, and connections of each. */
 const PROCESSES = 3;
 const CONNECTIONS = 3;
+/** Of each of our two proxies: two things at once, of which one may be a recovery. */
+const PROXY_CONNECTIONS = 4;
 /** Open transactions of writers. */
 const TRANSACTIONS = 3;
 
@@ -13,6 +16,10 @@ export interface SimulationDatabase {
   readonly pools: readonly (readonly pg.Client[])[];
   /** Of the engines that write spend rows. */
   readonly writers: readonly pg.Client[];
+  /** What our two proxies work on, and the session by which each lives; the clock of these is the schedule's. */
+  readonly proxies: readonly { readonly clients: readonly pg.Client[]; readonly life: pg.Client }[];
+  /** For what stands before a schedule begins. */
+  readonly db: DatabaseClient;
   /** Looks on; never holds a lock. */
   readonly observer: pg.Client;
   /** Makes it as it was after the migrations. */
@@ -30,6 +37,18 @@ export async function openSimulationDatabase(connectionString: string): Promise<
   };
   const openAll = (count: number): Promise<pg.Client[]> => Promise.all(Array.from({ length: count }, open));
   const pools = await Promise.all(Array.from({ length: PROCESSES }, () => openAll(CONNECTIONS)));
+  const db = openDatabase({ connectionString, applicationName: "simulation", maxConnections: 1 });
+  await installTestClock(db);
+  const openClocked = async (): Promise<pg.Client> => {
+    const client = await open();
+    await client.query(`set search_path = ${CLOCKED_SEARCH_PATH}`);
+    return client;
+  };
+  const openProxy = async () => ({
+    clients: await Promise.all(Array.from({ length: PROXY_CONNECTIONS }, openClocked)),
+    life: await openClocked(),
+  });
+  const proxies = [await openProxy(), await openProxy()];
   const writers = await openAll(TRANSACTIONS + 1);
   const observer = await open();
   const emptyStatement = `set session_replication_role = replica; ${(await readVolatileTables(observer)).map((table) => `delete from ${table};`).join(" ")}
@@ -38,6 +57,8 @@ export async function openSimulationDatabase(connectionString: string): Promise<
   return {
     pools,
     writers,
+    proxies,
+    db,
     observer,
     empty: async () => {
       await observer.query(emptyStatement);
@@ -45,6 +66,7 @@ export async function openSimulationDatabase(connectionString: string): Promise<
       if (seeds % 50 === 0) await observer.query("vacuum");
     },
     close: async () => {
+      await db.destroy();
       await Promise.all(clients.map((client) => client.end()));
     },
   };

@@ -19,6 +19,8 @@ import { SimulatedProcess, type Step } from "@proliferate/db/test/simulated-proc
 import { FIRST_READING, OPEN_FINDINGS, type OpenFinding, RESTORABLE_EVENTS, type SimulationDatabase } from "./simulation-database.ts";
 import { SpendWriters } from "./spend-writers.ts";
 import { StepRunner } from "@proliferate/db/test/step-runner";
+import { TRAFFIC_SEATS } from "./traffic.ts";
+import { TrafficPlayer } from "@proliferate/access/test/limit-model/play";
 import { VirtualClock } from "@proliferate/db/test/virtual-clock";
 
 /** What became of a schedule. */
@@ -48,6 +50,7 @@ export async function simulate(
   await database.empty();
   const simulation = new Simulation(database, schedule, mutation);
   try {
+    await simulation.openTraffic();
     const violation = (await simulation.playMoves()) ?? (await simulation.finish());
     return simulation.resultWith(violation);
   } finally {
@@ -68,6 +71,8 @@ class Simulation {
   /** What a person has asked a worker's machine to do next. */
   readonly #tasks = new Map<number, (process: SimulatedProcess) => Promise<unknown>>();
   readonly #decisions: Decisions;
+  /** Our own proxies, where the schedule has them. */
+  #traffic: TrafficPlayer | undefined;
   readonly #trace: string[] = [];
   #failure: string | undefined;
   #steps = 0;
@@ -84,6 +89,28 @@ class Simulation {
 
   resultWith(violation: string | undefined): SimulationResult {
     return { violation, trace: this.#trace, steps: this.#steps };
+  }
+
+  async openTraffic(): Promise<void> {
+    const { limits } = this.#schedule;
+    if (!limits) return;
+    const stage = {
+      database: this.#database,
+      clock: this.#clock,
+      runner: this.#runner,
+      rewrite: this.#mutation.rewrite,
+      trace: this.#trace,
+    };
+    this.#traffic = await TrafficPlayer.open(stage, { seats: TRAFFIC_SEATS, limits });
+  }
+
+  /** After each move of the proxies: what they settled has to be billed. */
+  async #playTraffic(play: (traffic: TrafficPlayer) => Promise<string | undefined>): Promise<string | undefined> {
+    if (!this.#traffic) return undefined;
+    const before = this.#traffic.rows.length;
+    const violation = await play(this.#traffic);
+    this.#writers.adopt(this.#traffic.rows);
+    return violation ?? (this.#traffic.rows.length > before ? this.#check() : undefined);
   }
 
   async playMoves(): Promise<string | undefined> {
@@ -141,6 +168,8 @@ class Simulation {
         return this.#addRateCard(move.org, move.markup);
       case "map":
         return this.#planMapping(move.worker, move.roll, move.org);
+      case "traffic":
+        return this.#playTraffic((traffic) => traffic.play(move.command));
       case "lose_event":
         return undefined;
     }
@@ -315,6 +344,8 @@ class Simulation {
       const violation = await this.#crash(worker);
       if (violation !== undefined) return violation;
     }
+    const overrun = await this.#playTraffic((traffic) => traffic.finish());
+    if (overrun !== undefined) return overrun;
     this.#autumn.finishQueue(true);
     const sync = (process: SimulatedProcess) => this.#jobOf(process, 0.1)();
     const settleAll = (process: SimulatedProcess) => this.#jobOf(process, 0.9)();
@@ -438,6 +469,7 @@ class Simulation {
   }
 
   async stop(): Promise<void> {
+    await this.#traffic?.stop();
     for (const process of this.#workers.values()) {
       await process.kill(() => this.#runner.cancel(process));
     }

@@ -1,3 +1,4 @@
+import type { RowFact } from "@proliferate/access/test/limit-model/facts";
 import type pg from "pg";
 import type { PlannedRow } from "./schedule.ts";
 import type { VirtualClock } from "@proliferate/db/test/virtual-clock";
@@ -15,6 +16,7 @@ export class SpendWriters {
   readonly #clients: readonly pg.Client[];
   readonly #clock: VirtualClock;
   readonly #open = new Map<number, PlannedRow[]>();
+  readonly #adopted = new Set<string>();
 
   /** One client for each transaction of the schedule, and one more. */
   constructor(clients: readonly pg.Client[], clock: VirtualClock) {
@@ -45,6 +47,22 @@ export class SpendWriters {
     return rows;
   }
 
+  /** Takes in the rows that our own proxies settled, with their corrections: as they are, they have to be billed. Nobody else changes them. */
+  adopt(rows: readonly RowFact[]): void {
+    const bases = new Map(rows.map((row) => [row.request_id, row]));
+    for (const row of rows) {
+      const requestId = row.request_id.replace(/:correction$/, "");
+      if (requestId !== row.request_id && bases.has(requestId)) {
+        this.refunds.set(requestId, row.spend);
+        continue;
+      }
+      this.committed.set(requestId, { requestId, org: row.team_id, spendUsd: row.spend, ageMs: 0 });
+      this.startsMs.set(requestId, row.start_ms);
+      this.#adopted.add(requestId);
+    }
+    this.latestStartMs = Math.max(this.latestStartMs, this.#clock.nowMs);
+  }
+
   /** Corrects the amount of one of the rows in place. */
   async reprice(roll: number, spendUsd: string): Promise<void> {
     const row = this.#correctable(roll);
@@ -68,7 +86,9 @@ export class SpendWriters {
 
   /** A committed row that can be billed and was not refunded: an amount that changes after its refund has no right answer. */
   #correctable(roll: number): PlannedRow | undefined {
-    const rows = [...this.committed.values()].filter((row) => isBillable(row) && !this.refunds.has(row.requestId));
+    const rows = [...this.committed.values()].filter(
+      (row) => isBillable(row) && !this.refunds.has(row.requestId) && !this.#adopted.has(row.requestId),
+    );
     return rows[Math.floor(roll * rows.length)];
   }
 
