@@ -5,7 +5,7 @@ import type { Random } from "./random.ts";
  * Requests through our own proxies, beside the rows that other engines write: admitted under limits, checkpointed, settled, recovered after crashes, by
  * the real code, and compared after each step with the reference model of limits (`packages/access/test/limit-model`). What they settle is billed.
  */
-export interface TrafficPlan {
+interface TrafficPlan {
   readonly limits: readonly LimitPlan[];
   readonly commands: readonly Command[];
 }
