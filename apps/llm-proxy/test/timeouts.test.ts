@@ -75,7 +75,7 @@ describe("a provider", () => {
     expect(await response.json()).toMatchObject({
       error: { code: "provider_key_missing", message: expect.stringContaining("A_KEY_THAT_IS_NOT_SET") },
     });
-    expect(await inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
+    await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
   });
 });
 
