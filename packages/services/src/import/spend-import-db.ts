@@ -38,7 +38,7 @@ export async function countMirrorRows(db: DatabaseExecutor, window: { readonly f
   const result = await sql<{ rows: number }>`
     select count(*)::integer as rows from (
       select from "LiteLLM_SpendLogs" where "startTime" >= ${window.from.toISOString()}::timestamptz at time zone 'UTC'
-        and "startTime" <= ${window.to.toISOString()}::timestamptz at time zone 'UTC' limit ${TOTAL_CAP}) some`.execute(db);
+        and "startTime" <= ${window.to.toISOString()}::timestamptz at time zone 'UTC' limit ${TOTAL_CAP}) counted`.execute(db);
   return result.rows[0]?.rows ?? 0;
 }
 
