@@ -17,26 +17,29 @@ interface SettlementParameters extends SpendLogRow {
   readonly attemptId: string;
 }
 
-/** How a settlement moves counters: common tables behind `attempt`, and which of them is complete when the last counter is locked. */
+/**
+ * How a settlement moves counters: common tables behind `attempt`, and a condition that is true, and asked only when all counters are
+ * locked. It names each of those tables by itself: one that can have no row, because there is no team, may not be asked at all.
+ */
 interface MovedCounters {
   readonly moved: RawBuilder<unknown>;
-  readonly locked: RawBuilder<unknown>;
+  readonly areLocked: RawBuilder<boolean>;
 }
 
 /** Attempt out, spend row in, what it took added to LiteLLM's own columns. */
 function settlementText(
   p: Placeholders<SettlementParameters>,
-  { moved, locked }: MovedCounters,
+  { moved, areLocked }: MovedCounters,
 ): RawBuilder<{ readonly settled: boolean }> {
   return sql`
     with attempt as (
       delete from request_attempts where attempt_id = ${p.attemptId} returning key_hash, team_id, reserved_usd, reservations
     ), ${moved}, spend_log as (${insertSpendLogFrom(p, "attempt")}), key_spend as (
       update "LiteLLM_VerificationToken" k set spend = k.spend + ${p.spend}::float8
-        from attempt a where k.token = a.key_hash and (select count(*) from ${locked}) >= 0
+        from attempt a where k.token = a.key_hash and ${areLocked}
     ), team_spend as (
       update "LiteLLM_TeamTable" t set spend = t.spend + ${p.spend}::float8
-        from attempt a where t.team_id = a.team_id and (select count(*) from ${locked}) >= 0
+        from attempt a where t.team_id = a.team_id and ${areLocked}
     )
     select count(*) > 0 as settled from attempt`;
 }
@@ -60,7 +63,7 @@ const settleWithinBudgets = preparedStatement<BudgetSettlement, { settled: boole
     ), moved_team as (
       update limit_counters c ${settled} where ${isBudgetOf("team", p.teamId)} and (select count(*) from moved_key) >= 0 returning 1
     )`,
-    locked: sql`moved_team`,
+    areLocked: sql`(select count(*) from moved_key) + (select count(*) from moved_team) >= 0`,
   });
 });
 
@@ -88,7 +91,7 @@ const settleWithinLimits = preparedStatement<SettlementParameters & TakenLists, 
         from (select l.*, m.amount as taken from locked l left join ${takenRows(p)} on m.meter = l.meter) a
        where ${COUNTER_OF_LIMIT}
     )`,
-    locked: sql`locked`,
+    areLocked: sql`(select count(*) from locked) >= 0`,
   }),
 );
 
