@@ -1,7 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { expect, test, type TestContext } from "vitest";
-import { CHAT, inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
+import { CHAT, MESSAGE, post, spendLogOf, startTestStack, type TestStack, untilNothingIsInFlight } from "./test-stack.ts";
 
 /** A stack of its own for each test: it ends with its proxy. */
 async function stack(
@@ -70,7 +70,7 @@ test("hostile 10, clients F3: what runs at the deadline ends with an error event
     });
     expect(Number(row.spend)).toBeGreaterThan(0);
   }
-  await expect.poll(() => inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+  await untilNothingIsInFlight(running);
 });
 
 test("clients F3: the SDKs raise what the gateway says when it stops", async (context) => {

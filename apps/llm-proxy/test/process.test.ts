@@ -5,7 +5,16 @@ import { patience } from "@proliferate/testing/test-patience";
 import { sql } from "kysely";
 import { describe, expect, test, type TestContext } from "vitest";
 import { mintKey, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
-import { inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
+import {
+  inFlight,
+  MESSAGE,
+  NOTHING_IN_FLIGHT,
+  post,
+  spendLogOf,
+  startTestStack,
+  type TestStack,
+  untilNothingIsInFlight,
+} from "./test-stack.ts";
 
 type Ends = Pick<TestContext, "onTestFinished">;
 
@@ -73,7 +82,7 @@ describe.concurrent("a proxy that is told to stop", () => {
     expect(await spendLogOf(running, response.headers.get("request-id") ?? "")).toMatchObject({
       metadata: { estimated: true, recovered: false },
     });
-    await expect.poll(() => inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+    await untilNothingIsInFlight(running);
   });
 });
 
@@ -95,7 +104,7 @@ describe.concurrent("a proxy that was killed", () => {
     const row = await spendLogOf(first, response.headers.get("request-id") ?? "");
     expect(row).toMatchObject({ status: "failure", metadata: { estimated: true, recovered: true } });
     expect(Number(row.spend)).toBeGreaterThan(0);
-    await expect.poll(() => inFlight(first)).toEqual(NOTHING_IN_FLIGHT);
+    await untilNothingIsInFlight(first);
   });
 
   test("before the provider answered leaves a request that costs its estimated input: a crash makes nothing free", async (context) => {
@@ -120,7 +129,7 @@ describe.concurrent("a proxy that was killed", () => {
       metadata: { estimated: true, recovered: true },
     });
     expect(Number(row.spend)).toBeGreaterThan(0);
-    await expect.poll(() => inFlight(first)).toEqual(NOTHING_IN_FLIGHT);
+    await untilNothingIsInFlight(first);
   });
 
   test("is not taken for dead while it lives", async (context) => {
@@ -202,7 +211,7 @@ describe.concurrent("a store that does not answer", () => {
     expect(estimate.metadata).toMatchObject({ recovered: true, estimated: true });
     expect(estimate.completion_tokens + correction.completion_tokens).toBe(served?.outputTokens);
     expect(estimate.prompt_tokens + correction.prompt_tokens).toBe(served?.inputTokens);
-    await expect.poll(() => inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+    await untilNothingIsInFlight(running);
   });
 });
 
@@ -244,8 +253,7 @@ describe.concurrent("budgets", () => {
       Array.from({ length: 50 }, () => post(running, "/v1/messages", MESSAGE, { headers: { "x-api-key": key } })),
     );
 
-    // An answer waits for its settlement, but not for ever.
-    await expect.poll(() => inFlight(running)).toEqual(NOTHING_IN_FLIGHT);
+    await untilNothingIsInFlight(running);
     const rows = await running.database.db.selectFrom("LiteLLM_SpendLogs").select("spend").where("api_key", "=", token).execute();
     const most =
       rows

@@ -76,3 +76,11 @@ export async function inFlight(stack: TestStack): Promise<{ readonly attempts: n
 }
 
 export const NOTHING_IN_FLIGHT = { attempts: 0, reservedUsd: [] };
+
+/** Until every request is settled: an answer waits for its settlement, but not for ever. Also of a test that runs beside others. */
+export async function untilNothingIsInFlight(stack: TestStack): Promise<void> {
+  await until(
+    () => inFlight(stack),
+    ({ attempts, reservedUsd }) => attempts === 0 && reservedUsd.length === 0,
+  );
+}

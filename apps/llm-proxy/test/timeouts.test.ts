@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { mintKey } from "./proxy-process.ts";
-import { CHAT, inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, spendLogOf, startTestStack, type TestStack } from "./test-stack.ts";
+import { CHAT, MESSAGE, post, spendLogOf, startTestStack, type TestStack, untilNothingIsInFlight } from "./test-stack.ts";
 
 /** An impatient proxy: one provider that answers too late, one that is not there, one whose key is not set. */
 const CONFIG = `
@@ -75,7 +75,7 @@ describe("a provider", () => {
     expect(await response.json()).toMatchObject({
       error: { code: "provider_key_missing", message: expect.stringContaining("A_KEY_THAT_IS_NOT_SET") },
     });
-    await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
+    await untilNothingIsInFlight(stack);
   });
 });
 
@@ -93,7 +93,7 @@ test("a caller that reads slowly is waited for, and the answer is not piled up i
   expect(sent()).toBeLessThan(30_000_000);
 
   await reader?.cancel();
-  await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
+  await untilNothingIsInFlight(stack);
 });
 
 test("breaker 10: a key may count the tokens of a model by every name by which it may call it", async () => {

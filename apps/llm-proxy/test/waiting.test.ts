@@ -2,7 +2,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { mintKey, type ProxyProcess, startProxyProcess } from "./proxy-process.ts";
-import { CHAT, inFlight, NOTHING_IN_FLIGHT, post, startTestStack, type TestStack } from "./test-stack.ts";
+import { CHAT, inFlight, NOTHING_IN_FLIGHT, post, startTestStack, type TestStack, untilNothingIsInFlight } from "./test-stack.ts";
 
 let stack: TestStack;
 let other: ProxyProcess;
@@ -26,7 +26,7 @@ test("clients F4: ten small calls at once, each of which asks for 128,000 tokens
   const answers = await Promise.all(Array.from({ length: 10 }, async () => client.messages.stream(LARGE).finalMessage()));
 
   expect(answers.every(({ content }) => content[0]?.type === "text")).toBe(true);
-  await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
+  await untilNothingIsInFlight(stack);
 });
 
 test("clients F4: and so they do over two proxies, whose reservations are in each other's way", async () => {
@@ -40,7 +40,7 @@ test("clients F4: and so they do over two proxies, whose reservations are in eac
   );
 
   expect(answers).toHaveLength(8);
-  await expect.poll(() => inFlight(stack)).toEqual(NOTHING_IN_FLIGHT);
+  await untilNothingIsInFlight(stack);
 });
 
 test("a caller that leaves while it waits reserves nothing, and costs nothing", async () => {
