@@ -11,9 +11,9 @@ import { createSessionRequestSchema } from "./session.ts";
 
 describe("key management", () => {
   it("passes fields through that it does not know and reads amounts as exact text", () => {
-    const parsed = generateKeyRequestSchema.parse({ team_id: "org-1", max_budget: 0.1, tags: ["a"], soft_budget: 1 });
+    const parsed = generateKeyRequestSchema.parse({ team_id: "org-1", max_budget: 0.1, tags: ["a"], tpd_limit: 1 });
 
-    expect(parsed).toEqual({ team_id: "org-1", max_budget: "0.1", tags: ["a"], soft_budget: 1 });
+    expect(parsed).toEqual({ team_id: "org-1", max_budget: "0.1", tags: ["a"], tpd_limit: 1 });
     expect(generateKeyRequestSchema.parse({ max_budget: 1e-7 }).max_budget).toBe("0.0000001");
     expect(generateKeyRequestSchema.parse({ max_budget: "2.50" }).max_budget).toBe("2.5");
     expect(generateKeyRequestSchema.parse({ max_budget: null }).max_budget).toBeNull();
