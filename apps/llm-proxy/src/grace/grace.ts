@@ -8,8 +8,8 @@ import {
   type AdmittedAttempt,
   type AdmittedRequest,
   type AttemptOutcome,
+  beforeMsOf,
   modelOf,
-  MOST_BEFORE_ADMISSION_MS,
   requireUsable,
   spooledAttempt,
 } from "@proliferate/access/requests";
@@ -118,8 +118,7 @@ export class Grace implements Stoppable {
     const worstUsd = asked.get("usd")?.most ?? "0";
     if (compareDecimals(addDecimals(spool.open.usdOf(caller.keyHash), worstUsd), settings.mostUsdPerKey) > 0) throw this.#refusal("usd");
     if (!spool.hasRoom()) throw this.#refusal("spool");
-    const beforeMs = Math.min(Math.max(0, request.runningMs()), MOST_BEFORE_ADMISSION_MS);
-    const startedAt = new Date(now.getTime() - beforeMs);
+    const startedAt = new Date(now.getTime() - beforeMsOf(request.runningMs()));
     const spooled = spooledAttempt(request, { limits: path.limits, asked, startedAt });
     // It counts from here on, while it is being written: nothing is awaited between the judgement and this.
     await spool.admit(spooled).catch((error: unknown) => {

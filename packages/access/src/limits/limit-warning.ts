@@ -1,5 +1,5 @@
 import { compareDecimals, type DecimalText, multiplyDecimals } from "@proliferate/shared/money";
-import type { CountedLimit } from "./limit.ts";
+import { type CountedLimit, isLiteLLMBudget } from "./limit.ts";
 
 /** Of how much of a limit somebody is told, the most first. */
 const WARNING_PERCENTS = [95, 80] as const;
@@ -27,7 +27,7 @@ export function warningsOf(limits: readonly CountedLimit[], softBudgets: SoftBud
     const warnings: LimitWarning[] = [];
     const percent = WARNING_PERCENTS.find((one) => isReached(limit, one));
     if (percent !== undefined) warnings.push({ limit, percent });
-    const soft = isTotalUsd(limit) ? softBudgets[limit.principal.kind as keyof SoftBudgets] : null;
+    const soft = isLiteLLMBudget(limit) ? softBudgets[limit.principal.kind as keyof SoftBudgets] : null;
     if (soft !== null && soft !== undefined && compareDecimals(soft, "0") > 0 && compareDecimals(limit.used, soft) >= 0)
       warnings.push({ limit: { ...limit, amount: soft, enforce: "count" }, percent: null });
     return warnings;
@@ -37,9 +37,4 @@ export function warningsOf(limits: readonly CountedLimit[], softBudgets: SoftBud
 function isReached({ amount, used }: CountedLimit, percent: number): boolean {
   if (amount === null || compareDecimals(amount, "0") <= 0) return false;
   return compareDecimals(multiplyDecimals(used, "100"), multiplyDecimals(amount, String(percent))) >= 0;
-}
-
-/** LiteLLM's own budget: of a key or a team. */
-function isTotalUsd({ principal, meter, window, model }: CountedLimit): boolean {
-  return (principal.kind === "key" || principal.kind === "team") && meter === "usd" && window === "total" && model === "";
 }

@@ -10,6 +10,7 @@ import {
   HAS_OTHER_LIMITS,
   isBudgetOf,
   isForeign,
+  isLiteLLMBudget,
   limitsOfCaller,
   LOCK_ORDER,
   reserve,
@@ -38,7 +39,8 @@ function startOf(beforeMs: number | RawBuilder<number>) {
   return sql<Date>`date_trunc('milliseconds', statement_timestamp() - ${beforeMs}::float8 * interval '1 millisecond')`;
 }
 
-function beforeMsOf(runningMs: number): number {
+/** Of how long it has been running before its admission, what is part of it. */
+export function beforeMsOf(runningMs: number): number {
   return Math.min(Math.max(0, runningMs), MOST_BEFORE_ADMISSION_MS);
 }
 
@@ -49,7 +51,7 @@ export async function insertAttempt(
   { limits, asked, runningMs }: { readonly limits: readonly CountedLimit[]; readonly asked: Amounts; readonly runningMs: number },
 ): Promise<AdmittedRequest> {
   const mostOf = ({ meter }: CountedLimit): DecimalText => asked.get(meter)?.most ?? "0";
-  const beside = limits.filter((limit) => !isBudget(limit)).map((limit) => reservationOf(limit, mostOf(limit)));
+  const beside = limits.filter((limit) => !isLiteLLMBudget(limit)).map((limit) => reservationOf(limit, mostOf(limit)));
   const reservations = beside.length === 0 ? null : beside;
   const reservedUsd = reservedUsdOf(asked);
   const { started_at: startedAt } = await tx
@@ -79,11 +81,6 @@ function withMost(limit: CountedLimit, most: DecimalText): CountedLimit {
 /** What an attempt holds of the budgets of its key and team. */
 function reservedUsdOf(asked: Amounts): DecimalText {
   return asked.get("usd")?.most ?? "0";
-}
-
-/** Whether what it holds stands in `reserved_usd`: USD of the key or the team, for all time. */
-function isBudget({ principal, meter, window, model }: CountedLimit): boolean {
-  return (principal.kind === "key" || principal.kind === "team") && meter === "usd" && window === "total" && model === "";
 }
 
 function reservationOf({ principal, meter, window, model, windowStart }: CountedLimit, amount: DecimalText): ReservationJson {

@@ -51,7 +51,10 @@ export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest
   const { keyHash, hasLimitColumns } = request.caller;
   const isLimited = hasLimitColumns || (request.limitedKeys?.has(keyHash) ?? false);
   const fits = await insertAttemptIfFits(db, attempt, request.caller, { asked, runningMs: request.runningMs(), isLimited });
-  if (fits) return fits;
+  if (fits) {
+    if (isLimited && fits.reservations === null) request.limitedKeys?.note(keyHash, false);
+    return fits;
+  }
   // Seldom: the first request of a key, a team or a window, one that does not fit, or a key that was changed a moment ago.
   for (let tries = 0; tries < MOST_TRIES; tries += 1) {
     const admitted = await admitStepByStep(db, request, asked);

@@ -13,7 +13,7 @@ export {
   readClock,
   withDeadInstance,
 } from "./db.ts";
-export { type AdmittedRequest, MOST_BEFORE_ADMISSION_MS } from "./admission-db.ts";
+export { type AdmittedRequest, beforeMsOf, MOST_BEFORE_ADMISSION_MS } from "./admission-db.ts";
 export { insertCorrection } from "./settlement-db.ts";
 export { requireLimitsLeft } from "./limits-left.ts";
 export { readReservations } from "./reservations-db.ts";

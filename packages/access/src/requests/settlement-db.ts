@@ -4,6 +4,7 @@ import { type RawBuilder, sql } from "kysely";
 import { COUNTER_OF_LIMIT, isBudgetOf, LOCK_ORDER } from "../limits/index.ts";
 import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/index.ts";
 import type { AdmittedAttempt } from "./db.ts";
+import { HELD_BY_ATTEMPT } from "./reservations-db.ts";
 
 /**
  * How an attempt goes out, for its spend row, and what moves with it. Counters are locked in the order of their primary key by all of
@@ -77,11 +78,7 @@ interface TakenLists {
 const settleWithinLimits = preparedStatement<SettlementParameters & TakenLists, { settled: boolean }>("settle_within_limits", (p) =>
   settlementText(p, {
     moved: sql`held as (
-      select 'key' as principal_kind, key_hash as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start, reserved_usd as amount from attempt
-      union all
-      select 'team', team_id, 'usd', 'total', '', '-infinity', reserved_usd from attempt where team_id is not null
-      union all
-      select r.* from attempt cross join reservations_of(attempt.reservations) r
+      ${HELD_BY_ATTEMPT}
     ), locked as (
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}

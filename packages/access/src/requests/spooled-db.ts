@@ -2,6 +2,7 @@ import { type DatabaseExecutor, type ReservationJson } from "@proliferate/db";
 import { sql } from "kysely";
 import { COUNTER_OF_LIMIT, LOCK_ORDER } from "../limits/index.ts";
 import type { AdmittedAttempt } from "./db.ts";
+import { HELD_BY_ATTEMPT } from "./reservations-db.ts";
 
 /** Statements on attempts that were admitted while the store was away, and are put on record afterwards. */
 
@@ -56,11 +57,7 @@ export async function insertSpooledAttempt(tx: DatabaseExecutor, attempt: Admitt
       on conflict (attempt_id) do nothing
       returning key_hash, team_id, reserved_usd, reservations
     ), held as (
-      select 'key' as principal_kind, key_hash as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start, reserved_usd as amount from attempt
-      union all
-      select 'team', team_id, 'usd', 'total', '', '-infinity', reserved_usd from attempt where team_id is not null
-      union all
-      select r.* from attempt cross join reservations_of(attempt.reservations) r
+      ${HELD_BY_ATTEMPT}
     ), locked as (
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}
