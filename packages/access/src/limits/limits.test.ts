@@ -5,6 +5,7 @@ import type { DecimalText } from "@proliferate/shared/money";
 import fc from "fast-check";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { outcomeOf, requestOf, type TestRequest } from "../../test/test-requests.ts";
 import { findCaller } from "../keys/db.ts";
 import { type MintedKey, mintKey, revokeKeys } from "../keys/keys.ts";
 import { writePayer } from "../principals/payers-db.ts";
@@ -13,7 +14,6 @@ import { type AdmissionRequest, admitAttempt, requireUsable } from "../requests/
 import { insertAttemptIfFits } from "../requests/admission-db.ts";
 import type { AdmittedAttempt } from "../requests/db.ts";
 import { settleAttempt } from "../requests/settle.ts";
-import type { AttemptOutcome } from "../requests/spend-log.ts";
 import { insertTeam } from "../teams/db.ts";
 import { deleteEndedCounters, insertMissingCounters, readLimits } from "./counters-db.ts";
 import { checkLimits } from "./limit.ts";
@@ -28,58 +28,9 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-interface Asking {
-  readonly worstCaseUsd?: DecimalText;
-  readonly inputTokens?: number;
-  readonly outputTokens?: number;
-}
-
-async function request(
-  keyHash: string,
-  { worstCaseUsd = "0.01", inputTokens = 10, outputTokens = 20 }: Asking = {},
-): Promise<AdmissionRequest> {
-  return {
-    caller: requireUsable(await findCaller(database.db, keyHash)),
-    runningMs: () => 0,
-    requireNamedAllowed: () => undefined,
-    metered: { minimumUsd: "0.001", worstCaseUsd, estimatedInputTokens: inputTokens, maxOutputTokens: outputTokens },
-    attempt: {
-      attempt_id: randomUUID(),
-      instance_id: 1,
-      dialect: "anthropic",
-      call_type: "anthropic_messages",
-      model_group: "claude-haiku-4-5",
-      model: "anthropic/claude-haiku-4-5",
-      provider: "anthropic",
-      api_base: "",
-      price_id: "anthropic/claude-haiku-4-5",
-      end_user: null,
-      client_session_id: null,
-      requester_ip_address: null,
-      estimated_input_tokens: 10,
-      max_output_tokens: null,
-      hidden_tokens_per_second: 0,
-      requested_model: null,
-      request_tags: null,
-    },
-  };
-}
-const admit = async (key: MintedKey, asking: Asking = {}): Promise<AdmittedAttempt> =>
+const request = (keyHash: string, asked: TestRequest = {}): Promise<AdmissionRequest> => requestOf(database.db, keyHash, asked);
+const admit = async (key: MintedKey, asking: TestRequest = {}): Promise<AdmittedAttempt> =>
   admitAttempt(database.db, await request(key.row.token, asking));
-
-function outcome(totalUsd: DecimalText, more: Partial<AttemptOutcome> = {}): AttemptOutcome {
-  return {
-    report: reportOf({ ...NO_USAGE, inputTokens: 7, outputTokens: 5 }),
-    cost: { inputUsd: totalUsd, outputUsd: "0", toolUsd: "0", totalUsd },
-    status: "success",
-    estimated: false,
-    recovered: false,
-    providerResponseId: null,
-    firstByteAt: null,
-    endedAt: new Date(),
-    ...more,
-  };
-}
 
 async function newTeam(): Promise<string> {
   const teamId = `org-${randomUUID()}`;
@@ -160,8 +111,8 @@ describe("every meter", () => {
     const key = await mintKey(database.db, {});
     const principal = { kind: "key", id: key.row.token } as const;
     await set(principal, "requests", "hour", "10");
-    await settleAttempt(database.db, await admit(key), outcome("0", { status: "failure" }));
-    await settleAttempt(database.db, await admit(key), outcome("0.001", { status: "failure" }));
+    await settleAttempt(database.db, await admit(key), outcomeOf("0", { status: "failure" }));
+    await settleAttempt(database.db, await admit(key), outcomeOf("0.001", { status: "failure" }));
 
     expect(await counters(principal, "requests")).toEqual([{ used: "1", reserved: "0" }]);
   });
@@ -174,7 +125,7 @@ describe("every meter", () => {
     const first = await admit(key);
     expect(await counters(principal, "tokens")).toEqual([{ used: "0", reserved: "30" }]);
     await expect(admit(key)).rejects.toMatchObject({ code: "limit_reserved", retryAfterSeconds: 1 });
-    await settleAttempt(database.db, first, outcome("0.001"));
+    await settleAttempt(database.db, first, outcomeOf("0.001"));
 
     expect(await counters(principal, "tokens")).toEqual([{ used: "12", reserved: "0" }]);
     await expect(admit(key, { inputTokens: 24 })).rejects.toMatchObject({
@@ -191,7 +142,7 @@ describe("every meter", () => {
     const [first] = [await admit(key), await admit(key)];
 
     await expect(admit(key)).rejects.toMatchObject({ code: "rate_limited", retryAfterSeconds: 1 });
-    await settleAttempt(database.db, first, outcome("0.001"));
+    await settleAttempt(database.db, first, outcomeOf("0.001"));
 
     await expect(admit(key)).resolves.toBeDefined();
     expect(await counters(principal, "parallel")).toEqual([{ used: "0", reserved: "2" }]);
@@ -201,7 +152,7 @@ describe("every meter", () => {
     const userId = newUser();
     const key = await mintKey(database.db, { userId, maxBudgetUsd: "5" });
     await set({ kind: "user", id: userId }, "usd", "month", "0.005");
-    await settleAttempt(database.db, await admit(key), outcome("0.005"));
+    await settleAttempt(database.db, await admit(key), outcomeOf("0.005"));
 
     expect(await counters({ kind: "user", id: userId }, "usd")).toEqual([{ used: "0.005", reserved: "0" }]);
     expect(await counters({ kind: "key", id: key.row.token }, "usd")).toEqual([{ used: "0.005", reserved: "0" }]);
@@ -215,7 +166,7 @@ describe("every meter", () => {
     const key = await mintKey(database.db, {});
     const principal = { kind: "key", id: key.row.token } as const;
     await set(principal, "requests", "minute", "1", { enforce: "count" });
-    for (let round = 0; round < 3; round += 1) await settleAttempt(database.db, await admit(key), outcome("0.001"));
+    for (let round = 0; round < 3; round += 1) await settleAttempt(database.db, await admit(key), outcomeOf("0.001"));
 
     const rows = await counters(principal, "requests");
     expect(rows.map(({ used }) => Number(used)).reduce((sum, used) => sum + used)).toBe(3);
@@ -301,7 +252,7 @@ test("a request belongs to the window in which it was admitted, and the counters
   await deleteEndedCounters(database.db, { olderThanMs: 0, limit: 100 });
   expect(await heldBy()).toMatchObject([{ used: "0" }]);
 
-  await settleAttempt(database.db, attempt, outcome("0.001"));
+  await settleAttempt(database.db, attempt, outcomeOf("0.001"));
 
   expect(await heldBy()).toEqual([{ start: held?.start, used: "1" }]);
   await deleteEndedCounters(database.db, { olderThanMs: 3_600_000, limit: 100 });
@@ -319,10 +270,10 @@ test("what another process settled at an estimate is corrected in every limit", 
   await set(user, "tokens", "month", "1000");
   const attempt = await admit(key);
   const estimate = reportOf({ ...NO_USAGE, inputTokens: 10, outputTokens: 20 });
-  await settleAttempt(database.db, attempt, outcome("0.0035", { recovered: true, estimated: true, report: estimate }));
+  await settleAttempt(database.db, attempt, outcomeOf("0.0035", { recovered: true, estimated: true, report: estimate }));
   expect(await counters(user, "tokens")).toEqual([{ used: "30", reserved: "0" }]);
 
-  expect(await settleAttempt(database.db, attempt, outcome("0.002"))).toBe("corrected");
+  expect(await settleAttempt(database.db, attempt, outcomeOf("0.002"))).toBe("corrected");
 
   expect([await counters(user, "usd"), await counters(user, "tokens")]).toEqual([
     [{ used: "0.002", reserved: "0" }],
@@ -335,13 +286,13 @@ test("a request that came to nothing after all takes no place, though another pr
   const principal = { kind: "key", id: key.row.token } as const;
   await set(principal, "requests", "month", "10");
   const [nothing, real] = [await admit(key), await admit(key)];
-  await settleAttempt(database.db, nothing, outcome("0.0035", { recovered: true, estimated: true, status: "failure" }));
-  await settleAttempt(database.db, real, outcome("0", { recovered: true, estimated: true, status: "failure" }));
+  await settleAttempt(database.db, nothing, outcomeOf("0.0035", { recovered: true, estimated: true, status: "failure" }));
+  await settleAttempt(database.db, real, outcomeOf("0", { recovered: true, estimated: true, status: "failure" }));
   expect(await counters(principal, "requests")).toEqual([{ used: "1", reserved: "0" }]);
 
-  expect(await settleAttempt(database.db, nothing, outcome("0", { status: "failure", report: reportOf(NO_USAGE) }))).toBe("corrected");
+  expect(await settleAttempt(database.db, nothing, outcomeOf("0", { status: "failure", report: reportOf(NO_USAGE) }))).toBe("corrected");
   expect(await counters(principal, "requests")).toEqual([{ used: "0", reserved: "0" }]);
-  expect(await settleAttempt(database.db, real, outcome("0.002"))).toBe("corrected");
+  expect(await settleAttempt(database.db, real, outcomeOf("0.002"))).toBe("corrected");
 
   expect(await counters(principal, "requests")).toEqual([{ used: "1", reserved: "0" }]);
 });
@@ -355,7 +306,7 @@ test("with a key its limits and counters go, and what it still holds is given ba
   await revokeKeys(database.db, [key.key], []);
 
   expect(await listLimits(database.db, { kind: "key", id: key.row.token })).toEqual([]);
-  await settleAttempt(database.db, attempt, outcome("0.001"));
+  await settleAttempt(database.db, attempt, outcomeOf("0.001"));
 
   expect(await counters({ kind: "user", id: userId }, "requests")).toEqual([{ used: "1", reserved: "0" }]);
 });
@@ -380,7 +331,7 @@ test("a process of an older version reads and moves the same budgets under their
   const attempt = await admit(key);
   // An attempt of theirs says nothing of other limits.
   await sql`update request_attempts set reservations = null where attempt_id = ${attempt.attempt_id}`.execute(db);
-  await settleAttempt(db, attempt, outcome("0.001"));
+  await settleAttempt(db, attempt, outcomeOf("0.001"));
 
   expect(await counters({ kind: "key", id: key.row.token }, "usd")).toEqual([{ used: "0.751", reserved: "0" }]);
 });
@@ -433,7 +384,7 @@ test("the one statement admits exactly what the rule lets through, whatever limi
       const admitted = await insertAttemptIfFits(database.db, row, asking, { ...options, isLimited: true });
 
       expect(admitted !== undefined).toBe(verdict.kind === "fits");
-      if (admitted) await settleAttempt(database.db, admitted, outcome("0", { status: "failure", report: reportOf(NO_USAGE) }));
+      if (admitted) await settleAttempt(database.db, admitted, outcomeOf("0", { status: "failure", report: reportOf(NO_USAGE) }));
       // All or none, and all of it given back.
       expect((await readLimits(database.db, caller, "claude-haiku-4-5")).limits.map(({ reserved }) => Number(reserved))).toEqual(
         before.limits.map(({ reserved }) => Number(reserved)),

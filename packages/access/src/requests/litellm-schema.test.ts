@@ -2,15 +2,16 @@ import { randomUUID } from "node:crypto";
 import { createLiteLLMTestDatabase, createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { findCaller, listKeys } from "../keys/db.ts";
+import { listKeys } from "../keys/db.ts";
 import { changeKey, mintKey, requireKey } from "../keys/keys.ts";
 import { amountsOf } from "../limits/meters.ts";
 import { NO_USAGE, reportOf } from "@proliferate/metering/usage";
 import { findSpendLog } from "../spend-logs/db.ts";
 import type { AttemptOutcome } from "./spend-log.ts";
 import { findTeam, insertTeam, listTeams } from "../teams/db.ts";
-import { type AdmissionRequest, admitAttempt, requireUsable } from "./admit.ts";
+import { type AdmissionRequest, admitAttempt } from "./admit.ts";
 import { resetBudgetsDueAt } from "./budget-reset.ts";
+import { requestOf } from "../../test/test-requests.ts";
 import { insertAttemptIfFits } from "./admission-db.ts";
 import { settleAttempt } from "./settle.ts";
 
@@ -46,33 +47,8 @@ describe.each([
   });
   afterAll(() => database.drop());
 
-  async function request(keyHash: string, worstCaseUsd = "0.01"): Promise<AdmissionRequest> {
-    return {
-      caller: requireUsable(await findCaller(database.db, keyHash)),
-      runningMs: () => 0,
-      requireNamedAllowed: () => undefined,
-      metered: { minimumUsd: "0.0001", worstCaseUsd, estimatedInputTokens: 10, maxOutputTokens: null },
-      attempt: {
-        attempt_id: randomUUID(),
-        instance_id: 1,
-        dialect: "anthropic",
-        call_type: "anthropic_messages",
-        model_group: "claude-haiku-4-5",
-        model: "anthropic/claude-haiku-4-5",
-        provider: "anthropic",
-        api_base: "https://provider.test",
-        price_id: "anthropic/claude-haiku-4-5",
-        end_user: null,
-        client_session_id: null,
-        requester_ip_address: null,
-        estimated_input_tokens: 10,
-        max_output_tokens: null,
-        hidden_tokens_per_second: 0,
-        requested_model: null,
-        request_tags: null,
-      },
-    };
-  }
+  const request = (keyHash: string, worstCaseUsd = "0.01"): Promise<AdmissionRequest> =>
+    requestOf(database.db, keyHash, { minimumUsd: "0.0001", worstCaseUsd });
 
   async function spend(keyHash: string, usd: string): Promise<void> {
     await settleAttempt(database.db, await admitAttempt(database.db, await request(keyHash)), outcome(usd));
