@@ -104,7 +104,7 @@ export async function startProxy(
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const { grace, settler } = await startSettling(options, { ...recovery, lifecycle, metrics, queue });
   const checkpoints = lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry: metrics.registry }));
-  const admissions = watchAdmissions({ db, logger, catalogue, registry: metrics.registry }, lifecycle);
+  const admissions = watchAdmissions({ db, logger, registry: metrics.registry }, lifecycle);
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs, reads }));
 
   const shutdown = new Shutdown();
@@ -149,7 +149,7 @@ export async function startProxy(
 
 /** What is remembered of admissions, and what follows from them later. */
 function watchAdmissions(
-  options: Pick<DataPlaneDeps, "db" | "logger" | "catalogue"> & Pick<ProxyMetrics, "registry">,
+  options: Pick<DataPlaneDeps, "db" | "logger"> & Pick<ProxyMetrics, "registry">,
   lifecycle: Lifecycle,
 ): Pick<DataPlaneDeps, "limitedKeys" | "limitWarnings" | "lostAdmissions"> {
   return {

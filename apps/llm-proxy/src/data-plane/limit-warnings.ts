@@ -1,6 +1,6 @@
 import type { CallerRow } from "@proliferate/access/keys";
 import { type CountedLimit, insertLimitWarning, type LimitWarning, warningsOf } from "@proliferate/access/limits";
-import type { DatabaseClient } from "@proliferate/db";
+import { type DatabaseClient, isDatabaseUnavailable } from "@proliferate/db";
 import { Counter, type Logger, type Registry, startLoop, type Stoppable } from "@proliferate/runtime";
 
 /** What warning needs. */
@@ -70,7 +70,11 @@ export class LimitWarnings implements Stoppable {
   async #tellAll(signal: AbortSignal): Promise<void> {
     for (const [key, { warning, teamId }] of this.#waiting) {
       if (signal.aborted) return;
-      await insertLimitWarning(this.#options.db, warning, teamId);
+      await insertLimitWarning(this.#options.db, warning, teamId).catch((error: unknown) => {
+        if (isDatabaseUnavailable(error)) throw error;
+        // One that cannot be told keeps no other from it.
+        this.#options.logger.error({ id: warning.limit.principal.id, error: String(error) }, "limit_warnings.not_told");
+      });
       this.#waiting.delete(key);
     }
   }

@@ -1,14 +1,12 @@
-import { listAttemptsById, settleAttempt } from "@proliferate/access/requests";
-import type { DatabaseClient } from "@proliferate/db";
+import { type AdmittedAttempt, listAttemptsById, settleAttempt } from "@proliferate/access/requests";
+import { type DatabaseClient, isDatabaseUnavailable } from "@proliferate/db";
 import { type Logger, type Registry, startLoop, type Stoppable } from "@proliferate/runtime";
-import type { Catalogue } from "../catalogue/catalogue.ts";
-import { outcomeOf } from "./outcome.ts";
+import { outcomeOfUnsent } from "./outcome.ts";
 
 /** What looking for lost admissions needs. */
 interface LostAdmissionsOptions {
   readonly db: DatabaseClient;
   readonly logger: Logger;
-  readonly catalogue: Pick<Catalogue, "current">;
   readonly registry?: Registry;
   /** Default 10 s. */
   readonly everyMs?: number;
@@ -56,22 +54,23 @@ export class LostAdmissions implements Stoppable {
   }
 
   async #settleThose(): Promise<void> {
-    const { db, logger, catalogue } = this.#options;
+    const { db } = this.#options;
     const ids = [...this.#lostAtMs.keys()];
     for (let from = 0; from < ids.length; from += BATCH)
-      for (const attempt of await listAttemptsById(db, ids.slice(from, from + BATCH))) {
-        const prices = catalogue.current.modelsFor({ teamId: attempt.team_id }).requestPrices(attempt);
-        if (!prices) continue;
-        const outcome = outcomeOf(
-          attempt,
-          prices,
-          { kind: "free", runMs: 0, error: NOT_SENT },
-          { firstByteAt: null, endedAt: attempt.started_at },
-        );
-        await settleAttempt(db, attempt, outcome);
-        this.#lostAtMs.delete(attempt.attempt_id);
-        logger.warn({ attempt: attempt.attempt_id }, "admission.lost");
-      }
+      for (const attempt of await listAttemptsById(db, ids.slice(from, from + BATCH))) await this.#settle(attempt);
     for (const [id, lostAtMs] of this.#lostAtMs) if (performance.now() - lostAtMs > MOST_AGE_MS) this.#lostAtMs.delete(id);
+  }
+
+  /** One that cannot be settled keeps no other from it. Rejects only when the store is away: then none can. */
+  async #settle(attempt: AdmittedAttempt): Promise<void> {
+    const { db, logger } = this.#options;
+    try {
+      await settleAttempt(db, attempt, outcomeOfUnsent(NOT_SENT, attempt.started_at));
+      this.#lostAtMs.delete(attempt.attempt_id);
+      logger.warn({ attempt: attempt.attempt_id }, "admission.lost");
+    } catch (error) {
+      if (isDatabaseUnavailable(error)) throw error;
+      logger.error({ attempt: attempt.attempt_id, error: String(error) }, "admission.lost_not_settled");
+    }
   }
 }

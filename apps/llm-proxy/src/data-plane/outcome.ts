@@ -90,12 +90,19 @@ function readingOf(report: UsageReport, isFinal: boolean): UsageReading {
   return { report, isInputReported: true, isFinal, hasOutput: true, isWhole: isFinal, responseId: undefined, model: undefined };
 }
 
+const FREE: Bill = { report: NO_REPORT, cost: NO_COST, estimated: false, unpriced: [], flags: [] };
+
+/** An attempt of which it turned out that it was never sent: free, whatever its price is. */
+export function outcomeOfUnsent(error: EndingError, endedAt: Date): AttemptOutcome {
+  return { ...FREE, status: "failure", recovered: false, providerResponseId: null, firstByteAt: null, endedAt, error };
+}
+
 /** What a bill asks of an attempt. */
 type Billed = Pick<AdmittedAttempt, "reserved_usd" | "estimated_input_tokens" | "hidden_tokens_per_second" | "max_output_tokens">;
 
 /** The rule: what the provider counted is billed as it counted; where it did not count, what was seen and what can have been made, within bounds. */
 function billOf(attempt: Billed, prices: RequestPrices, ending: Ending): Bill {
-  if (ending.kind === "free") return { report: NO_REPORT, cost: NO_COST, estimated: false, unpriced: [], flags: [] };
+  if (ending.kind === "free") return FREE;
   const { reading } = ending;
   const reservedPicoUsd = picoUsdFromDecimal(attempt.reserved_usd);
   if (reading?.isFinal && ending.kind !== "nothing") {
