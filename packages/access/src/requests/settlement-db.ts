@@ -77,7 +77,7 @@ interface TakenLists {
 /** Of every attempt. A meter that this process does not know took what was reserved. */
 const settleWithinLimits = preparedStatement<SettlementParameters & TakenLists, { settled: boolean }>("settle_within_limits", (p) =>
   settlementText(p, {
-    moved: sql`held as (
+    moved: sql`held as materialized (
       ${HELD_BY_ATTEMPT}
     ), locked as (
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
@@ -126,7 +126,7 @@ export async function insertCorrection(
 ): Promise<boolean> {
   const { rows } = await sql<{ corrected: boolean }>`
     with correction as (select 1 where not exists (select from "LiteLLM_SpendLogs" where request_id = ${row.request_id})),
-    held as (
+    held as materialized (
       select 'key' as principal_kind, ${row.api_key}::text as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start from correction
       union all
       select 'team', ${row.team_id}, 'usd', 'total', '', '-infinity' from correction

@@ -56,7 +56,7 @@ export async function insertSpooledAttempt(tx: DatabaseExecutor, attempt: Admitt
        where not exists (select from "LiteLLM_SpendLogs" s where s.request_id = ${attemptId}::text)
       on conflict (attempt_id) do nothing
       returning key_hash, team_id, reserved_usd, reservations
-    ), held as (
+    ), held as materialized (
       ${HELD_BY_ATTEMPT}
     ), locked as (
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
