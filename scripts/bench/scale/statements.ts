@@ -312,7 +312,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   hot("checkpointAttempts, replaceAttemptBySpendLog", "proxy, each request's end", async (db) => {
     await admit(db);
     await checkpointAttempts(db, [{ attemptId: NO_ID, checkpoint: { usage: {}, providerResponseId: null, firstByteAt: null } }]);
-    return replaceAttemptBySpendLog(db, { attempt_id: NO_ID, key_hash: "key-5", team_id: "org-5", reservations: null }, SPEND_ROW, TAKEN);
+    return replaceAttemptBySpendLog(db, { attempt_id: NO_ID, reservations: null }, SPEND_ROW, TAKEN);
   }),
   hot("findCaller", "proxy, each request", (db) => findCaller(db, LIVE.keyHash)),
   hot("readLimits, lockCounters", "proxy, a request that does not fit", async (db) => {

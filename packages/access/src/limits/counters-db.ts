@@ -131,7 +131,7 @@ const readLimitRows = preparedStatement<{ readonly keyHash: string; readonly mod
     with caller as (${callerNow(p.keyHash)}), applied as (${limitsOfCaller(p.model)})
     select a.principal_kind as kind, a.principal_id as id, a.meter, a.limit_window as "window", a.model, a.window_start::text as "windowStart",
            a.window_end::text as "windowEnd", ${secondsLeftOf("a.window_end")} as "secondsLeft", trim_scale(a.amount) as amount, a.enforce,
-           case when c.used is null or ${isForeign("a.column_usd", "c.used")} then coalesce(a.column_usd, c.used, 0) else c.used end as used,
+           case when c.used is null or is_foreign_spend(a.column_usd, c.used) then coalesce(a.column_usd, c.used, 0) else c.used end as used,
            coalesce(c.reserved, 0) as reserved, c.used is null as "isMissing"
       from applied a left join limit_counters c on ${COUNTER_OF_LIMIT}
      order by a.principal_kind, a.principal_id, a.meter, a.limit_window, a.model`,
@@ -177,14 +177,6 @@ function rowsOf(limits: readonly CountedLimit[], amountOf: (limit: CountedLimit)
 }
 
 /**
- * Whether LiteLLM's column says something else than our counter, by more than its float can have lost: then somebody else
- * spent, or started the budget again. While ours is the only engine both move together, in one statement. Null where there is no column.
- */
-export function isForeign(column: string, counter: string) {
-  return sql`abs(${sql.ref(column)} - ${sql.ref(counter)}) > 0.000000001 * greatest(${sql.ref(column)}, ${sql.ref(counter)}) + 0.000000000001`;
-}
-
-/**
  * Takes over what another engine wrote into LiteLLM's columns, so that one budget holds across both: where a column and
  * its counter differ, the column is what was spent. Only under the locks of these counters, where nobody else is between
  * the two. How many were taken over.
@@ -192,7 +184,7 @@ export function isForeign(column: string, counter: string) {
 export async function adoptForeignSpend(tx: DatabaseExecutor, { keyHash }: KeyOwner): Promise<number> {
   const { numAffectedRows } = await sql`
     with caller as (${callerNow(keyHash)}), applied as (${limitsOfCaller(null)})
-    update limit_counters c set used = a.column_usd from applied a where ${COUNTER_OF_LIMIT} and ${isForeign("a.column_usd", "c.used")}`.execute(
+    update limit_counters c set used = a.column_usd from applied a where ${COUNTER_OF_LIMIT} and is_foreign_spend(a.column_usd, c.used)`.execute(
     tx,
   );
   return Number(numAffectedRows ?? 0);
@@ -225,7 +217,7 @@ export async function clearBudgetCounter(tx: DatabaseExecutor, kind: "key" | "te
 export const IS_BUDGET = sql`c.meter = 'usd' and c.limit_window = 'total' and c.model = '' and c.window_start = '-infinity'`;
 
 /** Whether the counter `c` is that of LiteLLM's budget of a key or team; of none where there is no id. */
-export function isBudgetOf(kind: "key" | "team", id: string | null | RawBuilder<unknown>): RawBuilder<unknown> {
+function isBudgetOf(kind: "key" | "team", id: string | null | RawBuilder<unknown>): RawBuilder<unknown> {
   return sql`(c.principal_kind = ${sql.lit(kind)} and c.principal_id = ${id}::text and ${IS_BUDGET})`;
 }
 

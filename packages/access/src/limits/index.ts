@@ -9,8 +9,6 @@ export {
   HAS_OTHER_LIMITS,
   insertMissingCounters,
   IS_BUDGET,
-  isBudgetOf,
-  isForeign,
   limitsOfCaller,
   LOCK_ORDER,
   lockBudgetCounter,

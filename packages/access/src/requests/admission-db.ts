@@ -8,8 +8,6 @@ import {
   type CountedLimit,
   COUNTER_OF_LIMIT,
   HAS_OTHER_LIMITS,
-  isBudgetOf,
-  isForeign,
   isLiteLLMBudget,
   limitsOfCaller,
   LOCK_ORDER,
@@ -92,11 +90,9 @@ type AdmissionParameters = NewAttempt &
   Pick<CallerRow, "keyHash" | "teamId" | "userId" | "models" | "teamModels" | "allowedRoutes"> & {
     readonly beforeMs: number;
     readonly reservedUsd: DecimalText;
-    /** The two budgets are told even where they have no amount: somebody is to be told of what is spent. */
-    readonly tellsAll: boolean;
   };
 
-interface Admitted {
+interface AdmittedWithinLimits {
   readonly started_at: Date;
   readonly reservations: readonly ReservationJson[] | null;
   readonly limits: readonly CountedLimitJson[] | null;
@@ -139,11 +135,20 @@ const ATTEMPT_COLUMNS = Object.keys({
 const attemptColumns = sql.join(ATTEMPT_COLUMNS.map((column) => sql.ref(column)));
 const attemptValues = (p: Placeholders<NewAttempt>): RawBuilder<unknown> => sql.join(ATTEMPT_COLUMNS.map((column) => p[column]));
 
+/** How both budgets stood, this request's reservation included; those of a team are null where there is none. */
+interface AdmittedWithinBudgets {
+  readonly started_at: Date;
+  readonly key_max_usd: DecimalText | null;
+  readonly key_used: DecimalText;
+  readonly key_reserved: DecimalText;
+  readonly team_max_usd: DecimalText | null;
+  readonly team_used: DecimalText | null;
+  readonly team_reserved: DecimalText | null;
+}
+
 /** For the many callers that have no limit but the two budgets: these alone are looked at, and only if that is still so. */
-const insertWithinBudgets = preparedStatement<AdmissionParameters & { readonly leastUsd: DecimalText }, Admitted>(
+const insertWithinBudgets = preparedStatement<AdmissionParameters & { readonly leastUsd: DecimalText }, AdmittedWithinBudgets>(
   "insert_attempt_within_budgets",
-  // Each counter is found by its whole key, and locked after the one before it: no plan reads other counters, whatever the planner
-  // believed of the table when it made it.
   (p) => sql`
     with caller as (
       select k.max_budget::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
@@ -151,34 +156,16 @@ const insertWithinBudgets = preparedStatement<AdmissionParameters & { readonly l
         from "LiteLLM_VerificationToken" k
         left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
        where k.token = ${p.keyHash} and ${isStill(p)} and not ${HAS_OTHER_LIMITS}
-    ), locked_key as (
-      select a.key_max_usd as max_usd, c.reserved, ${usedOf("a.key_column_usd")} as used from limit_counters c cross join caller a
-       where ${isBudgetOf("key", p.keyHash)}
-         for update of c
-    ), locked_team as (
-      select a.team_max_usd as max_usd, c.reserved, ${usedOf("a.team_column_usd")} as used from limit_counters c cross join caller a
-       where ${isBudgetOf("team", p.teamId)} and (select count(*) from locked_key) > 0
-         for update of c
-    ), fitting as (
-      select from (select * from locked_key union all select * from locked_team) l
-      having count(*) = case when ${p.teamId}::text is null then 1 else 2 end
-        and bool_and(max_usd is null or (max_usd > used + reserved and ${p.leastUsd}::numeric <= max_usd - used - reserved))
+    ), reserved as materialized (
+      select key_max_usd, team_max_usd, reserve_in_budgets(${p.keyHash}, ${p.teamId}, key_max_usd, team_max_usd, key_column_usd, team_column_usd,
+                                                           ${p.leastUsd}::numeric, ${p.reservedUsd}::numeric) as budgets from caller
     ), attempt as (
       insert into request_attempts (started_at, reserved_usd, ${attemptColumns})
-      select ${startOf(p.beforeMs)}, ${p.reservedUsd}::numeric, ${attemptValues(p)} from fitting
-      returning started_at, reserved_usd
-    ), moved_key as (
-      update limit_counters c set reserved = c.reserved + a.reserved_usd from attempt a where ${isBudgetOf("key", p.keyHash)}
-    ), moved_team as (
-      update limit_counters c set reserved = c.reserved + a.reserved_usd from attempt a where ${isBudgetOf("team", p.teamId)}
+      select ${startOf(p.beforeMs)}, ${p.reservedUsd}::numeric, ${attemptValues(p)} from reserved where budgets is not null
+      returning started_at
     )
-    select started_at, null as reservations, (
-             select jsonb_agg(jsonb_build_object('kind', kind, 'id', id, 'meter', 'usd', 'window', 'total', 'model', '', 'windowStart', '-infinity',
-                                'windowEnd', 'infinity', 'secondsLeft', null, 'enforce', 'refuse',
-                                'amount', max_usd::text, 'used', used::text, 'reserved', (reserved + attempt.reserved_usd)::text))
-               from (select 'key' as kind, ${p.keyHash} as id, * from locked_key union all select 'team', ${p.teamId}, * from locked_team) l
-              where max_usd is not null or ${p.tellsAll}::boolean) as limits
-      from attempt`,
+    select started_at, key_max_usd, budgets[1] as key_used, budgets[2] as key_reserved, team_max_usd, budgets[3] as team_used, budgets[4] as team_reserved
+      from attempt cross join reserved`,
 );
 
 /** What a request asks of each meter, as three lists side by side. */
@@ -188,12 +175,17 @@ interface AskedLists {
   readonly most: readonly DecimalText[];
 }
 
+interface LimitsParameters extends AdmissionParameters, AskedLists {
+  /** The two budgets are told even where they have no amount: somebody is to be told of what is spent. */
+  readonly tellsAll: boolean;
+}
+
 /** For every caller. A limit of a meter that this process does not know has no room, if it refuses anybody. */
-const insertWithinLimits = preparedStatement<AdmissionParameters & AskedLists, Admitted>(
+const insertWithinLimits = preparedStatement<LimitsParameters, AdmittedWithinLimits>(
   "insert_attempt_within_limits",
   (p) => sql`
     with caller as (${callerNow(p.keyHash, isStill(p))}), applied as materialized (${limitsOfCaller(p.model_group)}), locked as (
-      select a.*, c.reserved, ${usedOf("a.column_usd")} as used from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
+      select a.*, c.reserved, used_of_budget(c.used, a.column_usd) as used from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}
          for update of c
     ), judged as (
@@ -221,11 +213,6 @@ const insertWithinLimits = preparedStatement<AdmissionParameters & AskedLists, A
       from attempt`,
 );
 
-/** What was used by the counter `c`, or by LiteLLM's column of the same budget where another engine has written more into that. */
-function usedOf(column: string): RawBuilder<unknown> {
-  return sql`case when ${sql.ref(column)} > c.used and ${isForeign(column, "c.used")} then ${sql.ref(column)} else c.used end`;
-}
-
 /** Whether key and team still are as they were read: a change a moment ago is decided anew. */
 function isStill(p: Placeholders<AdmissionParameters>): RawBuilder<unknown> {
   return sql`nullif(k.team_id, '') is not distinct from ${p.teamId}::text and k.user_id is not distinct from ${p.userId}::text
@@ -252,14 +239,38 @@ export async function insertAttemptIfFits(
   const reservedUsd = reservedUsdOf(asked);
   const tellsAll = hasSoftBudget(caller);
   const read = { keyHash, teamId, userId, models, teamModels, allowedRoutes };
-  const parameters = { ...attempt, ...read, beforeMs: beforeMsOf(runningMs), reservedUsd, tellsAll };
-  const [admitted] = isLimited
-    ? await insertWithinLimits(db, { ...parameters, ...askedLists(asked) })
-    : await insertWithinBudgets(db, { ...parameters, leastUsd: asked.get("usd")?.least ?? "0" });
+  const parameters = { ...attempt, ...read, beforeMs: beforeMsOf(runningMs), reservedUsd };
+  if (!isLimited) {
+    const [admitted] = await insertWithinBudgets(db, { ...parameters, leastUsd: asked.get("usd")?.least ?? "0" });
+    if (!admitted) return undefined;
+    const limits = budgetsOf(caller, admitted).filter(({ amount }) => amount !== null || tellsAll);
+    return { ...attempt, reserved_usd: reservedUsd, reservations: null, started_at: admitted.started_at, limits };
+  }
+  const [admitted] = await insertWithinLimits(db, { ...parameters, tellsAll, ...askedLists(asked) });
   if (!admitted) return undefined;
   const limits = (admitted.limits ?? []).map(({ kind, id, ...limit }) => ({ principal: { kind, id }, ...limit }));
   return { ...attempt, reserved_usd: reservedUsd, ...admitted, limits };
 }
+
+/** LiteLLM's two budgets, as limits. */
+function budgetsOf({ keyHash, teamId }: CallerRow, admitted: AdmittedWithinBudgets): readonly CountedLimit[] {
+  const { key_max_usd: amount, key_used: used, key_reserved: reserved } = admitted;
+  const key = { ...OF_BUDGETS, principal: { kind: "key", id: keyHash }, amount, used, reserved } as const;
+  if (teamId === null) return [key];
+  const { team_max_usd: teamAmount, team_used: teamUsed, team_reserved: teamReserved } = admitted;
+  const team = { ...OF_BUDGETS, principal: { kind: "team", id: teamId }, amount: teamAmount } as const;
+  return [key, { ...team, used: teamUsed ?? "0", reserved: teamReserved ?? "0" }];
+}
+
+const OF_BUDGETS = {
+  meter: "usd",
+  window: "total",
+  model: "",
+  windowStart: "-infinity",
+  windowEnd: "infinity",
+  secondsLeft: null,
+  enforce: "refuse",
+} as const;
 
 /** Whether somebody is to be told of what key or team have spent, whatever they may spend. */
 function hasSoftBudget({ softBudgetUsd, teamSoftBudgetUsd }: CallerRow): boolean {

@@ -1,7 +1,7 @@
 import { type DatabaseExecutor, type Placeholders, preparedStatement, type ReservationJson } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
-import { COUNTER_OF_LIMIT, isBudgetOf, LOCK_ORDER } from "../limits/index.ts";
+import { COUNTER_OF_LIMIT, LOCK_ORDER } from "../limits/index.ts";
 import { insertSpendLogFrom, type SpendLogRow } from "../spend-logs/index.ts";
 import type { AdmittedAttempt } from "./db.ts";
 import { HELD_BY_ATTEMPT } from "./reservations-db.ts";
@@ -18,55 +18,25 @@ interface SettlementParameters extends SpendLogRow {
   readonly attemptId: string;
 }
 
-/**
- * How a settlement moves counters: common tables behind `attempt`, and a condition that is true, and asked only when all counters are
- * locked. It names each of those tables by itself: one that can have no row, because there is no team, may not be asked at all.
- */
-interface MovedCounters {
-  readonly moved: RawBuilder<unknown>;
-  readonly areLocked: RawBuilder<boolean>;
-}
-
-/** Attempt out, spend row in, what it took added to LiteLLM's own columns. */
-function settlementText(
-  p: Placeholders<SettlementParameters>,
-  { moved, areLocked }: MovedCounters,
-): RawBuilder<{ readonly settled: boolean }> {
-  return sql`
-    with attempt as (
-      delete from request_attempts where attempt_id = ${p.attemptId} returning key_hash, team_id, reserved_usd, reservations
-    ), ${moved}, spend_log as (${insertSpendLogFrom(p, "attempt")}), key_spend as (
-      update "LiteLLM_VerificationToken" k set spend = k.spend + ${p.spend}::float8
-        from attempt a where k.token = a.key_hash and ${areLocked}
-    ), team_spend as (
-      update "LiteLLM_TeamTable" t set spend = t.spend + ${p.spend}::float8
-        from attempt a where t.team_id = a.team_id and ${areLocked}
-    )
-    select count(*) > 0 as settled from attempt`;
+/** The common table `attempt`: it goes out, once, whoever settles it at the same time. */
+function attemptOut(p: Placeholders<SettlementParameters>): RawBuilder<unknown> {
+  return sql`delete from request_attempts where attempt_id = ${p.attemptId} returning key_hash, team_id, reserved_usd, reservations`;
 }
 
 interface BudgetSettlement extends SettlementParameters {
-  readonly keyHash: string;
-  readonly teamId: string | null;
   /** Beside `spend`, which the statement takes for a float, as LiteLLM's column is one. */
   readonly spendUsd: DecimalText;
 }
 
-/**
- * Of an attempt that holds nothing beside the budgets of its key and team. Each counter is found by its whole key, and moved after the one
- * before it: no plan reads other counters, whatever the planner believed of the table when it made it.
- */
-const settleWithinBudgets = preparedStatement<BudgetSettlement, { settled: boolean }>("settle_within_budgets", (p) => {
-  const settled = sql`set used = c.used + ${p.spendUsd}::numeric, reserved = c.reserved - a.reserved_usd from attempt a`;
-  return settlementText(p, {
-    moved: sql`moved_key as (
-      update limit_counters c ${settled} where ${isBudgetOf("key", p.keyHash)} returning 1
-    ), moved_team as (
-      update limit_counters c ${settled} where ${isBudgetOf("team", p.teamId)} and (select count(*) from moved_key) >= 0 returning 1
-    )`,
-    areLocked: sql`(select count(*) from moved_key) + (select count(*) from moved_team) >= 0`,
-  });
-});
+/** Of an attempt that holds nothing beside the budgets of its key and team. */
+const settleWithinBudgets = preparedStatement<BudgetSettlement, { settled: boolean }>(
+  "settle_within_budgets",
+  (p) => sql`
+    with attempt as (${attemptOut(p)}), moved as materialized (
+      select settle_in_budgets(key_hash, team_id, ${p.spendUsd}::numeric, reserved_usd) as is_moved from attempt
+    ), spend_log as (${insertSpendLogFrom(p, "attempt")})
+    select coalesce(bool_and(is_moved), false) as settled from moved`,
+);
 
 /** What was taken, as two lists side by side. */
 interface TakenLists {
@@ -75,9 +45,10 @@ interface TakenLists {
 }
 
 /** Of every attempt. A meter that this process does not know took what was reserved. */
-const settleWithinLimits = preparedStatement<SettlementParameters & TakenLists, { settled: boolean }>("settle_within_limits", (p) =>
-  settlementText(p, {
-    moved: sql`held as materialized (
+const settleWithinLimits = preparedStatement<SettlementParameters & TakenLists, { settled: boolean }>(
+  "settle_within_limits",
+  (p) => sql`
+    with attempt as (${attemptOut(p)}), held as materialized (
       ${HELD_BY_ATTEMPT}
     ), locked as (
       select a.* from limit_counters c join held a on ${COUNTER_OF_LIMIT}
@@ -87,9 +58,14 @@ const settleWithinLimits = preparedStatement<SettlementParameters & TakenLists, 
       update limit_counters c set used = c.used + coalesce(a.taken, a.amount), reserved = c.reserved - a.amount
         from (select l.*, m.amount as taken from locked l left join ${takenRows(p)} on m.meter = l.meter) a
        where ${COUNTER_OF_LIMIT}
-    )`,
-    areLocked: sql`(select count(*) from locked) >= 0`,
-  }),
+    ), spend_log as (${insertSpendLogFrom(p, "attempt")}), key_spend as (
+      update "LiteLLM_VerificationToken" k set spend = k.spend + ${p.spend}::float8
+        from attempt a where k.token = a.key_hash and (select count(*) from locked) >= 0
+    ), team_spend as (
+      update "LiteLLM_TeamTable" t set spend = t.spend + ${p.spend}::float8
+        from attempt a where t.team_id = a.team_id and (select count(*) from locked) >= 0
+    )
+    select count(*) > 0 as settled from attempt`,
 );
 
 /**
@@ -98,14 +74,13 @@ const settleWithinLimits = preparedStatement<SettlementParameters & TakenLists, 
  */
 export async function replaceAttemptBySpendLog(
   db: DatabaseExecutor,
-  attempt: Pick<AdmittedAttempt, "attempt_id" | "key_hash" | "team_id" | "reservations">,
+  { attempt_id: attemptId, reservations }: Pick<AdmittedAttempt, "attempt_id" | "reservations">,
   row: SpendLogRow,
   taken: Taken,
 ): Promise<boolean> {
-  const { attempt_id: attemptId, key_hash: keyHash, team_id: teamId } = attempt;
   const [result] =
-    attempt.reservations === null
-      ? await settleWithinBudgets(db, { ...row, attemptId, keyHash, teamId, spendUsd: row.spend })
+    reservations === null
+      ? await settleWithinBudgets(db, { ...row, attemptId, spendUsd: row.spend })
       : await settleWithinLimits(db, { ...row, attemptId, ...takenLists(taken) });
   return result?.settled ?? false;
 }

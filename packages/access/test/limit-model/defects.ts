@@ -28,10 +28,15 @@ export const DEFECTS: Readonly<Record<string, Defect>> = {
     "$1",
   ),
   "a settlement keeps what it reserved": replacing("mixed", /reserved = c\.reserved - a\.amount/, "reserved = c.reserved"),
-  "the team's budget keeps what a request without other limits reserved": replacing(
+  "the budgets keep what a request without other limits reserved": replacing(
     "mixed",
-    /(settle_within_budgets[^]*?moved_team as \(\s+update limit_counters c set used = [^,]*), reserved = [^]*? from attempt a/,
-    "$1 from attempt a",
+    /settle_in_budgets\(key_hash, team_id, (.*?), reserved_usd\)/,
+    "settle_in_budgets(key_hash, team_id, $1, 0)",
+  ),
+  "a request without other limits passes its team's budget over": replacing(
+    "mixed",
+    /reserve_in_budgets\((\$\d+), \$\d+, /,
+    "reserve_in_budgets($1, null, ",
   ),
   "what was reserved counts, not what was taken": replacing("mixed", /coalesce\(a\.taken, a\.amount\)/, "a.amount"),
   "a request is settled in the window in which it ends": replacing(
