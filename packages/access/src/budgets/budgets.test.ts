@@ -79,6 +79,25 @@ describe.each([
     await expect(use(own)).rejects.toMatchObject({ code: "budget_exceeded" });
   });
 
+  test("litellm fields 2: a window that LiteLLM took and we would not ends at midnight, and keeps no other from ending", async () => {
+    const now = new Date("2026-01-05T12:00:00Z");
+    const odd = { maxBudgetUsd: "1", budgetDuration: "30min", budgetResetAt: new Date("2026-01-05T00:00:00Z") };
+    const budgetId = await make(odd);
+    const keys = [await keyWith(budgetId), await keyWith(await make({}), odd)];
+    const later = await keyWith(await make({}), { ...odd, budgetDuration: "1d", budgetResetAt: now });
+    const spent = async (): Promise<readonly string[]> =>
+      Promise.all([...keys, later].map(async (key) => (await requireKey(database.db, key)).spend));
+    for (const key of [...keys, later]) await use(key, "1");
+
+    await resetBudgetsDueAt(database.db, now);
+    expect(await spent()).toEqual(["0", "0", "0"]);
+    for (const key of [...keys, later]) await use(key, "1");
+    await resetBudgetsDueAt(database.db, new Date("2026-01-05T23:59:59Z"));
+    expect(await spent()).toEqual(["1", "1", "1"]);
+    await resetBudgetsDueAt(database.db, new Date("2026-01-06T00:00:00Z"));
+    expect(await spent()).toEqual(["0", "0", "0"]);
+  });
+
   test("by LiteLLM's other names for the budget of a model it holds, too", async () => {
     const budgetId = await make({ modelMaxBudget: { "claude-haiku-4-5": { max_budget: 0, budget_duration: "1d" } } });
 

@@ -1,4 +1,4 @@
-export { nextBudgetReset } from "./budget-window.ts";
+export { nextBudgetReset, nextStoredReset } from "./budget-window.ts";
 export {
   adoptForeignSpend,
   callerNow,

@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { clearBudgetCounter, type DueBudget, lockBudgetCounter, nextBudgetReset } from "../limits/index.ts";
+import { clearBudgetCounter, type DueBudget, lockBudgetCounter, nextStoredReset } from "../limits/index.ts";
 import { beginNextWindow, listBudgetsDueForReset } from "../budgets/index.ts";
 import { clearKeySpend, clearSpendOfBudget, listKeysDueForReset } from "../keys/index.ts";
 import { clearTeamSpend, listTeamsDueForReset } from "../teams/index.ts";
@@ -29,7 +29,7 @@ export async function resetBudgetsDueAt(db: DatabaseClient, now: Date): Promise<
 async function resetBudget(db: DatabaseClient, scope: "key" | "team", budget: DueBudget, now: Date): Promise<boolean> {
   return db.transaction().execute(async (tx) => {
     await lockBudgetCounter(tx, scope, budget.id);
-    if (!(await CLEAR[scope](tx, budget, nextBudgetReset(budget.duration, now)))) return false;
+    if (!(await CLEAR[scope](tx, budget, nextStoredReset(budget.duration, now)))) return false;
     await clearBudgetCounter(tx, scope, budget.id);
     return true;
   });
@@ -38,7 +38,7 @@ async function resetBudget(db: DatabaseClient, scope: "key" | "team", budget: Du
 /** The keys of a budget that have no window of their own follow the budget's: all of them at once, so that a crash forgets none and ends no window twice. */
 async function resetSharedBudget(db: DatabaseClient, budget: DueBudget, now: Date): Promise<boolean> {
   return db.transaction().execute(async (tx) => {
-    if (!(await beginNextWindow(tx, budget, nextBudgetReset(budget.duration, now)))) return false;
+    if (!(await beginNextWindow(tx, budget, nextStoredReset(budget.duration, now)))) return false;
     await clearSpendOfBudget(tx, budget.id);
     return true;
   });
