@@ -3,6 +3,8 @@ import { ERROR_CODES, REFUSAL_KINDS, REFUSALS } from "@proliferate/shared/errors
 import { ENGINE_FEATURES } from "@proliferate/services/engines";
 import { groupHelp } from "../apps/cli/src/command-line.ts";
 import { defaultOf, ENVIRONMENT_TABLES, type EnvironmentTable } from "./environment-tables.ts";
+import { litellmFieldsPage } from "./litellm-fields-page.ts";
+import { tableRow as row } from "./markdown-table.ts";
 
 /**
  * Writes the tables in docs/ that the code already states. `node scripts/generate-docs.ts` writes them,
@@ -10,8 +12,6 @@ import { defaultOf, ENVIRONMENT_TABLES, type EnvironmentTable } from "./environm
  */
 
 const GENERATED = "<!-- Written by scripts/generate-docs.ts; change the code and run it again. -->";
-const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
-const row = (...cells: readonly string[]): string => `| ${cells.map(cell).join(" | ")} |`;
 
 function errorsPage(): string {
   const rows = Object.entries(ERROR_CODES).map(([code, { status, retryable, anthropicType, openaiType, fix }]) =>
@@ -99,6 +99,7 @@ export function generatedDocs(): Readonly<Record<string, string>> {
     "docs/errors.md": errorsPage(),
     "docs/env.md": environmentPage(),
     "docs/engines.md": enginesPage(),
+    "docs/litellm-fields.md": litellmFieldsPage(GENERATED),
     "scripts/help/billing.txt": groupHelp("billing"),
     "scripts/help/session.txt": groupHelp("session"),
   };

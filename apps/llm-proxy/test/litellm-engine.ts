@@ -33,8 +33,6 @@ export interface Subject {
   readonly engine: Engine;
   /** Differs for each subject. */
   readonly unique: string;
-  /** Of the request that had the field. */
-  readonly status: number;
   readonly key: string;
   readonly token: string;
   readonly teamId: string | undefined;
@@ -45,6 +43,25 @@ export async function statuses({ engine, key }: Subject): Promise<readonly numbe
   const answers = await Promise.all([engine.call(key, "/v1/messages", MESSAGE), engine.call(key, "/v1/chat/completions", CHAT)]);
   await Promise.all(answers.map(async (answer) => answer.text()));
   return answers.map(({ status }) => status);
+}
+
+/**
+ * The statuses of small calls of Anthropic's model in turn: of one, and of another when what the first cost stands on the key. None follows
+ * one that is refused.
+ */
+export async function inTurn(subject: Subject): Promise<readonly number[]> {
+  const call = async (): Promise<number> => {
+    const answer = await subject.engine.call(subject.key, "/v1/messages", MESSAGE);
+    await answer.text();
+    return answer.status;
+  };
+  const first = await call();
+  if (first !== 200) return [first];
+  await until(
+    async () => Number((await keyInfo(subject))["spend"]),
+    (spend) => spend > 0,
+  );
+  return [first, await call()];
 }
 
 /** The names that `GET /v1/models` shows, as far as they are asked for. */
