@@ -110,6 +110,7 @@ export async function startProxy(
   const shutdown = new Shutdown();
   const manage = createManagementHandler({
     db,
+    catalogue,
     logger,
     masterKey,
     shutdown,

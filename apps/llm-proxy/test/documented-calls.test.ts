@@ -1,14 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { managementRoutes } from "../src/management/server.ts";
+import { matchesPath } from "../src/management/route.ts";
+import { UNSERVED_ROUTES } from "../src/management/unserved-routes.ts";
 import { MASTER_KEY } from "./proxy-process.ts";
-import { startTestStack, type TestStack } from "./test-stack.ts";
+import { MESSAGE, startTestStack, type TestStack } from "./test-stack.ts";
 
 /** What apps/llm-proxy/README.md says is answered, and what is not, against the proxy and its routes. */
 
 const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
 const management = readme.slice(readme.indexOf("## Management"), readme.indexOf("What differs from LiteLLM"));
-const [answered = "", missing = ""] = management.split("| LiteLLM has it, here it is a 404");
+const [answered = "", missing = ""] = management.split("| LiteLLM has it, here it is a 501");
 
 /** `POST /a`, `/b` in the first cell of a row: both with POST, until another method is named. */
 function callsOf(table: string): readonly string[] {
@@ -29,8 +31,11 @@ beforeAll(async () => {
 });
 afterAll(() => stack.stop());
 
+/** Every management route of LiteLLM 1.104, of its own OpenAPI document; those that answer callers of models are the data plane's. */
+const ofLitellm = (await readFile(new URL("litellm-management-routes.txt", import.meta.url), "utf8")).trim().split("\n");
+
 const call = async (url: string, key: string): Promise<{ readonly status: number; readonly text: string }> => {
-  const [, method, address = ""] = /^(GET|POST) (.*)$/.exec(url) ?? [];
+  const [, method, address = ""] = /^([A-Z]+) (.*)$/.exec(url) ?? [];
   const answer = await fetch(address, {
     method: method ?? "GET",
     headers: { "authorization": `Bearer ${key}`, "content-type": "application/json" },
@@ -41,7 +46,7 @@ const call = async (url: string, key: string): Promise<{ readonly status: number
 const at = (base: string, entry: string): string => entry.replace(" ", ` ${base}`);
 
 test("users 07: the calls that the page says are answered are the routes that there are", () => {
-  const routes = managementRoutes(undefined as never).map(({ method, path }) => `${method} ${path}`);
+  const routes = managementRoutes({} as never).map(({ method, path }) => `${method} ${path}`);
 
   expect(
     callsOf(answered)
@@ -51,17 +56,55 @@ test("users 07: the calls that the page says are answered are the routes that th
 });
 
 test.each(callsOf(answered))("users 07: %s is answered", async (entry) => {
-  const { status } = await call(at(stack.proxy.adminUrl, entry), MASTER_KEY);
+  const { status } = await call(at(stack.proxy.adminUrl, entry.replace("{model_id}", MESSAGE.model)), MASTER_KEY);
 
   // An empty body or query may be refused by name; it is no missing route.
   expect([200, 400, 422]).toContain(status);
 });
 
-test.each(callsOf(missing))("users 07: %s is a 404 that says so", async (entry) => {
-  const { status, text } = await call(at(stack.proxy.adminUrl, entry), MASTER_KEY);
+test("issue 12: the calls that the page says are not served are those that are refused by name", () => {
+  const routes = UNSERVED_ROUTES.map(({ routes: of, instead }) => `| ${of.map((route) => `\`${route}\``).join(", ")} | ${instead} |`);
 
-  expect(status).toBe(404);
-  expect(text).toContain("The management API has no route");
+  expect(missing.split("\n").filter((line) => line.startsWith("| `"))).toEqual(routes);
+});
+
+test("issue 12: every management route of LiteLLM is answered here, or refused with 501 and its name", async () => {
+  const routes = managementRoutes({} as never).map(({ method, path }) => `${method} ${path}`);
+  const unserved = ofLitellm.filter(
+    (entry) => !routes.includes(entry) && !entry.includes(" /health/live") && entry !== "GET /health/readiness",
+  );
+
+  const answers = await Promise.all(
+    unserved.map(async (entry) => ({ entry, ...(await call(at(stack.proxy.adminUrl, entry.replaceAll(/\{\w+\}/g, "x")), MASTER_KEY)) })),
+  );
+
+  expect(ofLitellm.length).toBeGreaterThan(300);
+  expect(answers.filter(({ status }) => status !== 501).map(({ entry, status }) => `${entry}: ${status}`)).toEqual([]);
+  for (const { entry, text } of answers)
+    expect(JSON.parse(text)).toMatchObject({
+      error: { message: expect.stringContaining(entry.replaceAll(/\{\w+\}/g, "x")), param: "None", code: "501" },
+    });
+});
+
+test("issue 12: no route is refused by name that LiteLLM does not have", () => {
+  const useless = UNSERVED_ROUTES.flatMap(({ routes }) => routes).filter((route) => {
+    const [method, pattern] = route.startsWith("/") ? [undefined, route] : (route.split(" ") as [string, string]);
+    return !ofLitellm.some((entry) => {
+      const [its = "", path = ""] = entry.split(" ");
+      return (method === undefined || its === method) && matchesPath(pattern, path) !== undefined;
+    });
+  });
+
+  expect(useless).toEqual([]);
+});
+
+test("issue 12: a route that nobody has is a 404 still, and a wrong method a 405", async () => {
+  expect(await call(`POST ${stack.proxy.adminUrl}/key/rename`, MASTER_KEY)).toMatchObject({
+    status: 404,
+    text: expect.stringContaining("The management API has no route /key/rename"),
+  });
+  expect(await call(`GET ${stack.proxy.adminUrl}/key/generate`, MASTER_KEY)).toMatchObject({ status: 405 });
+  expect(await call(`POST ${stack.proxy.adminUrl}/user/new`, "sk-not-the-master-key")).toMatchObject({ status: 401 });
 });
 
 test.each(spansOf(/^The data plane, likewise: .*$/m.exec(management)?.[0] ?? "").map((entry) => entry.replace("GET", "POST")))(

@@ -1,7 +1,18 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { findBudgets } from "@proliferate/access/budgets";
 import { intervalFromDuration, nextBudgetReset } from "@proliferate/access/limits";
-import { changeKey, type KeyFields, type KeyRow, listKeys, mintKey, requireKey, revokeKeys } from "@proliferate/access/keys";
+import {
+  changeKey,
+  findKeys,
+  hashOfKeyOrHash,
+  type KeyFields,
+  type KeyRow,
+  listKeyAliases,
+  listKeys,
+  mintKey,
+  requireKey,
+  revokeKeys,
+} from "@proliferate/access/keys";
 import { callerKind, opens } from "@proliferate/access/principals";
 import {
   blockKeyRequestSchema,
@@ -13,7 +24,7 @@ import {
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { budgetView, numberOf } from "./budget-view.ts";
-import type { z } from "zod";
+import { z } from "zod";
 import { OPENABLE_ROUTES } from "../data-plane/openable-routes.ts";
 import { parseBody, parseLimits, parseQuery, type Route } from "./route.ts";
 
@@ -26,6 +37,8 @@ export function keyRoutes(db: DatabaseClient): readonly Route[] {
     { method: "POST", path: "/key/block", handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, true) },
     { method: "POST", path: "/key/unblock", handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, false) },
     { method: "GET", path: "/key/info", handle: async ({ query }) => keyInfo(db, parseQuery(keyInfoQuerySchema, query)) },
+    { method: "POST", path: "/v2/key/info", handle: async ({ body }) => keysInfo(db, parseBody(keysInfoRequestSchema, body).keys) },
+    { method: "GET", path: "/key/aliases", handle: async ({ query }) => keyAliases(db, parseQuery(keyAliasesQuerySchema, query)) },
     { method: "GET", path: "/key/list", handle: async ({ query }) => keyList(db, parseQuery(keyListQuerySchema, query)) },
   ];
 }
@@ -132,6 +145,27 @@ async function keyInfo(db: DatabaseClient, { key }: z.output<typeof keyInfoQuery
   return { key, info };
 }
 
+/** `/v2/key/info`: rows without their hashes; a key that there is none of has none. */
+const keysInfoRequestSchema = z.looseObject({ keys: z.array(z.string().min(1)).min(1).max(1_000) });
+
+const keyAliasesQuerySchema = z.looseObject({
+  page: z.coerce.number().int().min(1).default(1),
+  size: z.coerce.number().int().min(1).max(1_000).default(50),
+  search: z.string().optional(),
+  team_id: z.string().optional(),
+});
+
+async function keysInfo(db: DatabaseClient, keys: readonly string[]): Promise<unknown> {
+  const rows = await findKeys(db, keys.map(hashOfKeyOrHash));
+  return { key: keys, info: (await keyViews(db, rows)).map(({ token: _hash, ...info }) => info) };
+}
+
+async function keyAliases(db: DatabaseClient, query: z.output<typeof keyAliasesQuerySchema>): Promise<unknown> {
+  const { page, size, search, team_id: teamId } = query;
+  const { aliases, total } = await listKeyAliases(db, { teamId, search }, page, size);
+  return { aliases, total_count: total, current_page: page, total_pages: Math.ceil(total / size), size };
+}
+
 async function keyList(db: DatabaseClient, query: z.output<typeof keyListQuerySchema>): Promise<unknown> {
   const filter = { teamId: query.team_id, userId: query.user_id, keyAlias: query.key_alias, keyHash: query.key_hash };
   const { rows, total } = await listKeys(db, filter, query.page, query.size);
@@ -151,6 +185,8 @@ export async function keyViews(db: DatabaseClient, rows: readonly KeyRow[]): Pro
     const budget = row.budget_id === null ? undefined : budgets.get(row.budget_id);
     return {
       ...row,
+      // As LiteLLM has it of a key that was minted without a type.
+      key_type: row.key_type ?? "default",
       spend: Number(row.spend),
       max_budget: numberOf(row.max_budget),
       tpm_limit: numberOf(row.tpm_limit),

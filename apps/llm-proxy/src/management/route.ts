@@ -7,13 +7,49 @@ interface RouteInput {
   /** The parsed JSON body; `{}` when there is none. */
   readonly body: unknown;
   readonly query: URLSearchParams;
+  /** What stands in the place of each `{name}` of the path. */
+  readonly names: PathNames;
 }
+
+type PathNames = Readonly<Record<string, string>>;
 
 /** One management route: answers the body of its 200, or throws. */
 export interface Route {
   readonly method: "GET" | "POST";
+  /** `{name}` stands for one part that is not empty. */
   readonly path: string;
   handle(input: RouteInput): Promise<unknown>;
+}
+
+/**
+ * What a path has in the place of each `{name}` of a pattern, decoded; undefined where it is another path. A pattern that ends in `/*` is
+ * that of everything at and below what stands before.
+ */
+export function matchesPath(pattern: string, path: string): PathNames | undefined {
+  const isPrefix = pattern.endsWith("/*");
+  const wanted = (isPrefix ? pattern.slice(0, -2) : pattern).split("/");
+  const parts = path.split("/");
+  if (isPrefix ? parts.length < wanted.length : parts.length !== wanted.length) return undefined;
+  const names: Record<string, string> = {};
+  for (const [index, want] of wanted.entries()) {
+    const part = parts[index] ?? "";
+    if (!want.startsWith("{")) {
+      if (want !== part) return undefined;
+      continue;
+    }
+    if (part === "") return undefined;
+    names[want.slice(1, -1)] = decoded(part);
+  }
+  return names;
+}
+
+/** What is no encoding stands for itself. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** Throws {@link ValidationError}, and `invalid_request` for what cannot be stored. */

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { DatabaseClient } from "@proliferate/db";
 import { isObserver, type Logger, type MetricsPage, requestTarget, safeListener, withoutTrailingSlashes } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
+import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { Grace } from "../grace/grace.ts";
 import { ALIVE, checkReadiness } from "../health.ts";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
@@ -10,12 +11,17 @@ import { asAppError, type ManagementAnswer, managementError, ValidationError } f
 import { budgetRoutes } from "./budget-routes.ts";
 import { keyRoutes } from "./key-routes.ts";
 import { limitRoutes } from "./limit-routes.ts";
-import type { Route } from "./route.ts";
+import { modelRoutes } from "./model-routes.ts";
+import { matchesPath, type Route } from "./route.ts";
 import { spendRoutes } from "./spend-routes.ts";
+import { spendSumRoutes } from "./spend-sum-routes.ts";
 import { teamRoutes } from "./team-routes.ts";
+import { refuseUnserved } from "./unserved-routes.ts";
 
 interface ManagementDeps {
   readonly db: DatabaseClient;
+  /** Whose models are shown: those of everybody. */
+  readonly catalogue: Pick<Catalogue, "current">;
   readonly logger: Logger;
   readonly masterKey: string;
   /** Served to this machine, the master key and `metricsToken`; undefined: nowhere. */
@@ -35,13 +41,21 @@ const HEALTH_PATHS = new Set(["/health/liveliness", "/health/liveness", "/health
 type ManagementHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 /** Every route that takes the master key. */
-export function managementRoutes(db: DatabaseClient): readonly Route[] {
-  return [...keyRoutes(db), ...teamRoutes(db), ...budgetRoutes(db), ...limitRoutes(db), ...spendRoutes(db)];
+export function managementRoutes({ db, catalogue }: Pick<ManagementDeps, "db" | "catalogue">): readonly Route[] {
+  return [
+    ...keyRoutes(db),
+    ...teamRoutes(db),
+    ...budgetRoutes(db),
+    ...limitRoutes(db),
+    ...modelRoutes(catalogue),
+    ...spendRoutes(db),
+    ...spendSumRoutes(db),
+  ];
 }
 
 /** The management API, without a socket: it has one of its own, and on demand the data plane hands it what is its (`LLM_PROXY_MANAGEMENT`). */
 export function createManagementHandler(deps: ManagementDeps): ManagementHandler {
-  const routes = managementRoutes(deps.db);
+  const routes = managementRoutes(deps);
   return async (request, response) => {
     if (isMetricsRequest(deps, request)) return sendMetrics(deps, response);
     const result = await answer(deps, routes, request).catch((error: unknown) => {
@@ -62,12 +76,19 @@ async function answer(deps: ManagementDeps, routes: readonly Route[], request: I
   const path = withoutTrailingSlashes(target.path);
   if (HEALTH_PATHS.has(path)) return path.endsWith("readiness") ? checkReadiness(deps) : { status: 200, body: ALIVE };
   requireMasterKey(deps, request);
-  const candidates = routes.filter((route) => route.path === path);
-  if (candidates.length === 0) throw new AppError("not_found", `The management API has no route ${path}.`);
-  const route = candidates.find(({ method }) => method === request.method);
-  if (!route) return methodNotAllowed(path, candidates);
-  const body = request.method === "POST" ? await readJson(request) : {};
-  return { status: 200, body: await route.handle({ body, query: target.query }) };
+  const { method = "GET" } = request;
+  const candidates = routes.flatMap((route) => {
+    const names = matchesPath(route.path, path);
+    return names === undefined ? [] : [{ ...route, names }];
+  });
+  const route = candidates.find((candidate) => candidate.method === method);
+  if (!route) {
+    refuseUnserved(method, path);
+    if (candidates.length > 0) return methodNotAllowed(path, candidates);
+    throw new AppError("not_found", `The management API has no route ${path.slice(0, 128)}.`);
+  }
+  const body = method === "POST" ? await readJson(request) : {};
+  return { status: 200, body: await route.handle({ body, query: target.query, names: route.names }) };
 }
 
 /** Also true of `/metrics` with the master key, which opens everything here. */

@@ -1,29 +1,14 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { hashOfKeyOrHash } from "@proliferate/access/keys";
-import { listSpendLogs, type StoredSpendLog } from "@proliferate/access/spend-logs";
+import { hashOfKeyOrHash, requireKey } from "@proliferate/access/keys";
+import { listNewestSpendLogs, listSpendLogs, type StoredSpendLog } from "@proliferate/access/spend-logs";
+import { AppError } from "@proliferate/shared/errors";
 import { z } from "zod";
 import { parseQuery, type Route } from "./route.ts";
+import { type TimeRange, requireRange, utcEnd, utcInstant } from "./spend-range.ts";
+import { spendByDay } from "./spend-sum-routes.ts";
 
-const DAY_MS = 86_400_000;
-
-/** `YYYY-MM-DD` or `YYYY-MM-DD HH:MM:SS`, UTC; a day is its first moment. */
-const utcInstant = z
-  .string()
-  .regex(/^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2})?$/, "must be YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, in UTC")
-  .transform((text, context) => {
-    const instant = new Date(text.length === 10 ? `${text}T00:00:00Z` : `${text.replace(" ", "T")}Z`);
-    if (!Number.isNaN(instant.getTime())) return instant;
-    context.addIssue({ code: "custom", message: "is not a date of the calendar" });
-    return z.NEVER;
-  });
-
-/** The same as an end that is included: a day is its last moment, in the milliseconds that the column holds. */
-const utcEnd = z.string().transform((text, context) => {
-  const result = utcInstant.safeParse(text);
-  if (result.success) return new Date(result.data.getTime() + (text.length === 10 ? DAY_MS - 1 : 0));
-  context.addIssue({ code: "custom", message: result.error.issues[0]?.message ?? "is not a date" });
-  return z.NEVER;
-});
+/** As many rows as one answer of `/spend/logs` has: the newest. */
+const MOST_ROWS = 1_000;
 
 const spendLogsQuerySchema = z.looseObject({
   start_date: utcInstant,
@@ -39,9 +24,49 @@ const spendLogsQuerySchema = z.looseObject({
   page_size: z.coerce.number().int().min(1).max(1_000).default(50),
 });
 
-/** `GET /spend/logs/v2` in LiteLLM's shape: bounds are inclusive, on `startTime`. */
+const newestQuerySchema = z
+  .looseObject({
+    start_date: utcInstant.optional(),
+    end_date: utcEnd.optional(),
+    api_key: z.string().optional(),
+    user_id: z.string().optional(),
+    request_id: z.string().optional(),
+    summarize: z.stringbool().default(true),
+  })
+  .refine((query) => (query.start_date === undefined) === (query.end_date === undefined), {
+    message: "start_date and end_date are given together",
+    path: ["end_date"],
+  });
+
+/** `GET /spend/logs` and `/spend/logs/v2` in LiteLLM's shapes: bounds are inclusive, on `startTime`. */
 export function spendRoutes(db: DatabaseClient): readonly Route[] {
-  return [{ method: "GET", path: "/spend/logs/v2", handle: async ({ query }) => spendLogs(db, parseQuery(spendLogsQuerySchema, query)) }];
+  return [
+    { method: "GET", path: "/spend/logs", handle: async ({ query }) => newestSpendLogs(db, parseQuery(newestQuerySchema, query)) },
+    { method: "GET", path: "/spend/logs/v2", handle: async ({ query }) => spendLogs(db, parseQuery(spendLogsQuerySchema, query)) },
+  ];
+}
+
+/** Sums by day where there are dates, as LiteLLM has it, or the newest rows. */
+async function newestSpendLogs(db: DatabaseClient, query: z.output<typeof newestQuerySchema>): Promise<unknown> {
+  const { start_date: from, end_date: to, user_id: userId, request_id: requestId } = query;
+  const keyHash = query.api_key === undefined ? undefined : hashOfKeyOrHash(query.api_key);
+  const filter = { keyHash, userId, requestId };
+  if (from !== undefined && to !== undefined) {
+    const range = requireRange(from, to);
+    if (query.summarize) return spendByDay(db, { ...filter, ...range }, to);
+    return (await listNewestSpendLogs(db, { ...filter, ...range }, MOST_ROWS)).map(spendLogView);
+  }
+  const range = keyHash === undefined || userId !== undefined || requestId !== undefined ? undefined : await lifeOf(db, keyHash);
+  return (await listNewestSpendLogs(db, { ...filter, ...range }, MOST_ROWS)).map(spendLogView);
+}
+
+/** Rows are found by their time, and those of a key are none older than it. Throws `invalid_request` where nobody knows how old it is. */
+async function lifeOf(db: DatabaseClient, keyHash: string): Promise<TimeRange> {
+  const key = await requireKey(db, keyHash).catch(() => undefined);
+  if (key !== undefined) return requireRange(key.created_at, new Date());
+  throw new AppError("invalid_request", "There is no such key any more: name start_date and end_date, between which its requests began.", {
+    param: "start_date",
+  });
 }
 
 async function spendLogs(db: DatabaseClient, query: z.output<typeof spendLogsQuerySchema>): Promise<unknown> {

@@ -14,7 +14,8 @@ export type KeyRow = Selectable<VerificationTokenTable>;
 const LISTS = ["models", "allowed_cache_controls", "allowed_routes"] as const satisfies readonly (keyof KeyRow)[];
 const NO_LISTS = { models: [] as string[], allowed_cache_controls: [] as string[], allowed_routes: [] as string[] };
 
-function withLists<Row extends KeyRow | undefined>(row: Row): Row {
+/** The row as LiteLLM's clients expect it. */
+export function withLists<Row extends KeyRow | undefined>(row: Row): Row {
   if (row === undefined) return row;
   return { ...row, ...Object.fromEntries(LISTS.map((name) => [name, row[name] ?? []])) };
 }

@@ -4,6 +4,7 @@ export {
   clearSpendOfBudget,
   clearKeySpend,
   deleteExpiredKeys,
+  deleteKeyRows,
   findCaller,
   type KeyFields,
   type KeyRow,
@@ -12,5 +13,6 @@ export {
   listKeysDueForReset,
   listUsableKeys,
 } from "./db.ts";
+export { findKeyNames, findKeys, listKeyAliases, listKeyHashesOfTeam } from "./list-db.ts";
 export { changeKey, mintKey, requireKey, revokeKeys } from "./keys.ts";
 export { ADMIN_USER_ID, hashKey, hashOfKeyOrHash } from "./virtual-key.ts";

@@ -103,6 +103,22 @@ export async function listSpendLogs(
   return { rows: rows as readonly StoredSpendLog[], total: Number(total) };
 }
 
+/** The newest rows that match, `limit` at most; by the key of a row, by the index of a user, or else back through time from `to`. */
+export async function listNewestSpendLogs(
+  db: DatabaseExecutor,
+  filter: Partial<Pick<SpendLogFilter, "from" | "to" | "keyHash" | "userId" | "requestId">>,
+  limit: number,
+): Promise<readonly StoredSpendLog[]> {
+  let matching = db.selectFrom("LiteLLM_SpendLogs").selectAll();
+  if (filter.from !== undefined) matching = matching.where("startTime", ">=", filter.from.toISOString() as never);
+  if (filter.to !== undefined) matching = matching.where("startTime", "<", filter.to.toISOString() as never);
+  if (filter.userId !== undefined) matching = matching.where("user", "=", filter.userId);
+  if (filter.keyHash !== undefined) matching = matching.where("api_key", "=", filter.keyHash);
+  if (filter.requestId !== undefined) matching = matching.where("request_id", "=", filter.requestId);
+  const rows = await matching.orderBy("startTime", "desc").orderBy("request_id", "desc").limit(limit).execute();
+  return rows as readonly StoredSpendLog[];
+}
+
 /** Which rows may be priced anew. */
 export interface RepriceFilter {
   /** Of "startTime": from inclusive, to exclusive. */

@@ -2,6 +2,7 @@ export {
   findSpendLog,
   hasSpendLogs,
   insertSpendLogFrom,
+  listNewestSpendLogs,
   listRepriceable,
   listSpendLogs,
   type RepriceableRow,
@@ -9,4 +10,5 @@ export {
   type SpendLogRow,
   type StoredSpendLog,
 } from "./db.ts";
+export { type SpendGroup, type SpendSum, type SpendSumFilter, sumSpend, totalSpend } from "./sums-db.ts";
 export { storableCount, storableJson } from "./storable.ts";

@@ -54,7 +54,7 @@ describe("the table of codes", () => {
   it("marks 429 and 5xx as retryable, but for what a repetition would not change, and of the rest only what passes by itself", () => {
     // The operator has to set something right, or the same request has the same answer.
     const wouldBeTheSame =
-      /^(provider_key_|sandbox_refused$|sandbox_provider_unauthorized$|provider_stream_missing$|provider_answer_too_large$|limit_exceeded$)/;
+      /^(provider_key_|sandbox_refused$|sandbox_provider_unauthorized$|provider_stream_missing$|provider_answer_too_large$|limit_exceeded$|not_implemented$)/;
     // The caller's own other call ends, or its next upload does not pause.
     const passesByItself = ["session_not_ready", "idempotency_in_progress", "upload_timeout"];
     const isRetryable = (code: string, status: number): boolean => status === 429 || status >= 500 || passesByItself.includes(code);

@@ -1,0 +1,53 @@
+import type { DatabaseExecutor } from "@proliferate/db";
+import { sql } from "kysely";
+import { type KeyRow, withLists } from "./db.ts";
+
+/** Statements that show several keys at once. */
+
+/** What may be shown of the keys that exist among these hashes, by hash. */
+export async function findKeyNames(
+  db: DatabaseExecutor,
+  hashes: readonly string[],
+): Promise<ReadonlyMap<string, { readonly keyAlias: string | null; readonly keyName: string | null }>> {
+  const { rows } = await sql<{ token: string; keyAlias: string | null; keyName: string | null }>`
+    select token, key_alias as "keyAlias", key_name as "keyName" from "LiteLLM_VerificationToken" where token = any(${[...hashes]}::text[])`.execute(
+    db,
+  );
+  return new Map(rows.map(({ token, ...names }) => [token, names]));
+}
+
+/** The keys that exist among these hashes, in no order. */
+export async function findKeys(db: DatabaseExecutor, hashes: readonly string[]): Promise<readonly KeyRow[]> {
+  const rows = await db
+    .selectFrom("LiteLLM_VerificationToken")
+    .selectAll()
+    .where("token", "=", sql<string>`any(${[...hashes]}::text[])`)
+    .execute();
+  return rows.map((row) => withLists(row));
+}
+
+/** Aliases of keys, in their order, of one team if it is named; `page` counts from 1. */
+export async function listKeyAliases(
+  db: DatabaseExecutor,
+  { teamId, search }: { readonly teamId?: string | undefined; readonly search?: string | undefined },
+  page: number,
+  size: number,
+): Promise<{ readonly aliases: readonly string[]; readonly total: number }> {
+  let matching = db.selectFrom("LiteLLM_VerificationToken").where("key_alias", "is not", null);
+  if (teamId !== undefined) matching = matching.where("team_id", "=", teamId);
+  if (search !== undefined) matching = matching.where(sql<boolean>`position(lower(${search}) in lower(key_alias)) > 0`);
+  const { total } = await matching.select(sql<string>`count(*)`.as("total")).executeTakeFirstOrThrow();
+  const rows = await matching
+    .select(sql<string>`key_alias`.as("alias"))
+    .orderBy("key_alias")
+    .limit(size)
+    .offset((page - 1) * size)
+    .execute();
+  return { aliases: rows.map(({ alias }) => alias), total: Number(total) };
+}
+
+/** The hashes of a team's keys, in no order, `limit` at most. */
+export async function listKeyHashesOfTeam(db: DatabaseExecutor, teamId: string, limit: number): Promise<readonly string[]> {
+  const rows = await db.selectFrom("LiteLLM_VerificationToken").select("token").where("team_id", "=", teamId).limit(limit).execute();
+  return rows.map(({ token }) => token);
+}
