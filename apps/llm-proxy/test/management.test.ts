@@ -94,7 +94,7 @@ describe("mistakes are answered as LiteLLM answers them", () => {
   test.each([
     ["/key/generate", { max_budget: "much" }, 422, "detail.0.loc", ["body", "max_budget"]],
     ["/key/generate", { duration: "30min" }, 400, "error.param", "duration"],
-    ["/key/generate", { budget_duration: "daily" }, 400, "error.param", "budget_duration"],
+    ["/key/generate", { budget_duration: "yearly" }, 400, "error.param", "budget_duration"],
     ["/key/generate", { models: "all" }, 422, "detail.0.loc", ["body", "models"]],
     ["/key/generate", { aliases: { a: "b", b: "c" } }, 422, "detail.0.loc", ["body", "aliases"]],
     ["/key/generate", { aliases: { a: "a" } }, 422, "detail.0.loc", ["body", "aliases"]],
