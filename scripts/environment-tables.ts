@@ -23,7 +23,10 @@ const TEST_ENVIRONMENT = {
     .string()
     .optional()
     .describe("PostgreSQL server for the tests, its user allowed to create databases; unset: the embedded one"),
-  TEST_REDIS_URL: z.string().optional().describe("Redis for the queue tests, too; unset: PostgreSQL alone"),
+  TEST_REDIS_URL: z
+    .string()
+    .optional()
+    .describe("Redis for the tests of the queue and of what proxies tell each other, too; unset: PostgreSQL and a stand-in"),
 };
 
 /** What litellm/config.yaml takes from the environment, with either engine, beyond that engine's own variables. */

@@ -8,7 +8,10 @@ export const DEV_STACK_ENVIRONMENT = {
   DATABASE_URL: postgresUrl.optional().describe("PostgreSQL server; unset: an embedded one. Alias: POSTGRES_CONNECTION_STRING."),
   POSTGRES_CONNECTION_STRING: postgresUrl.optional().describe("Alias of DATABASE_URL."),
   LITELLM_DB_SCHEMA: z.string().optional().describe("Schema of the LiteLLM_* tables. Default: litellm."),
-  REDIS_URL: z.string().optional().describe("Redis for the queue; unset: the queue is in PostgreSQL."),
+  REDIS_URL: z
+    .string()
+    .optional()
+    .describe("Redis for the queue, and for what proxies tell each other of used-up limits; unset: the queue is in PostgreSQL."),
   ANTHROPIC_API_KEY: z.string().optional().describe("Anthropic key, held by the proxy only; unset: a local provider."),
   ANTHROPIC_API_BASE: httpUrl.optional().describe("Where Anthropic is. Default: its public API."),
   OPENAI_API_KEY: z.string().optional().describe("OpenAI key, held by the proxy only; unset: a local provider."),

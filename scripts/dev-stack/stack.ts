@@ -164,8 +164,15 @@ export class StackStarter {
 
   /** Returns the LLM_PROXY_* settings of whoever mints keys. */
   async #startProxy(database: Record<string, string>, provider: Record<string, string>): Promise<Record<string, string>> {
-    const { LLM_PROXY_URL, LLM_PROXY_ADMIN_URL, LLM_PROXY_MASTER_KEY, LLM_PROXY_PORT, LLM_PROXY_ADMIN_PORT, LLM_PROXY_MANAGEMENT } =
-      this.#environment;
+    const {
+      LLM_PROXY_URL,
+      LLM_PROXY_ADMIN_URL,
+      LLM_PROXY_MASTER_KEY,
+      LLM_PROXY_PORT,
+      LLM_PROXY_ADMIN_PORT,
+      LLM_PROXY_MANAGEMENT,
+      REDIS_URL,
+    } = this.#environment;
     if (LLM_PROXY_URL) {
       this.#screen.part("llm-proxy", `${LLM_PROXY_URL} (LLM_PROXY_URL)`);
       return {
@@ -183,6 +190,7 @@ export class StackStarter {
       LLM_PROXY_PORT: String(LLM_PROXY_PORT),
       LLM_PROXY_ADMIN_PORT: String(LLM_PROXY_ADMIN_PORT),
       LLM_PROXY_MANAGEMENT: LLM_PROXY_MANAGEMENT ?? "separate",
+      ...(REDIS_URL ? { REDIS_URL } : {}),
       // Ctrl-C ends the stack within 5 s; what a deployment would wait for is cut here.
       DRAIN_MS: "500",
     });

@@ -109,6 +109,13 @@ export const LLM_PROXY_ENVIRONMENT = {
         "are not known, tiers without a price): refuse it with 400 and the field's name; or reserve for each such " +
         "field as if the dearest model of the provider did all of it once more",
     ),
+  REDIS_URL: z
+    .url({ protocol: /^rediss?$/, error: "must be a redis:// or rediss:// URL" })
+    .optional()
+    .describe(
+      "Redis or Valkey by which the proxies of one database tell each other, for less than a second, which limits are used up, so that a caller who is " +
+        "refused in a tight loop costs PostgreSQL little. No answer depends on it; unset: nothing is remembered",
+    ),
   STORE_ABSENCE: z
     .enum(["closed", "grace"])
     .default("closed")
@@ -213,6 +220,7 @@ interface LLMProxyProcessConfig {
   readonly admissionWait: AdmissionWaitLimits;
   readonly unjudged: UnjudgedPolicy;
   readonly grace: GraceSettings | undefined;
+  readonly redisUrl: string | undefined;
   readonly configFile: string | undefined;
 }
 
@@ -242,6 +250,7 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
     },
     unjudged: variables.UNJUDGED_REQUESTS,
     grace: graceSettings(variables),
+    redisUrl: variables.REDIS_URL,
     configFile: variables.LITELLM_CONFIG,
   };
 }

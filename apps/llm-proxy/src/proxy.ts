@@ -21,6 +21,7 @@ import { Settler } from "./data-plane/settle.ts";
 import { drainingPart, Shutdown } from "./data-plane/shutdown.ts";
 import { UPLOAD_LIMITS, type UploadLimits, Uploads } from "./data-plane/uploads.ts";
 import { Upstreams } from "./data-plane/upstream.ts";
+import { openLimitMemory } from "./exhausted/open-limit-memory.ts";
 import type { Grace, GraceSettings } from "./grace/grace.ts";
 import { openGrace } from "./grace/open-grace.ts";
 import { createProxyMetricsPage } from "./metrics/metrics-page.ts";
@@ -56,6 +57,8 @@ interface ProxyOptions {
   readonly unjudged?: UnjudgedPolicy;
   /** Serves known keys while the database is away. Default: nobody is served then. */
   readonly grace?: GraceSettings | undefined;
+  /** By which proxies tell each other which limits are used up. Default: nothing is remembered. */
+  readonly redisUrl?: string | undefined;
   /** Default: {@link UPLOAD_LIMITS}. */
   readonly uploads?: UploadLimits;
   /** Connections of callers; default: no limit. */
@@ -104,7 +107,7 @@ export async function startProxy(
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const { grace, settler } = await startSettling(options, { ...recovery, lifecycle, metrics, queue });
   const checkpoints = lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry: metrics.registry }));
-  const admissions = watchAdmissions({ db, logger, registry: metrics.registry }, lifecycle);
+  const admissions = watchAdmissions(options, { db, logger, metrics, lifecycle });
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs, reads }));
 
   const shutdown = new Shutdown();
@@ -115,6 +118,7 @@ export async function startProxy(
     masterKey,
     shutdown,
     grace,
+    onEdited: () => admissions.limitMemory?.forgetAll(),
     metrics: createProxyMetricsPage({ db, metrics, instanceId }),
     metricsToken: options.metricsToken,
   });
@@ -144,19 +148,21 @@ export async function startProxy(
     manage: options.management.isShared ? manage : undefined,
   });
   metrics.observe(dataPlane.server);
-  const dataPort = await serveDataPlane(dataPlane, options, { shutdown, lifecycle });
-  return { dataPlane: dataPort, management: management.port };
+  return { dataPlane: await serveDataPlane(dataPlane, options, { shutdown, lifecycle }), management: management.port };
 }
 
 /** What is remembered of admissions, and what follows from them later. */
 function watchAdmissions(
-  options: Pick<DataPlaneDeps, "db" | "logger"> & Pick<ProxyMetrics, "registry">,
-  lifecycle: Lifecycle,
-): Pick<DataPlaneDeps, "limitedKeys" | "limitWarnings" | "lostAdmissions"> {
+  { redisUrl, masterKey, database: { connectionString } }: ProxyOptions,
+  parts: Pick<SettlingParts, "db" | "logger" | "lifecycle" | "metrics">,
+): Pick<DataPlaneDeps, "limitedKeys" | "limitMemory" | "limitWarnings" | "lostAdmissions"> {
+  const { lifecycle, metrics } = parts;
+  const watching = { ...parts, registry: metrics.registry };
   return {
     limitedKeys: new LimitedKeys(),
-    limitWarnings: lifecycle.own("limit warnings", new LimitWarnings(options)),
-    lostAdmissions: lifecycle.own("lost admissions", new LostAdmissions(options)),
+    limitMemory: redisUrl === undefined ? undefined : openLimitMemory({ ...parts, redisUrl, connectionString, masterKey }),
+    limitWarnings: lifecycle.own("limit warnings", new LimitWarnings(watching)),
+    lostAdmissions: lifecycle.own("lost admissions", new LostAdmissions(watching)),
   };
 }
 

@@ -8,6 +8,7 @@ const PERIODIC = [
   "apps/gateway/src/upkeep.ts",
   "apps/llm-proxy/src/data-plane/authenticate.ts",
   "apps/llm-proxy/src/data-plane/recover.ts",
+  "apps/llm-proxy/src/exhausted/open-limit-memory.ts",
   "apps/llm-proxy/src/metrics/metrics-page.ts",
   "apps/worker/src/balance-worker.ts",
   "apps/worker/src/health.ts",
@@ -62,8 +63,8 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ..."recordAudit restoreDeletedAdjustments restoreDeletedEvents clearAlert upsertKeyTeam upsertSpendRows".split(" "),
   ..."takeSilentAgent writeAgentAnswers writeAgentRestart writeAgentSilence writeSessionFailure".split(" "),
   ..."claimTopUp closeDueBreaker insertTopUp lockPolicy openBreaker readGranted recordTopUp".split(" "),
-  // By keys and ids alone; `takesWrites` reads no table.
-  ..."listUsableKeys placeReservations insertSpooledAttempt takesWrites".split(" "),
+  // By keys and ids alone; `takesWrites` and `readTransactionStart` read no table.
+  ..."listUsableKeys placeReservations insertSpooledAttempt takesWrites readTransactionStart".split(" "),
   // Questions about an error that is there already; no statements.
   ..."isDatabaseUnavailable isPermanentError isLoginRefused isTableMissing isUniqueViolation isOverlap isNullRefused".split(" "),
   ..."releaseTelling writeTold moveOrg hasSpendLogs markPaused moveSandbox writeLaunchFailure deleteOldRequests lockIngest readLookBackStart lockIngest".split(

@@ -225,7 +225,7 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   ),
   idle("readBalances", "metrics of workers, each 5 minutes", 1, readBalances),
   idle("readOpenFindings", "metrics of workers, each 5 minutes", 1, readOpenFindings),
-  idle("readClock", "proxy, each 10 s", PROCESSES.proxies * 6, readClock),
+  idle("readClock", "proxy, each 10 s, twice with REDIS_URL", PROCESSES.proxies * 12, readClock),
   idle("readReservations", "metrics of proxies, each scrape", PROCESSES.proxies * 4, (db) => readReservations(db, 1)),
   idle("listKeysDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listKeysDueForReset(db, new Date())),
   idle("listBudgetsDueForReset", "proxy, each 10 s", PROCESSES.proxies * 6, (db) => listBudgetsDueForReset(db, new Date())),

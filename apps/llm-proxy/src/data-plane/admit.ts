@@ -14,6 +14,7 @@ import { judge } from "./judge.ts";
 import { requireNamedModels } from "./named-models.ts";
 import { openableRoute } from "./openable-routes.ts";
 import type { RequestFacts } from "../body/request-facts.ts";
+import { admitRemembering } from "../exhausted/limit-memory.ts";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
 
 const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "x-session-affinity"] as const;
@@ -57,12 +58,14 @@ export async function admit(deps: DataPlaneDeps, call: Call, request: Admittable
   }
 }
 
-/** By the store; while that is away, by grace where there is any. */
-async function admitOnce({ db, grace }: DataPlaneDeps, admission: AdmissionRequest): Promise<AdmittedRequest> {
-  if (!grace) return admitAttempt(db, admission);
+/** By the store, or by what it said a moment ago where that is a refusal; while the store is away, by grace where there is any. */
+async function admitOnce({ db, grace, limitMemory }: DataPlaneDeps, admission: AdmissionRequest): Promise<AdmittedRequest> {
+  const ask = async (): Promise<AdmittedRequest> =>
+    limitMemory ? admitRemembering(db, limitMemory, admission) : admitAttempt(db, admission);
+  if (!grace) return ask();
   if (grace.isAbsent) return grace.admit(admission);
   try {
-    const attempt = await admitAttempt(db, admission);
+    const attempt = await ask();
     grace.touched(attempt);
     return attempt;
   } catch (error) {

@@ -4,6 +4,7 @@ import { requireUsable } from "@proliferate/access/requests";
 import { type CallerRow, findCaller, hashKey } from "@proliferate/access/keys";
 import { type CallerRoute, requireOpens, requireRouteAllowed } from "@proliferate/access/principals";
 import { AppError } from "@proliferate/shared/errors";
+import type { LimitMemory } from "../exhausted/limit-memory.ts";
 import type { Grace } from "../grace/grace.ts";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
 import { openableRoute } from "./openable-routes.ts";
@@ -14,7 +15,12 @@ import { openableRoute } from "./openable-routes.ts";
  * is away, and where `grace` says so, a key is what it was when it was seen last.
  */
 export async function authenticate(
-  deps: { readonly db: DatabaseClient; readonly masterKey: string; readonly grace: Grace | undefined },
+  deps: {
+    readonly db: DatabaseClient;
+    readonly masterKey: string;
+    readonly grace: Grace | undefined;
+    readonly limitMemory: Pick<LimitMemory, "lookAhead"> | undefined;
+  },
   { headers, url }: Pick<IncomingMessage, "headers" | "url">,
   route: CallerRoute,
 ): Promise<CallerRow> {
@@ -29,6 +35,7 @@ export async function authenticate(
   }
   requireOpens(credential, route);
   const keyHash = hashKey(credential);
+  if (route === "answer") deps.limitMemory?.lookAhead(keyHash);
   const caller = requireUsable(await (deps.grace ? deps.grace.findCaller(keyHash) : findCaller(deps.db, keyHash)));
   requireRouteAllowed(caller, openableRoute(url ?? "/"));
   return caller;

@@ -3,6 +3,7 @@ import type { LimitedKeys } from "@proliferate/access/limits";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger } from "@proliferate/runtime";
 import type { Catalogue } from "../catalogue/catalogue.ts";
+import type { LimitMemory } from "../exhausted/limit-memory.ts";
 import type { Grace } from "../grace/grace.ts";
 import type { InFlight } from "../http/in-flight.ts";
 import type { AdmissionQueue } from "./admission-queue.ts";
@@ -44,6 +45,8 @@ export interface DataPlaneDeps {
   readonly unjudged: UnjudgedPolicy;
   /** Serves known keys while the store is away; undefined (the default): then nobody is served. */
   readonly grace: Grace | undefined;
+  /** Refuses again what the store refused a moment ago; undefined (the default): the store is asked each time. */
+  readonly limitMemory: LimitMemory | undefined;
   readonly shutdown: Shutdown;
   /** Written on each attempt; a lock on it says that this process lives. */
   readonly instanceId: number;

@@ -30,6 +30,8 @@ interface ManagementDeps {
   /** What readiness says of the way out. */
   readonly shutdown: { readonly isDraining: boolean };
   readonly grace: Pick<Grace, "isAbsent" | "isOpen"> | undefined;
+  /** Told of each change, once it is made. Default: nobody is. */
+  readonly onEdited?: () => void;
 }
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
@@ -88,7 +90,12 @@ async function answer(deps: ManagementDeps, routes: readonly Route[], request: I
     throw new AppError("not_found", `The management API has no route ${path.slice(0, 128)}.`);
   }
   const body = method === "POST" ? await readJson(request) : {};
-  return { status: 200, body: await route.handle({ body, query: target.query, names: route.names }) };
+  try {
+    return { status: 200, body: await route.handle({ body, query: target.query, names: route.names }) };
+  } finally {
+    // Also one that failed: it may have changed something before.
+    if (route.method !== "GET") deps.onEdited?.();
+  }
 }
 
 /** Also true of `/metrics` with the master key, which opens everything here. */

@@ -4,6 +4,7 @@ import type { AdmittedAttempt, AttemptOutcome } from "@proliferate/access/reques
 import { PRICED_CLASSES, totals } from "@proliferate/metering/usage";
 import { ERROR_CODES } from "@proliferate/shared/errors";
 import type { ModelTable } from "../config/model-table.ts";
+import { FINDING_SOURCES, type FindingSource } from "../exhausted/remembered-findings.ts";
 import { GRACE_REFUSALS, type GraceRefusal } from "../grace/grace.ts";
 import type { GraceState } from "../grace/open-grace.ts";
 import { findProvider } from "../providers/registry.ts";
@@ -42,6 +43,12 @@ export class ProxyMetrics {
   readonly #graceAdmissions = this.#counter("grace_admissions_total", "Requests that were taken while the database was away", []);
   readonly #graceRefusals = this.#counter("grace_refusals_total", "Requests of that time that were not taken, by reason", ["reason"]);
   readonly #spoolReplays = this.#counter("spool_replayed_total", "Requests of that time that were put on record afterwards", []);
+
+  readonly #memoryRefusals = this.#counter(
+    "remembered_refusals_total",
+    "Requests that were refused for a used-up limit without an admission, by who had asked the database",
+    ["source"],
+  );
 
   constructor(options: { readonly models: () => Pick<ModelTable, "find" | "retiring">; readonly held: HeldBytes }) {
     this.#models = options.models;
@@ -124,6 +131,18 @@ export class ProxyMetrics {
     for (const reason of GRACE_REFUSALS) this.#graceRefusals.inc({ reason }, 0);
     this.#graceAdmissions.inc(0);
     this.#spoolReplays.inc(0);
+  }
+
+  /** A request was refused by what the store said a moment ago. */
+  refusedFromMemory(source: FindingSource): void {
+    this.#memoryRefusals.inc({ source });
+  }
+
+  /** Shows what remembers used-up limits. */
+  watchLimitMemory(state: { isConnected(): boolean }): void {
+    const help = "1 while Redis answers, by which proxies tell each other which limits are used up; no answer depends on it";
+    const gauge: Gauge = this.#gauge("limits_redis_connected", help, [], () => gauge.set(Number(state.isConnected())));
+    for (const source of FINDING_SOURCES) this.#memoryRefusals.inc({ source }, 0);
   }
 
   /** The store did not take a settlement. */

@@ -118,7 +118,9 @@ interface KeyOwner {
   readonly keyHash: string;
 }
 
-interface CountedLimitRow extends Omit<CountedLimit, "principal"> {
+interface CountedLimitRow extends Omit<CountedLimit, "principal" | "secondsLeft"> {
+  /** A float, which `packages/db` leaves as text. */
+  readonly secondsLeft: string | null;
   readonly kind: PrincipalKind;
   readonly id: string;
   readonly isMissing: boolean;
@@ -148,7 +150,11 @@ export async function readLimits(
 ): Promise<{ readonly limits: readonly CountedLimit[]; readonly isMissing: boolean }> {
   const rows = await readLimitRows(db, { keyHash, model });
   return {
-    limits: rows.map(({ kind, id, isMissing: _isMissing, ...limit }) => ({ principal: { kind, id }, ...limit })),
+    limits: rows.map(({ kind, id, isMissing: _isMissing, secondsLeft, ...limit }) => ({
+      principal: { kind, id },
+      ...limit,
+      secondsLeft: secondsLeft === null ? null : Number(secondsLeft),
+    })),
     isMissing: rows.some((row) => row.isMissing),
   };
 }

@@ -25,3 +25,4 @@ export { checkLimits, type CountedLimit, type DueBudget, isLiteLLMBudget } from 
 export { LimitedKeys } from "./limited-keys.ts";
 export { deleteLimit, listLimits, MOST_LIMITS, type SetLimit, upsertLimit } from "./limits-db.ts";
 export { type Amounts, amountsOf, amountsTaken, type MeteredOutcome, type MeteredRequest, METERS } from "./meters.ts";
+export { usedUpPart } from "./used-up.ts";

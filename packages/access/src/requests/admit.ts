@@ -16,7 +16,7 @@ import {
 } from "../limits/index.ts";
 import { type CallableModel, requireModelAllowed } from "../principals/index.ts";
 import { type AdmittedRequest, insertAttempt, insertAttemptIfFits } from "./admission-db.ts";
-import type { NewAttempt } from "./db.ts";
+import { type NewAttempt, readTransactionStart } from "./db.ts";
 
 export interface AdmissionRequest {
   /** All of the attempt but what admission decides. */
@@ -31,6 +31,20 @@ export interface AdmissionRequest {
   readonly limitedKeys?: LimitedKeys;
   /** What it can take of every meter. */
   readonly metered: MeteredRequest;
+  /** Told what refuses the request, before that is thrown, where it is not only reservations. Default: nobody is, and nothing is asked for it. */
+  readonly onExceeded?: (path: ExceededPath) => void;
+}
+
+/** What refused a request by what was used of a limit: the whole path, read under the locks of its counters. */
+export interface ExceededPath {
+  /** As the same transaction read it. */
+  readonly caller: CallerRow;
+  /** In their order, of which the first that is exceeded was named. */
+  readonly limits: readonly CountedLimit[];
+  /** Before everything that was read, by the clock of the database. */
+  readonly storeAt: Date;
+  /** Before that, by `performance.now`. */
+  readonly askedAtMs: number;
 }
 
 /** How often an admission is decided anew because a window began, or a counter was taken away, in between. */
@@ -67,6 +81,7 @@ export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest
 
 /** Decides anew, and throws what stands in the way. Answers the caller instead when one of its counters does not exist yet; then nothing was changed. */
 async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, asked: Amounts): Promise<AdmittedRequest | CallerRow> {
+  const askedAtMs = performance.now();
   return db.transaction().execute(async (tx) => {
     const caller = requireUsable(await findCaller(tx, request.caller.keyHash));
     requireModelAllowed(caller, modelOf(request));
@@ -75,6 +90,8 @@ async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, as
     if (limits === undefined) return caller;
     request.limitedKeys?.note(caller.keyHash, limits.length > (caller.teamId === null ? 1 : 2));
     const verdict = checkLimits(limits, asked);
+    if (verdict.kind === "exceeded" && request.onExceeded)
+      request.onExceeded({ caller, limits, storeAt: await readTransactionStart(tx), askedAtMs });
     if (verdict.kind !== "fits") throw limitError(verdict);
     return insertAttempt(tx, attemptOf(caller, request), { limits, asked, runningMs: request.runningMs() });
   });

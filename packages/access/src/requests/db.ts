@@ -86,6 +86,12 @@ export async function readClock(db: DatabaseExecutor): Promise<Date> {
   return rows[0]?.now ?? new Date();
 }
 
+/** When the transaction began, by the clock of the database: before everything that it read. */
+export async function readTransactionStart(tx: DatabaseExecutor): Promise<Date> {
+  const { rows } = await sql<{ start: Date }>`select now() as start`.execute(tx);
+  return rows[0]?.start ?? new Date(0);
+}
+
 /** The class of the process locks that live instances hold, each on its own id; any constant that is ours. */
 export const INSTANCE_LOCK_CLASS = 7_031_002;
 

@@ -1,4 +1,4 @@
-export { type AdmissionRequest, admitAttempt, modelOf, requireUsable } from "./admit.ts";
+export { type AdmissionRequest, admitAttempt, type ExceededPath, modelOf, requireUsable } from "./admit.ts";
 export { resetDueBudgets } from "./budget-reset.ts";
 export { type AttemptCheckpoint, readCheckpoint } from "./checkpoint.ts";
 export {
