@@ -30,14 +30,21 @@ afterAll(async () => {
   provider.close();
 });
 
+/** What each path asks of a body beside the model. */
+const BODIES: Readonly<Record<(typeof CASES)[number]["path"], object>> = {
+  "/v1/messages": { max_tokens: 1_000, messages: [{ role: "user", content: "hello" }] },
+  "/v1/chat/completions": { max_tokens: 1_000, messages: [{ role: "user", content: "hello" }] },
+  "/v1/embeddings": { input: "hello" },
+};
+
 describe.each(["whole", "streamed"] as const)("%s", (way) => {
-  test.each(CASES.map((given) => [given.name, given] as const))("%s becomes the row that its provider's page says", async (name, given) => {
-    const path = given.provider === "anthropic" ? "/v1/messages" : "/v1/chat/completions";
+  const cases = CASES.filter(({ streamed }) => way === "whole" || streamed !== undefined);
+  test.each(cases.map((given) => [given.name, given] as const))("%s becomes the row that its provider's page says", async (name, given) => {
+    const { path } = given;
     const body = {
       model: given.model,
-      max_tokens: 1_000,
-      stream: way === "streamed",
-      messages: [{ role: "user", content: "hello" }],
+      ...BODIES[path],
+      ...(way === "streamed" && { stream: true }),
       ...(given.search === "possible" && { web_search_options: {} }),
     };
     const response = await post(stack, path, body, {

@@ -29,7 +29,12 @@ afterAll(async () => {
 });
 
 const question = { model: "claude-sonnet-4-5", max_tokens: 200, messages: [{ role: "user" as const, content: "Say something." }] };
+const model = "text-embedding-3-small";
 const chat = { model: "gpt-4o-mini", messages: [{ role: "user" as const, content: "Say something." }] };
+
+/** Of an embedding as it came: numbers, or the base64 of 32-bit floats. */
+const vectorOf = (value: unknown): unknown =>
+  typeof value === "string" ? [...new Float32Array(Uint8Array.from(Buffer.from(value, "base64")).buffer)] : value;
 
 describe("the Anthropic SDK", () => {
   test("gets an answer whose spend row exists when it has it", async () => {
@@ -83,5 +88,39 @@ describe("the OpenAI SDK", () => {
     expect(row).toMatchObject({ status: "success" });
     expect(row?.completion_tokens).toBeGreaterThan(0);
     expect(row?.metadata).toMatchObject({ estimated: false });
+  });
+
+  test.each(["base64", "float"] as const)("clients F5: gets embeddings as %s, metered by their input alone", async (encoding_format) => {
+    const input = ["Say something.", "And something else, which is longer."];
+    const { data: answer, response } = await openai.embeddings.create({ model, input, encoding_format }).withResponse();
+    // What it asks for when it is not told, it decodes itself.
+    const unasked = await openai.embeddings.create({ model, input });
+
+    expect(answer.data).toHaveLength(2);
+    expect(unasked.data[1]?.embedding).toHaveLength(8);
+    expect(typeof answer.data[0]?.embedding).toBe(encoding_format === "base64" ? "string" : "object");
+    expect(answer.data.map(({ embedding }) => vectorOf(embedding))).toEqual(unasked.data.map(({ embedding }) => embedding));
+    const row = await findSpendLog(database.db, response.headers.get("x-request-id") ?? "");
+    expect(row).toMatchObject({
+      call_type: "aembedding",
+      model: "openai/text-embedding-3-small",
+      status: "success",
+      prompt_tokens: answer.usage.prompt_tokens,
+      completion_tokens: 0,
+    });
+    expect(row?.metadata).toMatchObject({ estimated: false });
+    expect(Number(row?.spend)).toBe(Number(`${2 * answer.usage.prompt_tokens}e-8`));
+    expect(Number(response.headers.get("x-litellm-response-cost"))).toBe(Number(row?.spend));
+  });
+
+  test("clients F5: lists of token lists pass byte for byte, and are counted for the estimate as what they are", async () => {
+    const body = `{"model":"${model}", "input":[[1,2,3],[100000,4]],"dimensions":8,"new_field":[1.50]}`;
+    const response = await fetch(`${proxy.url}/v1/embeddings`, { method: "POST", headers: { authorization: `Bearer ${key}` }, body });
+
+    expect([response.status, await response.json()]).toEqual([
+      200,
+      expect.objectContaining({ usage: { prompt_tokens: 5, total_tokens: 5 } }),
+    ]);
+    expect(provider.requests.at(-1)?.body.toString()).toBe(body);
   });
 });

@@ -18,6 +18,7 @@ type RootFacts = Pick<
   | "endUser"
   | "maxOutputTokens"
   | "choices"
+  | "hasManyPrompts"
   | "serviceTier"
   | "speed"
   | "geography"

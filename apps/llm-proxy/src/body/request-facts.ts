@@ -14,6 +14,8 @@ export interface RequestFacts {
   readonly maxOutputTokens: number | undefined;
   /** How many answers are generated and charged: `n` or `best_of`, the larger; at least 1. */
   readonly choices: number;
+  /** The input is many prompts, each with a context window of its own. Default: it is one. */
+  readonly hasManyPrompts?: true;
   /** Whether the model is asked to reason before it answers; undefined: the request leaves it to the model. */
   readonly reasoning: "on" | "off" | undefined;
   /** As asked, not as served. */

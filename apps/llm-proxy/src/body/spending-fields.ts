@@ -110,7 +110,8 @@ export const ANTHROPIC_FIELDS: Place = {
   others: UNKNOWN,
 };
 
-const OPENAI_CONTENT: Place = {
+/** Messages of a chat, their parts, and the media in them. */
+export const OPENAI_CONTENT: Place = {
   isExact: true,
   values: ["type", "file_id", "input_audio", ...MEDIA_URL_FIELDS],
   judge: judgePart,
@@ -191,7 +192,8 @@ export const OPENAI_FIELDS: Place = {
   others: UNKNOWN,
 };
 
-function documented(...names: readonly string[]): Readonly<Record<string, Place>> {
+/** Fields that a dialect documents and that cannot spend. */
+export function documented(...names: readonly string[]): Readonly<Record<string, Place>> {
   return Object.fromEntries(names.map((name) => [name, NOTHING]));
 }
 
@@ -249,9 +251,11 @@ interface OfDialect {
   readonly choices: number;
   readonly maxOutputTokens: number | undefined;
   readonly predictedOutputTokens: number;
+  readonly hasManyPrompts?: true;
 }
 
-function judgeCommon(root: SeenObject, facts: FactCollector, ofDialect: OfDialect): void {
+/** What every body says. Throws `invalid_request`. */
+export function judgeCommon(root: SeenObject, facts: FactCollector, ofDialect: OfDialect): void {
   const model = root.text("model");
   if (model === undefined) throw new AppError("invalid_request", "model must be the name of a model.", { param: "model" });
   const stream = root.value("stream").kind;

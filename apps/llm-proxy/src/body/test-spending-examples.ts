@@ -23,6 +23,12 @@ const openai = (field: string, body: SpendingExample["body"], facts: Partial<Req
   body,
   facts,
 });
+const embeddings = (field: string, body: SpendingExample["body"], facts: Partial<RequestFacts>): SpendingExample => ({
+  dialect: "embeddings",
+  field,
+  body,
+  facts,
+});
 
 const user = (...content: readonly unknown[]) => ({ messages: [{ role: "user", content }] });
 const named = (
@@ -251,6 +257,16 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
   openai(
     "any other field",
     { judge_model: MODEL },
+    { ...unjudged("judge_model", "unknown_field_names_model"), unknownFields: ["judge_model"] },
+  ),
+
+  embeddings("input", { input: ["one", "two"] }, { hasManyPrompts: true, maxOutputTokens: 0, unmeasuredInputs: [] }),
+  embeddings("input", { input: [{ type: "image_url", image_url: { url: "https://e/x.png" } }] }, input("input[0].image_url.url", "url")),
+  embeddings("service_tier", { input: "x", service_tier: "priority" }, { serviceTier: "priority" }),
+  embeddings("fallbacks[]", { input: "x", fallbacks: [MODEL] }, named("fallbacks[0]", "fallback")),
+  embeddings(
+    "any other field",
+    { input: "x", judge_model: MODEL },
     { ...unjudged("judge_model", "unknown_field_names_model"), unknownFields: ["judge_model"] },
   ),
 ];

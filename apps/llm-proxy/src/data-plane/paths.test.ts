@@ -12,6 +12,7 @@ test.each(["/v1/messages", "/messages", "/v1/v1/messages", "/v1/messages/", "/v1
 test.each([
   ["/", "root"],
   ["/v1/chat/completions", "answer"],
+  ["/v1/embeddings", "answer"],
   ["/v1/messages/count_tokens?beta=true", "count_tokens"],
   ["/v1/models?limit=1000", "models"],
   ["/health/liveliness", "liveness"],

@@ -58,6 +58,12 @@ const usd = (...terms: readonly (readonly [tokens: number, perMillion: number])[
   terms.reduce((sum, [tokens, perMillion]) => sum + BigInt(tokens) * BigInt(perMillion * 1_000_000), 0n);
 
 describe("what is reserved", () => {
+  test("clients F5: of many embeddings each input has a window of its own, so that their bytes alone bound them together", () => {
+    const facts = { maxInputTokens: 300_000, maxOutputTokens: 0, hasManyPrompts: true } as const;
+
+    expect(reserve("text-embedding-3-small", facts)).toEqual({ worstCasePicoUsd: usd([300_000, 0.02]), outputTokens: 0 });
+  });
+
   test("public bug 35a, hostile 11c: a request without a limit reserves the model's own", () => {
     expect(reserve("gpt-5.4", {})).toEqual({ worstCasePicoUsd: usd([100, 2.5], [128_000, 15]), outputTokens: 128_000 });
   });

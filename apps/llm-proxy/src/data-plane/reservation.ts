@@ -7,6 +7,7 @@ import type { RequestFacts, ServerTool } from "../body/request-facts.ts";
  * What a request can cost at most. The rules, in the order of `docs/pricing.md`, "What is reserved":
  *
  * - A model reads its context window at most, and answers its own limit at most, whatever is asked: no request reserves more.
+ *   Of many prompts (embeddings) each has a window, so that the bytes alone bound them together.
  * - The input is bounded by the bytes, or is the whole context window where the bytes do not show all of it.
  * - A tool that the provider runs makes the model go on once a use, over what may be the whole window: `max_uses`, or
  *   {@link DEFAULT_USES} where the caller sets none. Only tools that find other tools bring in nothing that the bytes do not show.
@@ -55,7 +56,8 @@ export function reservationOf(facts: RequestFacts, called: Bounds, named: readon
   const loops = uses.reduce((sum, { count }) => sum + count, 0);
   const modifiers = alternatives(facts);
   const serve = (bounds: Bounds, limit: number | undefined, speeds: readonly UsageModifiers[]): bigint => {
-    const context = bounds.contextTokens ?? MOST_CONTEXT_TOKENS;
+    const window = bounds.contextTokens ?? MOST_CONTEXT_TOKENS;
+    const context = facts.hasManyPrompts ? Math.max(window, facts.maxInputTokens) : window;
     const outputTokens = outputOf(bounds, limit, facts);
     const cost = (request: WorstCaseRequest): bigint => worstCasePicoUsd(bounds.price, { ...request, modifiers: speeds });
     const firstInput = isMeasured ? Math.min(facts.maxInputTokens, context) : context;

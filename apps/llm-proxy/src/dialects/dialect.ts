@@ -30,7 +30,7 @@ interface StreamReaderOptions extends Asked {
 }
 
 /** What is left of a limit; amounts are exact decimals. */
-interface LimitLeft {
+export interface LimitLeft {
   readonly amount: string;
   readonly left: string;
   /** When its window ends, and in how many seconds; undefined where it never does. */

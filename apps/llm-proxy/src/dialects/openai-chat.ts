@@ -1,11 +1,11 @@
 import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/metering/usage";
-import type { AppError, Refusal } from "@proliferate/shared/errors";
 import type { Edit } from "../body/edits.ts";
 import { compilePlace } from "../body/place.ts";
 import type { RequestBody } from "../body/request-body.ts";
 import { Kind } from "../body/seen-object.ts";
 import { OPENAI_FIELDS } from "../body/spending-fields.ts";
 import type { Dialect } from "./dialect.ts";
+import { openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
 
 /**
  * OpenAI chat completions, of OpenAI and of all who are compatible with it. A stream ends with `[DONE]`; one without it is
@@ -22,12 +22,8 @@ export const openaiChat: Dialect = {
   countsSearches: false,
   streamReader: (options) => new OpenAIUsageReader(options),
   readAnswer: readOpenAIAnswer,
-  limitHeaders: (meter, { amount, left, reset }) => ({
-    [`x-ratelimit-limit-${meter}`]: amount,
-    [`x-ratelimit-remaining-${meter}`]: left,
-    ...(reset && { [`x-ratelimit-reset-${meter}`]: `${reset.seconds}s` }),
-  }),
-  errorBody,
+  limitHeaders: openaiLimitHeaders,
+  errorBody: openaiErrorBody,
   errorEvent: (body) => `data: ${JSON.stringify(body)}\n\n`,
 };
 
@@ -47,8 +43,4 @@ function insertField(bytes: Buffer, closingBrace: number, field: string): Edit {
   let last = closingBrace - 1;
   while (bytes[last] === 0x20 || bytes[last] === 0x0a || bytes[last] === 0x0d || bytes[last] === 0x09) last -= 1;
   return { start: closingBrace, end: closingBrace, text: bytes[last] === 0x7b ? field : `,${field}` };
-}
-
-function errorBody(error: AppError, { openaiType, openaiCode = error.code }: Refusal): unknown {
-  return { error: { message: `${error.message} ${error.fix}`, type: openaiType, param: error.param ?? null, code: openaiCode } };
 }

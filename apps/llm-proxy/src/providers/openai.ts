@@ -1,4 +1,5 @@
 import { openaiChat } from "../dialects/openai-chat.ts";
+import { openaiEmbeddings } from "../dialects/openai-embeddings.ts";
 import { bearer, type Provider } from "./provider.ts";
 
 /** OpenAI's own API, and by `api_base` any server that is compatible with it. */
@@ -7,7 +8,7 @@ export const openai: Provider = {
   apiBase: "https://api.openai.com",
   apiBaseVariable: "OPENAI_API_BASE",
   apiKeyVariable: "OPENAI_API_KEY",
-  dialects: [openaiChat],
+  dialects: [openaiChat, openaiEmbeddings],
   credentialHeaders: bearer,
   defaultHeaders: {},
   accountHeaders: ["openai-organization", "openai-project"],

@@ -1,4 +1,5 @@
 export { AnthropicUsageReader, readAnthropicAnswer } from "./anthropic-usage.ts";
+export { readEmbeddingsAnswer } from "./embeddings-usage.ts";
 export type { Search } from "./openai-report.ts";
 export { OpenAIUsageReader, readOpenAIAnswer } from "./openai-usage.ts";
 export { rereadReport } from "./reread-report.ts";

@@ -94,7 +94,7 @@ export class ScriptBook {
   }
 
   take(request: JournalEntry): Script {
-    const isAnswer = request.route === "messages" || request.route === "chat_completions";
+    const isAnswer = ["messages", "chat_completions", "responses", "embeddings"].includes(request.route);
     return (isAnswer ? this.#queue.shift() : undefined) ?? this.#rules.find((rule) => rule.matches(request))?.script ?? {};
   }
 }

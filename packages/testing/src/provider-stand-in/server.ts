@@ -5,7 +5,9 @@ import { chooseAnswer, fitAnswer, type Answer } from "./answer.ts";
 import { ClientGone, Delivery } from "./delivery.ts";
 import { type Dialect, newId, type WireAnswer, type WireError } from "./dialect.ts";
 import { Journal, type JournalEntry, type ProviderRoute } from "./journal.ts";
+import { embeddingsWire } from "./embeddings-wire.ts";
 import { openaiWire } from "./openai-wire.ts";
+import { responsesWire } from "./responses-wire.ts";
 import { type Fault, type RequestMatcher, type Script, ScriptBook } from "./script.ts";
 import { patience } from "../test-patience.ts";
 
@@ -22,7 +24,7 @@ interface ProviderStandInOptions {
   readonly journalSize?: number;
 }
 
-/** A provider of two dialects on one port: Anthropic Messages and OpenAI chat completions. */
+/** A provider on one port that speaks Anthropic Messages and OpenAI's chat completions, responses and embeddings. */
 export interface ProviderStandIn {
   /** Without a trailing slash and without `/v1`. */
   readonly url: string;
@@ -151,11 +153,15 @@ function routeOf(method: string, path: string): ProviderRoute {
   if (method === "POST" && path === "/v1/messages") return "messages";
   if (method === "POST" && path === "/v1/messages/count_tokens") return "count_tokens";
   if (method === "POST" && path === "/v1/chat/completions") return "chat_completions";
+  if (method === "POST" && path === "/v1/responses") return "responses";
+  if (method === "POST" && path === "/v1/embeddings") return "embeddings";
   return method === "GET" && path === "/v1/models" ? "models" : "unknown";
 }
 
 function dialectOf(entry: JournalEntry): Dialect {
   if (entry.route === "chat_completions") return openaiWire;
+  if (entry.route === "responses") return responsesWire;
+  if (entry.route === "embeddings") return embeddingsWire;
   if (entry.route === "messages" || entry.route === "count_tokens") return anthropicWire;
   return entry.headers["anthropic-version"] === undefined ? openaiWire : anthropicWire;
 }

@@ -1,0 +1,22 @@
+import { OpenAIUsageReader, readEmbeddingsAnswer } from "@proliferate/metering/usage";
+import { EMBEDDINGS_FIELDS } from "../body/embeddings-fields.ts";
+import { compilePlace } from "../body/place.ts";
+import type { Dialect } from "./dialect.ts";
+import { openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
+
+/** OpenAI embeddings: input alone is paid for, and nothing is streamed. A provider that streams all the same is read as a chat without an end. */
+export const openaiEmbeddings: Dialect = {
+  name: "openai-embeddings",
+  family: "openai",
+  callType: "aembedding",
+  routes: { "/embeddings": { kind: "answer", upstreamPath: "/v1/embeddings" } },
+  isSpokenBy: () => false,
+  body: compilePlace(EMBEDDINGS_FIELDS),
+  askForUsage: () => undefined,
+  countsSearches: true,
+  streamReader: () => new OpenAIUsageReader(),
+  readAnswer: readEmbeddingsAnswer,
+  limitHeaders: openaiLimitHeaders,
+  errorBody: openaiErrorBody,
+  errorEvent: (body) => `data: ${JSON.stringify(body)}\n\n`,
+};
