@@ -41,6 +41,8 @@ const END_GRACE_MS = 1_000;
 const REPEAT_MS = 100;
 /** No answer is larger, not even with the probabilities of twenty alternatives to each token; an endless one has an end here. */
 const ANSWER_LIMIT_BYTES = 1024 * 1024 * 1024;
+/** Made once: an error with its stack for every request that goes well costs more than the rest of its end. */
+const ANSWER_IS_OVER = new CallerGone("the answer is over");
 /** An error is a sentence. */
 const REFUSAL_LIMIT_BYTES = 256 * 1024;
 
@@ -113,7 +115,7 @@ class Relay {
     this.#detached?.end();
     for (const undo of this.#undo) undo();
     // Nobody waits any more for a provider that said the end and did not end.
-    this.#provider.abort(new CallerGone("the answer is over"));
+    this.#provider.abort(ANSWER_IS_OVER);
   }
 
   async giveUp(): Promise<void> {

@@ -1,4 +1,4 @@
-import { setTimeout } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
 import { type AdmittedAttempt, type AttemptOutcome, settleAttempt } from "@proliferate/access/requests";
@@ -41,10 +41,11 @@ export class Settler implements Stoppable {
     const settled = this.#untilSettled(attempt, outcome);
     this.#running.add(settled);
     void settled.finally(() => this.#running.delete(settled));
-    const released = new AbortController();
-    const held = setTimeout(this.#options.holdMs ?? 3_000, undefined, { signal: released.signal }).catch(() => undefined);
-    await Promise.race([settled, held]);
-    released.abort();
+    const held = Promise.withResolvers<void>();
+    // A timer that is cleared, and no signal: one that is aborted makes two errors with their stacks, for every request that goes well.
+    const timer = setTimeout(held.resolve, this.#options.holdMs ?? 3_000);
+    await Promise.race([settled, held.promise]);
+    clearTimeout(timer);
   }
 
   /** Lets every settlement have one more try, then gives up those that the store does not take. */
@@ -73,6 +74,6 @@ export class Settler implements Stoppable {
 
   /** Ends early when the process stops; then nothing of it is left on the signal that outlives it. */
   async #pause(delayMs: number): Promise<void> {
-    await setTimeout(delayMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+    await sleep(delayMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 }

@@ -97,7 +97,11 @@ async function collect(request: IncomingMessage, limitBytes: number, pace: Uploa
       reject(error as Error);
     }
   };
-  const onEnd = (): void => resolve();
+  // Every connection closes some day; it is an error only before the end.
+  const onEnd = (): void => {
+    request.off("close", onClose);
+    resolve();
+  };
   const onClose = (): void => reject(new AppError("invalid_request", "The connection closed before the end of the body."));
   const onError = (error: Error): void => reject(new AppError("invalid_request", "The body could not be read.", { cause: error }));
   request.on("data", onData).on("end", onEnd).on("close", onClose).on("error", onError);

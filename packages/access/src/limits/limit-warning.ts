@@ -1,8 +1,8 @@
 import { compareDecimals, type DecimalText, multiplyDecimals } from "@proliferate/shared/money";
 import { type CountedLimit, isLiteLLMBudget } from "./limit.ts";
 
-/** Of how much of a limit somebody is told, the most first. */
-const WARNING_PERCENTS = [95, 80] as const;
+/** Of how much of a limit somebody is told, the least first. */
+const WARNING_PERCENTS = [80, 95] as const;
 
 /** So much of a limit is used that somebody should know. */
 export interface LimitWarning {
@@ -25,7 +25,7 @@ interface SoftBudgets {
 export function warningsOf(limits: readonly CountedLimit[], softBudgets: SoftBudgets): readonly LimitWarning[] {
   return limits.flatMap((limit) => {
     const warnings: LimitWarning[] = [];
-    const percent = WARNING_PERCENTS.find((one) => isReached(limit, one));
+    const percent = percentReached(limit);
     if (percent !== undefined) warnings.push({ limit, percent });
     const soft = isLiteLLMBudget(limit) ? softBudgets[limit.principal.kind as keyof SoftBudgets] : null;
     if (soft !== null && soft !== undefined && compareDecimals(soft, "0") > 0 && compareDecimals(limit.used, soft) >= 0)
@@ -34,7 +34,10 @@ export function warningsOf(limits: readonly CountedLimit[], softBudgets: SoftBud
   });
 }
 
-function isReached({ amount, used }: CountedLimit, percent: number): boolean {
-  if (amount === null || compareDecimals(amount, "0") <= 0) return false;
-  return compareDecimals(multiplyDecimals(used, "100"), multiplyDecimals(amount, String(percent))) >= 0;
+/** The lowest is asked for first, and for most requests that is all. */
+function percentReached({ amount, used }: CountedLimit): LimitWarning["percent"] | undefined {
+  if (amount === null || compareDecimals(amount, "0") <= 0) return undefined;
+  const hundredfold = multiplyDecimals(used, "100");
+  const firstOpen = WARNING_PERCENTS.findIndex((percent) => compareDecimals(hundredfold, multiplyDecimals(amount, String(percent))) < 0);
+  return firstOpen === -1 ? WARNING_PERCENTS.at(-1) : WARNING_PERCENTS[firstOpen - 1];
 }
