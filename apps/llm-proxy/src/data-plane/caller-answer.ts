@@ -44,10 +44,15 @@ export class CallerAnswer {
     return () => void this.#response.off("close", onClose);
   }
 
+  /** What is sent next goes along with the head, in one packet. */
   begin(status: number, headers: Readonly<Record<string, string | string[] | number>>): void {
-    if (this.#response.destroyed) return;
-    this.#response.writeHead(status, headers);
-    this.#response.flushHeaders();
+    if (!this.#response.destroyed) this.#response.writeHead(status, headers);
+  }
+
+  /** As {@link begin}, for an answer whose first piece may be long in coming: the head is sent at once. */
+  beginStream(status: number, headers: Readonly<Record<string, string | string[] | number>>): void {
+    this.begin(status, headers);
+    if (!this.#response.destroyed) this.#response.flushHeaders();
   }
 
   /** Sends pieces, and stops the flow that they come from until the caller has taken them. */

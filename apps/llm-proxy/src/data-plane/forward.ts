@@ -211,7 +211,7 @@ class Relay {
     if (this.#caller.isGone) head.resume();
     if (isSuccess(head) && /^text\/event-stream\b/i.test(String(head.headers["content-type"] ?? ""))) {
       this.#stream = call.dialect.streamReader({ dropUsageChunk, ...asked });
-      this.#caller.begin(head.status, this.#headers(head));
+      this.#caller.beginStream(head.status, this.#headers(head));
       this.#checkpointAlways();
     } else {
       this.#whole = new WholeAnswer(call.dialect, { passes: isSuccess(head) && !asksForStream, asked });
