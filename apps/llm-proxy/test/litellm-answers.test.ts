@@ -40,6 +40,9 @@ const NOT_HERE = new Set(
     "supports_fast_mode supports_response_schema supports_tool_choice supports_assistant_prefill supports_prompt_caching supports_pdf_input",
     "supports_native_structured_output supports_tool_search supports_computer_use cache_read_input_token_cost_batches",
     "cache_creation_input_token_cost_batches input_cost_per_token_batches output_cost_per_token_batches",
+    // Of a user: sign-on, invitations, a password.
+    "sso_user_id password_reset_required last_breach_check_at organization_memberships invitations_created invitations_updated",
+    "invitations_user model_max_budget_usage",
     // Of a spend row.
     "billing_agent_id cache_read_input_tokens",
   ].flatMap((line) => line.split(" ")),
@@ -77,6 +80,9 @@ const DIFFERENT: Readonly<Record<string, Difference>> = {
   "teams": { except: ["keys", "litellm_model_table"], why: "LiteLLM answers each team with its keys; ours has GET /key/list?team_id=" },
   "teams of a member": { except: ["keys", "litellm_model_table"], why: "as teams" },
   "key of a deleted team": { status: 404, isOther: true, why: "the key is deleted by both; LiteLLM shows its copy of deleted keys" },
+  "key of the user": { isOther: true, why: "as a key of it" },
+  "key of a deleted user": { status: 404, isOther: true, why: "deleted by both; LiteLLM keeps a copy of a key that was of a team" },
+  "users by what there is not": { status: 422, why: "what is wrong in a query is a 422, as everywhere" },
   "newest rows": ROWS,
   "rows of a key": ROWS,
   "rows of a user": ROWS,
@@ -117,6 +123,7 @@ async function play({ name, method, path, body }: RecordedCall): Promise<{ reado
   });
   const answer = (await response.json()) as Record<string, string>;
   if (name === "a key of it") Object.assign(said, { key: answer["key"], token: answer["token"] });
+  if (name === "key of the user") Object.assign(said, { ukey: answer["key"], utoken: answer["token"] });
   if (isCall) await untilNothingIsInFlight(stack);
   return { status: response.status, answer };
 }

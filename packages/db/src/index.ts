@@ -40,7 +40,7 @@ export type {
   WebhookEventTable,
 } from "./gate-tables.ts";
 export type { ReservationJson } from "./limit-tables.ts";
-export type { BudgetTable, SpendLogTable, TeamTable, VerificationTokenTable } from "./litellm-tables.ts";
+export type { BudgetTable, SpendLogTable, TeamTable, UserTable, VerificationTokenTable } from "./litellm-tables.ts";
 export type { Database, RequestAttemptTable, SettlementState, SpendReviewReason } from "./schema.ts";
 export type {
   GatewaySessionTable,

@@ -90,6 +90,27 @@ export interface TeamTable {
   updated_at: InstantWithDefault;
 }
 
+/** LiteLLM's table of users, as far as it is read here: there is a password beside these. */
+export interface UserTable {
+  user_id: string;
+  user_alias: string | null;
+  user_email: string | null;
+  user_role: string | null;
+  team_id: string | null;
+  teams: Generated<string[]>;
+  models: Generated<string[]>;
+  metadata: Json;
+  max_budget: Amount | null;
+  budget_duration: string | null;
+  budget_reset_at: Instant | null;
+  max_parallel_requests: number | null;
+  tpm_limit: BigInteger | null;
+  rpm_limit: BigInteger | null;
+  model_max_budget: Json;
+  created_at: InstantWithDefault;
+  updated_at: InstantWithDefault;
+}
+
 /** LiteLLM's table of budgets that keys share; what a key sets itself goes before what its budget says. */
 export interface BudgetTable {
   budget_id: string;

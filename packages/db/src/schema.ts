@@ -10,7 +10,7 @@ import type {
   TopUpTable,
   WebhookEventTable,
 } from "./gate-tables.ts";
-import type { BudgetTable, ModelAliasTable, SpendLogTable, TeamTable, VerificationTokenTable } from "./litellm-tables.ts";
+import type { BudgetTable, ModelAliasTable, SpendLogTable, TeamTable, UserTable, VerificationTokenTable } from "./litellm-tables.ts";
 import type { LimitCounterTable, LimitTable, ReservationJson } from "./limit-tables.ts";
 import type {
   GatewaySessionTable,
@@ -315,6 +315,7 @@ export interface Database {
   LiteLLM_TeamTable: TeamTable;
   LiteLLM_BudgetTable: BudgetTable;
   LiteLLM_ModelTable: ModelAliasTable;
+  LiteLLM_UserTable: UserTable;
   request_attempts: RequestAttemptTable;
   limits: LimitTable;
   limit_counters: LimitCounterTable;

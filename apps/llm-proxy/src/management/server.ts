@@ -16,6 +16,7 @@ import { matchesPath, type Route } from "./route.ts";
 import { spendRoutes } from "./spend-routes.ts";
 import { spendSumRoutes } from "./spend-sum-routes.ts";
 import { teamRoutes } from "./team-routes.ts";
+import { userRoutes } from "./user-routes.ts";
 import { refuseUnserved } from "./unserved-routes.ts";
 
 interface ManagementDeps {
@@ -47,6 +48,7 @@ export function managementRoutes({ db, catalogue }: Pick<ManagementDeps, "db" | 
   return [
     ...keyRoutes(db),
     ...teamRoutes(db),
+    ...userRoutes(db),
     ...budgetRoutes(db),
     ...limitRoutes(db),
     ...modelRoutes(catalogue),

@@ -12,7 +12,8 @@ export const utcInstant = z
   .regex(/^\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2})?$/, "must be YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, in UTC")
   .transform((text, context) => {
     const instant = new Date(text.length === 10 ? `${text}T00:00:00Z` : `${text.replace(" ", "T")}Z`);
-    if (!Number.isNaN(instant.getTime())) return instant;
+    // February 30 would be read as a day in March.
+    if (!Number.isNaN(instant.getTime()) && instant.toISOString().startsWith(text.slice(0, 10))) return instant;
     context.addIssue({ code: "custom", message: "is not a date of the calendar" });
     return z.NEVER;
   });

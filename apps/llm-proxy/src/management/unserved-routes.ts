@@ -61,8 +61,14 @@ export const UNSERVED_ROUTES: readonly UnservedRoutes[] = [
     instead: "POST /team/update sets what a team may use",
   },
   {
-    routes: ["/user/*", "/v2/user/*", "/management/v1/users/*"],
-    instead: "users are the user_id of keys; GET /key/list?user_id= lists theirs, POST /limit/set limits them",
+    routes: [
+      "POST /user/bulk_update",
+      "POST /user/password/change",
+      "GET /user/available_users",
+      "/user/daily/activity/*",
+      "/management/v1/users/*",
+    ],
+    instead: "POST /user/update changes one user, who has no password here; GET /spend/logs?user_id= says what was spent",
   },
   {
     routes: [

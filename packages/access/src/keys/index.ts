@@ -13,6 +13,6 @@ export {
   listKeysDueForReset,
   listUsableKeys,
 } from "./db.ts";
-export { findKeyNames, findKeys, listKeyAliases, listKeyHashesOfTeam } from "./list-db.ts";
+export { findKeyNames, findKeys, listKeyAliases, listKeyHashesOfTeam, listKeyHashesOfUser } from "./list-db.ts";
 export { changeKey, mintKey, requireKey, revokeKeys } from "./keys.ts";
 export { ADMIN_USER_ID, hashKey, hashOfKeyOrHash } from "./virtual-key.ts";

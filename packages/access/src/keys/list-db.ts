@@ -51,3 +51,9 @@ export async function listKeyHashesOfTeam(db: DatabaseExecutor, teamId: string, 
   const rows = await db.selectFrom("LiteLLM_VerificationToken").select("token").where("team_id", "=", teamId).limit(limit).execute();
   return rows.map(({ token }) => token);
 }
+
+/** The hashes of a user's keys, in no order, `limit` at most. */
+export async function listKeyHashesOfUser(db: DatabaseExecutor, userId: string, limit: number): Promise<readonly string[]> {
+  const rows = await db.selectFrom("LiteLLM_VerificationToken").select("token").where("user_id", "=", userId).limit(limit).execute();
+  return rows.map(({ token }) => token);
+}

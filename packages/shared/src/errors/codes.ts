@@ -92,6 +92,8 @@ export const ERROR_CODES = {
   key_not_found: row(404, false, "not_found_error", "not_found_error", "Name an existing key, hash or alias."),
   key_alias_taken: row(400, false, "invalid_request_error", "bad_request_error", "Use another key_alias, or delete the key that holds it."),
   team_not_found: row(404, false, "not_found_error", "not_found_error", "Create the team first (`POST /team/new`)."),
+  user_not_found: row(404, false, "not_found_error", "not_found_error", "Make the user first (`POST /user/new`)."),
+  user_exists: row(409, false, "invalid_request_error", "bad_request_error", "Use the existing user (`GET /user/list`), or another user_id or user_email."),
   team_exists: row(400, false, "invalid_request_error", "bad_request_error", "Use the existing team, or another team_id."),
 
   // Control plane
