@@ -34,7 +34,15 @@ const newMetrics = (retiring: readonly string[] = [], grace?: Partial<GraceState
     }),
     held: { bodies: () => 0, answers: () => 0 },
   });
-  if (grace) metrics.watchGrace({ isAbsent: () => false, knownKeys: () => 0, spooledRequests: () => 0, spooledBytes: () => 0, ...grace });
+  if (grace)
+    metrics.watchGrace({
+      isAbsent: () => false,
+      knownKeys: () => 0,
+      knownPaths: () => 0,
+      spooledRequests: () => 0,
+      spooledBytes: () => 0,
+      ...grace,
+    });
   return metrics;
 };
 const dayAfter = (now: Date, days: number): string => new Date(now.getTime() + days * 24 * 60 * MINUTE_MS).toISOString().slice(0, 10);

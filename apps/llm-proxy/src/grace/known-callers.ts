@@ -31,6 +31,8 @@ interface Known {
   readonly paths: Map<string, Path>;
 }
 
+const servedPathsOf = ({ paths }: Known): number => [...paths.values()].filter(({ limits }) => limits !== undefined).length;
+
 const MOST_KEYS = 10_000;
 const MOST_MODELS_PER_KEY = 16;
 const ROUND_MS = 1_000;
@@ -65,7 +67,12 @@ export class KnownCallers implements Stoppable {
 
   /** Keys that could be served if the store went away now. */
   get size(): number {
-    return [...this.#keys.values()].filter(({ paths }) => [...paths.values()].some(({ limits }) => limits !== undefined)).length;
+    return [...this.#keys.values()].filter((known) => servedPathsOf(known) > 0).length;
+  }
+
+  /** What they could call: pairs of a key and a model. */
+  get pathCount(): number {
+    return [...this.#keys.values()].reduce((count, known) => count + servedPathsOf(known), 0);
   }
 
   /** The store knows the key: so it stands there now. */

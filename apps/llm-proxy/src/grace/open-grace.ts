@@ -32,6 +32,7 @@ interface OpenGraceOptions {
 export interface GraceState {
   isAbsent(): boolean;
   knownKeys(): number;
+  knownPaths(): number;
   spooledRequests(): number;
   spooledBytes(): number;
 }
@@ -80,6 +81,7 @@ export async function openGrace(options: OpenGraceOptions): Promise<Grace> {
   metrics.watchGrace({
     isAbsent: isStoreAbsent,
     knownKeys: () => known.size,
+    knownPaths: () => known.pathCount,
     spooledRequests: () => spool.requests,
     spooledBytes: () => spool.bytes,
   });

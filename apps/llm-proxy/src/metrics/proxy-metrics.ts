@@ -126,6 +126,7 @@ export class ProxyMetrics {
     };
     show("store_absent", "1 while the database is away", () => Number(state.isAbsent()));
     show("known_keys", "Keys that are served should the database go away", () => state.knownKeys());
+    show("known_paths", "What these keys may call then: pairs of a key and a model", () => state.knownPaths());
     show("spool_requests", "Requests that were taken without the database and are not on record yet", () => state.spooledRequests());
     show("spool_bytes", "Bytes of the file in which they stand", () => state.spooledBytes());
     for (const reason of GRACE_REFUSALS) this.#graceRefusals.inc({ reason }, 0);
