@@ -34,6 +34,7 @@ afterAll(async () => {
 const BODIES: Readonly<Record<(typeof CASES)[number]["path"], object>> = {
   "/v1/messages": { max_tokens: 1_000, messages: [{ role: "user", content: "hello" }] },
   "/v1/chat/completions": { max_tokens: 1_000, messages: [{ role: "user", content: "hello" }] },
+  "/v1/responses": { max_output_tokens: 1_000, input: "hello", tools: [{ type: "web_search" }] },
   "/v1/embeddings": { input: "hello" },
 };
 

@@ -167,7 +167,7 @@ test("hostile 20: a management route on the data plane is not there; the answer 
 });
 
 test("an unknown path is told in the dialect of the client that asks", async () => {
-  const url = `${stack.proxy.url}/v1/responses`;
+  const url = `${stack.proxy.url}/v1/nothing`;
 
   expect((await (await fetch(url)).json()) as unknown).toHaveProperty("error.code", "not_found");
   expect((await (await fetch(url, { headers: { "anthropic-version": "2023-06-01" } })).json()) as unknown).toHaveProperty("type", "error");

@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SPENDING_EXAMPLES } from "../src/body/test-spending-examples.ts";
 import { mintKey } from "./proxy-process.ts";
-import { CHAT, EMBEDDING, inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, startTestStack, type TestStack } from "./test-stack.ts";
+import { CHAT, EMBEDDING, inFlight, MESSAGE, NOTHING_IN_FLIGHT, post, RESPONSE, startTestStack, type TestStack } from "./test-stack.ts";
 
 /** Issue 8, "what must be shown" 4: a key that is limited to one small model cannot spend on another by any field that a body has. */
 
 const DIALECTS = {
   anthropic: { path: "/v1/messages", body: MESSAGE, model: "claude-haiku-4-5" },
   openai: { path: "/v1/chat/completions", body: CHAT, model: "gpt-4o-mini" },
+  responses: { path: "/v1/responses", body: RESPONSE, model: RESPONSE.model },
   embeddings: { path: "/v1/embeddings", body: EMBEDDING, model: EMBEDDING.model },
 } as const;
 

@@ -43,6 +43,7 @@ export async function startTestStack(environment: Readonly<Record<string, string
 /** A small request in each dialect. */
 export const MESSAGE = { model: "claude-haiku-4-5", max_tokens: 200, messages: [{ role: "user", content: "Say something." }] } as const;
 export const CHAT = { model: "gpt-4o-mini", messages: [{ role: "user", content: "Say something." }] } as const;
+export const RESPONSE = { model: "gpt-4o-mini", input: "Say something." } as const;
 export const EMBEDDING = { model: "text-embedding-3-small", input: "Say something." } as const;
 
 interface PostOptions {

@@ -57,6 +57,7 @@ export class FactCollector {
   /** Tokens that a provider puts in on its own. */
   #addedTokens = 0;
   #hasOtherLimit = false;
+  #mostUses = Infinity;
   #audioInput = false;
   #audioOutput = false;
 
@@ -110,6 +111,11 @@ export class FactCollector {
     this.#serverTools.push(this.#bounded(tool));
   }
 
+  /** The caller's limit of the uses of all tools together, which bounds each of them; undefined where none is set. */
+  limitUses(most: number | undefined): void {
+    this.#mostUses = most ?? Infinity;
+  }
+
   extraPass(pass: ExtraPass): void {
     this.#extraPasses.push(this.#bounded(pass));
   }
@@ -142,7 +148,9 @@ export class FactCollector {
       maxInputTokens: this.#bodyBytes - this.#mediaSentBytes + this.#mostMediaTokens + this.#addedTokens,
       unmeasuredInputs: this.#unmeasuredInputs,
       namedModels: this.#namedModels,
-      serverTools: this.#serverTools,
+      serverTools: Number.isFinite(this.#mostUses)
+        ? this.#serverTools.map((tool) => ({ ...tool, maxUses: Math.min(tool.maxUses ?? Infinity, this.#mostUses) }))
+        : this.#serverTools,
       extraPasses: this.#extraPasses,
       unjudged: this.#unjudged,
       audio: { input: this.#audioInput, output: this.#audioOutput },

@@ -76,6 +76,67 @@ test.each(["50", true, [50], { value: 50 }, "1e9"])("money 3: a limit of uses th
   expect(factsOf(searching({ max_uses: null }), "anthropic").serverTools).toMatchObject([{ maxUses: undefined }]);
 });
 
+test.each([
+  [{ previous_response_id: "resp_x" }, "previous_response_id"],
+  [{ conversation: { id: "conv_x" } }, "conversation"],
+  [{ prompt: { id: "pmpt_x" } }, "prompt"],
+  [{ store: true }, "store"],
+  [{ store: "yes" }, "store"],
+  [{ background: true }, "background"],
+  [{ max_tool_calls: "3" }, "max_tool_calls"],
+  [{ prompt_cache_options: { comparison_response_id: "resp_x" } }, "prompt_cache_options.comparison_response_id"],
+  [{ input: [{ type: "item_reference", id: "msg_x" }] }, "input[0].id"],
+  [{ input: [{ id: "msg_x" }] }, "input[0].id"],
+  [{ input: [{ id: "msg_x", type: null }] }, "input[0].id"],
+  [{ input: { id: "msg_x" } }, "input.id"],
+  [{ input: [{ "\u0069d": "msg_x" }] }, "input[0].id"],
+  [{ input: [{ role: "user", content: [{ type: "input_file", file_id: "file-x" }] }] }, "input[0].content[0].file_id"],
+  [{ input: [{ type: "computer_call_output", output: { file_id: "file-x" } }] }, "input[0].output.file_id"],
+  [{ tools: [{ type: "file_search", vector_store_ids: ["vs_x"] }] }, "tools[0].vector_store_ids"],
+  [{ tools: [{ type: "code_interpreter", container: "cntr_x" }] }, "tools[0].container"],
+  [{ tools: [{ type: "code_interpreter", container: { type: "auto", file_ids: ["file-x"] } }] }, "tools[0].container.file_ids"],
+  [
+    { tools: [{ type: "shell", environment: { type: "container_reference", container_id: "cntr_x" } }] },
+    "tools[0].environment.container_id",
+  ],
+  [{ tools: [{ type: "namespace", tools: [{ type: "mcp", tunnel_id: "t" }] }] }, "tools[0].tools[0].tunnel_id"],
+  [
+    { input: [{ type: "additional_tools", tools: [{ type: "file_search", vector_store_ids: ["v"] }] }] },
+    "input[0].tools[0].vector_store_ids",
+  ],
+])("clients F1: what is kept at the provider is nobody's: %j is refused by name", (fields, param) => {
+  expect(() => factsOf({ model: "m", input: "x", ...fields }, "responses")).toThrow(
+    expect.objectContaining({ code: "invalid_request", param }),
+  );
+});
+
+test("clients F1: what agents send again of an earlier answer refers to nothing, and names no tool", () => {
+  const body = {
+    model: "m",
+    store: false,
+    background: null,
+    previous_response_id: null,
+    include: ["reasoning.encrypted_content"],
+    input: [
+      { role: "user", content: "hello" },
+      { id: "rs_1", type: "reasoning", summary: [], encrypted_content: "gAAA" },
+      { id: "ws_1", type: "web_search_call", status: "completed", action: { type: "search", query: "model" } },
+      { id: "fc_1", type: "function_call", call_id: "c", name: "f", arguments: '{"file_id":"x"}' },
+      { type: "function_call_output", call_id: "c", output: "done" },
+      { id: "msg_1", type: "message", role: "assistant", content: [{ type: "output_text", text: "x", annotations: [{ file_id: "f" }] }] },
+    ],
+  };
+
+  expect(factsOf(body, "responses")).toMatchObject({
+    unmeasuredInputs: [],
+    serverTools: [],
+    extraPasses: [],
+    unjudged: [],
+    unknownFields: [],
+    reasoning: undefined,
+  });
+});
+
 test("README.md has a row for each field that has an example, and no other", async () => {
   const readme = await readFile(new URL("README.md", import.meta.url), "utf8");
   const rows = [...readme.matchAll(/^\| (anthropic|openai|embeddings|responses) \| `([^`]+)` \|/gm)].map(
@@ -89,6 +150,7 @@ test("README.md has a row for each field that has an example, and no other", asy
 test.each([
   ["anthropic", "@anthropic-ai/sdk/resources/beta/messages/messages.d.ts", "MessageCreateParamsBase"],
   ["openai", "openai/resources/chat/completions/completions.d.ts", "ChatCompletionCreateParamsBase"],
+  ["responses", "openai/resources/responses/responses.d.ts", "ResponseCreateParamsBase"],
   ["embeddings", "openai/resources/embeddings.d.ts", "EmbeddingCreateParams"],
 ] as const)("every field of a body that the SDK of %s knows is documented here", async (dialect, file, type) => {
   const types = await readFile(new URL(`../../node_modules/${file}`, import.meta.url), "utf8");

@@ -197,8 +197,8 @@ export function documented(...names: readonly string[]): Readonly<Record<string,
   return Object.fromEntries(names.map((name) => [name, NOTHING]));
 }
 
-/** What cannot be read is not taken for "off". */
-function reasoningOf(asked: string | undefined): "on" | "off" {
+/** Whether a word asks for reasoning; what cannot be read is not taken for "off". */
+export function reasoningOf(asked: string | undefined): "on" | "off" {
   return asked === "disabled" || asked === "none" ? "off" : "on";
 }
 
@@ -236,8 +236,8 @@ function judgeOpenAI(root: SeenObject, facts: FactCollector): void {
   });
 }
 
-/** A lenient provider reads "5" as 5. */
-function choicesOf(root: SeenObject): number {
+/** `n` or `best_of`, the larger. Throws `invalid_request` on one that is no number: a lenient provider reads "5" as 5. */
+export function choicesOf(root: SeenObject): number {
   for (const name of ["n", "best_of"]) {
     if (root.has(name) && root.value(name).kind !== Kind.number)
       throw new AppError("invalid_request", `${name} must be a number.`, { param: name });

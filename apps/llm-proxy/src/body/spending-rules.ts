@@ -48,7 +48,13 @@ export const FALLBACKS: Place = {
   },
 };
 
-function nameModel(object: SeenObject, facts: FactCollector, role: "advisor" | "fallback" | "moderation", model: string | undefined): void {
+/** A model that an object names under `model`; what cannot be read is not judged. */
+export function nameModel(
+  object: SeenObject,
+  facts: FactCollector,
+  role: "advisor" | "fallback" | "moderation",
+  model: string | undefined,
+): void {
   const path = object.pathOf("model");
   if (model === undefined) return facts.unjudged({ path, why: "unknown_value" });
   const speed = role === "fallback" ? object.text("speed") : undefined;
@@ -147,7 +153,8 @@ function judgeSource(source: SeenObject, facts: FactCollector): void {
 /** `image_url`, and `video_url` or `audio_url` of compatible servers, where they are objects. */
 export const MEDIA_URL: Place = { isExact: true, values: ["url"], judge: (object, facts) => judgeUrl(object, "url", facts) };
 
-function judgeUrl(object: SeenObject, name: string, facts: FactCollector): void {
+/** A link is an input that the bytes do not show; `data:` is an image, or a document. */
+export function judgeUrl(object: SeenObject, name: string, facts: FactCollector): void {
   if (object.value(name).kind !== Kind.string) return;
   const path = object.pathOf(name);
   if (!object.startsWith(name, "data:")) return facts.unmeasured({ path, kind: "url" });
@@ -163,12 +170,17 @@ export const FILE: Place = {
   judge: (file, facts) => {
     if (file.has("file_id")) facts.unmeasured({ path: file.pathOf("file_id"), kind: "file" });
     if (file.has("file_url")) facts.unmeasured({ path: file.pathOf("file_url"), kind: "url" });
-    if (!file.has("file_data")) return;
-    const size = file.sizeOf("file_data");
-    facts.media(size, documentTokens(size.read));
-    facts.unmeasured({ path: file.pathOf("file_data"), kind: "document" });
+    judgeFileData(file, facts);
   },
 };
+
+/** A file that stands in the body: the pages of a document are not in proportion to its bytes. */
+export function judgeFileData(file: SeenObject, facts: FactCollector): void {
+  if (!file.has("file_data")) return;
+  const size = file.sizeOf("file_data");
+  facts.media(size, documentTokens(size.read));
+  facts.unmeasured({ path: file.pathOf("file_data"), kind: "document" });
+}
 
 export const INPUT_AUDIO: Place = {
   isExact: true,
@@ -185,7 +197,8 @@ export const INPUT_AUDIO: Place = {
   },
 };
 
-function linkedSound(path: string, facts: FactCollector): void {
+/** Sound that is fetched from somewhere. */
+export function linkedSound(path: string, facts: FactCollector): void {
   facts.unmeasured({ path, kind: "url" });
   facts.audio("input");
 }

@@ -1,13 +1,19 @@
 import { anthropicMessages } from "../dialects/anthropic-messages.ts";
 import { openaiChat } from "../dialects/openai-chat.ts";
 import { openaiEmbeddings } from "../dialects/openai-embeddings.ts";
+import { openaiResponses } from "../dialects/openai-responses.ts";
 import type { RequestFacts } from "./request-facts.ts";
 import { FactCollector } from "./fact-collector.ts";
 import { JsonScanner, SCAN_LIMITS, type ScanLimits } from "./json-scanner.ts";
 import type { RequestBody } from "./request-body.ts";
 
 /** The dialects by the short names of these tests. */
-export const DIALECT = { anthropic: anthropicMessages, openai: openaiChat, embeddings: openaiEmbeddings } as const;
+export const DIALECT = {
+  anthropic: anthropicMessages,
+  openai: openaiChat,
+  responses: openaiResponses,
+  embeddings: openaiEmbeddings,
+} as const;
 export type TestDialect = keyof typeof DIALECT;
 
 /** Names of the body that a dialect documents. */

@@ -29,6 +29,12 @@ const embeddings = (field: string, body: SpendingExample["body"], facts: Partial
   body,
   facts,
 });
+const responses = (field: string, body: SpendingExample["body"], facts: Partial<RequestFacts>): SpendingExample => ({
+  dialect: "responses",
+  field,
+  body,
+  facts,
+});
 
 const user = (...content: readonly unknown[]) => ({ messages: [{ role: "user", content }] });
 const named = (
@@ -255,6 +261,119 @@ export const SPENDING_EXAMPLES: readonly SpendingExample[] = [
     input("previous_response_id", "stored"),
   ),
   openai(
+    "any other field",
+    { judge_model: MODEL },
+    { ...unjudged("judge_model", "unknown_field_names_model"), unknownFields: ["judge_model"] },
+  ),
+
+  responses("max_output_tokens", { max_output_tokens: 7 }, { maxOutputTokens: 7 }),
+  responses(
+    "any other limit",
+    { max_output_tokens: 7, max_tokens: 100_000 },
+    { maxOutputTokens: undefined, unknownFields: ["max_tokens"] },
+  ),
+  responses("n, best_of", { n: 3 }, { choices: 3 }),
+  responses("reasoning.effort", { reasoning: { effort: "none" } }, { reasoning: "off" }),
+  responses(
+    "reasoning.effort",
+    { input: [{ type: "configuration_update", reasoning: { effort: "high" } }], reasoning: { effort: "none" } },
+    { reasoning: "on" },
+  ),
+  responses("service_tier", { service_tier: "priority" }, { serviceTier: "priority" }),
+  responses("tools[].type", { tools: [{ type: "web_search" }] }, serverTool("web_search")),
+  responses(
+    "tools[].type",
+    { tools: [{ type: "web_search_2025_08_26", external_web_access: false }] },
+    serverTool("web_search_2025_08_26"),
+  ),
+  responses(
+    "tools[].type",
+    { tools: [{ type: "code_interpreter", container: { type: "auto" } }] },
+    { ...serverTool("code_interpreter"), unjudged: [] },
+  ),
+  responses("tools[].type", { tools: [{ type: "mcp", server_label: "s", server_url: "https://e/mcp" }] }, serverTool("mcp")),
+  responses(
+    "tools[].type",
+    {
+      tools: [{ type: "function", name: "f", parameters: { properties: { model: {} } } }, { type: "custom", name: "c" }, { type: "shell" }],
+    },
+    { serverTools: [], unjudged: [], namedModels: [] },
+  ),
+  responses("tools[].type", { tools: [{ type: "web_search_preview" }] }, unjudged("tools[0]", "unknown_server_tool")),
+  responses("tools[].type", { tools: [{ type: "programmatic_tool_calling" }] }, unjudged("tools[0]", "unknown_server_tool")),
+  responses(
+    "tools[].model",
+    { tools: [{ type: "image_generation", model: MODEL }] },
+    { ...unjudged("tools[0]", "unknown_server_tool"), ...named("tools[0].model", "advisor") },
+  ),
+  responses(
+    "tools[].tools[], input[].tools[]",
+    { tools: [{ type: "namespace", name: "n", tools: [{ type: "function", name: "f" }, { type: "image_maker" }] }] },
+    unjudged("tools[0].tools[1]", "unknown_server_tool"),
+  ),
+  responses(
+    "tools[].tools[], input[].tools[]",
+    { input: [{ type: "additional_tools", role: "developer", tools: [{ type: "web_search" }] }] },
+    serverTool("web_search", undefined, "input[0].tools[0]"),
+  ),
+  responses(
+    "tools[].environment.type",
+    { tools: [{ type: "shell", environment: { type: "container_auto" } }] },
+    unjudged("tools[0].environment", "unknown_server_tool"),
+  ),
+  responses("tools[].environment.type", { tools: [{ type: "shell", environment: { type: "local" } }] }, { unjudged: [], serverTools: [] }),
+  responses(
+    "tools[].container.memory_limit",
+    { tools: [{ type: "code_interpreter", container: { type: "auto", memory_limit: "64g" } }] },
+    { ...unjudged("tools[0].container.memory_limit", "unknown_value"), ...serverTool("code_interpreter") },
+  ),
+  responses("max_tool_calls", { max_tool_calls: 3, tools: [{ type: "web_search" }] }, serverTool("web_search", 3)),
+  responses("web_search_options", { web_search_options: {} }, serverTool("web_search_options", undefined, "web_search_options")),
+  responses(
+    "context_management[]",
+    { context_management: [{ type: "compaction", compact_threshold: 1_000 }] },
+    { extraPasses: [{ path: "context_management[0]", type: "compaction" }] },
+  ),
+  responses(
+    "input[].type",
+    { input: [{ type: "compaction_trigger" }] },
+    { extraPasses: [{ path: "input[0]", type: "compaction_trigger" }] },
+  ),
+  responses("moderation.model", { moderation: { model: MODEL } }, named("moderation.model", "moderation")),
+  responses("models[], fallbacks[]", { models: [MODEL] }, named("models[0]", "fallback")),
+  responses("models[], fallbacks[]", { fallbacks: [{ model: MODEL }] }, named("fallbacks[0].model", "fallback")),
+  responses("plugins", { plugins: [{ id: "web" }] }, unjudged("plugins", "unknown_server_tool")),
+  responses(
+    "image_url, file_url",
+    { input: [{ role: "user", content: [{ type: "input_image", image_url: "https://e/x.png" }] }] },
+    input("input[0].content[0].image_url", "url"),
+  ),
+  responses(
+    "image_url, file_url",
+    { input: [{ type: "function_call_output", call_id: "c", output: [{ type: "input_file", file_url: "https://e/x.pdf" }] }] },
+    input("input[0].output[0].file_url", "url"),
+  ),
+  responses(
+    "image_url, file_url",
+    { input: [{ type: "computer_call_output", output: { type: "computer_screenshot", image_url: "data:image/png;base64,iVBORw0KGgo=" } }] },
+    { unmeasuredInputs: [] },
+  ),
+  responses(
+    "file_data",
+    { input: [{ role: "user", content: [{ type: "input_file", file_data: "data:application/pdf;base64,JVBERi0=" }] }] },
+    input("input[0].content[0].file_data", "document"),
+  ),
+  responses(
+    "input_audio",
+    { input: [{ role: "user", content: [{ type: "input_audio", input_audio: { data: "UklGRg==", format: "wav" } }] }] },
+    { audio: { input: true, output: false }, unmeasuredInputs: [] },
+  ),
+  responses(
+    "content[].type",
+    { input: [{ role: "user", content: [{ type: "input_video", video: "https://e/x.mp4" }] }] },
+    input("input[0].content[0].type", "url"),
+  ),
+  responses(
     "any other field",
     { judge_model: MODEL },
     { ...unjudged("judge_model", "unknown_field_names_model"), unknownFields: ["judge_model"] },

@@ -17,7 +17,7 @@ import type { RequestFacts } from "../body/request-facts.ts";
 import { admitRemembering } from "../exhausted/limit-memory.ts";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
 
-const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "x-session-affinity"] as const;
+const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "session-id", "x-session-affinity"] as const;
 
 /** What admission needs of a request beside its call. */
 interface Admittable {

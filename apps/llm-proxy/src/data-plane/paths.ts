@@ -10,11 +10,26 @@ export type DataPlaneRoute =
   | { readonly kind: "liveness" }
   | { readonly kind: "readiness" }
   | { readonly kind: "root" }
+  | { readonly kind: "not_served"; readonly refusals: readonly [NotServed, ...NotServed[]] }
   | { readonly kind: "management" }
   | { readonly kind: "unknown" };
 
+/** A part of a dialect's API that is not served, and the sentence that says why. */
+export interface NotServed {
+  readonly dialect: Dialect;
+  readonly why: string;
+}
+
+/** By path; of several dialects where these share it. */
+const NOT_SERVED = Map.groupBy(
+  DIALECTS.flatMap((dialect) => Object.entries(dialect.notServed).map(([path, why]) => ({ path, dialect, why }))),
+  ({ path }) => path,
+);
+
 const FIXED: Readonly<Record<string, DataPlaneRoute>> = {
   "/": { kind: "root" },
+  // Claude Code asks whether anybody is there.
+  "/api/hello": { kind: "root" },
   ...Object.fromEntries(
     DIALECTS.flatMap((dialect) => Object.entries(dialect.routes).map(([path, route]) => [path, { ...route, dialect }] as const)),
   ),
@@ -33,6 +48,7 @@ export const ROUTE_METHODS: Readonly<Record<DataPlaneRoute["kind"], readonly str
   liveness: ["GET", "HEAD"],
   readiness: ["GET", "HEAD"],
   root: ["GET", "HEAD"],
+  not_served: [],
   management: [],
   unknown: [],
 };
@@ -46,7 +62,15 @@ export function routeOfPath(target: string): DataPlaneRoute {
   const fixed = Object.hasOwn(FIXED, short) ? FIXED[short] : undefined;
   if (fixed) return fixed;
   if (short.startsWith("/models/")) return { kind: "model", id: decode(short.slice("/models/".length)) };
+  const refusals = notServedAt(short);
+  if (refusals) return { kind: "not_served", refusals };
   return { kind: /^\/(key|team|limit|spend|user|budget|global|model|credentials|v2)(\/|$)/.test(short) ? "management" : "unknown" };
+}
+
+function notServedAt(path: string): readonly [NotServed, ...NotServed[]] | undefined {
+  for (const [above, [first, ...others]] of NOT_SERVED)
+    if (first && (path === above || path.startsWith(`${above}/`))) return [first, ...others];
+  return undefined;
 }
 
 /** The path of a request target as routes are named: without `/v1`, query and slashes at its end. */

@@ -13,7 +13,7 @@ import { countTokens } from "./count-tokens.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { asAppError, identityHeaders, sendError } from "./error-response.ts";
 import { listModels, showModel } from "./models.ts";
-import { type DataPlaneRoute, queryOf, ROUTE_METHODS, routeOfPath } from "./paths.ts";
+import { type DataPlaneRoute, type NotServed, queryOf, ROUTE_METHODS, routeOfPath } from "./paths.ts";
 
 export interface DataPlane {
   readonly server: Server;
@@ -66,6 +66,12 @@ async function handle(deps: DataPlaneDeps, request: IncomingMessage, response: S
   const route = routeOfPath(target);
   const dialect = dialectOf(route, request);
   try {
+    if (route.kind === "answer" && isWebSocket(request)) {
+      const error = new AppError("websocket_not_served", "This route is not served over a WebSocket.");
+      // The bytes after the handshake are no requests.
+      sendError(response, dialect, requestId, error, { upgrade: "HTTP/1.1", connection: "close" });
+      return discardRest(request);
+    }
     const allowed = ROUTE_METHODS[route.kind];
     if (allowed.length > 0 && !allowed.includes(request.method ?? "")) {
       const error = new AppError(
@@ -108,6 +114,8 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
     }
     case "root":
       return sendJson(call, 200, { status: "ok" });
+    case "not_served":
+      throw new AppError("not_found", notServedFor(route, call.request).why);
     case "management":
       if (deps.manage) return deps.manage(call.request, call.response);
       // Where that port is, is no stranger's business.
@@ -144,6 +152,16 @@ function sendJson({ response, requestId }: Call, status: number, body: unknown):
   response.end(bytes);
 }
 
+function isWebSocket({ method, headers }: IncomingMessage): boolean {
+  return method === "GET" && headers.upgrade?.toLowerCase() === "websocket";
+}
+
+/** Of several dialects that share a path the one that the caller speaks. */
+function notServedFor({ refusals }: { readonly refusals: readonly [NotServed, ...NotServed[]] }, { headers }: IncomingMessage): NotServed {
+  return refusals.find(({ dialect }) => dialect === dialectOfCaller(headers)) ?? refusals[0];
+}
+
 function dialectOf(route: DataPlaneRoute, request: IncomingMessage): Dialect {
+  if (route.kind === "not_served") return notServedFor(route, request).dialect;
   return "dialect" in route ? route.dialect : dialectOfCaller(request.headers);
 }

@@ -59,7 +59,7 @@ export class WholeAnswer {
     this.#held.push(ownBuffer(chunk));
     this.#heldBytes += chunk.length;
     if (this.#heldBytes <= HOLD_BYTES) return [];
-    this.#fields = new TopLevelFields();
+    this.#fields = new TopLevelFields(this.#dialect.listRead);
     for (const piece of this.#held) this.#fields.push(piece);
     return this.#passOn(this.#held.pop() ?? chunk);
   }

@@ -13,6 +13,13 @@ export const anthropicMessages: Dialect = {
     "/messages": { kind: "answer", upstreamPath: "/v1/messages" },
     "/messages/count_tokens": { kind: "count_tokens", upstreamPath: "/v1/messages/count_tokens" },
   },
+  notServed: {
+    "/messages/batches": "Batches are not served: their answers would be kept at the provider, where nobody knows whose they are.",
+    "/files":
+      "Files are not served: they would be kept at the provider, where nobody knows whose they are; send their bytes in the message.",
+    "/skills": "Skills are not served: they are kept at the provider, where nobody knows whose they are.",
+    "/complete": "Text completions are not served; call POST /v1/messages.",
+  },
   isSpokenBy: (headers) => headers["anthropic-version"] !== undefined,
   body: compilePlace(ANTHROPIC_FIELDS),
   // Every stream says what it cost.

@@ -49,6 +49,11 @@ export interface Dialect {
   readonly callType: string;
   /** By path without `/v1`. The route that answers stands first: error messages name it. */
   readonly routes: Readonly<Record<string, DialectRoute>>;
+  /**
+   * Paths, without `/v1`, of its API that are not served, with all below them, and why: a sentence for whoever calls one. What is
+   * not named here is an unknown route.
+   */
+  readonly notServed: Readonly<Record<string, string>>;
   /** Whether a caller that asks for no route of a dialect surely speaks this one, by its headers. The first that says so is taken. */
   isSpokenBy(headers: IncomingHttpHeaders): boolean;
 
@@ -61,6 +66,8 @@ export interface Dialect {
   readonly countsSearches: boolean;
   /** A reader of one streamed answer: it says what ends the stream (`terminal`), and whether a stream without an end is whole (`isWhole`). */
   streamReader(options: StreamReaderOptions): StreamUsageReader;
+  /** The list of a whole answer that is read element by element, whatever its size; of each element large members may have been emptied. */
+  readonly listRead?: string;
   /** Reads an answer that is no stream; large members of it may have been emptied. */
   readAnswer(body: Uint8Array, asked: Asked): UsageReading;
 

@@ -7,6 +7,30 @@ import { OPENAI_FIELDS } from "../body/spending-fields.ts";
 import type { Dialect } from "./dialect.ts";
 import { openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
 
+const KEPT = "would be kept at the provider, where nobody knows whose they are";
+const NOT_PRICED = "are not priced here";
+/** The rest of OpenAI's API, by its first path. */
+const NOT_SERVED = {
+  "/chat/completions": `Stored completions are not served: they ${KEPT}.`,
+  "/completions": "Text completions are not served; call POST /v1/chat/completions.",
+  "/batches": `Batches are not served: their answers ${KEPT}.`,
+  "/files": `Files are not served: they ${KEPT}; send their bytes in the request.`,
+  "/uploads": `Uploads are not served: they ${KEPT}; send their bytes in the request.`,
+  "/vector_stores": `Vector stores are not served: they ${KEPT}.`,
+  "/containers": `Containers are not served: they ${KEPT}.`,
+  "/conversations": `Conversations are not served: they ${KEPT}; send the whole conversation each time.`,
+  "/assistants": `Assistants are not served: they ${KEPT}.`,
+  "/threads": `Threads are not served: they ${KEPT}.`,
+  "/evals": `Evals are not served: they ${KEPT}.`,
+  "/fine_tuning": `Fine-tuning is not served: its models ${KEPT}.`,
+  "/skills": `Skills are not served: they ${KEPT}.`,
+  "/images": `Images are not served: they ${NOT_PRICED}.`,
+  "/audio": `Speech and transcripts are not served: they ${NOT_PRICED}.`,
+  "/videos": `Videos are not served: they ${NOT_PRICED}.`,
+  "/realtime": `Realtime sessions are not served: they ${NOT_PRICED}.`,
+  "/moderations": `Moderations are not served: they ${NOT_PRICED}.`,
+} as const;
+
 /**
  * OpenAI chat completions, of OpenAI and of all who are compatible with it. A stream ends with `[DONE]`; one without it is
  * whole where every choice has finished and the usage has come, because some compatible servers leave it out.
@@ -16,6 +40,7 @@ export const openaiChat: Dialect = {
   family: "openai",
   callType: "acompletion",
   routes: { "/chat/completions": { kind: "answer", upstreamPath: "/v1/chat/completions" } },
+  notServed: NOT_SERVED,
   isSpokenBy: () => false,
   body: compilePlace(OPENAI_FIELDS),
   askForUsage,

@@ -10,6 +10,7 @@ export const openaiEmbeddings: Dialect = {
   family: "openai",
   callType: "aembedding",
   routes: { "/embeddings": { kind: "answer", upstreamPath: "/v1/embeddings" } },
+  notServed: {},
   isSpokenBy: () => false,
   body: compilePlace(EMBEDDINGS_FIELDS),
   askForUsage: () => undefined,

@@ -1,5 +1,6 @@
 import { openaiChat } from "../dialects/openai-chat.ts";
 import { openaiEmbeddings } from "../dialects/openai-embeddings.ts";
+import { openaiResponses } from "../dialects/openai-responses.ts";
 import { bearer, type Provider } from "./provider.ts";
 
 /** OpenAI's own API, and by `api_base` any server that is compatible with it. */
@@ -8,7 +9,7 @@ export const openai: Provider = {
   apiBase: "https://api.openai.com",
   apiBaseVariable: "OPENAI_API_BASE",
   apiKeyVariable: "OPENAI_API_KEY",
-  dialects: [openaiChat, openaiEmbeddings],
+  dialects: [openaiChat, openaiResponses, openaiEmbeddings],
   credentialHeaders: bearer,
   defaultHeaders: {},
   accountHeaders: ["openai-organization", "openai-project"],

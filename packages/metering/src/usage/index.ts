@@ -3,6 +3,7 @@ export { readEmbeddingsAnswer } from "./embeddings-usage.ts";
 export type { Search } from "./openai-report.ts";
 export { OpenAIUsageReader, readOpenAIAnswer } from "./openai-usage.ts";
 export { rereadReport } from "./reread-report.ts";
+export { readResponsesAnswer, ResponsesUsageReader } from "./responses-usage.ts";
 export { estimateOutputTokens, objectOf, parseJsonObject } from "./sse-data.ts";
 export type { StreamUsageReader, UsageReading } from "./usage-reader.ts";
 export {

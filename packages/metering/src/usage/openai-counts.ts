@@ -18,6 +18,13 @@ export const CHAT_NAMES: OpenAINames = {
   completion: "completion_tokens",
   completionDetails: "completion_tokens_details",
 };
+/** Of responses. */
+export const RESPONSES_NAMES: OpenAINames = {
+  prompt: "input_tokens",
+  promptDetails: "input_tokens_details",
+  completion: "output_tokens",
+  completionDetails: "output_tokens_details",
+};
 /** Of embeddings, which have no output. */
 export const EMBEDDING_NAMES: OpenAINames = { ...CHAT_NAMES, completion: undefined };
 

@@ -1,12 +1,14 @@
 import { anthropicAnswerOf, readAnthropicReport } from "./anthropic-report.ts";
 import { embeddingsAnswerOf, readEmbeddingsReport } from "./embeddings-usage.ts";
 import { openAIAnswerOf, readOpenAIReport } from "./openai-report.ts";
+import { readResponsesReport, responsesAnswerOf } from "./responses-report.ts";
 import type { UsageReport } from "./usage-report.ts";
 
 /** How what a row keeps of an answer is read again, by the `call_type` of the dialect that the answer was in. */
 const REREAD: Readonly<Record<string, (raw: Readonly<Record<string, unknown>>) => { readonly report: UsageReport }>> = {
   anthropic_messages: (raw) => readAnthropicReport(anthropicAnswerOf(raw)),
   aembedding: (raw) => readEmbeddingsReport(embeddingsAnswerOf(raw)),
+  aresponses: (raw) => readResponsesReport(responsesAnswerOf(raw)),
   acompletion: (raw) => readOpenAIReport(openAIAnswerOf(raw)),
 };
 

@@ -3,6 +3,7 @@ import { AnthropicUsageReader, readAnthropicAnswer } from "../../src/usage/anthr
 import { readEmbeddingsAnswer } from "../../src/usage/embeddings-usage.ts";
 import type { Search } from "../../src/usage/openai-report.ts";
 import { OpenAIUsageReader, readOpenAIAnswer } from "../../src/usage/openai-usage.ts";
+import { readResponsesAnswer, ResponsesUsageReader } from "../../src/usage/responses-usage.ts";
 import { rereadReport } from "../../src/usage/reread-report.ts";
 import type { StreamUsageReader, UsageReading } from "../../src/usage/usage-reader.ts";
 import { totals } from "../../src/usage/usage-report.ts";
@@ -30,6 +31,11 @@ const WIRES = {
     callType: "acompletion",
     whole: (body: Buffer, search?: Search): UsageReading => readOpenAIAnswer(body, { search }),
     streamed: (search?: Search): StreamUsageReader | undefined => new OpenAIUsageReader({ search }),
+  },
+  "/v1/responses": {
+    callType: "aresponses",
+    whole: (body: Buffer): UsageReading => readResponsesAnswer(body),
+    streamed: (): StreamUsageReader | undefined => new ResponsesUsageReader(),
   },
   "/v1/embeddings": {
     callType: "aembedding",

@@ -53,6 +53,7 @@ export const ERROR_CODES = {
   upload_timeout: row(408, true, "invalid_request_error", "invalid_request_error", "Send the body without pauses; the operator may lower LLM_PROXY_UPLOAD_BYTES_PER_SECOND."),
   request_too_large: row(413, false, "request_too_large", "invalid_request_error", "Send a smaller body; the message names the limit."),
   not_found: row(404, false, "not_found_error", "invalid_request_error", "Check the path and the port: the proxy's data plane has `GET /v1/models`, the gateway `GET /openapi.json`."),
+  websocket_not_served: row(426, false, "invalid_request_error", "invalid_request_error", "Send the request by POST; clients do so by themselves when they read this status."),
   method_not_allowed: row(405, false, "invalid_request_error", "invalid_request_error", "Use the method that the `allow` header names."),
   not_implemented: row(501, false, "api_error", "api_error", "Do what the message says instead; the README of the proxy lists what its management API answers."),
 
