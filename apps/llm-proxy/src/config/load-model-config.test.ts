@@ -383,8 +383,9 @@ test("money 11, 12: and how many days are left is told until it is taken out, al
     [-2],
   ]);
   expect(models.find("claude-sonnet-4-5")?.prices).toBeDefined();
-  expect(showModel(models, { models: [], teamModels: [] } as never, "claude-sonnet-4-5")).toMatchObject({ retires_on: "2026-11-30" });
-  expect(showModel(models, { models: [], teamModels: [] } as never, "claude-sonnet-5")).not.toHaveProperty("retires_on");
+  const shown = (id: string): object => showModel(models, { models: [], teamModels: [] } as never, anthropicMessages, id);
+  expect(shown("claude-sonnet-4-5")).toMatchObject({ retires_on: "2026-11-30" });
+  expect(shown("claude-sonnet-5")).not.toHaveProperty("retires_on");
 });
 
 test("a repeated name is refused with both places", () => {

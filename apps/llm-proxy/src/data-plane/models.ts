@@ -2,45 +2,98 @@ import { aliasesOf, isModelAllowed, servedName } from "@proliferate/access/princ
 import type { CallerRow } from "@proliferate/access/keys";
 import { AppError } from "@proliferate/shared/errors";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
+import type { Dialect } from "../dialects/dialect.ts";
+import type { ListedModel, ModelPage } from "../dialects/model-listing.ts";
 
 /** LiteLLM's constant: models have no date of birth here. */
-const CREATED = 1_677_610_602;
+const CREATED_AT = new Date(1_677_610_602_000);
 
-/** `GET /v1/models`: what the key may use, its aliases last, in a shape that both OpenAI's and Anthropic's clients read. */
-export function listModels(models: ModelTable, caller: CallerRow): unknown {
+/** What is served to a caller under a name. */
+interface Offer {
+  readonly id: string;
+  readonly deployment: Deployment;
+}
+
+/**
+ * `GET /v1/models`: what the key may use, its aliases last, as clients of the dialect read it. `query` may have `limit` (1 to 1000) and
+ * one of `after_id` and `before_id`. Throws `invalid_request` on any other value of these.
+ */
+export function listModels(models: ModelTable, caller: CallerRow, dialect: Dialect, query: URLSearchParams): object {
   const aliases = aliasesOf(caller);
   // What an alias hides cannot be called by its own name.
   const names = [...models.list().flatMap(({ modelName }) => (aliases.includes(modelName) ? [] : [modelName])), ...aliases];
-  const data = names.flatMap((name) => viewFor(models, caller, name) ?? []);
-  return { object: "list", data, has_more: false, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
+  const offers = names.flatMap((name) => offerTo(models, caller, name) ?? []);
+  const listed = dialect.models.isOwnOnly ? ownOffers(offers, dialect) : offers;
+  return dialect.models.list(pageOf(listed, dialect, query));
 }
 
 /** `GET /v1/models/{id}`. Throws `model_not_found`, also for one that the key may not use. */
-export function showModel(models: ModelTable, caller: CallerRow, id: string): unknown {
-  const view = viewFor(models, caller, id);
-  if (view) return view;
+export function showModel(models: ModelTable, caller: CallerRow, dialect: Dialect, id: string): object {
+  const offer = offerTo(models, caller, id);
+  if (offer) return dialect.models.view(listedModel(offer));
   throw new AppError("model_not_found", `There is no model "${id.slice(0, 128)}" for this key.`, { param: "model" });
 }
 
-/** What is served to the caller under this name; undefined where it is not, or not to this one. */
-function viewFor(models: ModelTable, caller: CallerRow, name: string): ReturnType<typeof modelView> | undefined {
-  const served = servedName(caller, name);
-  const deployment = models.find(served);
-  if (!deployment || !isModelAllowed(caller, { ...deployment, requestedAs: name })) return undefined;
-  return served === name ? modelView(deployment) : { ...modelView(deployment), id: name, display_name: name };
+/** Undefined where nothing is served under this name, or not to this caller. */
+function offerTo(models: ModelTable, caller: CallerRow, id: string): Offer | undefined {
+  const deployment = models.find(servedName(caller, id));
+  return deployment && isModelAllowed(caller, { ...deployment, requestedAs: id }) ? { id, deployment } : undefined;
+}
+
+/** What is served in the dialect. A name with its provider's prefix is left out where the name alone leads to the same. */
+function ownOffers(offers: readonly Offer[], dialect: Dialect): readonly Offer[] {
+  const own = offers.filter(({ deployment }) => deployment.dialects.includes(dialect));
+  const known = new Set(own.map(({ id, deployment }) => `${id} ${placeOf(deployment)}`));
+  return own.filter(({ id, deployment }) => {
+    const prefix = `${deployment.provider.name}/`;
+    return !id.startsWith(prefix) || !known.has(`${id.slice(prefix.length)} ${placeOf(deployment)}`);
+  });
+}
+
+/** Where a name leads. */
+function placeOf({ provider, upstreamModel, apiBase }: Deployment): string {
+  return [provider.name, upstreamModel, apiBase].join(" ");
 }
 
 /** A model without a price says so: its calls are refused until it has one. One that its provider stops to serve says when. */
-function modelView({ modelName, provider, prices, retiresOn }: Deployment): { readonly id: string } & Record<string, unknown> {
+function listedModel({ id, deployment: { provider, prices, retiresOn } }: Offer): ListedModel {
+  return { id, provider: provider.name, createdAt: CREATED_AT, isUnpriced: !prices, retiresOn };
+}
+
+/** Anthropic's limit of a page. */
+const LARGEST_PAGE = 1_000;
+
+function pageOf(offers: readonly Offer[], dialect: Dialect, query: URLSearchParams): ModelPage {
+  const size = sizeOf(query) ?? dialect.models.pageSize ?? offers.length;
+  const [after, before] = [placeIn(offers, query, "after_id"), placeIn(offers, query, "before_id")];
+  if (after !== undefined && before !== undefined) throw wrong("after_id", "cannot be given together with before_id");
+  const start = before === undefined ? (after ?? -1) + 1 : Math.max(0, before - size);
+  const end = before ?? Math.min(offers.length, start + size);
+  const data = offers.slice(start, end).map((offer) => dialect.models.view(listedModel(offer)));
   return {
-    id: modelName,
-    object: "model",
-    created: CREATED,
-    owned_by: provider.name,
-    type: "model",
-    display_name: modelName,
-    created_at: new Date(CREATED * 1_000).toISOString(),
-    ...(!prices && { unpriced: true }),
-    ...(retiresOn !== undefined && { retires_on: retiresOn }),
+    data,
+    has_more: before === undefined ? end < offers.length : start > 0,
+    first_id: data[0]?.id ?? null,
+    last_id: data.at(-1)?.id ?? null,
   };
+}
+
+function sizeOf(query: URLSearchParams): number | undefined {
+  const text = query.get("limit");
+  if (text === null) return undefined;
+  const size = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (size < 1 || size > LARGEST_PAGE) throw wrong("limit", `must be a whole number from 1 to ${LARGEST_PAGE}`);
+  return size;
+}
+
+function placeIn(offers: readonly Offer[], query: URLSearchParams, name: "after_id" | "before_id"): number | undefined {
+  const id = query.get(name);
+  if (id === null) return undefined;
+  const place = offers.findIndex((offer) => offer.id === id);
+  if (place < 0) throw wrong(name, "must be the id of a model of this list");
+  return place;
+}
+
+function wrong(param: string, problem: string): AppError {
+  return new AppError("invalid_request", `${param} ${problem}.`, { param });
 }

@@ -129,10 +129,11 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
 }
 
 /** What the caller may use: one model, or the list. */
-async function readModels(deps: DataPlaneDeps, { request }: Call, id: string | undefined): Promise<unknown> {
+async function readModels(deps: DataPlaneDeps, { request, dialect }: Call, id: string | undefined): Promise<unknown> {
   const caller = await authenticate(deps, request, "models");
   const models = deps.catalogue.current.modelsFor(caller);
-  return id === undefined ? listModels(models, caller) : showModel(models, caller, id);
+  if (id !== undefined) return showModel(models, caller, dialect, id);
+  return listModels(models, caller, dialect, new URLSearchParams(queryOf(request.url ?? "")));
 }
 
 function refuse(deps: DataPlaneDeps, call: Omit<Call, "startedAt" | "startedAtMs" | "upstreamPath">, error: AppError): void {

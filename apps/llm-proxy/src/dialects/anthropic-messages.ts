@@ -3,6 +3,21 @@ import type { AppError, Refusal } from "@proliferate/shared/errors";
 import { compilePlace } from "../body/place.ts";
 import { ANTHROPIC_FIELDS } from "../body/spending-fields.ts";
 import type { Dialect } from "./dialect.ts";
+import { type ModelListing, modelRemarks } from "./model-listing.ts";
+
+/** Claude Code shows each model of the list; a page is as long as Anthropic's own. */
+const MODELS: ModelListing = {
+  isOwnOnly: true,
+  pageSize: 20,
+  view: (model) => ({
+    type: "model",
+    id: model.id,
+    display_name: model.id,
+    created_at: model.createdAt.toISOString(),
+    ...modelRemarks(model),
+  }),
+  list: (page) => page,
+};
 
 /** Anthropic Messages. A stream ends with `message_stop`; one that breaks off before it is unfinished. */
 export const anthropicMessages: Dialect = {
@@ -27,6 +42,7 @@ export const anthropicMessages: Dialect = {
   countsSearches: true,
   streamReader: () => new AnthropicUsageReader(),
   readAnswer: readAnthropicAnswer,
+  models: MODELS,
   limitHeaders: (meter, { amount, left, reset }) => ({
     [`anthropic-ratelimit-${meter}-limit`]: amount,
     [`anthropic-ratelimit-${meter}-remaining`]: left,

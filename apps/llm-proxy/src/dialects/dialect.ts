@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Search, StreamUsageReader, UsageReading } from "@proliferate/metering/usage";
 import type { AppError, Refusal } from "@proliferate/shared/errors";
+import type { ModelListing } from "./model-listing.ts";
 import type { Edit } from "../body/edits.ts";
 import type { CompiledPlace } from "../body/place.ts";
 import type { RequestBody } from "../body/request-body.ts";
@@ -71,6 +72,8 @@ export interface Dialect {
   /** Reads an answer that is no stream; large members of it may have been emptied. */
   readAnswer(body: Uint8Array, asked: Asked): UsageReading;
 
+  /** How its clients are told of models. */
+  readonly models: ModelListing;
   /** How clients of the dialect read what is left of a limit of a meter. */
   limitHeaders(meter: "requests" | "tokens", left: LimitLeft): Readonly<Record<string, string>>;
   /** An error in the envelope of the dialect, as the refusal has its type. */

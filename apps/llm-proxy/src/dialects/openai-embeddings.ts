@@ -2,7 +2,7 @@ import { OpenAIUsageReader, readEmbeddingsAnswer } from "@proliferate/metering/u
 import { EMBEDDINGS_FIELDS } from "../body/embeddings-fields.ts";
 import { compilePlace } from "../body/place.ts";
 import type { Dialect } from "./dialect.ts";
-import { openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
+import { OPENAI_MODELS, openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
 
 /** OpenAI embeddings: input alone is paid for, and nothing is streamed. A provider that streams all the same is read as a chat without an end. */
 export const openaiEmbeddings: Dialect = {
@@ -17,6 +17,7 @@ export const openaiEmbeddings: Dialect = {
   countsSearches: true,
   streamReader: () => new OpenAIUsageReader(),
   readAnswer: readEmbeddingsAnswer,
+  models: OPENAI_MODELS,
   limitHeaders: openaiLimitHeaders,
   errorBody: openaiErrorBody,
   errorEvent: (body) => `data: ${JSON.stringify(body)}\n\n`,

@@ -1,7 +1,24 @@
 import type { AppError, Refusal } from "@proliferate/shared/errors";
 import type { LimitLeft } from "./dialect.ts";
+import { type ModelListing, modelRemarks } from "./model-listing.ts";
 
-/** What every dialect of OpenAI's has in common: how an error is told, and what is left of a limit. */
+/** What every dialect of OpenAI's has in common: how an error is told, what is left of a limit, and the list of models. */
+
+/** With the fields that Anthropic's clients read as well: some of them do not say that they are. */
+export const OPENAI_MODELS: ModelListing = {
+  isOwnOnly: false,
+  view: (model) => ({
+    id: model.id,
+    object: "model",
+    created: model.createdAt.getTime() / 1_000,
+    owned_by: model.provider,
+    type: "model",
+    display_name: model.id,
+    created_at: model.createdAt.toISOString(),
+    ...modelRemarks(model),
+  }),
+  list: (page) => ({ object: "list", ...page }),
+};
 
 /** The body of an error. */
 export function openaiErrorBody(error: AppError, { openaiType, openaiCode = error.code }: Refusal): unknown {

@@ -40,7 +40,9 @@ export class ItemCounter {
     const item = objectOf(value);
     const type = textOf(item?.["type"]);
     if (!item || type === undefined) return this.#addUnknown("output=not read");
-    if (TOKENS_ALONE.has(type)) return;
+    // A shell costs nothing where it is the caller's own.
+    const isHosted = type === "shell_call" && !["local", undefined].includes(textOf(objectOf(item["environment"])?.["type"]));
+    if (TOKENS_ALONE.has(type) && !isHosted) return;
     if (type === "web_search_call") this.#webSearch += isSearch(item["action"]) ? 1 : 0;
     else if (type === "file_search_call") this.#fileSearch += 1;
     else if (type !== "code_interpreter_call") this.#addUnknown(`output=${type}`);

@@ -1,0 +1,40 @@
+/** A model as a caller may know it. */
+export interface ListedModel {
+  /** The name that it is called by. */
+  readonly id: string;
+  /** Who serves it. */
+  readonly provider: string;
+  /** Models have no date of birth here: one for all. */
+  readonly createdAt: Date;
+  /** It has no price: its calls are refused until it has one. */
+  readonly isUnpriced: boolean;
+  /** ISO day on which its provider stops to serve it; undefined where none is announced. */
+  readonly retiresOn: string | undefined;
+}
+
+/** A page of the list. */
+export interface ModelPage {
+  readonly data: readonly (object & { readonly id: string })[];
+  /** Whether there are more, in the direction that was asked for. */
+  readonly has_more: boolean;
+  readonly first_id: string | null;
+  readonly last_id: string | null;
+}
+
+/** How the callers of a dialect are told of models. */
+export interface ModelListing {
+  /**
+   * True: only models that are served in the dialect, each once, as its clients offer all that they are told. False: every name that
+   * the key may use on any route, as LiteLLM does.
+   */
+  readonly isOwnOnly: boolean;
+  /** How many a page has where the caller does not say. Default all. */
+  readonly pageSize?: number;
+  view(model: ListedModel): object & { readonly id: string };
+  list(page: ModelPage): object;
+}
+
+/** What is said of a model beyond its API's own fields, where there is something to say. */
+export function modelRemarks({ isUnpriced, retiresOn }: ListedModel): object {
+  return { ...(isUnpriced && { unpriced: true }), ...(retiresOn !== undefined && { retires_on: retiresOn }) };
+}
