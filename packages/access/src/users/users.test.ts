@@ -1,9 +1,13 @@
 import { createLiteLLMTestDatabase, createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
+import type { AppError } from "@proliferate/shared/errors";
+import { until } from "@proliferate/testing/test-patience";
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { outcomeOf, requestOf } from "../../test/test-requests.ts";
 import { mintKey } from "../keys/index.ts";
 import { listLimits } from "../limits/index.ts";
 import { admitAttempt, settleAttempt } from "../requests/index.ts";
+import { insertUser, lockUser } from "./db.ts";
 import { changeUser, listUsers, makeUser, removeUsers, requireUser } from "./index.ts";
 
 describe.each([
@@ -53,10 +57,35 @@ describe.each([
     expect(await requireUser(database.db, "windowed")).toMatchObject({ budget_duration: "5h", user_alias: "said nothing of it" });
   });
 
-  test("is one of its id and one of its address, also of several that are made at once", async () => {
-    const made = await Promise.allSettled(["mail-1", "mail-2", "mail-3"].map((id) => make(id, { userEmail: "One@example.org" })));
+  test("waits for one who is being made with the same address, and is refused then", async () => {
+    const { db } = database;
+    const isWaited = async (): Promise<boolean> => {
+      const { rows } = await sql`
+        select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`.execute(
+        db,
+      );
+      return rows.length > 0;
+    };
+    let later: Promise<string> | undefined;
+    await db.transaction().execute(async (tx) => {
+      await lockUser(tx, "email", "first@example.org");
+      await insertUser(tx, "first", { userEmail: "first@example.org" });
+      let isSettled = false;
+      later = make("second", { userEmail: "First@example.org" })
+        .then(
+          () => "made",
+          (error: unknown) => (error as AppError).code,
+        )
+        .finally(() => (isSettled = true));
+      await until(async () => isSettled || (await isWaited()), Boolean);
+    });
 
-    expect(made.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    expect(await later).toBe("user_exists");
+  });
+
+  test("is one of its id and one of its address", async () => {
+    await make("mail-1", { userEmail: "One@example.org" });
+
     await expect(changeUser(database.db, "mail-4", { userEmail: "one@EXAMPLE.org" })).rejects.toMatchObject({
       code: "user_exists",
       param: "user_email",
