@@ -89,7 +89,6 @@ test.each([
   [{ input: [{ id: "msg_x" }] }, "input[0].id"],
   [{ input: [{ id: "msg_x", type: null }] }, "input[0].id"],
   [{ input: { id: "msg_x" } }, "input.id"],
-  [{ input: [{ "\u0069d": "msg_x" }] }, "input[0].id"],
   [{ input: [{ role: "user", content: [{ type: "input_file", file_id: "file-x" }] }] }, "input[0].content[0].file_id"],
   [{ input: [{ type: "computer_call_output", output: { file_id: "file-x" } }] }, "input[0].output.file_id"],
   [{ tools: [{ type: "file_search", vector_store_ids: ["vs_x"] }] }, "tools[0].vector_store_ids"],
@@ -108,6 +107,12 @@ test.each([
   expect(() => factsOf({ model: "m", input: "x", ...fields }, "responses")).toThrow(
     expect.objectContaining({ code: "invalid_request", param }),
   );
+});
+
+test("clients F1: an id whose name is written with escapes is one", () => {
+  const body = String.raw`{"model":"m","input":[{"\u0069d":"msg_x"}]}`;
+
+  expect(() => factsOf(body, "responses")).toThrow(expect.objectContaining({ code: "invalid_request", param: "input[0].id" }));
 });
 
 test("clients F1: what agents send again of an earlier answer refers to nothing, and names no tool", () => {
