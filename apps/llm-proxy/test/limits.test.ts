@@ -2,7 +2,7 @@ import { CALLER_KINDS } from "@proliferate/access/principals";
 import { METERS } from "@proliferate/access/limits";
 import { redactSecrets } from "@proliferate/runtime";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { manage } from "./proxy-process.ts";
+import { manage, mintKey } from "./proxy-process.ts";
 import { CHAT, MESSAGE, post, startTestStack, type TestStack } from "./test-stack.ts";
 
 /** Limits through a real proxy: set by its management API, refused in the caller's dialect. */
@@ -48,6 +48,27 @@ describe("a limit of requests", () => {
     const name = { principal_kind: "key", principal_id: stack.key, meter: "requests", window: "month" };
     expect((await manage(stack.proxy, "/limit/delete", name)).body).toEqual({ deleted: true });
     expect((await post(stack, "/v1/messages", MESSAGE)).status).toBe(200);
+  });
+
+  test("of a tier is each of its users' own; who is in none, or in one without limits, has none", async () => {
+    const keys = await Promise.all(["a", "b", "c"].map((user) => mintKey(stack.proxy, { user_id: `tiered-${user}` })));
+    const tier = { principal_kind: "tier", principal_id: "free" };
+    expect((await manage(stack.proxy, "/limit/set", { ...tier, meter: "requests", window: "month", amount: 1 })).status).toBe(200);
+    const assigned = await manage(stack.proxy, "/tier/assign", { user_ids: ["tiered-a", "tiered-b"], tier: "free" });
+    const calls = async () =>
+      Promise.all(keys.map(async ({ key }) => (await post(stack, "/v1/messages", MESSAGE, { headers: { "x-api-key": key } })).status));
+
+    expect(assigned).toEqual({ status: 200, body: { user_ids: ["tiered-a", "tiered-b"], tier: "free" } });
+    expect([await calls(), await calls()]).toEqual([
+      [200, 200, 200],
+      [429, 429, 200],
+    ]);
+    await manage(stack.proxy, "/tier/assign", { user_ids: ["tiered-a"], tier: null });
+    await manage(stack.proxy, "/tier/assign", { user_ids: ["tiered-b"], tier: "paying" });
+    expect(await calls()).toEqual([200, 200, 200]);
+    expect((await manage(stack.proxy, "/tier/of?user_id=tiered-b")).body).toEqual({ user_id: "tiered-b", tier: "paying" });
+    expect((await manage(stack.proxy, "/tier/of?user_id=tiered-a")).body).toEqual({ user_id: "tiered-a", tier: null });
+    expect((await manage(stack.proxy, "/tier/assign", { user_ids: [], tier: "free" })).status).toBe(422);
   });
 
   test("of a minute asks for a short wait, and of OpenCode, which waits for no month, for payment", async () => {

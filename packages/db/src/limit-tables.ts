@@ -13,9 +13,16 @@ export interface ReservationJson {
   readonly amount: string;
 }
 
-/** What a principal may use by a meter in a window, beside LiteLLM's budgets. */
+/** Of migration 0061: which users have the limits of a tier. */
+export interface UserTierTable {
+  user_id: string;
+  tier: string;
+  updated_at: InstantWithDefault;
+}
+
+/** What a principal, or each user of a tier, may use by a meter in a window, beside LiteLLM's budgets. */
 export interface LimitTable {
-  principal_kind: "payer" | "team" | "user" | "key";
+  principal_kind: "payer" | "team" | "user" | "key" | "tier";
   principal_id: string;
   meter: string;
   limit_window: string;

@@ -11,7 +11,7 @@ import type {
   WebhookEventTable,
 } from "./gate-tables.ts";
 import type { BudgetTable, ModelAliasTable, SpendLogTable, TeamTable, UserTable, VerificationTokenTable } from "./litellm-tables.ts";
-import type { LimitCounterTable, LimitTable, ReservationJson } from "./limit-tables.ts";
+import type { LimitCounterTable, LimitTable, ReservationJson, UserTierTable } from "./limit-tables.ts";
 import type {
   GatewaySessionTable,
   ServiceTokenAuditTable,
@@ -318,6 +318,7 @@ export interface Database {
   LiteLLM_UserTable: UserTable;
   request_attempts: RequestAttemptTable;
   limits: LimitTable;
+  user_tiers: UserTierTable;
   limit_counters: LimitCounterTable;
   billing_deployment: BillingDeploymentTable;
   billing_accounts: BillingAccountTable;

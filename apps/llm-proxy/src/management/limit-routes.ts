@@ -1,13 +1,19 @@
 import { type DatabaseClient, isPermanentError } from "@proliferate/db";
 import { hashOfKeyOrHash } from "@proliferate/access/keys";
-import { deleteLimit, listLimits, METERS, MOST_LIMITS, type SetLimit, upsertLimit } from "@proliferate/access/limits";
-import type { Principal } from "@proliferate/access/principals";
-import { limitNameSchema, limitQuerySchema, setLimitRequestSchema } from "@proliferate/shared/contracts";
+import { deleteLimit, listLimits, METERS, MOST_LIMITS, readTiers, type SetLimit, upsertLimit, writeTier } from "@proliferate/access/limits";
+import type { LimitOwner } from "@proliferate/access/principals";
+import {
+  assignTierRequestSchema,
+  limitNameSchema,
+  limitQuerySchema,
+  setLimitRequestSchema,
+  tierQuerySchema,
+} from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 import { parseBody, parseQuery, type Route } from "./route.ts";
 
 /**
- * `/limit/*`: what a principal may use by a meter in a window. Ours; LiteLLM's `max_budget` stands on key and team. A limit holds for the
+ * `/limit/*` and `/tier/*`: what a principal, or each user of a tier, may use by a meter in a window. Ours; LiteLLM's `max_budget` stands on key and team. A limit holds for the
  * next request of every process.
  */
 export function limitRoutes(db: DatabaseClient): readonly Route[] {
@@ -19,13 +25,30 @@ export function limitRoutes(db: DatabaseClient): readonly Route[] {
       path: "/limit/list",
       handle: async ({ query }) => ({ limits: (await listLimits(db, principalOf(parseQuery(limitQuerySchema, query)))).map(limitView) }),
     },
+    {
+      method: "POST",
+      path: "/tier/assign",
+      handle: async ({ body }) => {
+        const { user_ids: userIds, tier } = parseBody(assignTierRequestSchema, body);
+        await writeTier(db, userIds, tier);
+        return { user_ids: userIds, tier };
+      },
+    },
+    {
+      method: "GET",
+      path: "/tier/of",
+      handle: async ({ query }) => {
+        const { user_id: userId } = parseQuery(tierQuerySchema, query);
+        return { user_id: userId, tier: (await readTiers(db, [userId])).get(userId) ?? null };
+      },
+    },
   ];
 }
 
-type Named = Readonly<Record<"principal_kind", Principal["kind"]>> & { readonly principal_id: string };
+type Named = Readonly<Record<"principal_kind", LimitOwner["kind"]>> & { readonly principal_id: string };
 
 /** A key may be named by itself; it is known by its hash. */
-function principalOf({ principal_kind: kind, principal_id: id }: Named): Principal {
+function principalOf({ principal_kind: kind, principal_id: id }: Named): LimitOwner {
   return { kind, id: kind === "key" ? hashOfKeyOrHash(id) : id };
 }
 

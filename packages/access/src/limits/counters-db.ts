@@ -3,6 +3,7 @@ import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
 import { payerOf, type PrincipalKind } from "../principals/index.ts";
 import type { CountedLimit } from "./limit.ts";
+import { tierOf } from "./tiers-db.ts";
 
 /**
  * Statements on `limit_counters`: what was used and is reserved in each window of each limit. Counters are locked in the order of their
@@ -27,6 +28,7 @@ export const HAS_OTHER_LIMITS = sql<boolean>`(${HAS_LIMIT_COLUMNS}
          where (l.principal_kind = 'key' and l.principal_id = k.token) or (l.principal_kind = 'user' and l.principal_id = k.user_id)
             or (l.principal_kind = 'team' and l.principal_id = k.team_id)
             or (l.principal_kind = 'payer' and l.principal_id = ${payerOf(sql`nullif(k.team_id, '')`)})
+            or (l.principal_kind = 'tier' and l.principal_id = ${tierOf("k.user_id")})
       ))`;
 
 /**
@@ -35,7 +37,7 @@ export const HAS_OTHER_LIMITS = sql<boolean>`(${HAS_LIMIT_COLUMNS}
  */
 export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBuilder<unknown> = sql`true`): RawBuilder<unknown> {
   return sql`
-      select k.token, nullif(k.team_id, '') as team_id, nullif(k.user_id, '') as user_id, ${payerOf(sql`nullif(k.team_id, '')`)} as payer_id,
+      select k.token, nullif(k.team_id, '') as team_id, nullif(k.user_id, '') as user_id, ${tierOf("k.user_id")} as tier, ${payerOf(sql`nullif(k.team_id, '')`)} as payer_id,
              coalesce(k.max_budget, b.max_budget)::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
              k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd,
              coalesce(k.rpm_limit, b.rpm_limit) as key_rpm, coalesce(k.tpm_limit, b.tpm_limit) as key_tpm,
@@ -60,7 +62,8 @@ export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBu
  * | team | org_a | usd | total | | -infinity | null | refuse | 20 |
  * | user | u1 | requests | day | gpt-5 | 2026-11-27 00:00 | 100 | refuse | null |
  *
- * Where the same limit is set twice, by a column of LiteLLM's and in `limits`, the one that refuses sooner holds.
+ * Where the same limit is set twice, by a column of LiteLLM's, of a user or of the user's tier, the one that refuses sooner holds. What
+ * is set for a tier counts in the user's counter.
  */
 export function limitsOfCaller(model: string | null | RawBuilder<string | null>): RawBuilder<unknown> {
   return sql`
@@ -72,9 +75,11 @@ export function limitsOfCaller(model: string | null | RawBuilder<string | null>)
       select l.principal_kind, l.principal_id, l.meter, l.limit_window, l.model, w.window_start, limit_window_end(l.limit_window, w.window_start), l.amount, l.enforce, null
         from (
           select distinct on (principal_kind, principal_id, meter, limit_window, model) * from (
-            select l.principal_kind, l.principal_id, l.meter, l.limit_window, l.model, l.amount, l.enforce
-              from caller c cross join lateral (values ('payer', c.payer_id), ('team', c.team_id), ('user', c.user_id), ('key', c.token)) as p (kind, id)
-              join limits l on l.principal_kind = p.kind and l.principal_id = p.id
+            select p.principal_kind, p.principal_id, l.meter, l.limit_window, l.model, l.amount, l.enforce
+              from caller c cross join lateral (values ('payer', c.payer_id, 'payer', c.payer_id), ('team', c.team_id, 'team', c.team_id),
+                ('user', c.user_id, 'user', c.user_id), ('tier', c.tier, 'user', c.user_id), ('key', c.token, 'key', c.token)
+              ) as p (owner_kind, owner_id, principal_kind, principal_id)
+              join limits l on l.principal_kind = p.owner_kind and l.principal_id = p.owner_id
              where l.model = '' or l.model = ${model}::text
             union all
             select v.kind, v.id, v.meter, v.limit_window, '', v.amount, 'refuse'

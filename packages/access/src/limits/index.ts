@@ -24,5 +24,6 @@ export { limitError } from "./limit-error.ts";
 export { checkLimits, type CountedLimit, type DueBudget, isLiteLLMBudget } from "./limit.ts";
 export { LimitedKeys } from "./limited-keys.ts";
 export { deleteLimit, limitWindowOf, listLimits, MOST_LIMITS, type SetLimit, upsertLimit, writeLimit } from "./limits-db.ts";
+export { readTiers, writeTier } from "./tiers-db.ts";
 export { type Amounts, amountsOf, amountsTaken, type MeteredOutcome, type MeteredRequest, METERS } from "./meters.ts";
 export { usedUpPart } from "./used-up.ts";

@@ -1,15 +1,15 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { sql } from "kysely";
-import type { Principal, PrincipalKind } from "../principals/index.ts";
+import type { LimitOwner } from "../principals/index.ts";
 import type { Limit } from "./limit.ts";
 
 /** Statements on `limits`: what holds for whom, beside LiteLLM's `max_budget`. They hold for the next request of any process. */
 
 /** A limit as it is on record; its amount is set. */
-export type SetLimit = Limit & { readonly amount: DecimalText };
+export type SetLimit = Omit<Limit, "principal"> & { readonly principal: LimitOwner; readonly amount: DecimalText };
 
-/** So many limits one principal has at most: every one of them is read, locked and counted for each of its requests. */
+/** So many limits one principal or tier has at most: every one of them is read, locked and counted for each of its requests. */
 export const MOST_LIMITS = 100;
 
 /**
@@ -45,7 +45,7 @@ export async function limitWindowOf(db: DatabaseExecutor, duration: string): Pro
 /** Takes a limit away; false when there was none. Its counters stay until their windows are long over. */
 export async function deleteLimit(
   db: DatabaseExecutor,
-  { principal, meter, window, model }: Omit<Limit, "amount" | "enforce">,
+  { principal, meter, window, model }: Omit<SetLimit, "amount" | "enforce">,
 ): Promise<boolean> {
   const { numAffectedRows } = await sql`
     delete from limits where principal_kind = ${principal.kind} and principal_id = ${principal.id} and meter = ${meter} and limit_window = ${window} and model = ${model}`.execute(
@@ -55,9 +55,9 @@ export async function deleteLimit(
 }
 
 /** The limits of one principal, {@link MOST_LIMITS} at most, by meter and window. */
-export async function listLimits(db: DatabaseExecutor, { kind, id }: Principal): Promise<readonly SetLimit[]> {
+export async function listLimits(db: DatabaseExecutor, { kind, id }: LimitOwner): Promise<readonly SetLimit[]> {
   const { rows } = await sql<{
-    kind: PrincipalKind;
+    kind: LimitOwner["kind"];
     id: string;
     meter: string;
     window: string;

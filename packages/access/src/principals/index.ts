@@ -12,4 +12,4 @@ export { opens, type OpenableRoute, requireRouteAllowed } from "./allowed-routes
 export { aliasesOf, servedName } from "./model-aliases.ts";
 export { type CallableModel, isLimitedToModels, isModelAllowed, requireModelAllowed } from "./policy.ts";
 export { requestTags } from "./request-tags.ts";
-export type { Principal, PrincipalKind } from "./principal.ts";
+export type { LimitOwner, Principal, PrincipalKind } from "./principal.ts";

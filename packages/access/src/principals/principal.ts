@@ -17,3 +17,9 @@ export interface Principal {
   readonly kind: PrincipalKind;
   readonly id: string;
 }
+
+/** Under whose name a limit is set: a principal, or a tier, whose limits each of its users has and counts for itself. */
+export interface LimitOwner {
+  readonly kind: PrincipalKind | "tier";
+  readonly id: string;
+}

@@ -158,7 +158,7 @@ export async function listUsers(
   return { rows: rows.map(withLists), total: Number(total) };
 }
 
-/** Deletes users with their limits and the counters in which nothing is reserved. Not their keys. */
+/** Deletes users with their limits, their tiers and the counters in which nothing is reserved. Not their keys. */
 export async function deleteUserRows(db: DatabaseExecutor, userIds: readonly string[]): Promise<void> {
   await sql`
     with doomed as materialized (
@@ -171,6 +171,8 @@ export async function deleteUserRows(db: DatabaseExecutor, userIds: readonly str
       delete from limit_counters c where c.principal_kind = 'user' and c.reserved = 0 and c.principal_id in (select principal_id from locked)
     ), lifted as (
       delete from limits l using doomed d where l.principal_kind = 'user' and l.principal_id = d.user_id
+    ), untiered as (
+      delete from user_tiers t using doomed d where t.user_id = d.user_id
     )
     delete from "LiteLLM_UserTable" u using doomed d where u.user_id = d.user_id`.execute(db);
 }

@@ -32,7 +32,7 @@ export const ENGINE_FEATURES = {
   row_before_end: row(false, true, "A caller that saw the end of its answer has its spend row (the end waits for it, 3 s at most while the " +
 "database is away); stock LiteLLM writes in batches and can lose the newest."),
   management_listener: row(false, true, "The management API on a port of its own, so that no tunnel exposes it."),
-  request_limits: row(false, true, "Limits in USD, requests, tokens or requests at a time, of a minute to a month, on key, user, team or payer, 100 each (`POST /limit/set`)."),
+  request_limits: row(false, true, "Limits in USD, requests, tokens or requests at a time, of a minute to a month, on key, user, team, payer or each user of a tier, 100 each (`POST /limit/set`)."),
   model_rewrites: row(false, false, "Not built yet. A tier's or a member's models are rewritten, and the caller is told."),
   grace_by_limit: row(false, false, "Not built yet. Grace after the last credit as a limit of its own on each request."),
   hub: row(false, false, "Not built yet. Team Hub: its tokens, its routes and its month of tokens."),

@@ -7,7 +7,7 @@ export const limitWindowPattern = /^(total|(minute|hour|day|week|month)(@[A-Za-z
 
 /** Whose limits are asked for. A key is named by itself or its hash. */
 export const limitQuerySchema = z.strictObject({
-  principal_kind: z.enum(["payer", "team", "user", "key"]),
+  principal_kind: z.enum(["payer", "team", "user", "key", "tier"]).describe("tier: each user of it has the limit, and counts for itself"),
   principal_id: storableText.min(1).max(256),
 });
 
@@ -30,5 +30,14 @@ export const setLimitRequestSchema = limitNameSchema.extend({
     .transform((value) => normalizeDecimal(String(value))),
   enforce: z.enum(["refuse", "count"]).default("refuse").describe("count: what is used is counted, and nobody is refused"),
 });
+/** `POST /tier/assign`: users, by what stands on their keys as `user_id`, and their tier from now on; null = none. */
+export const assignTierRequestSchema = z.strictObject({
+  user_ids: z.array(storableText.min(1).max(256)).min(1).max(1_000),
+  tier: storableText.min(1).max(256).nullable(),
+});
+
+/** `GET /tier/of`. */
+export const tierQuerySchema = z.strictObject({ user_id: storableText.min(1).max(256) });
+
 /** Body of `POST /limit/set` as a caller writes it. */
 export type SetLimitRequest = z.input<typeof setLimitRequestSchema>;
