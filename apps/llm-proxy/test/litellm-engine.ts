@@ -22,7 +22,13 @@ export function engineAt({ url, adminUrl, masterKey }: Addresses): Engine {
     manage: async (path, body) => manage({ adminUrl } as TestStack["proxy"], path, body, masterKey),
     call: async (key, path, body, headers) =>
       fetch(`${url}${path}`, {
-        headers: { "authorization": `Bearer ${key}`, "content-type": "application/json", "anthropic-version": "2023-06-01", ...headers },
+        headers: {
+          "authorization": `Bearer ${key}`,
+          "content-type": "application/json",
+          // Of our list of models, whoever speaks Anthropic's API sees Anthropic's; the real one shows all to everybody.
+          ...(path.startsWith("/v1/messages") && { "anthropic-version": "2023-06-01" }),
+          ...headers,
+        },
         ...(body !== undefined && { method: "POST", body: JSON.stringify(body) }),
       }),
   };
