@@ -127,7 +127,10 @@ export class KnownCallers implements Stoppable {
     for (const { known, model, path } of this.#due()) {
       if (signal?.aborted || this.#options.isStoreAbsent()) return;
       path.isStale = false;
-      path.limits = (await readLimits(this.#options.db, known.caller, model)).limits;
+      const { limits, isChanged } = await readLimits(this.#options.db, known.caller, model);
+      // It is known again with its next request, if it is still there.
+      if (isChanged && this.#keys.get(known.caller.keyHash) === known) this.#keys.delete(known.caller.keyHash);
+      path.limits = isChanged ? undefined : limits;
       path.readAtMs = performance.now();
     }
   }

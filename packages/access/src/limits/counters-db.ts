@@ -146,15 +146,20 @@ const readLimitRows = preparedStatement<{ readonly keyHash: string; readonly mod
 
 /**
  * Every limit of a path in its open window, and what its counter says, without a lock. `isMissing`: some counter was not made yet, and
- * is taken as it would be made. Of the counters that the transaction has locked it says what holds.
+ * is taken as it would be made. `isChanged`: the key is gone, or has another team than what was read of it, so that these are not the limits of
+ * that caller; every path has the budget of its key, and a path without limits is none. Of the counters that the transaction has locked
+ * it says what holds.
  */
 export async function readLimits(
   db: DatabaseExecutor,
-  { keyHash }: KeyOwner,
+  { keyHash, teamId }: KeyOwner & { readonly teamId: string | null },
   model: string | null,
-): Promise<{ readonly limits: readonly CountedLimit[]; readonly isMissing: boolean }> {
+): Promise<{ readonly limits: readonly CountedLimit[]; readonly isMissing: boolean; readonly isChanged: boolean }> {
   const rows = await readLimitRows(db, { keyHash, model });
+  const budgetOf = (principal: PrincipalKind): string | null =>
+    rows.find(({ kind, meter, window, model: of }) => kind === principal && meter === "usd" && window === "total" && of === "")?.id ?? null;
   return {
+    isChanged: budgetOf("key") !== keyHash || budgetOf("team") !== teamId,
     limits: rows.map(({ kind, id, isMissing: _isMissing, secondsLeft, ...limit }) => ({
       principal: { kind, id },
       ...limit,

@@ -48,6 +48,22 @@ test(
   },
 );
 
+test("a key that is deleted between the look at it and the look at its limits is refused, and not taken for one without limits", async () => {
+  const { violation } = await play(database, {
+    limits: [{ principal: "payer org_a", meter: "usd", window: "total", model: "", amount: 0, enforce: "refuse" }],
+    commands: [
+      { kind: "begin", proxy: 0, operation: { kind: "mint", seat: 0 }, steps: 20 },
+      { kind: "begin", proxy: 0, operation: { kind: "admit", seat: 0, model: "m1", least: 1, input: 1, output: 0 }, steps: 3 },
+      { kind: "begin", proxy: 0, operation: { kind: "delete", seat: 0 }, steps: 0 },
+      { kind: "begin", proxy: 0, operation: { kind: "checkpoint", roll: 0, output: 0 }, steps: 5 },
+      { kind: "work", proxy: 0, steps: 2, roll: 0 },
+      { kind: "work", proxy: 0, steps: 1, roll: 0 },
+    ],
+  });
+
+  expect(violation).toBeUndefined();
+});
+
 describe("a planted defect is found", () => {
   test.each(Object.entries(DEFECTS))("%s", async (_name, { profile, rewrite }) => {
     const violations: string[] = [];

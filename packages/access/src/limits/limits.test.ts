@@ -51,6 +51,21 @@ async function counters(principal: Principal, meter: string): Promise<readonly {
   return rows;
 }
 
+test("limits are said to be another's where the key has another team than was read, or is gone", async () => {
+  const [teamId, otherId] = [await newTeam(), await newTeam()];
+  const key = await mintKey(database.db, { teamId });
+  const caller = requireUsable(await findCaller(database.db, key.row.token));
+  const isChanged = async () => (await readLimits(database.db, caller, null)).isChanged;
+
+  const seen = [await isChanged()];
+  await database.db.updateTable("LiteLLM_VerificationToken").set({ team_id: otherId }).where("token", "=", key.row.token).execute();
+  seen.push(await isChanged());
+  await revokeKeys(database.db, [key.key], []);
+  seen.push(await isChanged());
+
+  expect(seen).toEqual([false, true, true]);
+});
+
 describe("every level of the path", () => {
   test.each(["payer", "team", "user", "key"] as const)("a limit of the %s holds, and is one for all who share it", async (kind) => {
     const [teamId, userId] = [await newTeam(), newUser()];

@@ -79,7 +79,7 @@ export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest
   throw new AppError("invalid_api_key", "The API key was revoked a moment ago.");
 }
 
-/** Decides anew, and throws what stands in the way. Answers the caller instead when one of its counters does not exist yet; then nothing was changed. */
+/** Decides anew, and throws what stands in the way. Answers the caller instead when one of its counters does not exist yet, or it changed meanwhile; then nothing was changed. */
 async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, asked: Amounts): Promise<AdmittedRequest | CallerRow> {
   const askedAtMs = performance.now();
   return db.transaction().execute(async (tx) => {
@@ -97,14 +97,22 @@ async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, as
   });
 }
 
-/** With their counters locked, and with what another engine on the same tables has spent meanwhile; undefined where a counter is missing. */
+/**
+ * With their counters locked, and with what another engine on the same tables has spent meanwhile; undefined where a counter is missing, or the
+ * key, its team or its limits changed since the caller was read.
+ */
 async function currentLimits(tx: DatabaseExecutor, caller: CallerRow, model: string): Promise<readonly CountedLimit[] | undefined> {
   const before = await readLimits(tx, caller, model);
-  if (before.isMissing) return undefined;
+  if (before.isMissing || before.isChanged) return undefined;
   await lockCounters(tx, before.limits);
   await adoptForeignSpend(tx, caller);
-  const { limits, isMissing } = await readLimits(tx, caller, model);
-  return isMissing || limits.length !== before.limits.length ? undefined : limits;
+  const { limits, isMissing, isChanged } = await readLimits(tx, caller, model);
+  return isMissing || isChanged || countersOf(limits) !== countersOf(before.limits) ? undefined : limits;
+}
+
+/** Which counters they are; those of the ones that were read first are locked. */
+function countersOf(limits: readonly CountedLimit[]): string {
+  return JSON.stringify(limits.map(({ principal, meter, window, model, windowStart }) => [principal, meter, window, model, windowStart]));
 }
 
 /** What policies judge of the model that a request calls. */

@@ -7,8 +7,7 @@ import { shrink } from "./shrink.ts";
 import { simulate } from "./simulation.ts";
 import { openSimulationDatabase, type SimulationDatabase } from "./simulation-database.ts";
 
-/** The full run is `./scripts/simulate-billing.sh --seeds 10000`. */
-/** For each run of the suite, which has ten minutes; `./scripts/simulate-billing.sh --seeds 10000` is the proof. */
+/** For each run of the suite, which has ten minutes; the full run is `./scripts/simulate-billing.sh --seeds 10000`. */
 const SEEDS = 100;
 const LANES = 3;
 /** Seeds within which every planted defect must be found. */
