@@ -17,13 +17,13 @@ export function openInterceptedDatabase(connectionString: string, interception: 
       return interception.before(text as string).then(() => super.query(interception.rewrite(text as string), values as unknown[]));
     }
   }
-  return new Kysely<Database>({
-    dialect: new PostgresDialect({
-      pool: new pg.Pool({
-        ...connectionConfig({ connectionString }),
-        Client: InterceptedClient as unknown as typeof pg.Client,
-        onConnect: (client: pg.ClientBase) => applySettings(client, sessionSettings()),
-      }),
-    }),
+  const pool = new pg.Pool({
+    ...connectionConfig({ connectionString }),
+    Client: InterceptedClient as unknown as typeof pg.Client,
+    onConnect: (client: pg.ClientBase) => applySettings(client, sessionSettings()),
   });
+  // As in `openDatabase`: a connection that is ended by the server, as when its database is dropped, fails nobody who asked nothing of it.
+  pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
+  return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
 }
