@@ -1,5 +1,6 @@
 import { type AnthropicAnswer, readAnthropicReport } from "./anthropic-report.ts";
-import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
+import type { FrameVerdict } from "./frame-relay.ts";
+import { FrameUsageReader } from "./frame-usage-reader.ts";
 import {
   estimateOutputTokens,
   type FrameText,
@@ -12,7 +13,7 @@ import {
   textOf,
 } from "./sse-data.ts";
 import { isCount, isUncounted, NO_OUTPUT } from "./usage-fields.ts";
-import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
+import type { UsageReading } from "./usage-reader.ts";
 import { totals, type UsagePart, type UsageReport, withLastUsage, withUnknown } from "./usage-report.ts";
 import { NO_USAGE, promptTokens } from "./usage.ts";
 
@@ -31,8 +32,7 @@ const MOST_PASSES = 100;
  * Anthropic Messages. Input counts come with `message_start`, cumulative counts of everything with `message_delta`, which
  * replace them. `input_tokens` excludes cached tokens. Where a cache write is not split by lifetime, it is all 5 minutes.
  */
-export class AnthropicUsageReader implements StreamUsageReader {
-  readonly #relay = new FrameRelay((frame) => this.#inspect(frame));
+export class AnthropicUsageReader extends FrameUsageReader {
   #usage: Readonly<Record<string, unknown>> | undefined;
   #hasCounted = false;
   #hasFallen = false;
@@ -51,28 +51,6 @@ export class AnthropicUsageReader implements StreamUsageReader {
   #thinkingTokens = 0;
   #responseId: string | undefined;
   #model: string | undefined;
-  #terminal: "end" | "error" | undefined;
-  #error: ProviderStreamError | undefined;
-
-  get terminal(): "end" | "error" | undefined {
-    return this.#terminal;
-  }
-
-  get error(): ProviderStreamError | undefined {
-    return this.#error;
-  }
-
-  push(chunk: Uint8Array): readonly Uint8Array[] {
-    return this.#relay.push(chunk);
-  }
-
-  get heldBytes(): number {
-    return this.#relay.heldBytes;
-  }
-
-  takeRest(): Uint8Array {
-    return this.#relay.takeRest();
-  }
 
   reading(): UsageReading {
     const read = readAnthropicReport(this.#answer());
@@ -88,7 +66,7 @@ export class AnthropicUsageReader implements StreamUsageReader {
       hasOutput: this.#hasOutput || this.#isFinal,
       ...(this.#thinkingTokens > 0 && { countsThinking: true }),
       ...(!this.#isFinal && this.#resultBytes.length > 0 && { laterPasses: this.#laterPasses(read.report) }),
-      isWhole: this.#terminal === "end",
+      isWhole: this.terminal === "end",
       responseId: this.#responseId,
       model: this.#model,
     };
@@ -130,7 +108,7 @@ export class AnthropicUsageReader implements StreamUsageReader {
     };
   }
 
-  #inspect(frame: Buffer): FrameVerdict {
+  protected inspect(frame: Buffer): FrameVerdict {
     const text = frameText(frame);
     switch (eventType(text, frame)) {
       case "content_block_start":
@@ -154,11 +132,11 @@ export class AnthropicUsageReader implements StreamUsageReader {
         this.#update(parseFrameData(frame));
         return "pass";
       case "message_stop":
-        this.#terminal = "end";
-        return "hold";
-      case "error":
-        this.#fail(objectOf(parseFrameData(frame)?.["error"]));
-        return "hold";
+        return this.end();
+      case "error": {
+        const error = objectOf(parseFrameData(frame)?.["error"]);
+        return this.fail({ type: textOf(error?.["type"]), message: textOf(error?.["message"]) });
+      }
       default:
         return "pass";
     }
@@ -185,11 +163,6 @@ export class AnthropicUsageReader implements StreamUsageReader {
     this.#isFinal = isCount(this.#usage["input_tokens"]) && isCount(usage["output_tokens"]);
     // Counts are cumulative: they hold every pass before them.
     if (isCount(usage["input_tokens"])) this.#resultBytes = [];
-  }
-
-  #fail(error: Readonly<Record<string, unknown>> | undefined): void {
-    this.#terminal = "error";
-    this.#error = { type: textOf(error?.["type"]), message: textOf(error?.["message"]) };
   }
 }
 

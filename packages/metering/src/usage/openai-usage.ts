@@ -1,4 +1,5 @@
-import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
+import type { FrameVerdict } from "./frame-relay.ts";
+import { FrameUsageReader } from "./frame-usage-reader.ts";
 import { type OpenAIAnswer, readOpenAIReport, type Search } from "./openai-report.ts";
 import {
   estimateOutputTokens,
@@ -12,7 +13,7 @@ import {
   textOf,
 } from "./sse-data.ts";
 import { isCount, isUncounted, NO_OUTPUT } from "./usage-fields.ts";
-import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
+import type { UsageReading } from "./usage-reader.ts";
 import { totals, type UsageReport, withLastUsage, withUnknown } from "./usage-report.ts";
 import { completionTokens, promptTokens } from "./usage.ts";
 
@@ -47,8 +48,7 @@ interface OpenAIUsageReaderOptions extends AskedOfOpenAI {
  * OpenAI chat completions. The usage chunk (`choices: []`) comes last before `[DONE]`, if `stream_options.include_usage`
  * asked for it. `prompt_tokens` includes cached tokens and cache writes, `completion_tokens` includes reasoning.
  */
-export class OpenAIUsageReader implements StreamUsageReader {
-  readonly #relay = new FrameRelay((frame) => this.#inspect(frame));
+export class OpenAIUsageReader extends FrameUsageReader {
   readonly #dropUsageChunk: boolean;
   readonly #search: Search | undefined;
   readonly #choices: number;
@@ -64,33 +64,12 @@ export class OpenAIUsageReader implements StreamUsageReader {
   readonly #finished = new Set<number>();
   #responseId: string | undefined;
   #model: string | undefined;
-  #terminal: "end" | "error" | undefined;
-  #error: ProviderStreamError | undefined;
 
   constructor(options: OpenAIUsageReaderOptions = {}) {
+    super();
     this.#dropUsageChunk = options.dropUsageChunk ?? false;
     this.#search = options.search;
     this.#choices = Math.min(options.choices ?? 1, MOST_CHOICES);
-  }
-
-  get terminal(): "end" | "error" | undefined {
-    return this.#terminal;
-  }
-
-  get error(): ProviderStreamError | undefined {
-    return this.#error;
-  }
-
-  push(chunk: Uint8Array): readonly Uint8Array[] {
-    return this.#relay.push(chunk);
-  }
-
-  get heldBytes(): number {
-    return this.#relay.heldBytes;
-  }
-
-  takeRest(): Uint8Array {
-    return this.#relay.takeRest();
   }
 
   reading(): UsageReading {
@@ -123,18 +102,15 @@ export class OpenAIUsageReader implements StreamUsageReader {
 
   /** Some compatible servers leave `[DONE]` out: then every choice has finished, and the usage that was asked for has come. */
   #isWhole(): boolean {
-    if (this.#terminal === "end") return true;
+    if (this.terminal === "end") return true;
     // Usage that comes with content is counted on the way; then a choice that was asked for may not have begun.
     const hasAll = this.#hasLastUsage || this.#begun.size >= this.#choices;
     return this.#usage !== undefined && hasAll && this.#finished.size > 0 && [...this.#begun].every((index) => this.#finished.has(index));
   }
 
-  #inspect(frame: Buffer): FrameVerdict {
+  protected inspect(frame: Buffer): FrameVerdict {
     const text = frameText(frame);
-    if (isDone(text)) {
-      this.#terminal = "end";
-      return "hold";
-    }
+    if (isDone(text)) return this.end();
     const outputBytes = measureJsonStrings(text, DELTA_MARKERS);
     this.#outputBytes += outputBytes;
     const isWorthParsing =
@@ -151,11 +127,7 @@ export class OpenAIUsageReader implements StreamUsageReader {
     this.#responseId ??= textOf(chunk["id"]);
     this.#model ??= textOf(chunk["model"]);
     const error = objectOf(chunk["error"]);
-    if (error) {
-      this.#terminal = "error";
-      this.#error = { type: textOf(error["type"]), message: textOf(error["message"]) };
-      return "hold";
-    }
+    if (error) return this.fail({ type: textOf(error["type"]), message: textOf(error["message"]) });
     this.#readChoices(chunk["choices"], outputBytes);
     this.#serviceTier = chunk["service_tier"] ?? this.#serviceTier;
     const usage = objectOf(chunk["usage"]);

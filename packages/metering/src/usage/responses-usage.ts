@@ -1,4 +1,5 @@
-import { FrameRelay, type FrameVerdict } from "./frame-relay.ts";
+import type { FrameVerdict } from "./frame-relay.ts";
+import { FrameUsageReader } from "./frame-usage-reader.ts";
 import { countItems, ItemCounter, largerItems } from "./responses-items.ts";
 import { readResponsesReport } from "./responses-report.ts";
 import {
@@ -12,7 +13,7 @@ import {
   textOf,
 } from "./sse-data.ts";
 import { isUncounted, NO_OUTPUT } from "./usage-fields.ts";
-import type { ProviderStreamError, StreamUsageReader, UsageReading } from "./usage-reader.ts";
+import type { UsageReading } from "./usage-reader.ts";
 import { totals, withLastUsage, withUnknown } from "./usage-report.ts";
 import { completionTokens, promptTokens } from "./usage.ts";
 
@@ -33,8 +34,7 @@ const ENDINGS = ["response.completed", "response.incomplete", "response.failed"]
  * `response.failed`); `input_tokens` includes cached tokens, `output_tokens` reasoning. Uses of the provider's tools are counted by
  * the items of the output, as they are done and in the end. A stream without an end is unfinished.
  */
-export class ResponsesUsageReader implements StreamUsageReader {
-  readonly #relay = new FrameRelay((frame) => this.#inspect(frame));
+export class ResponsesUsageReader extends FrameUsageReader {
   readonly #done = new ItemCounter();
   /** The last state of the answer that came with its counts, or the last one that came. */
   #response: Json | undefined;
@@ -44,28 +44,6 @@ export class ResponsesUsageReader implements StreamUsageReader {
   #hasItems = false;
   #responseId: string | undefined;
   #model: string | undefined;
-  #terminal: "end" | "error" | undefined;
-  #error: ProviderStreamError | undefined;
-
-  get terminal(): "end" | "error" | undefined {
-    return this.#terminal;
-  }
-
-  get error(): ProviderStreamError | undefined {
-    return this.#error;
-  }
-
-  get heldBytes(): number {
-    return this.#relay.heldBytes;
-  }
-
-  push(chunk: Uint8Array): readonly Uint8Array[] {
-    return this.#relay.push(chunk);
-  }
-
-  takeRest(): Uint8Array {
-    return this.#relay.takeRest();
-  }
 
   reading(): UsageReading {
     const response = this.#response;
@@ -78,7 +56,7 @@ export class ResponsesUsageReader implements StreamUsageReader {
     const textBytes = Math.max(this.#deltaBytes, this.#itemBytes);
     const hasNoCount = isInputReported && isUncounted(completionTokens(totals(report)), textBytes);
     // A failed answer is over as well, and its counts are the provider's last ones.
-    const isFinal = this.#terminal !== undefined && isInputReported && !hasNoCount;
+    const isFinal = this.terminal !== undefined && isInputReported && !hasNoCount;
     const counted = hasNoCount ? withUnknown(report, NO_OUTPUT) : report;
     const floor = estimateOutputTokens(textBytes);
     return {
@@ -87,13 +65,13 @@ export class ResponsesUsageReader implements StreamUsageReader {
       isInputReported: isInputReported && (isFinal || promptTokens(totals(report)) > 0),
       isFinal,
       hasOutput: textBytes > 0 || this.#hasItems || isFinal,
-      isWhole: this.#terminal === "end",
+      isWhole: this.terminal === "end",
       responseId: this.#responseId,
       model: this.#model,
     };
   }
 
-  #inspect(frame: Buffer): FrameVerdict {
+  protected inspect(frame: Buffer): FrameVerdict {
     const text = frameText(frame);
     if (DELTA.test(text)) {
       this.#deltaBytes += measureJsonStrings(text, DELTA_MARKERS);
@@ -107,21 +85,18 @@ export class ResponsesUsageReader implements StreamUsageReader {
     const type = textOf(event["type"]) ?? "";
     const error = objectOf(event["error"]);
     // Some compatible servers tell an error as in a chat.
-    if (type === "error" || (type === "" && error)) return this.#fail(error ?? event);
+    if (type === "error" || (type === "" && error)) return this.#failBy(error ?? event);
     if (type.endsWith(".delta")) this.#deltaBytes += textOf(event["delta"])?.length ?? 0;
     if (type === "response.output_item.done") this.#takeItem(event["item"]);
     const response = objectOf(event["response"]);
     if (response) this.#takeResponse(response);
-    if (type === "response.failed") return this.#fail(objectOf(response?.["error"]) ?? {});
+    if (type === "response.failed") return this.#failBy(objectOf(response?.["error"]) ?? {});
     if (!ENDINGS.includes(type)) return "pass";
-    this.#terminal = "end";
-    return "hold";
+    return this.end();
   }
 
-  #fail(error: Json): FrameVerdict {
-    this.#terminal = "error";
-    this.#error = { type: textOf(error["code"]) ?? textOf(error["type"]), message: textOf(error["message"]) };
-    return "hold";
+  #failBy(error: Json): FrameVerdict {
+    return this.fail({ type: textOf(error["code"]) ?? textOf(error["type"]), message: textOf(error["message"]) });
   }
 
   #takeItem(value: unknown): void {
