@@ -30,7 +30,10 @@ export async function countTokens(deps: DataPlaneDeps, call: Call): Promise<void
 
 async function forwardCount(deps: DataPlaneDeps, call: Call, { routed, upstream }: Received): Promise<void> {
   const gone = new AbortController();
-  call.response.once("close", () => gone.abort(new Error("the caller closed the connection")));
+  call.response.once("close", () => {
+    // Every answer closes; only one that is not over is given up.
+    if (!call.response.writableFinished) gone.abort(new Error("the caller closed the connection"));
+  });
   const chunks: Buffer[] = [];
   let bytes = 0;
   let wasSent = false;

@@ -18,6 +18,9 @@ export interface Finding {
 /** So long a finding is believed after `storeMs`. Edits hold everywhere in less than a second, so it stays below. */
 export const BELIEVED_MS = 900;
 
+/** `storeMs` is cut to whole milliseconds. */
+export const CUT_MS = 1;
+
 /** Everything that authentication reads of a key and its team, as 64 hex digits: a key that was edited is another one. */
 export function stateOf(caller: CallerRow): string {
   return hash("sha256", JSON.stringify(caller), "hex");

@@ -10,7 +10,7 @@ import {
   requireUsable,
 } from "@proliferate/access/requests";
 import type { DatabaseClient } from "@proliferate/db";
-import { type Finding, stateOf } from "./finding.ts";
+import { CUT_MS, type Finding, stateOf } from "./finding.ts";
 import { type FindingSource, RememberedFindings } from "./remembered-findings.ts";
 import type { SharedFindings } from "./shared-findings.ts";
 
@@ -23,8 +23,6 @@ interface LimitMemoryOptions {
 
 /** The store's clock was read so long ago at most, or what others found cannot be dated. */
 const CLOCK_KNOWN_MS = 60_000;
-/** As it is read, it is cut to whole milliseconds. */
-const CUT_MS = 1;
 
 /**
  * Refuses again, without an admission, what the store refused a moment ago because a limit is used up. What this process found itself it knows at once; what others found

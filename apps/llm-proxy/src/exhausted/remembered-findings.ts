@@ -1,7 +1,7 @@
 import type { CallerRow } from "@proliferate/access/keys";
 import { type Amounts, checkLimits, type CountedLimit, limitError, usedUpPart } from "@proliferate/access/limits";
 import type { AppError } from "@proliferate/shared/errors";
-import { BELIEVED_MS, type Finding, stateOf } from "./finding.ts";
+import { BELIEVED_MS, CUT_MS, type Finding, stateOf } from "./finding.ts";
 
 /** Who asked the store: this process, or another one. */
 export type FindingSource = (typeof FINDING_SOURCES)[number];
@@ -18,8 +18,6 @@ interface Remembered {
 
 const MOST_KEYS = 10_000;
 const MOST_MODELS_PER_KEY = 8;
-/** `storeMs` is cut to whole milliseconds. */
-const CUT_MS = 1;
 
 /**
  * What this process believes for a moment: which keys the store would refuse, because a limit of their path is used up. A finding ends after

@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { hashOfKeyOrHash, requireKey } from "@proliferate/access/keys";
+import { findKeys, hashOfKeyOrHash } from "@proliferate/access/keys";
 import { listNewestSpendLogs, listSpendLogs, type StoredSpendLog } from "@proliferate/access/spend-logs";
 import { AppError } from "@proliferate/shared/errors";
 import { z } from "zod";
@@ -62,7 +62,7 @@ async function newestSpendLogs(db: DatabaseClient, query: z.output<typeof newest
 
 /** Rows are found by their time, and those of a key are none older than it. Throws `invalid_request` where nobody knows how old it is. */
 async function lifeOf(db: DatabaseClient, keyHash: string): Promise<TimeRange> {
-  const key = await requireKey(db, keyHash).catch(() => undefined);
+  const [key] = await findKeys(db, [keyHash]);
   if (key !== undefined) return requireRange(key.created_at, new Date());
   throw new AppError("invalid_request", "There is no such key any more: name start_date and end_date, between which its requests began.", {
     param: "start_date",

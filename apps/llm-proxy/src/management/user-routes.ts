@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { listKeys, mintKey } from "@proliferate/access/keys";
-import { intervalFromDuration, nextBudgetReset } from "@proliferate/access/limits";
+import { intervalFromDuration, nextStoredReset } from "@proliferate/access/limits";
 import { findTeamAliases } from "@proliferate/access/teams";
 import { changeUser, listUsers, makeUser, removeUsers, requireUser, type UserFields, type UserRow } from "@proliferate/access/users";
 import { sharedLimits } from "@proliferate/shared/contracts";
@@ -135,6 +135,6 @@ function userView(row: UserRow) {
     max_budget: numberOf(row.max_budget),
     tpm_limit: numberOf(row.tpm_limit),
     rpm_limit: numberOf(row.rpm_limit),
-    budget_reset_at: row.budget_duration === null ? null : nextBudgetReset(row.budget_duration, new Date()),
+    budget_reset_at: row.budget_duration === null ? null : nextStoredReset(row.budget_duration, new Date()),
   };
 }

@@ -269,7 +269,7 @@ export async function deleteKeyRows(
       select token from "LiteLLM_VerificationToken" where token = any(${[...hashes]}) or key_alias = any(${[...aliases]})
     ), locked as (
       select c.principal_id, c.reserved from limit_counters c where c.principal_kind = 'key' and c.principal_id in (select token from doomed)
-       order by c.principal_kind, c.principal_id, c.meter, c.limit_window, c.model, c.window_start
+       order by ${LOCK_ORDER}
          for update
     ), deleted as (
       delete from "LiteLLM_VerificationToken" k using doomed d where k.token = d.token and (select count(*) from locked) >= 0 returning k.token

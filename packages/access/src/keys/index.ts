@@ -4,7 +4,6 @@ export {
   clearSpendOfBudget,
   clearKeySpend,
   deleteExpiredKeys,
-  deleteKeyRows,
   findCaller,
   type KeyFields,
   type KeyRow,
@@ -13,6 +12,6 @@ export {
   listKeysDueForReset,
   listUsableKeys,
 } from "./db.ts";
-export { findKeyNames, findKeys, listKeyAliases, listKeyHashesOfTeam, listKeyHashesOfUser } from "./list-db.ts";
-export { changeKey, mintKey, requireKey, revokeKeys } from "./keys.ts";
+export { findKeyNames, findKeys, listKeyAliases } from "./list-db.ts";
+export { changeKey, mintKey, requireKey, revokeKeys, revokeKeysOf } from "./keys.ts";
 export { ADMIN_USER_ID, hashKey, hashOfKeyOrHash } from "./virtual-key.ts";

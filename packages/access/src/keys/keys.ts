@@ -14,6 +14,7 @@ import {
   restartKeySpend,
   updateKeyRow,
 } from "./db.ts";
+import { type KeysOwner, listKeyHashes } from "./list-db.ts";
 import { CALLER_KINDS, type CallerKind, kindOfCredential, requireUserOf } from "../principals/index.ts";
 import { abbreviateKey, ADMIN_USER_ID, hashKey, hashOfKeyOrHash, makeKey } from "./virtual-key.ts";
 
@@ -98,6 +99,18 @@ export async function revokeKeys(
   const deleted = await deleteKeyRows(db, keysOrHashes.map(hashOfKeyOrHash), aliases);
   if (deleted.length === 0) throw keyNotFound();
   return deleted;
+}
+
+/** So many keys are deleted in one transaction: what they hold is locked until it ends. */
+const KEYS_AT_ONCE = 500;
+
+/** Deletes all keys of a team or a user. A process that dies in the middle leaves a part of them; repeated, it goes on. */
+export async function revokeKeysOf(db: DatabaseClient, owner: KeysOwner): Promise<void> {
+  for (;;) {
+    const hashes = await listKeyHashes(db, owner, KEYS_AT_ONCE);
+    if (hashes.length === 0) return;
+    await deleteKeyRows(db, hashes, []);
+  }
 }
 
 /** The row of a key, named by itself or its hash. Throws `key_not_found`. */

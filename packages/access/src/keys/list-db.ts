@@ -46,14 +46,11 @@ export async function listKeyAliases(
   return { aliases: rows.map(({ alias }) => alias), total: Number(total) };
 }
 
-/** The hashes of a team's keys, in no order, `limit` at most. */
-export async function listKeyHashesOfTeam(db: DatabaseExecutor, teamId: string, limit: number): Promise<readonly string[]> {
-  const rows = await db.selectFrom("LiteLLM_VerificationToken").select("token").where("team_id", "=", teamId).limit(limit).execute();
-  return rows.map(({ token }) => token);
-}
+/** Whose keys are meant. */
+export type KeysOwner = readonly ["team_id" | "user_id", string];
 
-/** The hashes of a user's keys, in no order, `limit` at most. */
-export async function listKeyHashesOfUser(db: DatabaseExecutor, userId: string, limit: number): Promise<readonly string[]> {
-  const rows = await db.selectFrom("LiteLLM_VerificationToken").select("token").where("user_id", "=", userId).limit(limit).execute();
+/** The hashes of a team's or a user's keys, in no order, `limit` at most. */
+export async function listKeyHashes(db: DatabaseExecutor, [column, id]: KeysOwner, limit: number): Promise<readonly string[]> {
+  const rows = await db.selectFrom("LiteLLM_VerificationToken").select("token").where(column, "=", id).limit(limit).execute();
   return rows.map(({ token }) => token);
 }

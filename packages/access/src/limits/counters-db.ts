@@ -2,7 +2,7 @@ import { type DatabaseExecutor, preparedStatement } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
 import { payerOf, type PrincipalKind } from "../principals/index.ts";
-import type { CountedLimit } from "./limit.ts";
+import { type CountedLimit, isLiteLLMBudget } from "./limit.ts";
 import { tierOf } from "./tiers-db.ts";
 
 /**
@@ -156,17 +156,14 @@ export async function readLimits(
   model: string | null,
 ): Promise<{ readonly limits: readonly CountedLimit[]; readonly isMissing: boolean; readonly isChanged: boolean }> {
   const rows = await readLimitRows(db, { keyHash, model });
-  const budgetOf = (principal: PrincipalKind): string | null =>
-    rows.find(({ kind, meter, window, model: of }) => kind === principal && meter === "usd" && window === "total" && of === "")?.id ?? null;
-  return {
-    isChanged: budgetOf("key") !== keyHash || budgetOf("team") !== teamId,
-    limits: rows.map(({ kind, id, isMissing: _isMissing, secondsLeft, ...limit }) => ({
-      principal: { kind, id },
-      ...limit,
-      secondsLeft: secondsLeft === null ? null : Number(secondsLeft),
-    })),
-    isMissing: rows.some((row) => row.isMissing),
-  };
+  const limits = rows.map(({ kind, id, isMissing: _isMissing, secondsLeft, ...limit }) => ({
+    principal: { kind, id },
+    ...limit,
+    secondsLeft: secondsLeft === null ? null : Number(secondsLeft),
+  }));
+  const budgets = limits.filter(isLiteLLMBudget).map(({ principal }) => principal);
+  const holderOf = (kind: "key" | "team"): string | null => budgets.find((principal) => principal.kind === kind)?.id ?? null;
+  return { limits, isChanged: holderOf("key") !== keyHash || holderOf("team") !== teamId, isMissing: rows.some((row) => row.isMissing) };
 }
 
 /** Locks the counters of these limits until the transaction ends. */

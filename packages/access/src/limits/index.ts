@@ -17,7 +17,7 @@ export {
   reserve,
   secondsLeftOf,
 } from "./counters-db.ts";
-export { intervalFromDuration } from "./duration.ts";
+export { intervalFromDuration, parseDuration } from "./duration.ts";
 export { type LimitWarning, warningsOf } from "./limit-warning.ts";
 export { insertLimitWarning } from "./warnings-db.ts";
 export { limitError } from "./limit-error.ts";

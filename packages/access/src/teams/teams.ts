@@ -1,7 +1,7 @@
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { compareDecimals, type DecimalText } from "@proliferate/shared/money";
-import { deleteKeyRows, listKeyHashesOfTeam } from "../keys/index.ts";
+import { revokeKeysOf } from "../keys/index.ts";
 import { clearBudgetCounter, lockBudgetCounter } from "../limits/index.ts";
 import { deleteTeamRows, lockTeam, restartTeamSpend, type TeamFields, type TeamRow, updateTeamRow, writeTeamAliases } from "./db.ts";
 
@@ -46,9 +46,6 @@ async function restartSpend(tx: DatabaseExecutor, teamId: string): Promise<void>
   await clearBudgetCounter(tx, "team", teamId);
 }
 
-/** So many keys are deleted in one transaction: what they hold is locked until it ends. */
-const KEYS_AT_ONCE = 500;
-
 /**
  * Deletes teams with their keys, which are refused from the next request on. Where one of the teams does not exist, nothing is changed. A
  * process that dies in the middle leaves teams that are blocked, with a part of their keys; repeated, it goes on. Throws `team_not_found`.
@@ -58,15 +55,7 @@ export async function removeTeams(db: DatabaseClient, teamIds: readonly string[]
     // In one order, as two that delete the same teams would wait for each other otherwise.
     for (const teamId of teamIds.toSorted()) requireTeam(await updateTeamRow(tx, teamId, { blocked: true }), teamId);
   });
-  for (const teamId of teamIds) await removeKeysOf(db, teamId);
+  for (const teamId of teamIds) await revokeKeysOf(db, ["team_id", teamId]);
   await deleteTeamRows(db, teamIds);
   return teamIds;
-}
-
-async function removeKeysOf(db: DatabaseClient, teamId: string): Promise<void> {
-  for (;;) {
-    const hashes = await listKeyHashesOfTeam(db, teamId, KEYS_AT_ONCE);
-    if (hashes.length === 0) return;
-    await deleteKeyRows(db, hashes, []);
-  }
 }

@@ -5,7 +5,7 @@ import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { outcomeOf, requestOf } from "../../test/test-requests.ts";
 import { mintKey } from "../keys/index.ts";
-import { listLimits } from "../limits/index.ts";
+import { listLimits, upsertLimit } from "../limits/index.ts";
 import { admitAttempt, settleAttempt } from "../requests/index.ts";
 import { insertUser, lockUser } from "./db.ts";
 import { changeUser, listUsers, makeUser, removeUsers, requireUser } from "./index.ts";
@@ -55,6 +55,27 @@ describe.each([
     expect(await limitsOf("windowed")).toEqual(["parallel total 2", "tokens minute 5", "usd 5h 0.000001"]);
     await expect(changeUser(database.db, "windowed", { budgetDuration: "fortnightly" })).rejects.toMatchObject({ code: "invalid_request" });
     expect(await requireUser(database.db, "windowed")).toMatchObject({ budget_duration: "5h", user_alias: "said nothing of it" });
+  });
+
+  test("keeps the limits that its row never said, and loses those that it says no more", async () => {
+    await make("partly", { rpmLimit: 7, budgetDuration: "monthly", maxBudgetUsd: "3" });
+    const principal = { kind: "user", id: "partly" } as const;
+    await upsertLimit(database.db, { principal, meter: "tokens", window: "minute", model: "", amount: "900", enforce: "refuse" });
+    await upsertLimit(database.db, { principal, meter: "usd", window: "total", model: "", amount: "50", enforce: "refuse" });
+
+    await changeUser(database.db, "partly", { userAlias: "renamed" });
+    expect(await limitsOf("partly")).toEqual(["requests minute 7", "tokens minute 900", "usd month 3", "usd total 50"]);
+    await changeUser(database.db, "partly", { rpmLimit: null, maxBudgetUsd: null });
+    expect(await limitsOf("partly")).toEqual(["tokens minute 900", "usd total 50"]);
+  });
+
+  test("whose stored window nobody can read is changed once another is said, and shown before", async () => {
+    await make("odd", { maxBudgetUsd: "3" });
+    await database.db.updateTable("LiteLLM_UserTable").set({ budget_duration: "30min" }).where("user_id", "=", "odd").execute();
+
+    await expect(changeUser(database.db, "odd", { userAlias: "x" })).rejects.toMatchObject({ code: "invalid_request" });
+    await changeUser(database.db, "odd", { budgetDuration: "daily" });
+    expect(await limitsOf("odd")).toContain("usd day 3");
   });
 
   test("waits for one who is being made with the same address, and is refused then", async () => {

@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
-import type { DecimalText } from "@proliferate/shared/money";
-import { deleteKeyRows, listKeyHashesOfUser } from "../keys/index.ts";
-import { deleteLimit, limitWindowOf, MOST_LIMITS, type SetLimit, writeLimit } from "../limits/index.ts";
+import { revokeKeysOf } from "../keys/index.ts";
+import { deleteLimit, limitWindowOf, MOST_LIMITS, parseDuration, type SetLimit, writeLimit } from "../limits/index.ts";
 import {
   deleteUserRows,
   findEmailHolder,
@@ -65,44 +64,44 @@ async function claimEmail(tx: DatabaseExecutor, userId: string, email: string | 
   throw new AppError("user_exists", `User with email ${email.slice(0, 128)} already exists`, { param: "user_email" });
 }
 
-/** What the row says, as limits of the user; a window that it had before is no window any more. */
+/** What the row says, as limits of the user, in the place of what it said before. What it never said, such as a limit by `POST /limit/set`, stays. */
 async function writeLimits(tx: DatabaseExecutor, before: UserRow | undefined, row: UserRow): Promise<void> {
-  const [old, window] = [await windowOf(tx, before?.budget_duration ?? null), await windowOf(tx, row.budget_duration)];
-  if (before !== undefined && old !== window) await writeLimitOf(tx, row.user_id, "usd", old, null);
-  await writeLimitOf(tx, row.user_id, "usd", window, row.max_budget);
-  await writeLimitOf(tx, row.user_id, "requests", "minute", row.rpm_limit);
-  await writeLimitOf(tx, row.user_id, "tokens", "minute", row.tpm_limit);
-  await writeLimitOf(tx, row.user_id, "parallel", "total", row.max_parallel_requests === null ? null : String(row.max_parallel_requests));
+  const window = await windowOf(tx, row);
+  if (window === undefined)
+    throw new AppError(
+      "invalid_request",
+      "budget_duration of a user must be a number and one of s, m, h, d, w, mo (24h, 7d, 1mo), or monthly.",
+      { param: "budget_duration" },
+    );
+  const [old, said] = [before ? limitsOf(before, await windowOf(tx, before)) : [], limitsOf(row, window)];
+  for (const limit of old) if (!said.some((one) => one.meter === limit.meter && one.window === limit.window)) await deleteLimit(tx, limit);
+  for (const limit of said) {
+    if (await writeLimit(tx, limit)) continue;
+    throw new AppError("invalid_request", `This user has ${MOST_LIMITS} limits already; delete one with POST /limit/delete first.`, {
+      param: "user_id",
+    });
+  }
 }
 
-/** Throws `invalid_request` for a duration that no limit begins anew by. */
-async function windowOf(tx: DatabaseExecutor, duration: string | null): Promise<string> {
+/** `window`: of the budget; undefined where no limit begins anew by what the row says, so that there is none. */
+function limitsOf(row: UserRow, window: string | undefined): readonly SetLimit[] {
+  const said = [
+    ["usd", window, row.max_budget],
+    ["requests", "minute", row.rpm_limit],
+    ["tokens", "minute", row.tpm_limit],
+    ["parallel", "total", row.max_parallel_requests],
+  ] as const;
+  const principal = { kind: "user", id: row.user_id } as const;
+  return said.flatMap(([meter, of, amount]) =>
+    of === undefined || amount === null ? [] : [{ principal, meter, window: of, model: "", amount: String(amount), enforce: "refuse" }],
+  );
+}
+
+async function windowOf(tx: DatabaseExecutor, { budget_duration: duration }: UserRow): Promise<string | undefined> {
   if (duration === null) return "total";
-  const window = await limitWindowOf(tx, duration);
-  if (window !== "total") return window;
-  throw new AppError("invalid_request", "budget_duration of a user must be a number and one of s, m, h, d, w, mo: 24h, 7d, 1mo.", {
-    param: "budget_duration",
-  });
+  const parsed = parseDuration(duration);
+  return parsed && limitWindowOf(tx, `${parsed.count}${parsed.unit}`);
 }
-
-async function writeLimitOf(
-  tx: DatabaseExecutor,
-  userId: string,
-  meter: string,
-  window: string,
-  amount: DecimalText | null,
-): Promise<void> {
-  const limit = { principal: { kind: "user", id: userId }, meter, window, model: "" } as const;
-  if (amount === null) return void (await deleteLimit(tx, limit));
-  const set: SetLimit = { ...limit, amount, enforce: "refuse" };
-  if (await writeLimit(tx, set)) return;
-  throw new AppError("invalid_request", `This user has ${MOST_LIMITS} limits already; delete one with POST /limit/delete first.`, {
-    param: "user_id",
-  });
-}
-
-/** So many keys are deleted in one transaction: what they hold is locked until it ends. */
-const KEYS_AT_ONCE = 500;
 
 /**
  * Deletes users with their keys, which are refused from the next request on. Where one of the users does not exist, nothing is changed. A
@@ -112,15 +111,7 @@ export async function removeUsers(db: DatabaseClient, userIds: readonly string[]
   const known = await findUserIds(db, userIds);
   const missing = userIds.find((id) => !known.includes(id));
   if (missing !== undefined) throw userNotFound(missing);
-  for (const userId of userIds) await removeKeysOf(db, userId);
+  for (const userId of userIds) await revokeKeysOf(db, ["user_id", userId]);
   await deleteUserRows(db, userIds);
   return userIds.length;
-}
-
-async function removeKeysOf(db: DatabaseClient, userId: string): Promise<void> {
-  for (;;) {
-    const hashes = await listKeyHashesOfUser(db, userId, KEYS_AT_ONCE);
-    if (hashes.length === 0) return;
-    await deleteKeyRows(db, hashes, []);
-  }
 }
