@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { routeOfPath } from "../src/data-plane/paths.ts";
 import { managementRoutes } from "../src/management/server.ts";
 import { matchesPath } from "../src/management/route.ts";
 import { UNSERVED_ROUTES } from "../src/management/unserved-routes.ts";
@@ -53,6 +54,13 @@ test("users 07: the calls that the page says are answered are the routes that th
       .filter((entry) => !entry.includes("/health/"))
       .toSorted(),
   ).toEqual(routes.toSorted());
+});
+
+test("every route is known to the data port, which hands it on where management is shared", () => {
+  const kinds = managementRoutes({} as never).map(({ path }) => routeOfPath(path).kind);
+
+  // Of models the data plane answers with those of the caller.
+  expect(new Set(kinds)).toEqual(new Set(["management", "models", "model"]));
 });
 
 test.each(callsOf(answered))("users 07: %s is answered", async (entry) => {

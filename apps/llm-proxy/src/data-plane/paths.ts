@@ -64,7 +64,9 @@ export function routeOfPath(target: string): DataPlaneRoute {
   if (short.startsWith("/models/")) return { kind: "model", id: decode(short.slice("/models/".length)) };
   const refusals = notServedAt(short);
   if (refusals) return { kind: "not_served", refusals };
-  return { kind: /^\/(key|team|limit|spend|user|budget|global|model|credentials|v2)(\/|$)/.test(short) ? "management" : "unknown" };
+  return {
+    kind: /^\/(key|team|limit|tier|spend|user|budget|global|model|model_group|credentials|v2)(\/|$)/.test(short) ? "management" : "unknown",
+  };
 }
 
 function notServedAt(path: string): readonly [NotServed, ...NotServed[]] | undefined {

@@ -9,7 +9,7 @@ import { outcomeOf, requestOf, type TestRequest } from "../../test/test-requests
 import { findCaller } from "../keys/db.ts";
 import { type MintedKey, mintKey, revokeKeys } from "../keys/keys.ts";
 import { writePayer } from "../principals/payers-db.ts";
-import type { LimitOwner, Principal } from "../principals/principal.ts";
+import type { Principal } from "../principals/principal.ts";
 import { type AdmissionRequest, admitAttempt, requireUsable } from "../requests/admit.ts";
 import { insertAttemptIfFits } from "../requests/admission-db.ts";
 import type { AdmittedAttempt } from "../requests/db.ts";
@@ -19,7 +19,6 @@ import { deleteEndedCounters, insertMissingCounters, readLimits } from "./counte
 import { checkLimits } from "./limit.ts";
 import { deleteLimit, listLimits, MOST_LIMITS, type SetLimit, upsertLimit } from "./limits-db.ts";
 import { amountsOf } from "./meters.ts";
-import { readTiers, writeTier } from "./tiers-db.ts";
 
 /** The engine of limits on a real database: any meter and window, at every level of the path. */
 
@@ -40,7 +39,7 @@ async function newTeam(): Promise<string> {
   return teamId;
 }
 const newUser = (): string => `user-${randomUUID()}`;
-const set = (principal: LimitOwner, meter: string, window: string, amount: DecimalText, more: Partial<SetLimit> = {}) =>
+const set = (principal: Principal, meter: string, window: string, amount: DecimalText, more: Partial<SetLimit> = {}) =>
   upsertLimit(database.db, { principal, meter, window, amount, model: "", enforce: "refuse", ...more });
 async function counters(principal: Principal, meter: string): Promise<readonly { readonly used: string; readonly reserved: string }[]> {
   const { rows } = await sql<{ used: string; reserved: string }>`
@@ -82,50 +81,6 @@ describe("every level of the path", () => {
     expect(new Set(codes)).toEqual(new Set(["limit_exceeded"]));
     expect(await counters({ kind, id: ids[kind] }, "requests")).toEqual([{ used: "0", reserved: "3" }]);
   });
-
-  test("a limit of a tier holds for each of its users by itself, over all of the user's keys, in the user's counter", async () => {
-    const [tier, first, second, other] = [`tier-${randomUUID()}`, newUser(), newUser(), newUser()];
-    const keys = await Promise.all([first, first, second, other].map((userId) => mintKey(database.db, { userId })));
-    const [one, two, three, stranger] = keys as [MintedKey, MintedKey, MintedKey, MintedKey];
-    await set({ kind: "tier", id: tier }, "requests", "day", "2");
-    await writeTier(database.db, [second, first, first], tier);
-
-    await admit(one);
-    await admit(two);
-    await admit(three);
-
-    await expect(admit(one)).rejects.toMatchObject({ code: "limit_exceeded" });
-    await expect(admit(two)).rejects.toMatchObject({ code: "limit_exceeded" });
-    await expect(admit(three)).resolves.toMatchObject({ user_id: second });
-    for (let n = 0; n < 3; n += 1) await expect(admit(stranger)).resolves.toMatchObject({ user_id: other });
-    expect(await counters({ kind: "user", id: first }, "requests")).toEqual([{ used: "0", reserved: "2" }]);
-    expect(await readTiers(database.db, [first, second, other])).toEqual(new Map([first, second].map((id) => [id, tier])));
-  });
-
-  test.each([
-    ["less", "1", 1],
-    ["more", "9", 3],
-  ])(
-    "of a tier's limit and the user's own, which allows %s, the one that refuses sooner holds; in another tier that one's",
-    async (_, own, fits) => {
-      const [tier, richer, userId] = [`tier-${randomUUID()}`, `tier-${randomUUID()}`, newUser()];
-      const key = await mintKey(database.db, { userId });
-      await set({ kind: "tier", id: tier }, "requests", "month", "3");
-      await set({ kind: "tier", id: richer }, "requests", "month", "5");
-      await set({ kind: "user", id: userId }, "requests", "month", own);
-      await writeTier(database.db, [userId], tier);
-
-      for (let n = 0; n < fits; n += 1) await settleAttempt(database.db, await admit(key), outcomeOf("0.001"));
-      await expect(admit(key)).rejects.toMatchObject({ code: "limit_exceeded" });
-
-      await deleteLimit(database.db, { principal: { kind: "user", id: userId }, meter: "requests", window: "month", model: "" });
-      await writeTier(database.db, [userId], richer);
-      for (let n = fits; n < 5; n += 1) await settleAttempt(database.db, await admit(key), outcomeOf("0.001"));
-      await expect(admit(key)).rejects.toMatchObject({ code: "limit_exceeded" });
-      await writeTier(database.db, [userId], null);
-      await expect(admit(key)).resolves.toMatchObject({ user_id: userId });
-    },
-  );
 
   test("a limit of the payer holds for every team that it pays for, in one counter", async () => {
     const [payerId, teamId, otherId] = [await newTeam(), await newTeam(), await newTeam()];
