@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { measurePatience } from "./packages/testing/src/measured-patience.ts";
 
 /**
@@ -8,8 +9,27 @@ import { measurePatience } from "./packages/testing/src/measured-patience.ts";
 const patience = Number(process.env["TEST_PATIENCE"]) || measurePatience();
 process.env["TEST_PATIENCE"] = String(patience);
 
+/** Files that take longest; begun last, each would run alone at the end. */
+const LONGEST = [
+  "packages/services/test/simulation/simulation.test.ts",
+  "scripts/dev-stack/dev-stack.test.ts",
+  "packages/testing/test/modal-sandbox.test.ts",
+  "apps/llm-proxy/test/limit-memory.test.ts",
+];
+
+const isLongest = ({ moduleId }: TestSpecification): boolean => LONGEST.some((name) => moduleId.endsWith(name));
+
+/** The longest first, the others as ever. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    return [...sorted.filter(isLongest), ...sorted.filter((file) => !isLongest(file))];
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     include: ["{apps,packages,scripts}/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
     globalSetup: ["./vitest.global-setup.ts"],
