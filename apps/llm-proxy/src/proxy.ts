@@ -15,6 +15,7 @@ import { HeldAnswers } from "./data-plane/held-answers.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import { LimitWarnings } from "./data-plane/limit-warnings.ts";
 import { LostAdmissions } from "./data-plane/lost-admissions.ts";
+import { Pings } from "./data-plane/pings.ts";
 import { outcomeOfDead, recoverOrphans, startUpkeep } from "./data-plane/recover.ts";
 import { createDataPlane, type DataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
@@ -106,7 +107,7 @@ export async function startProxy(
   lifecycle.own("upkeep", startUpkeep({ ...recovery, budgetLeader: processLock.leader("reset_budgets"), registry: metrics.registry }));
   const queue = new AdmissionQueue(options.admissionWait ?? ADMISSION_WAIT_LIMITS);
   const { grace, settler } = await startSettling(options, { ...recovery, lifecycle, metrics, queue });
-  const checkpoints = lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry: metrics.registry }));
+  const following = followAnswers({ db, logger, metrics, lifecycle });
   const admissions = watchAdmissions(options, { db, logger, metrics, lifecycle });
   const upstreams = lifecycle.own("upstreams", new Upstreams({ timeoutMs: config.router.timeoutMs, reads }));
 
@@ -136,7 +137,7 @@ export async function startProxy(
     counts: new InFlight(COUNTS_AT_ONCE),
     retries: { count: config.router.retries, afterMs: config.router.retryAfterMs },
     detachedReads: new DetachedReads(options.detachedReads),
-    checkpoints,
+    ...following,
     settler,
     queue,
     ...admissions,
@@ -149,6 +150,19 @@ export async function startProxy(
   });
   metrics.observe(dataPlane.server);
   return { dataPlane: await serveDataPlane(dataPlane, options, { shutdown, lifecycle }), management: management.port };
+}
+
+/** What looks at the answers that run. */
+function followAnswers({
+  db,
+  logger,
+  metrics: { registry },
+  lifecycle,
+}: Pick<SettlingParts, "db" | "logger" | "lifecycle" | "metrics">): Pick<DataPlaneDeps, "checkpoints" | "pings"> {
+  return {
+    checkpoints: lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry })),
+    pings: lifecycle.own("pings", new Pings({ logger, registry })),
+  };
 }
 
 /** What is remembered of admissions, and what follows from them later. */

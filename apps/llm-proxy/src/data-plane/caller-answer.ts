@@ -14,6 +14,7 @@ export class CallerAnswer {
   readonly #response: ServerResponse;
   /** What is stopped until the caller has taken what was sent. */
   #stopped: Flow | undefined;
+  #sends = 0;
 
   constructor(response: ServerResponse) {
     this.#response = response;
@@ -23,6 +24,11 @@ export class CallerAnswer {
       this.#stopped = undefined;
       flow?.resume();
     });
+  }
+
+  /** How many times something was sent. */
+  get sends(): number {
+    return this.#sends;
   }
 
   /** The connection is gone, and with it what was not sent yet. */
@@ -57,12 +63,21 @@ export class CallerAnswer {
 
   /** Sends pieces, and stops the flow that they come from until the caller has taken them. */
   send(pieces: readonly Uint8Array[], flow: Flow): void {
-    if (this.#response.destroyed) return;
+    if (this.#response.destroyed || pieces.length === 0) return;
+    this.#sends += 1;
     let isFull = false;
     for (const piece of pieces) isFull = !this.#response.write(piece);
     if (!isFull || this.#stopped) return;
     this.#stopped = flow;
     flow.pause();
+  }
+
+  /** Sends a frame that nobody asked for, unless the caller has not yet taken what was sent before: it is piled up for nobody. */
+  sendPing(frame: string): void {
+    const { destroyed, writableEnded, writableLength } = this.#response;
+    if (destroyed || writableEnded || writableLength > 0) return;
+    this.#sends += 1;
+    this.#response.write(frame);
   }
 
   /** Sends what is left without waiting: its size is bounded by whoever held it back. */

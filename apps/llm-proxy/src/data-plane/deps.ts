@@ -13,6 +13,7 @@ import type { HeldAnswers } from "./held-answers.ts";
 import type { UnjudgedPolicy } from "./judge.ts";
 import type { LostAdmissions } from "./lost-admissions.ts";
 import type { LimitWarnings } from "./limit-warnings.ts";
+import type { Pings } from "./pings.ts";
 import type { Settler } from "./settle.ts";
 import type { Shutdown } from "./shutdown.ts";
 import type { Uploads } from "./uploads.ts";
@@ -33,6 +34,8 @@ export interface DataPlaneDeps {
   readonly heldAnswers: HeldAnswers;
   /** What a crash must not forget of the answers that run. */
   readonly checkpoints: Checkpoints;
+  /** Keeps the streams alive whose providers are silent. */
+  readonly pings: Pings;
   readonly settler: Settler;
   /** Where requests wait for what others have reserved. */
   readonly queue: AdmissionQueue;

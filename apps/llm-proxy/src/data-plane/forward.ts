@@ -213,10 +213,17 @@ class Relay {
       this.#stream = call.dialect.streamReader({ dropUsageChunk, ...asked });
       this.#caller.beginStream(head.status, this.#headers(head));
       this.#checkpointAlways();
+      this.#undo.push(this.#deps.pings.follow({ sends: () => this.#caller.sends, ping: () => this.#ping() }));
     } else {
       this.#whole = new WholeAnswer(call.dialect, { passes: isSuccess(head) && !asksForStream, asked });
     }
     return (chunk) => this.#take(head, chunk);
+  }
+
+  /** Between two frames of the provider, and not once its end has come. */
+  #ping(): void {
+    const { ping } = this.#request.call.dialect;
+    if (ping !== undefined && this.#stream?.isBetweenFrames) this.#caller.sendPing(ping);
   }
 
   #take(head: UpstreamHead, chunk: Buffer): void {

@@ -49,6 +49,8 @@ export const anthropicMessages: Dialect = {
     ...(reset && { [`anthropic-ratelimit-${meter}-reset`]: reset.at.toISOString() }),
   }),
   errorBody,
+  // Anthropic's own, which its API sends in any place of a stream.
+  ping: 'event: ping\ndata: {"type": "ping"}\n\n',
   errorEvent: (body) => `event: error\ndata: ${JSON.stringify(body)}\n\n`,
 };
 

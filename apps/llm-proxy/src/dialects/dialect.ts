@@ -78,6 +78,11 @@ export interface Dialect {
   limitHeaders(meter: "requests" | "tokens", left: LimitLeft): Readonly<Record<string, string>>;
   /** An error in the envelope of the dialect, as the refusal has its type. */
   errorBody(error: AppError, refusal: Refusal, requestId: string): unknown;
+  /**
+   * A whole frame that says nothing and that the dialect's clients pass over, wherever it stands in a stream, the first place included; sent while
+   * a provider is silent. Undefined: its clients have none, and nothing is sent.
+   */
+  readonly ping: string | undefined;
   /** The body as the last event of a stream that has begun; real clients raise on it. */
   errorEvent(body: unknown): string;
 }

@@ -5,7 +5,7 @@ import type { RequestBody } from "../body/request-body.ts";
 import { Kind } from "../body/seen-object.ts";
 import { OPENAI_FIELDS } from "../body/spending-fields.ts";
 import type { Dialect } from "./dialect.ts";
-import { OPENAI_MODELS, openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
+import { OPENAI_MODELS, OPENAI_PING, openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
 
 const KEPT = "would be kept at the provider, where nobody knows whose they are";
 const NOT_PRICED = "are not priced here";
@@ -50,6 +50,7 @@ export const openaiChat: Dialect = {
   models: OPENAI_MODELS,
   limitHeaders: openaiLimitHeaders,
   errorBody: openaiErrorBody,
+  ping: OPENAI_PING,
   errorEvent: (body) => `data: ${JSON.stringify(body)}\n\n`,
 };
 

@@ -2,7 +2,7 @@ import { OpenAIUsageReader, readEmbeddingsAnswer } from "@proliferate/metering/u
 import { EMBEDDINGS_FIELDS } from "../body/embeddings-fields.ts";
 import { compilePlace } from "../body/place.ts";
 import type { Dialect } from "./dialect.ts";
-import { OPENAI_MODELS, openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
+import { OPENAI_MODELS, OPENAI_PING, openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
 
 /** OpenAI embeddings: input alone is paid for, and nothing is streamed. A provider that streams all the same is read as a chat without an end. */
 export const openaiEmbeddings: Dialect = {
@@ -20,5 +20,6 @@ export const openaiEmbeddings: Dialect = {
   models: OPENAI_MODELS,
   limitHeaders: openaiLimitHeaders,
   errorBody: openaiErrorBody,
+  ping: OPENAI_PING,
   errorEvent: (body) => `data: ${JSON.stringify(body)}\n\n`,
 };

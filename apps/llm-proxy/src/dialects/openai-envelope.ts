@@ -20,6 +20,9 @@ export const OPENAI_MODELS: ModelListing = {
   list: (page) => ({ object: "list", ...page }),
 };
 
+/** A comment: OpenAI has no event for it, and would its clients be sent an unknown one, some would take it for a chunk. */
+export const OPENAI_PING = ": ping\n\n";
+
 /** The body of an error. */
 export function openaiErrorBody(error: AppError, { openaiType, openaiCode = error.code }: Refusal): unknown {
   return { error: { message: `${error.message} ${error.fix}`, type: openaiType, param: error.param ?? null, code: openaiCode } };

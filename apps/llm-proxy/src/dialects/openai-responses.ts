@@ -2,7 +2,7 @@ import { readResponsesAnswer, ResponsesUsageReader } from "@proliferate/metering
 import { compilePlace } from "../body/place.ts";
 import { RESPONSES_FIELDS } from "../body/responses-fields.ts";
 import type { Dialect } from "./dialect.ts";
-import { OPENAI_MODELS, openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
+import { OPENAI_MODELS, OPENAI_PING, openaiErrorBody, openaiLimitHeaders } from "./openai-envelope.ts";
 
 /**
  * OpenAI Responses. A stream ends with `response.completed`, `response.incomplete` or `response.failed`; clients do not notice one
@@ -25,6 +25,7 @@ export const openaiResponses: Dialect = {
   models: OPENAI_MODELS,
   limitHeaders: openaiLimitHeaders,
   errorBody: openaiErrorBody,
+  ping: OPENAI_PING,
   errorEvent,
 };
 

@@ -45,6 +45,11 @@ export class FrameRelay {
     return this.#keptBytes;
   }
 
+  /** What was sent on ends with the end of a frame, so that another one may follow it: not within a frame that passes unread, nor in the rest. */
+  get isBetweenFrames(): boolean {
+    return this.#state === "relaying";
+  }
+
   /** What was not sent on: the held end, or a frame that never ended. Afterwards every byte is passed as it comes. */
   takeRest(): Buffer {
     const rest = Buffer.concat(this.#kept);

@@ -19,6 +19,10 @@ export abstract class FrameUsageReader implements StreamUsageReader {
     return this.#relay.heldBytes;
   }
 
+  get isBetweenFrames(): boolean {
+    return this.#relay.isBetweenFrames;
+  }
+
   push(chunk: Uint8Array): readonly Uint8Array[] {
     return this.#relay.push(chunk);
   }

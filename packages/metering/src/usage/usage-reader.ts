@@ -47,6 +47,8 @@ export interface StreamUsageReader {
   takeRest(): Uint8Array;
   /** Bytes that {@link takeRest} would return. */
   readonly heldBytes: number;
+  /** What was given out so far ends with the end of a frame and is not the end of the answer: a frame of somebody else's may follow it. */
+  readonly isBetweenFrames: boolean;
   /** At any time, also after an abort. */
   reading(): UsageReading;
   readonly error: ProviderStreamError | undefined;

@@ -107,6 +107,8 @@ export class Delivery {
   /** Writes one SSE frame and waits for room; the scripted gap comes before each frame but the first. */
   async sendFrame(frame: string): Promise<void> {
     if (this.entry.framesSent > 0) await this.pause(this.#script.frameGapMs ?? 0);
+    const { hold } = this.#script;
+    if (hold?.beforeFrame === this.entry.framesSent) await Promise.race([hold.until, this.#gone]);
     await this.#writeBytes(Buffer.from(frame));
     this.entry.framesSent += 1;
     this.#journal.changed(this.entry);

@@ -56,6 +56,8 @@ export interface Script {
   readonly responseId?: string;
   /** Pause between two SSE frames. */
   readonly frameGapMs?: number;
+  /** A stream stops before its frame of this index (0: behind its head) until the promise resolves, or for ever. */
+  readonly hold?: { readonly beforeFrame: number; readonly until: Promise<unknown> };
   /** Pause before the answer begins. */
   readonly headersDelayMs?: number;
   /** Default: gzip exactly if `accept-encoding` names it, as real providers do. */
