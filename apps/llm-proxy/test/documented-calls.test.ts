@@ -4,7 +4,7 @@ import { routeOfPath } from "../src/data-plane/paths.ts";
 import { managementRoutes } from "../src/management/server.ts";
 import { matchesPath } from "../src/management/route.ts";
 import { UNSERVED_ROUTES } from "../src/management/unserved-routes.ts";
-import { MASTER_KEY } from "./proxy-process.ts";
+import { MASTER_KEY, mintKey } from "./proxy-process.ts";
 import { MESSAGE, startTestStack, type TestStack } from "./test-stack.ts";
 
 /** What apps/llm-proxy/README.md says is answered, and what is not, against the proxy and its routes. */
@@ -64,7 +64,9 @@ test("every route is known to the data port, which hands it on where management 
 });
 
 test.each(callsOf(answered))("users 07: %s is answered", async (entry) => {
-  const { status } = await call(at(stack.proxy.adminUrl, entry.replace("{model_id}", MESSAGE.model)), MASTER_KEY);
+  const { key } = await mintKey(stack.proxy, {});
+  const named = entry.replace("{model_id}", MESSAGE.model).replace("{key}", key);
+  const { status } = await call(at(stack.proxy.adminUrl, named), MASTER_KEY);
 
   // An empty body or query may be refused by name; it is no missing route.
   expect([200, 400, 422]).toContain(status);

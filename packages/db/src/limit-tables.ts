@@ -46,3 +46,10 @@ export interface LimitCounterTable {
   used: AmountWithDefault;
   reserved: AmountWithDefault;
 }
+
+/** Of migration 0063: every hash that a key has or had, once it was regenerated; `key_id` is the first of them. */
+export interface KeyHashTable {
+  key_hash: string;
+  key_id: string;
+  is_current: boolean;
+}

@@ -135,3 +135,13 @@ export interface ModelAliasTable {
   created_by: string;
   updated_by: string;
 }
+
+/** LiteLLM's table of keys that were regenerated and still work, by the SHA-256 of the former key. */
+export interface DeprecatedVerificationTokenTable {
+  id: string;
+  token: string;
+  /** The hash that stands in the table of keys. */
+  active_token_id: string;
+  revoke_at: Instant;
+  created_at: InstantWithDefault;
+}

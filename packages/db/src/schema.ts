@@ -10,8 +10,16 @@ import type {
   TopUpTable,
   WebhookEventTable,
 } from "./gate-tables.ts";
-import type { BudgetTable, ModelAliasTable, SpendLogTable, TeamTable, UserTable, VerificationTokenTable } from "./litellm-tables.ts";
-import type { LimitCounterTable, LimitTable, ReservationJson, UserTierTable } from "./limit-tables.ts";
+import type {
+  BudgetTable,
+  DeprecatedVerificationTokenTable,
+  ModelAliasTable,
+  SpendLogTable,
+  TeamTable,
+  UserTable,
+  VerificationTokenTable,
+} from "./litellm-tables.ts";
+import type { KeyHashTable, LimitCounterTable, LimitTable, ReservationJson, UserTierTable } from "./limit-tables.ts";
 import type {
   GatewaySessionTable,
   ServiceTokenAuditTable,
@@ -312,11 +320,13 @@ interface WorkerPassTable {
 export interface Database {
   LiteLLM_SpendLogs: SpendLogTable;
   LiteLLM_VerificationToken: VerificationTokenTable;
+  LiteLLM_DeprecatedVerificationToken: DeprecatedVerificationTokenTable;
   LiteLLM_TeamTable: TeamTable;
   LiteLLM_BudgetTable: BudgetTable;
   LiteLLM_ModelTable: ModelAliasTable;
   LiteLLM_UserTable: UserTable;
   request_attempts: RequestAttemptTable;
+  key_hashes: KeyHashTable;
   limits: LimitTable;
   user_tiers: UserTierTable;
   limit_counters: LimitCounterTable;

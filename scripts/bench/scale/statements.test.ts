@@ -48,7 +48,7 @@ const FOLLOWS_WHAT_IS_FOUND = new Set([
   ..."adoptStrayEvents countEvents countRetired countUnsettled detachPartition lockPartition noteRetiredSums raiseAlert readPartitions readUnsettled ensurePartitions recordAction".split(
     " ",
   ),
-  ..."clearKeySpend clearTeamSpend clearSpendOfBudget beginNextWindow clearBudgetCounter lockBudgetCounter listAttempts listAttemptsById withDeadInstance enterCircuit ensureDeployment areKeysOurs".split(
+  ..."clearKeySpend clearTeamSpend clearSpendOfBudget readKeyId beginNextWindow clearBudgetCounter lockBudgetCounter listAttempts listAttemptsById withDeadInstance enterCircuit ensureDeployment areKeysOurs".split(
     " ",
   ),
   ..."checkDatabase openDatabase readDeploymentId findSpendLog adoptForeignSpend insertAttempt insertMissingCounters insertCorrection".split(

@@ -118,7 +118,7 @@ export interface ScaleStatement {
 
 const DAY_MS = 86_400_000;
 const RANGE = { lookBackMs: 26 * 3_600_000, quietMs: 600_000, openOnly: false } as const;
-const LIVE = { sessionId: "session-5", keyHash: "key-5", teamId: "org-5" } as const;
+const LIVE = { sessionId: "session-5", keyHash: "key-5", token: "key-5", teamId: "org-5" } as const;
 const idle = (name: string, caller: string, idleCallsAMinute: number, run: ScaleStatement["run"]): ScaleStatement => ({
   name,
   caller,

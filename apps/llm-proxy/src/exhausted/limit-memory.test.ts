@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { changeKey, mintKey } from "@proliferate/access/keys";
+import { changeKey, mintKey, regenerateKey } from "@proliferate/access/keys";
 import { type SetLimit, upsertLimit } from "@proliferate/access/limits";
 import { admitAttempt, type ExceededPath, resetDueBudgets, settleAttempt } from "@proliferate/access/requests";
 import { outcomeOf, requestOf, type TestRequest } from "@proliferate/access/test/test-requests";
@@ -206,6 +206,15 @@ describe("room is room at once, where it comes from", () => {
     await expect(ask(proxy, key)).rejects.toMatchObject({ code: "blocked_api_key" });
   });
 
+  test("a key that is regenerated with another budget, for both of its secrets", async () => {
+    const [proxy, former] = [proxyOn(), await mint({ maxBudgetUsd: "0.001" })];
+    await ask(proxy, former);
+    expect([await ask(proxy, former), await ask(proxy, former), proxy.refused]).toEqual([isRefused, isRefused, ["own"]]);
+
+    const renewed = await regenerateKey(clocked.db, former.key, { fields: { maxBudgetUsd: "1" }, grace: "1 hour" });
+    expect([await ask(proxy, former), await ask(proxy, renewed)]).toEqual(["admitted", "admitted"]);
+  });
+
   test("an edit of a limit through this process", async () => {
     const [proxy, key] = [proxyOn(), await mint()];
     await set({ principal: userOf(key), amount: "1" });
@@ -275,6 +284,17 @@ describe("what another proxy found", () => {
 
     expect(await heard(other, key)).toBe(true);
     expect(await ask(other, key)).toEqual(await ask(one, key));
+  });
+
+  test("of a key that was regenerated is asked for by what is shown, and found", async () => {
+    const { one, other, key: former } = await exhausted(new Board());
+    const renewed = await regenerateKey(clocked.db, former.key, { fields: {}, grace: null });
+    other.memory.noteClock(new Date(NOON_MS + clock.ms), clock.ms);
+    expect(await ask(one, renewed)).toEqual(isRefused);
+    await goOn(300);
+
+    expect(await heard(other, renewed)).toBe(true);
+    expect(await ask(other, renewed)).toEqual(await ask(one, renewed));
   });
 
   test.each<readonly [string, (finding: Finding) => Finding]>([

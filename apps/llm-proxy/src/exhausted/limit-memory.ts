@@ -66,8 +66,8 @@ export class LimitMemory {
     const usedUp = usedUpPart(limits);
     if (usedUp.length === 0) return;
     const finding: Finding = { model, callerState: stateOf(caller), storeMs: storeAt.getTime(), limits: usedUp };
-    this.#remembered.remember(caller.keyHash, finding, { foundAtMs: askedAtMs, source: "own" });
-    void this.#options.shared.tell(caller.keyHash, finding, this.#nowMs() - askedAtMs);
+    this.#remembered.remember(caller.shownHash, finding, { foundAtMs: askedAtMs, source: "own" });
+    void this.#options.shared.tell(caller.shownHash, finding, this.#nowMs() - askedAtMs);
   }
 
   /** Something was edited through this process: what was found before is not believed any more. */

@@ -71,7 +71,7 @@ export class RememberedFindings {
 
   /** What the store would refuse the request with, as it would say it now; undefined where the store has to be asked. */
   refusal(caller: CallerRow, model: string, asked: Amounts): { readonly error: AppError; readonly source: FindingSource } | undefined {
-    const remembered = this.#keys.get(caller.keyHash)?.get(model);
+    const remembered = this.#keys.get(caller.shownHash)?.get(model);
     if (!remembered) return undefined;
     const [{ finding, source, foundAtMs, endsAtMs }, now] = [remembered, this.#nowMs()];
     if (now >= endsAtMs || finding.callerState !== stateOf(caller)) return undefined;

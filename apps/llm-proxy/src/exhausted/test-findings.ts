@@ -6,7 +6,8 @@ import { type Finding, stateOf } from "./finding.ts";
 
 export const STORE_MS = Date.parse("2026-11-28T12:00:00Z");
 
-export const callerOf = (keyHash: string, change: Partial<CallerRow> = {}): CallerRow => ({ keyHash, ...change }) as CallerRow;
+export const callerOf = (keyHash: string, change: Partial<CallerRow> = {}): CallerRow =>
+  ({ keyHash, shownHash: keyHash, ...change }) as CallerRow;
 
 /** A limit of ten requests, ever, of which ten were used. */
 export const limitOf = (change: Partial<CountedLimit> = {}): CountedLimit => ({

@@ -74,17 +74,17 @@ export class Grace implements Stoppable {
    * As `findCaller`; while the store is away, the key as it was seen last. Throws `store_unavailable` for one that is not known, and what
    * the store throws where it is not away.
    */
-  async findCaller(keyHash: string): Promise<CallerRow | undefined> {
+  async findCaller(shownHash: string): Promise<CallerRow | undefined> {
     const { watch, known, db } = this.#options;
-    if (watch.isAbsent) return this.#knownCaller(keyHash);
+    if (watch.isAbsent) return this.#knownCaller(shownHash);
     try {
-      const caller = await this.#unlessOverdue(findCaller(db, keyHash));
-      if (caller === "overdue") return this.#knownCaller(keyHash);
+      const caller = await this.#unlessOverdue(findCaller(db, shownHash));
+      if (caller === "overdue") return this.#knownCaller(shownHash);
       if (caller) known.seen(caller);
-      else known.forget(keyHash);
+      else known.forget(shownHash);
       return caller;
     } catch (error) {
-      if (isDatabaseUnavailable(error) && (await watch.isGone())) return this.#knownCaller(keyHash);
+      if (isDatabaseUnavailable(error) && (await watch.isGone())) return this.#knownCaller(shownHash);
       throw error;
     }
   }
@@ -108,7 +108,7 @@ export class Grace implements Stoppable {
     const { known, spool, settings, metrics } = this.#options;
     if (!this.isOpen) throw this.#refusal("over");
     const now = known.now();
-    const path = known.path(caller.keyHash, attempt.model_group);
+    const path = known.path(caller.shownHash, attempt.model_group);
     if (!now || !path) throw this.#refusal("unknown");
     const expired = caller.expires !== null && caller.expires.getTime() <= now.getTime();
     requireModelAllowed(requireUsable({ ...caller, expired }), modelOf(request));
@@ -148,8 +148,8 @@ export class Grace implements Stoppable {
     return new AppError("store_unavailable", `The gateway's database cannot be reached${REASONS[reason]}.`, { retryAfterSeconds: 1 });
   }
 
-  #knownCaller(keyHash: string): CallerRow {
-    const caller = this.isOpen ? this.#options.known.caller(keyHash) : undefined;
+  #knownCaller(shownHash: string): CallerRow {
+    const caller = this.isOpen ? this.#options.known.caller(shownHash) : undefined;
     if (!caller) throw this.#refusal(this.isOpen ? "unknown" : "over");
     return caller;
   }

@@ -1,4 +1,4 @@
-import { findCaller, mintKey, revokeKeys } from "@proliferate/access/keys";
+import { findCaller, hashKey, mintKey, regenerateKey, revokeKeys } from "@proliferate/access/keys";
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { createLogger } from "@proliferate/runtime";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -31,4 +31,26 @@ test("a key that is deleted between two looks at it is forgotten when its limits
     [1, 1],
     [0, 0],
   ]);
+});
+
+test("both secrets of a key that was regenerated are known while its grace lasts, and its limits by either are read again after a request of one", async () => {
+  const { db } = database;
+  const { key, row } = await mintKey(db, { maxBudgetUsd: "1" });
+  const renewed = await regenerateKey(db, key, { fields: {}, grace: "1 hour" });
+  const known = new KnownCallers({ db, logger: createLogger("test", "silent"), knownMs: 60_000, isStoreAbsent: () => false });
+  await known.stop();
+  const shown = [key, renewed.key].map(hashKey);
+  for (const hash of shown) {
+    const caller = await findCaller(db, hash);
+    if (caller) known.seen(caller);
+  }
+  known.touched(row.token, "model-1");
+  await known.refresh();
+  const both = shown.map((hash) => known.path(hash, "model-1")?.limits.map(({ principal }) => principal.id));
+
+  await regenerateKey(db, renewed.key, { fields: {}, grace: null });
+  for (let round = 0; round < 5; round += 1) await known.refresh();
+
+  expect(both).toEqual([[row.token], [row.token]]);
+  expect([known.size, ...shown.map((hash) => known.caller(hash))]).toEqual([0, undefined, undefined]);
 });

@@ -52,7 +52,10 @@ const KEYS_A_STATEMENT = 1_000;
  */
 export class KnownCallers implements Stoppable {
   readonly #options: KnownCallersOptions;
+  /** By the hash of what was shown: a key that was regenerated may have two secrets for a while. */
   readonly #keys = new Map<string, Known>();
+  /** What was shown of each key, by its id. */
+  readonly #shown = new Map<string, Set<string>>();
   readonly #loop: Stoppable;
   #clock: { readonly storeMs: number; readonly atMs: number } | undefined;
   #rounds = 0;
@@ -77,38 +80,45 @@ export class KnownCallers implements Stoppable {
 
   /** The store knows the key: so it stands there now. */
   seen(caller: CallerRow): void {
-    const known = this.#keys.get(caller.keyHash);
+    const known = this.#keys.get(caller.shownHash);
     // A path's limits are those of its team and user: with others it is another path.
     const paths = known && stateOf(known.caller) === stateOf(caller) ? known.paths : new Map<string, Path>();
     // Whoever was seen last is forgotten last.
-    this.#keys.delete(caller.keyHash);
-    this.#keys.set(caller.keyHash, { caller, seenAtMs: performance.now(), paths });
+    this.forget(caller.shownHash);
+    this.#keys.set(caller.shownHash, { caller, seenAtMs: performance.now(), paths });
+    this.#shown.set(caller.keyHash, (this.#shown.get(caller.keyHash) ?? new Set()).add(caller.shownHash));
     const [oldest] = this.#keys.keys();
-    if (this.#keys.size > MOST_KEYS && oldest !== undefined) this.#keys.delete(oldest);
+    if (this.#keys.size > MOST_KEYS && oldest !== undefined) this.forget(oldest);
   }
 
-  /** The store does not know the key. */
-  forget(keyHash: string): void {
-    this.#keys.delete(keyHash);
+  /** The store does not know the key that was shown. */
+  forget(shownHash: string): void {
+    const keyHash = this.#keys.get(shownHash)?.caller.keyHash;
+    this.#keys.delete(shownHash);
+    const shown = keyHash === undefined ? undefined : this.#shown.get(keyHash);
+    shown?.delete(shownHash);
+    if (keyHash !== undefined && shown?.size === 0) this.#shown.delete(keyHash);
   }
 
-  /** A request of the key for this model was admitted or settled: its limits are worth reading again. */
+  /** A request of the key with this id for this model was admitted or settled: its limits are worth reading again, by whatever secret they are reached. */
   touched(keyHash: string, model: string): void {
-    const paths = this.#keys.get(keyHash)?.paths;
-    const path = paths?.get(model);
-    if (path) path.isStale = true;
-    else if (paths && paths.size < MOST_MODELS_PER_KEY) paths.set(model, { limits: undefined, readAtMs: -Infinity, isStale: true });
+    for (const shownHash of this.#shown.get(keyHash) ?? []) {
+      const paths = this.#keys.get(shownHash)?.paths;
+      const path = paths?.get(model);
+      if (path) path.isStale = true;
+      else if (paths && paths.size < MOST_MODELS_PER_KEY) paths.set(model, { limits: undefined, readAtMs: -Infinity, isStale: true });
+    }
   }
 
-  /** The key as the store had it; undefined where it was not seen lately. */
-  caller(keyHash: string): CallerRow | undefined {
-    const known = this.#keys.get(keyHash);
+  /** The key as the store had it, by the hash of what is shown; undefined where it was not seen lately. */
+  caller(shownHash: string): CallerRow | undefined {
+    const known = this.#keys.get(shownHash);
     return known && performance.now() - known.seenAtMs <= this.#options.knownMs ? known.caller : undefined;
   }
 
   /** What the limits of the key said that are about all or about this model; undefined where that was never read. */
-  path(keyHash: string, model: string): KnownPath | undefined {
-    const limits = this.#keys.get(keyHash)?.paths.get(model)?.limits;
+  path(shownHash: string, model: string): KnownPath | undefined {
+    const limits = this.#keys.get(shownHash)?.paths.get(model)?.limits;
     return limits && { limits };
   }
 
@@ -129,7 +139,7 @@ export class KnownCallers implements Stoppable {
       path.isStale = false;
       const { limits, isChanged } = await readLimits(this.#options.db, known.caller, model);
       // It is known again with its next request, if it is still there.
-      if (isChanged && this.#keys.get(known.caller.keyHash) === known) this.#keys.delete(known.caller.keyHash);
+      if (isChanged && this.#keys.get(known.caller.shownHash) === known) this.forget(known.caller.shownHash);
       path.limits = isChanged ? undefined : limits;
       path.readAtMs = performance.now();
     }
@@ -140,7 +150,7 @@ export class KnownCallers implements Stoppable {
   }
 
   #forgetUnseen(): void {
-    for (const [keyHash, { seenAtMs }] of this.#keys) if (performance.now() - seenAtMs > this.#options.knownMs) this.#keys.delete(keyHash);
+    for (const [shownHash, { seenAtMs }] of this.#keys) if (performance.now() - seenAtMs > this.#options.knownMs) this.forget(shownHash);
   }
 
   async #refreshKeys(): Promise<void> {
@@ -150,11 +160,11 @@ export class KnownCallers implements Stoppable {
     const hashes = [...this.#keys.keys()];
     for (let from = 0; from < hashes.length; from += KEYS_A_STATEMENT) {
       const asked = hashes.slice(from, from + KEYS_A_STATEMENT);
-      const usable = new Map((await listUsableKeys(this.#options.db, asked)).map((key) => [key.keyHash, stateOf(key)]));
-      for (const keyHash of asked) {
-        const known = this.#keys.get(keyHash);
+      const usable = new Map((await listUsableKeys(this.#options.db, asked)).map((key) => [key.shownHash, stateOf(key)]));
+      for (const shownHash of asked) {
+        const known = this.#keys.get(shownHash);
         // One that was changed is known again with its next request.
-        if (known && usable.get(keyHash) !== stateOf(known.caller)) this.#keys.delete(keyHash);
+        if (known && usable.get(shownHash) !== stateOf(known.caller)) this.forget(shownHash);
       }
     }
   }
@@ -169,6 +179,6 @@ export class KnownCallers implements Stoppable {
   }
 }
 
-function stateOf({ teamId, userId, models, teamModels, allowedRoutes, aliases }: Omit<KeyState, "keyHash">): string {
-  return JSON.stringify([teamId, userId, models, teamModels, allowedRoutes, aliases]);
+function stateOf({ token, teamId, userId, models, teamModels, allowedRoutes, aliases }: Omit<KeyState, "shownHash">): string {
+  return JSON.stringify([token, teamId, userId, models, teamModels, allowedRoutes, aliases]);
 }

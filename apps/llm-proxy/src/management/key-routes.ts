@@ -10,6 +10,7 @@ import {
   listKeyAliases,
   listKeys,
   mintKey,
+  regenerateKey,
   requireKey,
   revokeKeys,
 } from "@proliferate/access/keys";
@@ -20,6 +21,7 @@ import {
   generateKeyRequestSchema,
   keyInfoQuerySchema,
   keyListQuerySchema,
+  regenerateKeyRequestSchema,
   updateKeyRequestSchema,
 } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
@@ -33,6 +35,8 @@ export function keyRoutes(db: DatabaseClient): readonly Route[] {
   return [
     { method: "POST", path: "/key/generate", handle: async ({ body }) => generateKey(db, parseLimits(generateKeyRequestSchema, body)) },
     { method: "POST", path: "/key/update", handle: async ({ body }) => updateKey(db, parseLimits(updateKeyRequestSchema, body)) },
+    { method: "POST", path: "/key/regenerate", handle: async ({ body }) => renewKey(db, undefined, body) },
+    { method: "POST", path: "/key/{key}/regenerate", handle: async ({ names, body }) => renewKey(db, names["key"], body) },
     { method: "POST", path: "/key/delete", handle: async ({ body }) => deleteKeys(db, parseBody(deleteKeysRequestSchema, body)) },
     { method: "POST", path: "/key/block", handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, true) },
     { method: "POST", path: "/key/unblock", handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, false) },
@@ -128,6 +132,20 @@ async function generateKey(db: DatabaseClient, request: z.output<typeof generate
 
 async function updateKey(db: DatabaseClient, request: z.output<typeof updateKeyRequestSchema>): Promise<unknown> {
   return { ...(await viewOf(db, await changeKey(db, request.key, fieldsOf(request)))), key: request.key };
+}
+
+/** The body names the key before the path does, as LiteLLM has it. */
+async function renewKey(db: DatabaseClient, keyOfPath: string | undefined, body: unknown): Promise<unknown> {
+  const request = parseLimits(regenerateKeyRequestSchema, body);
+  const key = request.key || keyOfPath;
+  if (!key) throw new AppError("invalid_request", "No key passed in.", { param: "key" });
+  const minted = await regenerateKey(db, key, {
+    fields: fieldsOf({ ...request, key }),
+    newKey: request.new_key ?? undefined,
+    grace: request.grace_period ? intervalFromDuration(request.grace_period, "grace_period") : null,
+  });
+  // LiteLLM tells the hash as `token_id` alone.
+  return { ...(await viewOf(db, minted.row)), key: minted.key, token_id: minted.row.token, token: null };
 }
 
 async function deleteKeys(db: DatabaseClient, request: z.output<typeof deleteKeysRequestSchema>): Promise<unknown> {

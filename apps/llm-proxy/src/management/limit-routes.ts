@@ -1,5 +1,5 @@
 import { type DatabaseClient, isPermanentError } from "@proliferate/db";
-import { hashOfKeyOrHash } from "@proliferate/access/keys";
+import { hashOfKeyOrHash, readKeyId } from "@proliferate/access/keys";
 import { deleteLimit, listLimits, METERS, MOST_LIMITS, readTiers, type SetLimit, upsertLimit, writeTier } from "@proliferate/access/limits";
 import type { LimitOwner } from "@proliferate/access/principals";
 import {
@@ -23,7 +23,9 @@ export function limitRoutes(db: DatabaseClient): readonly Route[] {
     {
       method: "GET",
       path: "/limit/list",
-      handle: async ({ query }) => ({ limits: (await listLimits(db, principalOf(parseQuery(limitQuerySchema, query)))).map(limitView) }),
+      handle: async ({ query }) => ({
+        limits: (await listLimits(db, await principalOf(db, parseQuery(limitQuerySchema, query)))).map(limitView),
+      }),
     },
     {
       method: "POST",
@@ -47,9 +49,9 @@ export function limitRoutes(db: DatabaseClient): readonly Route[] {
 
 type Named = Readonly<Record<"principal_kind", LimitOwner["kind"]>> & { readonly principal_id: string };
 
-/** A key may be named by itself; it is known by its hash. */
-function principalOf({ principal_kind: kind, principal_id: id }: Named): LimitOwner {
-  return { kind, id: kind === "key" ? hashOfKeyOrHash(id) : id };
+/** A key may be named by itself or its hash; its limits go by its id. */
+async function principalOf(db: DatabaseClient, { principal_kind: kind, principal_id: id }: Named): Promise<LimitOwner> {
+  return { kind, id: kind === "key" ? await readKeyId(db, hashOfKeyOrHash(id)) : id };
 }
 
 async function setLimit(
@@ -65,7 +67,7 @@ async function setLimit(
   const { meter, window, model, amount, enforce } = request;
   requireMeter(meter);
   requireNoBudget(request);
-  const limit: SetLimit = { principal: principalOf(request), meter, window, model, amount, enforce };
+  const limit: SetLimit = { principal: await principalOf(db, request), meter, window, model, amount, enforce };
   const isSet = await upsertLimit(db, limit).catch((error: unknown) => {
     if (!isPermanentError(error)) throw error;
     throw new AppError("invalid_request", `window "${window}" names no time zone that the database knows.`, { param: "window" });
@@ -84,7 +86,7 @@ async function removeLimit(
   request: Named & { readonly meter: string; readonly window: string; readonly model: string },
 ): Promise<unknown> {
   const { meter, window, model } = request;
-  return { deleted: await deleteLimit(db, { principal: principalOf(request), meter, window, model }) };
+  return { deleted: await deleteLimit(db, { principal: await principalOf(db, request), meter, window, model }) };
 }
 
 function requireMeter(meter: string): void {

@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { findKeys, hashOfKeyOrHash } from "@proliferate/access/keys";
+import { findKeys, hashOfKeyOrHash, readKeyId } from "@proliferate/access/keys";
 import { listNewestSpendLogs, listSpendLogs, type StoredSpendLog } from "@proliferate/access/spend-logs";
 import { AppError } from "@proliferate/shared/errors";
 import { z } from "zod";
@@ -49,7 +49,7 @@ export function spendRoutes(db: DatabaseClient): readonly Route[] {
 /** Sums by day where there are dates, as LiteLLM has it, or the newest rows. */
 async function newestSpendLogs(db: DatabaseClient, query: z.output<typeof newestQuerySchema>): Promise<unknown> {
   const { start_date: from, end_date: to, user_id: userId, request_id: requestId } = query;
-  const keyHash = query.api_key === undefined ? undefined : hashOfKeyOrHash(query.api_key);
+  const keyHash = await keyIdOf(db, query.api_key);
   const filter = { keyHash, userId, requestId };
   if (from !== undefined && to !== undefined) {
     const range = requireRange(from, to);
@@ -58,6 +58,11 @@ async function newestSpendLogs(db: DatabaseClient, query: z.output<typeof newest
   }
   const range = keyHash === undefined || userId !== undefined || requestId !== undefined ? undefined : await lifeOf(db, keyHash);
   return (await listNewestSpendLogs(db, { ...filter, ...range }, MOST_ROWS)).map(spendLogView);
+}
+
+/** What stands as `api_key` in the rows of a key that is named by itself or its hash: the hash that it had first. */
+async function keyIdOf(db: DatabaseClient, key: string | undefined): Promise<string | undefined> {
+  return key === undefined ? undefined : readKeyId(db, hashOfKeyOrHash(key));
 }
 
 /** Rows are found by their time, and those of a key are none older than it. Throws `invalid_request` where nobody knows how old it is. */
@@ -75,7 +80,7 @@ async function spendLogs(db: DatabaseClient, query: z.output<typeof spendLogsQue
     to: query.end_date,
     teamId: query.team_id,
     userId: query.user_id,
-    keyHash: query.api_key === undefined ? undefined : hashOfKeyOrHash(query.api_key),
+    keyHash: await keyIdOf(db, query.api_key),
     requestId: query.request_id,
     status: query.status_filter,
   };

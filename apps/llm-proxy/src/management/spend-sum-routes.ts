@@ -1,5 +1,5 @@
 import type { DatabaseClient } from "@proliferate/db";
-import { findKeyNames, hashOfKeyOrHash } from "@proliferate/access/keys";
+import { findKeyNames, hashOfKeyOrHash, readKeyId } from "@proliferate/access/keys";
 import { type SpendGroup, type SpendSum, type SpendSumFilter, sumSpend, totalSpend } from "@proliferate/access/spend-logs";
 import { findTeamAliases } from "@proliferate/access/teams";
 import { AppError } from "@proliferate/shared/errors";
@@ -121,7 +121,7 @@ function spendBy<Sum extends { readonly spendUsd: DecimalText }>(
 }
 
 async function globalSpendLogs(db: DatabaseClient, { api_key: key }: z.output<typeof globalLogsQuerySchema>): Promise<unknown> {
-  const keyHash = key === undefined ? undefined : hashOfKeyOrHash(key);
+  const keyHash = key === undefined ? undefined : await readKeyId(db, hashOfKeyOrHash(key));
   const sums = await everySum(db, { ...lastThirtyDays(new Date()), keyHash }, ["day"]);
   return sums.map(({ day, spendUsd }) => ({ date: day, spend: Number(spendUsd), ...(keyHash !== undefined && { api_key: keyHash }) }));
 }

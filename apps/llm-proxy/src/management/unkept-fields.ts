@@ -1,4 +1,4 @@
-import { tagsSchema } from "@proliferate/shared/contracts";
+import { regenerateKeyRequestSchema, tagsSchema, updateKeyRequestSchema } from "@proliferate/shared/contracts";
 import { AppError } from "@proliferate/shared/errors";
 
 /**
@@ -16,17 +16,21 @@ const NOT_KEPT: Readonly<Record<string, string>> = {
   admins: "a team has no members here; leave it out",
   members: "a team has no members here; leave it out",
   organization_id: "teams belong to no organization here; leave it out",
-  auto_rotate: "keys are not rotated here; mint a new one and delete the old one",
+  auto_rotate: "keys are not rotated by themselves here; POST /key/regenerate does it",
 };
 
 /** LiteLLM's own defaults beside those that are empty. */
 const ASKS_FOR_NOTHING: Readonly<Record<string, readonly unknown[]>> = { key_type: ["default"], spend: [0] };
+
+/** Requests in which a `spend` of 0 asks LiteLLM for something: to forget what a key has spent. */
+const CHANGES: ReadonlySet<unknown> = new Set([updateKeyRequestSchema, regenerateKeyRequestSchema]);
 
 /** Fields that some other request takes. */
 const TAKEN_ELSEWHERE: Readonly<Record<string, string>> = {
   key_type: "a key has it from its mint on; set allowed_routes",
   allowed_routes: "routes are opened by keys; set it on the key",
   budget_id: "keys have budgets; give it to the keys of the team, or set the limits on the team itself",
+  new_master_key: "the master key is LITELLM_MASTER_KEY of the process; change it there",
   aliases: "those of a team are model_aliases",
   model_aliases: "those of a key are aliases",
 };
@@ -54,6 +58,8 @@ export interface KnownFields {
 export function refuseUnkeptFields(schema: KnownFields, body: unknown): void {
   if (typeof body !== "object" || body === null) return;
   for (const [name, value] of Object.entries(body)) {
+    if (name === "spend" && value === 0 && CHANGES.has(schema))
+      throw refused(name, "what was spent is counted here; a budget_duration starts it again, and max_budget makes room");
     if (asksForNothing(name, value)) continue;
     const why = Object.hasOwn(NOT_KEPT, name) ? NOT_KEPT[name] : undefined;
     if (why !== undefined) throw refused(name, why);

@@ -19,7 +19,6 @@ export const UNSERVED_ROUTES: readonly UnservedRoutes[] = [
     routes: ["POST /key/bulk_update", "POST /team/key/bulk_update", "POST /key/{key}/reset_spend"],
     instead: "POST /key/update changes one key; a budget_duration starts its spend again",
   },
-  { routes: ["POST /key/regenerate", "POST /key/{key}/regenerate"], instead: "mint another key, then delete the old one" },
   { routes: ["POST /key/service-account/generate"], instead: "POST /key/generate with a team_id and without a user_id makes such a key" },
   {
     routes: [

@@ -1,7 +1,7 @@
 import { createLiteLLMTestDatabase, createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { outcomeOf, requestOf } from "../../test/test-requests.ts";
-import { findCaller } from "../keys/db.ts";
+import { findCaller } from "../keys/callers-db.ts";
 import { changeKey, mintKey, requireKey, revokeKeys } from "../keys/keys.ts";
 import { resetBudgetsDueAt } from "../requests/budget-reset.ts";
 import { admitAttempt, settleAttempt } from "../requests/index.ts";

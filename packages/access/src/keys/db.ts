@@ -1,7 +1,8 @@
-import { type DatabaseExecutor, preparedStatement, type VerificationTokenTable } from "@proliferate/db";
+import { type DatabaseExecutor, type VerificationTokenTable } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type Selectable, sql } from "kysely";
-import { type DueBudget, HAS_LIMIT_COLUMNS, IS_BUDGET, LOCK_ORDER } from "../limits/index.ts";
+import { type DueBudget, IS_BUDGET, LOCK_ORDER } from "../limits/index.ts";
+import { currentHashOf } from "./key-hashes-db.ts";
 
 /**
  * Every statement on LiteLLM's key table. LiteLLM's own definition of it lets every list be NULL, which it reads as an empty
@@ -18,98 +19,6 @@ const NO_LISTS = { models: [] as string[], allowed_cache_controls: [] as string[
 export function withLists<Row extends KeyRow | undefined>(row: Row): Row {
   if (row === undefined) return row;
   return { ...row, ...Object.fromEntries(LISTS.map((name) => [name, row[name] ?? []])) };
-}
-
-/** A key as a request meets it, with what its team adds. Times are judged by the database clock. */
-export interface CallerRow {
-  readonly keyHash: string;
-  readonly keyName: string | null;
-  readonly keyAlias: string | null;
-  readonly userId: string | null;
-  /** Null where there is none; LiteLLM writes '' as well. */
-  readonly teamId: string | null;
-  readonly teamAlias: string | null;
-  readonly teamExists: boolean;
-  readonly blocked: boolean;
-  readonly teamBlocked: boolean;
-  readonly expired: boolean;
-  readonly expires: Date | null;
-  /** Names that are allowed; empty = all. */
-  readonly models: readonly string[];
-  readonly teamModels: readonly string[];
-  /** Routes that it opens; empty = all of the data plane. */
-  readonly allowedRoutes: readonly string[];
-  /** What key and team call models, and the tags of both, as their tables have it: judged where it is read (`principals`). */
-  readonly aliases: unknown;
-  readonly teamAliases: unknown;
-  readonly tags: unknown;
-  readonly teamTags: unknown;
-  /** What to spend before somebody is told; null = nobody is. It refuses nothing. */
-  readonly softBudgetUsd: DecimalText | null;
-  readonly teamSoftBudgetUsd: DecimalText | null;
-  readonly maxBudgetUsd: DecimalText | null;
-  readonly teamMaxBudgetUsd: DecimalText | null;
-  /** Whether columns of LiteLLM's limit key or team beside the two budgets; limits of our own table are admission's business. */
-  readonly hasLimitColumns: boolean;
-}
-
-/** What few callers have, in tables that are not opened for all others. */
-type RareFields = Pick<CallerRow, "teamAliases" | "softBudgetUsd"> & { readonly sharedBudgetUsd: DecimalText | null };
-
-const findCallerByHash = preparedStatement<
-  { keyHash: string },
-  Omit<CallerRow, keyof RareFields> & { readonly budgetId: string | null; readonly teamModelId: number | null }
->(
-  "find_caller",
-  ({ keyHash }) => sql`
-    select k.token as "keyHash", k.key_name as "keyName", k.key_alias as "keyAlias", k.user_id as "userId",
-           nullif(k.team_id, '') as "teamId", t.team_alias as "teamAlias", t.team_id is not null as "teamExists",
-           coalesce(k.blocked, false) as blocked, coalesce(t.blocked, false) as "teamBlocked",
-           coalesce(k.expires <= clock_timestamp() at time zone 'utc', false) as expired, k.expires,
-           coalesce(k.models, '{}') as models, coalesce(t.models, '{}') as "teamModels",
-           coalesce(k.allowed_routes, '{}') as "allowedRoutes", k.aliases, k.metadata->'tags' as tags, t.metadata->'tags' as "teamTags",
-           t.model_id as "teamModelId", k.budget_id as "budgetId",
-           trim_scale(t.soft_budget::text::numeric) as "teamSoftBudgetUsd",
-           trim_scale(k.max_budget::text::numeric) as "maxBudgetUsd", trim_scale(t.max_budget::text::numeric) as "teamMaxBudgetUsd",
-           ${HAS_LIMIT_COLUMNS} as "hasLimitColumns"
-      from "LiteLLM_VerificationToken" k
-      left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
-     where k.token = ${keyHash}`,
-);
-
-const findRareFields = preparedStatement<{ budgetId: string | null; teamModelId: number | null }, RareFields>(
-  "find_rare_fields",
-  ({ budgetId, teamModelId }) => sql`
-    select (select m.aliases from "LiteLLM_ModelTable" m where m.id = ${teamModelId}) as "teamAliases",
-           trim_scale((select b.soft_budget::text::numeric from "LiteLLM_BudgetTable" b where b.budget_id = ${budgetId})) as "softBudgetUsd",
-           trim_scale((select b.max_budget::text::numeric from "LiteLLM_BudgetTable" b where b.budget_id = ${budgetId})) as "sharedBudgetUsd"`,
-);
-
-/** The key that a request shows, by its hash; undefined when there is none. No cache: what was revoked is gone at once. */
-export async function findCaller(db: DatabaseExecutor, keyHash: string): Promise<CallerRow | undefined> {
-  const [found] = await findCallerByHash(db, { keyHash });
-  if (!found) return undefined;
-  const { budgetId, teamModelId, ...caller } = found;
-  const [rare] = budgetId === null && teamModelId === null ? [] : await findRareFields(db, { budgetId, teamModelId });
-  const maxBudgetUsd = caller.maxBudgetUsd ?? rare?.sharedBudgetUsd ?? null;
-  return { ...caller, maxBudgetUsd, teamAliases: rare?.teamAliases ?? null, softBudgetUsd: rare?.softBudgetUsd ?? null };
-}
-
-/** What decides about requests of a key without its limits: to compare it with what was read before. */
-export type KeyState = Pick<CallerRow, "keyHash" | "teamId" | "userId" | "models" | "teamModels" | "allowedRoutes" | "aliases">;
-
-/** Those of these keys, by their hashes, that may be used now: neither they nor their teams are blocked, and they have not expired. */
-export async function listUsableKeys(db: DatabaseExecutor, keyHashes: readonly string[]): Promise<readonly KeyState[]> {
-  const { rows } = await sql<KeyState>`
-    select k.token as "keyHash", nullif(k.team_id, '') as "teamId", k.user_id as "userId", coalesce(k.models, '{}') as models,
-           coalesce(t.models, '{}') as "teamModels", coalesce(k.allowed_routes, '{}') as "allowedRoutes", k.aliases
-      from "LiteLLM_VerificationToken" k
-      left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
-     where k.token = any(${[...keyHashes]}::text[]) and not coalesce(k.blocked, false) and not coalesce(t.blocked, false)
-       and (k.expires is null or k.expires > clock_timestamp() at time zone 'utc') and (nullif(k.team_id, '') is null or t.team_id is not null)`.execute(
-    db,
-  );
-  return rows;
 }
 
 /** A column that is absent is left as it is (update) or at its default (insert); null clears it. */
@@ -189,11 +98,25 @@ export async function insertKey(
   return withLists(row);
 }
 
-/** Sets what is given; undefined when there is no such key. */
-export async function updateKeyRow(db: DatabaseExecutor, hash: string, updatedBy: string, fields: KeyFields): Promise<KeyRow | undefined> {
+/** The secret that a key has from now on. */
+interface NewSecret {
+  readonly hash: string;
+  /** What may be shown of it. */
+  readonly name: string;
+}
+
+/** Sets what is given; undefined when no key has this hash now. */
+export async function updateKeyRow(
+  db: DatabaseExecutor,
+  hash: string,
+  updatedBy: string,
+  fields: KeyFields,
+  secret?: NewSecret,
+): Promise<KeyRow | undefined> {
   const row = await db
     .updateTable("LiteLLM_VerificationToken")
     .set({
+      ...(secret && { token: secret.hash, key_name: secret.name }),
       updated_at: utcNow,
       updated_by: updatedBy,
       ...(fields.addedMetadata !== undefined && {
@@ -207,8 +130,11 @@ export async function updateKeyRow(db: DatabaseExecutor, hash: string, updatedBy
   return withLists(row);
 }
 
+/** The key that has this hash, or had it before it was regenerated. */
 export async function findKey(db: DatabaseExecutor, hash: string): Promise<KeyRow | undefined> {
-  return withLists(await db.selectFrom("LiteLLM_VerificationToken").selectAll().where("token", "=", hash).executeTakeFirst());
+  return withLists(
+    await db.selectFrom("LiteLLM_VerificationToken").selectAll().where("token", "=", currentHashOf(hash)).executeTakeFirst(),
+  );
 }
 
 /** The hash of the key that holds an alias, other than `exceptHash`. */
@@ -245,7 +171,7 @@ export async function listKeys(db: DatabaseExecutor, filter: KeyFilter, page: nu
   if (filter.teamId !== undefined) matching = matching.where("team_id", "=", filter.teamId);
   if (filter.userId !== undefined) matching = matching.where("user_id", "=", filter.userId);
   if (filter.keyAlias !== undefined) matching = matching.where("key_alias", "=", filter.keyAlias);
-  if (filter.keyHash !== undefined) matching = matching.where("token", "=", filter.keyHash);
+  if (filter.keyHash !== undefined) matching = matching.where("token", "=", currentHashOf(filter.keyHash));
   const { total } = await matching.select(sql<string>`count(*)`.as("total")).executeTakeFirstOrThrow();
   const rows = await matching
     .selectAll()
@@ -257,18 +183,26 @@ export async function listKeys(db: DatabaseExecutor, filter: KeyFilter, page: nu
   return { rows: rows.map((row) => withLists(row)), total: Number(total) };
 }
 
-/** Deletes the keys that exist among hashes and aliases, with their limits and the counters in which nothing is reserved, and tells their hashes. */
+/**
+ * Deletes the keys that exist among hashes and aliases, with their limits and the counters in which nothing is reserved, and tells the hashes that
+ * they had. The caller has locked them (`lockKeys`), so that nobody regenerates one meanwhile.
+ */
 export async function deleteKeyRows(
-  db: DatabaseExecutor,
+  tx: DatabaseExecutor,
   hashes: readonly string[],
   aliases: readonly string[],
 ): Promise<readonly string[]> {
   // Counters are locked first, as by every statement that needs both: a settlement under way would wait in a circle.
   const { rows } = await sql<{ token: string }>`
-    with doomed as (
-      select token from "LiteLLM_VerificationToken" where token = any(${[...hashes]}) or key_alias = any(${[...aliases]})
+    with named as (
+      select hash from unnest(${[...hashes]}::text[]) as hash
+      union
+      select now.key_hash from key_hashes h join key_hashes now on now.key_id = h.key_id and now.is_current where h.key_hash = any(${[...hashes]}::text[])
+    ), doomed as materialized (
+      select token, coalesce(h.key_id, token) as key_id from "LiteLLM_VerificationToken" left join key_hashes h on h.key_hash = token
+       where token in (select hash from named) or key_alias = any(${[...aliases]})
     ), locked as (
-      select c.principal_id, c.reserved from limit_counters c where c.principal_kind = 'key' and c.principal_id in (select token from doomed)
+      select c.principal_id, c.reserved from limit_counters c where c.principal_kind = 'key' and c.principal_id in (select key_id from doomed)
        order by ${LOCK_ORDER}
          for update
     ), deleted as (
@@ -276,9 +210,13 @@ export async function deleteKeyRows(
     ), forgotten as (
       delete from limit_counters c where c.principal_kind = 'key' and c.reserved = 0 and c.principal_id in (select principal_id from locked)
     ), lifted as (
-      delete from limits l using doomed d where l.principal_kind = 'key' and l.principal_id = d.token
+      delete from limits l using doomed d where l.principal_kind = 'key' and l.principal_id = d.key_id
+    ), ended as (
+      delete from "LiteLLM_DeprecatedVerificationToken" f using doomed d where f.active_token_id = d.token
+    ), unnamed as (
+      delete from key_hashes h using doomed d where h.key_id = d.key_id
     )
-    select token from deleted`.execute(db);
+    select token from deleted`.execute(tx);
   return rows.map((row) => row.token);
 }
 
@@ -299,9 +237,10 @@ export async function listKeysDueForReset(db: DatabaseExecutor, now: Date): Prom
 export async function clearSpendOfBudget(tx: DatabaseExecutor, budgetId: string): Promise<void> {
   await sql`
     with followers as materialized (
-      select token from "LiteLLM_VerificationToken" where budget_id = ${budgetId} and budget_duration is null
+      select token, coalesce(h.key_id, token) as key_id from "LiteLLM_VerificationToken" left join key_hashes h on h.key_hash = token
+       where budget_id = ${budgetId} and budget_duration is null
     ), locked as materialized (
-      select c.principal_id from limit_counters c join followers f on f.token = c.principal_id
+      select c.principal_id from limit_counters c join followers f on f.key_id = c.principal_id
        where c.principal_kind = 'key' and ${IS_BUDGET}
        order by ${LOCK_ORDER} for update of c
     ), cleared as (
@@ -344,20 +283,25 @@ export async function deleteExpiredKeys(
 ): Promise<number> {
   const { rows } = await sql`
     with expired as materialized (
-      select token from "LiteLLM_VerificationToken" where expires < (now() - ${options.olderThanMs} * interval '1 millisecond') at time zone 'utc'
+      select token, coalesce(h.key_id, token) as key_id from "LiteLLM_VerificationToken" left join key_hashes h on h.key_hash = token
+       where expires < (now() - ${options.olderThanMs} * interval '1 millisecond') at time zone 'utc'
        order by expires limit ${options.limit}
     ), counters as (
-      select c.principal_id, c.reserved from limit_counters c where c.principal_kind = 'key' and c.principal_id in (select token from expired)
+      select c.principal_id, c.reserved from limit_counters c where c.principal_kind = 'key' and c.principal_id in (select key_id from expired)
        order by c.principal_kind, c.principal_id, c.meter, c.limit_window, c.model, c.window_start for update skip locked
     ), quiet as (
       -- Every counter of the key could be locked, and holds nothing.
-      select e.token from expired e
-       where (select count(*) from counters c where c.principal_id = e.token and c.reserved = 0)
-           = (select count(*) from limit_counters c where c.principal_kind = 'key' and c.principal_id = e.token)
+      select e.token, e.key_id from expired e
+       where (select count(*) from counters c where c.principal_id = e.key_id and c.reserved = 0)
+           = (select count(*) from limit_counters c where c.principal_kind = 'key' and c.principal_id = e.key_id)
     ), forgotten as (
-      delete from limit_counters c using quiet q where c.principal_kind = 'key' and c.principal_id = q.token
+      delete from limit_counters c using quiet q where c.principal_kind = 'key' and c.principal_id = q.key_id
     ), lifted as (
-      delete from limits l using quiet q where l.principal_kind = 'key' and l.principal_id = q.token
+      delete from limits l using quiet q where l.principal_kind = 'key' and l.principal_id = q.key_id
+    ), ended as (
+      delete from "LiteLLM_DeprecatedVerificationToken" f using quiet q where f.active_token_id = q.token
+    ), unnamed as (
+      delete from key_hashes h using quiet q where h.key_id = q.key_id
     )
     delete from "LiteLLM_VerificationToken" k using quiet q where k.token = q.token
     returning 1`.execute(db);

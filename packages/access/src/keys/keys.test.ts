@@ -1,6 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-database";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { findCaller, listKeys } from "./db.ts";
+import { findCaller } from "./callers-db.ts";
+import { listKeys } from "./db.ts";
 import { intervalFromDuration } from "../limits/duration.ts";
 import { readClock } from "../requests/db.ts";
 import { changeKey, mintKey, requireKey, revokeKeys } from "./keys.ts";

@@ -16,7 +16,8 @@ import {
 } from "./db.ts";
 import { type KeysOwner, listKeyHashes } from "./list-db.ts";
 import { CALLER_KINDS, type CallerKind, kindOfCredential, requireUserOf } from "../principals/index.ts";
-import { abbreviateKey, ADMIN_USER_ID, hashKey, hashOfKeyOrHash, makeKey } from "./virtual-key.ts";
+import { lockKeys, readKeyId } from "./key-hashes-db.ts";
+import { abbreviateKey, ADMIN_USER_ID, hashKey, hashOfKeyOrHash, makeKey, requireKeyOf } from "./virtual-key.ts";
 
 export interface MintedKey {
   /** The key itself: told once, stored nowhere. */
@@ -36,18 +37,15 @@ export async function mintKey(
   { chosenKey, kind = CALLER_KINDS[0] }: { readonly chosenKey?: string | undefined; readonly kind?: CallerKind } = {},
 ): Promise<MintedKey> {
   requireUserOf(kind, fields.userId);
-  if (chosenKey !== undefined && !(chosenKey.startsWith(kind.prefix) && /^[\x21-\x7e]{8,}$/.test(chosenKey.slice(kind.prefix.length)))) {
-    throw new AppError("invalid_request", `key must start with ${kind.prefix} and go on with 8 printable characters or more.`, {
-      param: "key",
-    });
-  }
-  const key = chosenKey ?? makeKey(kind);
+  const key = chosenKey === undefined ? makeKey(kind) : requireKeyOf(kind, chosenKey, "key");
   const hash = hashKey(key);
   return db.transaction().execute(async (tx) => {
     const known = chosenKey === undefined ? undefined : await findKey(tx, hash);
+    if (known && known.token !== hash)
+      throw new AppError("invalid_request", "The key was regenerated: nobody gets what it was before.", { param: "key" });
     if (known) return { key, row: known, created: false };
     await claimAlias(tx, fields.keyAlias, hash);
-    const withBudget = await claimBudget(tx, fields, async () => null);
+    const withBudget = await claimBudget(tx, fields, null);
     const inserted = await insertKey(tx, { hash, name: abbreviateKey(key), createdBy: ADMIN_USER_ID, fields: withBudget });
     const row = inserted ?? (await requireKey(tx, hash));
     return { key, row, created: inserted !== undefined };
@@ -59,13 +57,9 @@ export async function mintKey(
  * keeps what it spent in it. Throws `key_not_found`, `key_alias_taken`, `invalid_request` for a user that is not of the key's kind.
  */
 export async function changeKey(db: DatabaseClient, keyOrHash: string, fields: KeyFields): Promise<KeyRow> {
-  const hash = hashOfKeyOrHash(keyOrHash);
   return db.transaction().execute(async (tx) => {
-    await claimAlias(tx, fields.keyAlias, hash);
-    // The budget before any counter, as by whoever begins its next window.
-    const withBudget = await claimBudget(tx, fields, async () => (await requireKey(tx, hash)).budget_id);
-    if (fields.budgetDuration) await startFirstWindow(tx, hash);
-    const row = await updateKeyRow(tx, hash, ADMIN_USER_ID, withBudget);
+    const known = await lockKey(tx, keyOrHash);
+    const row = await updateKeyRow(tx, known.token, ADMIN_USER_ID, await claimFields(tx, known, fields));
     if (!row) throw keyNotFound();
     // Its name begins as the key itself does. Thrown from here, nothing was changed.
     if (fields.userId !== undefined) requireUserOf(kindOfCredential(row.key_name ?? "") ?? CALLER_KINDS[0], row.user_id);
@@ -73,21 +67,38 @@ export async function changeKey(db: DatabaseClient, keyOrHash: string, fields: K
   });
 }
 
+/** The key, named by itself or its hash, that nobody else changes until the transaction ends. Throws `key_not_found`. */
+export async function lockKey(tx: DatabaseExecutor, keyOrHash: string): Promise<KeyRow> {
+  await lockKeys(tx, [hashOfKeyOrHash(keyOrHash)]);
+  return requireKey(tx, keyOrHash);
+}
+
+/**
+ * What a change of a key takes with it: its alias, the budget in which the soft budget stands, the start of its first window, in the order in which
+ * everybody locks them. Throws `key_alias_taken`, and what `requireBudget` throws.
+ */
+export async function claimFields(tx: DatabaseExecutor, known: KeyRow, fields: KeyFields): Promise<KeyFields> {
+  await claimAlias(tx, fields.keyAlias, known.token);
+  // The budget before any counter, as by whoever begins its next window.
+  const withBudget = await claimBudget(tx, fields, known.budget_id);
+  if (fields.budgetDuration) await startFirstWindow(tx, known);
+  return withBudget;
+}
+
 /** The fields with the budget in which the soft budget stands. A budget that is named exists then, until the transaction ends. */
-async function claimBudget(tx: DatabaseExecutor, fields: KeyFields, currentBudgetId: () => Promise<string | null>): Promise<KeyFields> {
+async function claimBudget(tx: DatabaseExecutor, fields: KeyFields, budgetId: string | null): Promise<KeyFields> {
   if (fields.budgetId) await requireBudget(tx, fields.budgetId);
   if (fields.softBudgetUsd === undefined) return fields;
-  const budgetId = await currentBudgetId();
   return { ...fields, budgetId: await writeSoftBudget(tx, { budgetId, changedBy: ADMIN_USER_ID }, fields.softBudgetUsd) };
 }
 
-async function startFirstWindow(tx: DatabaseExecutor, hash: string): Promise<void> {
+async function startFirstWindow(tx: DatabaseExecutor, { token, budget_duration: duration }: KeyRow): Promise<void> {
+  if (duration !== null) return;
+  const id = await readKeyId(tx, token);
   // The counter first, as by everybody: a settlement under way would wait in a circle.
-  await lockBudgetCounter(tx, "key", hash);
-  const known = await findKey(tx, hash);
-  if (!known || known.budget_duration !== null) return;
-  await restartKeySpend(tx, hash);
-  await clearBudgetCounter(tx, "key", hash);
+  await lockBudgetCounter(tx, "key", id);
+  await restartKeySpend(tx, token);
+  await clearBudgetCounter(tx, "key", id);
 }
 
 /** Deletes keys, in force for the next request. Throws `key_not_found` when none of them exists. */
@@ -96,9 +107,16 @@ export async function revokeKeys(
   keysOrHashes: readonly string[],
   aliases: readonly string[],
 ): Promise<readonly string[]> {
-  const deleted = await deleteKeyRows(db, keysOrHashes.map(hashOfKeyOrHash), aliases);
+  const deleted = await deleteKeys(db, keysOrHashes.map(hashOfKeyOrHash), aliases);
   if (deleted.length === 0) throw keyNotFound();
   return deleted;
+}
+
+async function deleteKeys(db: DatabaseClient, hashes: readonly string[], aliases: readonly string[]): Promise<readonly string[]> {
+  return db.transaction().execute(async (tx) => {
+    await lockKeys(tx, hashes, aliases);
+    return deleteKeyRows(tx, hashes, aliases);
+  });
 }
 
 /** So many keys are deleted in one transaction: what they hold is locked until it ends. */
@@ -109,18 +127,18 @@ export async function revokeKeysOf(db: DatabaseClient, owner: KeysOwner): Promis
   for (;;) {
     const hashes = await listKeyHashes(db, owner, KEYS_AT_ONCE);
     if (hashes.length === 0) return;
-    await deleteKeyRows(db, hashes, []);
+    await deleteKeys(db, hashes, []);
   }
 }
 
-/** The row of a key, named by itself or its hash. Throws `key_not_found`. */
+/** The row of a key, named by itself or its hash, or by those that it had before it was regenerated. Throws `key_not_found`. */
 export async function requireKey(db: DatabaseExecutor, keyOrHash: string): Promise<KeyRow> {
   const row = await findKey(db, hashOfKeyOrHash(keyOrHash));
   if (!row) throw keyNotFound();
   return row;
 }
 
-function keyNotFound(): AppError {
+export function keyNotFound(): AppError {
   return new AppError("key_not_found", "Key not found in database.", { param: "key" });
 }
 

@@ -1,27 +1,40 @@
 import type { DatabaseExecutor } from "@proliferate/db";
 import { sql } from "kysely";
 import { type KeyRow, withLists } from "./db.ts";
+import { readCurrentHashes } from "./key-hashes-db.ts";
 
 /** Statements that show several keys at once. */
 
-/** What may be shown of the keys that exist among these hashes, by hash. */
+/** What may be shown of the keys that exist among these, by the ids that stand in spend rows. */
 export async function findKeyNames(
   db: DatabaseExecutor,
-  hashes: readonly string[],
+  ids: readonly string[],
 ): Promise<ReadonlyMap<string, { readonly keyAlias: string | null; readonly keyName: string | null }>> {
+  const current = await readCurrentHashes(db, ids);
   const { rows } = await sql<{ token: string; keyAlias: string | null; keyName: string | null }>`
-    select token, key_alias as "keyAlias", key_name as "keyName" from "LiteLLM_VerificationToken" where token = any(${[...hashes]}::text[])`.execute(
-    db,
+    select token, key_alias as "keyAlias", key_name as "keyName" from "LiteLLM_VerificationToken"
+     where token = any(${ids.map((id) => current.get(id) ?? id)}::text[])`.execute(db);
+  const names = new Map(rows.map(({ token, ...shown }) => [token, shown]));
+  return new Map(
+    ids.flatMap((id) => {
+      const shown = names.get(current.get(id) ?? id);
+      return shown === undefined ? [] : [[id, shown] as const];
+    }),
   );
-  return new Map(rows.map(({ token, ...names }) => [token, names]));
 }
 
-/** The keys that exist among these hashes, in no order. */
+/** The keys that exist among these hashes, which they have or had, in no order. */
 export async function findKeys(db: DatabaseExecutor, hashes: readonly string[]): Promise<readonly KeyRow[]> {
   const rows = await db
     .selectFrom("LiteLLM_VerificationToken")
     .selectAll()
-    .where("token", "=", sql<string>`any(${[...hashes]}::text[])`)
+    .where(
+      "token",
+      "in",
+      sql<string>`(
+      select hash from unnest(${[...hashes]}::text[]) as hash
+      union select now.key_hash from key_hashes h join key_hashes now on now.key_id = h.key_id and now.is_current where h.key_hash = any(${[...hashes]}::text[]))`,
+    )
     .execute();
   return rows.map((row) => withLists(row));
 }

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { AppError } from "@proliferate/shared/errors";
 import { CALLER_KINDS, type CallerKind, kindOfCredential } from "../principals/index.ts";
 
 /** Who made what the master key made; LiteLLM's id for its proxy administrator. */
@@ -17,6 +18,12 @@ export function hashOfKeyOrHash(keyOrHash: string): string {
 /** A new key of 256 random bits. */
 export function makeKey({ prefix }: CallerKind = CALLER_KINDS[0]): string {
   return `${prefix}${randomBytes(32).toString("base64url")}`;
+}
+
+/** The key that a caller chose for itself. Throws `invalid_request` where it is none of this kind. */
+export function requireKeyOf({ prefix }: CallerKind, key: string, param: string): string {
+  if (key.startsWith(prefix) && /^[\x21-\x7e]{8,}$/.test(key.slice(prefix.length))) return key;
+  throw new AppError("invalid_request", `${param} must start with ${prefix} and go on with 8 printable characters or more.`, { param });
 }
 
 /** `sk-...` and the last four characters: what may be shown of a key. */

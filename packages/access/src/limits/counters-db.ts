@@ -1,4 +1,4 @@
-import { type DatabaseExecutor, preparedStatement } from "@proliferate/db";
+import { type DatabaseExecutor, type Placeholders, preparedStatement } from "@proliferate/db";
 import type { DecimalText } from "@proliferate/shared/money";
 import { type RawBuilder, sql } from "kysely";
 import { payerOf, type PrincipalKind } from "../principals/index.ts";
@@ -21,11 +21,11 @@ export const HAS_LIMIT_COLUMNS = sql<boolean>`(
       or coalesce(k.metadata ?| '{model_rpm_limit,model_tpm_limit}', false) or coalesce(t.metadata ?| '{model_rpm_limit,model_tpm_limit}', false)
 )`;
 
-/** Whether any limit stands on the path of the key `k` with its team `t`, beside the two budgets. Most callers have none, and a shorter statement. */
-export const HAS_OTHER_LIMITS = sql<boolean>`(${HAS_LIMIT_COLUMNS}
+/** Whether any limit stands on the path of the key `k` that has this id, with its team `t`, beside the two budgets. Most callers have none, and a shorter statement. */
+export const hasOtherLimits = (keyId: RawBuilder<unknown>): RawBuilder<boolean> => sql<boolean>`(${HAS_LIMIT_COLUMNS}
       or exists (
         select from limits l
-         where (l.principal_kind = 'key' and l.principal_id = k.token) or (l.principal_kind = 'user' and l.principal_id = k.user_id)
+         where (l.principal_kind = 'key' and l.principal_id = ${keyId}) or (l.principal_kind = 'user' and l.principal_id = k.user_id)
             or (l.principal_kind = 'team' and l.principal_id = k.team_id)
             or (l.principal_kind = 'payer' and l.principal_id = ${payerOf(sql`nullif(k.team_id, '')`)})
             or (l.principal_kind = 'tier' and l.principal_id = ${tierOf("k.user_id")})
@@ -33,11 +33,14 @@ export const HAS_OTHER_LIMITS = sql<boolean>`(${HAS_LIMIT_COLUMNS}
 
 /**
  * The common table `caller`: what LiteLLM's columns of key and team say now; what a key does not set itself says its budget. Where
- * `condition` does not hold it is empty, and so is `applied`.
+ * `condition` does not hold, or the key has another hash by now, it is empty, and so is `applied`.
  */
-export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBuilder<unknown> = sql`true`): RawBuilder<unknown> {
+export function callerNow(
+  { keyHash, token }: KeyOwner | Placeholders<KeyOwner>,
+  condition: RawBuilder<unknown> = sql`true`,
+): RawBuilder<unknown> {
   return sql`
-      select k.token, nullif(k.team_id, '') as team_id, nullif(k.user_id, '') as user_id, ${tierOf("k.user_id")} as tier, ${payerOf(sql`nullif(k.team_id, '')`)} as payer_id,
+      select ${keyHash}::text as key_id, nullif(k.team_id, '') as team_id, nullif(k.user_id, '') as user_id, ${tierOf("k.user_id")} as tier, ${payerOf(sql`nullif(k.team_id, '')`)} as payer_id,
              coalesce(k.max_budget, b.max_budget)::text::numeric as key_max_usd, t.max_budget::text::numeric as team_max_usd,
              k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd,
              coalesce(k.rpm_limit, b.rpm_limit) as key_rpm, coalesce(k.tpm_limit, b.tpm_limit) as key_tpm,
@@ -49,7 +52,7 @@ export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBu
         from "LiteLLM_VerificationToken" k
         left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
         left join "LiteLLM_BudgetTable" b on b.budget_id = k.budget_id
-       where k.token = ${keyHash} and ${condition}`;
+       where k.token = ${token} and ${condition}`;
 }
 
 /**
@@ -67,7 +70,7 @@ export function callerNow(keyHash: string | RawBuilder<string>, condition: RawBu
  */
 export function limitsOfCaller(model: string | null | RawBuilder<string | null>): RawBuilder<unknown> {
   return sql`
-      select 'key' as principal_kind, token as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start,
+      select 'key' as principal_kind, key_id as principal_id, 'usd' as meter, 'total' as limit_window, '' as model, '-infinity'::timestamptz as window_start,
              'infinity'::timestamptz as window_end, key_max_usd as amount, 'refuse' as enforce, key_column_usd as column_usd from caller
       union all
       select 'team', team_id, 'usd', 'total', '', '-infinity', 'infinity', team_max_usd, 'refuse', team_column_usd from caller where team_id is not null
@@ -77,23 +80,23 @@ export function limitsOfCaller(model: string | null | RawBuilder<string | null>)
           select distinct on (principal_kind, principal_id, meter, limit_window, model) * from (
             select p.principal_kind, p.principal_id, l.meter, l.limit_window, l.model, l.amount, l.enforce
               from caller c cross join lateral (values ('payer', c.payer_id, 'payer', c.payer_id), ('team', c.team_id, 'team', c.team_id),
-                ('user', c.user_id, 'user', c.user_id), ('tier', c.tier, 'user', c.user_id), ('key', c.token, 'key', c.token)
+                ('user', c.user_id, 'user', c.user_id), ('tier', c.tier, 'user', c.user_id), ('key', c.key_id, 'key', c.key_id)
               ) as p (owner_kind, owner_id, principal_kind, principal_id)
               join limits l on l.principal_kind = p.owner_kind and l.principal_id = p.owner_id
              where l.model = '' or l.model = ${model}::text
             union all
             select v.kind, v.id, v.meter, v.limit_window, '', v.amount, 'refuse'
               from caller c cross join lateral (values
-                ('key', c.token, 'requests', 'minute', c.key_rpm::numeric), ('key', c.token, 'tokens', 'minute', c.key_tpm), ('key', c.token, 'parallel', 'total', c.key_parallel),
+                ('key', c.key_id, 'requests', 'minute', c.key_rpm::numeric), ('key', c.key_id, 'tokens', 'minute', c.key_tpm), ('key', c.key_id, 'parallel', 'total', c.key_parallel),
                 ('team', c.team_id, 'requests', 'minute', c.team_rpm), ('team', c.team_id, 'tokens', 'minute', c.team_tpm), ('team', c.team_id, 'parallel', 'total', c.team_parallel)
               ) as v (kind, id, meter, limit_window, amount)
              where v.amount is not null and v.id is not null
             union all
             select v.kind, v.id, v.meter, v.limit_window, ${model}::text, v.amount::numeric, 'refuse'
               from caller c cross join lateral (values
-                ('key', c.token, 'usd', limit_window_of(coalesce(c.key_models->${model}::text->>'time_period', c.key_models->${model}::text->>'budget_duration')),
+                ('key', c.key_id, 'usd', limit_window_of(coalesce(c.key_models->${model}::text->>'time_period', c.key_models->${model}::text->>'budget_duration')),
                  coalesce(c.key_models->${model}::text->>'budget_limit', c.key_models->${model}::text->>'max_budget')),
-                ('key', c.token, 'requests', 'minute', c.key_model_rpm->>${model}::text), ('key', c.token, 'tokens', 'minute', c.key_model_tpm->>${model}::text),
+                ('key', c.key_id, 'requests', 'minute', c.key_model_rpm->>${model}::text), ('key', c.key_id, 'tokens', 'minute', c.key_model_tpm->>${model}::text),
                 ('team', c.team_id, 'usd', limit_window_of(coalesce(c.team_models->${model}::text->>'time_period', c.team_models->${model}::text->>'budget_duration')),
                  coalesce(c.team_models->${model}::text->>'budget_limit', c.team_models->${model}::text->>'max_budget')),
                 ('team', c.team_id, 'requests', 'minute', c.team_model_rpm->>${model}::text), ('team', c.team_id, 'tokens', 'minute', c.team_model_tpm->>${model}::text)
@@ -120,7 +123,10 @@ export const LOCK_ORDER = sql`c.principal_kind, c.principal_id, c.meter, c.limit
 
 /** Whose path is meant: that of a key, as its row and its team's are now. */
 interface KeyOwner {
+  /** The key's id. */
   readonly keyHash: string;
+  /** By which LiteLLM's table has it. */
+  readonly token: string;
 }
 
 interface CountedLimitRow extends Omit<CountedLimit, "principal" | "secondsLeft"> {
@@ -131,11 +137,11 @@ interface CountedLimitRow extends Omit<CountedLimit, "principal" | "secondsLeft"
   readonly isMissing: boolean;
 }
 
-const readLimitRows = preparedStatement<{ readonly keyHash: string; readonly model: string | null }, CountedLimitRow>(
+const readLimitRows = preparedStatement<KeyOwner & { readonly model: string | null }, CountedLimitRow>(
   "read_limits",
   // Counter and column are of one moment here: a settlement moves both in one statement.
   (p) => sql`
-    with caller as (${callerNow(p.keyHash)}), applied as (${limitsOfCaller(p.model)})
+    with caller as (${callerNow(p)}), applied as (${limitsOfCaller(p.model)})
     select a.principal_kind as kind, a.principal_id as id, a.meter, a.limit_window as "window", a.model, a.window_start::text as "windowStart",
            a.window_end::text as "windowEnd", ${secondsLeftOf("a.window_end")} as "secondsLeft", trim_scale(a.amount) as amount, a.enforce,
            case when c.used is null or is_foreign_spend(a.column_usd, c.used) then coalesce(a.column_usd, c.used, 0) else c.used end as used,
@@ -146,16 +152,16 @@ const readLimitRows = preparedStatement<{ readonly keyHash: string; readonly mod
 
 /**
  * Every limit of a path in its open window, and what its counter says, without a lock. `isMissing`: some counter was not made yet, and
- * is taken as it would be made. `isChanged`: the key is gone, or has another team than what was read of it, so that these are not the limits of
+ * is taken as it would be made. `isChanged`: the key is gone, or has another hash or team than what was read of it, so that these are not the limits of
  * that caller; every path has the budget of its key, and a path without limits is none. Of the counters that the transaction has locked
  * it says what holds.
  */
 export async function readLimits(
   db: DatabaseExecutor,
-  { keyHash, teamId }: KeyOwner & { readonly teamId: string | null },
+  { keyHash, token, teamId }: KeyOwner & { readonly teamId: string | null },
   model: string | null,
 ): Promise<{ readonly limits: readonly CountedLimit[]; readonly isMissing: boolean; readonly isChanged: boolean }> {
-  const rows = await readLimitRows(db, { keyHash, model });
+  const rows = await readLimitRows(db, { keyHash, token, model });
   const limits = rows.map(({ kind, id, isMissing: _isMissing, secondsLeft, ...limit }) => ({
     principal: { kind, id },
     ...limit,
@@ -194,9 +200,9 @@ function rowsOf(limits: readonly CountedLimit[], amountOf: (limit: CountedLimit)
  * its counter differ, the column is what was spent. Only under the locks of these counters, where nobody else is between
  * the two. How many were taken over.
  */
-export async function adoptForeignSpend(tx: DatabaseExecutor, { keyHash }: KeyOwner): Promise<number> {
+export async function adoptForeignSpend(tx: DatabaseExecutor, caller: KeyOwner): Promise<number> {
   const { numAffectedRows } = await sql`
-    with caller as (${callerNow(keyHash)}), applied as (${limitsOfCaller(null)})
+    with caller as (${callerNow(caller)}), applied as (${limitsOfCaller(null)})
     update limit_counters c set used = a.column_usd from applied a where ${COUNTER_OF_LIMIT} and is_foreign_spend(a.column_usd, c.used)`.execute(
     tx,
   );
@@ -207,9 +213,9 @@ export async function adoptForeignSpend(tx: DatabaseExecutor, { keyHash }: KeyOw
  * Makes the counters that are missing, those of LiteLLM's budgets at what its columns say was spent; existing ones stay. Not within a
  * transaction that holds a counter.
  */
-export async function insertMissingCounters(db: DatabaseExecutor, { keyHash }: KeyOwner, model: string | null): Promise<void> {
+export async function insertMissingCounters(db: DatabaseExecutor, caller: KeyOwner, model: string | null): Promise<void> {
   await sql`
-    with caller as (${callerNow(keyHash)}), applied as (${limitsOfCaller(model)})
+    with caller as (${callerNow(caller)}), applied as (${limitsOfCaller(model)})
     insert into limit_counters (principal_kind, principal_id, meter, limit_window, model, window_start, window_end, used)
     select principal_kind, principal_id, meter, limit_window, model, window_start, window_end, coalesce(column_usd, 0) from applied
     order by 1, 2, 3, 4, 5, 6

@@ -6,7 +6,7 @@ export {
   COUNTER_OF_LIMIT,
   deleteEndedCounters,
   HAS_LIMIT_COLUMNS,
-  HAS_OTHER_LIMITS,
+  hasOtherLimits,
   insertMissingCounters,
   IS_BUDGET,
   limitsOfCaller,

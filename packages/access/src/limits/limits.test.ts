@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { outcomeOf, requestOf, type TestRequest } from "../../test/test-requests.ts";
-import { findCaller } from "../keys/db.ts";
+import { findCaller } from "../keys/callers-db.ts";
 import { type MintedKey, mintKey, revokeKeys } from "../keys/keys.ts";
 import { writePayer } from "../principals/payers-db.ts";
 import type { Principal } from "../principals/principal.ts";

@@ -3,7 +3,8 @@
  *
  *     payer → team → user → key
  *
- * - `key`: the credential. Every long-lived credential is a row of the one key table, so its id is the key's SHA-256.
+ * - `key`: the credential. Every long-lived credential is a row of the one key table, so its id is the SHA-256 of its
+ *   first secret; a key that is regenerated keeps it.
  * - `user`: the person, session or machine that holds it; two keys of one user share what holds for the user.
  * - `team`: whoever holds the shared cap; LiteLLM's `team_id`.
  * - `payer`: the organization that is billed; the team itself, unless `payers` says otherwise.

@@ -7,7 +7,7 @@ import {
   callerNow,
   type CountedLimit,
   COUNTER_OF_LIMIT,
-  HAS_OTHER_LIMITS,
+  hasOtherLimits,
   isLiteLLMBudget,
   limitsOfCaller,
   LOCK_ORDER,
@@ -87,7 +87,7 @@ function reservationOf({ principal, meter, window, model, windowStart }: Counted
 
 /** What an admission statement is told: the attempt, the caller as it was read, and what the request asks of each meter. */
 type AdmissionParameters = NewAttempt &
-  Pick<CallerRow, "keyHash" | "teamId" | "userId" | "models" | "teamModels" | "allowedRoutes"> & {
+  Pick<CallerRow, "keyHash" | "token" | "teamId" | "userId" | "models" | "teamModels" | "allowedRoutes"> & {
     readonly beforeMs: number;
     readonly reservedUsd: DecimalText;
   };
@@ -155,7 +155,7 @@ const insertWithinBudgets = preparedStatement<AdmissionParameters & { readonly l
              k.spend::text::numeric as key_column_usd, t.spend::text::numeric as team_column_usd
         from "LiteLLM_VerificationToken" k
         left join "LiteLLM_TeamTable" t on t.team_id = k.team_id
-       where k.token = ${p.keyHash} and ${isStill(p)} and not ${HAS_OTHER_LIMITS}
+       where k.token = ${p.token} and ${isStill(p)} and not ${hasOtherLimits(sql`${p.keyHash}::text`)}
     ), reserved as materialized (
       select key_max_usd, team_max_usd, reserve_in_budgets(${p.keyHash}, ${p.teamId}, key_max_usd, team_max_usd, key_column_usd, team_column_usd,
                                                            ${p.leastUsd}::numeric, ${p.reservedUsd}::numeric) as budgets from caller
@@ -184,7 +184,7 @@ interface LimitsParameters extends AdmissionParameters, AskedLists {
 const insertWithinLimits = preparedStatement<LimitsParameters, AdmittedWithinLimits>(
   "insert_attempt_within_limits",
   (p) => sql`
-    with caller as (${callerNow(p.keyHash, isStill(p))}), applied as materialized (${limitsOfCaller(p.model_group)}), locked as (
+    with caller as (${callerNow(p, isStill(p))}), applied as materialized (${limitsOfCaller(p.model_group)}), locked as (
       select a.*, c.reserved, used_of_budget(c.used, a.column_usd) as used from limit_counters c join applied a on ${COUNTER_OF_LIMIT}
        order by ${LOCK_ORDER}
          for update of c
@@ -235,10 +235,10 @@ export async function insertAttemptIfFits(
   caller: CallerRow,
   { asked, runningMs, isLimited }: { readonly asked: Amounts; readonly runningMs: number; readonly isLimited: boolean },
 ): Promise<AdmittedRequest | undefined> {
-  const { keyHash, teamId, userId, models, teamModels, allowedRoutes } = caller;
+  const { keyHash, token, teamId, userId, models, teamModels, allowedRoutes } = caller;
   const reservedUsd = reservedUsdOf(asked);
   const tellsAll = hasSoftBudget(caller);
-  const read = { keyHash, teamId, userId, models, teamModels, allowedRoutes };
+  const read = { keyHash, token, teamId, userId, models, teamModels, allowedRoutes };
   const parameters = { ...attempt, ...read, beforeMs: beforeMsOf(runningMs), reservedUsd };
   if (!isLimited) {
     const [admitted] = await insertWithinBudgets(db, { ...parameters, leastUsd: asked.get("usd")?.least ?? "0" });

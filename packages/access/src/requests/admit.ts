@@ -83,7 +83,7 @@ export async function admitAttempt(db: DatabaseClient, request: AdmissionRequest
 async function admitStepByStep(db: DatabaseClient, request: AdmissionRequest, asked: Amounts): Promise<AdmittedRequest | CallerRow> {
   const askedAtMs = performance.now();
   return db.transaction().execute(async (tx) => {
-    const caller = requireUsable(await findCaller(tx, request.caller.keyHash));
+    const caller = requireUsable(await findCaller(tx, request.caller.shownHash));
     requireModelAllowed(caller, modelOf(request));
     request.requireNamedAllowed(caller);
     const limits = await currentLimits(tx, caller, request.attempt.model_group);

@@ -1,7 +1,7 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { clearBudgetCounter, type DueBudget, lockBudgetCounter, nextStoredReset } from "../limits/index.ts";
 import { beginNextWindow, listBudgetsDueForReset } from "../budgets/index.ts";
-import { clearKeySpend, clearSpendOfBudget, listKeysDueForReset } from "../keys/index.ts";
+import { clearKeySpend, clearSpendOfBudget, listKeysDueForReset, readKeyId } from "../keys/index.ts";
 import { clearTeamSpend, listTeamsDueForReset } from "../teams/index.ts";
 import { readClock } from "./db.ts";
 
@@ -28,9 +28,10 @@ export async function resetBudgetsDueAt(db: DatabaseClient, now: Date): Promise<
 
 async function resetBudget(db: DatabaseClient, scope: "key" | "team", budget: DueBudget, now: Date): Promise<boolean> {
   return db.transaction().execute(async (tx) => {
-    await lockBudgetCounter(tx, scope, budget.id);
+    const principalId = scope === "key" ? await readKeyId(tx, budget.id) : budget.id;
+    await lockBudgetCounter(tx, scope, principalId);
     if (!(await CLEAR[scope](tx, budget, nextStoredReset(budget.duration, now)))) return false;
-    await clearBudgetCounter(tx, scope, budget.id);
+    await clearBudgetCounter(tx, scope, principalId);
     return true;
   });
 }

@@ -58,14 +58,13 @@ const settleWithinLimits = preparedStatement<SettlementParameters & TakenLists, 
       update limit_counters c set used = c.used + coalesce(a.taken, a.amount), reserved = c.reserved - a.amount
         from (select l.*, m.amount as taken from locked l left join ${takenRows(p)} on m.meter = l.meter) a
        where ${COUNTER_OF_LIMIT}
-    ), spend_log as (${insertSpendLogFrom(p, "attempt")}), key_spend as (
-      update "LiteLLM_VerificationToken" k set spend = k.spend + ${p.spend}::float8
-        from attempt a where k.token = a.key_hash and (select count(*) from locked) >= 0
+    ), spend_log as (${insertSpendLogFrom(p, "attempt")}), key_spend as materialized (
+      select add_key_spend(a.key_hash, ${p.spend}::float8) as is_counted from attempt a where (select count(*) from locked) >= 0
     ), team_spend as (
       update "LiteLLM_TeamTable" t set spend = t.spend + ${p.spend}::float8
         from attempt a where t.team_id = a.team_id and (select count(*) from locked) >= 0
     )
-    select count(*) > 0 as settled from attempt`,
+    select coalesce(bool_and(is_counted), false) as settled from key_spend`,
 );
 
 /**
@@ -116,13 +115,12 @@ export async function insertCorrection(
     moved as (
       update limit_counters c set used = c.used + a.amount
         from (select l.*, m.amount from locked l join ${takenRows(takenLists(more))} on m.meter = l.meter) a where ${COUNTER_OF_LIMIT}
-    ), key_spend as (
-      update "LiteLLM_VerificationToken" k set spend = k.spend + ${row.spend}::float8
-        from correction where k.token = ${row.api_key} and (select count(*) from locked) >= 0
+    ), key_spend as materialized (
+      select add_key_spend(${row.api_key}, ${row.spend}::float8) as is_counted from correction where (select count(*) from locked) >= 0
     ), team_spend as (
       update "LiteLLM_TeamTable" t set spend = t.spend + ${row.spend}::float8
         from correction where t.team_id = ${row.team_id} and (select count(*) from locked) >= 0
     )
-    select count(*) > 0 as corrected from correction`.execute(db);
+    select coalesce(bool_and(is_counted), false) as corrected from key_spend`.execute(db);
   return rows[0]?.corrected ?? false;
 }

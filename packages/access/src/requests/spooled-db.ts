@@ -1,5 +1,6 @@
 import { type DatabaseExecutor, type ReservationJson } from "@proliferate/db";
 import { sql } from "kysely";
+import { currentHashOf } from "../keys/index.ts";
 import { COUNTER_OF_LIMIT, LOCK_ORDER } from "../limits/index.ts";
 import type { AdmittedAttempt } from "./db.ts";
 import { HELD_BY_ATTEMPT } from "./reservations-db.ts";
@@ -28,7 +29,7 @@ export async function placeReservations(
     ), made as (
       insert into limit_counters (principal_kind, principal_id, meter, limit_window, model, window_start, window_end, used)
       select p.kind, p.id, p.meter, p."window", p.model, p.start, limit_window_end(p."window", p.start), 0 from placed p
-       where p.kind <> 'key' or exists (select from "LiteLLM_VerificationToken" k where k.token = p.id)
+       where p.kind <> 'key' or exists (select from "LiteLLM_VerificationToken" k where k.token = ${currentHashOf(sql`p.id`)})
        order by 1, 2, 3, 4, 5, 6
       on conflict do nothing
     )

@@ -3,7 +3,7 @@ import { createTestDatabase, type TestDatabase } from "@proliferate/db/test-data
 import { NO_USAGE, reportOf } from "@proliferate/metering/usage";
 import { sql } from "kysely";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { findCaller } from "../keys/db.ts";
+import { findCaller } from "../keys/callers-db.ts";
 import { mintKey, revokeKeys } from "../keys/keys.ts";
 import { insertMissingCounters, readLimits } from "../limits/counters-db.ts";
 import { upsertLimit } from "../limits/limits-db.ts";

@@ -48,6 +48,8 @@ export type Operation =
   | { readonly kind: "mint"; readonly seat: number }
   /** The oldest key of the seat, where there are two. */
   | { readonly kind: "delete"; readonly seat: number }
+  /** The newest key of the seat gets a new secret; the former one is good for two hours more, or not at all. */
+  | { readonly kind: "regenerate"; readonly seat: number; readonly hasGrace: boolean }
   | { readonly kind: "recover" };
 
 export type Command =
@@ -76,6 +78,7 @@ interface Weights {
   readonly edit: number;
   readonly mint: number;
   readonly delete: number;
+  readonly regenerate: number;
   readonly recover: number;
   readonly work: number;
   /** Of what is begun: how much is not done at one go. */
@@ -113,7 +116,7 @@ const tightLimit: fc.Arbitrary<LimitPlan> = fc.record({
 });
 
 const MIXED: Weights = {
-  ...{ admit: 12, settle: 9, checkpoint: 2, edit: 2, mint: 1, delete: 1, recover: 2 },
+  ...{ admit: 12, settle: 9, checkpoint: 2, edit: 2, mint: 1, delete: 1, regenerate: 1, recover: 2 },
   ...{
     work: 6,
     interrupted: 1,
@@ -136,6 +139,7 @@ export const PROFILES = {
     edit: 1,
     mint: 0,
     delete: 0,
+    regenerate: 0,
     work: 16,
     interrupted: 4,
     lose_lock: 0,
@@ -143,6 +147,8 @@ export const PROFILES = {
     limits: fc.array(tightLimit, { minLength: 1, maxLength: 2 }),
   },
   rotating: { ...MIXED, edit: 1, mint: 6, delete: 5, recover: 1, seats: 1 },
+  /** One key that has another secret every moment, while its requests run. */
+  regenerating: { ...MIXED, edit: 1, mint: 0, delete: 0, regenerate: 9, work: 12, interrupted: 3, recover: 1, seats: 1 },
   /** Proxies that live are taken for dead: what another settled at an estimate is corrected. */
   mistaken: { ...MIXED, settle: 12, checkpoint: 3, edit: 0, recover: 9, crash: 0, cut: 0, lose_lock: 7, seats: 2 },
   dying: { ...MIXED, checkpoint: 5, recover: 8, crash: 3, lose_lock: 5, cut: 4 },
@@ -169,6 +175,7 @@ function operationsOf(weights: Weights): fc.Arbitrary<Operation> {
     edit: fc.record({ kind: fc.constant("edit" as const), limit, isTakenAway: fc.boolean() }),
     mint: fc.record({ kind: fc.constant("mint" as const), seat }),
     delete: fc.record({ kind: fc.constant("delete" as const), seat }),
+    regenerate: fc.record({ kind: fc.constant("regenerate" as const), seat, hasGrace: fc.boolean() }),
     recover: fc.record({ kind: fc.constant("recover" as const) }),
   } as const;
   return fc.oneof(...kindsOf(operations).map((kind) => ({ weight: weights[kind], arbitrary: operations[kind] })));

@@ -56,6 +56,17 @@ export const DEFECTS: Readonly<Record<string, Defect>> = {
     "where (l.model = '' or l.model = $1::text) and l.enforce = 'refuse'",
   ),
   "a correction is not counted": replacing("mistaken", /used = c\.used \+ a\.amount\s+from/, "used = c.used from"),
+  "a key that was regenerated begins anew": replacing(
+    "regenerating",
+    /coalesce\(h\.key_id, k\.token\) as "keyHash"/,
+    'k.token as "keyHash"',
+  ),
+  "a former key is good for ever": replacing("regenerating", /d\.revoke_at > clock_timestamp\(\) at time zone 'utc'/, "true"),
+  "the column of a regenerated key is passed over": replacing(
+    "regenerating",
+    /select add_key_spend\(a\.key_hash, (.*?)\) as is_counted/,
+    `select true as is_counted`,
+  ),
   "a deleted key takes along what its requests hold": replacing(
     "rotating",
     / and c\.reserved = 0 and c\.principal_id in/,

@@ -8,7 +8,10 @@ export interface Facts {
   readonly attempts: readonly AttemptFact[];
   readonly rows: readonly RowFact[];
   readonly limits: readonly LimitFact[];
-  readonly keys: readonly { readonly id: string; readonly max_usd: string | null }[];
+  /** By their ids; `spend_usd` is LiteLLM's column. */
+  readonly keys: readonly { readonly id: string; readonly max_usd: string | null; readonly spend_usd: string }[];
+  /** Hashes of what may be shown, and until when, in milliseconds since 1970; null is for ever. */
+  readonly usable: readonly { readonly hash: string; readonly until_ms: number | null }[];
   readonly teams: readonly { readonly id: string; readonly max_usd: string | null }[];
   readonly counters: readonly CounterFact[];
 }
@@ -56,7 +59,12 @@ const FACTS = `select
   (select coalesce(json_agg(json_build_object('request_id', request_id, 'spend', spend::text::numeric::text, 'tokens', total_tokens, 'status', status, 'team_id', team_id,
       'start_ms', extract(epoch from "startTime" at time zone 'utc') * 1000)), '[]') from "LiteLLM_SpendLogs" where request_id like '${REQUEST_ID_PREFIX}%') as rows,
   (select coalesce(json_agg(json_build_object('kind', principal_kind, 'id', principal_id, 'meter', meter, 'window', limit_window, 'model', model, 'amount', trim_scale(amount)::text, 'enforce', enforce)), '[]') from limits) as limits,
-  (select coalesce(json_agg(json_build_object('id', token, 'max_usd', max_budget::text::numeric::text)), '[]') from "LiteLLM_VerificationToken") as keys,
+  (select coalesce(json_agg(json_build_object('id', coalesce(h.key_id, token), 'max_usd', max_budget::text::numeric::text,
+      'spend_usd', trim_scale(round(spend::text::numeric, 9))::text)), '[]')
+      from "LiteLLM_VerificationToken" left join key_hashes h on h.key_hash = token) as keys,
+  (select coalesce(json_agg(json_build_object('hash', hash, 'until_ms', until_ms)), '[]') from (
+      select token as hash, null::float8 as until_ms from "LiteLLM_VerificationToken"
+      union all select d.token, extract(epoch from d.revoke_at at time zone 'utc')::float8 * 1000 from "LiteLLM_DeprecatedVerificationToken" d) u) as usable,
   (select coalesce(json_agg(json_build_object('id', team_id, 'max_usd', max_budget::text::numeric::text)), '[]') from "LiteLLM_TeamTable") as teams,
   (select coalesce(json_agg(json_build_object('kind', principal_kind, 'id', principal_id, 'meter', meter, 'window', limit_window, 'model', model,
       'start', window_start::text, 'used', trim_scale(used)::text, 'reserved', trim_scale(reserved)::text)), '[]') from limit_counters where used <> 0 or reserved <> 0) as counters`;

@@ -9,6 +9,7 @@ const CONNECTIONS = 4;
 
 const EMPTY = `
   delete from request_attempts; delete from limits; delete from limit_counters; delete from "LiteLLM_SpendLogs"; delete from "LiteLLM_VerificationToken";
+  delete from key_hashes; delete from "LiteLLM_DeprecatedVerificationToken";
   update "LiteLLM_TeamTable" set spend = 0, max_budget = null`;
 
 /** A database that plans are played on, one after the other. */

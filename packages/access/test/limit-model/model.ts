@@ -140,7 +140,7 @@ export class LimitModel {
   #judgeRefusals(): string | undefined {
     for (const { admission, code } of this.#refused.splice(0)) {
       const { settings, states, caller, asked } = admission;
-      const isDead = settings.some(({ liveKeys }) => !liveKeys.has(caller.keyHash));
+      const isDead = settings.some(({ usable }) => !usable.has(caller.shownHash));
       const wasFull = settings.some((setting) => states.some((counters) => !hasRoom(setting, caller, asked, counters)));
       if (code === "invalid_api_key" ? !isDead : !(REFUSALS.has(code) && wasFull))
         return `${admission.attemptId} was refused (${code}) while there was room`;
@@ -163,6 +163,11 @@ export class LimitModel {
       if (is.reserved !== should.reserved || (is.used !== should.used && !isGone))
         return `${name} says ${is.used} used and ${is.reserved} reserved, and it is ${should.used} and ${should.reserved}`;
       this.#peaks.set(name, max(this.#peaks.get(name) ?? 0n, should.reserved));
+    }
+    // Both are moved by one statement, whatever hash the key has by then.
+    for (const { id, spend_usd: spend } of facts.keys) {
+      const used = this.#counters.get(nameOf({ kind: "key", id, meter: "usd", window: "total", model: "", start: null }))?.used ?? 0n;
+      if (unitsOf("usd", spend) !== used) return `LiteLLM's column of the key ${id} says ${spend}, and it has spent ${used}`;
     }
     return undefined;
   }
@@ -216,7 +221,7 @@ function isAdmissible({ caller, asked, settings }: Admission, holds: Request["ho
   return settings.some((setting) => {
     const limits = limitsOf(setting, caller, asked.model);
     const should = limits.map((limit) => `${nameOf(limit)}=${asked.most[limit.meter]}`).toSorted();
-    return setting.liveKeys.has(caller.keyHash) && held.join() === should.join() && hasRoom(setting, caller, asked, counters);
+    return setting.usable.has(caller.shownHash) && held.join() === should.join() && hasRoom(setting, caller, asked, counters);
   });
 }
 

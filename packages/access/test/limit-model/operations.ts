@@ -1,6 +1,6 @@
 import type { DatabaseClient } from "@proliferate/db";
 import { NO_USAGE, reportOf } from "@proliferate/metering/usage";
-import { mintKey, revokeKeys } from "../../src/keys/index.ts";
+import { currentHashOf, hashKey, mintKey, regenerateKey, revokeKeys } from "../../src/keys/index.ts";
 import { deleteLimit, LimitedKeys, upsertLimit } from "../../src/limits/index.ts";
 import type { PrincipalKind } from "../../src/principals/index.ts";
 import {
@@ -23,10 +23,16 @@ import { REQUEST_ID_PREFIX, unitsOf } from "./facts.ts";
 import type { LimitModel } from "./model.ts";
 import { isBudget } from "./rules.ts";
 
+/** A key of a seat, by its id, and its secrets that may be usable, the newest first. */
+interface HeldKey {
+  readonly hash: string;
+  readonly secrets: string[];
+}
+
 /** What both proxies share: who has which keys, oldest first, and how many requests and keys there were. */
 export interface World {
   readonly seats: readonly Seat[];
-  readonly keys: { readonly key: string; readonly hash: string }[][];
+  readonly keys: HeldKey[][];
   requests: number;
   minted: number;
 }
@@ -87,6 +93,8 @@ export class ProxyOperations {
         return ignoringCuts(this.#mint(operation.seat));
       case "delete":
         return ignoringCuts(this.#delete(operation.seat));
+      case "regenerate":
+        return ignoringCuts(this.#regenerate(operation));
       case "recover":
         return ignoringCuts(this.#recover());
     }
@@ -97,13 +105,16 @@ export class ProxyOperations {
     // One request after the other by each of the keys that live.
     const live = this.#world.keys[seat] ?? [];
     const key = live[this.#world.requests % Math.max(1, live.length)];
-    if (!key || !holder) return;
+    // One request after the other by each of its secrets.
+    const secret = key?.secrets[this.#world.requests % Math.max(1, key.secrets.length)];
+    if (!key || secret === undefined || !holder) return;
+    const shownHash = hashKey(secret);
     this.#world.requests += 1;
     const attemptId = `${REQUEST_ID_PREFIX}${String(this.#world.requests).padStart(12, "0")}`;
     const [leastUnits, inputUnits] = [BigInt(least), BigInt(input)];
     const admission = this.#model.begin(
       attemptId,
-      { keyHash: key.hash, ...holder },
+      { keyHash: key.hash, shownHash, ...holder },
       {
         model,
         least: { usd: leastUnits, tokens: inputUnits, requests: 1n, parallel: 1n },
@@ -112,7 +123,7 @@ export class ProxyOperations {
     );
     const asked = { minimumUsd: usd(least), worstCaseUsd: usd(least + output), inputTokens: input, outputTokens: output };
     try {
-      const request = await requestOf(this.#db, key.hash, { attemptId, model, instanceId: this.#instanceId, ...asked });
+      const request = await requestOf(this.#db, shownHash, { attemptId, model, instanceId: this.#instanceId, ...asked });
       this.#attempts.push(await admitAttempt(this.#db, { ...request, limitedKeys: this.#limitedKeys }));
       this.#model.end(admission);
     } catch (error) {
@@ -151,7 +162,20 @@ export class ProxyOperations {
     const live = this.#world.keys[seat] ?? [];
     if (live.length < 2) return;
     const doomed = live.shift();
-    if (doomed) await revokeKeys(this.#db, [doomed.key], []);
+    if (doomed) await revokeKeys(this.#db, [doomed.hash], []);
+  }
+
+  async #regenerate({ seat, hasGrace }: Operation & { readonly kind: "regenerate" }): Promise<void> {
+    const key = this.#world.keys[seat]?.at(-1);
+    if (!key) return;
+    this.#world.minted += 1;
+    const newKey = `sk-of-the-limit-model-${this.#world.minted}`;
+    // Known before it is there: whoever is told the answer may be cut off, and the key has it all the same.
+    key.secrets.unshift(newKey);
+    key.secrets.splice(3);
+    await regenerateKey(this.#db, key.hash, { fields: {}, newKey, grace: hasGrace ? "2 hours" : null }).catch((error: unknown) => {
+      if ((error as { code?: unknown }).code !== "key_not_found") throw error;
+    });
   }
 
   /** As the proxy's upkeep does it. */
@@ -192,7 +216,7 @@ async function mint(db: DatabaseClient, world: World, seat: number): Promise<voi
     { userId: userId ?? null, teamId: teamId ?? null },
     { chosenKey: `sk-of-the-limit-model-${world.minted}` },
   );
-  world.keys[seat]?.push({ key, hash: row.token });
+  world.keys[seat]?.push({ hash: row.token, secrets: [key] });
 }
 
 async function edit(db: DatabaseClient, { keys }: World, plan: LimitPlan, isTakenAway: boolean): Promise<void> {
@@ -201,7 +225,7 @@ async function edit(db: DatabaseClient, { keys }: World, plan: LimitPlan, isTake
   const amount = plan.meter === "usd" ? usd(plan.amount) : String(plan.amount);
   if (isBudget({ ...plan, kind, id })) {
     const set = { max_budget: isTakenAway ? null : amount };
-    if (kind === "key") await db.updateTable("LiteLLM_VerificationToken").set(set).where("token", "=", id).execute();
+    if (kind === "key") await db.updateTable("LiteLLM_VerificationToken").set(set).where("token", "=", currentHashOf(id)).execute();
     else await db.updateTable("LiteLLM_TeamTable").set(set).where("team_id", "=", id).execute();
     return;
   }

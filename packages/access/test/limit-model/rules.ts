@@ -3,7 +3,10 @@ import { type CounterName, type Facts, nameOf, unitsOf } from "./facts.ts";
 /** The rules of limits, said a second time in plain integers: what the product does is compared with this, and shares no code with it. */
 
 export interface Caller {
+  /** The key's id. */
   readonly keyHash: string;
+  /** Of the secret that was shown. */
+  readonly shownHash: string;
   readonly userId: string;
   readonly teamId: string | null;
   readonly payerId: string | null;
@@ -32,7 +35,10 @@ interface SetLimit extends Omit<CounterName, "start"> {
 /** What admission goes by, beside counters: what is set, which keys live, what time it is. */
 export interface Setting {
   readonly limits: readonly SetLimit[];
+  /** By their ids. */
   readonly liveKeys: ReadonlySet<string>;
+  /** Hashes of what may be shown. */
+  readonly usable: ReadonlySet<string>;
   readonly nowMs: number;
 }
 
@@ -58,6 +64,7 @@ export function settingOf(facts: Facts, nowMs: number): Setting {
   return {
     limits: [...facts.keys.map(budgetOf("key")), ...facts.teams.map(budgetOf("team")), ...limits],
     liveKeys: new Set(facts.keys.map(({ id }) => id)),
+    usable: new Set(facts.usable.filter(({ until_ms: untilMs }) => untilMs === null || untilMs > nowMs).map(({ hash }) => hash)),
     nowMs,
   };
 }

@@ -1,4 +1,5 @@
 /** SQL on a spend row `s` and its owner `o`, shared by the statements that bill, quarantine and audit: what a row is worth, and whose it is. */
+import { currentHashOf } from "@proliferate/access/keys";
 import { joinPayer } from "@proliferate/access/principals";
 import { type RawBuilder, sql } from "kysely";
 
@@ -30,7 +31,7 @@ export const IS_OF_ANOTHER_KEY: RawBuilder<boolean> = sql`exists (select from bi
  * that has, the event does.
  */
 export const JOIN_OWNER: RawBuilder<unknown> = sql`cross join lateral (select case when s.team_id <> '' then s.team_id else coalesce(
-  (select nullif(t.team_id, '') from "LiteLLM_VerificationToken" t where t.token = s.api_key),
+  (select nullif(t.team_id, '') from "LiteLLM_VerificationToken" t where t.token = ${currentHashOf(sql`s.api_key`)}),
   (select g.org_id from gateway_sessions g where g.key_hash = s.api_key limit 1),
   (select g.org_id from gateway_sessions g where g.session_id = s."user"),
   (select known.org_id from key_owners known where known.key_hash = s.api_key)) end as team_id) whose ${joinPayer(sql`whose.team_id`, "o")}`;

@@ -181,6 +181,15 @@ export const updateKeyRequestSchema = z.looseObject({
 /** Body of `POST /key/update` as a caller writes it. */
 export type UpdateKeyRequest = z.input<typeof updateKeyRequestSchema>;
 
+/** `POST /key/regenerate` and `/key/{key}/regenerate`: as `/key/update`, with a new secret. */
+export const regenerateKeyRequestSchema = updateKeyRequestSchema.extend({
+  key: z.string().nullish().describe("the key or its hash; the path may say it"),
+  new_key: z.string().nullish().describe("chosen by the caller; made by the proxy when absent"),
+  grace_period: z.string().nullish().describe("how long the former key may still be used; absent = not at all"),
+});
+/** Body of `POST /key/regenerate` as a caller writes it. */
+export type RegenerateKeyRequest = z.input<typeof regenerateKeyRequestSchema>;
+
 /** `POST /key/delete`: keys (raw or hashed) or aliases, at least one of the two lists. */
 export const deleteKeysRequestSchema = z
   .looseObject({ keys: z.array(z.string()).nullish(), key_aliases: z.array(z.string()).nullish() })
