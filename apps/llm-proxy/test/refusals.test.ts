@@ -153,6 +153,13 @@ describe.each(DIALECTS)("a request on $path is refused in its dialect", ({ diale
   });
 });
 
+test("clients 12: to OpenCode, whose provider of OpenAI repeats each 404, an unknown model is a 400", async () => {
+  const headers = { "user-agent": "opencode/1.18.33 ai-sdk/provider-utils/4.0.0 runtime/bun/1.3.13" };
+  const asked = await post(stack, "/v1/responses", { model: "gpt-9", input: "Say something." }, { headers });
+
+  expect([asked.status, await asked.json()]).toEqual([400, { error: expect.objectContaining({ code: "model_not_found" }) }]);
+});
+
 test("hostile 20: a management route on the data plane is not there; the answer names the variable of its port, not the port", async () => {
   const response = await fetch(`${stack.proxy.url}/key/generate`, {
     method: "POST",

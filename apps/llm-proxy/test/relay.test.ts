@@ -224,6 +224,8 @@ describe("a provider that fails", () => {
 
       expect(isBroken).toBe(false);
       expect(text).toContain("the provider ended the answer before its end");
+      // clients 12: OpenCode and Pi, which see no status here, try again at these words.
+      expect(text).toContain("Service unavailable.");
       expect(text.trimEnd().split("\n").at(-1)).toMatch(/^data: \{.*"error"/);
       expect(await spendLogOf(stack, idOf(response))).toMatchObject({ status: "failure", metadata: { estimated: true } });
     },

@@ -20,12 +20,18 @@ export function identityHeaders(requestId: string): Record<string, string> {
 
 /** How the caller of this answer is told an error: by its program, too. */
 function refusalFor(response: ServerResponse, error: AppError): Refusal {
-  return refusalOf(error.code, clientOf(response.req.headers["user-agent"]));
+  return refusalOf(error.code, clientOf(response.req.headers));
 }
 
-/** An error as the last event of a stream that has begun. */
+/**
+ * An error as the last event of a stream that has begun. An event has no status: what is worth a retry says so by the words that OpenCode and Pi look for.
+ */
 export function errorEvent(response: ServerResponse, dialect: Dialect, requestId: string, error: AppError): string {
-  return dialect.errorEvent(dialect.errorBody(error, refusalFor(response, error), requestId));
+  const refusal = refusalFor(response, error);
+  const told = refusal.retryable
+    ? new AppError(error.code, `Service unavailable. ${error.message}`, { ...(error.param && { param: error.param }) })
+    : error;
+  return dialect.errorEvent(dialect.errorBody(told, refusal, requestId));
 }
 
 /** The one place where the data plane turns an error into an answer. Nothing of the answer may have been sent. */

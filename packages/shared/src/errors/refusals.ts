@@ -1,14 +1,15 @@
 import { ERROR_CODES, type ErrorCode } from "./codes.ts";
 
 /**
- * The one table of refusals: what a caller is told depends on what is exhausted and on what its program makes of a status. The
- * programs were measured: SDKs and Claude Code stop at 402 and at 429 with `x-should-retry: false`; OpenCode repeats each 429
- * for ever and stops at 402; Codex knows a spent quota only as 429 `insufficient_quota`. Whatever is not in the table is refused
+ * The one table of refusals: what a caller is told depends on what is exhausted, or missing, and on what its program makes of a status. The
+ * programs were measured (docs/clients.md): SDKs and Claude Code stop at 402 and at 429 with `x-should-retry: false`; OpenCode repeats each 429
+ * for ever and stops at 402, and its provider `openai` repeats each 404 for more than a minute; Codex knows a spent quota only as 429 `insufficient_quota`,
+ * and gives up at any other 429, too; LiteLLM's client, which aider is made of, repeats for a minute what it has no class for, 402 and 403 among them. Whatever is not in the table is refused
  * as its row of {@link ERROR_CODES} says, to everybody alike.
  */
 
 /** Whose program calls, as far as it decides what a refusal has to look like. */
-export type Client = "codex" | "opencode" | "other";
+export type Client = "codex" | "litellm" | "opencode" | "other";
 
 /**
  * - `money`: a budget or credits, for good until somebody pays
@@ -16,8 +17,9 @@ export type Client = "codex" | "opencode" | "other";
  * - `month_of_hub`: tokens of a hub's month; the hub's client shows the text of a 402
  * - `short_wait`: a minute's rate, what runs at once, what others have reserved
  * - `store`: our own store is down
+ * - `unknown_model`: nothing is exhausted, there is no such model
  */
-export type RefusalKind = "money" | "long_window" | "month_of_hub" | "short_wait" | "store";
+export type RefusalKind = "money" | "long_window" | "month_of_hub" | "short_wait" | "store" | "unknown_model";
 
 /** What a caller is told. */
 export interface Refusal {
@@ -45,15 +47,19 @@ const refusal = (status: number, retryable: boolean, anthropicType: string, open
 const MONEY = refusal(402, false, "billing_error", "insufficient_quota");
 const CODEX_QUOTA = refusal(429, false, "rate_limit_error", "insufficient_quota", "insufficient_quota");
 const WAIT = refusal(429, true, "rate_limit_error", "rate_limit_exceeded");
+const UNKNOWN = refusal(404, false, "not_found_error", "invalid_request_error");
+/** What Codex comes back for: six times in half a minute and more. At a 429 it stops. */
+const CODEX_WAIT = { ...WAIT, status: 503 };
 const STORE = refusal(503, true, "api_error", "api_error");
 
-/** By kind, then by client. */
-export const REFUSALS: Readonly<Record<RefusalKind, Readonly<Record<Client, Refusal>>>> = {
+/** By kind, then by client. What LiteLLM's client is told follows from what others are ({@link refusalOf}). */
+export const REFUSALS: Readonly<Record<RefusalKind, Readonly<Record<Exclude<Client, "litellm">, Refusal>>>> = {
   money: { codex: CODEX_QUOTA, opencode: MONEY, other: MONEY },
   long_window: { codex: CODEX_QUOTA, opencode: MONEY, other: refusal(429, false, "rate_limit_error", "rate_limit_exceeded") },
   month_of_hub: { codex: MONEY, opencode: MONEY, other: MONEY },
-  short_wait: { codex: WAIT, opencode: WAIT, other: WAIT },
+  short_wait: { codex: CODEX_WAIT, opencode: WAIT, other: WAIT },
   store: { codex: STORE, opencode: STORE, other: STORE },
+  unknown_model: { codex: UNKNOWN, opencode: { ...UNKNOWN, status: 400 }, other: UNKNOWN },
 };
 
 /** The kind of a code; every other code is no refusal of this table. */
@@ -67,17 +73,31 @@ export const REFUSAL_KINDS: Readonly<Partial<Record<ErrorCode, RefusalKind>>> = 
   rate_limited: "short_wait",
   too_many_at_once: "short_wait",
   store_unavailable: "store",
+  model_not_found: "unknown_model",
 };
 
-/** The client by its `user-agent`. */
-export function clientOf(userAgent: string | undefined): Client {
-  if (userAgent === undefined) return "other";
+/** What a client shows of itself in its headers. */
+interface ClientHeaders {
+  readonly "user-agent"?: string | undefined;
+  readonly "x-stainless-raw-response"?: string | readonly string[] | undefined;
+}
+
+/** The client by its headers. LiteLLM's calls OpenAI's library for the raw answer, as few others do. */
+export function clientOf({ "user-agent": userAgent = "", "x-stainless-raw-response": raw }: ClientHeaders): Client {
   if (/^codex[_/-]/i.test(userAgent)) return "codex";
+  if (userAgent.startsWith("litellm/") || (/^(?:Async)?OpenAI\/Python /.test(userAgent) && raw === "true")) return "litellm";
   return userAgent.startsWith("opencode/") ? "opencode" : "other";
 }
 
+/** What LiteLLM's client has a class for; everything else is a failure to it that it repeats. */
+const LITELLM_STATUSES = [400, 401, 404, 422, 429];
+
 /** How a client is told an error. A code that never reaches HTTP is a 500: the fault is ours. */
 export function refusalOf(code: ErrorCode, client: Client): Refusal {
+  if (client === "litellm") {
+    const told = refusalOf(code, "other");
+    return told.retryable || told.status >= 500 || LITELLM_STATUSES.includes(told.status) ? told : { ...told, status: 400 };
+  }
   const kind = REFUSAL_KINDS[code];
   if (kind) return REFUSALS[kind][client];
   const { status, retryable, anthropicType, openaiType } = ERROR_CODES[code];
