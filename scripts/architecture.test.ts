@@ -16,10 +16,11 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "db": ["shared"],
   "testing": ["shared"],
   "metering": ["shared"],
+  "conversation": ["shared"],
   "access": ["shared", "db", "metering"],
   "services": ["shared", "db", "metering", "access"],
   // The proxy meters and admits; sessions, the ledger and settlement are no part of a request.
-  "llm-proxy": ["shared", "runtime", "db", "metering", "access"],
+  "llm-proxy": ["shared", "runtime", "db", "metering", "conversation", "access"],
   "gateway": ["shared", "runtime", "db", "metering", "access", "services"],
   "worker": ["shared", "runtime", "db", "metering", "access", "services"],
   "cli": ["shared", "runtime", "db", "services"],
@@ -230,10 +231,10 @@ test("code seam 6: SQLSTATE codes are read in packages/db and nowhere else", () 
   expect(readers).toEqual([]);
 });
 
-test("shared, metering and the testing package load without a database, a queue or a server framework", () => {
+test("shared, metering, conversation and the testing package load without a database, a queue or a server framework", () => {
   const heavy = /^(pg|kysely|bullmq|ioredis|autumn-js|hono|@hono\/.*)$/;
   const wrong = sources
-    .filter((path) => /^packages\/(shared|metering|testing)\//.test(path) && !isTest(path))
+    .filter((path) => /^packages\/(shared|metering|conversation|testing)\//.test(path) && !isTest(path))
     .flatMap((path) =>
       importsOf(path)
         .filter((name) => heavy.test(name))

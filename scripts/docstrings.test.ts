@@ -15,6 +15,7 @@ const LEAST: Readonly<Record<string, number>> = {
   "packages/runtime": 100,
   "packages/db": 100,
   "packages/access": 90,
+  "packages/conversation": 95,
   "packages/metering": 95,
   "packages/services": 89,
   "apps/cli": 80,

@@ -5,6 +5,7 @@ import { groupHelp } from "../apps/cli/src/command-line.ts";
 import { defaultOf, ENVIRONMENT_TABLES, type EnvironmentTable } from "./environment-tables.ts";
 import { litellmFieldsPage } from "./litellm-fields-page.ts";
 import { tableRow as row } from "./markdown-table.ts";
+import { translationPage } from "./translation-page.ts";
 
 /**
  * Writes the tables in docs/ that the code already states. `node scripts/generate-docs.ts` writes them,
@@ -101,6 +102,7 @@ export function generatedDocs(): Readonly<Record<string, string>> {
     "docs/env.md": environmentPage(),
     "docs/engines.md": enginesPage(),
     "docs/litellm-fields.md": litellmFieldsPage(GENERATED),
+    "docs/translation.md": translationPage(GENERATED),
     "scripts/help/billing.txt": groupHelp("billing"),
     "scripts/help/session.txt": groupHelp("session"),
   };

@@ -101,6 +101,12 @@ export const LLM_PROXY_ENVIRONMENT = {
     .min(0)
     .default(ADMISSION_WAIT_LIMITS.mostBytes)
     .describe("Bytes of bodies that wait so at once in this process; they count among the uploads, too"),
+  TRANSLATION: z
+    .enum(["on", "off"])
+    .default("on")
+    .describe(
+      "Whether a model is served to callers of an API that its provider does not speak, by translating (docs/translation.md). off: 404 in the caller's dialect, on which clients stop",
+    ),
   UNJUDGED_REQUESTS: z
     .enum(["refuse", "reserve"])
     .default("refuse")
@@ -219,6 +225,7 @@ interface LLMProxyProcessConfig {
   readonly connections: ConnectionLimits;
   readonly admissionWait: AdmissionWaitLimits;
   readonly unjudged: UnjudgedPolicy;
+  readonly translates: boolean;
   readonly grace: GraceSettings | undefined;
   readonly redisUrl: string | undefined;
   readonly configFile: string | undefined;
@@ -249,6 +256,7 @@ export function parseProxyProcessConfig(source: EnvironmentSource): LLMProxyProc
       mostBytes: variables.ADMISSION_WAIT_BYTES,
     },
     unjudged: variables.UNJUDGED_REQUESTS,
+    translates: variables.TRANSLATION === "on",
     grace: graceSettings(variables),
     redisUrl: variables.REDIS_URL,
     configFile: variables.LITELLM_CONFIG,

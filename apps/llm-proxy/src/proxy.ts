@@ -20,6 +20,7 @@ import { outcomeOfDead, recoverOrphans, startUpkeep } from "./data-plane/recover
 import { createDataPlane, type DataPlane } from "./data-plane/server.ts";
 import { Settler } from "./data-plane/settle.ts";
 import { drainingPart, Shutdown } from "./data-plane/shutdown.ts";
+import { Translator } from "./translation/translator.ts";
 import { UPLOAD_LIMITS, type UploadLimits, Uploads } from "./data-plane/uploads.ts";
 import { Upstreams } from "./data-plane/upstream.ts";
 import { openLimitMemory } from "./exhausted/open-limit-memory.ts";
@@ -60,6 +61,8 @@ interface ProxyOptions {
   readonly grace?: GraceSettings | undefined;
   /** By which proxies tell each other which limits are used up. Default: nothing is remembered. */
   readonly redisUrl?: string | undefined;
+  /** Models are served in dialects that their provider does not speak. Default true. */
+  readonly translates?: boolean;
   /** Default: {@link UPLOAD_LIMITS}. */
   readonly uploads?: UploadLimits;
   /** Connections of callers; default: no limit. */
@@ -86,7 +89,7 @@ export async function startProxy(
 ): Promise<{ readonly dataPlane: number; readonly management: number }> {
   const { config, masterKey } = options;
   if (config.ignoredSettings.length > 0) logger.warn({ settings: config.ignoredSettings }, "config.ignored_settings");
-  const catalogue = new Catalogue([{ name: "litellm/config.yaml", deployments: config.models.list() }]);
+  const catalogue = new Catalogue([{ name: "litellm/config.yaml", deployments: config.models.list() }], options);
   reportModels(catalogue.current.everybody, logger);
   await checkDatabase(options.database);
   const db = openDatabase({ ...options.database, applicationName: "llm-proxy" });
@@ -152,14 +155,15 @@ export async function startProxy(
   return { dataPlane: await serveDataPlane(dataPlane, options, { shutdown, lifecycle }), management: management.port };
 }
 
-/** What looks at the answers that run. */
+/** What looks at the answers that run, and writes their requests anew. */
 function followAnswers({
   db,
   logger,
   metrics: { registry },
   lifecycle,
-}: Pick<SettlingParts, "db" | "logger" | "lifecycle" | "metrics">): Pick<DataPlaneDeps, "checkpoints" | "pings"> {
+}: Pick<SettlingParts, "db" | "logger" | "lifecycle" | "metrics">): Pick<DataPlaneDeps, "checkpoints" | "pings" | "translator"> {
   return {
+    translator: lifecycle.own("translator", new Translator()),
     checkpoints: lifecycle.own("checkpoints", new Checkpoints({ db, logger, registry })),
     pings: lifecycle.own("pings", new Pings({ logger, registry })),
   };

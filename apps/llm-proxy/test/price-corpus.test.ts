@@ -14,8 +14,10 @@ let provider: Server;
 let stack: TestStack;
 beforeAll(async () => {
   provider = createServer((request, response) => {
-    const given = CASES.find(({ name }) => name === request.headers["x-price-case"]);
-    const isStreamed = request.headers["x-price-streamed"] === "yes";
+    // The one header that a translated request has of its caller's.
+    const [name, way] = (request.headers["user-agent"] ?? "").split(" ");
+    const given = CASES.find((one) => one.name === name);
+    const isStreamed = way === "streamed";
     request.resume().on("end", () => {
       response.writeHead(200, { "content-type": isStreamed ? "text/event-stream" : "application/json" });
       response.end(isStreamed ? given?.streamed : given?.whole);
@@ -48,9 +50,7 @@ describe.each(["whole", "streamed"] as const)("%s", (way) => {
       ...(way === "streamed" && { stream: true }),
       ...(given.search === "possible" && { web_search_options: {} }),
     };
-    const response = await post(stack, path, body, {
-      headers: { "x-price-case": name, "x-price-streamed": way === "streamed" ? "yes" : "no" },
-    });
+    const response = await post(stack, path, body, { headers: { "user-agent": `${name} ${way}` } });
     expect(response.status).toBe(200);
     await response.text();
 
@@ -66,3 +66,39 @@ describe.each(["whole", "streamed"] as const)("%s", (way) => {
     expect(row.metadata["provider_usage"]).toMatchObject({ usage: expect.any(Object) });
   });
 });
+
+/** By the path that the provider is asked on, that of callers of the other API. */
+const TRANSLATED: Readonly<Record<string, string>> = { "/v1/messages": "/v1/chat/completions", "/v1/chat/completions": "/v1/messages" };
+
+describe.each(["whole", "streamed"] as const)("translated, %s", (way) => {
+  // What the provider searches or charges otherwise is asked for in its own API alone.
+  const cases = CASES.filter(
+    ({ path, streamed, search }) => path in TRANSLATED && search === undefined && (way === "whole" || streamed !== undefined),
+  );
+  test.each(cases.map((given) => [given.name, given] as const))(
+    "%s costs to the last digit what it costs in its own API",
+    async (name, given) => {
+      const asked = {
+        model: given.model,
+        max_tokens: 1_000,
+        messages: [{ role: "user", content: "hello" }],
+        ...(way === "streamed" && { stream: true, stream_options: { include_usage: true } }),
+      };
+      const response = await post(stack, TRANSLATED[given.path] ?? "", asked, { headers: { "user-agent": `${name} ${way}` } });
+      expect(response.status).toBe(200);
+      const told = usageTold(await response.text());
+
+      const row = await spendLogOf(stack, response.headers.get("x-litellm-call-id") ?? "");
+
+      expect(row).toMatchObject({ spend: given.row.spend, status: "success", metadata: { estimated: false } });
+      expect(told).toEqual([row.prompt_tokens, row.completion_tokens]);
+    },
+  );
+});
+
+/** Input with what was cached, and output, as the answer's last word has them in either API. */
+function usageTold(text: string): readonly number[] {
+  const last = (name: string): number => Number([...text.matchAll(new RegExp(`"${name}":(\\d+)`, "g"))].at(-1)?.[1] ?? 0);
+  if (text.includes('"prompt_tokens"')) return [last("prompt_tokens"), last("completion_tokens")];
+  return [last("input_tokens") + last("cache_creation_input_tokens") + last("cache_read_input_tokens"), last("output_tokens")];
+}

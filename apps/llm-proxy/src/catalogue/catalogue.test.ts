@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { loadModelConfig } from "../config/load-model-config.ts";
 import { anthropicMessages } from "../dialects/anthropic-messages.ts";
 import { openaiChat } from "../dialects/openai-chat.ts";
+import { openaiEmbeddings } from "../dialects/openai-embeddings.ts";
 import { Catalogue } from "./catalogue.ts";
 import type { CatalogueSource } from "./source.ts";
 
@@ -54,9 +55,10 @@ test("a swap changes the whole or nothing, and not what a request has taken", ()
 });
 
 test("what is not served says why: no such model, another route, no key", () => {
-  const { current } = new Catalogue([
-    { ...FILE, deployments: FILE.deployments.map((deployment) => ({ ...deployment, apiKey: undefined, apiKeyVariable: "MY_KEY" })) },
-  ]);
+  const { current } = new Catalogue(
+    [{ ...FILE, deployments: FILE.deployments.map((deployment) => ({ ...deployment, apiKey: undefined, apiKeyVariable: "MY_KEY" })) }],
+    { translates: false },
+  );
   const resolve =
     (model: string, dialect = anthropicMessages) =>
     () =>
@@ -65,4 +67,13 @@ test("what is not served says why: no such model, another route, no key", () => 
   expect(resolve("claude-1")).toThrow(expect.objectContaining({ code: "model_not_found" }));
   expect(resolve("claude-sonnet-5", openaiChat)).toThrow('Model "claude-sonnet-5" is served on /v1/messages, not on /v1/chat/completions.');
   expect(resolve("claude-sonnet-5")).toThrow(/MY_KEY is not set/);
+});
+
+test("a model of another dialect is served in its own where both are translated, and a caller's own dialect is never left", () => {
+  const { current } = new Catalogue([FILE]);
+  const served = (dialect: typeof openaiChat): readonly string[] =>
+    current.resolve({ teamId: null }, "claude-sonnet-5", dialect).map((routed) => routed.dialect.name);
+
+  expect([served(openaiChat), served(anthropicMessages)]).toEqual([["anthropic-messages"], ["anthropic-messages"]]);
+  expect(() => served(openaiEmbeddings)).toThrow(expect.objectContaining({ code: "model_dialect_mismatch" }));
 });

@@ -5,10 +5,15 @@ import type { CatalogueSource } from "./source.ts";
 export class Catalogue {
   #current: CatalogueSnapshot;
   #version = 1;
+  readonly #translates: boolean;
 
-  /** Throws what {@link CatalogueSnapshot} throws: a start with a catalogue that contradicts itself is refused. */
-  constructor(sources: readonly CatalogueSource[]) {
-    this.#current = new CatalogueSnapshot(sources);
+  /**
+   * `translates`: models are served in dialects that their provider does not speak; default true. Throws what {@link CatalogueSnapshot} throws: a start
+   * with a catalogue that contradicts itself is refused.
+   */
+  constructor(sources: readonly CatalogueSource[], { translates = true }: { readonly translates?: boolean } = {}) {
+    this.#translates = translates;
+    this.#current = new CatalogueSnapshot(sources, translates);
   }
 
   /** A request takes it once and keeps it. */
@@ -23,7 +28,7 @@ export class Catalogue {
 
   /** Puts another snapshot in the place of the current one. Throws what the constructor throws, and the current one stays. */
   swap(sources: readonly CatalogueSource[]): void {
-    this.#current = new CatalogueSnapshot(sources);
+    this.#current = new CatalogueSnapshot(sources, this.#translates);
     this.#version += 1;
   }
 }

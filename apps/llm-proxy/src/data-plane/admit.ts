@@ -9,13 +9,14 @@ import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import type { Call } from "./call.ts";
 import { limitOfError } from "./limit-headers.ts";
 import type { DataPlaneDeps } from "./deps.ts";
+import type { RoutedModel } from "../catalogue/snapshot.ts";
 import { hiddenTokensPerSecond } from "./hidden-output.ts";
 import { judge } from "./judge.ts";
 import { requireNamedModels } from "./named-models.ts";
 import { openableRoute } from "./openable-routes.ts";
 import type { RequestFacts } from "../body/request-facts.ts";
 import { admitRemembering } from "../exhausted/limit-memory.ts";
-import type { Deployment, ModelTable } from "../config/model-table.ts";
+import type { ModelTable } from "../config/model-table.ts";
 
 const SESSION_HEADERS = ["x-litellm-session-id", "x-claude-code-session-id", "x-session-id", "session-id", "x-session-affinity"] as const;
 
@@ -25,7 +26,7 @@ interface Admittable {
   readonly models: ModelTable;
   readonly facts: RequestFacts;
   readonly requestedAs: string | null;
-  readonly deployment: Deployment;
+  readonly routed: RoutedModel;
   /** Of the body, which is held while the request waits. */
   readonly bytes: number;
 }
@@ -75,12 +76,13 @@ async function admitOnce({ db, grace, limitMemory }: DataPlaneDeps, admission: A
   }
 }
 
-function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, requestedAs, deployment }: Admittable): AdmissionRequest {
+function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, requestedAs, routed }: Admittable): AdmissionRequest {
   const { estimatedInputTokens } = facts;
+  const { deployment, dialect } = routed;
   const tags = requestTags(caller, headerText(call.request.headers, "x-litellm-tags"));
   const { price, worstCasePicoUsd, outputTokens } = judge(
     { models, unjudged: deps.unjudged },
-    call,
+    { dialect, startedAt: call.startedAt },
     caller,
     facts,
     deployment,

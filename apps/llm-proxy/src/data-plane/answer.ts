@@ -7,20 +7,26 @@ import { searchOf } from "./search.ts";
 
 /** The road of a request that costs: authenticate, read, route, admit, forward. Throws before anything was answered. */
 export async function answerRequest(deps: DataPlaneDeps, call: Call): Promise<void> {
-  const { caller, models, facts, requestedAs, routed, upstream, dropUsageChunk } = await receive(deps, call, "answer");
+  const { caller, models, facts, requestedAs, routed, upstream, dropUsageChunk, translation } = await receive(deps, call, "answer");
   try {
-    const attempt = await admit(deps, call, {
-      caller,
-      models,
-      facts,
-      requestedAs,
-      deployment: routed.deployment,
-      bytes: upstream.body.length,
-    });
+    const attempt = await admit(deps, call, { caller, models, facts, requestedAs, routed, bytes: upstream.body.length });
     const warnings = deps.limitWarnings.look(caller, attempt.limits);
-    const { deployment } = routed;
-    const asked = { choices: facts.choices, search: searchOf(call.dialect, deployment.upstreamModel, facts) };
-    await forward(deps, { call, attempt, warnings, models, deployment, upstream, asksForStream: facts.stream, dropUsageChunk, asked });
+    const { deployment, dialect } = routed;
+    const asked = { choices: facts.choices, search: searchOf(dialect, deployment.upstreamModel, facts) };
+    const asksForStream = facts.stream;
+    await forward(deps, {
+      call,
+      attempt,
+      warnings,
+      models,
+      deployment,
+      dialect,
+      translation,
+      upstream,
+      asksForStream,
+      dropUsageChunk,
+      asked,
+    });
   } finally {
     upstream.body.release();
   }

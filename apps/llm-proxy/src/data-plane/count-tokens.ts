@@ -1,6 +1,7 @@
 import { requireModelAllowed } from "@proliferate/access/principals";
 import { requireLimitsLeft } from "@proliferate/access/requests";
 import { AppError } from "@proliferate/shared/errors";
+import { type Translation, translationHeaders } from "../translation/translated-answer.ts";
 import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { identityHeaders } from "./error-response.ts";
@@ -22,10 +23,26 @@ export async function countTokens(deps: DataPlaneDeps, call: Call): Promise<void
   try {
     requireModelAllowed(caller, { ...received.routed.deployment, requestedAs: received.requestedAs });
     await requireLimitsLeft(deps.db, caller);
+    if (received.translation) return sendEstimate(call, received, received.translation);
     await deps.counts.run(caller.keyHash, async () => forwardCount(deps, call, received));
   } finally {
     upstream.body.release();
   }
+}
+
+/**
+ * No other API counts, and nobody here has a model's own tokens: what is answered is the estimate that admission goes by, four bytes a token and
+ * media by their measure, and a header says that it is one.
+ */
+function sendEstimate({ response, requestId }: Call, { facts }: Received, translation: Translation): void {
+  const bytes = Buffer.from(JSON.stringify({ input_tokens: facts.estimatedInputTokens }));
+  response.writeHead(200, {
+    ...identityHeaders(requestId),
+    ...translationHeaders(translation, false),
+    "x-gateway-estimated": "input_tokens",
+    "content-length": bytes.length,
+  });
+  response.end(bytes);
 }
 
 async function forwardCount(deps: DataPlaneDeps, call: Call, { routed, upstream }: Received): Promise<void> {

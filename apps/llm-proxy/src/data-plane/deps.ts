@@ -16,6 +16,7 @@ import type { LimitWarnings } from "./limit-warnings.ts";
 import type { Pings } from "./pings.ts";
 import type { Settler } from "./settle.ts";
 import type { Shutdown } from "./shutdown.ts";
+import type { Translator } from "../translation/translator.ts";
 import type { Uploads } from "./uploads.ts";
 import type { Upstreams } from "./upstream.ts";
 
@@ -26,6 +27,8 @@ export interface DataPlaneDeps {
   readonly catalogue: Catalogue;
   readonly upstreams: Upstreams;
   readonly uploads: Uploads;
+  /** Writes requests anew for providers that do not speak their dialect. */
+  readonly translator: Translator;
   /** Counts of tokens that run now. */
   readonly counts: InFlight;
   /** How often a request is sent again that the provider cannot have charged, and how long after at least. */

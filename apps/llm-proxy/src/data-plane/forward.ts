@@ -1,23 +1,32 @@
 import { setTimeout } from "node:timers/promises";
 import type { LimitWarning } from "@proliferate/access/limits";
-import type { AdmittedRequest, AttemptOutcome } from "@proliferate/access/requests";
-import { type StreamUsageReader, totals } from "@proliferate/metering/usage";
-import { AppError, isAppError } from "@proliferate/shared/errors";
-import type { Asked } from "../dialects/dialect.ts";
+import type { AdmittedRequest } from "@proliferate/access/requests";
+import { dearerReading, type RequestPrices } from "@proliferate/metering/pricing";
+import type { StreamUsageReader } from "@proliferate/metering/usage";
+import { AppError } from "@proliferate/shared/errors";
+import type { Asked, Dialect } from "../dialects/dialect.ts";
 import { type Deployment, type ModelTable, priceAt } from "../config/model-table.ts";
 import { AttemptClock } from "./attempt-clock.ts";
 import type { Call } from "./call.ts";
 import { CallerAnswer } from "./caller-answer.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import type { DetachedRead } from "./detached-reads.ts";
-import { errorEvent, identityHeaders, sendError } from "./error-response.ts";
+import { asAppError, errorEvent, identityHeaders, sendError } from "./error-response.ts";
 import { headersForCaller } from "./headers.ts";
 import { limitHeaders } from "./limit-headers.ts";
-import { checkpointOf } from "./meter.ts";
+import { checkpointOf, reportSoFar } from "./meter.ts";
 import { type Ending, outcomeOf } from "./outcome.ts";
+import { logFailure, logSettled } from "./request-log.ts";
 import { errorTextForCaller, pauseBeforeRepeat } from "./provider-error.ts";
+import {
+  type LastPiece,
+  MOST_TRANSLATED_ANSWER_BYTES,
+  TranslatedAnswer,
+  type Translation,
+  translationHeaders,
+} from "../translation/translated-answer.ts";
 import type { UpstreamHead, UpstreamRequest } from "./upstream.ts";
-import { CALLER_GONE, CallerGone, type Exchange, isSuccess, judge, type Reply } from "./verdict.ts";
+import { CALLER_GONE, CallerGone, endingError, type Exchange, isSuccess, judge, type Reply, type Verdict } from "./verdict.ts";
 import { WholeAnswer } from "./whole-answer.ts";
 
 /** An admitted request, ready to be sent. */
@@ -28,6 +37,10 @@ interface ForwardRequest {
   readonly warnings: readonly LimitWarning[];
   readonly models: ModelTable;
   readonly deployment: Deployment;
+  /** What the provider speaks here. */
+  readonly dialect: Dialect;
+  /** Where that is not what the caller speaks. */
+  readonly translation: Translation | undefined;
   readonly upstream: UpstreamRequest;
   readonly asksForStream: boolean;
   readonly dropUsageChunk: boolean;
@@ -76,6 +89,9 @@ class Relay {
   #head: UpstreamHead | undefined;
   #stream: StreamUsageReader | undefined;
   #whole: WholeAnswer | undefined;
+  #translated: TranslatedAnswer | undefined;
+  /** The end of a translated answer: what comes behind it is nobody's. */
+  #last: LastPiece | undefined;
   #sentAt: number | undefined;
   #bytes = 0;
   #firstByteAt: Date | null = null;
@@ -93,7 +109,9 @@ class Relay {
     this.#undo.push(
       this.#deps.shutdown.onEnd((reason) => this.#provider.abort(reason)),
       this.#caller.onGone(() => this.#detach()),
-      this.#deps.heldAnswers.read(() => (this.#stream?.heldBytes ?? 0) + (this.#whole?.heldBytes ?? 0)),
+      this.#deps.heldAnswers.read(() =>
+        [this.#stream, this.#whole, this.#translated].reduce((sum, part) => sum + (part?.heldBytes ?? 0), 0),
+      ),
     );
     const providerEnd = this.#askProvider();
     // Whichever comes first: the event that ends a stream, the end of the answer, or its failure.
@@ -101,7 +119,7 @@ class Relay {
       () => undefined,
       (error: unknown) => error ?? new Error("the provider's answer failed"),
     );
-    const { ending, reply } = judge(this.#exchange(failure));
+    const { ending, reply } = this.#translateEnd(judge(this.#exchange(failure)));
     if (reply.kind === "error") this.#logFailure(reply.error, failure);
     const costUsd = await this.settle(ending);
     this.#tell(reply, costUsd);
@@ -204,18 +222,20 @@ class Relay {
   }
 
   #accept(head: UpstreamHead): (chunk: Buffer) => void {
-    const { call, asksForStream, dropUsageChunk, asked } = this.#request;
+    const { dialect, translation, asksForStream, dropUsageChunk, asked } = this.#request;
     this.#head = head;
     // It is not asked for again.
     this.#request.upstream.body.release();
     if (this.#caller.isGone) head.resume();
+    if (translation) this.#translated = this.#translate(translation);
     if (isSuccess(head) && /^text\/event-stream\b/i.test(String(head.headers["content-type"] ?? ""))) {
-      this.#stream = call.dialect.streamReader({ dropUsageChunk, ...asked });
+      this.#stream = dialect.streamReader({ dropUsageChunk, ...asked });
       this.#caller.beginStream(head.status, this.#headers(head));
       this.#checkpointAlways();
       this.#undo.push(this.#deps.pings.follow({ sends: () => this.#caller.sends, ping: () => this.#ping() }));
     } else {
-      this.#whole = new WholeAnswer(call.dialect, { passes: isSuccess(head) && !asksForStream, asked });
+      const passes = isSuccess(head) && !asksForStream && !translation;
+      this.#whole = new WholeAnswer(dialect, { passes, asked, ...(translation && { holdBytes: MOST_TRANSLATED_ANSWER_BYTES }) });
     }
     return (chunk) => this.#take(head, chunk);
   }
@@ -238,7 +258,8 @@ class Relay {
     this.#firstByteAt ??= this.#clock.now();
     if (this.#stream) {
       const wasOver = this.#stream.terminal !== undefined;
-      this.#caller.send(this.#stream.push(chunk), head);
+      const pieces = this.#stream.push(chunk);
+      if (this.#last === undefined) this.#caller.send(this.#translated?.push(pieces) ?? pieces, head);
       if (wasOver || this.#stream.terminal === undefined) return;
       // What follows the end is not piled up while that waits for its settlement.
       head.pause();
@@ -262,19 +283,47 @@ class Relay {
 
   #tell(reply: Reply, costUsd: string): void {
     if (reply.kind === "error") return this.#tellError(reply.error);
-    const rest = this.#stream?.takeRest() ?? this.#whole?.rest() ?? Buffer.alloc(0);
+    const { bytes, status } = this.#last ?? { bytes: this.#restFor(reply), status: reply.status };
     this.#head?.resume();
     if (!this.#head || this.#caller.isGone) return;
-    const { deployment, call } = this.#request;
-    const { apiKey } = deployment;
-    const bytes =
-      reply.kind === "held"
-        ? rest
-        : Buffer.from(errorTextForCaller(Buffer.from(rest).toString("utf8"), { apiKey, requestId: call.requestId }));
     const costHeader = reply.kind === "held" ? { "x-litellm-response-cost": costUsd } : {};
-    if (!this.#caller.hasBegun)
-      this.#caller.begin(reply.status, { ...this.#headers(this.#head), "content-length": bytes.length, ...costHeader });
+    if (!this.#caller.hasBegun) this.#caller.begin(status, { ...this.#headers(this.#head), "content-length": bytes.length, ...costHeader });
     this.#caller.sendRest(bytes);
+  }
+
+  /** What was held back of the answer, as the caller may read it. */
+  #restFor(reply: Reply): Uint8Array {
+    const rest = this.#stream?.takeRest() ?? this.#whole?.rest() ?? Buffer.alloc(0);
+    if (reply.kind === "held") return rest;
+    const { deployment, call } = this.#request;
+    return Buffer.from(errorTextForCaller(Buffer.from(rest).toString("utf8"), { apiKey: deployment.apiKey, requestId: call.requestId }));
+  }
+
+  #translate(translation: Translation): TranslatedAnswer {
+    const { call, attempt, deployment } = this.#request;
+    return new TranslatedAnswer({
+      translation,
+      requestId: call.requestId,
+      model: attempt.requested_model ?? deployment.modelName,
+      startedAt: attempt.started_at,
+      // The bill's own reading of a provider that contradicts itself.
+      report: () =>
+        dearerReading(this.#prices(), reportSoFar(this.#stream?.reading() ?? this.#whole?.read().usage, attempt.estimated_input_tokens)),
+    });
+  }
+
+  /** Before it is settled, so that an answer that cannot be told ends as an error in its row, too. */
+  #translateEnd(verdict: Verdict): Verdict {
+    const { ending, reply } = verdict;
+    if (!this.#translated || reply.kind === "error" || this.#caller.isGone) return verdict;
+    try {
+      const isComplete = this.#whole?.isComplete ?? true;
+      this.#last = this.#translated.last(reply, this.#restFor(reply), { isStream: this.#stream !== undefined, isComplete });
+      return verdict;
+    } catch (thrown) {
+      const error = asAppError(thrown);
+      return { ending: { ...ending, error: endingError(error) }, reply: { kind: "error", error } };
+    }
   }
 
   /** As an answer of its own, as an event of a stream that has begun, or, in the middle of a JSON text, by cutting it. */
@@ -289,55 +338,32 @@ class Relay {
   /** Returns what it cost, in USD. */
   async settle(ending: Ending): Promise<string> {
     this.#endCheckpoints?.();
-    const { attempt, models, deployment } = this.#request;
+    const { attempt } = this.#request;
     const wasLeft = this.#caller.isGone && ending.kind !== "free";
-    const prices = models.requestPrices(attempt) ?? { own: priceAt(deployment, attempt.started_at), ofModel: () => undefined };
-    const outcome = outcomeOf(attempt, prices, wasLeft ? { ...ending, error: CALLER_GONE } : ending, {
+    const outcome = outcomeOf(attempt, this.#prices(), wasLeft ? { ...ending, error: CALLER_GONE } : ending, {
       firstByteAt: this.#firstByteAt,
       endedAt: this.#clock.now(),
     });
     await this.#deps.settler.settle(attempt, outcome);
-    this.#log(outcome);
+    logSettled(this.#deps.logger, attempt, outcome);
     return outcome.cost.totalUsd;
   }
 
-  #logFailure(error: AppError, failure: unknown): void {
-    if (failure instanceof CallerGone) return;
-    const { attempt, deployment } = this.#request;
-    const cause = isAppError(failure) ? undefined : failure;
-    const facts = {
-      attempt: attempt.attempt_id,
-      provider: deployment.provider.name,
-      status: this.#head?.status,
-      code: error.code,
-      error: String(cause ?? error),
-    };
-    if (error.code === "provider_key_rejected")
-      this.#deps.logger.error({ ...facts, variable: deployment.apiKeyVariable }, "provider.key_rejected");
-    else this.#deps.logger.warn(facts, "provider.failed");
+  #prices(): RequestPrices {
+    const { attempt, models, deployment } = this.#request;
+    return models.requestPrices(attempt) ?? { own: priceAt(deployment, attempt.started_at), ofModel: () => undefined };
   }
 
-  /** One line for each request; ids, counts and names only. */
-  #log({ report, cost, status, estimated, endedAt, error }: AttemptOutcome): void {
-    const { attempt } = this.#request;
-    const durationMs = endedAt.getTime() - attempt.started_at.getTime();
-    const facts = {
-      request: attempt.attempt_id,
-      team: attempt.team_id,
-      model: attempt.model_group,
-      status,
-      estimated,
-      usage: totals(report),
-      spendUsd: cost.totalUsd,
-      durationMs,
-    };
-    this.#deps.logger.info(error ? { ...facts, code: error.code } : facts, "request.settled");
+  #logFailure(error: AppError, failure: unknown): void {
+    const { attempt, deployment } = this.#request;
+    logFailure(this.#deps.logger, { attemptId: attempt.attempt_id, deployment, status: this.#head?.status, error, failure });
   }
 
   #headers(head: UpstreamHead): Record<string, string | string[]> {
-    const { call, attempt, warnings } = this.#request;
+    const { call, attempt, warnings, translation } = this.#request;
     return {
-      ...headersForCaller(head.headers, { hasLimits: attempt.limits.some(({ amount }) => amount !== null) }),
+      ...headersForCaller(head.headers, { hasLimits: translation !== undefined || attempt.limits.some(({ amount }) => amount !== null) }),
+      ...(translation && translationHeaders(translation, this.#stream !== undefined)),
       ...limitHeaders(call.dialect, attempt.limits, warnings),
       ...identityHeaders(call.requestId),
       "x-litellm-model-group": attempt.model_group,

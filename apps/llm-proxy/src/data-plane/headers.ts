@@ -72,6 +72,14 @@ function namedByConnection(headers: IncomingHttpHeaders): ReadonlySet<string> {
   );
 }
 
+/** Of no dialect: who calls, and what it is traced by. */
+const OF_EVERY_DIALECT = new Set(["user-agent", "traceparent", "tracestate", "baggage"]);
+
+/** What a provider is told of a caller whose request is translated: headers of another API mean nothing, or something else, there. */
+export function headersOfTranslated(headers: IncomingHttpHeaders): IncomingHttpHeaders {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => OF_EVERY_DIALECT.has(name)));
+}
+
 /**
  * The headers that go to the provider: the caller's but for its credential, what belongs to its connection and our own
  * `x-litellm-*`; unknown ones pass, because `anthropic-beta` and its kind are open lists. The encoding is identity: usage

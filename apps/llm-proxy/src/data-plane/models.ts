@@ -2,7 +2,7 @@ import { aliasesOf, isModelAllowed, servedName } from "@proliferate/access/princ
 import type { CallerRow } from "@proliferate/access/keys";
 import { AppError } from "@proliferate/shared/errors";
 import type { Deployment, ModelTable } from "../config/model-table.ts";
-import type { Dialect } from "../dialects/dialect.ts";
+import { type Dialect, servedDialect } from "../dialects/dialect.ts";
 import type { ListedModel, ModelPage } from "../dialects/model-listing.ts";
 
 /** LiteLLM's constant: models have no date of birth here. */
@@ -14,16 +14,25 @@ interface Offer {
   readonly deployment: Deployment;
 }
 
+/** What a listing is asked for. */
+interface Listing {
+  readonly dialect: Dialect;
+  /** May have `limit` (1 to 1000) and one of `after_id` and `before_id`. */
+  readonly query: URLSearchParams;
+  /** Models are served in dialects that their provider does not speak. */
+  readonly translates: boolean;
+}
+
 /**
- * `GET /v1/models`: what the key may use, its aliases last, as clients of the dialect read it. `query` may have `limit` (1 to 1000) and
- * one of `after_id` and `before_id`. Throws `invalid_request` on any other value of these.
+ * `GET /v1/models`: what the key may use, its aliases last, as clients of the dialect read it. Throws `invalid_request` on any other value of the
+ * query.
  */
-export function listModels(models: ModelTable, caller: CallerRow, dialect: Dialect, query: URLSearchParams): object {
+export function listModels(models: ModelTable, caller: CallerRow, { dialect, query, translates }: Listing): object {
   const aliases = aliasesOf(caller);
   // What an alias hides cannot be called by its own name.
   const names = [...models.list().flatMap(({ modelName }) => (aliases.includes(modelName) ? [] : [modelName])), ...aliases];
   const offers = names.flatMap((name) => offerTo(models, caller, name) ?? []);
-  const listed = dialect.models.isOwnOnly ? ownOffers(offers, dialect) : offers;
+  const listed = dialect.models.isOwnOnly ? ownOffers(offers, dialect, translates) : offers;
   return dialect.models.list(pageOf(listed, dialect, query));
 }
 
@@ -41,13 +50,22 @@ function offerTo(models: ModelTable, caller: CallerRow, id: string): Offer | und
 }
 
 /** What is served in the dialect. A name with its provider's prefix is left out where the name alone leads to the same. */
-function ownOffers(offers: readonly Offer[], dialect: Dialect): readonly Offer[] {
-  const own = offers.filter(({ deployment }) => deployment.dialects.includes(dialect));
+function ownOffers(offers: readonly Offer[], dialect: Dialect, translates: boolean): readonly Offer[] {
+  const own = offers.filter(({ deployment }) => {
+    const served = servedDialect(deployment.dialects, dialect, translates);
+    return served === dialect || (served !== undefined && writes(deployment));
+  });
   const known = new Set(own.map(({ id, deployment }) => `${id} ${placeOf(deployment)}`));
   return own.filter(({ id, deployment }) => {
     const prefix = `${deployment.provider.name}/`;
     return !id.startsWith(prefix) || !known.has(`${id.slice(prefix.length)} ${placeOf(deployment)}`);
   });
+}
+
+/** It answers in tokens that have a price; a provider's models for embeddings do not, and nothing of theirs is translated. */
+function writes({ prices }: Deployment): boolean {
+  const { inputTokens, outputTokens } = prices?.at(new Date()).rates ?? { inputTokens: 0n, outputTokens: 0n };
+  return outputTokens > 0n || inputTokens === 0n;
 }
 
 /** Where a name leads. */

@@ -131,9 +131,10 @@ async function answer(deps: DataPlaneDeps, route: DataPlaneRoute, call: Call): P
 /** What the caller may use: one model, or the list. */
 async function readModels(deps: DataPlaneDeps, { request, dialect }: Call, id: string | undefined): Promise<unknown> {
   const caller = await authenticate(deps, request, "models");
-  const models = deps.catalogue.current.modelsFor(caller);
+  const { current } = deps.catalogue;
+  const models = current.modelsFor(caller);
   if (id !== undefined) return showModel(models, caller, dialect, id);
-  return listModels(models, caller, dialect, new URLSearchParams(queryOf(request.url ?? "")));
+  return listModels(models, caller, { dialect, query: new URLSearchParams(queryOf(request.url ?? "")), translates: current.translates });
 }
 
 function refuse(deps: DataPlaneDeps, call: Omit<Call, "startedAt" | "startedAtMs" | "upstreamPath">, error: AppError): void {

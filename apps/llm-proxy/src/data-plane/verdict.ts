@@ -38,7 +38,8 @@ export type Reply =
   | { readonly kind: "held_error"; readonly status: number }
   | { readonly kind: "error"; readonly error: AppError };
 
-interface Verdict {
+/** What an exchange came to. */
+export interface Verdict {
   readonly ending: Ending;
   readonly reply: Reply;
 }
@@ -113,7 +114,8 @@ function refused(runMs: number, error: AppError, failure?: unknown): Verdict {
   return { ending: { kind: "free", runMs, error: endingError(error, failure) }, reply: { kind: "error", error } };
 }
 
-function endingError(error: AppError, failure?: unknown): EndingError {
+/** An error of ours as a row tells it. */
+export function endingError(error: AppError, failure?: unknown): EndingError {
   if (failure instanceof CallerGone) return CALLER_GONE;
   return { code: error.code, kind: error.name, message: error.message };
 }

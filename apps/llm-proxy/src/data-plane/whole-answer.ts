@@ -24,18 +24,29 @@ interface WholeReading {
   readonly usage: UsageReading;
 }
 
+interface WholeAnswerOptions {
+  readonly passes: boolean;
+  readonly asked: Asked;
+  readonly holdBytes?: number;
+}
+
 /** An answer that is no stream, as it comes in. */
 export class WholeAnswer {
   readonly #dialect: Dialect;
   readonly #passes: boolean;
   readonly #asked: Asked;
+  readonly #holdBytes: number;
   #held: Buffer[] = [];
   #heldBytes = 0;
   #bytes = 0;
   #fields: TopLevelFields | undefined;
 
-  /** `passes`: what is not held is the caller's; otherwise it is read and dropped. `asked`: what the answer's bill depends on beside it. */
-  constructor(dialect: Dialect, { passes, asked }: { readonly passes: boolean; readonly asked: Asked }) {
+  /**
+   * `passes`: what is not held is the caller's; otherwise it is read and dropped. `asked`: what the answer's bill depends on beside it. `holdBytes`: an
+   * answer up to this size is held whole.
+   */
+  constructor(dialect: Dialect, { passes, asked, holdBytes = HOLD_BYTES }: WholeAnswerOptions) {
+    this.#holdBytes = holdBytes;
     this.#asked = asked;
     this.#dialect = dialect;
     this.#passes = passes;
@@ -44,6 +55,11 @@ export class WholeAnswer {
   /** A part of it was given out, so that the caller's answer has begun. */
   get isPassing(): boolean {
     return this.#passes && this.#fields !== undefined;
+  }
+
+  /** Nothing of it was given out or dropped. */
+  get isComplete(): boolean {
+    return this.#fields === undefined;
   }
 
   /** Bytes that are held now. */
@@ -58,7 +74,7 @@ export class WholeAnswer {
     if (this.#fields) return this.#passOn(chunk);
     this.#held.push(ownBuffer(chunk));
     this.#heldBytes += chunk.length;
-    if (this.#heldBytes <= HOLD_BYTES) return [];
+    if (this.#heldBytes <= this.#holdBytes) return [];
     this.#fields = new TopLevelFields(this.#dialect.listRead);
     for (const piece of this.#held) this.#fields.push(piece);
     return this.#passOn(this.#held.pop() ?? chunk);

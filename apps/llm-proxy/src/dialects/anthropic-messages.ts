@@ -1,3 +1,4 @@
+import { anthropicMessagesCodec } from "@proliferate/conversation";
 import { AnthropicUsageReader, readAnthropicAnswer } from "@proliferate/metering/usage";
 import type { AppError, Refusal } from "@proliferate/shared/errors";
 import { compilePlace } from "../body/place.ts";
@@ -42,6 +43,7 @@ export const anthropicMessages: Dialect = {
   countsSearches: true,
   streamReader: () => new AnthropicUsageReader(),
   readAnswer: readAnthropicAnswer,
+  codec: anthropicMessagesCodec,
   models: MODELS,
   limitHeaders: (meter, { amount, left, reset }) => ({
     [`anthropic-ratelimit-${meter}-limit`]: amount,

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
+import type { Codec } from "@proliferate/conversation";
 import type { Search, StreamUsageReader, UsageReading } from "@proliferate/metering/usage";
 import type { AppError, Refusal } from "@proliferate/shared/errors";
 import type { ModelListing } from "./model-listing.ts";
@@ -72,6 +73,9 @@ export interface Dialect {
   /** Reads an answer that is no stream; large members of it may have been emptied. */
   readAnswer(body: Uint8Array, asked: Asked): UsageReading;
 
+  /** How it is read into the neutral conversation, and written from it; undefined: it is not translated. */
+  readonly codec: Codec | undefined;
+
   /** How its clients are told of models. */
   readonly models: ModelListing;
   /** How clients of the dialect read what is left of a limit of a meter. */
@@ -90,4 +94,18 @@ export interface Dialect {
 /** The route of a dialect that answers, as callers write it: `/v1/messages`. */
 export function answerRoute({ routes }: Dialect): string {
   return `/v1${Object.keys(routes)[0] ?? ""}`;
+}
+
+/** The path at a provider that speaks it. */
+export function upstreamPathOf({ routes }: Dialect): string {
+  return Object.values(routes)[0]?.upstreamPath ?? "";
+}
+
+/**
+ * The dialect in which somebody who serves in these is asked for a caller of this one: the caller's own wherever it is among them; else, where translation
+ * is on, the first that both have a codec for. Undefined where it cannot be served.
+ */
+export function servedDialect(dialects: readonly Dialect[], caller: Dialect, translates: boolean): Dialect | undefined {
+  if (dialects.includes(caller)) return caller;
+  return translates && caller.codec ? dialects.find(({ codec }) => codec) : undefined;
 }

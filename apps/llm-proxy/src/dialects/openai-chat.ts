@@ -1,3 +1,4 @@
+import { openaiChatCodec } from "@proliferate/conversation";
 import { OpenAIUsageReader, readOpenAIAnswer } from "@proliferate/metering/usage";
 import type { Edit } from "../body/edits.ts";
 import { compilePlace } from "../body/place.ts";
@@ -47,6 +48,7 @@ export const openaiChat: Dialect = {
   countsSearches: false,
   streamReader: (options) => new OpenAIUsageReader(options),
   readAnswer: readOpenAIAnswer,
+  codec: openaiChatCodec,
   models: OPENAI_MODELS,
   limitHeaders: openaiLimitHeaders,
   errorBody: openaiErrorBody,

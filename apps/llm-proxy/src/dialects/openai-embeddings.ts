@@ -17,6 +17,7 @@ export const openaiEmbeddings: Dialect = {
   countsSearches: true,
   streamReader: () => new OpenAIUsageReader(),
   readAnswer: readEmbeddingsAnswer,
+  codec: undefined,
   models: OPENAI_MODELS,
   limitHeaders: openaiLimitHeaders,
   errorBody: openaiErrorBody,

@@ -22,6 +22,7 @@ export const openaiResponses: Dialect = {
   streamReader: () => new ResponsesUsageReader(),
   listRead: "output",
   readAnswer: readResponsesAnswer,
+  codec: undefined,
   models: OPENAI_MODELS,
   limitHeaders: openaiLimitHeaders,
   errorBody: openaiErrorBody,

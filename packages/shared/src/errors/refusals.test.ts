@@ -15,6 +15,7 @@ test.each<[RefusalKind, readonly string[]]>([
   ["month_of_hub", ["codex 402 no insufficient_quota", "opencode 402 no insufficient_quota", "other 402 no insufficient_quota"]],
   ["short_wait", ["codex 503 again rate_limit_exceeded", "opencode 429 again rate_limit_exceeded", "other 429 again rate_limit_exceeded"]],
   ["store", ["codex 503 again api_error", "opencode 503 again api_error", "other 503 again api_error"]],
+  ["other_dialect", ["codex 404 no invalid_request_error", "opencode 400 no invalid_request_error", "other 404 no invalid_request_error"]],
   ["unknown_model", ["codex 404 no invalid_request_error", "opencode 400 no invalid_request_error", "other 404 no invalid_request_error"]],
 ])("%s", (kind, expected) => {
   expect(statuses(kind)).toEqual(expected);

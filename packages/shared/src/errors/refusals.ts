@@ -18,8 +18,9 @@ export type Client = "codex" | "litellm" | "opencode" | "other";
  * - `short_wait`: a minute's rate, what runs at once, what others have reserved
  * - `store`: our own store is down
  * - `unknown_model`: nothing is exhausted, there is no such model
+ * - `other_dialect`: there is, and it is not served in this API
  */
-export type RefusalKind = "money" | "long_window" | "month_of_hub" | "short_wait" | "store" | "unknown_model";
+export type RefusalKind = "money" | "long_window" | "month_of_hub" | "short_wait" | "store" | "unknown_model" | "other_dialect";
 
 /** What a caller is told. */
 export interface Refusal {
@@ -60,6 +61,8 @@ export const REFUSALS: Readonly<Record<RefusalKind, Readonly<Record<Exclude<Clie
   short_wait: { codex: CODEX_WAIT, opencode: WAIT, other: WAIT },
   store: { codex: STORE, opencode: STORE, other: STORE },
   unknown_model: { codex: UNKNOWN, opencode: { ...UNKNOWN, status: 400 }, other: UNKNOWN },
+  // The code by which Codex stops at a 404.
+  other_dialect: { codex: { ...UNKNOWN, openaiCode: "model_not_found" }, opencode: { ...UNKNOWN, status: 400 }, other: UNKNOWN },
 };
 
 /** The kind of a code; every other code is no refusal of this table. */
@@ -74,6 +77,7 @@ export const REFUSAL_KINDS: Readonly<Partial<Record<ErrorCode, RefusalKind>>> = 
   too_many_at_once: "short_wait",
   store_unavailable: "store",
   model_not_found: "unknown_model",
+  model_dialect_mismatch: "other_dialect",
 };
 
 /** What a client shows of itself in its headers. */

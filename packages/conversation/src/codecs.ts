@@ -1,0 +1,13 @@
+import { anthropicMessagesCodec } from "./anthropic-messages/codec.ts";
+import type { Codec } from "./codec.ts";
+import { openaiChatCodec } from "./openai-chat/codec.ts";
+
+/** Every dialect that is translated. */
+export const CODECS: readonly Codec[] = [anthropicMessagesCodec, openaiChatCodec];
+
+/** By its name. Throws for one that is not there: names come from codecs. */
+export function findCodec(name: string): Codec {
+  const codec = CODECS.find((one) => one.name === name);
+  if (!codec) throw new Error(`There is no codec "${name}".`);
+  return codec;
+}

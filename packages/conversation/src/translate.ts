@@ -1,0 +1,125 @@
+import { AppError } from "@proliferate/shared/errors";
+import type { AnswerEvent, AnswerUsage, ProviderError } from "./answer.ts";
+import type { AnswerContext, AnswerReader, AnswerWriter, Codec, Target } from "./codec.ts";
+import { type JsonObject, parseExact, parseObject } from "./json.ts";
+import { Notes } from "./notes.ts";
+import { FrameData } from "./sse.ts";
+
+/** A request in another dialect, and what its answer's way back has to know. */
+export interface TranslatedRequest {
+  readonly body: string;
+  /** By the name that the provider was given, the caller's own name of the tool. */
+  readonly renamedTools: ReadonlyMap<string, string>;
+  readonly freeformTools: ReadonlySet<string>;
+  readonly wantsStreamUsage: boolean;
+  /** Patterns of paths in the caller's body that go no further, and of those that go on in another value. */
+  readonly droppedFields: readonly string[];
+  readonly changedFields: readonly string[];
+}
+
+/**
+ * Writes a request of one dialect in another one. The text is JSON, and no deeper than whoever calls has checked. Throws `invalid_request` for what is no
+ * request of its dialect, and `not_translatable` with the field for what the other one cannot say.
+ */
+export function translateRequest(text: string, from: Codec, to: Codec, target: Target): TranslatedRequest {
+  const notes = new Notes();
+  const conversation = from.readRequest(parseExact(text) as JsonObject, notes);
+  const { body, renamedTools } = to.writeRequest(conversation, target, notes);
+  const { tools, wantsStreamUsage } = conversation.settings;
+  return {
+    body: JSON.stringify(body),
+    renamedTools,
+    freeformTools: new Set(tools.filter(({ kind }) => kind === "freeform").map(({ name }) => name)),
+    wantsStreamUsage,
+    droppedFields: notes.droppedFields,
+    changedFields: notes.changedFields,
+  };
+}
+
+/** The way back of one answer. */
+interface AnswerOptions {
+  /** What the provider speaks, and what the caller does. */
+  readonly from: Codec;
+  readonly to: Codec;
+  readonly request: Pick<TranslatedRequest, "renamedTools" | "freeformTools" | "wantsStreamUsage">;
+  readonly id: string;
+  readonly model: string;
+  readonly createdAtSeconds: number;
+  /** The tokens that are billed. */
+  readonly usage: () => AnswerUsage;
+}
+
+/** One answer, whole or streamed, from the provider's dialect to the caller's. */
+export class AnswerTranslation {
+  readonly #options: AnswerOptions;
+  readonly #context: AnswerContext;
+  readonly #frames = new FrameData();
+  readonly #reader: AnswerReader;
+  readonly #writer: AnswerWriter;
+  #hasCalls = false;
+
+  constructor(options: AnswerOptions) {
+    this.#options = options;
+    this.#context = { ...options, ...options.request };
+    this.#reader = options.from.streamReader();
+    this.#writer = options.to.streamWriter(this.#context);
+  }
+
+  /** Bytes that wait for the end of their frame. */
+  get heldBytes(): number {
+    return this.#frames.heldBytes;
+  }
+
+  /** Frames of the caller's dialect for the pieces of the provider's stream, cut anywhere. Throws `provider_answer_unreadable` and `provider_answer_too_large`. */
+  push(pieces: readonly Uint8Array[]): readonly Buffer[] {
+    const text = pieces
+      .flatMap((piece) => this.#frames.push(piece))
+      .flatMap((data) => (data ? this.#reader.read(data) : []))
+      .map((event) => this.#writer.write(this.#mended(event)))
+      .join("");
+    return text === "" ? [] : [Buffer.from(text)];
+  }
+
+  /** The stream came to its end, and is settled: its last frames. */
+  end(): Buffer {
+    const rest = this.#reader.end().map((event) => this.#writer.write(this.#mended(event)));
+    return Buffer.from(rest.join("") + this.#writer.end());
+  }
+
+  /** An answer that is no stream. Throws `provider_answer_unreadable`. */
+  whole(text: string): Buffer {
+    const body = parseObject(text);
+    if (!body) throw new AppError("provider_answer_unreadable", "What the provider answered is no answer of its API.");
+    const { from, to } = this.#options;
+    return Buffer.from(
+      JSON.stringify(
+        to.writeAnswer(
+          from.readAnswer(body).map((event) => this.#mended(event)),
+          this.#context,
+        ),
+      ),
+    );
+  }
+
+  /** Tools get their own names back; and an answer that calls some ends because of that, whatever its server says. */
+  #mended(event: AnswerEvent): AnswerEvent {
+    const { renamedTools } = this.#options.request;
+    if (event.kind === "open" && event.part.kind === "toolCall") {
+      this.#hasCalls = true;
+      return { kind: "open", part: { ...event.part, name: renamedTools.get(event.part.name) ?? event.part.name } };
+    }
+    const isMisnamed = event.kind === "finish" && event.finish.reason === "end" && this.#hasCalls;
+    return isMisnamed ? { kind: "finish", finish: { reason: "tool_calls" } } : event;
+  }
+}
+
+/** A provider's error in the caller's dialect, with the status of its answer. Any text is one. */
+export function translateError(text: string, status: number, from: Codec, to: Codec, requestId: string): { status: number; body: string } {
+  const body = parseObject(text);
+  const said = body && from.readError(body);
+  const error: ProviderError = said
+    ? { ...said, status }
+    : { status, type: undefined, code: undefined, message: `The provider answered with status ${status}.`, param: undefined };
+  const written = to.writeError(error, requestId);
+  return { status: written.status, body: JSON.stringify(written.body) };
+}
