@@ -6,11 +6,11 @@ export function seededRandom(what: string): () => number {
   const asked = Number(process.env["PROPERTY_SEED"] || Number.NaN);
   const seed = Number.isSafeInteger(asked) ? asked : Math.floor(Math.random() * 2 ** 31);
   console.info(`${what}: PROPERTY_SEED=${seed} makes the same choices`);
-  return mulberry32(seed);
+  return randomOf(seed);
 }
 
-/** Tommy Ettinger's generator of 32 bits of state: enough for choices, and the same everywhere. */
-function mulberry32(seed: number): () => number {
+/** Numbers from 0 up to 1, the same for the same seed everywhere. Tommy Ettinger's generator (mulberry32): 32 bits of state, enough for choices. */
+export function randomOf(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
