@@ -10,7 +10,7 @@ import { ADMISSION_WAIT_LIMITS, AdmissionQueue, type AdmissionWaitLimits } from 
 import { Checkpoints } from "./data-plane/checkpoints.ts";
 import type { DataPlaneDeps } from "./data-plane/deps.ts";
 import { DetachedReads, type DetachedReadSettings } from "./data-plane/detached-reads.ts";
-import { FairReads } from "./data-plane/fair-reads.ts";
+import { FairReads } from "./http/fair-reads.ts";
 import { HeldAnswers } from "./data-plane/held-answers.ts";
 import type { UnjudgedPolicy } from "./data-plane/judge.ts";
 import { LimitWarnings } from "./data-plane/limit-warnings.ts";

@@ -1,10 +1,5 @@
 import type { ServerResponse } from "node:http";
-
-/** What the bytes come from; stopped while the caller does not take them. */
-export interface Flow {
-  pause(): void;
-  resume(): void;
-}
+import type { Flow } from "../http/fair-reads.ts";
 
 /**
  * The caller's side of one answer. Nothing here throws or rejects because of the caller: what is written to one that has

@@ -54,9 +54,9 @@ export async function receive(deps: DataPlaneDeps, call: Call, route: DialectRou
     more?.release();
   };
   try {
-    const { limits, memory: uploads, scanTurns } = deps.uploads;
+    const { limits, memory: uploads, reads, scanTurns } = deps.uploads;
     const hold = (bytes: number): HeldMemory => (memory = uploads.hold(caller.keyHash, call.request.socket, bytes));
-    const read = await readBody(call.request, { limitBytes: limits.bodyBytes, pace: limits.pace, hold });
+    const read = await readBody(call.request, { limitBytes: limits.bodyBytes, pace: limits.pace, hold, reads });
     const body = await readRequestBody(read, call.dialect.body, scanTurns);
     const asked = body.facts.model;
     const served = servedName(caller, asked);

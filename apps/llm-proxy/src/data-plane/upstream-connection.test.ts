@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, expect, onTestFinished, test, vi } from "vitest";
 import { keepBuffersSmall } from "../http/buffer-pool.ts";
 import { OutgoingBody } from "./outgoing-body.ts";
-import { FairReads } from "./fair-reads.ts";
+import { FairReads } from "../http/fair-reads.ts";
 import { makeTestCertificate } from "./test-certificate.ts";
 import { type UpstreamHead, Upstreams } from "./upstream.ts";
 

@@ -3,8 +3,7 @@ import type { Transform } from "node:stream";
 import { constants, createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import type { Stoppable } from "@proliferate/runtime";
 import { type Dispatcher, Pool } from "undici";
-import type { Flow } from "./caller-answer.ts";
-import { type FairRead, FairReads } from "./fair-reads.ts";
+import { type FairRead, FairReads, type Flow } from "../http/fair-reads.ts";
 import type { OutgoingBody } from "./outgoing-body.ts";
 import { UPSTREAM_CONNECTION } from "./upstream-connection.ts";
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { AppError } from "@proliferate/shared/errors";
+import type { FairReads } from "./fair-reads.ts";
 import type { HeldMemory } from "./upload-memory.ts";
 
 /** How fast a body has to arrive. */
@@ -18,6 +19,8 @@ interface ReadBodyOptions {
   readonly pace?: UploadPace;
   /** Takes the memory of the body before anything of it is read. Whoever gives it releases it; also when reading fails. */
   readonly hold?: (bytes: number) => HeldMemory;
+  /** Whose turn it is; default: everybody's, always. */
+  readonly reads?: FairReads | undefined;
 }
 
 /** A body that came whole. */
@@ -43,12 +46,15 @@ const STEP_BYTES = 64 * 1024;
  * read; what `hold` throws; `upload_timeout` when it does not come fast enough; `invalid_request` when the client stops
  * before the end. What is left of a body that is refused is {@link discardRest}'s.
  */
-export async function readBody(request: IncomingMessage, { limitBytes, pace = UPLOAD_PACE, hold }: ReadBodyOptions): Promise<ReadBody> {
+export async function readBody(
+  request: IncomingMessage,
+  { limitBytes, pace = UPLOAD_PACE, hold, reads }: ReadBodyOptions,
+): Promise<ReadBody> {
   const announced = Number(request.headers["content-length"] ?? 0);
   if (announced > limitBytes) throw tooLarge(limitBytes);
   const memory = hold?.(announced > 0 ? announced : STEP_BYTES);
   const sink = announced > 0 ? new AnnouncedBody(announced) : new GrowingBody(memory);
-  await collect(request, limitBytes, pace, (chunk) => sink.push(chunk));
+  await collect(request, { limitBytes, pace, reads }, (chunk) => sink.push(chunk));
   return sink.body();
 }
 
@@ -80,12 +86,16 @@ export function discardRest(request: IncomingMessage): void {
 }
 
 /** Resolves when the body is over; every listener and timer of ours is gone then, however it ends. */
-async function collect(request: IncomingMessage, limitBytes: number, pace: UploadPace, push: (chunk: Buffer) => void): Promise<void> {
+async function collect(
+  request: IncomingMessage,
+  { limitBytes, pace, reads }: { readonly limitBytes: number; readonly pace: UploadPace; readonly reads: FairReads | undefined },
+  push: (chunk: Buffer) => void,
+): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const startedAt = performance.now();
   let length = 0;
   const idle = setTimeout(() => reject(tooSlow()), pace.idleMs);
-  const onData = (chunk: Buffer): void => {
+  const take = (chunk: Buffer): void => {
     length += chunk.length;
     idle.refresh();
     const seconds = (performance.now() - startedAt - pace.graceMs) / 1_000;
@@ -97,8 +107,11 @@ async function collect(request: IncomingMessage, limitBytes: number, pace: Uploa
       reject(error as Error);
     }
   };
+  const read = reads?.join(request, take, reject);
+  const onData = (chunk: Buffer): void => (read ? read.take(chunk) : take(chunk));
   // Every connection closes some day; it is an error only before the end.
   const onEnd = (): void => {
+    read?.flush();
     request.off("close", onClose);
     resolve();
   };
@@ -110,6 +123,7 @@ async function collect(request: IncomingMessage, limitBytes: number, pace: Uploa
     await promise;
   } finally {
     clearTimeout(idle);
+    read?.close();
     request.off("data", onData).off("end", onEnd).off("close", onClose).off("error", onError);
   }
 }

@@ -1,4 +1,8 @@
-import type { Flow } from "./caller-answer.ts";
+/** What bytes come from; stopped while they are not taken. */
+export interface Flow {
+  pause(): void;
+  resume(): void;
+}
 
 /** Answers that had more than those of the lane before it, and up to so much, in this second; and how much of them all is relayed. */
 export interface LaneSettings {
@@ -7,6 +11,8 @@ export interface LaneSettings {
   readonly bytesPerTurn: number;
   /** Of all of them together; default: as fast as turns follow one another. */
   readonly bytesPerSecond?: number;
+  /** What is read of a connection at a time, at most; default: of a provider's (`upstream-connection.ts`). */
+  readonly pieceBytes?: number;
 }
 
 /**
@@ -23,7 +29,6 @@ const LANES: readonly LaneSettings[] = [
 
 /** What a piece counts at least: to relay one byte is about as much work as this. */
 const LEAST_PIECE_BYTES = 1_024;
-/** What is read of a connection at a time, at most. */
 const PIECE_BYTES = 16 * 1024;
 const SECOND_MS = 1_000;
 
@@ -136,6 +141,7 @@ class Lane {
   readonly upToBytes: number;
   readonly #bytesPerTurn: number;
   readonly #bytesPerMs: number;
+  readonly #pieceBytes: number;
   readonly #turns: Turns;
   readonly #waiting = new Set<Read>();
   #bytes = 0;
@@ -144,10 +150,14 @@ class Lane {
   #allowance: number;
   #allowanceAtMs: number;
 
-  constructor({ upToBytes, bytesPerTurn, bytesPerSecond = Number.POSITIVE_INFINITY }: LaneSettings, turns: Turns) {
+  constructor(
+    { upToBytes, bytesPerTurn, bytesPerSecond = Number.POSITIVE_INFINITY, pieceBytes = PIECE_BYTES }: LaneSettings,
+    turns: Turns,
+  ) {
     this.upToBytes = upToBytes;
     this.#bytesPerTurn = bytesPerTurn;
     this.#bytesPerMs = bytesPerSecond / SECOND_MS;
+    this.#pieceBytes = pieceBytes;
     this.#turns = turns;
     this.#allowance = bytesPerTurn;
     this.#allowanceAtMs = turns.nowMs();
@@ -183,15 +193,15 @@ class Lane {
 
   /** For a piece that is read next, whose size nobody knows yet. Returns the turn in which it may come. */
   lend(): number {
-    this.spend(PIECE_BYTES);
+    this.spend(this.#pieceBytes);
     return this.#turn;
   }
 
   /** The piece has come, and is paid for by its size. Whether it came in the turn for which it was lent. */
   repay(turn: number): boolean {
-    this.#allowance += PIECE_BYTES;
+    this.#allowance += this.#pieceBytes;
     if (turn !== this.#turn) return false;
-    this.#bytes = Math.max(0, this.#bytes - PIECE_BYTES);
+    this.#bytes = Math.max(0, this.#bytes - this.#pieceBytes);
     return true;
   }
 

@@ -5,8 +5,8 @@ import { createGzip } from "node:zlib";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { type FairRead, FairReads, type LaneSettings } from "./fair-reads.ts";
-import { OutgoingBody } from "./outgoing-body.ts";
-import { Upstreams } from "./upstream.ts";
+import { OutgoingBody } from "../data-plane/outgoing-body.ts";
+import { Upstreams } from "../data-plane/upstream.ts";
 
 const KB = 1024;
 const PIECE_BYTES = 16 * KB;
