@@ -10,15 +10,18 @@ untouched and nothing here applies. \`TRANSLATION=off\` switches it off: then su
 - **What is told**: \`x-gateway-translated-to\` names the dialect that the provider was asked in, \`x-gateway-dropped-fields\` what of the body goes no further,
   \`x-gateway-changed-fields\` what goes on in another value (a limit above what the model answers, arguments of a tool that are no object). Fields that no SDK knows are dropped and told, too;
   headers of the caller's API (\`anthropic-beta\`) go no further. A refused field is 400 \`not_translatable\` with its place.
+- **Which API** a provider is asked in: the caller's own wherever it speaks that. OpenAI's own models are asked in Responses, because newer ones take tools and thoughts together there
+  alone; servers at other addresses (\`api_base\`) in chats. \`model_info.supported_endpoints\` of a model bounds it (\`[/v1/chat/completions]\`): the first of the list is taken.
 - **Thoughts** are signed by the model that had them and go back to it alone. On the way they stand where the caller's API keeps signatures: in a thinking block's \`signature\`, in
-  \`reasoning_signatures\` of a chat message beside \`reasoning_content\`. A caller that does not send them back goes on; where Claude demands them with a budget, the request
+  \`reasoning_signatures\` of a chat message beside \`reasoning_content\`, in \`encrypted_content\` of a reasoning item. A caller that does not send them back goes on; where Claude demands them with a budget, the request
   goes without thinking, and \`x-gateway-dropped-fields\` says so.
-- **Tools** whose names or ids a provider does not take (OpenAI: 64 and 40 characters) are called by a short one there, and by their own in the answer.
+- **Tools** whose names or ids a provider does not take (OpenAI: 64 and 40 characters) are called by a short one there, and by their own in the answer; so are tools of a
+  namespace of Responses. A free-form tool (Codex' \`apply_patch\`) is one with a field \`input\` where an API takes objects alone, and its grammar stands in its description.
 - **\`count_tokens\`** for a model of another API answers the estimate that admission goes by (four bytes a token, media by their measure), with \`x-gateway-estimated: input_tokens\`.
 - **Errors** of the provider come in the caller's envelope with its status; Anthropic's 529 is 503 to OpenAI's clients. A prompt that does not fit is
   \`context_length_exceeded\` here and \`prompt is too long\` there, by which agents know it.
 - **Bounds**: a translated body has 16 MB (413 above) and is as deep as every body may be (512); above 256 KB it is translated on a thread of its own. A whole answer has 8 MB, an event of
-  a stream 8 MB; of a stream nothing but the unfinished event is held.
+  a stream 8 MB; of a stream nothing but the unfinished event is held, and for a caller of Responses, whose last event repeats the answer, 8 MB of text at most.
 - **Not in it**: searches and other tools that a provider runs, files and conversations that it keeps, sound, several answers (\`n\`) from Anthropic, probabilities. Embeddings are not translated.`;
 
 /** docs/translation.md: what becomes of each field of each API, for each API that a model can be served in instead. */

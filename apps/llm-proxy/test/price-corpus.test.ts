@@ -66,39 +66,3 @@ describe.each(["whole", "streamed"] as const)("%s", (way) => {
     expect(row.metadata["provider_usage"]).toMatchObject({ usage: expect.any(Object) });
   });
 });
-
-/** By the path that the provider is asked on, that of callers of the other API. */
-const TRANSLATED: Readonly<Record<string, string>> = { "/v1/messages": "/v1/chat/completions", "/v1/chat/completions": "/v1/messages" };
-
-describe.each(["whole", "streamed"] as const)("translated, %s", (way) => {
-  // What the provider searches or charges otherwise is asked for in its own API alone.
-  const cases = CASES.filter(
-    ({ path, streamed, search }) => path in TRANSLATED && search === undefined && (way === "whole" || streamed !== undefined),
-  );
-  test.each(cases.map((given) => [given.name, given] as const))(
-    "%s costs to the last digit what it costs in its own API",
-    async (name, given) => {
-      const asked = {
-        model: given.model,
-        max_tokens: 1_000,
-        messages: [{ role: "user", content: "hello" }],
-        ...(way === "streamed" && { stream: true, stream_options: { include_usage: true } }),
-      };
-      const response = await post(stack, TRANSLATED[given.path] ?? "", asked, { headers: { "user-agent": `${name} ${way}` } });
-      expect(response.status).toBe(200);
-      const told = usageTold(await response.text());
-
-      const row = await spendLogOf(stack, response.headers.get("x-litellm-call-id") ?? "");
-
-      expect(row).toMatchObject({ spend: given.row.spend, status: "success", metadata: { estimated: false } });
-      expect(told).toEqual([row.prompt_tokens, row.completion_tokens]);
-    },
-  );
-});
-
-/** Input with what was cached, and output, as the answer's last word has them in either API. */
-function usageTold(text: string): readonly number[] {
-  const last = (name: string): number => Number([...text.matchAll(new RegExp(`"${name}":(\\d+)`, "g"))].at(-1)?.[1] ?? 0);
-  if (text.includes('"prompt_tokens"')) return [last("prompt_tokens"), last("completion_tokens")];
-  return [last("input_tokens") + last("cache_creation_input_tokens") + last("cache_read_input_tokens"), last("output_tokens")];
-}

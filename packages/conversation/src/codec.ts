@@ -30,8 +30,6 @@ export interface AnswerContext {
   readonly usage: () => AnswerUsage;
   /** The caller reads the usage at the end of a stream, where that is asked for. */
   readonly wantsStreamUsage: boolean;
-  /** Names of tools that take any text instead of JSON. */
-  readonly freeformTools: ReadonlySet<string>;
 }
 
 /** Makes events of one answer, frame by frame. Throws `provider_answer_unreadable` for what is no answer of the dialect. */

@@ -118,10 +118,15 @@ export interface ToolResultPart {
 /** What a tool may answer with. */
 export type ResultPart = TextPart | ImagePart | DocumentPart;
 
-/** A tool of the caller. `freeform`: it takes any text instead of JSON, in a format that its dialect alone knows. */
+/**
+ * A tool of the caller. `freeform`: it takes any text instead of JSON. A tool of a namespace is named `namespace/tool`, which no API takes as a name: writers make
+ * one that theirs takes, and the answer's way back undoes it.
+ */
 export interface Tool {
   readonly kind: "function" | "freeform";
   readonly name: string;
+  /** Of the text of a free-form tool; undefined: any text. */
+  readonly grammar?: { readonly syntax: string; readonly definition: string } | undefined;
   readonly description?: string | undefined;
   readonly schema?: JsonObject | undefined;
   readonly isStrict?: boolean | undefined;

@@ -1,6 +1,9 @@
 /** A JSON object; what is under a name that it has not is undefined. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
+/** The one field that the text of a free-form tool stands in where a dialect's tools take objects alone. */
+export const FREEFORM_FIELD = "input";
+
 /** Whether a value is an object, and neither a list nor null. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);

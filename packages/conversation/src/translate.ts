@@ -1,7 +1,7 @@
 import { AppError } from "@proliferate/shared/errors";
 import type { AnswerEvent, AnswerUsage, ProviderError } from "./answer.ts";
 import type { AnswerContext, AnswerReader, AnswerWriter, Codec, Target } from "./codec.ts";
-import { type JsonObject, parseExact, parseObject } from "./json.ts";
+import { FREEFORM_FIELD, type JsonObject, parseExact, parseObject } from "./json.ts";
 import { Notes } from "./notes.ts";
 import { FrameData } from "./sse.ts";
 
@@ -57,10 +57,12 @@ export class AnswerTranslation {
   readonly #reader: AnswerReader;
   readonly #writer: AnswerWriter;
   #hasCalls = false;
+  /** What a free-form tool is called with, in a field of an object, as far as it came; undefined outside such a call. */
+  #wrapped: string | undefined;
 
   constructor(options: AnswerOptions) {
     this.#options = options;
-    this.#context = { ...options, ...options.request };
+    this.#context = { ...options, wantsStreamUsage: options.request.wantsStreamUsage };
     this.#reader = options.from.streamReader();
     this.#writer = options.to.streamWriter(this.#context);
   }
@@ -75,14 +77,18 @@ export class AnswerTranslation {
     const text = pieces
       .flatMap((piece) => this.#frames.push(piece))
       .flatMap((data) => (data ? this.#reader.read(data) : []))
-      .map((event) => this.#writer.write(this.#mended(event)))
+      .flatMap((event) => this.#mended(event))
+      .map((event) => this.#writer.write(event))
       .join("");
     return text === "" ? [] : [Buffer.from(text)];
   }
 
   /** The stream came to its end, and is settled: its last frames. */
   end(): Buffer {
-    const rest = this.#reader.end().map((event) => this.#writer.write(this.#mended(event)));
+    const rest = this.#reader
+      .end()
+      .flatMap((event) => this.#mended(event))
+      .map((event) => this.#writer.write(event));
     return Buffer.from(rest.join("") + this.#writer.end());
   }
 
@@ -94,7 +100,7 @@ export class AnswerTranslation {
     return Buffer.from(
       JSON.stringify(
         to.writeAnswer(
-          from.readAnswer(body).map((event) => this.#mended(event)),
+          from.readAnswer(body).flatMap((event) => this.#mended(event)),
           this.#context,
         ),
       ),
@@ -102,15 +108,38 @@ export class AnswerTranslation {
   }
 
   /** Tools get their own names back; and an answer that calls some ends because of that, whatever its server says. */
-  #mended(event: AnswerEvent): AnswerEvent {
-    const { renamedTools } = this.#options.request;
+  #mended(event: AnswerEvent): readonly AnswerEvent[] {
+    const { renamedTools, freeformTools } = this.#options.request;
     if (event.kind === "open" && event.part.kind === "toolCall") {
       this.#hasCalls = true;
-      return { kind: "open", part: { ...event.part, name: renamedTools.get(event.part.name) ?? event.part.name } };
+      const name = renamedTools.get(event.part.name) ?? event.part.name;
+      const isWrapped = freeformTools.has(name) && !event.part.isFreeform;
+      this.#wrapped = isWrapped ? "" : undefined;
+      return [{ kind: "open", part: { ...event.part, name, ...(isWrapped && { isFreeform: true }) } }];
+    }
+    if (this.#wrapped !== undefined && event.kind === "delta") {
+      this.#wrapped += event.text;
+      if (this.#wrapped.length > MOST_INPUT)
+        throw new AppError("provider_answer_too_large", "A call of a tool in the provider's answer is too large.");
+      return [];
+    }
+    if (this.#wrapped !== undefined && event.kind === "close") {
+      const text = unwrapped(this.#wrapped);
+      this.#wrapped = undefined;
+      return [...(text === "" ? [] : [{ kind: "delta", text } as const]), event];
     }
     const isMisnamed = event.kind === "finish" && event.finish.reason === "end" && this.#hasCalls;
-    return isMisnamed ? { kind: "finish", finish: { reason: "tool_calls" } } : event;
+    return [isMisnamed ? { kind: "finish", finish: { reason: "tool_calls" } } : event];
   }
+}
+
+/** Characters of what a free-form tool is called with, in a dialect that has none. */
+const MOST_INPUT = 8 * 1024 * 1024;
+
+/** The text of a free-form tool where it stands in the one field of an object. */
+function unwrapped(input: string): string {
+  const text = parseObject(input)?.[FREEFORM_FIELD];
+  return typeof text === "string" ? text : input;
 }
 
 /** A provider's error in the caller's dialect, with the status of its answer. Any text is one. */

@@ -14,6 +14,9 @@ export interface Abilities {
   readonly topK: boolean;
   readonly penalties: boolean;
   readonly schemaNames: boolean;
+  readonly stop: boolean;
+  /** What is not said is written as what it is by default: a detail of images, a tool that is not strict, instructions in one piece. */
+  readonly hasDefaults: boolean;
   /** The dialect's own signed thoughts. */
   readonly thoughtsOf: string | undefined;
 }
@@ -45,7 +48,9 @@ function imagePart(abilities: Abilities): fc.Arbitrary<Part & { kind: "image" }>
   return fc.record({
     kind: fc.constant("image" as const),
     source,
-    detail: optional(fc.constantFrom("low", "high", "auto"), abilities.imageDetail),
+    detail: abilities.hasDefaults
+      ? fc.constantFrom("low", "high", "auto")
+      : optional(fc.constantFrom("low", "high", "auto"), abilities.imageDetail),
     cache: cacheOf(abilities),
   });
 }
@@ -73,7 +78,11 @@ function turns(abilities: Abilities): fc.Arbitrary<readonly Turn[]> {
   const thought = fc.record({
     kind: fc.constant("thinking" as const),
     text,
-    signature: fc.record({ origin: fc.constant(abilities.thoughtsOf ?? ""), value: word }),
+    signature: fc.record({
+      origin: fc.constant(abilities.thoughtsOf ?? ""),
+      value: word,
+      id: abilities.hasDefaults ? word : fc.constant(undefined),
+    }),
   });
   const round = fc.record({
     thoughts: abilities.thoughtsOf === undefined ? fc.constant([]) : fc.array(thought, { maxLength: 1 }),
@@ -105,7 +114,7 @@ function turns(abilities: Abilities): fc.Arbitrary<readonly Turn[]> {
   ]);
 }
 
-function settings({ topK, penalties, schemaNames }: Abilities): fc.Arbitrary<Settings> {
+function settings({ topK, penalties, schemaNames, stop, hasDefaults }: Abilities): fc.Arbitrary<Settings> {
   const share = fc.double({ min: 0, max: 1, noNaN: true });
   const output = fc.record({
     kind: fc.constant("schema" as const),
@@ -118,21 +127,21 @@ function settings({ topK, penalties, schemaNames }: Abilities): fc.Arbitrary<Set
     name: word,
     description: optional(text),
     schema,
-    isStrict: optional(fc.boolean()),
+    isStrict: hasDefaults ? fc.boolean() : optional(fc.boolean()),
   });
   const named = fc.record({ kind: fc.constant("tool" as const), name: word });
   const choice = fc.oneof(fc.record({ kind: fc.constantFrom("auto" as const, "required" as const) }), named);
   return fc.record({
     isStream: fc.boolean(),
     wantsStreamUsage: fc.constant(true),
-    maxOutputTokens: fc.integer({ min: 1, max: 8_000 }),
+    maxOutputTokens: fc.integer({ min: 16, max: 8_000 }),
     temperature: optional(share),
     topP: optional(share),
     topK: optional(fc.integer({ min: 1, max: 100 }), topK),
     seed: optional(fc.integer(), penalties),
     frequencyPenalty: optional(share, penalties),
     presencePenalty: optional(share, penalties),
-    stop: optional(fc.array(word, { minLength: 1, maxLength: 4 })),
+    stop: optional(fc.array(word, { minLength: 1, maxLength: 4 }), stop),
     tools: fc.array(tool, { minLength: 1, maxLength: 3 }),
     toolChoice: choice,
     parallelToolCalls: fc.boolean(),
@@ -146,7 +155,7 @@ function settings({ topK, penalties, schemaNames }: Abilities): fc.Arbitrary<Set
 export function conversations(abilities: Abilities): fc.Arbitrary<Conversation> {
   return fc.record({
     model: word,
-    system: fc.array(textPart(abilities), { maxLength: 2 }),
+    system: fc.array(textPart(abilities), { maxLength: abilities.hasDefaults ? 1 : 2 }),
     turns: turns(abilities),
     settings: settings(abilities),
   });
@@ -165,14 +174,13 @@ function part(opened: fc.Arbitrary<OpenPart>, pieces: fc.Arbitrary<readonly stri
 /** The events of an answer; each part has words, in one piece or several. */
 export function answers(thoughtsOf: string): fc.Arbitrary<readonly AnswerEvent[]> {
   const words = fc.array(text, { minLength: 1, maxLength: 3 });
-  const signed = fc
-    .tuple(words, word)
-    .map(([said, own]): readonly AnswerEvent[] => [
-      { kind: "open", part: { kind: "thinking" } },
-      ...said.map((delta) => ({ kind: "delta", text: delta }) as const),
-      { kind: "signature", signature: { origin: thoughtsOf, value: own } },
-      { kind: "close" },
-    ]);
+  const signed = fc.tuple(words, word).map(([said, own]): readonly AnswerEvent[] => [
+    { kind: "open", part: { kind: "thinking" } },
+    ...said.map((delta) => ({ kind: "delta", text: delta }) as const),
+    // Responses name a thought, too.
+    { kind: "signature", signature: { origin: thoughtsOf, value: own, ...(thoughtsOf === "openai-responses" && { id: `rs_${own}` }) } },
+    { kind: "close" },
+  ]);
   const call = part(
     fc.record({ kind: fc.constant("toolCall" as const), id: fc.uuid(), name: word }),
     fc.tuple(json).map(([said]) => [said.slice(0, 3), said.slice(3)].filter((one) => one !== "")),

@@ -6,6 +6,7 @@ import type { AnswerContext, Codec } from "../src/codec.ts";
 import type { JsonObject } from "../src/json.ts";
 import { Notes } from "../src/notes.ts";
 import { openaiChatCodec } from "../src/openai-chat/codec.ts";
+import { openaiResponsesCodec } from "../src/openai-responses/codec.ts";
 import { FrameData } from "../src/sse.ts";
 import { AnswerTranslation } from "../src/translate.ts";
 import { mergedTurns } from "../src/turns.ts";
@@ -20,6 +21,8 @@ const ANTHROPIC: Abilities = {
   topK: true,
   penalties: false,
   schemaNames: false,
+  stop: true,
+  hasDefaults: false,
   thoughtsOf: "anthropic-messages",
 };
 const CHAT: Abilities = {
@@ -31,11 +34,27 @@ const CHAT: Abilities = {
   topK: false,
   penalties: true,
   schemaNames: true,
+  stop: true,
+  hasDefaults: false,
   thoughtsOf: undefined,
+};
+const RESPONSES: Abilities = {
+  cacheMarks: false,
+  toolErrors: false,
+  citedDocuments: false,
+  imageDetail: true,
+  resultMedia: true,
+  topK: false,
+  penalties: false,
+  schemaNames: true,
+  stop: false,
+  hasDefaults: true,
+  thoughtsOf: "openai-responses",
 };
 const DIALECTS: readonly (readonly [string, Codec, Abilities])[] = [
   ["anthropic-messages", anthropicMessagesCodec, ANTHROPIC],
   ["openai-chat", openaiChatCodec, CHAT],
+  ["openai-responses", openaiResponsesCodec, RESPONSES],
 ];
 const USAGE: AnswerUsage = {
   inputTokens: 7,
@@ -45,14 +64,7 @@ const USAGE: AnswerUsage = {
   outputTokens: 11,
   reasoningTokens: 4,
 };
-const CONTEXT: AnswerContext = {
-  id: "answer_1",
-  model: "some-model",
-  createdAtSeconds: 1,
-  usage: () => USAGE,
-  wantsStreamUsage: true,
-  freeformTools: new Set(),
-};
+const CONTEXT: AnswerContext = { id: "answer_1", model: "some-model", createdAtSeconds: 1, usage: () => USAGE, wantsStreamUsage: true };
 
 /** What is undefined is not there. */
 const plain = <Value>(value: Value): Value => JSON.parse(JSON.stringify(value)) as Value;
@@ -88,10 +100,7 @@ describe.each(DIALECTS)("%s", (name, codec, abilities) => {
         const read = codec.readRequest(JSON.parse(JSON.stringify(body)) as JsonObject, new Notes());
 
         const { isStream } = conversation.settings;
-        const expected = {
-          ...conversation,
-          settings: { ...conversation.settings, wantsStreamUsage: name === "anthropic-messages" || isStream },
-        };
+        const expected = { ...conversation, settings: { ...conversation.settings, wantsStreamUsage: name !== "openai-chat" || isStream } };
         expect(plain({ ...read, turns: mergedTurns(read.turns) })).toEqual(plain(expected));
       }),
     );

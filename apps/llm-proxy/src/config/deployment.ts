@@ -1,6 +1,7 @@
 import { findListedModel } from "@proliferate/metering/pricing";
 import type { EnvironmentSource } from "@proliferate/shared/env";
 import type { Provider } from "../providers/provider.ts";
+import { answerRoute, type Dialect } from "../dialects/dialect.ts";
 import { findProvider, PROVIDERS } from "../providers/registry.ts";
 import { readReference, referenceTo } from "./environment-reference.ts";
 import type { Deployment } from "./model-table.ts";
@@ -28,7 +29,7 @@ export function readDeployment(entry: YamlCursor, environment: EnvironmentSource
   return {
     modelName,
     provider,
-    dialects: provider.dialects,
+    dialects: readDialects(entry, provider, apiBase),
     model,
     upstreamModel,
     apiBase,
@@ -40,6 +41,21 @@ export function readDeployment(entry: YamlCursor, environment: EnvironmentSource
     maxOutputTokens,
     retiresOn: listed?.retiresOn,
   };
+}
+
+/**
+ * `model_info.supported_endpoints`, as LiteLLM has it, bounds what the provider speaks; then a caller of another dialect is translated for the first of
+ * the list. Without it everything that the provider speaks at that address.
+ */
+function readDialects(entry: YamlCursor, provider: Provider, apiBase: string): readonly Dialect[] {
+  const { dialects, compatibleDialects = dialects } = provider;
+  const spoken: readonly Dialect[] = apiBase === provider.apiBase ? dialects : compatibleDialects;
+  const cursor = entry.get("model_info").get("supported_endpoints");
+  if (!cursor.exists) return spoken;
+  const endpoints = cursor.items().map((item) => item.text());
+  const served = endpoints.flatMap((endpoint) => spoken.filter((dialect) => answerRoute(dialect) === endpoint));
+  if (served.length > 0) return served;
+  throw cursor.error(`has none of ${spoken.map(answerRoute).join(", ")}, which are what is served of this provider`);
 }
 
 function readModel(params: YamlCursor): Pick<Deployment, "provider" | "model" | "upstreamModel"> {

@@ -1,3 +1,4 @@
+import { openaiResponsesCodec } from "@proliferate/conversation";
 import { readResponsesAnswer, ResponsesUsageReader } from "@proliferate/metering/usage";
 import { compilePlace } from "../body/place.ts";
 import { RESPONSES_FIELDS } from "../body/responses-fields.ts";
@@ -22,7 +23,7 @@ export const openaiResponses: Dialect = {
   streamReader: () => new ResponsesUsageReader(),
   listRead: "output",
   readAnswer: readResponsesAnswer,
-  codec: undefined,
+  codec: openaiResponsesCodec,
   models: OPENAI_MODELS,
   limitHeaders: openaiLimitHeaders,
   errorBody: openaiErrorBody,

@@ -9,7 +9,9 @@ export const openai: Provider = {
   apiBase: "https://api.openai.com",
   apiBaseVariable: "OPENAI_API_BASE",
   apiKeyVariable: "OPENAI_API_KEY",
-  dialects: [openaiChat, openaiResponses, openaiEmbeddings],
+  // Its newer models take tools and thoughts together in Responses alone.
+  dialects: [openaiResponses, openaiChat, openaiEmbeddings],
+  compatibleDialects: [openaiChat, openaiResponses, openaiEmbeddings],
   credentialHeaders: bearer,
   defaultHeaders: {},
   accountHeaders: ["openai-organization", "openai-project"],

@@ -13,8 +13,10 @@ export interface Provider {
   readonly apiBaseVariable: string;
   /** The variable that its key is taken from by default, as LiteLLM does. */
   readonly apiKeyVariable: string;
-  /** What it speaks. */
+  /** What it speaks; what a caller of another dialect is translated for stands first. */
   readonly dialects: readonly [Dialect, ...Dialect[]];
+  /** The same for servers at other addresses that are compatible with it: what each of them surely speaks stands first. Default: {@link dialects}. */
+  readonly compatibleDialects?: readonly [Dialect, ...Dialect[]];
   /** How our key is shown to it. */
   credentialHeaders(apiKey: string): Readonly<Record<string, string>>;
   /** Headers that it needs and a caller may leave out. */

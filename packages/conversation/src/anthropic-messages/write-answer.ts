@@ -1,11 +1,10 @@
 import { type AnswerEvent, type AnswerUsage, type Citation, type Finish, wholeInput } from "../answer.ts";
 import type { AnswerContext, AnswerWriter } from "../codec.ts";
-import { type JsonObject, parseObject } from "../json.ts";
+import { FREEFORM_FIELD, type JsonObject, parseObject } from "../json.ts";
 import { sealSignature } from "../signatures.ts";
 import { eventFrame } from "../sse.ts";
 import { writeErrorBody } from "./errors.ts";
 import { ANTHROPIC_MESSAGES } from "./name.ts";
-import { FREEFORM_FIELD } from "./write-content.ts";
 
 const STOP_REASONS: Readonly<Record<Finish["reason"], string>> = {
   end: "end_turn",
@@ -51,19 +50,19 @@ export function writeAnswer(events: readonly AnswerEvent[], context: AnswerConte
   const content: Record<string, unknown>[] = [];
   let { id, model } = context;
   let finish: Finish | undefined;
-  let text = "";
+  let [text, isFreeform] = ["", false];
   for (const event of events) {
     const block = content.at(-1) ?? {};
     if (event.kind === "start") [id, model] = [event.id ?? id, event.model ?? model];
     else if (event.kind === "open") {
-      text = "";
+      [text, isFreeform] = ["", event.part.kind === "toolCall" && (event.part.isFreeform ?? false)];
       content.push(openBlock(event));
     } else if (event.kind === "delta") text += event.text;
     else if (event.kind === "signature")
       block[block["type"] === "redacted_thinking" ? "data" : "signature"] = sealSignature(event.signature, ANTHROPIC_MESSAGES);
     else if (event.kind === "citation")
       block["citations"] = [...((block["citations"] as unknown[] | null) ?? []), writeCitation(event.citation)];
-    else if (event.kind === "close") fillBlock(block, text, context.freeformTools);
+    else if (event.kind === "close") fillBlock(block, text, isFreeform);
     else if (event.kind === "finish") finish = event.finish;
   }
   return { ...messageShell({ id, model }), content, ...stopOf(finish), usage: writeUsage(context.usage()) };
@@ -81,11 +80,11 @@ function openBlock({ part }: AnswerEvent & { kind: "open" }): Record<string, unk
 }
 
 /** Arguments that are no object stand in the field of free-form tools, so that no answer is lost over them. */
-function fillBlock(block: Record<string, unknown>, text: string, freeform: ReadonlySet<string>): void {
+function fillBlock(block: Record<string, unknown>, text: string, isFreeform: boolean): void {
   if (block["type"] === "thinking") block["thinking"] = text;
   else if (block["type"] === "text") block["text"] = text;
   else if (block["type"] === "tool_use" && text.trim() !== "")
-    block["input"] = (freeform.has(String(block["name"])) ? undefined : parseObject(text)) ?? { [FREEFORM_FIELD]: text };
+    block["input"] = (isFreeform ? undefined : parseObject(text)) ?? { [FREEFORM_FIELD]: text };
 }
 
 /** Frames of a stream of Anthropic Messages: blocks one after the other, and the end with the whole usage. */

@@ -1,6 +1,6 @@
 import type { CallIds } from "../call-ids.ts";
 import type { CacheMark, DocumentPart, Part, ResultPart, Source, TextPart, ThinkingPart, ToolCallPart } from "../conversation.ts";
-import { type JsonObject, parseObject, present } from "../json.ts";
+import { FREEFORM_FIELD, type JsonObject, parseObject, present } from "../json.ts";
 import { type Notes, notTranslatable } from "../notes.ts";
 import type { SafeNames } from "../safe-names.ts";
 import { ANTHROPIC_MESSAGES } from "./name.ts";
@@ -11,9 +11,6 @@ export interface BlockWriter {
   readonly ids: CallIds;
   readonly names: SafeNames;
 }
-
-/** The field that a free-form tool's text stands in, as Anthropic's tools take objects alone. */
-export const FREEFORM_FIELD = "input";
 
 /** `cache_control`, or undefined. */
 export function writeCache(cache: CacheMark | undefined): JsonObject | undefined {

@@ -1,11 +1,11 @@
 import { CallIds } from "../call-ids.ts";
 import type { Target, WrittenRequest } from "../codec.ts";
 import type { Conversation, OutputFormat, Settings, TextPart, Tool, ToolChoice } from "../conversation.ts";
-import { type JsonObject, present } from "../json.ts";
+import { FREEFORM_FIELD, type JsonObject, present } from "../json.ts";
 import type { Notes, Sayings } from "../notes.ts";
 import { SafeNames } from "../safe-names.ts";
 import { mergedTurns } from "../turns.ts";
-import { type BlockWriter, FREEFORM_FIELD, writeCache, writeParts, writeTexts } from "./write-content.ts";
+import { type BlockWriter, writeCache, writeParts, writeTexts } from "./write-content.ts";
 import { writeReasoning } from "./write-reasoning.ts";
 
 /** What Anthropic Messages makes of what another dialect asks for. */
@@ -106,11 +106,12 @@ function writeFormat(output: OutputFormat | undefined): JsonObject | undefined {
   return output?.kind === "schema" ? { type: "json_schema", schema: output.schema } : undefined;
 }
 
-function writeTool({ kind, name, description, schema, isStrict, cache }: Tool, names: SafeNames): JsonObject {
+function writeTool({ kind, name, description, schema, isStrict, grammar, cache }: Tool, names: SafeNames): JsonObject {
+  const inWords = grammar && `The text in ${FREEFORM_FIELD} follows this grammar (${grammar.syntax}):\n${grammar.definition}`;
   const freeform = { type: "object", properties: { [FREEFORM_FIELD]: { type: "string" } }, required: [FREEFORM_FIELD] };
   return present({
     name: names.of(name),
-    description,
+    description: inWords === undefined ? description : [description, inWords].filter((text) => text !== undefined).join("\n\n"),
     input_schema: kind === "freeform" ? freeform : { ...(schema?.["type"] === undefined && { type: "object" }), ...schema },
     strict: isStrict,
     cache_control: writeCache(cache),

@@ -175,9 +175,19 @@ export const FUNCTION = place("tools[].function", ["FunctionDefinition", "ChatCo
   description: read(),
   parameters: read(),
   strict: read("strictTool"),
-  format: dropped("a grammar is told in words"),
+  format: read(),
   cache_control: read("cacheMark"),
 });
+
+/** `tools[].custom.format`. */
+export const TOOL_FORMAT = place(
+  "tools[].custom.format",
+  ["ChatCompletionCustomTool.Text", "Custom.Text", "ChatCompletionCustomTool.Grammar", "Custom.Grammar"],
+  { type: read(), grammar: read() },
+);
+
+/** `tools[].custom.format.grammar`. */
+export const GRAMMAR = place("tools[].custom.format.grammar", ["Grammar.Grammar"], { syntax: read(), definition: read() });
 
 /** `tool_choice`. */
 export const TOOL_CHOICE = place(
@@ -226,6 +236,8 @@ export const PLACES = [
   CALLED,
   TOOL,
   FUNCTION,
+  TOOL_FORMAT,
+  GRAMMAR,
   TOOL_CHOICE,
   CHOSEN,
   RESPONSE_FORMAT,

@@ -174,7 +174,7 @@ function readFile(part: unknown, path: string, notes: Notes): DocumentPart {
 const DATA_URL = /^data:([^;,]{1,128})(?:;[^,]{0,128})?;base64,/i;
 
 /** `data:` holds the bytes; what is neither that nor a link is the bytes of a PDF, as OpenAI takes them. */
-function sourceOf(url: string): Source {
+export function sourceOf(url: string): Source {
   const match = DATA_URL.exec(url.slice(0, 512));
   if (match) return { kind: "base64", mediaType: (match[1] ?? "").toLowerCase(), data: url.slice(match[0].length) };
   if (/^[a-z][a-z0-9+.-]*:/i.test(url)) return { kind: "url", url };

@@ -11,7 +11,7 @@ import {
 import { Fields } from "../fields.ts";
 import { isObject, type JsonObject } from "../json.ts";
 import { malformed, type Notes, notTranslatable } from "../notes.ts";
-import { CHOSEN, FUNCTION, JSON_SCHEMA, RESPONSE_FORMAT, ROOT, STREAM_OPTIONS, TOOL, TOOL_CHOICE } from "./fields.ts";
+import { CHOSEN, FUNCTION, GRAMMAR, JSON_SCHEMA, RESPONSE_FORMAT, ROOT, STREAM_OPTIONS, TOOL, TOOL_CHOICE, TOOL_FORMAT } from "./fields.ts";
 import { readMessage } from "./read-messages.ts";
 
 type Root = Fields<keyof typeof ROOT.fields>;
@@ -52,7 +52,7 @@ function readSettings(root: Root, notes: Notes): Settings {
     tools: (root.list("tools") ?? []).map((tool, index) => readTool(tool, `tools[${index}]`, notes)),
     toolChoice: readToolChoice(root, notes),
     parallelToolCalls: root.flag("parallel_tool_calls"),
-    reasoning: readReasoning(root.text("reasoning_effort")),
+    reasoning: readReasoning(root.text("reasoning_effort"), "reasoning_effort"),
     output: readFormat(root.value("response_format"), notes),
     verbosity: root.text("verbosity"),
     user: root.text("safety_identifier") ?? root.text("user"),
@@ -70,11 +70,11 @@ function readServiceTier(root: Root): Settings["serviceTier"] {
 }
 
 /** OpenAI's words for how long to think. */
-function readReasoning(effort: string | undefined): Reasoning | undefined {
+export function readReasoning(effort: string | undefined, path: string): Reasoning | undefined {
   if (effort === undefined) return undefined;
   if (effort === "none") return { kind: "off" };
   const known = EFFORTS.find((one) => one === effort);
-  if (!known) throw malformed("reasoning_effort", `must be none, ${EFFORTS.join(", ")}`);
+  if (!known) throw malformed(path, `must be none, ${EFFORTS.join(", ")}`);
   return { kind: "on", effort: known };
 }
 
@@ -88,11 +88,20 @@ function readTool(tool: unknown, path: string, notes: Notes): Tool {
   return {
     kind: type === "custom" ? "freeform" : "function",
     name: definition.requiredText("name"),
+    grammar: readGrammar(definition.value("format"), definition.at("format"), notes),
     description: definition.text("description"),
     schema: definition.object("parameters"),
     isStrict: definition.flag("strict"),
     cache: mark === undefined ? undefined : { lifetime: isObject(mark) && mark["ttl"] === "1h" ? "1h" : undefined },
   };
+}
+
+function readGrammar(value: unknown, path: string, notes: Notes): Tool["grammar"] {
+  if (value === undefined) return undefined;
+  const format = new Fields(TOOL_FORMAT, value, path, notes);
+  if (format.text("type") !== "grammar") return undefined;
+  const grammar = new Fields(GRAMMAR, format.value("grammar"), format.at("grammar"), notes);
+  return { syntax: grammar.requiredText("syntax"), definition: grammar.requiredText("definition") };
 }
 
 function readToolChoice(root: Root, notes: Notes): ToolChoice | undefined {

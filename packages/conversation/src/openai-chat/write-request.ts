@@ -106,8 +106,8 @@ function samplingOf({ temperature, topP, stop, seed, frequencyPenalty, presenceP
   return { temperature, top_p: topP, stop, seed, frequency_penalty: frequencyPenalty, presence_penalty: presencePenalty };
 }
 
-/** A user's name is cut by nobody: two of them stay two. */
-function shortUser(user: string): string {
+/** A user as OpenAI takes one: cut by nobody, two of them stay two. */
+export function shortUser(user: string): string {
   return user.length <= LONGEST_USER ? user : createHash("sha256").update(user).digest("hex");
 }
 
@@ -119,7 +119,7 @@ function maxTokensOf({ maxOutputTokens }: Settings, target: Target, notes: Notes
 }
 
 /** OpenAI's effort for it; undefined where the model does not reason, which is told. */
-function writeReasoning(reasoning: Reasoning | undefined, model: string, notes: Notes): string | undefined {
+export function writeReasoning(reasoning: Reasoning | undefined, model: string, notes: Notes): string | undefined {
   if (!reasoning) return undefined;
   const isKnown = REASONS.test(model);
   if (reasoning.kind === "off")
@@ -137,8 +137,9 @@ function effortOf(budgetTokens: number | undefined): Effort | undefined {
   return budgetTokens <= 4_096 ? "low" : budgetTokens <= 16_384 ? "medium" : "high";
 }
 
-function writeTool({ kind, name, description, schema, isStrict }: Tool, names: SafeNames): JsonObject {
-  if (kind === "freeform") return { type: "custom", custom: present({ name: names.of(name), description }) };
+function writeTool({ kind, name, description, schema, isStrict, grammar }: Tool, names: SafeNames): JsonObject {
+  const format = grammar && { type: "grammar", grammar };
+  if (kind === "freeform") return { type: "custom", custom: present({ name: names.of(name), description, format }) };
   return { type: "function", function: present({ name: names.of(name), description, parameters: schema, strict: isStrict }) };
 }
 
