@@ -79,7 +79,7 @@ export const LLM_PROXY_ENVIRONMENT = {
     .int()
     .min(0)
     .default(256)
-    .describe("How many answers are read on at once; further ones are cut at once"),
+    .describe("How many answers are read on at once, a quarter of them of one key; further ones are cut at once"),
   ADMISSION_WAIT_MS: z.coerce
     .number()
     .int()

@@ -276,7 +276,7 @@ class Relay {
     const gone = new CallerGone("the caller closed the connection");
     const giveUp = (): void => this.#provider.abort(gone);
     if (this.#sentAt === undefined) return giveUp();
-    this.#detached = this.#deps.detachedReads.begin(giveUp);
+    this.#detached = this.#deps.detachedReads.begin(this.#request.attempt.key_hash, giveUp);
     if (!this.#detached) return giveUp();
     if (!this.#stream?.terminal) this.#head?.resume();
   }

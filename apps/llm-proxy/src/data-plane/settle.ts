@@ -3,11 +3,14 @@ import type { DatabaseClient } from "@proliferate/db";
 import type { Logger, Stoppable } from "@proliferate/runtime";
 import { type AdmittedAttempt, type AttemptOutcome, settleAttempt } from "@proliferate/access/requests";
 
+/** How long the end of an answer waits for a store that does not answer, where nothing else is said. */
+export const HOLD_MS = 3_000;
+
 /** What settling requests needs. */
 interface SettlerOptions {
   readonly db: DatabaseClient;
   readonly logger: Logger;
-  /** How long the end of an answer waits for a store that does not answer. Default 3 s. */
+  /** How long the end of an answer waits for a store that does not answer. Default {@link HOLD_MS}. */
   readonly holdMs?: number;
   /** Told of each attempt that is over, and of each try that the store did not take. */
   readonly metrics?: { settled(attempt: AdmittedAttempt, outcome: AttemptOutcome): void; settleFailed(): void };
@@ -43,7 +46,7 @@ export class Settler implements Stoppable {
     void settled.finally(() => this.#running.delete(settled));
     const held = Promise.withResolvers<void>();
     // A timer that is cleared, and no signal: one that is aborted makes two errors with their stacks, for every request that goes well.
-    const timer = setTimeout(held.resolve, this.#options.holdMs ?? 3_000);
+    const timer = setTimeout(held.resolve, this.#options.holdMs ?? HOLD_MS);
     await Promise.race([settled, held.promise]);
     clearTimeout(timer);
   }

@@ -1,8 +1,9 @@
 import type { Listener, Stoppable } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
+import { HOLD_MS } from "./settle.ts";
 
-/** After answers were told to end, their connections have this long; then they are cut. */
-const CUT_MS = 2_000;
+/** After answers were told to end, their connections have this long, then they are cut: each end waits for its settlement, and has a second to be read. */
+const CUT_MS = HOLD_MS + 1_000;
 
 /**
  * The way out of this process, as those who work see it: first it drains (nothing new comes, what runs goes on), then, at
