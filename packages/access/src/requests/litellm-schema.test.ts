@@ -3,7 +3,8 @@ import { createLiteLLMTestDatabase, createTestDatabase, type TestDatabase } from
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { listKeys } from "../keys/db.ts";
-import { changeKey, mintKey, requireKey } from "../keys/keys.ts";
+import { changeKey, mintKey, requireKey, revokeKeys } from "../keys/keys.ts";
+import { regenerateKey } from "../keys/regenerate.ts";
 import { amountsOf } from "../limits/meters.ts";
 import { NO_USAGE, reportOf } from "@proliferate/metering/usage";
 import { findSpendLog } from "../spend-logs/db.ts";
@@ -53,6 +54,17 @@ describe.each([
   async function spend(keyHash: string, usd: string): Promise<void> {
     await settleAttempt(database.db, await admitAttempt(database.db, await request(keyHash)), outcome(usd));
   }
+
+  test("a key is regenerated with a grace, and deleted", async () => {
+    const { key, row } = await mintKey(database.db, {});
+    await spend(row.token, "0.25");
+    const renewed = await regenerateKey(database.db, key, { fields: {}, grace: "1 hour" });
+    await spend(row.token, "0.25");
+
+    expect(Number((await requireKey(database.db, renewed.key)).spend)).toBe(0.5);
+    expect(await revokeKeys(database.db, [key], [])).toEqual([renewed.row.token]);
+    await expect(spend(row.token, "0.25")).rejects.toMatchObject({ code: "invalid_api_key" });
+  });
 
   /** As LiteLLM adds what it spent, or starts a budget again: by its own column only. */
   async function foreignSpend(table: "key" | "team", id: string, change: ReturnType<typeof sql>): Promise<void> {
