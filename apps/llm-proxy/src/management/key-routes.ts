@@ -29,21 +29,67 @@ import { budgetView, numberOf } from "./budget-view.ts";
 import { z } from "zod";
 import { OPENABLE_ROUTES } from "../data-plane/openable-routes.ts";
 import { parseBody, parseLimits, parseQuery, type Route } from "./route.ts";
+import { changeOfKey, keyForTeam, keyOfBody, keyOfQuery, keysOfBody, teamOfQuery } from "./team-admin.ts";
 
 /** `/key/*` in LiteLLM's shapes. */
 export function keyRoutes(db: DatabaseClient): readonly Route[] {
   return [
-    { method: "POST", path: "/key/generate", handle: async ({ body }) => generateKey(db, parseLimits(generateKeyRequestSchema, body)) },
-    { method: "POST", path: "/key/update", handle: async ({ body }) => updateKey(db, parseLimits(updateKeyRequestSchema, body)) },
-    { method: "POST", path: "/key/regenerate", handle: async ({ body }) => renewKey(db, undefined, body) },
-    { method: "POST", path: "/key/{key}/regenerate", handle: async ({ names, body }) => renewKey(db, names["key"], body) },
-    { method: "POST", path: "/key/delete", handle: async ({ body }) => deleteKeys(db, parseBody(deleteKeysRequestSchema, body)) },
-    { method: "POST", path: "/key/block", handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, true) },
-    { method: "POST", path: "/key/unblock", handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, false) },
-    { method: "GET", path: "/key/info", handle: async ({ query }) => keyInfo(db, parseQuery(keyInfoQuerySchema, query)) },
-    { method: "POST", path: "/v2/key/info", handle: async ({ body }) => keysInfo(db, parseBody(keysInfoRequestSchema, body).keys) },
+    {
+      method: "POST",
+      path: "/key/generate",
+      teamAdmin: keyForTeam,
+      handle: async ({ body }) => generateKey(db, parseLimits(generateKeyRequestSchema, body)),
+    },
+    {
+      method: "POST",
+      path: "/key/update",
+      teamAdmin: changeOfKey,
+      handle: async ({ body }) => updateKey(db, parseLimits(updateKeyRequestSchema, body)),
+    },
+    { method: "POST", path: "/key/regenerate", teamAdmin: changeOfKey, handle: async ({ body }) => renewKey(db, undefined, body) },
+    {
+      method: "POST",
+      path: "/key/{key}/regenerate",
+      teamAdmin: changeOfKey,
+      handle: async ({ names, body }) => renewKey(db, names["key"], body),
+    },
+    {
+      method: "POST",
+      path: "/key/delete",
+      teamAdmin: keysOfBody,
+      handle: async ({ body }) => deleteKeys(db, parseBody(deleteKeysRequestSchema, body)),
+    },
+    {
+      method: "POST",
+      path: "/key/block",
+      teamAdmin: keyOfBody,
+      handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, true),
+    },
+    {
+      method: "POST",
+      path: "/key/unblock",
+      teamAdmin: keyOfBody,
+      handle: async ({ body }) => setBlocked(db, parseBody(blockKeyRequestSchema, body).key, false),
+    },
+    {
+      method: "GET",
+      path: "/key/info",
+      teamAdmin: keyOfQuery,
+      handle: async ({ query }) => keyInfo(db, parseQuery(keyInfoQuerySchema, query)),
+    },
+    {
+      method: "POST",
+      path: "/v2/key/info",
+      teamAdmin: keysOfBody,
+      handle: async ({ body }) => keysInfo(db, parseBody(keysInfoRequestSchema, body).keys),
+    },
     { method: "GET", path: "/key/aliases", handle: async ({ query }) => keyAliases(db, parseQuery(keyAliasesQuerySchema, query)) },
-    { method: "GET", path: "/key/list", handle: async ({ query }) => keyList(db, parseQuery(keyListQuerySchema, query)) },
+    {
+      method: "GET",
+      path: "/key/list",
+      teamAdmin: teamOfQuery,
+      handle: async ({ query }) => keyList(db, parseQuery(keyListQuerySchema, query)),
+    },
   ];
 }
 

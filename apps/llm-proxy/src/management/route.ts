@@ -1,9 +1,11 @@
 import type { z } from "zod";
 import { ValidationError } from "./error-response.ts";
 import { requireStorable } from "./storable-input.ts";
+import type { TeamAdminRule } from "./team-admin.ts";
 import { type KnownFields, refuseUnkeptFields } from "./unkept-fields.ts";
 
-interface RouteInput {
+/** One call, as its route gets it. */
+export interface RouteInput {
   /** The parsed JSON body; `{}` when there is none. */
   readonly body: unknown;
   readonly query: URLSearchParams;
@@ -18,6 +20,8 @@ export interface Route {
   readonly method: "GET" | "POST";
   /** `{name}` stands for one part that is not empty. */
   readonly path: string;
+  /** What an admin of a team has to be allowed to call it by a key of his own. Default: it takes the master key alone. */
+  readonly teamAdmin?: TeamAdminRule;
   handle(input: RouteInput): Promise<unknown>;
 }
 

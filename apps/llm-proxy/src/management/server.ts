@@ -11,10 +11,12 @@ import { asAppError, type ManagementAnswer, managementError, ValidationError } f
 import { budgetRoutes } from "./budget-routes.ts";
 import { keyRoutes } from "./key-routes.ts";
 import { limitRoutes } from "./limit-routes.ts";
+import { memberRoutes } from "./member-routes.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { matchesPath, type Route } from "./route.ts";
 import { spendRoutes } from "./spend-routes.ts";
 import { spendSumRoutes } from "./spend-sum-routes.ts";
+import { userOfKey } from "./team-admin.ts";
 import { teamRoutes } from "./team-routes.ts";
 import { userRoutes } from "./user-routes.ts";
 import { refuseUnserved } from "./unserved-routes.ts";
@@ -43,11 +45,12 @@ const HEALTH_PATHS = new Set(["/health/liveliness", "/health/liveness", "/health
 /** Answers one request of the management API: LiteLLM's shapes, Bearer master key. */
 type ManagementHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
-/** Every route that takes the master key. */
+/** Every route that takes the master key; some take keys of admins of teams, too. */
 export function managementRoutes({ db, catalogue }: Pick<ManagementDeps, "db" | "catalogue">): readonly Route[] {
   return [
     ...keyRoutes(db),
     ...teamRoutes(db),
+    ...memberRoutes(db),
     ...userRoutes(db),
     ...budgetRoutes(db),
     ...limitRoutes(db),
@@ -79,7 +82,7 @@ async function answer(deps: ManagementDeps, routes: readonly Route[], request: I
   const target = requestTarget(request.url);
   const path = withoutTrailingSlashes(target.path);
   if (HEALTH_PATHS.has(path)) return path.endsWith("readiness") ? checkReadiness(deps) : { status: 200, body: ALIVE };
-  requireMasterKey(deps, request);
+  const userId = await requireManager(deps, request);
   const { method = "GET" } = request;
   const candidates = routes.flatMap((route) => {
     const names = matchesPath(route.path, path);
@@ -91,9 +94,12 @@ async function answer(deps: ManagementDeps, routes: readonly Route[], request: I
     if (candidates.length > 0) return methodNotAllowed(path, candidates);
     throw new AppError("not_found", `The management API has no route ${path.slice(0, 128)}.`);
   }
+  if (userId !== undefined && route.teamAdmin === undefined) throw onlyProxyAdmin(path);
   const body = method === "POST" ? await readJson(request) : {};
+  const called = { body, query: target.query, names: route.names };
+  const input = userId === undefined || route.teamAdmin === undefined ? called : await route.teamAdmin(deps.db, called, userId);
   try {
-    return { status: 200, body: await route.handle({ body, query: target.query, names: route.names }) };
+    return { status: 200, body: await route.handle(input) };
   } finally {
     // Also one that failed: it may have changed something before.
     if (route.method !== "GET") deps.onEdited?.();
@@ -111,14 +117,25 @@ async function sendMetrics({ metrics }: ManagementDeps, response: ServerResponse
   response.writeHead(200, { "content-type": metrics?.contentType ?? "text/plain" }).end(await metrics?.text());
 }
 
-function requireMasterKey(deps: ManagementDeps, request: IncomingMessage): void {
+/** Undefined for the master key; else the user who calls, whom the route may let do something for a team of his. Throws the 401s. */
+async function requireManager(deps: ManagementDeps, request: IncomingMessage): Promise<string | undefined> {
   const credential = credentialOf(request.headers);
   if (credential === undefined)
     throw new AppError("missing_api_key", "Authentication Error, No api key passed in. Send the master key as a Bearer token.");
-  if (isSameSecret(credential, deps.masterKey)) return;
+  if (isSameSecret(credential, deps.masterKey)) return undefined;
+  const userId = await userOfKey(deps.db, credential);
+  if (userId !== undefined) return userId;
   throw new AppError(
     "invalid_api_key",
-    "Authentication Error, Invalid proxy server token passed. The management API takes the master key only.",
+    "Authentication Error, Invalid proxy server token passed. The management API takes the master key, and keys of admins of teams.",
+  );
+}
+
+/** LiteLLM's words. */
+function onlyProxyAdmin(path: string): AppError {
+  return new AppError(
+    "invalid_api_key",
+    `Authentication Error, Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route=${path.slice(0, 128)}. Send the master key.`,
   );
 }
 

@@ -19,6 +19,7 @@ import { z } from "zod";
 import { numberOf } from "./budget-view.ts";
 import { budgetWindow, keptInMetadata, keyViews } from "./key-routes.ts";
 import { parseBody, parseLimits, parseQuery, type Route } from "./route.ts";
+import { teamOfQuery } from "./team-admin.ts";
 
 /** As many keys and teams as one answer shows. */
 const MOST_ROWS = 1_000;
@@ -27,7 +28,12 @@ const MOST_ROWS = 1_000;
 export function teamRoutes(db: DatabaseClient): readonly Route[] {
   return [
     { method: "POST", path: "/team/new", handle: async ({ body }) => newTeam(db, parseLimits(newTeamRequestSchema, body)) },
-    { method: "GET", path: "/team/info", handle: async ({ query }) => teamInfo(db, parseQuery(teamInfoQuerySchema, query).team_id) },
+    {
+      method: "GET",
+      path: "/team/info",
+      teamAdmin: teamOfQuery,
+      handle: async ({ query }) => teamInfo(db, parseQuery(teamInfoQuerySchema, query).team_id),
+    },
     { method: "GET", path: "/team/list", handle: async ({ query }) => teamList(db, parseQuery(teamListQuerySchema, query)) },
     { method: "GET", path: "/v2/team/list", handle: async ({ query }) => teamPage(db, parseQuery(teamPageQuerySchema, query)) },
     // Teams that somebody may join by himself: there are none.
@@ -126,7 +132,8 @@ async function deleteTeams(db: DatabaseClient, teamIds: readonly string[]): Prom
   return { deleted_teams: await removeTeams(db, [...new Set(teamIds)]) };
 }
 
-async function teamWithAliases(db: DatabaseClient, row: TeamRow): Promise<Record<string, unknown>> {
+/** A team as LiteLLM answers it. */
+export async function teamWithAliases(db: DatabaseClient, row: TeamRow): Promise<Record<string, unknown>> {
   const aliases = row.model_id === null ? null : await findAliases(db, row.model_id);
   return { ...teamView(row), litellm_model_table: aliasView(row, aliases) };
 }

@@ -36,9 +36,6 @@ export const UNSERVED_ROUTES: readonly UnservedRoutes[] = [
   },
   {
     routes: [
-      "/team/member_add",
-      "/team/member_delete",
-      "/team/member_update",
       "/team/bulk_member_add",
       "/team/{team_id}/member/*",
       "/team/{team_id}/members/*",
@@ -47,7 +44,8 @@ export const UNSERVED_ROUTES: readonly UnservedRoutes[] = [
       "/team/permissions_bulk_update",
       "/management/v1/teams/*",
     ],
-    instead: "teams have no members here; a key names its team and its user, and a limit of a user is POST /limit/set",
+    instead:
+      "POST /team/member_add, /team/member_delete and /team/member_update change members one call each; a limit of a user is POST /limit/set",
   },
   {
     routes: [

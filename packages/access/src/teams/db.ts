@@ -148,6 +148,32 @@ export async function updateTeamRow(db: DatabaseExecutor, teamId: string, fields
   return withLists(row);
 }
 
+/** Writes who belongs to a team, whose row the transaction has locked. */
+export async function writeMembers(tx: DatabaseExecutor, teamId: string, members: readonly object[]): Promise<TeamRow> {
+  const row = await tx
+    .updateTable("LiteLLM_TeamTable")
+    .set({ members_with_roles: JSON.stringify(members), updated_at: sql<Date>`(clock_timestamp() at time zone 'utc')::timestamp(3)` })
+    .where("team_id", "=", teamId)
+    .returningAll()
+    .executeTakeFirstOrThrow();
+  return withLists(row);
+}
+
+/** Takes users out of every team, by their ids: whoever gets such an id later is no admin by it. */
+export async function removeFromTeams(db: DatabaseExecutor, userIds: readonly string[]): Promise<void> {
+  await sql`
+    with theirs as materialized (
+      select team_id from "LiteLLM_TeamTable"
+       where exists (select from jsonb_array_elements(case jsonb_typeof(members_with_roles) when 'array' then members_with_roles else '[]' end) m
+                      where m->>'user_id' = any(${[...userIds]}::text[]))
+       order by team_id for update
+    )
+    update "LiteLLM_TeamTable" t
+       set members_with_roles = (select coalesce(jsonb_agg(m order by at), '[]') from jsonb_array_elements(t.members_with_roles) with ordinality as e (m, at)
+                                  where (m->>'user_id' = any(${[...userIds]}::text[])) is not true)
+      from theirs where t.team_id = theirs.team_id`.execute(db);
+}
+
 function textOf(count: number | null): string | null {
   return count === null ? null : String(count);
 }

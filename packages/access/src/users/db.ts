@@ -107,6 +107,13 @@ export async function findEmailHolder(db: DatabaseExecutor, email: string, excep
   return rows[0]?.user_id;
 }
 
+/** The id of the user who has this address; undefined where nobody has. */
+export async function findUserByEmail(db: DatabaseExecutor, email: string): Promise<string | undefined> {
+  const { rows } = await sql<{ id: string }>`
+    select user_id as id from "LiteLLM_UserTable" where lower(user_email) = lower(${email}) order by user_id limit 1`.execute(db);
+  return rows[0]?.id;
+}
+
 export async function findUser(db: DatabaseExecutor, userId: string): Promise<UserRow | undefined> {
   const row = await db
     .selectFrom("LiteLLM_UserTable")

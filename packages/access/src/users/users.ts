@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { DatabaseClient, DatabaseExecutor } from "@proliferate/db";
 import { AppError } from "@proliferate/shared/errors";
 import { revokeKeysOf } from "../keys/index.ts";
+import { removeFromTeams } from "../teams/index.ts";
 import { deleteLimit, limitWindowOf, MOST_LIMITS, parseDuration, type SetLimit, writeLimit } from "../limits/index.ts";
 import {
   deleteUserRows,
@@ -112,6 +113,7 @@ export async function removeUsers(db: DatabaseClient, userIds: readonly string[]
   const missing = userIds.find((id) => !known.includes(id));
   if (missing !== undefined) throw userNotFound(missing);
   for (const userId of userIds) await revokeKeysOf(db, ["user_id", userId]);
+  await removeFromTeams(db, userIds);
   await deleteUserRows(db, userIds);
   return userIds.length;
 }
