@@ -6,7 +6,7 @@ const HEAD = `Where a caller speaks one API and the model is served in another, 
 untouched and nothing here applies. \`TRANSLATION=off\` switches it off: then such a model is 404 to that caller, the status on which clients stop.
 
 - **What it costs** is what the provider counted, read in the provider's own dialect; the answer tells the caller the same tokens. Limits, holds, reservation and the spend row are as
-  for every request: they go by the translated body. The row's \`call_type\` says what the caller spoke, \`custom_llm_provider\` who served.
+  for every request: they go by the translated body. The row's \`call_type\` says what the caller spoke, \`metadata.served_call_type\` what the provider was asked in.
 - **What is told**: \`x-gateway-translated-to\` names the dialect that the provider was asked in, \`x-gateway-dropped-fields\` what of the body goes no further,
   \`x-gateway-changed-fields\` what goes on in another value (a limit above what the model answers, arguments of a tool that are no object). Fields that no SDK knows are dropped and told, too;
   headers of the caller's API (\`anthropic-beta\`) go no further. A refused field is 400 \`not_translatable\` with its place.

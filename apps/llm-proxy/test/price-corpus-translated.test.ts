@@ -57,6 +57,7 @@ const BODIES = {
   "/v1/responses": { max_output_tokens: 1_000, input: "hello" },
 } as const;
 
+const CALL_TYPES = { "/v1/messages": "anthropic_messages", "/v1/chat/completions": "acompletion", "/v1/responses": "aresponses" } as const;
 const DIRECTIONS = DIALECTS.flatMap((from) => DIALECTS.flatMap((to) => (from === to ? [] : [[from, to] as const])));
 
 describe.each(DIRECTIONS)("a caller of %s, served in %s", (from, to) => {
@@ -85,7 +86,11 @@ describe.each(DIRECTIONS)("a caller of %s, served in %s", (from, to) => {
     expect(row).toMatchObject({
       spend: given.row.spend,
       status: "success",
-      metadata: { estimated: false, cost_breakdown: { total_cost: given.row.spend, tool_usage_cost: given.row.tool } },
+      metadata: {
+        estimated: false,
+        served_call_type: CALL_TYPES[to],
+        cost_breakdown: { total_cost: given.row.spend, tool_usage_cost: given.row.tool },
+      },
     });
     expect(told).toEqual([row.prompt_tokens, row.completion_tokens]);
   });

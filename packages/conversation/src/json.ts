@@ -1,12 +1,22 @@
+/** More digits, or a larger power, than a number of JavaScript holds. */
+const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d{2}/;
+
+/** `context` of a reviver, as ECMAScript has it and TypeScript's library does not yet. */
+type Reviver = (this: unknown, key: string, value: unknown, context: { readonly source?: string }) => unknown;
+const { rawJSON, isRawJSON } = JSON as unknown as {
+  readonly rawJSON: (text: string) => unknown;
+  readonly isRawJSON: (value: unknown) => value is { readonly rawJSON: string };
+};
+
 /** A JSON object; what is under a name that it has not is undefined. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** The one field that the text of a free-form tool stands in where a dialect's tools take objects alone. */
 export const FREEFORM_FIELD = "input";
 
-/** Whether a value is an object, and neither a list nor null. */
+/** Whether a value is an object, and neither a list, null nor a number whose digits are kept. */
 export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !isRawJSON(value);
 }
 
 /** An object, or undefined for every other value. */
@@ -29,15 +39,6 @@ export function filledText(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** More digits, or a larger power, than a number of JavaScript holds. */
-const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d{2}/;
-
-/** `context` of a reviver, as ECMAScript has it and TypeScript's library does not yet. */
-type Reviver = (this: unknown, key: string, value: unknown, context: { readonly source?: string }) => unknown;
-const { rawJSON, isRawJSON } = JSON as unknown as {
-  readonly rawJSON: (text: string) => unknown;
-  readonly isRawJSON: (value: unknown) => value is { readonly rawJSON: string };
-};
 const keepDigits: Reviver = (_key, value, { source }) =>
   typeof value === "number" && source !== undefined && String(value) !== source ? rawJSON(source) : value;
 

@@ -126,6 +126,11 @@ function add(names: Set<string>, name: string): void {
   names.add(names.size < MOST_NAMED || names.has(name) ? name : "…");
 }
 
+/** What a body calls itself, for a sentence: a word in quotes, and nothing of what is no word. */
+export function quoted(value: unknown): string {
+  return typeof value === "string" ? `"${value.slice(0, 64)}"` : "that is missing";
+}
+
 /** The body asks for what the provider's API has not, at this path. */
 export function notTranslatable(path: string, why: string): AppError {
   const param = path.slice(0, 128);

@@ -22,6 +22,20 @@ export interface TranslatedRequest {
  * request of its dialect, and `not_translatable` with the field for what the other one cannot say.
  */
 export function translateRequest(text: string, from: Codec, to: Codec, target: Target): TranslatedRequest {
+  return withinDepth("invalid_request", () => translate(text, from, to, target));
+}
+
+/** What is nested deeper than this process can write is told by a code; everything else that is thrown passes. */
+function withinDepth<Result>(code: "invalid_request" | "provider_answer_unreadable", run: () => Result): Result {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof RangeError) throw new AppError(code, "What came is nested too deeply.", { cause: error });
+    throw error;
+  }
+}
+
+function translate(text: string, from: Codec, to: Codec, target: Target): TranslatedRequest {
   const notes = new Notes();
   const conversation = from.readRequest(parseExact(text) as JsonObject, notes);
   const { body, renamedTools } = to.writeRequest(conversation, target, notes);
@@ -74,13 +88,17 @@ export class AnswerTranslation {
 
   /** Frames of the caller's dialect for the pieces of the provider's stream, cut anywhere. Throws `provider_answer_unreadable` and `provider_answer_too_large`. */
   push(pieces: readonly Uint8Array[]): readonly Buffer[] {
-    const text = pieces
+    const text = withinDepth("provider_answer_unreadable", () => this.#framesOf(pieces));
+    return text === "" ? [] : [Buffer.from(text)];
+  }
+
+  #framesOf(pieces: readonly Uint8Array[]): string {
+    return pieces
       .flatMap((piece) => this.#frames.push(piece))
       .flatMap((data) => (data ? this.#reader.read(data) : []))
       .flatMap((event) => this.#mended(event))
       .map((event) => this.#writer.write(event))
       .join("");
-    return text === "" ? [] : [Buffer.from(text)];
   }
 
   /** The stream came to its end, and is settled: its last frames. */
@@ -97,14 +115,10 @@ export class AnswerTranslation {
     const body = parseObject(text);
     if (!body) throw new AppError("provider_answer_unreadable", "What the provider answered is no answer of its API.");
     const { from, to } = this.#options;
-    return Buffer.from(
-      JSON.stringify(
-        to.writeAnswer(
-          from.readAnswer(body).flatMap((event) => this.#mended(event)),
-          this.#context,
-        ),
-      ),
-    );
+    return withinDepth("provider_answer_unreadable", () => {
+      const events = from.readAnswer(body).flatMap((event) => this.#mended(event));
+      return Buffer.from(JSON.stringify(to.writeAnswer(events, this.#context)));
+    });
   }
 
   /** Tools get their own names back; and an answer that calls some ends because of that, whatever its server says. */

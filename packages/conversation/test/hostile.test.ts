@@ -1,7 +1,7 @@
 import { isAppError } from "@proliferate/shared/errors";
 import { describe, expect, test } from "vitest";
 import { findCodec } from "../src/codecs.ts";
-import { translateRequest } from "../src/translate.ts";
+import { AnswerTranslation, translateRequest } from "../src/translate.ts";
 
 /** What comes from outside and is no request: told by its place, in few words, and never with a fault of our own. */
 
@@ -128,4 +128,33 @@ describe("OpenAI chat completions", () => {
     expect(droppedFields.length).toBeLessThan(60);
     expect(droppedFields).toContain("…");
   });
+});
+
+test("what is nested without end, in a request or in an answer, is told in words", () => {
+  const deep = "[".repeat(50_000) + "]".repeat(50_000);
+  const request = `{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"a":${deep}}}}]}`;
+  const answer = `{"content":[{"type":"tool_use","id":"1","name":"f","input":{"a":${deep}}}]}`;
+  const [from, to] = [findCodec("anthropic-messages"), findCodec("openai-chat")];
+  const usage = { inputTokens: 1, cacheReadTokens: 0, cacheWrite5mTokens: 0, cacheWrite1hTokens: 0, outputTokens: 1, reasoningTokens: 0 };
+  const translation = new AnswerTranslation({
+    from,
+    to,
+    request: { renamedTools: new Map(), freeformTools: new Set(), wantsStreamUsage: false },
+    id: "answer_1",
+    model: "m",
+    createdAtSeconds: 1,
+    usage: () => usage,
+  });
+
+  expect(() => translateRequest(request, to, from, TARGET)).toThrow(expect.objectContaining({ code: "invalid_request" }));
+  expect(() => translation.whole(answer)).toThrow(expect.objectContaining({ code: "provider_answer_unreadable" }));
+});
+
+test("a number whose digits are kept is no object, and no word", () => {
+  const long = "9".repeat(40);
+  const body = `{"model":"m","input":"hello","tools":[{"type":${long}}],"text":${long}}`;
+
+  expect(() => translateRequest(body, findCodec("openai-responses"), findCodec("openai-chat"), TARGET)).toThrow(
+    /must be an object|of the type that is missing/,
+  );
 });

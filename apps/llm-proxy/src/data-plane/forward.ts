@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import type { LimitWarning } from "@proliferate/access/limits";
-import type { AdmittedRequest } from "@proliferate/access/requests";
+import type { AdmittedRequest, AttemptOutcome } from "@proliferate/access/requests";
 import { dearerReading, type RequestPrices } from "@proliferate/metering/pricing";
 import type { StreamUsageReader } from "@proliferate/metering/usage";
 import { AppError } from "@proliferate/shared/errors";
@@ -211,7 +211,7 @@ class Relay {
   #checkpointAlways(): void {
     const { attempt } = this.#request;
     this.#endCheckpoints ??= this.#deps.checkpoints.follow(attempt.attempt_id, {
-      read: () => checkpointOf(this.#stream?.reading(), attempt.estimated_input_tokens, this.#firstByteAt),
+      read: () => ({ ...checkpointOf(this.#stream?.reading(), attempt.estimated_input_tokens, this.#firstByteAt), ...this.#served() }),
       // Of hidden output more was made with every second, of other output no more than what came.
       progress: () => (this.#makesHiddenOutput() ? performance.now() : this.#bytes),
     });
@@ -344,9 +344,15 @@ class Relay {
       firstByteAt: this.#firstByteAt,
       endedAt: this.#clock.now(),
     });
-    await this.#deps.settler.settle(attempt, outcome);
+    await this.#deps.settler.settle(attempt, { ...outcome, ...this.#served() });
     logSettled(this.#deps.logger, attempt, outcome);
     return outcome.cost.totalUsd;
+  }
+
+  /** Where the provider does not speak what the caller does, the row says what it spoke. */
+  #served(): Pick<AttemptOutcome, "servedCallType"> {
+    const { translation, dialect } = this.#request;
+    return translation ? { servedCallType: dialect.callType } : {};
   }
 
   #prices(): RequestPrices {

@@ -79,6 +79,7 @@ export function outcomeOfOrphan(attempt: Omit<AttemptRow, "reservations">, price
     status: "failure",
     recovered: true,
     providerResponseId: checkpoint?.providerResponseId ?? null,
+    servedCallType: checkpoint?.servedCallType,
     firstByteAt: checkpoint?.firstByteAt ? new Date(checkpoint.firstByteAt) : null,
     endedAt,
     error: { code: "recovered", kind: "ProcessDied", message: "The process that forwarded the request died before its end." },

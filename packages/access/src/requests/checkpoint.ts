@@ -11,6 +11,8 @@ export interface AttemptCheckpoint {
   readonly providerResponseId: string | null;
   /** When the first bytes of the answer came, ISO 8601. */
   readonly firstByteAt: string | null;
+  /** As of the outcome. */
+  readonly servedCallType?: string | undefined;
 }
 
 /**
@@ -18,7 +20,7 @@ export interface AttemptCheckpoint {
  * billed. Never throws: it is read where a crash is cleaned up, and must not stop that.
  */
 export function readCheckpoint(stored: unknown): (AttemptCheckpoint & { readonly report: UsageReport }) | undefined {
-  const { usage, report, isFinal, providerResponseId, firstByteAt } = recordOf(stored) ?? {};
+  const { usage, report, isFinal, providerResponseId, firstByteAt, servedCallType } = recordOf(stored) ?? {};
   const known = reportFrom(report) ?? reportFromTotals(usage);
   if (!known) return undefined;
   const firstByte = typeof firstByteAt === "string" && !Number.isNaN(Date.parse(firstByteAt)) ? firstByteAt : null;
@@ -28,6 +30,7 @@ export function readCheckpoint(stored: unknown): (AttemptCheckpoint & { readonly
     isFinal: isFinal === true,
     providerResponseId: typeof providerResponseId === "string" ? providerResponseId : null,
     firstByteAt: firstByte,
+    ...(typeof servedCallType === "string" && { servedCallType }),
   };
 }
 

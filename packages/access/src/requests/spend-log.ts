@@ -19,6 +19,8 @@ export interface AttemptOutcome {
   /** Settled by another process than the one that forwarded it. */
   readonly recovered: boolean;
   readonly providerResponseId: string | null;
+  /** The `call_type` of the dialect in which the provider answered, where that is not the attempt's own: what it said of usage is of that dialect. */
+  readonly servedCallType?: string | undefined;
   readonly firstByteAt: Date | null;
   readonly endedAt: Date;
   readonly error?: { readonly code: string; readonly kind: string; readonly message: string };
@@ -118,6 +120,7 @@ function metadataOf(attempt: AdmittedAttempt, outcome: AttemptOutcome): Record<s
     estimated: outcome.estimated,
     recovered: outcome.recovered,
     ...(attempt.requested_model != null && { requested_model: attempt.requested_model }),
+    ...(outcome.servedCallType !== undefined && { served_call_type: outcome.servedCallType }),
     // What the provider said, so that the row can be priced anew; and what of it nobody could price.
     provider_usage: report.raw ?? null,
     ...(unknown.length > 0 && { unknown_usage: unknown }),

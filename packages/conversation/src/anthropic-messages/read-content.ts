@@ -1,7 +1,7 @@
 import type { CacheMark, DocumentPart, ImagePart, Part, ResultPart, Source, TextPart } from "../conversation.ts";
 import { Fields } from "../fields.ts";
 import { isObject } from "../json.ts";
-import { malformed, type Notes, notTranslatable } from "../notes.ts";
+import { malformed, type Notes, notTranslatable, quoted } from "../notes.ts";
 import { openSignature } from "../signatures.ts";
 import { ANTHROPIC_MESSAGES } from "./name.ts";
 import {
@@ -66,12 +66,8 @@ function readBlock(block: unknown, path: string, notes: Notes): readonly Part[] 
     case "tool_result":
       return [readToolResult(block, path, notes)];
     default:
-      throw notTranslatable(path, `blocks of the type ${nameOf(type)} are not known there`);
+      throw notTranslatable(path, `blocks of the type ${quoted(type)} are not known there`);
   }
-}
-
-function nameOf(type: unknown): string {
-  return typeof type === "string" ? `"${type.slice(0, 64)}"` : "that is missing";
 }
 
 function readText(block: unknown, path: string, notes: Notes): TextPart {

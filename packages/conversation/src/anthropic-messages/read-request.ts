@@ -2,7 +2,7 @@ import type { Conversation, Effort, OutputFormat, Reasoning, Settings, Tool, Too
 import { EFFORTS } from "../conversation.ts";
 import { Fields } from "../fields.ts";
 import type { JsonObject } from "../json.ts";
-import { malformed, type Notes, notTranslatable } from "../notes.ts";
+import { malformed, type Notes, notTranslatable, quoted } from "../notes.ts";
 import { FORMAT, MESSAGE, METADATA, OUTPUT, ROOT, THINKING, TOOL, TOOL_CHOICE } from "./fields.ts";
 import { readCache, readContent, readTexts } from "./read-content.ts";
 
@@ -60,7 +60,7 @@ function readSettings(root: Root, notes: Notes): Settings {
 function readTool(tool: unknown, path: string, notes: Notes): Tool {
   const type = (tool as JsonObject | null)?.["type"];
   if (type !== undefined && type !== null && type !== "custom")
-    throw notTranslatable(path, `a tool of the type "${String(type).slice(0, 64)}" is run by its provider, or known to its models alone`);
+    throw notTranslatable(path, `a tool of the type ${quoted(type)} is run by its provider, or known to its models alone`);
   const fields = new Fields(TOOL, tool, path, notes);
   return {
     kind: "function",

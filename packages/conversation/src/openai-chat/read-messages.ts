@@ -1,7 +1,7 @@
 import type { CacheMark, DocumentPart, ImagePart, Part, Source, TextPart, ToolCallPart, Turn } from "../conversation.ts";
 import { Fields } from "../fields.ts";
 import { isObject } from "../json.ts";
-import { malformed, type Notes, notTranslatable } from "../notes.ts";
+import { malformed, type Notes, notTranslatable, quoted } from "../notes.ts";
 import { openSignature } from "../signatures.ts";
 import {
   ASSISTANT,
@@ -133,10 +133,7 @@ function readPart(part: unknown, path: string, notes: Notes): Part {
     case "file":
       return readFile(part, path, notes);
     default:
-      throw notTranslatable(
-        path,
-        `parts of the type ${typeof type === "string" ? `"${type.slice(0, 64)}"` : "that is missing"} are not translated`,
-      );
+      throw notTranslatable(path, `parts of the type ${quoted(type)} are not translated`);
   }
 }
 

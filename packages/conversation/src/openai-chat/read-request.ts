@@ -10,7 +10,7 @@ import {
 } from "../conversation.ts";
 import { Fields } from "../fields.ts";
 import { isObject, type JsonObject } from "../json.ts";
-import { malformed, type Notes, notTranslatable } from "../notes.ts";
+import { malformed, type Notes, notTranslatable, quoted } from "../notes.ts";
 import { CHOSEN, FUNCTION, GRAMMAR, JSON_SCHEMA, RESPONSE_FORMAT, ROOT, STREAM_OPTIONS, TOOL, TOOL_CHOICE, TOOL_FORMAT } from "./fields.ts";
 import { readMessage } from "./read-messages.ts";
 
@@ -81,8 +81,7 @@ export function readReasoning(effort: string | undefined, path: string): Reasoni
 function readTool(tool: unknown, path: string, notes: Notes): Tool {
   const fields = new Fields(TOOL, tool, path, notes);
   const type = fields.text("type");
-  if (type !== "function" && type !== "custom")
-    throw notTranslatable(path, `a tool of the type "${String(type).slice(0, 64)}" is run by its provider`);
+  if (type !== "function" && type !== "custom") throw notTranslatable(path, `a tool of the type ${quoted(type)} is run by its provider`);
   const definition = new Fields(FUNCTION, fields.value(type), fields.at(type), notes);
   const mark = fields.value("cache_control") ?? definition.value("cache_control");
   return {

@@ -96,6 +96,11 @@ function citationOf(annotation: JsonObject): readonly AnswerEvent[] {
   return url === undefined ? [] : [{ kind: "citation", citation: { url, title: filledText(annotation["title"]), text: undefined } }];
 }
 
+/** Where something stands in an answer; what is no number is one place. */
+function placeOf(value: unknown): string {
+  return typeof value === "number" ? `${value}` : "?";
+}
+
 /** Events of a stream of Responses. Items that come without pieces are told when they are done. */
 export class ResponsesStreamReader implements AnswerReader {
   /** Which part is open: its item, and its place in it. */
@@ -103,32 +108,33 @@ export class ResponsesStreamReader implements AnswerReader {
   /** Of the open part words have come. */
   #hasWords = false;
   /** Items that began to be told, by their places. */
-  readonly #told = new Set<unknown>();
+  readonly #told = new Set<string>();
 
   read(data: JsonObject): readonly AnswerEvent[] {
     const error = readResponsesError(data);
     if (error) return [...this.#close(), { kind: "error", error: { ...error, status: undefined } }];
     const item = objectOf(data["item"]) ?? {};
-    const [at, text] = [data["output_index"], textOf(data["delta"]) ?? ""];
+    const [at, part] = [placeOf(data["output_index"]), placeOf(data["content_index"])];
+    const text = textOf(data["delta"]) ?? "";
     switch (data["type"]) {
       case "response.created":
         return [startOf(objectOf(data["response"]))];
       case "response.output_item.added":
-        return isCall(item["type"]) ? this.#begin(at, `${String(at)} call`, callOf(item)) : [];
+        return isCall(item["type"]) ? this.#begin(at, `${at} call`, callOf(item)) : [];
       case "response.output_text.delta":
-        return this.#words(at, `${String(at)} text ${String(data["content_index"])}`, { kind: "text" }, text);
+        return this.#words(at, `${at} text ${part}`, { kind: "text" }, text);
       case "response.refusal.delta":
-        return this.#words(at, `${String(at)} refusal ${String(data["content_index"])}`, { kind: "refusal" }, text);
+        return this.#words(at, `${at} refusal ${part}`, { kind: "refusal" }, text);
       case "response.reasoning_summary_text.delta":
       case "response.reasoning_text.delta":
-        return this.#words(at, `${String(at)} thought`, { kind: "thinking" }, text);
+        return this.#words(at, `${at} thought`, { kind: "thinking" }, text);
       case "response.reasoning_summary_part.added":
-        return this.#open === `${String(at)} thought` && this.#hasWords ? [{ kind: "delta", text: PARAGRAPH }] : [];
+        return this.#open === `${at} thought` && this.#hasWords ? [{ kind: "delta", text: PARAGRAPH }] : [];
       case "response.function_call_arguments.delta":
       case "response.custom_tool_call_input.delta":
-        return this.#words(at, `${String(at)} call`, undefined, text);
+        return this.#words(at, `${at} call`, undefined, text);
       case "response.output_text.annotation.added":
-        return this.#open?.startsWith(`${String(at)} text`) ? citationOf(objectOf(data["annotation"]) ?? {}) : [];
+        return this.#open?.startsWith(`${at} text`) ? citationOf(objectOf(data["annotation"]) ?? {}) : [];
       case "response.output_item.done":
         return this.#done(at, item);
       case "response.completed":
@@ -143,7 +149,7 @@ export class ResponsesStreamReader implements AnswerReader {
     return this.#close();
   }
 
-  #begin(at: unknown, key: string, part: OpenPart): readonly AnswerEvent[] {
+  #begin(at: string, key: string, part: OpenPart): readonly AnswerEvent[] {
     const closed = this.#close();
     this.#open = key;
     this.#told.add(at);
@@ -151,7 +157,7 @@ export class ResponsesStreamReader implements AnswerReader {
     return [...closed, { kind: "open", part }];
   }
 
-  #words(at: unknown, key: string, part: OpenPart | undefined, text: string): readonly AnswerEvent[] {
+  #words(at: string, key: string, part: OpenPart | undefined, text: string): readonly AnswerEvent[] {
     if (text === "") return [];
     const begun = this.#open === key ? [] : part && !this.#told.has(key) ? this.#begin(at, key, part) : undefined;
     if (!begun) throw new AppError("provider_answer_unreadable", "The provider mixed the pieces of several items in one stream.");
@@ -160,11 +166,11 @@ export class ResponsesStreamReader implements AnswerReader {
     return [...begun, { kind: "delta", text }];
   }
 
-  #done(at: unknown, item: JsonObject): readonly AnswerEvent[] {
+  #done(at: string, item: JsonObject): readonly AnswerEvent[] {
     if (!this.#told.has(at)) return [...this.#close(), ...wholeItem(item)];
-    if (this.#open === `${String(at)} thought`) return [...signed(signatureOf(item)), ...this.#close()];
+    if (this.#open === `${at} thought`) return [...signed(signatureOf(item)), ...this.#close()];
     // What a call has as arguments may come with its end alone.
-    const isBare = this.#open === `${String(at)} call` && !this.#hasWords;
+    const isBare = this.#open === `${at} call` && !this.#hasWords;
     return [...(isBare ? words(textOf(item["arguments"]) ?? textOf(item["input"])) : []), ...this.#close()];
   }
 

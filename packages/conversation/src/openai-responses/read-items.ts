@@ -1,7 +1,7 @@
 import type { CacheMark, DocumentPart, ImagePart, Part, ResultPart, TextPart, Turn } from "../conversation.ts";
 import { Fields } from "../fields.ts";
 import { isObject, objectsOf, textOf } from "../json.ts";
-import { malformed, type Notes, notTranslatable } from "../notes.ts";
+import { malformed, type Notes, notTranslatable, quoted } from "../notes.ts";
 import { sourceOf } from "../openai-chat/read-messages.ts";
 import { openSignature } from "../signatures.ts";
 import { BREAKPOINT, CALL, FILE, IMAGE, MESSAGE, OUTPUT, REFUSAL, SUMMARY, TEXT, THOUGHT } from "./fields.ts";
@@ -38,10 +38,7 @@ export function readItem(item: unknown, path: string, notes: Notes): Turn {
     case "reasoning":
       return { role: "assistant", parts: readThought(item, path, notes) };
     default:
-      throw notTranslatable(
-        path,
-        `items of the type ${typeof type === "string" ? `"${type.slice(0, 64)}"` : "that is missing"} are not translated`,
-      );
+      throw notTranslatable(path, `items of the type ${quoted(type)} are not translated`);
   }
 }
 
@@ -78,10 +75,7 @@ function readPart(part: unknown, path: string, notes: Notes): Part {
     case "input_file":
       return readFile(part, path, notes);
     default:
-      throw notTranslatable(
-        path,
-        `parts of the type ${typeof type === "string" ? `"${type.slice(0, 64)}"` : "that is missing"} are not translated`,
-      );
+      throw notTranslatable(path, `parts of the type ${quoted(type)} are not translated`);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Conversation, OutputFormat, Settings, TextPart, Tool, ToolChoice, Turn } from "../conversation.ts";
 import { Fields } from "../fields.ts";
 import { isObject, type JsonObject } from "../json.ts";
-import { malformed, type Notes, notTranslatable } from "../notes.ts";
+import { malformed, type Notes, notTranslatable, quoted } from "../notes.ts";
 import { readReasoning } from "../openai-chat/read-request.ts";
 import { mergedTurns } from "../turns.ts";
 import { FORMAT, NAMESPACE, REASONING, ROOT, TEXT_CONFIG, TOOL, TOOL_CHOICE, TOOL_FORMAT, WEB_SEARCH } from "./fields.ts";
@@ -74,7 +74,7 @@ function readTool(tool: unknown, path: string, namespace: string | undefined, no
     return (fields.list("tools") ?? []).flatMap((one, index) => readTool(one, `${fields.at("tools")}[${index}]`, name, notes));
   }
   if (type !== "function" && type !== "custom")
-    throw notTranslatable(path, `a tool of the type "${String(type).slice(0, 64)}" is run by its provider, or known to its models alone`);
+    throw notTranslatable(path, `a tool of the type ${quoted(type)} is run by its provider, or known to its models alone`);
   const fields = new Fields(TOOL, tool, path, notes);
   return [
     {

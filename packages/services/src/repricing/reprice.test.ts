@@ -25,6 +25,8 @@ interface Kept {
   readonly usage: Readonly<Record<string, unknown>>;
   readonly priceId?: string;
   readonly estimated?: boolean;
+  /** What the provider was asked in, where the caller spoke a chat. */
+  readonly servedCallType?: string;
 }
 
 /** Rows as a proxy wrote them that knew less than today's. */
@@ -33,16 +35,19 @@ async function insertKept(...rows: readonly Kept[]): Promise<void> {
     database.db,
     rows.map(({ requestId, spendUsd }) => ({ requestId, spendUsd, model: "anthropic/claude-opus-5-5" })),
   );
-  for (const { requestId, usage, priceId = "anthropic/claude-opus-5-5", estimated = false } of rows) {
+  for (const { requestId, usage, priceId = "anthropic/claude-opus-5-5", estimated = false, servedCallType } of rows) {
     const metadata = {
       estimated,
       model_map_information: { model_map_key: priceId },
       unknown_usage: ["speed=fast"],
+      ...(servedCallType !== undefined && { served_call_type: servedCallType }),
       provider_usage: { model: "claude-opus-5-5", stop_reason: "end_turn", has_content: true, usage },
     };
     await sql`update "LiteLLM_SpendLogs" set custom_llm_provider = 'anthropic', metadata = ${JSON.stringify(metadata)}::jsonb, request_tags = '[]' where request_id = ${requestId}`.execute(
       database.db,
     );
+    if (servedCallType !== undefined)
+      await database.db.updateTable("LiteLLM_SpendLogs").set({ call_type: "acompletion" }).where("request_id", "=", requestId).execute();
   }
 }
 
@@ -120,4 +125,10 @@ test("filters by model, request and what had no price; without a reason nothing 
   expect(await found({ model: "anthropic/claude-sonnet-5" })).toEqual([]);
   await expect(applyReprice(database.db, RANGE, { name: "ann", via: "cli" })).rejects.toMatchObject({ code: "invalid_request" });
   expect(await findSpendLog(database.db, "one:correction")).toBeUndefined();
+});
+
+test("issue 12: a row of a translated request is read again in its provider's words, not in its caller's", async () => {
+  await insertKept({ requestId: "translated", spendUsd: "0.032", usage: FAST, servedCallType: "anthropic_messages" });
+
+  expect(await applyReprice(database.db, RANGE, ANN)).toMatchObject({ rows: 1, unchanged: 1, changed: [] });
 });

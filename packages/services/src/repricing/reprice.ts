@@ -120,7 +120,9 @@ function priceAnew(row: RepriceableRow): PricedAnew | undefined {
   const raw = objectOf(row.metadata["provider_usage"]);
   const priceId = objectOf(row.metadata["model_map_information"])?.["model_map_key"];
   const prices = typeof priceId === "string" ? findPricesById(priceId) : undefined;
-  const report = raw && rereadReport(row.call_type, raw);
+  // A translated request has its caller's type, and its provider's words.
+  const served = row.metadata["served_call_type"];
+  const report = raw && rereadReport(typeof served === "string" ? served : row.call_type, raw);
   if (!report || !prices || provider === null) return undefined;
   const model = row.model.startsWith(`${provider}/`) ? row.model.slice(provider.length + 1) : row.model;
   const priced = priceReport(requestPrices({ provider, model, prices, startedAt: row.startTime as unknown as Date }), report);
