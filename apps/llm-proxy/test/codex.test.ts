@@ -2,10 +2,15 @@ import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ProviderStandIn } from "@proliferate/testing/provider-stand-in/server";
 import { patience } from "@proliferate/testing/test-patience";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { mintKey } from "./proxy-process.ts";
 import { inFlight, NOTHING_IN_FLIGHT, startTestStack, type TestStack, untilNothingIsInFlight } from "./test-stack.ts";
+
+/** What a row says of the input that a provider served. */
+const promptTokensOf = (usage: ProviderStandIn["requests"][number]["usage"]): number =>
+  usage === undefined ? 0 : usage.inputTokens + usage.cacheReadTokens + usage.cacheWrite5mTokens + usage.cacheWrite1hTokens;
 
 /**
  * The real Codex against a proxy, where `TEST_CODEX` is the path of its program (`node_modules/@openai/codex/bin/codex.js` of an
@@ -85,6 +90,17 @@ describe.runIf(program)("Codex", () => {
 
     expect([code, asked.length]).toEqual([0, 2]);
     expect(text).toContain("The tool answered:");
+  });
+
+  test.each(["claude-haiku-4-5", "claude-opus-5-5"])("issue 12: runs a loop of its own tools on %s, which is translated", async (model) => {
+    const { code, text, asked } = await run(ownProvider(model), "use the exec_command tool to run `pwd`");
+    const rows = await stack.database.db.selectFrom("LiteLLM_SpendLogs").selectAll().orderBy("startTime", "desc").limit(2).execute();
+
+    expect([code, asked.map(({ path }) => path)]).toEqual([0, ["/v1/messages", "/v1/messages"]]);
+    expect(text).toContain("The tool answered:");
+    expect(rows.map(({ call_type, status, prompt_tokens }) => [call_type, status, prompt_tokens]).toSorted()).toEqual(
+      asked.map(({ usage }) => ["aresponses", "success", promptTokensOf(usage)]).toSorted(),
+    );
   });
 
   test("clients F1: its built-in provider asks for a WebSocket, and goes on by POST", async () => {

@@ -168,6 +168,63 @@ describe("a model that is served in Responses alone", () => {
   });
 });
 
+/** What Claude was told that it had said itself. */
+const blocksSent = (): unknown =>
+  (asked().body["messages"] as { role: string; content: unknown }[]).find(({ role }) => role === "assistant")?.content;
+
+describe("a thought of Claude's travels signed through a caller's own API, and comes back to Claude", () => {
+  const thinking = { thinking: "I look where I am." };
+  const expected = [
+    { type: "thinking", thinking: "I look where I am.", signature: expect.stringMatching(/.{8}/) },
+    { type: "text", text: "I use bash for that." },
+    expect.objectContaining({ type: "tool_use", name: "bash", input: { command: "pwd" } }),
+  ];
+
+  test.each([true, false])("of Responses, streamed: %s", async (stream) => {
+    stack.provider.scriptNext(thinking);
+    const request = {
+      model: "claude",
+      tools: [{ type: "function" as const, name: "bash", parameters: shell, strict: false }],
+      reasoning: { effort: "medium" as const },
+    };
+    const input = [{ role: "user" as const, content: PWD }];
+    const create = async (): Promise<OpenAI.Responses.Response> => openai.responses.create({ ...request, input });
+    const first = stream ? await openai.responses.stream({ ...request, input }).finalResponse() : await create();
+    const call = first.output.find((item) => item.type === "function_call");
+    await openai.responses.create({
+      ...request,
+      input: [...input, ...first.output, { type: "function_call_output", call_id: call?.call_id ?? "", output: "/somewhere" }] as never,
+    });
+
+    expect(first.output[0]).toMatchObject({ type: "reasoning", summary: [{ type: "summary_text", text: "I look where I am." }] });
+    expect(blocksSent()).toEqual(expected);
+    expect(asked().body["thinking"]).toMatchObject({ type: "enabled" });
+  });
+
+  test("of chats, whole", async () => {
+    stack.provider.scriptNext(thinking);
+    const request = {
+      model: "claude",
+      reasoning_effort: "medium" as const,
+      tools: [{ type: "function" as const, function: { name: "bash", parameters: shell } }],
+    };
+    const question = { role: "user" as const, content: PWD };
+    const { message } = (await openai.chat.completions.create({ ...request, messages: [question] }))
+      .choices[0] as OpenAI.ChatCompletion.Choice;
+    const answer = { role: "tool" as const, tool_call_id: message.tool_calls?.[0]?.id ?? "", content: "/somewhere" };
+    await openai.chat.completions.create({ ...request, messages: [question, message, answer] });
+    const withThought = [blocksSent(), asked().body["thinking"]];
+    const { reasoning_signatures: _signed, ...forgetful } = message as typeof message & { readonly reasoning_signatures: unknown };
+    const { response } = await openai.chat.completions.create({ ...request, messages: [question, forgetful, answer] }).withResponse();
+
+    expect(message).toMatchObject({ reasoning_content: "I look where I am." });
+    expect(withThought).toEqual([expected, { type: "enabled", budget_tokens: 8_192 }]);
+    // Claude would refuse the turn of a caller that kept nothing of it.
+    expect(asked().body["thinking"]).toBeUndefined();
+    expect(response.headers.get("x-gateway-dropped-fields")).toContain("reasoning_effort");
+  });
+});
+
 test("a provider's error event, and its refusal, come as Responses have them", async () => {
   stack.provider.scriptNext({ fault: { kind: "error_event", afterFrames: 3, type: "overloaded_error", message: "Overloaded" } });
   const response = await post(stack, "/v1/responses", { model: "claude", input: "hello", stream: true });

@@ -92,6 +92,11 @@ export class Notes {
     return this.#used.get(feature)?.first ?? feature;
   }
 
+  /** Whether the body asks for it anywhere. */
+  isUsed(feature: Feature): boolean {
+    return this.#used.has(feature);
+  }
+
   /** Drops what the body asks for under a feature. */
   dropFeature(feature: Feature): void {
     for (const pattern of this.#used.get(feature)?.patterns ?? []) add(this.#dropped, pattern);

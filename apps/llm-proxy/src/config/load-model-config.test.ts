@@ -399,3 +399,19 @@ test("no message contains a key or a base that the environment holds", () => {
     expect.objectContaining({ message: expect.not.stringContaining(secret) }),
   );
 });
+
+/** What the one model of a file is served in. */
+const dialectsOf = (params: string, info = "{}"): readonly string[] =>
+  loadModelConfig(`model_list: [{ model_name: m, litellm_params: { model: openai/gpt-5${params} }, model_info: ${info} }]`, {})
+    .models.list()
+    .flatMap(({ dialects }) => dialects.map(({ name }) => name));
+
+test("issue 12: what a model is served in is what its provider speaks there, bounded by supported_endpoints, in the order of preference", () => {
+  expect(dialectsOf("")).toEqual(["openai-responses", "openai-chat", "openai-embeddings"]);
+  expect(dialectsOf(", api_base: 'https://example.com/v1'")).toEqual(["openai-chat", "openai-responses", "openai-embeddings"]);
+  expect(dialectsOf("", "{ supported_endpoints: [/v1/chat/completions, /v1/batch, /v1/responses] }")).toEqual([
+    "openai-chat",
+    "openai-responses",
+  ]);
+  expect(() => dialectsOf("", "{ supported_endpoints: [/v1/messages] }")).toThrow(/supported_endpoints has none of \/v1\/responses/);
+});

@@ -11,7 +11,7 @@ import { writeReasoning } from "./write-reasoning.ts";
 /** What Anthropic Messages makes of what another dialect asks for. */
 export const SAYINGS: Sayings = {
   audio: { fate: "refused", why: "sound is not taken there" },
-  cacheKey: { fate: "dropped", why: "caches are found by what they hold" },
+  cacheKey: { fate: "translated", as: "cache_control of the whole request, where nothing else is marked: nothing is cached there unasked" },
   cacheMark: { fate: "kept", as: "cache_control" },
   choices: { fate: "refused", why: "one answer is made there" },
   citations: { fate: "kept", as: "citations.enabled" },
@@ -83,6 +83,7 @@ export function writeRequest(conversation: Conversation, target: Target, notes: 
     top_p: settings.topP,
     top_k: settings.topK,
     stop_sequences: settings.stop,
+    cache_control: settings.cacheKey !== undefined && !notes.isUsed("cacheMark") ? { type: "ephemeral" } : undefined,
     metadata: settings.user === undefined ? undefined : { user_id: settings.user },
     service_tier: settings.serviceTier === undefined ? undefined : settings.serviceTier === "standard" ? "standard_only" : "auto",
     stream: settings.isStream || undefined,

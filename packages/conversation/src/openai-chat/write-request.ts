@@ -12,7 +12,7 @@ export const SAYINGS: Sayings = {
   audio: { fate: "refused", why: "sound is not translated" },
   cacheKey: { fate: "kept", as: "prompt_cache_key" },
   cacheMark: { fate: "dropped", why: "prompts are cached without being asked" },
-  choices: { fate: "kept", as: "n" },
+  choices: { fate: "refused", why: "one answer is translated" },
   citations: { fate: "dropped", why: "documents are not cited there" },
   document: { fate: "kept", as: "a file part; text as text; a link is refused" },
   documentContext: { fate: "translated", as: "text before the file" },

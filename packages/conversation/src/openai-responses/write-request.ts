@@ -10,7 +10,6 @@ import { writeTurn } from "./write-items.ts";
 /** What OpenAI Responses make of what another dialect asks for; where nothing is said, the same as chats. */
 export const SAYINGS: Sayings = {
   ...OF_CHATS,
-  choices: { fate: "refused", why: "one answer is made there" },
   document: { fate: "kept", as: "an input_file part; text as text" },
   frequencyPenalty: { fate: "dropped", why: "there is none" },
   image: { fate: "kept", as: "an input_image part" },
