@@ -4,6 +4,7 @@ import type { RateCard } from "@proliferate/services/rates";
 import { importLateRows, importSource, type LiteLLMSpendApiOptions } from "@proliferate/services/import";
 import { maintainPartitions, type PartitionUpkeep } from "@proliferate/services/ledger";
 import { readMark, returnPass, takePass, writeMark } from "@proliferate/services/passes";
+import { deleteOldManagementActions } from "@proliferate/access/audit";
 import { deleteEndedCounters } from "@proliferate/access/limits";
 import { areKeysOurs, deleteExpiredKeys } from "@proliferate/access/keys";
 import { deleteOldSessions, endForgottenSessions } from "@proliferate/services/sessions";
@@ -118,6 +119,8 @@ const DAY_MS = 24 * HOUR_MS;
 const CLEANUP = { rows: 5_000, rounds: 20 } as const;
 /** A session whose only key expired a week ago will not be resumed. */
 const FORGOTTEN_MS = 7 * DAY_MS;
+/** What the proxy's management API changed is on record for so long. */
+const MANAGEMENT_ACTION_DAYS = 365;
 
 async function putAway(
   db: DatabaseClient,
@@ -127,6 +130,7 @@ async function putAway(
   await repeat((limit) => endForgottenSessions(db, { olderThanMs: FORGOTTEN_MS, limit }));
   // A request may be settled after the window of its limit has ended. One day later none is left, and the window's counter may go.
   await repeat((limit) => deleteEndedCounters(db, { olderThanMs: DAY_MS, limit }));
+  await repeat((limit) => deleteOldManagementActions(db, { olderThanMs: MANAGEMENT_ACTION_DAYS * DAY_MS, limit }));
   const keysAreOurs = keyRetentionDays > 0 && (await areKeysOurs(db));
   const deletedKeys = keysAreOurs ? await repeat((limit) => deleteExpiredKeys(db, { olderThanMs: keyRetentionDays * DAY_MS, limit })) : 0;
   const deletedSessions =

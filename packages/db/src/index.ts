@@ -39,7 +39,8 @@ export type {
   TopUpTable,
   WebhookEventTable,
 } from "./gate-tables.ts";
-export type { ReservationJson } from "./limit-tables.ts";
+export { joinTransaction } from "./joined-transaction.ts";
+export type { ManagementActionTable, ReservationJson } from "./limit-tables.ts";
 export type { BudgetTable, SpendLogTable, TeamTable, UserTable, VerificationTokenTable } from "./litellm-tables.ts";
 export type { Database, RequestAttemptTable, SettlementState, SpendReviewReason } from "./schema.ts";
 export type {

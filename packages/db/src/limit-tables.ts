@@ -1,6 +1,6 @@
 /** Tables of migration 0052: limits, what they count, and what attempts hold of them. */
-import type { Generated } from "kysely";
-import type { Amount, AmountWithDefault, InstantWithDefault } from "./column-types.ts";
+import type { ColumnType, Generated } from "kysely";
+import type { Amount, AmountWithDefault, InstantWithDefault, Json } from "./column-types.ts";
 
 /** What an attempt holds in the counter of one limit; the amount is text, so that no float touches it. */
 export interface ReservationJson {
@@ -52,4 +52,19 @@ export interface KeyHashTable {
   key_hash: string;
   key_id: string;
   is_current: boolean;
+}
+
+/** Of migration 0064: what was changed by the management API. */
+export interface ManagementActionTable {
+  action_id: ColumnType<string, never, never>;
+  action: string;
+  subject_kind: string;
+  subject: string;
+  operator: string;
+  changed_by: string | null;
+  remote_address: string | null;
+  request_id: string;
+  before: Json | null;
+  after: Json | null;
+  acted_at: InstantWithDefault;
 }

@@ -19,7 +19,7 @@ import type {
   UserTable,
   VerificationTokenTable,
 } from "./litellm-tables.ts";
-import type { KeyHashTable, LimitCounterTable, LimitTable, ReservationJson, UserTierTable } from "./limit-tables.ts";
+import type { KeyHashTable, LimitCounterTable, LimitTable, ManagementActionTable, ReservationJson, UserTierTable } from "./limit-tables.ts";
 import type {
   GatewaySessionTable,
   ServiceTokenAuditTable,
@@ -327,6 +327,7 @@ export interface Database {
   LiteLLM_UserTable: UserTable;
   request_attempts: RequestAttemptTable;
   key_hashes: KeyHashTable;
+  management_actions: ManagementActionTable;
   limits: LimitTable;
   user_tiers: UserTierTable;
   limit_counters: LimitCounterTable;

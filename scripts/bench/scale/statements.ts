@@ -92,6 +92,7 @@ import {
   readSourceLag,
 } from "@proliferate/services/reports";
 import { ensureGatesOfSpenders, ensureOrg, isKnownOrg, listOrgsNearZero, readGate } from "@proliferate/services/billing-gate";
+import { deleteOldManagementActions } from "@proliferate/access/audit";
 import { deleteExpiredKeys, findCaller, listKeysDueForReset } from "@proliferate/access/keys";
 import { deleteOldSessions, endForgottenSessions, findSession } from "@proliferate/services/sessions";
 import { readPayer } from "@proliferate/access/principals";
@@ -235,6 +236,9 @@ export const STATEMENTS: readonly ScaleStatement[] = [
   idle("selectUnfinished", "gateway, each 10 s", PROCESSES.gateways * 6, (db) => selectUnfinished(db, ["modal"])),
   idle("selectExpiredSessions", "gateway, each 10 s", PROCESSES.gateways * 6, (db) => selectExpiredSessions(db, ["modal"])),
   idle("selectLaunched", "gateway, each 10 s", PROCESSES.gateways * 6, (db) => selectLaunched(db, "modal")),
+  idle("deleteOldManagementActions", "one worker, hourly, nothing to delete", 1, (db) =>
+    deleteOldManagementActions(db, { olderThanMs: 365 * DAY_MS, limit: 5_000 }),
+  ),
   idle("deleteExpiredKeys", "one worker, hourly, nothing to delete", 1, (db) =>
     deleteExpiredKeys(db, { olderThanMs: 30 * DAY_MS, limit: 5_000 }),
   ),

@@ -65,7 +65,9 @@ export function routeOfPath(target: string): DataPlaneRoute {
   const refusals = notServedAt(short);
   if (refusals) return { kind: "not_served", refusals };
   return {
-    kind: /^\/(key|team|limit|tier|spend|user|budget|global|model|model_group|credentials|v2)(\/|$)/.test(short) ? "management" : "unknown",
+    kind: /^\/(audit|key|team|limit|tier|spend|user|budget|global|model|model_group|credentials|v2)(\/|$)/.test(short)
+      ? "management"
+      : "unknown",
   };
 }
 

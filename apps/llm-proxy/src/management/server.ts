@@ -1,3 +1,4 @@
+import { randomUUIDv7 } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { DatabaseClient } from "@proliferate/db";
 import { isObserver, type Logger, type MetricsPage, requestTarget, safeListener, withoutTrailingSlashes } from "@proliferate/runtime";
@@ -7,6 +8,8 @@ import type { Grace } from "../grace/grace.ts";
 import { ALIVE, checkReadiness } from "../health.ts";
 import { credentialOf, isSameSecret } from "../http/credential.ts";
 import { readBody } from "../http/read-body.ts";
+import { identityHeaders } from "../data-plane/error-response.ts";
+import { auditRoutes, runAudited } from "./audit.ts";
 import { asAppError, type ManagementAnswer, managementError, ValidationError } from "./error-response.ts";
 import { budgetRoutes } from "./budget-routes.ts";
 import { keyRoutes } from "./key-routes.ts";
@@ -14,6 +17,7 @@ import { limitRoutes } from "./limit-routes.ts";
 import { memberRoutes } from "./member-routes.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { matchesPath, type Route } from "./route.ts";
+import { requireStorable } from "./storable-input.ts";
 import { spendRoutes } from "./spend-routes.ts";
 import { spendSumRoutes } from "./spend-sum-routes.ts";
 import { userOfKey } from "./team-admin.ts";
@@ -57,19 +61,21 @@ export function managementRoutes({ db, catalogue }: Pick<ManagementDeps, "db" | 
     ...modelRoutes(catalogue),
     ...spendRoutes(db),
     ...spendSumRoutes(db),
+    ...auditRoutes(db),
   ];
 }
 
 /** The management API, without a socket: it has one of its own, and on demand the data plane hands it what is its (`LLM_PROXY_MANAGEMENT`). */
 export function createManagementHandler(deps: ManagementDeps): ManagementHandler {
-  const routes = managementRoutes(deps);
+  const routesOn = (db: DatabaseClient): readonly Route[] => managementRoutes({ db, catalogue: deps.catalogue });
   return async (request, response) => {
     if (isMetricsRequest(deps, request)) return sendMetrics(deps, response);
-    const result = await answer(deps, routes, request).catch((error: unknown) => {
+    const requestId = randomUUIDv7();
+    const result = await answer(deps, routesOn, request, requestId).catch((error: unknown) => {
       logFailure(deps.logger, request, error);
       return managementError(error);
     });
-    send(response, result);
+    send(response, { ...result, headers: { ...identityHeaders(requestId), ...result.headers } });
   };
 }
 
@@ -78,15 +84,20 @@ export function createManagementServer(handle: ManagementHandler, logger: Logger
   return createServer(safeListener(handle, (error) => logger.error({ error: String(error) }, "management.answer_failed")));
 }
 
-async function answer(deps: ManagementDeps, routes: readonly Route[], request: IncomingMessage): Promise<ManagementAnswer> {
+async function answer(
+  deps: ManagementDeps,
+  routesOn: (db: DatabaseClient) => readonly Route[],
+  request: IncomingMessage,
+  requestId: string,
+): Promise<ManagementAnswer> {
   const target = requestTarget(request.url);
   const path = withoutTrailingSlashes(target.path);
   if (HEALTH_PATHS.has(path)) return path.endsWith("readiness") ? checkReadiness(deps) : { status: 200, body: ALIVE };
   const userId = await requireManager(deps, request);
   const { method = "GET" } = request;
-  const candidates = routes.flatMap((route) => {
+  const candidates = routesOn(deps.db).flatMap((route, index) => {
     const names = matchesPath(route.path, path);
-    return names === undefined ? [] : [{ ...route, names }];
+    return names === undefined ? [] : [{ ...route, names, index }];
   });
   const route = candidates.find((candidate) => candidate.method === method);
   if (!route) {
@@ -97,9 +108,12 @@ async function answer(deps: ManagementDeps, routes: readonly Route[], request: I
   if (userId !== undefined && route.teamAdmin === undefined) throw onlyProxyAdmin(path);
   const body = method === "POST" ? await readJson(request) : {};
   const called = { body, query: target.query, names: route.names };
+  // Before anything is looked up by what was sent.
+  for (const sent of [body, Object.fromEntries(target.query), route.names]) requireStorable(sent);
   const input = userId === undefined || route.teamAdmin === undefined ? called : await route.teamAdmin(deps.db, called, userId);
   try {
-    return { status: 200, body: await route.handle(input) };
+    const caller = { userId, requestId, request };
+    return { status: 200, body: await runAudited(deps.db, routesOn, { index: route.index, input, caller }) };
   } finally {
     // Also one that failed: it may have changed something before.
     if (route.method !== "GET") deps.onEdited?.();

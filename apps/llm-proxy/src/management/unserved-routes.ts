@@ -176,7 +176,7 @@ export const UNSERVED_ROUTES: readonly UnservedRoutes[] = [
       "/v1/vector_store/*",
       "/v1/tool/*",
       "/v1/workflows/*",
-      "/audit/*",
+      "GET /audit/{id}",
       "/compliance/*",
     ],
     instead: "there is no such thing here",

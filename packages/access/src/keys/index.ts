@@ -9,7 +9,7 @@ export {
   listKeys,
   listKeysDueForReset,
 } from "./db.ts";
-export { currentHashOf, readKeyId } from "./key-hashes-db.ts";
+export { currentHashOf, readKeyId, readKeyIds } from "./key-hashes-db.ts";
 export { findKeyNames, findKeys, listKeyAliases } from "./list-db.ts";
 export { changeKey, mintKey, requireKey, revokeKeys, revokeKeysOf } from "./keys.ts";
 export { regenerateKey } from "./regenerate.ts";

@@ -28,6 +28,15 @@ export async function readKeyId(db: DatabaseExecutor, hash: string): Promise<str
   return rows[0]?.id ?? hash;
 }
 
+/** The ids of the keys that have or had these hashes, as {@link readKeyId} says it of one, in their order. */
+export async function readKeyIds(db: DatabaseExecutor, hashes: readonly string[]): Promise<readonly string[]> {
+  if (hashes.length === 0) return [];
+  const { rows } = await sql<{ id: string }>`
+    select coalesce(h.key_id, named.hash) as id from unnest(${[...hashes]}::text[]) with ordinality as named (hash, at)
+      left join key_hashes h on h.key_hash = named.hash order by named.at`.execute(db);
+  return rows.map(({ id }) => id);
+}
+
 /** The hashes by which LiteLLM's table has the keys with these ids, by id; of one that was never regenerated there is none. */
 export async function readCurrentHashes(db: DatabaseExecutor, ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
   const { rows } = await sql<{ hash: string; id: string }>`

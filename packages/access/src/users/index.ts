@@ -1,2 +1,2 @@
-export { findUserByEmail, listUsers, type UserFields, type UserRow } from "./db.ts";
+export { findUser, findUserByEmail, listUsers, type UserFields, type UserRow } from "./db.ts";
 export { changeUser, makeUser, removeUsers, requireUser } from "./users.ts";

@@ -190,9 +190,12 @@ export const regenerateKeyRequestSchema = updateKeyRequestSchema.extend({
 /** Body of `POST /key/regenerate` as a caller writes it. */
 export type RegenerateKeyRequest = z.input<typeof regenerateKeyRequestSchema>;
 
-/** `POST /key/delete`: keys (raw or hashed) or aliases, at least one of the two lists. */
+/** So many keys one call deletes: all of them are locked until it ends. */
+const MOST_DELETED = 500;
+
+/** `POST /key/delete`: keys (raw or hashed) or aliases, at least one of the two lists, 500 of each at most. */
 export const deleteKeysRequestSchema = z
-  .looseObject({ keys: z.array(z.string()).nullish(), key_aliases: z.array(z.string()).nullish() })
+  .looseObject({ keys: z.array(z.string()).max(MOST_DELETED).nullish(), key_aliases: z.array(z.string()).max(MOST_DELETED).nullish() })
   .refine((body) => Array.isArray(body.keys) || Array.isArray(body.key_aliases), {
     message: "keys or key_aliases is required",
     path: ["keys"],

@@ -1,0 +1,9 @@
+export {
+  deleteOldManagementActions,
+  insertManagementAction,
+  listManagementActions,
+  lockSubjects,
+  type ManagementActionRow,
+  type SubjectKind,
+} from "./db.ts";
+export { difference } from "./facts.ts";
