@@ -20,7 +20,7 @@ untouched and nothing here applies. \`TRANSLATION=off\` switches it off: then su
 - **\`count_tokens\`** for a model of another API answers the estimate that admission goes by (four bytes a token, media by their measure), with \`x-gateway-estimated: input_tokens\`.
 - **Errors** of the provider come in the caller's envelope with its status; Anthropic's 529 is 503 to OpenAI's clients. A prompt that does not fit is
   \`context_length_exceeded\` here and \`prompt is too long\` there, by which agents know it.
-- **Bounds**: a translated body has 16 MB (413 above) and is as deep as every body may be (512); above 256 KB it is translated on a thread of its own. A whole answer has 8 MB, an event of
+- **Bounds**: a translated body has 16 MB (413 above) and is as deep as every body may be (512); above 128 KB it is translated on a thread of its own. A whole answer has 8 MB, an event of
   a stream 8 MB; of a stream nothing but the unfinished event is held, and for a caller of Responses, whose last event repeats the answer, 8 MB of text at most.
 - **Not in it**: searches and other tools that a provider runs, files and conversations that it keeps, sound, several answers (\`n\`) from Anthropic, probabilities. Embeddings are not translated.`;
 

@@ -6,8 +6,8 @@ import type { TranslationAnswer, TranslationTask } from "./translation-worker.ts
 
 /** A larger body is not translated: it becomes a tree, and a body again. Images and files of a conversation are in it. */
 const MOST_TRANSLATED_BYTES = 16 * 1024 * 1024;
-/** Up to this size a body is translated at once: it takes a few milliseconds. */
-const AT_ONCE_BYTES = 256 * 1024;
+/** Up to this size a body is translated at once: two milliseconds of an agent, five where it is all structure. */
+const AT_ONCE_BYTES = 128 * 1024;
 /** What trees of the largest body may take of memory: 16 MB in which every third byte is a value. */
 const WORKER_MEMORY_MB = 1_024;
 
