@@ -225,6 +225,16 @@ describe("a thought of Claude's travels signed through a caller's own API, and c
   });
 });
 
+test("what only the caller's API would charge for is no cost of a translated request: it is judged by what its provider gets", async () => {
+  const tools = [{ type: "web_search_preview" }];
+  const response = await post(stack, "/v1/responses", { model: "claude", input: "hello", tools });
+
+  expect(response.status).toBe(200);
+  expect(response.headers.get("x-gateway-dropped-fields")).toBe("tools[].type");
+  expect(asked().body["tools"]).toBeUndefined();
+  await response.text();
+});
+
 test("a provider's error event, and its refusal, come as Responses have them", async () => {
   stack.provider.scriptNext({ fault: { kind: "error_event", afterFrames: 3, type: "overloaded_error", message: "Overloaded" } });
   const response = await post(stack, "/v1/responses", { model: "claude", input: "hello", stream: true });

@@ -1,6 +1,7 @@
 import { isAppError } from "@proliferate/shared/errors";
 import { describe, expect, test } from "vitest";
 import { findCodec } from "../src/codecs.ts";
+import { FrameData } from "../src/sse.ts";
 import { AnswerTranslation, translateRequest } from "../src/translate.ts";
 
 /** What comes from outside and is no request: told by its place, in few words, and never with a fault of our own. */
@@ -157,4 +158,33 @@ test("a number whose digits are kept is no object, and no word", () => {
   expect(() => translateRequest(body, findCodec("openai-responses"), findCodec("openai-chat"), TARGET)).toThrow(
     /must be an object|of the type that is missing/,
   );
+});
+
+test("a thought goes back to its maker alone, whatever it is signed with; the caller is told of each that does not", () => {
+  const messages = findCodec("anthropic-messages");
+  const thoughts = ["gAAAAABnative", "gateway-signature:openai-chat:eyJ2YWx1ZSI6IiJ9", "gateway-signature:broken", "gateway-signature::"];
+  for (const encrypted_content of thoughts) {
+    const input = [{ type: "reasoning", id: "rs_1", summary: [{ type: "summary_text", text: "hm" }], encrypted_content }];
+    const { body, droppedFields } = translateRequest(
+      JSON.stringify({ model: "m", input }),
+      findCodec("openai-responses"),
+      messages,
+      TARGET,
+    );
+
+    expect(body).not.toContain("thinking");
+    expect(droppedFields).toContain("input[].encrypted_content");
+  }
+  const [own] = [{ type: "reasoning", summary: [], encrypted_content: "gateway-signature:anthropic-messages:eyJ2YWx1ZSI6InNpZ25lZCJ9" }];
+  const { body } = translateRequest(JSON.stringify({ model: "m", input: [own] }), findCodec("openai-responses"), messages, TARGET);
+  expect(body).toContain('{"type":"thinking","thinking":"","signature":"signed"}');
+});
+
+test("the data of an event in several lines, ended by either kind of line end, is the same wherever it is cut", () => {
+  const stream = Buffer.from('event: x\r\ndata: {"a":\r\ndata: "Grüße"}\r\n\r\n: a comment\n\ndata: {"b":\ndata: 2}\n\ndata: [DONE]\n\n');
+  for (let at = 0; at <= stream.length; at += 1) {
+    const frames = new FrameData();
+    const read = [...frames.push(stream.subarray(0, at)), ...frames.push(stream.subarray(at))];
+    expect(read).toEqual([{ a: "Grüße" }, { b: 2 }, undefined]);
+  }
 });

@@ -74,8 +74,7 @@ export async function receive(deps: DataPlaneDeps, call: Call, route: DialectRou
       requestedAs: served === asked ? null : asked,
       routed,
       upstream: upstreamRequest(call, routed, outgoing),
-      // A translation reads it, and its caller gets what it asked for itself.
-      dropUsageChunk: dropUsageChunk && !isTranslated,
+      dropUsageChunk,
       translation,
     };
   } catch (error) {

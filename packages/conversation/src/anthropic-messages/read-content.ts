@@ -146,8 +146,9 @@ function readThought(block: unknown, path: string, notes: Notes): readonly Part[
 }
 
 function readHiddenThought(block: unknown, path: string, notes: Notes): readonly Part[] {
-  const data = new Fields(HIDDEN_THOUGHT, block, path, notes).requiredText("data");
-  const signature = openSignature(data, ANTHROPIC_MESSAGES);
+  const fields = new Fields(HIDDEN_THOUGHT, block, path, notes);
+  const signature = openSignature(fields.requiredText("data"), ANTHROPIC_MESSAGES);
+  if (!signature) notes.drop(fields.at("data"));
   return signature ? [{ kind: "thinking", text: "", signature, isRedacted: true }] : [];
 }
 

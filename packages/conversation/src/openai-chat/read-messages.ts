@@ -83,6 +83,7 @@ function readThoughts(fields: Fields<keyof typeof ASSISTANT.fields>, notes: Note
     if (typeof signature !== "string") throw malformed(path, "must have a signature");
     const opened = openSignature(signature, OPENAI_CHAT);
     notes.use("thinking", path);
+    if (!opened) notes.drop(path);
     return opened
       ? [{ kind: "thinking", text: typeof thought === "string" ? thought : "", signature: opened, isRedacted: redacted === true }]
       : [];

@@ -142,7 +142,10 @@ function readThought(item: unknown, path: string, notes: Notes): readonly Part[]
   const text = [...words("summary"), ...words("content")].join("\n\n");
   const sealed = fields.text("encrypted_content");
   const signature = sealed === undefined ? undefined : openSignature(sealed, OPENAI_RESPONSES);
-  if (sealed !== undefined && !signature) return [];
+  if (sealed !== undefined && !signature) {
+    notes.drop(fields.at("encrypted_content"));
+    return [];
+  }
   if (signature?.origin !== OPENAI_RESPONSES)
     return [
       {
