@@ -58,6 +58,12 @@ const COMMANDS: readonly Step[] = [
   { cli: ["encryption", "migrate", "--check"], status: 501 },
   { cli: ["http", "request", "GET", "/v2/team/list"], status: 0, says: "total_pages" },
   { cli: ["http", "request", "POST", "/team/block", "-j", '{"team_id":"nobody"}'], status: 404, says: "Team not found" },
+  {
+    cli: ["http", "request", "POST", "/team/member_add", "-j", '{"team_id":"team-1","member":{"role":"user","user_id":"user-2"}}'],
+    status: 0,
+    says: "members_with_roles",
+  },
+  { cli: ["http", "request", "GET", "/audit"], status: 0, says: "POST /team/member_add" },
   { cli: ["http", "request", "GET", "/organization/list"], status: 501, says: "GET /organization/list" },
 ];
 
@@ -92,6 +98,13 @@ const CALLS: readonly Step[] = [
   { call: "credentials.get", arguments: { credential_name: "x" }, status: 501 },
   { call: "credentials.create", arguments: { credential_name: "x", credential_info: {}, credential_values: {} }, status: 501 },
   { call: "credentials.delete", arguments: { credential_name: "x" }, status: 501 },
+  // The calls behind it go on with the former key.
+  {
+    call: "http.request",
+    arguments: { method: "POST", uri: "/key/regenerate", json: { key: "$VIRTUAL_KEY", grace_period: "1h" } },
+    status: 0,
+    says: "token_id",
+  },
   { call: "health.get_readiness", status: 0, says: "healthy" },
   { call: "health.get_server_version", status: 0 },
   {

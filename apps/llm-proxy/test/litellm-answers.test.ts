@@ -87,6 +87,20 @@ const DIFFERENT: Readonly<Record<string, Difference>> = {
   "rows of a key": ROWS,
   "rows of a user": ROWS,
   "rows of days": ROWS,
+  "member added": { except: ["updated_users", "updated_team_memberships"], why: "a member need be no user here, and none is made" },
+  "members added": { except: ["updated_users", "updated_team_memberships"], why: "as member added" },
+  "team with members": {
+    except: [
+      "user_alias",
+      "team_member_budget_table",
+      "access_group_details",
+      "organization_models",
+      "caller_edit_access",
+      "team_memberships",
+    ],
+    why: "what a member is called says /user/info; a member has no budget of the team of its own, a team no access groups and no organization",
+  },
+  "no such key to regenerate": { status: 404, why: "LiteLLM's paid licence is required; here it needs none" },
   "models": {
     except: ["owned_by"],
     why: "LiteLLM says openai of every model in its list, and its provider of a single one; ours its provider of both",

@@ -196,8 +196,8 @@ describe("issue 12: members", () => {
     ],
     ["added with a budget of their own", "/team/member_add", { team_id: "TEAM", member, max_budget_in_team: 5 }, 400, "max_budget_in_team"],
     ["deleted who are none", "/team/member_delete", { team_id: "TEAM", user_id: "nobody" }, 400, "User not found in team"],
-    ["deleted without a name", "/team/member_delete", { team_id: "TEAM" }, 400, "user_id or user_email"],
-    ["changed who are none", "/team/member_update", { team_id: "TEAM", user_id: "nobody", role: "admin" }, 400, "User not found in team"],
+    ["deleted without a name", "/team/member_delete", { team_id: "TEAM" }, 422, "user_id or user_email"],
+    ["changed who are none", "/team/member_update", { team_id: "TEAM", user_id: "nobody", role: "admin" }, 404, "is not a member of team"],
   ])("are not %s", async (_, path, body, status, says) => {
     const answer = await manage(stack.proxy, path, JSON.parse(JSON.stringify(body).replace("TEAM", scene.own)));
 

@@ -15,8 +15,10 @@ const addRequestSchema = z.looseObject({
   team_id: z.string().min(1),
   member: z.union([memberSchema, z.array(memberSchema).min(1).max(100)]),
 });
-const removeRequestSchema = z.looseObject({ team_id: z.string().min(1), ...name });
-const changeRequestSchema = removeRequestSchema.extend({ role: role.nullish() });
+const change = { team_id: z.string().min(1), ...name };
+const unnamed = { message: "Either user_id or user_email must be provided", path: ["user_id"] };
+const removeRequestSchema = z.looseObject(change).refine(hasName, unnamed);
+const changeRequestSchema = z.looseObject({ ...change, role: role.nullish() }).refine(hasName, unnamed);
 
 function hasName({
   user_id: id,
@@ -47,7 +49,7 @@ export function memberRoutes(db: DatabaseClient): readonly Route[] {
       method: "POST",
       path: "/team/member_update",
       teamAdmin: membersOfTeam,
-      handle: async ({ body }) => change(db, parseLimits(changeRequestSchema, body)),
+      handle: async ({ body }) => changeRole(db, parseLimits(changeRequestSchema, body)),
     },
   ];
 }
@@ -77,15 +79,12 @@ async function remove(db: DatabaseClient, request: z.output<typeof removeRequest
   return teamWithAliases(db, await removeMember(db, request.team_id, nameOf(request)));
 }
 
-async function change(db: DatabaseClient, request: z.output<typeof changeRequestSchema>): Promise<unknown> {
+async function changeRole(db: DatabaseClient, request: z.output<typeof changeRequestSchema>): Promise<unknown> {
   const { user_id, user_email } = await changeMember(db, request.team_id, nameOf(request), request.role ?? undefined);
   const none = { max_budget_in_team: null, tpm_limit: null, rpm_limit: null, budget_duration: null, allowed_models: null };
   return { user_id, user_email, team_id: request.team_id, ...none, temp_budget_increase: null, temp_budget_expiry: null };
 }
 
-/** Throws `invalid_request` without one. */
 function nameOf({ user_id: userId, user_email: userEmail }: z.output<typeof removeRequestSchema>): MemberName {
-  if (!hasName({ user_id: userId, user_email: userEmail }))
-    throw new AppError("invalid_request", "Either user_id or user_email must be provided", { param: "user_id" });
   return { userId: userId ?? undefined, userEmail: userEmail ?? undefined };
 }

@@ -53,15 +53,16 @@ export async function addMembers(db: DatabaseClient, teamId: string, added: read
   });
 }
 
-/** Throws `team_not_found`, and `invalid_request` for one who is no member. */
+/** Throws `team_not_found`, and `invalid_request` for one who is no member, as LiteLLM has it. */
 export async function removeMember(db: DatabaseClient, teamId: string, name: MemberName): Promise<TeamRow> {
   return changeMembers(db, teamId, (members) => {
-    requireMember(members, name);
+    if (!members.some((member) => isMeant(member, name)))
+      throw new AppError("invalid_request", "User not found in team", { param: name.userId === undefined ? "user_email" : "user_id" });
     return members.filter((member) => !isMeant(member, name));
   });
 }
 
-/** Gives a member another role. Throws as {@link removeMember}. */
+/** Gives a member another role. Throws `team_not_found`, and `user_not_found` for one who is no member. */
 export async function changeMember(
   db: DatabaseClient,
   teamId: string,
@@ -69,10 +70,10 @@ export async function changeMember(
   role: TeamMember["role"] | undefined,
 ): Promise<TeamMember> {
   const team = await changeMembers(db, teamId, (members) => {
-    requireMember(members, name);
+    requireMember(teamId, members, name);
     return members.map((member) => (isMeant(member, name) && role !== undefined ? { ...member, role } : member));
   });
-  return requireMember(membersOf(team), name);
+  return requireMember(teamId, membersOf(team), name);
 }
 
 async function changeMembers(
@@ -91,10 +92,11 @@ async function changeMembers(
 }
 
 /** The first where there are several. */
-function requireMember(members: readonly TeamMember[], name: MemberName): TeamMember {
+function requireMember(teamId: string, members: readonly TeamMember[], name: MemberName): TeamMember {
   const found = members.find((member) => isMeant(member, name));
   if (found) return found;
-  throw new AppError("invalid_request", "User not found in team", { param: name.userId === undefined ? "user_email" : "user_id" });
+  const who = String(name.userId ?? name.userEmail).slice(0, 128);
+  throw new AppError("user_not_found", `User ${who} is not a member of team ${teamId.slice(0, 128)}`, { param: "user_id" });
 }
 
 function isMeant(member: TeamMember, { userId, userEmail }: MemberName): boolean {
