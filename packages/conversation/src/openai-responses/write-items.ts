@@ -10,6 +10,8 @@ interface ItemWriter {
   readonly notes: Notes;
   readonly ids: CallIds;
   readonly names: SafeNames;
+  /** Calls of free-form tools, by their ids: their results are items of another type, which not every dialect knows. */
+  readonly freeformCalls: Set<string>;
 }
 
 /** The items of a turn, in their order; words that follow each other are one message. */
@@ -39,17 +41,15 @@ function writeAsItem(writer: ItemWriter, part: Part): readonly JsonObject[] | un
       return writeThought(part, writer.notes);
     case "toolCall": {
       const [call_id, name] = [writer.ids.ofCall(part), writer.names.of(part.name)];
-      if (part.isFreeform) return [{ type: "custom_tool_call", call_id, name, input: part.input }];
-      return [{ type: "function_call", call_id, name, arguments: part.input === "" ? "{}" : part.input }];
+      if (!part.isFreeform) return [{ type: "function_call", call_id, name, arguments: part.input === "" ? "{}" : part.input }];
+      writer.freeformCalls.add(call_id);
+      return [{ type: "custom_tool_call", call_id, name, input: part.input }];
     }
-    case "toolResult":
-      return [
-        {
-          type: part.isFreeform ? "custom_tool_call_output" : "function_call_output",
-          call_id: writer.ids.ofResult(part),
-          output: writeOutput(writer, part),
-        },
-      ];
+    case "toolResult": {
+      const call_id = writer.ids.ofResult(part);
+      const isFreeform = part.isFreeform ?? writer.freeformCalls.has(call_id);
+      return [{ type: isFreeform ? "custom_tool_call_output" : "function_call_output", call_id, output: writeOutput(writer, part) }];
+    }
     default:
       return undefined;
   }

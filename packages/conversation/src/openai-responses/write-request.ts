@@ -40,7 +40,7 @@ const PARAGRAPH = "\n\n";
 export function writeRequest({ settings, system, turns }: Conversation, target: Target, notes: Notes): WrittenRequest {
   notes.hold(SAYINGS);
   const names = new SafeNames(/^[a-zA-Z0-9_-]{1,64}$/, 64);
-  const writer = { notes, names, ids: new CallIds(new SafeNames(/^[a-zA-Z0-9_-]{1,64}$/, 64)) };
+  const writer = { notes, names, ids: new CallIds(new SafeNames(/^[a-zA-Z0-9_-]{1,64}$/, 64)), freeformCalls: new Set<string>() };
   const effort = writeReasoning(settings.reasoning, target.model, notes);
   const text = present({ format: writeFormat(settings.output, names), verbosity: settings.verbosity });
   const instructions = system.map((part) => part.text).filter((one) => one !== "");
