@@ -34,6 +34,7 @@ const messagesOf = (experiment: Experiment): { role: "user"; content: string }[]
 const asOpenAI = (Sdk: unknown): typeof OpenAI => Sdk as typeof OpenAI;
 const asAnthropic = (Sdk: unknown): typeof Anthropic => Sdk as typeof Anthropic;
 
+/** Chat completions and responses. */
 function openaiClients(major: string, Sdk: typeof OpenAI): readonly SdkClient[] {
   const open = ({ key, baseUrl }: Experiment): OpenAI => new Sdk({ apiKey: key, baseURL: `${baseUrl}/v1` });
   return [
@@ -120,6 +121,11 @@ export const SDK_CLIENTS: readonly SdkClient[] = [
   anthropicClient("0.39", asAnthropic(Anthropic039)),
   anthropicClient("0.70", asAnthropic(Anthropic070)),
   anthropicClient("1", Anthropic),
+  // The same program on a model of the other API.
+  { ...anthropicClient("1 on GPT", Anthropic), model: GPT },
+  ...openaiClients("7", OpenAI).flatMap((client) =>
+    client.name === "7 chat" ? [{ ...client, name: "7 chat on Claude", model: CLAUDE }] : [],
+  ),
   aiSdkClient("openai", GPT, (experiment) => createOpenAI(settingsOf(experiment))(experiment.model)),
   aiSdkClient("openai.chat", GPT, (experiment) => createOpenAI(settingsOf(experiment)).chat(experiment.model)),
   aiSdkClient("openai-compatible", GPT, (experiment) =>

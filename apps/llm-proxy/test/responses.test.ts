@@ -208,7 +208,12 @@ describe("refusals", () => {
         host: url.hostname,
         port: url.port,
         path: "/v1/responses",
-        headers: { "connection": "upgrade", "upgrade": "websocket", "openai-beta": "responses_websockets=2026-02-06" },
+        headers: {
+          "connection": "upgrade",
+          "upgrade": "websocket",
+          "openai-beta": "responses_websockets=2026-02-06",
+          "user-agent": "codex_cli_rs/0.171.0",
+        },
       })
         .on("response", (response) => {
           response.resume();

@@ -13,7 +13,7 @@ test.each<[RefusalKind, readonly string[]]>([
   ["money", ["codex 429 no insufficient_quota", "opencode 402 no insufficient_quota", "other 402 no insufficient_quota"]],
   ["long_window", ["codex 429 no insufficient_quota", "opencode 402 no insufficient_quota", "other 429 no rate_limit_exceeded"]],
   ["month_of_hub", ["codex 402 no insufficient_quota", "opencode 402 no insufficient_quota", "other 402 no insufficient_quota"]],
-  ["short_wait", ["codex 503 again rate_limit_exceeded", "opencode 429 again rate_limit_exceeded", "other 429 again rate_limit_exceeded"]],
+  ["short_wait", ["codex 429 again rate_limit_exceeded", "opencode 429 again rate_limit_exceeded", "other 429 again rate_limit_exceeded"]],
   ["store", ["codex 503 again api_error", "opencode 503 again api_error", "other 503 again api_error"]],
   ["other_dialect", ["codex 404 no invalid_request_error", "opencode 400 no invalid_request_error", "other 404 no invalid_request_error"]],
   ["unknown_model", ["codex 404 no invalid_request_error", "opencode 400 no invalid_request_error", "other 404 no invalid_request_error"]],
@@ -34,11 +34,11 @@ test("to everybody else a refusal is what the row of its code says", () => {
   }
 });
 
-test("what is in no kind is told to all clients alike", () => {
+test("what is in no kind is told to all clients alike that stop at every status", () => {
   const codes = (Object.keys(ERROR_CODES) as ErrorCode[]).filter((code) => REFUSAL_KINDS[code] === undefined);
 
   expect(codes.length).toBeGreaterThan(50);
-  for (const code of codes) expect([code, refusalOf(code, "codex")]).toEqual([code, refusalOf(code, "other")]);
+  for (const code of codes) expect([code, refusalOf(code, "opencode")]).toEqual([code, refusalOf(code, "other")]);
 });
 
 test("clients F8, 12: LiteLLM's client is told nothing that is not worth a retry by a status that it repeats", () => {
@@ -55,8 +55,11 @@ test("clients F8, 12: LiteLLM's client is told nothing that is not worth a retry
   expect(told.find(({ code }) => code === "model_not_allowed")).toMatchObject({ status: 400, anthropicType: "permission_error" });
 });
 
-test("clients 12: Codex, which gives up at every 429, is not told one where a short wait helps", () => {
-  expect(REFUSALS.short_wait.codex).toMatchObject({ status: 503, retryable: true });
+test("clients 12: Codex, which repeats a 403, is told a model that it may not use by a status at which it stops, and its key as to everybody", () => {
+  expect([refusalOf("model_not_allowed", "codex").status, refusalOf("expired_api_key", "codex").status]).toEqual([400, 401]);
+  // With 400 it would not go on by POST.
+  expect(refusalOf("websocket_not_served", "codex").status).toBe(426);
+  expect(refusalOf("internal_error", "codex")).toEqual(refusalOf("internal_error", "other"));
 });
 
 test.each<[string | undefined, Client]>([

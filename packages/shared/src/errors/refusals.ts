@@ -4,8 +4,8 @@ import { ERROR_CODES, type ErrorCode } from "./codes.ts";
  * The one table of refusals: what a caller is told depends on what is exhausted, or missing, and on what its program makes of a status. The
  * programs were measured (docs/clients.md): SDKs and Claude Code stop at 402 and at 429 with `x-should-retry: false`; OpenCode repeats each 429
  * for ever and stops at 402, and its provider `openai` repeats each 404 for more than a minute; Codex knows a spent quota only as 429 `insufficient_quota`,
- * and gives up at any other 429, too; LiteLLM's client, which aider is made of, repeats for a minute what it has no class for, 402 and 403 among them. Whatever is not in the table is refused
- * as its row of {@link ERROR_CODES} says, to everybody alike.
+ * and repeats any other only where `retry-after` stands beside it; LiteLLM's client, which aider is made of, repeats for a minute what it has no class for, 402
+ * and 403 among them, as Codex repeats a 403. Whatever is not in the table is refused as its row of {@link ERROR_CODES} says, to everybody alike.
  */
 
 /** Whose program calls, as far as it decides what a refusal has to look like. */
@@ -49,8 +49,6 @@ const MONEY = refusal(402, false, "billing_error", "insufficient_quota");
 const CODEX_QUOTA = refusal(429, false, "rate_limit_error", "insufficient_quota", "insufficient_quota");
 const WAIT = refusal(429, true, "rate_limit_error", "rate_limit_exceeded");
 const UNKNOWN = refusal(404, false, "not_found_error", "invalid_request_error");
-/** What Codex comes back for: six times in half a minute and more. At a 429 it stops. */
-const CODEX_WAIT = { ...WAIT, status: 503 };
 const STORE = refusal(503, true, "api_error", "api_error");
 
 /** By kind, then by client. What LiteLLM's client is told follows from what others are ({@link refusalOf}). */
@@ -58,7 +56,7 @@ export const REFUSALS: Readonly<Record<RefusalKind, Readonly<Record<Exclude<Clie
   money: { codex: CODEX_QUOTA, opencode: MONEY, other: MONEY },
   long_window: { codex: CODEX_QUOTA, opencode: MONEY, other: refusal(429, false, "rate_limit_error", "rate_limit_exceeded") },
   month_of_hub: { codex: MONEY, opencode: MONEY, other: MONEY },
-  short_wait: { codex: CODEX_WAIT, opencode: WAIT, other: WAIT },
+  short_wait: { codex: WAIT, opencode: WAIT, other: WAIT },
   store: { codex: STORE, opencode: STORE, other: STORE },
   unknown_model: { codex: UNKNOWN, opencode: { ...UNKNOWN, status: 400 }, other: UNKNOWN },
   // The code by which Codex stops at a 404.
@@ -93,17 +91,23 @@ export function clientOf({ "user-agent": userAgent = "", "x-stainless-raw-respon
   return userAgent.startsWith("opencode/") ? "opencode" : "other";
 }
 
-/** What LiteLLM's client has a class for; everything else is a failure to it that it repeats. */
-const LITELLM_STATUSES = [400, 401, 404, 422, 429];
+/** Statuses at which a client stops where no retry helps; each other one below 500 is a failure to it that it repeats. Default: all. */
+const STOPS_AT: Readonly<Partial<Record<Client, readonly number[]>>> = {
+  // A 401 it repeats five times, whatever stands beside it; that status says too much to be another. At a 426 it goes on without WebSockets.
+  codex: [400, 401, 404, 426, 429],
+  litellm: [400, 401, 404, 422, 429],
+};
 
 /** How a client is told an error. A code that never reaches HTTP is a 500: the fault is ours. */
 export function refusalOf(code: ErrorCode, client: Client): Refusal {
-  if (client === "litellm") {
-    const told = refusalOf(code, "other");
-    return told.retryable || told.status >= 500 || LITELLM_STATUSES.includes(told.status) ? told : { ...told, status: 400 };
-  }
+  const told = rowOf(code, client);
+  const isUnderstood = STOPS_AT[client]?.includes(told.status) ?? true;
+  return isUnderstood || told.retryable || told.status >= 500 ? told : { ...told, status: 400 };
+}
+
+function rowOf(code: ErrorCode, client: Client): Refusal {
   const kind = REFUSAL_KINDS[code];
-  if (kind) return REFUSALS[kind][client];
+  if (kind) return REFUSALS[kind][client === "litellm" ? "other" : client];
   const { status, retryable, anthropicType, openaiType } = ERROR_CODES[code];
   return { status: status === 0 ? 500 : status, retryable, anthropicType, openaiType };
 }
