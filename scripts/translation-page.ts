@@ -13,8 +13,12 @@ untouched and nothing here applies. \`TRANSLATION=off\` switches it off: then su
 - **Which API** a provider is asked in: the caller's own wherever it speaks that. OpenAI's own models are asked in Responses, because newer ones take tools and thoughts together there
   alone; servers at other addresses (\`api_base\`) in chats. \`model_info.supported_endpoints\` of a model bounds it (\`[/v1/chat/completions]\`): the first of the list is taken.
 - **Thoughts** are signed by the model that had them and go back to it alone. On the way they stand where the caller's API keeps signatures: in a thinking block's \`signature\`, in
-  \`reasoning_signatures\` of a chat message beside \`reasoning_content\`, in \`encrypted_content\` of a reasoning item. A caller that does not send them back goes on; where Claude demands them with a budget, the request
+  \`reasoning_signatures\` of a chat message beside \`reasoning_content\`, in \`encrypted_content\` of a reasoning item, in \`thoughtSignature\` of a part. A caller that does not send them back goes on; where Claude demands them with a budget, the request
   goes without thinking, and \`x-gateway-dropped-fields\` says so.
+- **Gemini** signs calls and words, too: such a signature travels as that of a hidden thought and comes back on the call that it was made for. A client that lost it is helped where Gemini 3 would refuse
+  the call (Google's own \`skip_thought_signature_validator\`). Where it gives calls no ids, they get some for callers of other APIs, and results without ids answer the first call of their name. Fields are read in both of
+  Google's spellings; rules of JSON Schema that Google does not take are told as \`tools: pattern\`.
+- **Sampling**: Claude takes no temperature but 1 and no \`top_k\` beside thoughts, no \`top_p\` beside a temperature, and of 4.7 and later none of them; what it does not take is dropped.
 - **Tools** whose names or ids a provider does not take (OpenAI: 64 and 40 characters) are called by a short one there, and by their own in the answer; so are tools of a
   namespace of Responses. A free-form tool (Codex' \`apply_patch\`) is one with a field \`input\` where an API takes objects alone, and its grammar stands in its description.
 - **\`count_tokens\`** for a model of another API answers the estimate that admission goes by (four bytes a token, media by their measure), with \`x-gateway-estimated: input_tokens\`.

@@ -16,7 +16,11 @@ const CASES = 3_000;
 const PAIRS: readonly (readonly [Codec, Codec])[] = CODECS.flatMap((from) =>
   CODECS.flatMap((to) => (from === to ? [] : [[from, to] as const])),
 );
-const TARGETS = ["claude-haiku-4-5", "claude-opus-5-5", "gpt-5.2", "gpt-4o", "llama"].map((model) => ({ model, maxOutputTokens: 4_096 }));
+const TARGETS = ["claude-haiku-4-5", "claude-opus-5-5", "gpt-5.2", "gpt-4o", "gemini-3-pro-preview", "gemini-2.5-flash", "llama"].map(
+  (model) => ({ model, maxOutputTokens: 4_096 }),
+);
+/** Of a dialect whose body does not say it. */
+const IN_PATH = { model: "some-model", isStream: true };
 const USAGE = { inputTokens: 7, cacheReadTokens: 0, cacheWrite5mTokens: 0, cacheWrite1hTokens: 0, outputTokens: 5, reasoningTokens: 0 };
 const REQUEST = { renamedTools: new Map<string, string>(), freeformTools: new Set(["weather"]), wantsStreamUsage: true };
 
@@ -46,7 +50,7 @@ test("a request of any shape is translated into JSON, or refused in words", () =
     const fault = faultOf(() => {
       // What the scanner of bodies would not let pass is nobody's here.
       if (!isBody(text)) return;
-      const written = translateRequest(text, from, to, target).body;
+      const written = translateRequest(text, from, to, target, IN_PATH).body;
       expect(JSON.parse(written)).toBeTypeOf("object");
       seen.written += 1;
       seen.refused -= 1;

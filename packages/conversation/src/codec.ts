@@ -4,6 +4,13 @@ import type { Place } from "./fields.ts";
 import type { JsonObject } from "./json.ts";
 import type { Notes, Sayings } from "./notes.ts";
 
+/** What the path of a request says in place of its body, in a dialect whose bodies do not. */
+export interface AskedInPath {
+  /** As the caller names it. */
+  readonly model: string;
+  readonly isStream: boolean;
+}
+
 /** The model that a request is written for. */
 export interface Target {
   /** As its provider names it. */
@@ -57,8 +64,8 @@ export interface Codec {
   readonly refusedTypes: Readonly<Record<string, string>>;
   /** What its writer does with what other dialects can ask for. */
   readonly sayings: Sayings;
-  /** Throws `invalid_request` and `not_translatable`. */
-  readRequest(body: JsonObject, notes: Notes): Conversation;
+  /** `inPath`: undefined where the body says it. Throws `invalid_request` and `not_translatable`. */
+  readRequest(body: JsonObject, notes: Notes, inPath: AskedInPath | undefined): Conversation;
   /** Throws `not_translatable`. */
   writeRequest(conversation: Conversation, target: Target, notes: Notes): WrittenRequest;
   /** The events of an answer that is no stream. Throws `provider_answer_unreadable`. */

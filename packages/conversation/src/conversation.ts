@@ -65,7 +65,7 @@ export interface DocumentPart {
 }
 
 /** Sound; no dialect of today writes it. */
-interface AudioPart {
+export interface AudioPart {
   readonly kind: "audio";
   readonly source: Source;
 }

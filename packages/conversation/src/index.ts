@@ -1,6 +1,6 @@
 export type { AnswerUsage } from "./answer.ts";
 export { anthropicMessagesCodec } from "./anthropic-messages/codec.ts";
-export type { Codec, Target } from "./codec.ts";
+export type { AskedInPath, Codec, Target } from "./codec.ts";
 export { CODECS, findCodec } from "./codecs.ts";
 export type { Fate } from "./fields.ts";
 export type { Feature } from "./notes.ts";

@@ -22,7 +22,9 @@ export class SafeNames {
     if (this.#fits.test(text)) return text;
     const digest = createHash("sha256").update(text).digest("hex").slice(0, DIGEST_LENGTH);
     const beginning = text.replaceAll(/[^a-zA-Z0-9_-]/g, "_").slice(0, this.#longest - DIGEST_LENGTH - 1);
-    const name = `${beginning}_${digest}`;
+    const plain = `${beginning}_${digest}`;
+    // Some take no name that begins with a digit.
+    const name = this.#fits.test(plain) ? plain : `_${beginning.slice(1)}_${digest}`;
     this.#renamed.set(name, text);
     return name;
   }

@@ -1,6 +1,6 @@
 import { AppError } from "@proliferate/shared/errors";
 import type { AnswerEvent, AnswerUsage, ProviderError } from "./answer.ts";
-import type { AnswerContext, AnswerReader, AnswerWriter, Codec, Target } from "./codec.ts";
+import type { AnswerContext, AnswerReader, AnswerWriter, AskedInPath, Codec, Target } from "./codec.ts";
 import { FREEFORM_FIELD, type JsonObject, parseExact, parseObject } from "./json.ts";
 import { Notes } from "./notes.ts";
 import { FrameData } from "./sse.ts";
@@ -20,9 +20,11 @@ export interface TranslatedRequest {
 /**
  * Writes a request of one dialect in another one. The text is JSON, and no deeper than whoever calls has checked. Throws `invalid_request` for what is no
  * request of its dialect, and `not_translatable` with the field for what the other one cannot say.
+ *
+ * `inPath`: what the caller's path says in place of the body. Where the written body names no model (Gemini's), the provider's path has to.
  */
-export function translateRequest(text: string, from: Codec, to: Codec, target: Target): TranslatedRequest {
-  return withinDepth("invalid_request", () => translate(text, from, to, target));
+export function translateRequest(text: string, from: Codec, to: Codec, target: Target, inPath?: AskedInPath): TranslatedRequest {
+  return withinDepth("invalid_request", () => translate(text, from, to, target, inPath));
 }
 
 /** What is nested deeper than this process can write is told by a code; everything else that is thrown passes. */
@@ -35,9 +37,9 @@ function withinDepth<Result>(code: "invalid_request" | "provider_answer_unreadab
   }
 }
 
-function translate(text: string, from: Codec, to: Codec, target: Target): TranslatedRequest {
+function translate(text: string, from: Codec, to: Codec, target: Target, inPath: AskedInPath | undefined): TranslatedRequest {
   const notes = new Notes();
-  const conversation = from.readRequest(parseExact(text) as JsonObject, notes);
+  const conversation = from.readRequest(parseExact(text) as JsonObject, notes, inPath);
   const { body, renamedTools } = to.writeRequest(conversation, target, notes);
   const { tools, wantsStreamUsage } = conversation.settings;
   return {
@@ -70,7 +72,7 @@ export class AnswerTranslation {
   readonly #frames = new FrameData();
   readonly #reader: AnswerReader;
   readonly #writer: AnswerWriter;
-  #hasCalls = false;
+  #calls = 0;
   /** What a free-form tool is called with, in a field of an object, as far as it came; undefined outside such a call. */
   #wrapped: string | undefined;
 
@@ -125,11 +127,13 @@ export class AnswerTranslation {
   #mended(event: AnswerEvent): readonly AnswerEvent[] {
     const { renamedTools, freeformTools } = this.#options.request;
     if (event.kind === "open" && event.part.kind === "toolCall") {
-      this.#hasCalls = true;
+      this.#calls += 1;
+      // A dialect may give calls no ids; callers of others match results by them, across the whole conversation.
+      const id = event.part.id === "" ? `call_${this.#options.id}_${this.#calls}` : event.part.id;
       const name = renamedTools.get(event.part.name) ?? event.part.name;
       const isWrapped = freeformTools.has(name) && !event.part.isFreeform;
       this.#wrapped = isWrapped ? "" : undefined;
-      return [{ kind: "open", part: { ...event.part, name, ...(isWrapped && { isFreeform: true }) } }];
+      return [{ kind: "open", part: { ...event.part, id, name, ...(isWrapped && { isFreeform: true }) } }];
     }
     if (this.#wrapped !== undefined && event.kind === "delta") {
       this.#wrapped += event.text;
@@ -142,7 +146,7 @@ export class AnswerTranslation {
       this.#wrapped = undefined;
       return [...(text === "" ? [] : [{ kind: "delta", text } as const]), event];
     }
-    const isMisnamed = event.kind === "finish" && event.finish.reason === "end" && this.#hasCalls;
+    const isMisnamed = event.kind === "finish" && event.finish.reason === "end" && this.#calls > 0;
     return [isMisnamed ? { kind: "finish", finish: { reason: "tool_calls" } } : event];
   }
 }

@@ -15,6 +15,13 @@ export interface Abilities {
   readonly penalties: boolean;
   readonly schemaNames: boolean;
   readonly stop: boolean;
+  /** A result says which tool it is of. */
+  readonly resultNames: boolean;
+  /** Titles of documents, strict tools, several calls or one, a user, a tier. */
+  readonly titles: boolean;
+  readonly strictTools: boolean;
+  readonly parallelCalls: boolean;
+  readonly users: boolean;
   /** What is not said is written as what it is by default: a detail of images, a tool that is not strict, instructions in one piece. */
   readonly hasDefaults: boolean;
   /** The dialect's own signed thoughts. */
@@ -59,7 +66,7 @@ function documentPart(abilities: Abilities): fc.Arbitrary<Part & { kind: "docume
   return fc.record({
     kind: fc.constant("document" as const),
     source: fc.record({ kind: fc.constant("base64" as const), mediaType: fc.constant("application/pdf"), data: base64 }),
-    title: word.map((name) => `${name}.pdf`),
+    title: abilities.titles ? word.map((name) => `${name}.pdf`) : fc.constant(undefined),
     context: optional(text, abilities.citedDocuments),
     isCited: optional(fc.boolean(), abilities.citedDocuments),
     cache: cacheOf(abilities),
@@ -108,13 +115,28 @@ function turns(abilities: Abilities): fc.Arbitrary<readonly Turn[]> {
       },
       {
         role: "user",
-        parts: [...calls.map(({ id, content, isError }) => ({ kind: "toolResult", callId: id, content, isError }) as const), ...more],
+        parts: [
+          ...calls.map(
+            ({ id, name, content, isError }) =>
+              ({ kind: "toolResult", callId: id, name: abilities.resultNames ? name : undefined, content, isError }) as const,
+          ),
+          ...more,
+        ],
       },
     ]),
   ]);
 }
 
-function settings({ topK, penalties, schemaNames, stop, hasDefaults }: Abilities): fc.Arbitrary<Settings> {
+function settings({
+  topK,
+  penalties,
+  schemaNames,
+  stop,
+  strictTools,
+  parallelCalls,
+  users,
+  hasDefaults,
+}: Abilities): fc.Arbitrary<Settings> {
   const share = fc.double({ min: 0, max: 1, noNaN: true });
   const output = fc.record({
     kind: fc.constant("schema" as const),
@@ -127,7 +149,7 @@ function settings({ topK, penalties, schemaNames, stop, hasDefaults }: Abilities
     name: word,
     description: optional(text),
     schema,
-    isStrict: hasDefaults ? fc.boolean() : optional(fc.boolean()),
+    isStrict: hasDefaults ? fc.boolean() : optional(fc.boolean(), strictTools),
   });
   const named = fc.record({ kind: fc.constant("tool" as const), name: word });
   const choice = fc.oneof(fc.record({ kind: fc.constantFrom("auto" as const, "required" as const) }), named);
@@ -144,10 +166,10 @@ function settings({ topK, penalties, schemaNames, stop, hasDefaults }: Abilities
     stop: optional(fc.array(word, { minLength: 1, maxLength: 4 }), stop),
     tools: fc.array(tool, { minLength: 1, maxLength: 3 }),
     toolChoice: choice,
-    parallelToolCalls: fc.boolean(),
+    parallelToolCalls: parallelCalls ? fc.boolean() : fc.constant(undefined),
     output: optional(output),
-    user: optional(word),
-    serviceTier: optional(fc.constantFrom("auto" as const, "standard" as const)),
+    user: optional(word, users),
+    serviceTier: optional(fc.constantFrom("auto" as const, "standard" as const), users),
   });
 }
 

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import type { AskedInPath } from "../src/codec.ts";
 import { findCodec } from "../src/codecs.ts";
 import { translateRequest } from "../src/translate.ts";
 
@@ -10,6 +11,8 @@ interface Golden {
   readonly what: string;
   readonly from: string;
   readonly to: string;
+  /** Of a dialect whose path says it. */
+  readonly inPath?: AskedInPath;
   readonly target: { readonly model: string; readonly maxOutputTokens: number | null };
   readonly provider: unknown;
   readonly dropped: readonly string[];
@@ -24,10 +27,8 @@ describe.each(readdirSync(FOLDER))("%s", (file) => {
     const { from, to, target } = golden;
     // As it stands in the file: digits that JavaScript would round are in it.
     const request = text.slice(text.indexOf('"request":') + '"request":'.length, text.indexOf(',\n  "provider":'));
-    const translated = translateRequest(request, findCodec(from), findCodec(to), {
-      model: target.model,
-      maxOutputTokens: target.maxOutputTokens ?? undefined,
-    });
+    const served = { model: target.model, maxOutputTokens: target.maxOutputTokens ?? undefined };
+    const translated = translateRequest(request, findCodec(from), findCodec(to), served, golden.inPath);
 
     expect({
       provider: JSON.parse(translated.body) as unknown,

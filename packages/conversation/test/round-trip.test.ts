@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { anthropicMessagesCodec } from "../src/anthropic-messages/codec.ts";
 import type { AnswerEvent, AnswerUsage } from "../src/answer.ts";
 import type { AnswerContext, Codec } from "../src/codec.ts";
+import { geminiCodec } from "../src/gemini/codec.ts";
 import type { JsonObject } from "../src/json.ts";
 import { Notes } from "../src/notes.ts";
 import { openaiChatCodec } from "../src/openai-chat/codec.ts";
@@ -22,6 +23,11 @@ const ANTHROPIC: Abilities = {
   penalties: false,
   schemaNames: false,
   stop: true,
+  resultNames: false,
+  titles: true,
+  strictTools: true,
+  parallelCalls: true,
+  users: true,
   hasDefaults: false,
   thoughtsOf: "anthropic-messages",
 };
@@ -35,6 +41,11 @@ const CHAT: Abilities = {
   penalties: true,
   schemaNames: true,
   stop: true,
+  resultNames: false,
+  titles: true,
+  strictTools: true,
+  parallelCalls: true,
+  users: true,
   hasDefaults: false,
   thoughtsOf: undefined,
 };
@@ -48,13 +59,37 @@ const RESPONSES: Abilities = {
   penalties: false,
   schemaNames: true,
   stop: false,
+  resultNames: false,
+  titles: true,
+  strictTools: true,
+  parallelCalls: true,
+  users: true,
   hasDefaults: true,
   thoughtsOf: "openai-responses",
+};
+const GEMINI: Abilities = {
+  cacheMarks: false,
+  toolErrors: true,
+  citedDocuments: false,
+  imageDetail: false,
+  resultMedia: false,
+  topK: true,
+  penalties: true,
+  schemaNames: false,
+  stop: true,
+  resultNames: true,
+  titles: false,
+  strictTools: false,
+  parallelCalls: false,
+  users: false,
+  hasDefaults: false,
+  thoughtsOf: "gemini",
 };
 const DIALECTS: readonly (readonly [string, Codec, Abilities])[] = [
   ["anthropic-messages", anthropicMessagesCodec, ANTHROPIC],
   ["openai-chat", openaiChatCodec, CHAT],
   ["openai-responses", openaiResponsesCodec, RESPONSES],
+  ["gemini", geminiCodec, GEMINI],
 ];
 const USAGE: AnswerUsage = {
   inputTokens: 7,
@@ -97,9 +132,10 @@ describe.each(DIALECTS)("%s", (name, codec, abilities) => {
       fc.property(conversations(abilities), (conversation) => {
         const target = { model: conversation.model, maxOutputTokens: undefined };
         const { body } = codec.writeRequest(conversation, target, new Notes());
-        const read = codec.readRequest(JSON.parse(JSON.stringify(body)) as JsonObject, new Notes());
-
         const { isStream } = conversation.settings;
+        const inPath = { model: conversation.model, isStream };
+        const read = codec.readRequest(JSON.parse(JSON.stringify(body)) as JsonObject, new Notes(), inPath);
+
         const expected = { ...conversation, settings: { ...conversation.settings, wantsStreamUsage: name !== "openai-chat" || isStream } };
         expect(plain({ ...read, turns: mergedTurns(read.turns) })).toEqual(plain(expected));
       }),

@@ -1,5 +1,5 @@
 import { parentPort } from "node:worker_threads";
-import { findCodec, type Target, translateRequest, type TranslatedRequest } from "@proliferate/conversation";
+import { type AskedInPath, findCodec, type Target, translateRequest, type TranslatedRequest } from "@proliferate/conversation";
 import { type ErrorCode, isAppError } from "@proliferate/shared/errors";
 
 /** A body to be translated; codecs by their names. */
@@ -9,6 +9,7 @@ export interface TranslationTask {
   readonly from: string;
   readonly to: string;
   readonly target: Target;
+  readonly inPath: AskedInPath | undefined;
 }
 
 /** The translated body, or why it cannot be. */
@@ -21,10 +22,10 @@ parentPort?.on("message", (task: TranslationTask) => {
   parentPort?.postMessage(answer, "bytes" in answer ? [answer.bytes.buffer] : []);
 });
 
-function answerTo({ id, bytes, from, to, target }: TranslationTask): TranslationAnswer {
+function answerTo({ id, bytes, from, to, target, inPath }: TranslationTask): TranslationAnswer {
   try {
     const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
-    const { body, ...rest } = translateRequest(text, findCodec(from), findCodec(to), target);
+    const { body, ...rest } = translateRequest(text, findCodec(from), findCodec(to), target, inPath);
     return { id, bytes: new TextEncoder().encode(body), body: rest };
   } catch (error) {
     if (!isAppError(error))

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { type Codec, type Target, translateRequest, type TranslatedRequest } from "@proliferate/conversation";
+import { type AskedInPath, type Codec, type Target, translateRequest, type TranslatedRequest } from "@proliferate/conversation";
 import type { Stoppable } from "@proliferate/runtime";
 import { AppError } from "@proliferate/shared/errors";
 import type { TranslationAnswer, TranslationTask } from "./translation-worker.ts";
@@ -35,10 +35,10 @@ export class Translator implements Stoppable {
   readonly #waiting = new Map<number, Waiting>();
   #tasks = 0;
 
-  /** The bytes are a JSON object, as deep as the scanner of bodies allows. {@link requireTranslatable} was asked. Throws `invalid_request` and `not_translatable`. */
-  async translate(bytes: Buffer, from: Codec, to: Codec, target: Target): Promise<TranslatedBody> {
-    if (bytes.length > AT_ONCE_BYTES) return this.#onThread(bytes, from, to, target);
-    const { body, ...rest } = translateRequest(bytes.toString("utf8"), from, to, target);
+  /** The bytes are a JSON object, as deep as the scanner of bodies allows. {@link requireTranslatable} was asked. `inPath`: what the caller's path says in place of the body. Throws `invalid_request` and `not_translatable`. */
+  async translate(bytes: Buffer, from: Codec, to: Codec, target: Target, inPath?: AskedInPath): Promise<TranslatedBody> {
+    if (bytes.length > AT_ONCE_BYTES) return this.#onThread(bytes, from, to, target, inPath);
+    const { body, ...rest } = translateRequest(bytes.toString("utf8"), from, to, target, inPath);
     return { ...rest, bytes: Buffer.from(body) };
   }
 
@@ -46,12 +46,12 @@ export class Translator implements Stoppable {
     await this.#worker?.terminate();
   }
 
-  async #onThread(bytes: Buffer, from: Codec, to: Codec, target: Target): Promise<TranslatedBody> {
+  async #onThread(bytes: Buffer, from: Codec, to: Codec, target: Target, inPath: AskedInPath | undefined): Promise<TranslatedBody> {
     const worker = (this.#worker ??= this.#begin());
     const id = (this.#tasks += 1);
     // A copy, which is handed over: the body may lie in a pool.
     const own = Uint8Array.from(bytes);
-    const task: TranslationTask = { id, bytes: own, from: from.name, to: to.name, target };
+    const task: TranslationTask = { id, bytes: own, from: from.name, to: to.name, target, inPath };
     return new Promise<TranslatedBody>((done, fail) => {
       this.#waiting.set(id, { done, fail });
       worker.postMessage(task, [own.buffer]);

@@ -1,12 +1,14 @@
 import { CallIds } from "../call-ids.ts";
 import type { Target, WrittenRequest } from "../codec.ts";
 import type { Conversation, OutputFormat, Settings, TextPart, Tool, ToolChoice } from "../conversation.ts";
-import { FREEFORM_FIELD, type JsonObject, present } from "../json.ts";
+import { describedWithGrammar, FREEFORM_SCHEMA } from "../freeform.ts";
+import { type JsonObject, present } from "../json.ts";
 import type { Notes, Sayings } from "../notes.ts";
 import { SafeNames } from "../safe-names.ts";
 import { mergedTurns } from "../turns.ts";
 import { type BlockWriter, writeCache, writeParts, writeTexts } from "./write-content.ts";
 import { writeReasoning } from "./write-reasoning.ts";
+import { writeSampling } from "./write-sampling.ts";
 
 /** What Anthropic Messages makes of what another dialect asks for. */
 export const SAYINGS: Sayings = {
@@ -39,7 +41,7 @@ export const SAYINGS: Sayings = {
   streamUsage: { fate: "kept", as: "every stream has it" },
   strictTool: { fate: "kept", as: "strict" },
   system: { fate: "kept", as: "system; one in the middle of a conversation stands there, too" },
-  temperature: { fate: "kept", as: "temperature" },
+  temperature: { fate: "kept", as: "temperature, up to 1; beside thoughts, and of later models, 1 alone" },
   text: { fate: "kept", as: "a text block" },
   thinking: { fate: "kept", as: "a thinking block, of Anthropic's own; others are dropped" },
   toolCall: { fate: "kept", as: "a tool_use block; arguments that are no object stand in one field `input`" },
@@ -48,8 +50,8 @@ export const SAYINGS: Sayings = {
   toolResult: { fate: "kept", as: "a tool_result block" },
   toolResultMedia: { fate: "kept", as: "blocks in the tool_result block" },
   tools: { fate: "kept", as: "tools" },
-  topK: { fate: "kept", as: "top_k" },
-  topP: { fate: "kept", as: "top_p" },
+  topK: { fate: "kept", as: "top_k; not beside thoughts, nor of later models" },
+  topP: { fate: "kept", as: "top_p; not beside a temperature, nor of later models" },
   user: { fate: "kept", as: "metadata.user_id" },
   verbosity: { fate: "dropped", why: "there is none" },
 };
@@ -79,9 +81,7 @@ export function writeRequest(conversation: Conversation, target: Target, notes: 
     tool_choice: writeToolChoice(settings, names),
     thinking: reasoning.thinking,
     output_config: Object.keys(config).length === 0 ? undefined : config,
-    temperature: settings.temperature,
-    top_p: settings.topP,
-    top_k: settings.topK,
+    ...writeSampling(settings, { model: target.model, isThinking: isThinking(reasoning.thinking) }, notes),
     stop_sequences: settings.stop,
     cache_control: settings.cacheKey !== undefined && !notes.isUsed("cacheMark") ? { type: "ephemeral" } : undefined,
     metadata: settings.user === undefined ? undefined : { user_id: settings.user },
@@ -89,6 +89,10 @@ export function writeRequest(conversation: Conversation, target: Target, notes: 
     stream: settings.isStream || undefined,
   });
   return { body, renamedTools: names.renamed };
+}
+
+function isThinking(thinking: JsonObject | undefined): boolean {
+  return thinking !== undefined && thinking["type"] !== "disabled";
 }
 
 /** Where a conversation has instructions in its middle: they bind as those at its beginning do. */
@@ -107,13 +111,12 @@ function writeFormat(output: OutputFormat | undefined): JsonObject | undefined {
   return output?.kind === "schema" ? { type: "json_schema", schema: output.schema } : undefined;
 }
 
-function writeTool({ kind, name, description, schema, isStrict, grammar, cache }: Tool, names: SafeNames): JsonObject {
-  const inWords = grammar && `The text in ${FREEFORM_FIELD} follows this grammar (${grammar.syntax}):\n${grammar.definition}`;
-  const freeform = { type: "object", properties: { [FREEFORM_FIELD]: { type: "string" } }, required: [FREEFORM_FIELD] };
+function writeTool(tool: Tool, names: SafeNames): JsonObject {
+  const { kind, name, schema, isStrict, cache } = tool;
   return present({
     name: names.of(name),
-    description: inWords === undefined ? description : [description, inWords].filter((text) => text !== undefined).join("\n\n"),
-    input_schema: kind === "freeform" ? freeform : { ...(schema?.["type"] === undefined && { type: "object" }), ...schema },
+    description: describedWithGrammar(tool),
+    input_schema: kind === "freeform" ? FREEFORM_SCHEMA : { ...(schema?.["type"] === undefined && { type: "object" }), ...schema },
     strict: isStrict,
     cache_control: writeCache(cache),
   });

@@ -6,7 +6,7 @@ import { filledText, type JsonObject, objectOf, objectsOf, textOf } from "../jso
 import { openSignature } from "../signatures.ts";
 import { readResponsesError } from "./errors.ts";
 import { OPENAI_RESPONSES } from "./name.ts";
-import { HIDDEN, toolName } from "./read-items.ts";
+import { shownSignature, toolName } from "./read-items.ts";
 
 /** Between the parts of what is told of a thought. */
 const PARAGRAPH = "\n\n";
@@ -82,7 +82,9 @@ function signatureOf(item: JsonObject): (Signature & { readonly isHidden?: boole
   const sealed = filledText(item["encrypted_content"]);
   const signature = sealed === undefined ? undefined : openSignature(sealed, OPENAI_RESPONSES);
   if (signature?.origin === OPENAI_RESPONSES) return { ...signature, id: filledText(item["id"]) };
-  return signature && { origin: signature.origin, value: signature.value, ...(signature.id === HIDDEN && { isHidden: true }) };
+  if (!signature) return undefined;
+  const { signature: own, isHidden } = shownSignature(signature);
+  return { ...own, ...(isHidden && { isHidden }) };
 }
 
 function signed(signature: (Signature & { readonly isHidden?: boolean }) | undefined): readonly AnswerEvent[] {

@@ -1,4 +1,4 @@
-import type { CacheMark, DocumentPart, ImagePart, Part, ResultPart, TextPart, Turn } from "../conversation.ts";
+import type { CacheMark, DocumentPart, ImagePart, Part, ResultPart, Signature, TextPart, Turn } from "../conversation.ts";
 import { Fields } from "../fields.ts";
 import { isObject, objectsOf, textOf } from "../json.ts";
 import { malformed, type Notes, notTranslatable, quoted } from "../notes.ts";
@@ -9,8 +9,20 @@ import { OPENAI_RESPONSES } from "./name.ts";
 
 /** What stands between a namespace and its tool in a neutral name. */
 const NAMESPACE_END = "/";
-/** How a hidden thought of another dialect is told from one that only has no words. */
-export const HIDDEN = "hidden";
+/** How a hidden thought of another dialect is told from one that only has no words; what its maker calls it stands behind it. */
+const HIDDEN = "hidden";
+
+/** The signature of a hidden thought as it is sealed. */
+export function hiddenSignature(signature: Signature): Signature {
+  return { ...signature, id: signature.id === undefined ? HIDDEN : `${HIDDEN}:${signature.id}` };
+}
+
+/** The signature of another dialect's thought as its maker made it, and whether that is hidden. */
+export function shownSignature({ origin, value, id }: Signature): { readonly signature: Signature; readonly isHidden: boolean } {
+  const isHidden = id === HIDDEN || (id?.startsWith(`${HIDDEN}:`) ?? false);
+  const own = isHidden ? id?.slice(HIDDEN.length + 1) : id;
+  return { signature: { origin, value, ...(own !== undefined && own !== "" && { id: own }) }, isHidden };
+}
 
 /** The neutral name of a tool. */
 export function toolName(name: string, namespace: string | undefined): string {
@@ -146,14 +158,10 @@ function readThought(item: unknown, path: string, notes: Notes): readonly Part[]
     notes.drop(fields.at("encrypted_content"));
     return [];
   }
-  if (signature?.origin !== OPENAI_RESPONSES)
-    return [
-      {
-        kind: "thinking",
-        text,
-        signature: signature && { ...signature, id: undefined },
-        ...(signature?.id === HIDDEN && { isRedacted: true }),
-      },
-    ];
+  if (!signature) return [{ kind: "thinking", text, signature }];
+  if (signature.origin !== OPENAI_RESPONSES) {
+    const { signature: own, isHidden } = shownSignature(signature);
+    return [{ kind: "thinking", text, signature: own, ...(isHidden && { isRedacted: true }) }];
+  }
   return [{ kind: "thinking", text, signature: { ...signature, id: textOf(fields.value("id")) } }];
 }

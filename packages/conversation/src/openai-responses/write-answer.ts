@@ -7,7 +7,7 @@ import { writeErrorBody } from "../openai-chat/errors.ts";
 import { sealSignature } from "../signatures.ts";
 import { eventFrame } from "../sse.ts";
 import { OPENAI_RESPONSES } from "./name.ts";
-import { HIDDEN, namesOf } from "./read-items.ts";
+import { hiddenSignature, namesOf } from "./read-items.ts";
 
 /** The usage as Responses say it: cached input is part of the input. */
 function writeUsage(usage: AnswerUsage): JsonObject {
@@ -75,7 +75,7 @@ class Item {
     const { signature, part } = this;
     if (!signature) return undefined;
     const isHidden = part.kind === "thinking" && part.isRedacted && signature.origin !== OPENAI_RESPONSES;
-    return sealSignature(isHidden ? { ...signature, id: HIDDEN } : signature, OPENAI_RESPONSES);
+    return sealSignature(isHidden ? hiddenSignature(signature) : signature, OPENAI_RESPONSES);
   }
 }
 

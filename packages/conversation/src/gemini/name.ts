@@ -1,0 +1,2 @@
+/** The dialect's name, and the origin of its signatures. */
+export const GEMINI = "gemini";
