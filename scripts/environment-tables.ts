@@ -35,6 +35,11 @@ const PROVIDER_ENVIRONMENT = {
   ANTHROPIC_API_BASE: z.string().optional().describe("Where Anthropic is; unset: its public API"),
   OPENAI_API_KEY: z.string().optional().describe("OpenAI's key; unset: calls of its models are refused, naming the variable"),
   OPENAI_API_BASE: z.string().optional().describe("Where OpenAI is; unset: its public API"),
+  GEMINI_API_KEY: z
+    .string()
+    .optional()
+    .describe("Google's key for Gemini (AI Studio); unset: calls of its models are refused, naming the variable"),
+  GEMINI_API_BASE: z.string().optional().describe("Where Gemini is; unset: its public API"),
 };
 
 /** Every variable of the product, by the process that reads it: the source of docs/env.md and of what compose and .env.example may set. */

@@ -51,6 +51,10 @@ const OTHER_KINDS =
   /realtime|image|tts|whisper|transcribe|translate|live|moderation|davinci|curie|babbage|^ada|dall-e|sora|instruct|^text-(?!embedding)|^claude-(?:v1|2)|computer-use|deep-research|search-preview|audio-preview|oss|:|\.ft-/;
 /** Spellings of other clouds for the same models (`gpt-5-4`, `gpt-35-turbo`). */
 const FOREIGN_SPELLING = /^gpt-\d-\d|^gpt-35/;
+/** Of a provider under whose name the package has models of others, those that are its own, and served in its API. */
+const OF_PROVIDERS: Readonly<Record<string, RegExp>> = {
+  gemini: /^gemini-(?!2\.5-flash-preview$)(?:2\.5|[3-9])(?!.*(?:embedding|omni|native-audio))/,
+};
 const SNAPSHOT_DATE = /-(?:\d{8}|\d{4}-\d{2}-\d{2})$/;
 
 export function derivePrices(overlay: PriceOverlay = readOverlay()): string {
@@ -68,9 +72,12 @@ export function derivePrices(overlay: PriceOverlay = readOverlay()): string {
 }
 
 function deriveProvider(providerId: string, overlay: PriceOverlay): readonly (readonly [string, Row])[] {
+  // By the name that the package has for it, or by one that leads to it: the proxy's names are LiteLLM's.
   const models = findProvider({ providerId })?.models ?? [];
   return models.flatMap((model) => {
-    const names = exactNames(model).filter((name) => !OTHER_KINDS.test(name) && !FOREIGN_SPELLING.test(name));
+    const names = exactNames(model).filter(
+      (name) => !OTHER_KINDS.test(name) && !FOREIGN_SPELLING.test(name) && (OF_PROVIDERS[providerId]?.test(name) ?? true),
+    );
     return names.flatMap((name) => {
       const row = deriveRow(providerId, model, overlay);
       return row ? [[`${providerId}/${name}`, row] as const] : [];
@@ -222,7 +229,11 @@ function layOver(rows: ReadonlyMap<string, Row>, overlay: PriceOverlay): void {
   for (const { hosts, models } of overlay.hosts) for (const row of rowsOf(models)) row.hosts = { ...row.hosts, ...hosts };
   for (const { fee, perThousand, models } of overlay.fees)
     for (const row of rowsOf(models)) row.fees = { ...row.fees, [fee]: picoUsdPerUse(perThousand) };
-  for (const { maxOutputTokens, models } of overlay.outputLimits) for (const row of rowsOf(models)) row.maxOutputTokens = maxOutputTokens;
+  for (const { maxOutputTokens, contextTokens, models } of overlay.outputLimits)
+    for (const row of rowsOf(models)) {
+      row.maxOutputTokens = maxOutputTokens;
+      if (contextTokens !== undefined) row.contextTokens = contextTokens;
+    }
   for (const { retiresOn, models } of overlay.retirements) for (const row of rowsOf(models)) row.retiresOn = retiresOn;
 }
 

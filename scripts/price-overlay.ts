@@ -10,7 +10,7 @@ const OVERLAY_FILE = new URL("../packages/metering/src/pricing/overlay.yaml", im
 const decimal = z.string().regex(/^\d+(\.\d{1,6})?$/);
 const factor = z.string().regex(/^\d+(\.\d+)?(\/[1-9]\d*)?$/);
 const day = z.string().regex(/^\d{4}-\d{2}-\d{2}$/);
-const id = z.string().regex(/^(anthropic|openai)\/[^/]+$/);
+const id = z.string().regex(/^(anthropic|openai|gemini)\/[^/]+$/);
 const rates = z.strictObject({
   input: decimal,
   cacheRead: decimal.optional(),
@@ -48,7 +48,9 @@ const schema = z.strictObject({
   fees: z.array(
     z.strictObject({ ...evidence, fee: z.enum(["webSearch", "fileSearch"]), perThousand: decimal, models: z.array(id).min(1) }),
   ),
-  outputLimits: z.array(z.strictObject({ ...evidence, maxOutputTokens: tokens, models: z.array(id).min(1) })),
+  outputLimits: z.array(
+    z.strictObject({ ...evidence, maxOutputTokens: tokens, contextTokens: tokens.optional(), models: z.array(id).min(1) }),
+  ),
   retirements: z.array(z.strictObject({ ...evidence, retiresOn: day, models: z.array(id).min(1) })),
 });
 

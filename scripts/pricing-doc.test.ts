@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { loadModelConfig } from "@proliferate/llm-proxy/config/load-model-config";
-import { readAnthropicAnswer, readOpenAIAnswer, type UsageReport } from "@proliferate/metering/usage";
+import { readAnthropicAnswer, readGeminiAnswer, readOpenAIAnswer, type UsageReport } from "@proliferate/metering/usage";
 import { findListedModel, priceReport, requestPrices } from "@proliferate/metering/pricing";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
 import { expect, test } from "vitest";
@@ -18,6 +18,8 @@ const examples = [...doc.matchAll(EXAMPLE)].map(([, kind = "", model = "", day =
 const configs = [...doc.matchAll(/```yaml\n([^]*?)```/g)].map(([, yaml = ""]) => loadModelConfig(yaml, {}).models);
 
 function readReport(provider: string, model: string, usage: string): UsageReport {
+  if (provider === "gemini")
+    return readGeminiAnswer(Buffer.from(`{"modelVersion":"${model}","candidates":[{}],"usageMetadata":${usage}}`)).report;
   const answer = Buffer.from(JSON.stringify({ model, content: [{ type: "text" }], choices: [], usage: JSON.parse(usage) as unknown }));
   return (provider === "anthropic" ? readAnthropicAnswer(answer) : readOpenAIAnswer(answer)).report;
 }

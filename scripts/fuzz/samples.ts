@@ -96,6 +96,27 @@ const OF_DIALECTS: Readonly<Record<string, readonly object[]>> = {
       ],
     },
   ],
+  "gemini": [
+    { contents: [{ role: "user", parts: [{ text: "Say something." }] }] },
+    { contents: [{ parts: [{ text: "Say something." }] }], generationConfig: { maxOutputTokens: 64, temperature: 0.5, candidateCount: 1 } },
+    {
+      systemInstruction: { parts: [{ text: "Be brief." }] },
+      generationConfig: {
+        maxOutputTokens: 128,
+        thinkingConfig: { thinkingBudget: 1_024, includeThoughts: true },
+        responseMimeType: "application/json",
+        responseJsonSchema: TOOL,
+      },
+      safetySettings: [{ category: "HARM_CATEGORY_HARASSMENT", threshold: "BLOCK_NONE" }],
+      tools: [{ functionDeclarations: [{ name: "weather", description: "The weather.", parametersJsonSchema: TOOL }] }],
+      toolConfig: { functionCallingConfig: { mode: "AUTO" } },
+      contents: [
+        { role: "user", parts: [{ text: "How is it?" }, { inlineData: { mimeType: "image/png", data: PIXEL } }] },
+        { role: "model", parts: [{ functionCall: { name: "weather", args: { city: "Ulm" } }, thoughtSignature: "c2ln" }] },
+        { role: "user", parts: [{ functionResponse: { name: "weather", response: { output: "Rain." } } }] },
+      ],
+    },
+  ],
   "openai-embeddings": [
     { model: "text-embedding-3-small", input: "Say something." },
     { model: "text-embedding-3-small", input: ["one", "two"], encoding_format: "base64", dimensions: 8 },
@@ -124,15 +145,23 @@ export interface Sample {
   readonly isCounted: boolean;
 }
 
+/** Of bodies that name none. */
+const MODEL_IN_PATH = "gemini-2.5-flash-lite";
+
+/** With the query that the route cannot be asked without. */
+function pathOf({ version }: Dialect, path: string, { upstreamQuery = "" }: Dialect["routes"][string], model: string): string {
+  return `${version === undefined ? "/v1" : ""}${path.replace("{model}", model)}${upstreamQuery}`;
+}
+
 /** Every good request of these dialects, on each of their routes; what a path leaves open is the body's model. */
 export function samplesOf(dialects: readonly Dialect[]): readonly Sample[] {
   return dialects.flatMap((dialect) =>
-    Object.entries(dialect.routes).flatMap(([path, { kind }]) =>
+    Object.entries(dialect.routes).flatMap(([path, route]) =>
       (OF_DIALECTS[dialect.name] ?? OF_ANY).map((body) => ({
         dialect,
-        path: `/v1${path.replaceAll(/\{[^}]*\}|\*/g, (body as { readonly model: string }).model)}`,
+        path: pathOf(dialect, path, route, (body as { readonly model?: string }).model ?? MODEL_IN_PATH),
         body,
-        isCounted: kind === "answer",
+        isCounted: route.kind === "answer",
       })),
     ),
   );

@@ -12,9 +12,10 @@ import { post, spendLogOf, startTestStack, type TestStack } from "./test-stack.t
  * searches or charges otherwise by the request is asked for in its own API alone.
  */
 const DIALECTS = ["/v1/messages", "/v1/chat/completions", "/v1/responses"] as const;
+const isTranslated = (path: string): path is (typeof DIALECTS)[number] => DIALECTS.some((dialect) => dialect === path);
 const CASES = readPriceCases().filter(
   ({ startedAt, host, model, search, path }) =>
-    startedAt.startsWith("2026-11-27") && host === undefined && model !== "gpt-audio" && search === undefined && path !== "/v1/embeddings",
+    startedAt.startsWith("2026-11-27") && host === undefined && model !== "gpt-audio" && search === undefined && isTranslated(path),
 );
 
 /** A model of the corpus, served in one API alone. */

@@ -25,7 +25,7 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => provider.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`;
-  stack = await startTestStack({ ANTHROPIC_API_BASE: url, OPENAI_API_BASE: `${url}/v1` });
+  stack = await startTestStack({ ANTHROPIC_API_BASE: url, OPENAI_API_BASE: `${url}/v1`, GEMINI_API_BASE: url });
 });
 afterAll(async () => {
   await stack.stop();
@@ -38,19 +38,24 @@ const BODIES: Readonly<Record<(typeof CASES)[number]["path"], object>> = {
   "/v1/chat/completions": { max_tokens: 1_000, messages: [{ role: "user", content: "hello" }] },
   "/v1/responses": { max_output_tokens: 1_000, input: "hello", tools: [{ type: "web_search" }] },
   "/v1/embeddings": { input: "hello" },
+  "/v1beta/models/{model}:generateContent": { contents: [{ parts: [{ text: "hello" }] }], generationConfig: { maxOutputTokens: 1_000 } },
 };
 
 describe.each(["whole", "streamed"] as const)("%s", (way) => {
   const cases = CASES.filter(({ streamed }) => way === "whole" || streamed !== undefined);
   test.each(cases.map((given) => [given.name, given] as const))("%s becomes the row that its provider's page says", async (name, given) => {
     const { path } = given;
+    const saysModel = path.includes("{model}");
+    const target = path.replace("{model}:generate", `${given.model}:${way === "streamed" ? "streamGenerate" : "generate"}`);
     const body = {
-      model: given.model,
+      ...(!saysModel && { model: given.model }),
       ...BODIES[path],
-      ...(way === "streamed" && { stream: true }),
+      ...(way === "streamed" && !saysModel && { stream: true }),
       ...(given.search === "possible" && { web_search_options: {} }),
     };
-    const response = await post(stack, path, body, { headers: { "user-agent": `${name} ${way}` } });
+    const response = await post(stack, saysModel && way === "streamed" ? `${target}?alt=sse` : target, body, {
+      headers: { "user-agent": `${name} ${way}` },
+    });
     expect(response.status).toBe(200);
     await response.text();
 

@@ -52,8 +52,10 @@ export async function startProxyProcess(options: ProxyProcessOptions): Promise<P
       LLM_PROXY_HOST: "127.0.0.1",
       ANTHROPIC_API_KEY: PROVIDER_KEY,
       OPENAI_API_KEY: PROVIDER_KEY,
+      GEMINI_API_KEY: PROVIDER_KEY,
       ANTHROPIC_API_BASE: options.providerUrl,
       OPENAI_API_BASE: options.providerUrl,
+      GEMINI_API_BASE: options.providerUrl,
       ...options.environment,
     },
   });

@@ -1,4 +1,5 @@
 import { AppError } from "@proliferate/shared/errors";
+import type { AskedInPath } from "@proliferate/conversation";
 import type { ExtraPass, NamedModel, RequestFacts, ServerTool, Unjudged, UnmeasuredInput } from "./request-facts.ts";
 import { type Media, textTokens } from "./input-tokens.ts";
 import type { SeenValue } from "./seen-object.ts";
@@ -40,6 +41,11 @@ export class FactCollector {
   /** Of places that end before the body does. */
   endUser: string | undefined;
   reasoning: RequestFacts["reasoning"];
+  /** The caller's limit of one answer, and how many are made, where a place within the body says it. */
+  maxOutputTokens: number | undefined;
+  choices = 1;
+  /** What the path of the request says in place of its body; undefined where the body has to say it. */
+  readonly inPath: AskedInPath | undefined;
   readonly #unmeasuredInputs: UnmeasuredInput[] = [];
   readonly #namedModels: NamedModel[] = [];
   readonly #serverTools: ServerTool[] = [];
@@ -61,8 +67,9 @@ export class FactCollector {
   #audioInput = false;
   #audioOutput = false;
 
-  constructor(bodyBytes: number) {
+  constructor(bodyBytes: number, inPath?: AskedInPath) {
     this.#bodyBytes = bodyBytes;
+    this.inPath = inPath;
   }
 
   /** A name or a string of so many bytes. */
@@ -138,8 +145,9 @@ export class FactCollector {
     this.#root = facts;
   }
 
-  /** Throws `invalid_request` when the body named no model. */
+  /** Throws `invalid_request` when the body said nothing that a request of its dialect says. */
   facts(): RequestFacts {
+    if (!this.#root && this.inPath) throw new AppError("invalid_request", "The body has no contents.", { param: "contents" });
     if (!this.#root) throw new AppError("invalid_request", "model must be the name of a model.", { param: "model" });
     return {
       ...this.#root,

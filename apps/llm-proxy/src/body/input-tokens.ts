@@ -12,9 +12,9 @@ const MEDIA_BYTES_PER_TOKEN = 64;
 
 /**
  * The most that one image becomes. Anthropic scales to 2,576 pixels on the long edge, below 5,000 tokens; OpenAI takes up
- * to 10,000 patches at `detail: original`, times 2.46 for its smallest models.
+ * to 10,000 patches at `detail: original`, times 2.46 for its smallest models; Google says no bound, and has the same.
  */
-export const MOST_IMAGE_TOKENS = { anthropic: 5_000, openai: 25_000 } as const;
+export const MOST_IMAGE_TOKENS = { anthropic: 5_000, openai: 25_000, gemini: 25_000 } as const;
 
 /** What a provider says to the model about tools (up to 804 tokens are documented), and about each tool that it defines itself. */
 export const TOOL_PROMPT_TOKENS = 1_000;

@@ -232,6 +232,8 @@ export class JsonScanner {
     const slot = this.#rule?.slot ?? -1;
     current.slot = slot;
     if (!this.#rule && current.place.source.isExact) this.#judgeCase(current, start, end);
+    if (!this.#rule && current.place.source.judgeOther)
+      current.place.source.judgeOther(current.pathOf(textAt(this.#bytes, start, Math.min(end, start + 64), false)), this.#facts);
     if (slot < 0) return;
     if (current.hasSlot(slot)) throw givenTwice(current.pathOf(textAt(this.#bytes, start, end, this.#stringEscapes > 0)));
     if (this.#rule?.wakesJudge) current.isAwake = true;
@@ -247,7 +249,7 @@ export class JsonScanner {
 
   #judgeCase(current: SeenObject, start: number, end: number): void {
     if (end - start > LONGEST_ROOT_NAME_BYTES) return;
-    if (this.#stringEscapes === 0 && !mayFold(this.#bytes, start, end)) return;
+    if (this.#stringEscapes === 0 && !current.place.hasCapitals && !mayFold(this.#bytes, start, end)) return;
     const name = textAt(this.#bytes, start, end, this.#stringEscapes > 0);
     const rule = current.place.foldedRuleOf(name);
     if (rule === undefined || (rule.slot < 0 && !leadsToJudge(rule.place))) return;
@@ -345,7 +347,7 @@ export class JsonScanner {
   }
 }
 
-/** Whether a name has a capital letter, or one beyond ASCII: no other one can be a known name in another case. */
+/** Whether a name has a capital letter, or one beyond ASCII: no other one can be a known name in another case where those have none. */
 function mayFold(bytes: Uint8Array, start: number, end: number): boolean {
   for (let index = start; index < end; index += 1) {
     const byte = bytes[index] ?? 0;

@@ -19,6 +19,8 @@ export interface Place {
   readonly judgedWith?: readonly string[];
   /** Called for each element of a list that is neither object nor list. */
   readonly judgeElement?: (element: SeenElement, facts: FactCollector) => void;
+  /** Called with the path of each field that the place does not name: where every field can spend, one that nobody knows can. */
+  readonly judgeOther?: (path: string, facts: FactCollector) => void;
   /** Whether every name of the object is told to the collector, and may be given only once. */
   readonly isRoot?: true;
   /**
@@ -42,6 +44,10 @@ export class CompiledPlace {
   readonly slotOf = new Map<string, number>();
   elements: CompiledPlace | undefined;
   others: CompiledPlace | undefined;
+  /** By the name as Unicode folds its case. */
+  readonly #byFoldedName = new Map<string, FieldRule>();
+  /** A known name has capital letters, so that one without any may be it in another case. */
+  hasCapitals = false;
   /** By length of the name in bytes: a body's names are many, the names that matter are few. */
   readonly #byLength: { readonly name: Uint8Array; readonly rule: FieldRule }[][] = [];
 
@@ -59,15 +65,20 @@ export class CompiledPlace {
 
   /** The rule of the name that is this one but for its case, as Unicode folds it: to some servers `toolſ` is `tools`. */
   foldedRuleOf(name: string): FieldRule | undefined {
-    const bytes = Buffer.from(name.toUpperCase().toLowerCase());
-    return this.ruleOf(bytes, 0, bytes.length);
+    return this.#byFoldedName.get(folded(name));
   }
 
   add(name: string, rule: FieldRule): void {
     const bytes = new TextEncoder().encode(name);
     (this.#byLength[bytes.length] ??= []).push({ name: bytes, rule });
     if (rule.slot >= 0) this.slotOf.set(name, rule.slot);
+    this.#byFoldedName.set(folded(name), rule);
+    this.hasCapitals ||= /[A-Z]/.test(name);
   }
+}
+
+function folded(name: string): string {
+  return name.toUpperCase().toLowerCase();
 }
 
 /** Whether something that stands there, or in a list there, is judged. */

@@ -76,7 +76,7 @@ function prefixes(between: string, name: string): string {
   return [all.slice(0, -1).join(", "), all.at(-1)].join(between);
 }
 
-/** With or without `/v1`, for either provider; LiteLLM wants it without for Anthropic and with it for OpenAI. */
+/** With or without its version, for every provider; LiteLLM wants it without for Anthropic and with it for OpenAI. */
 function readApiBase(cursor: YamlCursor, provider: Provider, environment: EnvironmentSource): string {
   const reference = readReference(cursor, environment) ?? referenceTo(provider.apiBaseVariable, environment);
   const apiBase = reference?.value ?? provider.apiBase;
@@ -85,5 +85,5 @@ function readApiBase(cursor: YamlCursor, provider: Provider, environment: Enviro
     throw cursor.error(`${reference?.variable ? `(${reference.variable}) ` : ""}is not an http:// or https:// URL`);
   if (url.search || url.hash || url.username)
     throw cursor.error("has a query, a fragment or a user in its URL; write only scheme, host and path");
-  return `${url.origin}${url.pathname}`.replace(/\/+$/, "").replace(/\/v1$/, "");
+  return `${url.origin}${url.pathname}`.replace(/\/+$/, "").replace(/\/v1(?:beta)?$/, "");
 }

@@ -17,7 +17,7 @@ function load(models: string, environment: Record<string, string> = {}): readonl
 
 const SONNET = "  - model_name: sonnet\n    litellm_params:\n      model: anthropic/claude-sonnet-5\n";
 
-const withoutPrefix = (name: string): string => name.replace(/^(anthropic|openai)\//, "");
+const withoutPrefix = (name: string): string => name.replace(/^(anthropic|openai|gemini)\//, "");
 
 test("every committed model has both of its names, and both lead to the same place", () => {
   const { models } = loadModelConfig(committed, {});

@@ -6,6 +6,7 @@ import { priceUsage } from "@proliferate/metering/pricing";
 import { storableCount } from "@proliferate/access/spend-logs";
 import { AppError, isAppError } from "@proliferate/shared/errors";
 import { decimalFromPicoUsd } from "@proliferate/shared/money";
+import { storedFamily } from "../dialects/dialect.ts";
 import type { Call } from "./call.ts";
 import { limitOfError } from "./limit-headers.ts";
 import type { DataPlaneDeps } from "./deps.ts";
@@ -106,7 +107,7 @@ function admissionOf(deps: DataPlaneDeps, call: Call, { caller, models, facts, r
     attempt: {
       attempt_id: call.requestId,
       instance_id: deps.instanceId,
-      dialect: call.dialect.family,
+      dialect: storedFamily(call.dialect),
       call_type: call.dialect.callType,
       model_group: deployment.modelName,
       model: deployment.model,

@@ -9,10 +9,10 @@ const HIDDEN_TOKENS_PER_SECOND = 200;
 /** No server gives more answers at once; the rate stays a number that a column holds. */
 const MOST_CHOICES = 16_384;
 
-/** They reason whatever the request says: OpenAI's reasoning models (unless told `none`), and Claude models that always think. */
-const ALWAYS_REASONS = /^(claude-(opus-5-5|fable)|gpt-([5-9]|\d\d)(?!.*-chat)|o\d)/;
+/** They reason whatever the request says: OpenAI's reasoning models (unless told `none`), Claude models that always think, and Gemini since 2.5. */
+const ALWAYS_REASONS = /^(claude-(opus-5-5|fable)|gpt-([5-9]|\d\d)(?!.*-chat)|o\d|gemini-(2\.5-(pro|flash)(?!-lite)|[3-9]))/;
 /** Of those, the ones that no setting stops. */
-const CANNOT_BE_STOPPED = /^claude-/;
+const CANNOT_BE_STOPPED = /^(claude-|gemini-(2\.5-pro|[3-9]))/;
 
 /** How many tokens the answers of this request may have in a second that nobody sees; 0 where it does not reason. */
 export function hiddenTokensPerSecond(upstreamModel: string, { reasoning, choices }: Pick<RequestFacts, "reasoning" | "choices">): number {

@@ -17,7 +17,7 @@ interface Offer {
 /** What a listing is asked for. */
 interface Listing {
   readonly dialect: Dialect;
-  /** May have `limit` (1 to 1000) and one of `after_id` and `before_id`. */
+  /** May have, by the names of the dialect, `limit` (1 to 1000) and one of `after_id` and `before_id`. */
   readonly query: URLSearchParams;
   /** Models are served in dialects that their provider does not speak. */
   readonly translates: boolean;
@@ -74,39 +74,41 @@ function placeOf({ provider, upstreamModel, apiBase }: Deployment): string {
 }
 
 /** A model without a price says so: its calls are refused until it has one. One that its provider stops to serve says when. */
-function listedModel({ id, deployment: { provider, prices, retiresOn } }: Offer): ListedModel {
-  return { id, provider: provider.name, createdAt: CREATED_AT, isUnpriced: !prices, retiresOn };
+function listedModel({ id, deployment: { provider, prices, retiresOn, contextTokens, maxOutputTokens } }: Offer): ListedModel {
+  return { id, provider: provider.name, createdAt: CREATED_AT, isUnpriced: !prices, retiresOn, contextTokens, maxOutputTokens };
 }
 
-/** Anthropic's limit of a page. */
+/** Anthropic's limit of a page, and Google's. */
 const LARGEST_PAGE = 1_000;
+const PAGE_NAMES = { size: "limit", after: "after_id", before: "before_id" };
 
 function pageOf(offers: readonly Offer[], dialect: Dialect, query: URLSearchParams): ModelPage {
-  const size = sizeOf(query) ?? dialect.models.pageSize ?? offers.length;
-  const [after, before] = [placeIn(offers, query, "after_id"), placeIn(offers, query, "before_id")];
-  if (after !== undefined && before !== undefined) throw wrong("after_id", "cannot be given together with before_id");
+  const { pageSize, query: names = PAGE_NAMES } = dialect.models;
+  const size = sizeOf(query, names.size) ?? pageSize ?? offers.length;
+  const [after, before] = [placeIn(offers, query, names.after), placeIn(offers, query, names.before)];
+  if (after !== undefined && before !== undefined) throw wrong(names.after, `cannot be given together with ${names.before}`);
   const start = before === undefined ? (after ?? -1) + 1 : Math.max(0, before - size);
   const end = before ?? Math.min(offers.length, start + size);
-  const data = offers.slice(start, end).map((offer) => dialect.models.view(listedModel(offer)));
+  const page = offers.slice(start, end);
   return {
-    data,
+    data: page.map((offer) => dialect.models.view(listedModel(offer))),
     has_more: before === undefined ? end < offers.length : start > 0,
-    first_id: data[0]?.id ?? null,
-    last_id: data.at(-1)?.id ?? null,
+    first_id: page[0]?.id ?? null,
+    last_id: page.at(-1)?.id ?? null,
   };
 }
 
-function sizeOf(query: URLSearchParams): number | undefined {
-  const text = query.get("limit");
+function sizeOf(query: URLSearchParams, name: string): number | undefined {
+  const text = query.get(name);
   if (text === null) return undefined;
   const size = /^\d{1,4}$/.test(text) ? Number(text) : 0;
-  if (size < 1 || size > LARGEST_PAGE) throw wrong("limit", `must be a whole number from 1 to ${LARGEST_PAGE}`);
+  if (size < 1 || size > LARGEST_PAGE) throw wrong(name, `must be a whole number from 1 to ${LARGEST_PAGE}`);
   return size;
 }
 
-function placeIn(offers: readonly Offer[], query: URLSearchParams, name: "after_id" | "before_id"): number | undefined {
-  const id = query.get(name);
-  if (id === null) return undefined;
+function placeIn(offers: readonly Offer[], query: URLSearchParams, name: string | undefined): number | undefined {
+  const id = name === undefined ? null : query.get(name);
+  if (name === undefined || id === null) return undefined;
   const place = offers.findIndex((offer) => offer.id === id);
   if (place < 0) throw wrong(name, "must be the id of a model of this list");
   return place;

@@ -18,7 +18,11 @@ function groupsOf(route: DataPlaneRoute): readonly string[] {
 
 /** The route of a request target, as a key may open it or not. */
 export function openableRoute(target: string): OpenableRoute {
-  return { path: shortPathOf(target), groups: groupsOf(routeOfPath(target)) };
+  const route = routeOfPath(target);
+  const path = shortPathOf(target);
+  const prefix = "inPath" in route && route.dialect.version !== undefined ? `/${route.dialect.version}` : "";
+  // Whoever may list models under /v1 may not call them by a method that stands behind one.
+  return { path: path.startsWith(`${prefix}/`) ? path : `${prefix}${path}`, groups: groupsOf(route) };
 }
 
 /** All routes that ask for a key, each once. */

@@ -11,7 +11,7 @@ import type { Call } from "./call.ts";
 import type { DataPlaneDeps } from "./deps.ts";
 import { headersForProvider, headersOfTranslated } from "./headers.ts";
 import { OutgoingBody } from "./outgoing-body.ts";
-import { type DialectRoute, upstreamPathOf } from "../dialects/dialect.ts";
+import { type DialectRoute, upstreamPathOf, withModel } from "../dialects/dialect.ts";
 import type { RequestFacts } from "../body/request-facts.ts";
 import type { RoutedModel } from "../catalogue/snapshot.ts";
 import type { ModelTable } from "../config/model-table.ts";
@@ -57,7 +57,7 @@ export async function receive(deps: DataPlaneDeps, call: Call, route: DialectRou
     const { limits, memory: uploads, reads, scanTurns } = deps.uploads;
     const hold = (bytes: number): HeldMemory => (memory = uploads.hold(caller.keyHash, call.request.socket, bytes));
     const read = await readBody(call.request, { limitBytes: limits.bodyBytes, pace: limits.pace, hold, reads });
-    const body = await readRequestBody(read, call.dialect.body, scanTurns);
+    const body = await readRequestBody(read, call.dialect.body, scanTurns, call.inPath);
     const asked = body.facts.model;
     const served = servedName(caller, asked);
     const [routed] = catalogue.resolve(caller, served, call.dialect);
@@ -73,7 +73,7 @@ export async function receive(deps: DataPlaneDeps, call: Call, route: DialectRou
       facts: own.facts,
       requestedAs: served === asked ? null : asked,
       routed,
-      upstream: upstreamRequest(call, routed, outgoing),
+      upstream: upstreamRequest(call, routed, outgoing, own.facts.stream),
       dropUsageChunk,
       translation,
     };
@@ -96,8 +96,11 @@ async function translate(
   const [from, to] = [call.dialect.codec, dialect.codec];
   if (!from || !to) throw new Error(`There is no translation from ${call.dialect.name} to ${dialect.name}.`);
   const target = { model: deployment.upstreamModel, maxOutputTokens: deployment.maxOutputTokens };
-  const { bytes, ...request } = await deps.translator.translate(body.bytes, from, to, target);
-  const { facts, ...read } = await readRequestBody({ bytes, room: 0 }, dialect.body, deps.uploads.scanTurns);
+  const { bytes, ...request } = await deps.translator.translate(body.bytes, from, to, target, call.inPath);
+  const { facts, ...read } = await readRequestBody({ bytes, room: 0 }, dialect.body, deps.uploads.scanTurns, {
+    model: deployment.upstreamModel,
+    isStream: body.facts.stream,
+  });
   const { model, endUser, unknownFields } = body.facts;
   return { body: { ...read, facts: { ...facts, model, endUser, unknownFields } }, translation: { dialect, from, to, request } };
 }
@@ -116,13 +119,14 @@ function mayBeLarge({ request }: Call): boolean {
 }
 
 /** The request as the provider gets it: its key instead of the caller's, and the caller's query. */
-function upstreamRequest(call: Call, { deployment, apiKey, dialect }: RoutedModel, body: OutgoingBody): UpstreamRequest {
+function upstreamRequest(call: Call, { deployment, apiKey, dialect }: RoutedModel, body: OutgoingBody, isStream: boolean): UpstreamRequest {
   const base = new URL(deployment.apiBase);
   const isTranslated = dialect !== call.dialect;
+  const asked = { model: deployment.upstreamModel, isStream };
   const headers = isTranslated ? headersOfTranslated(call.request.headers) : call.request.headers;
   return {
     origin: base.origin,
-    path: `${base.pathname.replace(/\/+$/, "")}${isTranslated ? upstreamPathOf(dialect) : call.upstreamPath}`,
+    path: `${base.pathname.replace(/\/+$/, "")}${isTranslated ? upstreamPathOf(dialect, asked) : withModel(call.upstreamPath, asked.model)}`,
     headers: headersForProvider(headers, deployment.provider, apiKey),
     body,
   };

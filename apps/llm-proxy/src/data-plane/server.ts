@@ -81,6 +81,7 @@ async function handle(deps: DataPlaneDeps, request: IncomingMessage, response: S
       sendError(response, dialect, requestId, error, { allow: allowed.join(", ") });
       return discardRest(request);
     }
+    dialect.requireQuery?.(queryOf(target), "upstreamPath" in route ? route : undefined);
     deps.heldAnswers.send(response);
     const upstreamPath = "upstreamPath" in route ? `${route.upstreamPath}${queryOf(target)}` : "";
     await answer(deps, route, {
@@ -89,6 +90,7 @@ async function handle(deps: DataPlaneDeps, request: IncomingMessage, response: S
       requestId,
       dialect,
       upstreamPath,
+      inPath: "inPath" in route ? route.inPath : undefined,
       startedAt: new Date(),
       startedAtMs: performance.now(),
     });
@@ -137,7 +139,7 @@ async function readModels(deps: DataPlaneDeps, { request, dialect }: Call, id: s
   return listModels(models, caller, { dialect, query: new URLSearchParams(queryOf(request.url ?? "")), translates: current.translates });
 }
 
-function refuse(deps: DataPlaneDeps, call: Omit<Call, "startedAt" | "startedAtMs" | "upstreamPath">, error: AppError): void {
+function refuse(deps: DataPlaneDeps, call: Omit<Call, "startedAt" | "startedAtMs" | "upstreamPath" | "inPath">, error: AppError): void {
   const { request, response, requestId, dialect } = call;
   if (error.status >= 500) {
     deps.logger.error({ request: requestId, code: error.code, error: String(error.cause ?? error) }, "request.failed");
@@ -165,5 +167,5 @@ function notServedFor({ refusals }: { readonly refusals: readonly [NotServed, ..
 
 function dialectOf(route: DataPlaneRoute, request: IncomingMessage): Dialect {
   if (route.kind === "not_served") return notServedFor(route, request).dialect;
-  return "dialect" in route ? route.dialect : dialectOfCaller(request.headers);
+  return ("dialect" in route ? route.dialect : undefined) ?? dialectOfCaller(request.headers);
 }

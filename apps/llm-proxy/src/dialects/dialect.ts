@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { Codec } from "@proliferate/conversation";
+import type { AskedInPath, Codec } from "@proliferate/conversation";
 import type { Search, StreamUsageReader, UsageReading } from "@proliferate/metering/usage";
 import type { AppError, Refusal } from "@proliferate/shared/errors";
 import type { ModelListing } from "./model-listing.ts";
@@ -8,13 +8,17 @@ import type { CompiledPlace } from "../body/place.ts";
 import type { RequestBody } from "../body/request-body.ts";
 
 /** Whose clients speak a dialect: the envelope of an error, its types, and what a client makes of a status go by it. */
-type ClientFamily = "anthropic" | "openai";
+type ClientFamily = "anthropic" | "openai" | "google";
 
 /** A route of a dialect. `answer` is admitted, metered and billed; `count_tokens` is free. */
 export interface DialectRoute {
   readonly kind: "answer" | "count_tokens";
-  /** The path at the provider, behind its API base. */
+  /** The path at the provider, behind its API base. `{model}` in it stands for the model as the provider names it. */
   readonly upstreamPath: string;
+  /** What the path needs behind it; a caller of the dialect writes it itself. Default: nothing. */
+  readonly upstreamQuery?: string;
+  /** Where the path says it, and no field of the body: whether the answer is a stream. Default: the body says it. */
+  readonly isStream?: boolean;
 }
 
 /** What a request says that its answer's bill depends on, and the answer does not repeat. */
@@ -49,13 +53,20 @@ export interface Dialect {
   readonly family: ClientFamily;
   /** The `call_type` of the spend row, as LiteLLM names it. */
   readonly callType: string;
-  /** By path without `/v1`. The route that answers stands first: error messages name it. */
+  /** The version in its paths where that is not `v1`: every path under it is of this dialect, the list of models included. */
+  readonly version?: string;
+  /**
+   * By path without `/v1`; `{model}` in it stands for the name of a model, which then no body has. The route that answers stands first: error messages
+   * name it.
+   */
   readonly routes: Readonly<Record<string, DialectRoute>>;
   /**
    * Paths, without `/v1`, of its API that are not served, with all below them, and why: a sentence for whoever calls one. What is
    * not named here is an unknown route.
    */
   readonly notServed: Readonly<Record<string, string>>;
+  /** Throws `invalid_request`, naming it, for what a query of a request must not say. Default: a query may say anything. */
+  requireQuery?(query: string, route: Pick<DialectRoute, "isStream"> | undefined): void;
   /** Whether a caller that asks for no route of a dialect surely speaks this one, by its headers. The first that says so is taken. */
   isSpokenBy(headers: IncomingHttpHeaders): boolean;
 
@@ -92,13 +103,28 @@ export interface Dialect {
 }
 
 /** The route of a dialect that answers, as callers write it: `/v1/messages`. */
-export function answerRoute({ routes }: Dialect): string {
-  return `/v1${Object.keys(routes)[0] ?? ""}`;
+export function answerRoute({ routes, version }: Dialect): string {
+  const path = Object.keys(routes)[0] ?? "";
+  return version === undefined ? `/v1${path}` : path;
 }
 
-/** The path at a provider that speaks it. */
-export function upstreamPathOf({ routes }: Dialect): string {
-  return Object.values(routes)[0]?.upstreamPath ?? "";
+/** The family as a row of `request_attempts` has it: its column knows two, and which API it was is what the call type says. */
+export function storedFamily({ family }: Pick<Dialect, "family">): "anthropic" | "openai" {
+  return family === "anthropic" ? "anthropic" : "openai";
+}
+
+/** The path at a provider that speaks it: of its first route that answers in this way, where one path streams and another does not. */
+export function upstreamPathOf({ routes }: Dialect, { model, isStream }: AskedInPath): string {
+  const answering = Object.values(routes).filter(({ kind }) => kind === "answer");
+  const route = answering.find((one) => one.isStream === undefined || one.isStream === isStream) ?? answering[0];
+  return withModel(`${route?.upstreamPath ?? ""}${route?.upstreamQuery ?? ""}`, model);
+}
+
+/** A path at a provider with the model that it is asked for; a query stays as it is. */
+export function withModel(path: string, model: string): string {
+  const query = path.includes("?") ? path.slice(path.indexOf("?")) : "";
+  // What a name may have in it must not lead to another path.
+  return path.slice(0, path.length - query.length).replace("{model}", () => encodeURIComponent(model)) + query;
 }
 
 /**

@@ -10,11 +10,14 @@ export interface ListedModel {
   readonly isUnpriced: boolean;
   /** ISO day on which its provider stops to serve it; undefined where none is announced. */
   readonly retiresOn: string | undefined;
+  /** Most tokens that it takes and answers together, and that it answers; undefined where nobody says. */
+  readonly contextTokens: number | undefined;
+  readonly maxOutputTokens: number | undefined;
 }
 
 /** A page of the list. */
 export interface ModelPage {
-  readonly data: readonly (object & { readonly id: string })[];
+  readonly data: readonly object[];
   /** Whether there are more, in the direction that was asked for. */
   readonly has_more: boolean;
   readonly first_id: string | null;
@@ -30,7 +33,9 @@ export interface ModelListing {
   readonly isOwnOnly: boolean;
   /** How many a page has where the caller does not say. Default all. */
   readonly pageSize?: number;
-  view(model: ListedModel): object & { readonly id: string };
+  /** What its API calls the size of a page, the model that a page begins behind, and the one that it ends before. Default: Anthropic's names. */
+  readonly query?: { readonly size: string; readonly after: string; readonly before?: string };
+  view(model: ListedModel): object;
   list(page: ModelPage): object;
 }
 

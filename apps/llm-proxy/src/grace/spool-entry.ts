@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
 import type { AttemptOutcome, SpooledAttempt } from "@proliferate/access/requests";
 import { z } from "zod";
-import type { Dialect } from "../dialects/dialect.ts";
+import { storedFamily } from "../dialects/dialect.ts";
 import { DIALECTS } from "../providers/spoken-dialects.ts";
 
 /** One line of a spool: a request that was admitted without the store, with its outcome once that is known. */
@@ -26,7 +26,7 @@ const attemptSchema = z.strictObject({
   team_id: z.string().nullable(),
   user_id: z.string().nullable(),
   key_alias: z.string().nullable(),
-  dialect: z.custom<Dialect["family"]>((value) => DIALECTS.some(({ family }) => family === value)),
+  dialect: z.custom<ReturnType<typeof storedFamily>>((value) => DIALECTS.some((dialect) => storedFamily(dialect) === value)),
   call_type: z.string(),
   model_group: z.string(),
   model: z.string(),

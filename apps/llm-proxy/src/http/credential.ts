@@ -3,14 +3,13 @@ import type { IncomingHttpHeaders } from "node:http";
 import { hashKey } from "@proliferate/access/keys";
 
 /** Where a credential may stand, in the order in which it is looked for; LiteLLM's order for those it shares. */
-const CREDENTIAL_HEADERS = ["x-litellm-api-key", "authorization", "api-key", "x-api-key"] as const;
+const CREDENTIAL_HEADERS = ["x-litellm-api-key", "authorization", "api-key", "x-api-key", "x-goog-api-key"] as const;
 
 /** Headers that carry a caller's credential; none of them ever goes upstream. */
 export const CREDENTIAL_HEADER_NAMES: ReadonlySet<string> = new Set<string>([
   ...CREDENTIAL_HEADERS,
   "proxy-authorization",
   "cookie",
-  "x-goog-api-key",
   "ocp-apim-subscription-key",
 ]);
 

@@ -21,7 +21,7 @@ export interface Provider {
   credentialHeaders(apiKey: string): Readonly<Record<string, string>>;
   /** Headers that it needs and a caller may leave out. */
   readonly defaultHeaders: Readonly<Record<string, string>>;
-  /** Headers by which a caller would name an account that is not ours; they never go to any provider. */
+  /** Headers by which a caller would name an account that is not ours, or another answer than the one that is metered; they never go to any provider. */
   readonly accountHeaders: readonly string[];
   /**
    * Headers of its answers that a caller may read beside those that every provider may send: names, beginnings of names, and beginnings of

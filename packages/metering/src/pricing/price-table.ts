@@ -102,9 +102,15 @@ function priceOf(id: string, row: PriceRow, period: PeriodRow): Price {
     modifiers: { serviceTier: modifiersOf(row.serviceTier), speed: modifiersOf(row.speed), geography: modifiersOf(row.geography) },
     fees: Object.fromEntries(Object.entries(row.fees ?? {}).map(([fee, picoUsd]) => [fee, BigInt(picoUsd)])),
     multiplier: ONE,
-    unlisted: [...(period.audio ? [] : AUDIO_CLASSES), ...(isLongWriteUnlisted ? (["cacheWrite1hTokens"] as const) : [])],
+    unlisted: [...unlistedAudio(id, period), ...(isLongWriteUnlisted ? (["cacheWrite1hTokens"] as const) : [])],
     isFree: false,
   };
+}
+
+/** Google's page has one price for text and sound that is heard, but where it lists two. */
+function unlistedAudio(id: string, period: PeriodRow): readonly PricedClass[] {
+  if (id.startsWith("gemini/")) return ["audioOutputTokens"];
+  return period.audio ? [] : AUDIO_CLASSES;
 }
 
 function modifiersOf(rows: Readonly<Record<string, ModifierRow>> = {}): ReadonlyMap<string, Modifier> {

@@ -1,5 +1,6 @@
 export { AnthropicUsageReader, readAnthropicAnswer } from "./anthropic-usage.ts";
 export { readEmbeddingsAnswer } from "./embeddings-usage.ts";
+export { GeminiUsageReader, readGeminiAnswer } from "./gemini-usage.ts";
 export type { Search } from "./openai-report.ts";
 export { OpenAIUsageReader, readOpenAIAnswer } from "./openai-usage.ts";
 export { rereadReport } from "./reread-report.ts";

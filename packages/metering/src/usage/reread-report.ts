@@ -1,5 +1,6 @@
 import { anthropicAnswerOf, readAnthropicReport } from "./anthropic-report.ts";
 import { embeddingsAnswerOf, readEmbeddingsReport } from "./embeddings-usage.ts";
+import { geminiAnswerOf, readGeminiReport } from "./gemini-report.ts";
 import { openAIAnswerOf, readOpenAIReport } from "./openai-report.ts";
 import { readResponsesReport, responsesAnswerOf } from "./responses-report.ts";
 import type { UsageReport } from "./usage-report.ts";
@@ -9,6 +10,7 @@ const REREAD: Readonly<Record<string, (raw: Readonly<Record<string, unknown>>) =
   anthropic_messages: (raw) => readAnthropicReport(anthropicAnswerOf(raw)),
   aembedding: (raw) => readEmbeddingsReport(embeddingsAnswerOf(raw)),
   aresponses: (raw) => readResponsesReport(responsesAnswerOf(raw)),
+  agenerate_content: (raw) => readGeminiReport(geminiAnswerOf(raw)),
   acompletion: (raw) => readOpenAIReport(openAIAnswerOf(raw)),
 };
 

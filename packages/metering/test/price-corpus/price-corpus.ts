@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { AnthropicUsageReader, readAnthropicAnswer } from "../../src/usage/anthropic-usage.ts";
 import { readEmbeddingsAnswer } from "../../src/usage/embeddings-usage.ts";
+import { GeminiUsageReader, readGeminiAnswer } from "../../src/usage/gemini-usage.ts";
 import type { Search } from "../../src/usage/openai-report.ts";
 import { OpenAIUsageReader, readOpenAIAnswer } from "../../src/usage/openai-usage.ts";
 import { readResponsesAnswer, ResponsesUsageReader } from "../../src/usage/responses-usage.ts";
@@ -41,6 +42,11 @@ const WIRES = {
     callType: "aembedding",
     whole: (body: Buffer): UsageReading => readEmbeddingsAnswer(body),
     streamed: (): StreamUsageReader | undefined => undefined,
+  },
+  "/v1beta/models/{model}:generateContent": {
+    callType: "agenerate_content",
+    whole: (body: Buffer): UsageReading => readGeminiAnswer(body),
+    streamed: (): StreamUsageReader | undefined => new GeminiUsageReader(),
   },
 } as const;
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AnthropicUsageReader, readAnthropicAnswer } from "../../src/usage/anthropic-usage.ts";
+import { GeminiUsageReader, readGeminiAnswer } from "../../src/usage/gemini-usage.ts";
 import { OpenAIUsageReader, readOpenAIAnswer } from "../../src/usage/openai-usage.ts";
 import type { StreamUsageReader, UsageReading } from "../../src/usage/usage-reader.ts";
 import { priceReport, type RequestPrices } from "../../src/pricing/cost.ts";
@@ -245,6 +246,71 @@ describe("for any price, any usage and any cut, what is billed is what an indepe
 
         expect(priceReport(pricesOf(own, own), whole.report).totalPicoUsd).toBe(expected);
         expect(priceReport(pricesOf(own, own), streamed(new OpenAIUsageReader(), stream, at).report).totalPicoUsd).toBe(expected);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});
+
+/** Tokens of sound in a list of details. */
+const heardIn = (value: unknown): number =>
+  ((value ?? []) as readonly Wire[]).reduce((sum, detail) => sum + (detail["modality"] === "AUDIO" ? number(detail, "tokenCount") : 0), 0);
+
+const geminiChunk = (text: string, usageMetadata: object, finishReason?: string): string =>
+  JSON.stringify({ candidates: [{ content: { parts: [{ text }] }, finishReason }], usageMetadata, modelVersion: "a" });
+
+describe("for any price, any usage and any cut, what Google's answers cost is what an independent reference computes", () => {
+  const sound = fc.array(fc.record({ modality: fc.constantFrom("TEXT", "AUDIO", "IMAGE"), tokenCount: count }), { maxLength: 3 });
+  const geminiUsage = fc
+    .record(
+      {
+        promptTokenCount: count,
+        cachedContentTokenCount: count,
+        toolUsePromptTokenCount: count,
+        candidatesTokenCount: count,
+        thoughtsTokenCount: count,
+        promptTokensDetails: sound,
+        cacheTokensDetails: sound,
+        trafficType: fc.constantFrom("ON_DEMAND", "priority", "scale"),
+      },
+      { requiredKeys: ["promptTokenCount"] },
+    )
+    .map(written);
+
+  test("whole and streamed", () => {
+    fc.assert(
+      fc.property(price, geminiUsage, cuts, (own, usage, at) => {
+        const [prompt, read, brought] = ["promptTokenCount", "cachedContentTokenCount", "toolUsePromptTokenCount"].map((name) =>
+          number(usage, name),
+        ) as [number, number, number];
+        // What cannot be in the whole is beside it.
+        const fresh = read > prompt ? prompt : prompt - read;
+        const heardAgain = Math.min(heardIn(usage["cacheTokensDetails"]), read);
+        const heard = Math.min(Math.max(0, heardIn(usage["promptTokensDetails"]) - heardAgain), fresh);
+        const output = number(usage, "candidatesTokenCount") + number(usage, "thoughtsTokenCount");
+        const words = { service_tier: usage["trafficType"] };
+        const text = passPrice(own, [fresh - heard + brought, read - heardAgain, 0, 0, output], words, heard + heardAgain);
+        const input = fresh + read + brought;
+        const card = own.tiers.findLast(({ aboveTokens }) => input > aboveTokens)?.rates ?? own.rates;
+        const known = own.modifiers.serviceTier?.get(String(usage["trafficType"]));
+        const applies =
+          known?.multiplier && (known.upToTokens === undefined || input <= known.upToTokens)
+            ? known.multiplier
+            : { numerator: 1n, denominator: 1n };
+        const audio: Ratio = [
+          (BigInt(heard) * card.audioInputTokens + BigInt(heardAgain) * card.audioCacheReadTokens) *
+            own.multiplier.numerator *
+            applies.numerator,
+          own.multiplier.denominator * applies.denominator,
+        ];
+        const expected = roundedUp([text, audio]);
+
+        const { promptTokenCount } = usage;
+        const stream = `data: ${geminiChunk("x", { promptTokenCount })}\r\n\r\ndata: ${geminiChunk("y", usage, "STOP")}\r\n\r\n`;
+
+        const whole = readGeminiAnswer(Buffer.from(geminiChunk("xy", usage, "STOP")));
+        expect(priceReport(pricesOf(own, own), whole.report).totalPicoUsd).toBe(expected);
+        expect(priceReport(pricesOf(own, own), streamed(new GeminiUsageReader(), stream, at).report).totalPicoUsd).toBe(expected);
       }),
       { numRuns: 1_000 },
     );

@@ -31,7 +31,7 @@ const row = (status: number, retryable: boolean, anthropicType: string, openaiTy
 // oxfmt-ignore
 export const ERROR_CODES = {
   // Who is calling
-  missing_api_key: row(401, false, "authentication_error", "invalid_request_error", "Send the virtual key as `x-api-key: KEY` or `Authorization: Bearer KEY`."),
+  missing_api_key: row(401, false, "authentication_error", "invalid_request_error", "Send the virtual key as `x-api-key: KEY`, `x-goog-api-key: KEY` or `Authorization: Bearer KEY`."),
   invalid_api_key: row(401, false, "authentication_error", "invalid_request_error", "Use a key that the gateway minted and that was not revoked."),
   expired_api_key: row(401, false, "authentication_error", "invalid_request_error", "Mint a new key; resume the session to get one."),
   blocked_api_key: row(401, false, "authentication_error", "invalid_request_error", "Ask the operator to unblock the key (`POST /key/unblock`)."),

@@ -1,7 +1,15 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { ServedUsage } from "./served-usage.ts";
 
-export type ProviderRoute = "messages" | "count_tokens" | "chat_completions" | "responses" | "embeddings" | "models" | "unknown";
+export type ProviderRoute =
+  | "messages"
+  | "count_tokens"
+  | "chat_completions"
+  | "responses"
+  | "embeddings"
+  | "generate_content"
+  | "models"
+  | "unknown";
 
 /**
  * - `pending`: no end yet, hanging ones included

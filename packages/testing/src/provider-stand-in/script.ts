@@ -96,7 +96,7 @@ export class ScriptBook {
   }
 
   take(request: JournalEntry): Script {
-    const isAnswer = ["messages", "chat_completions", "responses", "embeddings"].includes(request.route);
+    const isAnswer = ["messages", "chat_completions", "responses", "embeddings", "generate_content"].includes(request.route);
     return (isAnswer ? this.#queue.shift() : undefined) ?? this.#rules.find((rule) => rule.matches(request))?.script ?? {};
   }
 }

@@ -6,6 +6,7 @@ import { ClientGone, Delivery } from "./delivery.ts";
 import { type Dialect, newId, type WireAnswer, type WireError } from "./dialect.ts";
 import { Journal, type JournalEntry, type ProviderRoute } from "./journal.ts";
 import { embeddingsWire } from "./embeddings-wire.ts";
+import { countGeminiTokens, geminiPath, geminiWire } from "./gemini-wire.ts";
 import { openaiWire } from "./openai-wire.ts";
 import { responsesWire } from "./responses-wire.ts";
 import { type Fault, type RequestMatcher, type Script, ScriptBook } from "./script.ts";
@@ -16,7 +17,7 @@ interface ProviderStandInOptions {
   readonly port?: number;
   /** Default 127.0.0.1. */
   readonly host?: string;
-  /** The provider key that requests must carry (`x-api-key` or Bearer). Default: any, but one there must be. */
+  /** The provider key that requests must carry (`x-api-key`, `x-goog-api-key` or Bearer). Default: any, but one there must be. */
   readonly apiKey?: string;
   /** Pause between two SSE frames. Default 0. */
   readonly frameGapMs?: number;
@@ -24,7 +25,7 @@ interface ProviderStandInOptions {
   readonly journalSize?: number;
 }
 
-/** A provider on one port that speaks Anthropic Messages and OpenAI's chat completions, responses and embeddings. */
+/** A provider on one port that speaks Anthropic Messages and OpenAI's chat completions, responses and embeddings, and Gemini. */
 export interface ProviderStandIn {
   /** Without a trailing slash and without `/v1`. */
   readonly url: string;
@@ -99,7 +100,7 @@ async function handle(request: IncomingMessage, response: ServerResponse, { jour
   const headers = { ...dialect.responseHeaders(requestId), "content-type": "application/json" };
   if (entry.route === "models") return delivery.sendWhole(200, headers, JSON.stringify(modelList(dialect)));
   const body = entry.json as Readonly<Record<string, unknown>>;
-  if (entry.route === "count_tokens") return delivery.sendWhole(200, headers, JSON.stringify({ input_tokens: countInputTokens(body) }));
+  if (entry.route === "count_tokens") return delivery.sendWhole(200, headers, JSON.stringify(countOf(dialect, body)));
   if (script.fault?.kind === "raw") {
     const { status = 200, headers: own, pieces, end = "clean" } = script.fault;
     return delivery.sendPieces(status, { ...headers, ...own }, pieces, end);
@@ -120,6 +121,7 @@ async function readRequest(request: IncomingMessage, sequence: number): Promise<
   const json = parseJson(body);
   const fields = (typeof json === "object" && json !== null ? json : {}) as { model?: unknown; stream?: unknown };
   const path = request.url ?? "/";
+  const inPath = geminiPath(path);
   return {
     sequence,
     method: request.method ?? "GET",
@@ -128,8 +130,8 @@ async function readRequest(request: IncomingMessage, sequence: number): Promise<
     headers: request.headers,
     body,
     json,
-    model: typeof fields.model === "string" ? fields.model : undefined,
-    stream: fields.stream === true,
+    model: inPath?.model ?? (typeof fields.model === "string" ? fields.model : undefined),
+    stream: inPath ? inPath.isStream : fields.stream === true,
     startedAtMs,
     outcome: "pending",
     status: undefined,
@@ -155,10 +157,13 @@ function routeOf(method: string, path: string): ProviderRoute {
   if (method === "POST" && path === "/v1/chat/completions") return "chat_completions";
   if (method === "POST" && path === "/v1/responses") return "responses";
   if (method === "POST" && path === "/v1/embeddings") return "embeddings";
+  const inPath = geminiPath(path);
+  if (method === "POST" && inPath) return inPath.isCount ? "count_tokens" : "generate_content";
   return method === "GET" && path === "/v1/models" ? "models" : "unknown";
 }
 
 function dialectOf(entry: JournalEntry): Dialect {
+  if (geminiPath(entry.path)) return geminiWire;
   if (entry.route === "chat_completions") return openaiWire;
   if (entry.route === "responses") return responsesWire;
   if (entry.route === "embeddings") return embeddingsWire;
@@ -168,8 +173,8 @@ function dialectOf(entry: JournalEntry): Dialect {
 
 /** What the provider refuses before it looks at a script. */
 function findRefusal(entry: JournalEntry, dialect: Dialect, options: ProviderStandInOptions): WireError | undefined {
-  const { authorization, "x-api-key": header } = entry.headers;
-  const key = header ?? authorization?.replace(/^Bearer\s+/i, "");
+  const { authorization, "x-api-key": header, "x-goog-api-key": googleHeader } = entry.headers;
+  const key = header ?? googleHeader?.toString() ?? authorization?.replace(/^Bearer\s+/i, "");
   if (!key || (options.apiKey !== undefined && key !== options.apiKey)) {
     return {
       status: 401,
@@ -273,6 +278,10 @@ async function breakStream(
     await delivery.sendFrame(dialect.errorFrame({ status: 529, type, message }, requestId));
   }
   await delivery.endStream("broken");
+}
+
+function countOf(dialect: Dialect, body: Readonly<Record<string, unknown>>): unknown {
+  return dialect === geminiWire ? { totalTokens: countGeminiTokens(body) } : { input_tokens: countInputTokens(body) };
 }
 
 /** A short list; any other model name of the right form is answered as well. */
