@@ -31,7 +31,7 @@ test("clients F12: Anthropic's clients see the models that they can use, each on
 
   expect(ids).toEqual(expect.arrayContaining(["claude-haiku-4-5", "gpt-4o-mini"]));
   // Nothing of an embedding is translated; and a prefix is there for nobody who has the name without it.
-  expect(ids.filter((id) => !/^(?:claude|gpt)-/.test(id))).toEqual([]);
+  expect(ids.filter((id) => !/^(?:claude|gpt|gemini)-/.test(id))).toEqual([]);
   expect(new Set(ids).size).toBe(ids.length);
   expect(list).toEqual({ data: list.data, has_more: false, first_id: ids[0], last_id: ids.at(-1) });
   expect(list.data.find(({ id }) => id === "claude-haiku-4-5")).toEqual({

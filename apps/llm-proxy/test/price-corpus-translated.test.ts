@@ -11,7 +11,8 @@ import { post, spendLogOf, startTestStack, type TestStack } from "./test-stack.t
  * The corpus of prices for callers of every other API: the provider's bytes in, the spend row out, and in the answer the tokens of the row. What a provider
  * searches or charges otherwise by the request is asked for in its own API alone.
  */
-const DIALECTS = ["/v1/messages", "/v1/chat/completions", "/v1/responses"] as const;
+const GEMINI = "/v1beta/models/{model}:generateContent";
+const DIALECTS = ["/v1/messages", "/v1/chat/completions", "/v1/responses", GEMINI] as const;
 const isTranslated = (path: string): path is (typeof DIALECTS)[number] => DIALECTS.some((dialect) => dialect === path);
 const CASES = readPriceCases().filter(
   ({ startedAt, host, model, search, path }) =>
@@ -20,6 +21,9 @@ const CASES = readPriceCases().filter(
 
 /** A model of the corpus, served in one API alone. */
 const nameOf = ({ model, path }: (typeof CASES)[number]): string => `${model}:${path}`;
+
+/** Who serves in one API alone needs no bound. */
+const boundOf = ({ path }: (typeof CASES)[number]): string => (path === GEMINI ? "" : `, model_info: { supported_endpoints: [${path}] }`);
 
 let provider: Server;
 let stack: TestStack;
@@ -40,11 +44,16 @@ beforeAll(async () => {
   const entries = new Map(
     CASES.map((given) => [
       nameOf(given),
-      `  - { model_name: "${nameOf(given)}", litellm_params: { model: ${given.provider}/${given.model} }, model_info: { supported_endpoints: [${given.path}] } }`,
+      `  - { model_name: "${nameOf(given)}", litellm_params: { model: ${given.provider}/${given.model} }${boundOf(given)} }`,
     ]),
   );
   await writeFile(join(folder, "config.yaml"), ["model_list:", ...entries.values(), ""].join("\n"));
-  stack = await startTestStack({ ANTHROPIC_API_BASE: url, OPENAI_API_BASE: `${url}/v1`, LITELLM_CONFIG: join(folder, "config.yaml") });
+  stack = await startTestStack({
+    ANTHROPIC_API_BASE: url,
+    OPENAI_API_BASE: `${url}/v1`,
+    GEMINI_API_BASE: url,
+    LITELLM_CONFIG: join(folder, "config.yaml"),
+  });
 });
 afterAll(async () => {
   await stack.stop();
@@ -56,9 +65,25 @@ const BODIES = {
   "/v1/messages": { max_tokens: 1_000, messages: [{ role: "user", content: "hello" }] },
   "/v1/chat/completions": { max_tokens: 1_000, messages: [{ role: "user", content: "hello" }] },
   "/v1/responses": { max_output_tokens: 1_000, input: "hello" },
+  [GEMINI]: { contents: [{ parts: [{ text: "hello" }] }], generationConfig: { maxOutputTokens: 1_000 } },
 } as const;
 
-const CALL_TYPES = { "/v1/messages": "anthropic_messages", "/v1/chat/completions": "acompletion", "/v1/responses": "aresponses" } as const;
+const CALL_TYPES = {
+  "/v1/messages": "anthropic_messages",
+  "/v1/chat/completions": "acompletion",
+  "/v1/responses": "aresponses",
+  [GEMINI]: "agenerate_content",
+} as const;
+/** A request as a caller makes it: in one of the APIs the path names the model, and asks for a stream. */
+function requestOf(from: (typeof DIALECTS)[number], model: string, isStream: boolean): { readonly path: string; readonly body: object } {
+  if (from === GEMINI) {
+    const path = from.replace("{model}", encodeURIComponent(model));
+    return { path: isStream ? `${path.replace(":generate", ":streamGenerate")}?alt=sse` : path, body: BODIES[from] };
+  }
+  const usage = from === "/v1/chat/completions" && { stream_options: { include_usage: true } };
+  return { path: from, body: { model, ...BODIES[from], ...(isStream && { stream: true, ...usage }) } };
+}
+
 const DIRECTIONS = DIALECTS.flatMap((from) => DIALECTS.flatMap((to) => (from === to ? [] : [[from, to] as const])));
 
 describe.each(DIRECTIONS)("a caller of %s, served in %s", (from, to) => {
@@ -69,16 +94,8 @@ describe.each(DIRECTIONS)("a caller of %s, served in %s", (from, to) => {
   test("there are cases", () => expect(cases.length).toBeGreaterThan(3));
 
   test.each(cases)("%s, %s, costs to the last digit what it costs in its own API", async (name, way, given) => {
-    const streams = way === "streamed" && {
-      stream: true,
-      ...(from === "/v1/chat/completions" && { stream_options: { include_usage: true } }),
-    };
-    const response = await post(
-      stack,
-      from,
-      { model: nameOf(given), ...BODIES[from], ...streams },
-      { headers: { "user-agent": `${name} ${way}` } },
-    );
+    const { path, body } = requestOf(from, nameOf(given), way === "streamed");
+    const response = await post(stack, path, body, { headers: { "user-agent": `${name} ${way}` } });
     expect(response.status).toBe(200);
     const told = usageTold(await response.text());
 
@@ -100,6 +117,7 @@ describe.each(DIRECTIONS)("a caller of %s, served in %s", (from, to) => {
 /** Input with what was cached, and output, as the answer's last word has them in whichever API. */
 function usageTold(text: string): readonly number[] {
   const last = (name: string): number => Number([...text.matchAll(new RegExp(`"${name}":(\\d+)`, "g"))].at(-1)?.[1] ?? 0);
+  if (text.includes('"promptTokenCount"')) return [last("promptTokenCount"), last("candidatesTokenCount") + last("thoughtsTokenCount")];
   if (text.includes('"prompt_tokens"')) return [last("prompt_tokens"), last("completion_tokens")];
   const cached = text.includes('"object":"response"') ? 0 : last("cache_creation_input_tokens") + last("cache_read_input_tokens");
   return [last("input_tokens") + cached, last("output_tokens")];

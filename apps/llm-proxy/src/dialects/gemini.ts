@@ -1,3 +1,4 @@
+import { geminiCodec } from "@proliferate/conversation";
 import { GeminiUsageReader, readGeminiAnswer } from "@proliferate/metering/usage";
 import { AppError } from "@proliferate/shared/errors";
 import { GEMINI_FIELDS } from "../body/gemini-fields.ts";
@@ -61,7 +62,7 @@ export const gemini: Dialect = {
   streamReader: ({ choices }) => new GeminiUsageReader(choices === undefined ? {} : { choices }),
   listRead: "candidates",
   readAnswer: readGeminiAnswer,
-  codec: undefined,
+  codec: geminiCodec,
   models: GOOGLE_MODELS,
   // Its clients read no such headers; what is left stands in `x-gateway-limits`.
   limitHeaders: () => ({}),

@@ -4,7 +4,7 @@ import { FALLEN, isCount, keptRaw, UnknownUsage, UsageFields } from "./usage-fie
 import { NO_USAGE, type Usage } from "./usage.ts";
 
 /** All of an answer of Gemini that its price depends on; kept on the row, so that it can be read again. */
-export interface GeminiAnswer {
+interface GeminiAnswer {
   readonly model: string | undefined;
   /** `usageMetadata`, the last that came. */
   readonly usage: Readonly<Record<string, unknown>> | undefined;
