@@ -35,7 +35,8 @@ export async function startPgBouncer(program: string, server: string, mode: "ses
       "auth_type = md5",
       `auth_file = ${users}`,
       `pool_mode = ${mode}`,
-      "default_pool_size = 20",
+      // In session mode each connection of ours has one of its own: all that docs/operations.md counts. With less, a busy process has another one wait.
+      `default_pool_size = ${mode === "session" ? 60 : 20}`,
       `logfile = ${join(folder, "log")}`,
       "",
     ].join("\n"),
