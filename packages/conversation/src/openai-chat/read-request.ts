@@ -62,7 +62,7 @@ function readSettings(root: Root, notes: Notes): Settings {
 }
 
 /** Other tiers have other prices, which no other API has. */
-function readServiceTier(root: Root): Settings["serviceTier"] {
+export function readServiceTier(root: Fields<"service_tier">): Settings["serviceTier"] {
   const tier = root.text("service_tier");
   if (tier === undefined || tier === "auto") return tier;
   if (tier === "default") return "standard";

@@ -2,7 +2,7 @@ import type { Conversation, OutputFormat, Settings, TextPart, Tool, ToolChoice, 
 import { Fields } from "../fields.ts";
 import { isObject, type JsonObject } from "../json.ts";
 import { malformed, type Notes, notTranslatable, quoted } from "../notes.ts";
-import { readReasoning } from "../openai-chat/read-request.ts";
+import { readReasoning, readServiceTier } from "../openai-chat/read-request.ts";
 import { mergedTurns } from "../turns.ts";
 import { FORMAT, NAMESPACE, REASONING, ROOT, TEXT_CONFIG, TOOL, TOOL_CHOICE, TOOL_FORMAT, WEB_SEARCH } from "./fields.ts";
 import { readItem, toolName } from "./read-items.ts";
@@ -52,14 +52,6 @@ function readSettings(root: Root, notes: Notes): Settings {
     cacheKey: root.text("prompt_cache_key"),
     serviceTier: readServiceTier(root),
   };
-}
-
-/** Other tiers have other prices, which no other API has. */
-function readServiceTier(root: Root): Settings["serviceTier"] {
-  const tier = root.text("service_tier");
-  if (tier === undefined || tier === "auto") return tier;
-  if (tier === "default") return "standard";
-  throw notTranslatable("service_tier", `the tier "${tier.slice(0, 32)}" is known to its own API alone`);
 }
 
 function readTool(tool: unknown, path: string, namespace: string | undefined, notes: Notes): readonly Tool[] {
