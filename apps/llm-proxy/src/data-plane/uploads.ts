@@ -16,7 +16,7 @@ export const UPLOAD_LIMITS: UploadLimits = { bodyBytes: 32 * 1024 * 1024, memory
 /** Node reads so much of a caller's connection at a time. */
 const PIECE_BYTES = 64 * 1024;
 /**
- * Bodies of agents pass as they come, up to a millisecond in a turn of the event loop. What is larger is read in its turn, a quarter of a
+ * Bodies of agents pass as they come, up to 256 KB in a turn of the event loop. What is larger is read in its turn, a quarter of a
  * Gbit/s of all of it: two hundred uploads that begin at once had a turn last for the reading of them all, 8 to 16 ms, and a request needs ten turns.
  */
 const UPLOAD_LANES: readonly LaneSettings[] = [
